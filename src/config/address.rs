@@ -1,0 +1,323 @@
+//! Addresses as the file writes them: listeners, hosts, public paths and upstream URLs.
+//!
+//! Each parser says in its error what to write instead. None quotes a URL: there could be a password in it.
+//! Paths stay as they are written, because requests are matched and forwarded by their raw bytes: nothing is decoded,
+//! no dot segment is folded. Hosts are names as RFC 1123 section 2.1 has them (an underscore is let through: container
+//! networks use it) or IP addresses.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use http::uri::PathAndQuery;
+
+use super::model::PathPattern;
+
+/// An upstream's URL, taken apart; see [`Upstream`](super::Upstream) for what the fields mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Url {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) authority: String,
+    pub(super) path: String,
+}
+
+/// A host, lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    NameOrV4(String),
+    V6(Ipv6Addr),
+}
+
+/// An IP address and a port to bind.
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if port.parse::<u16>().is_ok() {
+        return Err(format!("needs an IP address as well: write 0.0.0.0:{port} for all of IPv4, or [::]:{port}"));
+    }
+    if text.parse::<Ipv4Addr>().is_ok() || text.parse::<Ipv6Addr>().is_ok() {
+        return Err("needs a port as well, such as 127.0.0.1:8080 or [::1]:8080".to_owned());
+    }
+    Err("not an IP address with a port: write for example 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080; \
+         names are not looked up"
+        .to_owned())
+}
+
+/// A route's host as the `Host` header would have it, without a port.
+pub(super) fn parse_route_host(text: &str) -> Result<String, &'static str> {
+    let (host, rest) = split_host(text)?;
+    if !rest.is_empty() {
+        return Err("must have no port: a route's host matches on every port");
+    }
+    match host {
+        Host::NameOrV4(name) if name.ends_with('.') => Err("must not end in a dot"),
+        Host::NameOrV4(name) => Ok(name),
+        Host::V6(address) => Ok(format!("[{address}]")),
+    }
+}
+
+/// A route's path: exact, or a prefix that ends in `/*`.
+pub(super) fn parse_path(text: &str) -> Result<PathPattern, &'static str> {
+    if !text.starts_with('/') {
+        return Err("must begin with /");
+    }
+    if text.contains(['?', '#']) {
+        return Err("must have no query or fragment: the path alone is matched, the query goes along by itself");
+    }
+    check_path_bytes(text)?;
+    match text.strip_suffix('*') {
+        _ if !text.contains('*') => Ok(PathPattern::Exact(text.to_owned())),
+        Some(prefix) if prefix.ends_with('/') && !prefix.contains('*') => Ok(PathPattern::Prefix(prefix.to_owned())),
+        _ => Err("can have a * only as its end, after a slash: /hooks/*"),
+    }
+}
+
+/// An upstream's URL. All that is wrong with it, not just the first.
+pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(vec!["must be a URL that begins with http:// or https://"]);
+    };
+    let mut errors = Vec::new();
+    let tls = scheme.eq_ignore_ascii_case("https");
+    if !tls && !scheme.eq_ignore_ascii_case("http") {
+        errors.push("must be a URL that begins with http:// or https://");
+    }
+    let (authority, rest) =
+        rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len())).unwrap_or((rest, ""));
+    let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, fragment)| (rest, Some(fragment)));
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    if query.is_some() {
+        errors.push("must have no query: the query of each delivery goes along by itself");
+    }
+    if fragment.is_some() {
+        errors.push("must have no fragment (#…)");
+    }
+    let authority = match authority.rsplit_once('@') {
+        Some((_, authority)) => {
+            errors.push("must have no user or password");
+            authority
+        }
+        None => authority,
+    };
+    let host_and_port = parse_authority(authority, if tls { 443 } else { 80 }).map_err(|error| errors.push(error)).ok();
+    if !path.is_empty() {
+        check_path_bytes(path).unwrap_or_else(|error| errors.push(error));
+    }
+    let Some((host, port, authority)) = host_and_port.filter(|_| errors.is_empty()) else {
+        return Err(errors);
+    };
+    Ok(Url { tls, host, port, authority, path: path.to_owned() })
+}
+
+/// Host, port and what `Host` should say.
+fn parse_authority(text: &str, default_port: u16) -> Result<(String, u16, String), &'static str> {
+    let (host, rest) = split_host(text)?;
+    let port = match rest.strip_prefix(':') {
+        None => default_port,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().ok().filter(|port| *port != 0).ok_or("must have a port from 1 to 65535, or none")?
+        }
+        Some(_) => return Err("must have a port from 1 to 65535, or none"),
+    };
+    let (host, shown) = match host {
+        Host::NameOrV4(name) => (name.clone(), name),
+        Host::V6(address) => (address.to_string(), format!("[{address}]")),
+    };
+    let authority = if port == default_port { shown } else { format!("{shown}:{port}") };
+    Ok((host, port, authority))
+}
+
+/// The host at the beginning, and what follows it: nothing, or a colon and more.
+fn split_host(text: &str) -> Result<(Host, &str), &'static str> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']').ok_or("must have a ] after its IPv6 address")?;
+        let address = address.parse().map_err(|_| "must have an IPv6 address between [ and ]")?;
+        return match rest.is_empty() || rest.starts_with(':') {
+            true => Ok((Host::V6(address), rest)),
+            false => Err("can have nothing but a port after ]"),
+        };
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err("must have its IPv6 address in brackets, such as [::1]");
+    }
+    let (name, rest) = text.split_at_checked(text.find(':').unwrap_or(text.len())).unwrap_or((text, ""));
+    check_name(name)?;
+    Ok((Host::NameOrV4(name.to_ascii_lowercase()), rest))
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("must have a host");
+    }
+    if !name.is_ascii() {
+        return Err("must have its host in ASCII: write an international name in its xn-- form");
+    }
+    if name.contains('*') {
+        return Err("must have one host: wildcards are not supported");
+    }
+    let relative = name.strip_suffix('.').unwrap_or(name);
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(letter) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if relative.len() > 253 || !relative.split('.').all(label) {
+        return Err("must have a DNS name or an IP address as its host");
+    }
+    // As browsers have it: what ends in a number is an IPv4 address or nothing.
+    let numeric = relative.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if numeric && name.parse::<Ipv4Addr>().is_err() {
+        return Err("must have a DNS name or an IP address as its host");
+    }
+    Ok(())
+}
+
+/// A path that can stand in a request line.
+fn check_path_bytes(path: &str) -> Result<(), &'static str> {
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("must have a path of visible ASCII characters: percent-encode the others");
+    }
+    match PathAndQuery::try_from(path) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("must have a path as HTTP allows it: percent-encode < > ` and the like"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        parse_url(text).expect("a good URL")
+    }
+
+    #[test]
+    fn a_listener_is_an_ip_address_and_a_port() {
+        assert_eq!(parse_listen("0.0.0.0:8080"), Ok(SocketAddr::from(([0, 0, 0, 0], 8080))));
+        assert_eq!(parse_listen("[::1]:0"), Ok(SocketAddr::from((Ipv6Addr::LOCALHOST, 0))));
+        for text in [":8080", "8080"] {
+            let error = parse_listen(text).expect_err("no address");
+            assert!(error.contains("write 0.0.0.0:8080"), "{error}");
+        }
+        for text in ["127.0.0.1", "::1"] {
+            let error = parse_listen(text).expect_err("no port");
+            assert!(error.starts_with("needs a port"), "{error}");
+        }
+        for text in ["localhost:8080", "127.0.0.1:65536", "127.0.0.1:", "", "::1:8080x", "http://127.0.0.1:80"] {
+            let error = parse_listen(text).expect_err("no address");
+            assert!(error.contains("write for example 127.0.0.1:8080"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_exact_or_a_prefix() {
+        let exact = |path: &str| Ok(PathPattern::Exact(path.to_owned()));
+        let prefix = |path: &str| Ok(PathPattern::Prefix(path.to_owned()));
+        assert_eq!(parse_path("/"), exact("/"));
+        assert_eq!(parse_path("/a/b/"), exact("/a/b/"));
+        assert_eq!(parse_path("/a/%2e%2E/../b"), exact("/a/%2e%2E/../b"));
+        assert_eq!(parse_path("/*"), prefix("/"));
+        assert_eq!(parse_path("/hooks/*"), prefix("/hooks/"));
+        for text in
+            ["", "hooks", "*", "/a?b", "/a#b", "/a b", "/a\tb", "/ä", "/a*", "/*/a", "/a/*/", "/a/*b", "/*/*", "/<"]
+        {
+            assert!(parse_path(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_host_is_lower_case_and_has_no_port() {
+        assert_eq!(parse_route_host("Hooks.Example.COM"), Ok("hooks.example.com".to_owned()));
+        assert_eq!(parse_route_host("10.0.0.1"), Ok("10.0.0.1".to_owned()));
+        assert_eq!(parse_route_host("[0:0::1]"), Ok("[::1]".to_owned()));
+        for text in
+            ["", "a:80", "a.", "::1", "[::1", "[x]", "[::1]:80", "[::1]x", "a b", "a/b", "ä.de", "*.a.de", "-a.de"]
+        {
+            assert!(parse_route_host(text).is_err(), "{text:?}");
+        }
+        for text in ["a..b", ".a", "a-.de", "10.0.0.256", "1.2.3", &"a".repeat(64), &"a.".repeat(127)] {
+            assert!(parse_route_host(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let Url { tls, host, port, authority, path } = url("http://127.0.0.1:1337/log-circleci-webhook");
+        assert_eq!((tls, host.as_str(), port), (false, "127.0.0.1", 1337));
+        assert_eq!((authority.as_str(), path.as_str()), ("127.0.0.1:1337", "/log-circleci-webhook"));
+        let Url { tls, host, port, authority, path } = url("HTTPS://Handlers.Internal/webhook/");
+        assert_eq!((tls, host.as_str(), port), (true, "handlers.internal", 443));
+        assert_eq!((authority.as_str(), path.as_str()), ("handlers.internal", "/webhook/"));
+    }
+
+    #[test]
+    fn the_authority_has_a_port_only_if_it_is_not_the_default() {
+        for (text, port, authority) in [
+            ("http://a", 80, "a"),
+            ("http://a:80", 80, "a"),
+            ("http://a:443", 443, "a:443"),
+            ("https://a:443", 443, "a"),
+            ("https://a:80", 80, "a:80"),
+            ("https://[::1]:443", 443, "[::1]"),
+            ("https://[0::1]:8443", 8443, "[::1]:8443"),
+        ] {
+            let url = url(text);
+            assert_eq!((url.port, url.authority.as_str()), (port, authority), "{text}");
+        }
+        assert_eq!(url("http://[::1]").host, "::1");
+    }
+
+    #[test]
+    fn the_path_of_a_url_is_kept_as_written() {
+        for (text, path) in [
+            ("http://a", ""),
+            ("http://a/", "/"),
+            ("http://a//", "//"),
+            ("http://a/b/", "/b/"),
+            ("http://a/b%2F/../c", "/b%2F/../c"),
+        ] {
+            assert_eq!(url(text).path, path, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_url_is_refused() {
+        for text in [
+            "",
+            "a",
+            "/a",
+            "127.0.0.1:80",
+            "ftp://a",
+            "unix:///a",
+            "http:///a",
+            "http://",
+            "http://:80",
+            "http://a:",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:+80",
+            "http://a:8x",
+            "http://::1",
+            "http://[::1",
+            "http://[::1]80",
+            "http://a b",
+            "http://a/b c",
+            "http://a/ü",
+            "http://a/<",
+            "http://a?b",
+            "http://a/?",
+            "http://a#",
+            "http://u@a",
+            "http://u:p@a",
+        ] {
+            assert!(parse_url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_url_is_reported() {
+        let errors = parse_url("ftp://user:hunter2@a:0/b c?d#e").expect_err("a bad URL");
+        assert_eq!(errors.len(), 6, "{errors:?}");
+    }
+}

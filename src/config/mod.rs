@@ -1,0 +1,119 @@
+//! gateway.yaml: from text to a checked model, with every error at once.
+//!
+//! The file is read ([`load`]), parsed into a tree that has lost nothing of it (`raw`), and walked key by key
+//! (`reader`) by pure checks (`validate`, `route`, `secret`, `address`, [`units`]) into the types of `model`. What is
+//! refused stands in the documentation of each of these; the keys, with their defaults, in the annotated
+//! `gateway.yaml` at the top of the repository.
+//!
+//! Not found here: whether an address can be bound and an upstream be reached. Nothing is bound or connected to.
+
+mod address;
+mod model;
+mod raw;
+mod reader;
+mod route;
+mod secret;
+pub mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, Route, Server, Upstream};
+pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
+
+/// The longest configuration file in bytes; room for thousands of routes.
+const MAX_FILE: usize = 1 << 20;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file can be read but is not a valid configuration. Displayed as one line an error.
+    #[error("{}", lines(errors))]
+    Invalid {
+        /// All that is wrong with it; at least one.
+        errors: Vec<ConfigError>,
+    },
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The YAML path that it is at, as in `routes[0].secrets[1].env`; empty for the file as a whole.
+    pub path: String,
+    /// What is wrong and what to write instead, on one line; never a secret.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Reads and checks the configuration at `path`, with secrets from the process's environment and from files. Relative
+/// names of secret files are relative to the folder that `path` is in.
+///
+/// # Errors
+/// The file cannot be read, or everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let text = as_text(&bytes).map_err(|message| vec![ConfigError { path: String::new(), message }]);
+    text.and_then(|text| parse(text, folder, &System)).map_err(|errors| LoadError::Invalid { errors })
+}
+
+/// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
+/// of secret files are relative to `folder`.
+///
+/// # Errors
+/// Everything that is wrong, at least one error.
+pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config, Vec<ConfigError>> {
+    let errors = reader::Errors::default();
+    let root = match raw::parse(text) {
+        Ok(root) => root,
+        Err(message) => return Err(vec![ConfigError { path: String::new(), message }]),
+    };
+    let config = validate::config(&root, &errors, secret::Context { folder, sources });
+    let errors = errors.into_vec();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(errors),
+    }
+}
+
+/// Reads at most one byte more than a configuration can have.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text without its byte order mark, which some editors put there.
+fn as_text(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.len() > MAX_FILE {
+        return Err(format!("the file is longer than {}", units::display_size(MAX_FILE as u64)));
+    }
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|error| format!("the file is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,174 @@
+//! What a valid configuration is: the types that the rest of the gateway works with.
+//!
+//! Every value here has been checked, every default is filled in, and no field is an `Option` that means "must be
+//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`]. `Debug` shows no secret: secrets
+//! are held by [`Verifier`] alone, whose `Debug` is redacted.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use crate::schemes::{SchemeOptions, Spec, Verifier};
+
+/// A whole, valid configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The public side.
+    pub server: Server,
+    /// The operator's side.
+    pub admin: Admin,
+    /// At least one; names are unique, and so is each pair of path and host.
+    pub routes: Vec<Route>,
+}
+
+/// The public side: where deliveries come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Addresses to bind; at least one, none twice (port 0 aside). Default `0.0.0.0:8080`.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, 1 to 1024. Default: one per core.
+    pub threads: NonZeroUsize,
+    /// How long deliveries in flight may take to finish on shutdown; zero cuts them off at once. Default 30 s.
+    pub shutdown_grace: Duration,
+    /// Which deliveries get a line in the log.
+    pub access_log: AccessLog,
+}
+
+/// Which deliveries get a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    /// Every delivery.
+    All,
+    /// Refused ones only.
+    #[default]
+    Refused,
+    /// No delivery.
+    None,
+}
+
+/// The operator's side: metrics and health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The address to bind; shares no port with [`Server::listen`] (port 0 aside). Default `127.0.0.1:9090`.
+    pub listen: SocketAddr,
+}
+
+/// A public path with its scheme, secrets and upstream.
+pub struct Route {
+    /// Unique; `[a-z0-9][a-z0-9_-]*`, never `none`. A metric label.
+    pub name: String,
+    /// What the request's path must be.
+    pub path: PathPattern,
+    /// What the request's host must be, if that matters: lower case, no port, no final dot, an IPv6 address in
+    /// brackets and in its canonical form.
+    pub host: Option<String>,
+    /// The scheme's facts.
+    pub scheme: &'static Spec,
+    /// The scheme's options as the route sets them.
+    pub scheme_options: SchemeOptions,
+    /// Checks (and makes) signatures with this route's secrets.
+    pub verifier: Verifier,
+    /// The labels of the secrets that are there, in the verifier's order; at least one, none twice.
+    pub secret_ids: Vec<String>,
+    /// Who gets what was verified.
+    pub upstream: Upstream,
+    /// Methods let in; at least one, none twice. Default `POST`.
+    pub methods: Vec<Method>,
+    /// Whether what does not verify is refused (default) or forwarded with a mark.
+    pub enforce: bool,
+    /// The status for a signature that does not verify, 400 to 599. Default 401, or the scheme's own.
+    pub reject_status: StatusCode,
+    /// The longest body in bytes, at least 1. Default 1 MiB, or the scheme's own.
+    pub max_body: u64,
+    /// How long the whole body may take to come in; not zero. Default 10 s.
+    pub body_timeout: Duration,
+    /// How long the upstream may take until its response head; not zero. Default 10 s, or 500 ms less than the
+    /// scheme's deadline.
+    pub timeout: Duration,
+}
+
+/// What a request's path must be, compared byte by byte with the path as sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathPattern {
+    /// This path alone.
+    Exact(String),
+    /// What begins with this; it ends in a slash: `/hooks/*` is `/hooks/` here.
+    Prefix(String),
+}
+
+/// The existing handler that gets verified deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// `https://` rather than `http://`.
+    pub tls: bool,
+    /// A DNS name (lower case) or an IP address, IPv6 without brackets: what to resolve and connect to.
+    pub host: String,
+    /// The port, the scheme's default (80, 443) filled in; not zero.
+    pub port: u16,
+    /// What `Host` says: host (IPv6 in brackets), with the port only if it is not the scheme's default.
+    pub authority: String,
+    /// The path as written; may be empty. An exact route's requests go to this path, those of a prefix route to what
+    /// follows it (one slash at its end dropped).
+    pub path: String,
+    /// How long connecting may take, name resolution and TLS included; not zero. Default 1 s.
+    pub connect_timeout: Duration,
+    /// Whether a request that a stale connection swallowed may be sent once more although bytes of it were written.
+    /// Default true.
+    pub resend: bool,
+    /// Whose `Host` the upstream sees.
+    pub host_header: HostHeader,
+}
+
+/// Whose `Host` the upstream sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostHeader {
+    /// The upstream's own: [`Upstream::authority`].
+    #[default]
+    Upstream,
+    /// The one that the sender sent.
+    Preserve,
+}
+
+/// As the file has it: a prefix ends in `/*`.
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Prefix(path) => write!(f, "{path}*"),
+        }
+    }
+}
+
+/// As a URL: for people, not for requests.
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        let path = if self.path.is_empty() { "/" } else { &self.path };
+        write!(f, "{scheme}://{}{path}", self.authority)
+    }
+}
+
+/// Names the scheme instead of printing its whole specification.
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .field("host", &self.host)
+            .field("scheme", &self.scheme.name)
+            .field("scheme_options", &self.scheme_options)
+            .field("verifier", &self.verifier)
+            .field("secret_ids", &self.secret_ids)
+            .field("upstream", &self.upstream)
+            .field("methods", &self.methods)
+            .field("enforce", &self.enforce)
+            .field("reject_status", &self.reject_status)
+            .field("max_body", &self.max_body)
+            .field("body_timeout", &self.body_timeout)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}

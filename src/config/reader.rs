@@ -1,0 +1,372 @@
+//! Reads a [`Node`] tree key by key, knows the YAML path of each value and collects every error.
+//!
+//! A [`Section`] hands out the keys that are asked for; [`Section::finish`] reports the ones that nobody asked for, so
+//! what is accepted and what is read cannot differ. All readers answer `None` when the value is wrong and have then
+//! reported why; the caller goes on with the next key.
+//!
+//! Refuses, besides what each reader names: 1. unknown keys; 2. keys that are there twice, at any level, also below
+//! unknown keys; 3. keys that are not text; 4. tagged values.
+//! Below a key that [could hold a secret](could_hold_secret), no key that is not known and no value is quoted.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use super::ConfigError;
+use super::raw::Node;
+
+/// All errors found so far.
+#[derive(Debug, Default)]
+pub(super) struct Errors(RefCell<Vec<ConfigError>>);
+
+/// A value with its YAML path.
+#[derive(Debug, Clone)]
+pub(super) struct Field<'a> {
+    node: &'a Node,
+    path: String,
+    errors: &'a Errors,
+}
+
+/// A map whose keys are asked for by name.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    entries: &'a [(Node, Node)],
+    path: String,
+    errors: &'a Errors,
+    known: Vec<&'static str>,
+}
+
+impl Errors {
+    pub(super) fn push(&self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.borrow_mut().push(ConfigError { path: path.into(), message: message.into() });
+    }
+
+    pub(super) fn into_vec(self) -> Vec<ConfigError> {
+        self.0.into_inner()
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The whole file. Reports what is wrong with any map or tag, at any level.
+    pub(super) fn root(node: &'a Node, errors: &'a Errors) -> Self {
+        check_structure(node, "", errors);
+        Self { node, path: String::new(), errors }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// Reports an error at a key below this value.
+    pub(super) fn error_below(&self, key: &str, message: impl Into<String>) {
+        self.errors.push(join(&self.path, key), message);
+    }
+
+    /// Reports an error at this value.
+    pub(super) fn error(&self, message: impl Into<String>) {
+        self.errors.push(self.path.as_str(), message);
+    }
+
+    /// The value as a map.
+    pub(super) fn section(&self) -> Option<Section<'a>> {
+        match self.node {
+            Node::Map(entries) => Some(self.with_entries(entries)),
+            _ => self.wrong_kind("a map"),
+        }
+    }
+
+    /// As [`Field::section`], but a key with nothing after it is an empty map: all of its lines may be commented out.
+    pub(super) fn section_or_nothing(&self) -> Option<Section<'a>> {
+        if *self.node == Node::Null { Some(self.with_entries(&[])) } else { self.section() }
+    }
+
+    /// The value as a list that is not empty.
+    pub(super) fn list(&self) -> Option<Vec<Field<'a>>> {
+        match self.node {
+            Node::List(items) if items.is_empty() => {
+                self.error("needs at least one entry");
+                None
+            }
+            Node::List(items) => {
+                let field =
+                    |(index, node)| Field { node, path: format!("{}[{index}]", self.path), errors: self.errors };
+                Some(items.iter().enumerate().map(field).collect())
+            }
+            _ => self.wrong_kind("a list"),
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.node {
+            Node::Text(text) => Some(text),
+            Node::Bool(_) | Node::Integer(_) | Node::Number => self.wrong_kind("text (put it in quotes)"),
+            _ => self.wrong_kind("text"),
+        }
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        match self.node {
+            Node::Bool(value) => Some(*value),
+            _ => self.wrong_kind("true or false"),
+        }
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn integer(&self, least: u64, most: u64) -> Option<u64> {
+        match self.node {
+            Node::Integer(value) if (least..=most).contains(value) => Some(*value),
+            Node::Integer(_) | Node::Number => {
+                self.error(format!("must be a whole number from {least} to {most}"));
+                None
+            }
+            _ => self.wrong_kind("a whole number"),
+        }
+    }
+
+    /// Text that `parse` takes; its error is reported here.
+    pub(super) fn parsed<T, E: ToString>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        self.checked(parse(self.text()?))
+    }
+
+    /// As [`Field::parsed`], but a bare number is handed over as well: the parser has the better error text.
+    pub(super) fn parsed_or_number<T, E: ToString>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        match self.node {
+            Node::Integer(number) => self.checked(parse(&number.to_string())),
+            _ => self.parsed(parse),
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.error(format!("must be one of: {}", words.join(", ")));
+        }
+        found
+    }
+
+    /// Reports an error, if there is one.
+    pub(super) fn checked<T, E: ToString>(&self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.error(error.to_string())).ok()
+    }
+
+    /// Reports that the value is not `wanted`.
+    pub(super) fn wrong_kind<T>(&self, wanted: &str) -> Option<T> {
+        match self.node {
+            Node::Null => self.error(format!("has no value: expected {wanted}")),
+            Node::Tagged => {} // reported with the structure
+            other => self.error(format!("expected {wanted}, found {}", other.kind())),
+        }
+        None
+    }
+
+    fn with_entries(&self, entries: &'a [(Node, Node)]) -> Section<'a> {
+        Section { entries, path: self.path.clone(), errors: self.errors, known: Vec::new() }
+    }
+}
+
+impl<'a> Section<'a> {
+    /// The value of a key, if it is there. Asking makes the key known.
+    pub(super) fn get(&mut self, key: &'static str) -> Option<Field<'a>> {
+        self.known.push(key);
+        let (_, node) = self.entries.iter().find(|(name, _)| is_text(name, key))?;
+        Some(Field { node, path: join(&self.path, key), errors: self.errors })
+    }
+
+    /// A key that may be left out; `None` only if it is there and wrong.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Field<'a>) -> Option<T>,
+    ) -> Option<T> {
+        match self.get(key) {
+            Some(field) => read(&field),
+            None => Some(default),
+        }
+    }
+
+    /// A key that must be there.
+    pub(super) fn required<T>(&mut self, key: &'static str, read: impl FnOnce(&Field<'a>) -> Option<T>) -> Option<T> {
+        match self.get(key) {
+            Some(field) => read(&field),
+            None => {
+                self.errors.push(join(&self.path, key), "is missing");
+                None
+            }
+        }
+    }
+
+    /// Reports the keys that nobody asked for; `explain` may have a better text for some. Answers whether all were
+    /// known.
+    pub(super) fn finish(self, explain: impl Fn(&str) -> Option<String>) -> bool {
+        let mut seen = HashSet::new();
+        for (name, _) in self.entries {
+            let Node::Text(key) = name else { continue };
+            if self.known.contains(&key.as_str()) || !seen.insert(key) {
+                continue;
+            }
+            if let Some(message) = explain(key) {
+                self.errors.push(join(&self.path, key), message);
+            } else if let Some(near) = nearest(key, &self.known) {
+                self.errors.push(join(&self.path, key), format!("unknown key; did you mean \"{near}\"?"));
+            } else {
+                let (path, hidden) = shown(&self.path, key);
+                let known = self.known.join(", ");
+                self.errors.push(path, format!("unknown key{hidden}; known here: {known}"));
+            }
+        }
+        seen.is_empty()
+    }
+}
+
+/// Reports repeated keys, keys that are not text and tags, in the whole tree.
+fn check_structure(node: &Node, path: &str, errors: &Errors) {
+    match node {
+        Node::Map(entries) => {
+            let mut seen = HashSet::new();
+            let mut reported = HashSet::new();
+            for (name, value) in entries {
+                let Node::Text(key) = name else {
+                    let found = if *name == Node::Tagged { "a tagged value" } else { name.kind() };
+                    errors.push(path, format!("a key must be text, found {found}"));
+                    continue;
+                };
+                let (at, hidden) = shown(path, key);
+                if !seen.insert(key) && reported.insert(key) {
+                    errors.push(at.as_str(), format!("the key is there more than once{hidden}"));
+                }
+                check_structure(value, &at, errors);
+            }
+        }
+        Node::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                check_structure(item, &format!("{path}[{index}]"), errors);
+            }
+        }
+        Node::Tagged => errors.push(path, "YAML tags are not supported; if this is text, put it in quotes"),
+        Node::Null | Node::Bool(_) | Node::Integer(_) | Node::Number | Node::Text(_) => {}
+    }
+}
+
+/// The path of a key that may be unknown, and what to add to the message where the key is left out of it.
+fn shown(path: &str, key: &str) -> (String, &'static str) {
+    const OF_SECRETS: [&str; 4] = ["env", "file", "id", "optional"];
+    if could_hold_secret(path) && !OF_SECRETS.contains(&key) {
+        (path.to_owned(), " (not shown, it could be a secret)")
+    } else {
+        (join(path, key), "")
+    }
+}
+
+/// Whether a key, or one on this path, is named like one for secrets.
+pub(super) fn could_hold_secret(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    ["secret", "token", "password"].iter().any(|word| path.contains(word))
+}
+
+/// `path.key`, or `path["odd key"]` with escapes where the key is not plain.
+fn join(path: &str, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if key.is_empty() || key.len() > 64 || !key.chars().all(plain) {
+        let cut: String = key.chars().take(64).collect();
+        format!("{path}[{cut:?}]")
+    } else if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+fn is_text(node: &Node, text: &str) -> bool {
+    matches!(node, Node::Text(name) if name == text)
+}
+
+/// The word that `text` may be a slip of, if one is near: at most a third of its letters are wrong.
+pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+    let limit = (text.len() / 3).min(3);
+    let distances = words.iter().map(|word| (distance(text, word), *word));
+    distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein); long texts are far from everything.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > 32 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, pair) in b.chars().zip(row.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::raw::parse;
+    use super::*;
+
+    fn errors(text: &str, read: impl FnOnce(&Field<'_>)) -> Vec<String> {
+        let node = parse(text).expect("the test's YAML is valid");
+        let errors = Errors::default();
+        read(&Field::root(&node, &errors));
+        errors.into_vec().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_near_key_is_suggested_and_a_far_one_gets_the_list() {
+        let errors = errors("lisen: 1\nfoo: 2", |root| {
+            let mut section = root.section().expect("a map");
+            section.get("listen");
+            section.get("threads");
+            section.finish(|_| None);
+        });
+        assert_eq!(
+            errors,
+            ["lisen: unknown key; did you mean \"listen\"?", "foo: unknown key; known here: listen, threads"]
+        );
+    }
+
+    #[test]
+    fn an_odd_key_is_escaped_and_cut() {
+        let errors = errors(&format!("\"a\\x1b[31m\": 1\n{}: 2", "x".repeat(100)), |root| {
+            root.section().expect("a map").finish(|_| None);
+        });
+        assert_eq!(errors[0], "[\"a\\u{1b}[31m\"]: unknown key; known here: ");
+        assert_eq!(errors[1], format!("[\"{}\"]: unknown key; known here: ", "x".repeat(64)));
+    }
+
+    #[test]
+    fn repeated_keys_are_seen_at_any_level() {
+        let errors = errors("a: {b: [{c: 1, c: 2, c: 3}]}\na: 1", |_| ());
+        assert_eq!(errors, ["a.b[0].c: the key is there more than once", "a: the key is there more than once"]);
+    }
+
+    #[test]
+    fn keys_that_are_not_text_are_refused() {
+        let errors = errors("a: {1: x, true: y, ~: z, [b]: c, !t d: e}", |_| ());
+        let found = ["a number", "true or false", "nothing", "a list", "a tagged value"];
+        assert_eq!(errors, found.map(|kind| format!("a: a key must be text, found {kind}")));
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        assert_eq!(distance("listen", "listen"), 0);
+        assert_eq!(distance("lisen", "listen"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(nearest("evn", &["env"]), None, "two slips in three letters could be anything");
+        assert_eq!(nearest("max-body", &["max_body", "methods"]), Some("max_body"));
+    }
+}

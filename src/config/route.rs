@@ -1,0 +1,256 @@
+//! Checks one route. The rules that span routes (names, pairs of path and host) are kept in [`Seen`].
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::address::{Url, parse_path, parse_route_host, parse_url};
+use super::model::{HostHeader, PathPattern, Route, Upstream};
+use super::raw::Node;
+use super::reader::{Field, nearest};
+use super::secret::{Context, Labelled, explain_key, read_all};
+use super::units::{parse_duration, parse_size};
+use super::validate::all;
+use crate::schemes::{self, SchemeOptions, Secret, Spec};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_MAX_BODY: u64 = 1 << 20;
+
+/// What the gateway keeps of a provider's deadline for itself: reading the request and sending the response back.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
+
+/// The methods of RFC 9110 section 9.3 and RFC 5789, but CONNECT, which has no path.
+const METHODS: [Method; 8] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+];
+
+/// The route name that metrics give to requests without a route.
+const NO_ROUTE: &str = "none";
+
+/// What earlier routes have taken, each with its YAML path.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    names: HashMap<String, String>,
+    places: HashMap<(PathPattern, Option<String>), String>,
+}
+
+/// Reads a route; `None` if anything is wrong with it.
+pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> Option<Route> {
+    let mut section = field.section()?;
+    let name = section.required("name", |field| read_name(field, seen));
+    let path = section.required("path", |field| field.parsed(parse_path));
+    let host = section.optional("host", None, |field| field.parsed(parse_route_host).map(Some));
+    if let (Some(path), Some(host)) = (&path, &host) {
+        let place = (path.clone(), host.clone());
+        if let Some(other) = seen.places.insert(place, field.path().to_owned()) {
+            field.error_below("path", format!("{other} has the same path and host"));
+        }
+    }
+    let scheme = section.required("scheme", read_scheme);
+    let spec = scheme.as_ref().map(|(spec, _)| *spec);
+    let secrets = section.required("secrets", |field| read_all(field, spec, context));
+    let upstream = section.required("upstream", read_upstream);
+    let methods = section.optional("methods", vec![Method::POST], read_methods);
+    let enforce = section.optional("enforce", true, Field::boolean);
+    let reject_status = section.optional("reject_status", default_status(spec), read_status);
+    let max_body =
+        section.optional("max_body", spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY), read_size);
+    let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
+    let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
+    section.finish(explain_key);
+
+    let (scheme, scheme_options) = scheme?;
+    let (secret_ids, secrets): (Vec<String>, Vec<Secret>) =
+        secrets?.into_iter().map(|Labelled { id, secret }| (id, secret)).unzip();
+    let verifier = match scheme.compile(&scheme_options, &secrets) {
+        Ok(verifier) => verifier,
+        Err(error) => {
+            field.error_below("scheme", error.to_string());
+            return None;
+        }
+    };
+    Some(Route {
+        name: name?,
+        path: path?,
+        host: host?,
+        scheme,
+        scheme_options,
+        verifier,
+        secret_ids,
+        upstream: upstream?,
+        methods: methods?,
+        enforce: enforce?,
+        reject_status: reject_status?,
+        max_body: max_body?,
+        body_timeout: body_timeout?,
+        timeout: timeout?,
+    })
+}
+
+fn read_name(field: &Field<'_>, seen: &mut Seen) -> Option<String> {
+    let name = field.parsed(parse_name)?;
+    match seen.names.insert(name.clone(), field.path().to_owned()) {
+        None => Some(name),
+        Some(other) => {
+            field.error(format!("the name \"{name}\" is that of {other} as well"));
+            None
+        }
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, &'static str> {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let first = text.bytes().next().is_some_and(alphanumeric);
+    if !first || !text.bytes().all(|byte| alphanumeric(byte) || byte == b'_' || byte == b'-') {
+        return Err("must be lower-case letters, digits, _ and -, and begin with a letter or digit");
+    }
+    if text == NO_ROUTE {
+        return Err("must not be \"none\": metrics call requests so that match no route");
+    }
+    Ok(text.to_owned())
+}
+
+/// A scheme's name, or a map of its name and its options.
+fn read_scheme(field: &Field<'_>) -> Option<(&'static Spec, SchemeOptions)> {
+    let (spec, options) = match field.node() {
+        Node::Text(_) => (field.parsed(find_scheme), Some(SchemeOptions::default())),
+        Node::Map(_) => {
+            let mut section = field.section()?;
+            let spec = section.required("name", |field| field.parsed(find_scheme));
+            let signed_content =
+                section.optional("signed_content", None, |field| field.text().map(|text| Some(text.to_owned())));
+            let match_payload = section.optional("match_payload", None, |field| field.boolean().map(Some));
+            section.finish(explain_key);
+            let options = signed_content.zip(match_payload);
+            let options =
+                options.map(|(signed_content, match_payload)| SchemeOptions { signed_content, match_payload });
+            (spec, options)
+        }
+        _ => return field.wrong_kind("a scheme's name, or a map of its name and options"),
+    };
+    let (spec, options) = (spec?, options?);
+    if let Err(errors) = spec.check_options(&options) {
+        for (key, error) in errors {
+            field.error_below(key, error.to_string());
+        }
+        return None;
+    }
+    Some((spec, options))
+}
+
+fn find_scheme(name: &str) -> Result<&'static Spec, String> {
+    schemes::find(name).ok_or_else(|| {
+        let names: Vec<&str> = schemes::names().collect();
+        let hint = nearest(name, &names).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        format!("unknown scheme{hint}; known: {}", names.join(", "))
+    })
+}
+
+/// A URL, or a map of the URL and how to talk to it.
+fn read_upstream(field: &Field<'_>) -> Option<Upstream> {
+    let (url, connect_timeout, resend, host_header) = match field.node() {
+        Node::Text(_) => (read_url(field), Some(DEFAULT_CONNECT_TIMEOUT), Some(true), Some(HostHeader::default())),
+        Node::Map(_) => {
+            let mut section = field.section()?;
+            let url = section.required("url", read_url);
+            let connect_timeout = section.optional("connect_timeout", DEFAULT_CONNECT_TIMEOUT, read_timeout);
+            let resend = section.optional("resend", true, Field::boolean);
+            let words = [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
+            let host_header = section.optional("host_header", HostHeader::default(), |field| field.one_of(&words));
+            section.finish(|_| None);
+            (url, connect_timeout, resend, host_header)
+        }
+        _ => return field.wrong_kind("a URL, or a map with url"),
+    };
+    let url = url?;
+    Some(Upstream {
+        tls: url.tls,
+        host: url.host,
+        port: url.port,
+        authority: url.authority,
+        path: url.path,
+        connect_timeout: connect_timeout?,
+        resend: resend?,
+        host_header: host_header?,
+    })
+}
+
+fn read_url(field: &Field<'_>) -> Option<Url> {
+    match parse_url(field.text()?) {
+        Ok(url) => Some(url),
+        Err(errors) => {
+            errors.into_iter().for_each(|error| field.error(error));
+            None
+        }
+    }
+}
+
+fn read_methods(field: &Field<'_>) -> Option<Vec<Method>> {
+    let mut methods: Vec<Method> = Vec::new();
+    let read = field.list()?.into_iter().map(|item| {
+        let method = item.parsed(parse_method)?;
+        if methods.contains(&method) {
+            item.error(format!("{method} is there twice"));
+            return None;
+        }
+        methods.push(method);
+        Some(())
+    });
+    all(read)?;
+    Some(methods)
+}
+
+fn parse_method(text: &str) -> Result<Method, String> {
+    let names = || METHODS.map(|method| method.to_string()).join(", ");
+    let known = METHODS.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text));
+    match known {
+        Some(method) if method.as_str() == text => Ok(method),
+        Some(method) => Err(format!("methods are in upper case: write {method}")),
+        None => Err(format!("must be one of: {}", names())),
+    }
+}
+
+fn read_status(field: &Field<'_>) -> Option<StatusCode> {
+    let status = u16::try_from(field.integer(400, 599)?).ok()?;
+    field.checked(StatusCode::from_u16(status))
+}
+
+fn read_size(field: &Field<'_>) -> Option<u64> {
+    let size = field.parsed_or_number(parse_size)?;
+    if size == 0 {
+        field.error("must not be zero");
+        return None;
+    }
+    Some(size)
+}
+
+fn read_timeout(field: &Field<'_>) -> Option<Duration> {
+    let timeout = field.parsed_or_number(parse_duration)?;
+    if timeout.is_zero() {
+        field.error("must not be zero");
+        return None;
+    }
+    Some(timeout)
+}
+
+fn default_status(spec: Option<&Spec>) -> StatusCode {
+    let own = spec.and_then(|spec| spec.reject_status).and_then(|status| StatusCode::from_u16(status).ok());
+    own.unwrap_or(StatusCode::UNAUTHORIZED)
+}
+
+/// Less than the provider waits, so that it hears of a timeout from the gateway instead of giving up.
+fn default_timeout(spec: Option<&Spec>) -> Duration {
+    let deadline = spec.and_then(Spec::deadline);
+    let timeout = deadline.and_then(|deadline| deadline.checked_sub(DEADLINE_MARGIN));
+    timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT)
+}

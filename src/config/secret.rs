@@ -1,0 +1,253 @@
+//! Secrets: from environment variables and files, never from the configuration itself.
+//!
+//! Refused: 1. a secret written into the configuration; 2. an entry without exactly one of `env` and `file`; 3. a
+//! secret that is absent, unless it is `optional`; 4. one that is there but unreadable, empty, too long, or not what
+//! the scheme can decode, `optional` or not; 5. two entries with one id; 6. a route none of whose secrets is there.
+//! No error text holds a secret, nor anything else from below `secrets` but names of variables and of files.
+//!
+//! A file's content counts byte for byte, less one `\n` or `\r\n` at its end: most editors put one there. A variable
+//! counts as it is. Neither needs to be UTF-8.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::raw::Node;
+use super::reader::{Field, could_hold_secret};
+use crate::schemes::{Secret, Spec};
+
+/// The longest secret file in bytes; the largest key that a provider gives out is far shorter.
+const MAX_FILE: usize = 64 * 1024;
+
+const LITERAL: &str = "a secret must not stand in this file: \
+    use env: NAME (an environment variable) or file: PATH (a file that holds it)";
+
+/// Keys by which people try to write a secret into the file.
+const LITERAL_KEYS: [&str; 12] = [
+    "value",
+    "literal",
+    "secret",
+    "plain",
+    "plaintext",
+    "text",
+    "key",
+    "token",
+    "password",
+    "string",
+    "inline",
+    "content",
+];
+
+/// Where secrets are read from: the process's environment and files, or what a test makes up.
+pub trait Sources {
+    /// The variable's value; `None` if it is not set.
+    fn env(&self, name: &str) -> Option<OsString>;
+
+    /// The file's content; of a file over 64 KiB at least one byte more than that.
+    ///
+    /// # Errors
+    /// As for any read; `NotFound` means that the file is absent.
+    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>>;
+}
+
+/// The process's environment and the file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Sources for System {
+    fn env(&self, name: &str) -> Option<OsString> {
+        std::env::var_os(name)
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        let limit = MAX_FILE + 1;
+        // All of it at once, so that no grown buffer leaves a copy behind.
+        let mut content = Zeroizing::new(Vec::with_capacity(limit));
+        std::fs::File::open(path)?.take(limit as u64).read_to_end(&mut content)?;
+        Ok(content)
+    }
+}
+
+/// Why a variable or a file gives no secret. The text names the variable or the file, never what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// It is not there, which may be fine.
+    #[error("{0}")]
+    Absent(String),
+    /// It is there, but is empty, too long or cannot be read.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// What reading secrets needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// What relative file names are relative to.
+    pub(super) folder: &'a Path,
+    pub(super) sources: &'a dyn Sources,
+}
+
+/// A secret with its label.
+#[derive(Debug)]
+pub(super) struct Labelled {
+    pub(super) id: String,
+    pub(super) secret: Secret,
+}
+
+/// The value of an environment variable.
+///
+/// # Errors
+/// See [`SecretError`].
+pub fn secret_from_env(name: &str, sources: &dyn Sources) -> Result<Secret, SecretError> {
+    let value =
+        sources.env(name).ok_or_else(|| SecretError::Absent(format!("environment variable {name} is not set")))?;
+    if value.is_empty() {
+        return Err(SecretError::Unusable(format!("environment variable {name} is empty")));
+    }
+    Ok(Secret::from(value.into_encoded_bytes()))
+}
+
+/// The content of a file, less one `\n` or `\r\n` at its end.
+///
+/// # Errors
+/// See [`SecretError`].
+pub fn secret_from_file(path: &Path, sources: &dyn Sources) -> Result<Secret, SecretError> {
+    let content = sources.file(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => SecretError::Absent(format!("the file {path:?} does not exist")),
+        _ => SecretError::Unusable(format!("cannot read the file {path:?}: {error}")),
+    })?;
+    if content.len() > MAX_FILE {
+        return Err(SecretError::Unusable(format!("the file {path:?} is longer than 64KiB")));
+    }
+    let line = content.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    match line.unwrap_or(&content) {
+        [] => Err(SecretError::Unusable(format!("the file {path:?} is empty"))),
+        secret => Ok(Secret::from(secret.to_vec())),
+    }
+}
+
+/// Why a key like `secret: …` is refused where none can be.
+pub(super) fn explain_key(key: &str) -> Option<String> {
+    let text = || format!("unknown key; secrets are a list under \"secrets\" of the route, and {LITERAL}");
+    could_hold_secret(key).then(text)
+}
+
+/// Reads the list under `secrets`: all that are there, at least one.
+pub(super) fn read_all(field: &Field<'_>, spec: Option<&Spec>, context: Context<'_>) -> Option<Vec<Labelled>> {
+    if is_literal(field.node()) {
+        field.error(LITERAL);
+        return None;
+    }
+    let mut taken = HashMap::new();
+    let mut secrets = Some(Vec::new());
+    for (index, entry) in field.list()?.iter().enumerate() {
+        let read = read_one(entry, index, spec, context, &mut taken);
+        match (read, &mut secrets) {
+            (Some(None), _) => {}
+            (Some(Some(secret)), Some(secrets)) => secrets.push(secret),
+            _ => secrets = None,
+        }
+    }
+    if secrets.as_ref().is_some_and(Vec::is_empty) {
+        field.error("no secret is there: all of them are optional and absent");
+        return None;
+    }
+    secrets
+}
+
+/// `Some(None)` is an optional secret that is absent.
+fn read_one(
+    entry: &Field<'_>,
+    index: usize,
+    spec: Option<&Spec>,
+    context: Context<'_>,
+    taken: &mut HashMap<String, String>,
+) -> Option<Option<Labelled>> {
+    if is_literal(entry.node()) {
+        entry.error(LITERAL);
+        return None;
+    }
+    let mut section = entry.section()?;
+    let env = section.get("env");
+    let file = section.get("file");
+    let id_field = section.get("id");
+    let id = match &id_field {
+        Some(field) => field.parsed(parse_id),
+        None => Some(index.to_string()),
+    };
+    let optional = section.optional("optional", false, Field::boolean);
+    let all_known =
+        section.finish(|key| LITERAL_KEYS.contains(&key.to_ascii_lowercase().as_str()).then(|| LITERAL.to_owned()));
+
+    let at = id_field.as_ref().unwrap_or(entry);
+    let id = id.and_then(|id| match taken.insert(id.clone(), entry.path().to_owned()) {
+        Some(other) => {
+            at.error(format!("the id \"{id}\" is that of {other} as well"));
+            None
+        }
+        None => Some(id),
+    });
+    let (field, source) = match (&env, &file) {
+        (Some(field), None) => (field, from_env(field, context)),
+        (None, Some(field)) => (field, from_file(field, context)),
+        (Some(_), Some(_)) => {
+            entry.error("has both env and file: give one of them");
+            return None;
+        }
+        (None, None) => {
+            if all_known {
+                entry.error("needs env: NAME or file: PATH");
+            }
+            return None;
+        }
+    };
+    match source? {
+        Ok(secret) => {
+            if let Some(spec) = spec {
+                field.checked(spec.check_secret(&secret))?;
+            }
+            optional?;
+            Some(Some(Labelled { id: id?, secret }))
+        }
+        Err(SecretError::Absent(_)) if optional? => id.map(|_| None),
+        Err(error) => {
+            field.error(error.to_string());
+            None
+        }
+    }
+}
+
+fn from_env(field: &Field<'_>, context: Context<'_>) -> Option<Result<Secret, SecretError>> {
+    let name = field.text()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(plain) {
+        field.error("must be the name of an environment variable: letters, digits, _, . and -");
+        return None;
+    }
+    Some(secret_from_env(name, context.sources))
+}
+
+fn from_file(field: &Field<'_>, context: Context<'_>) -> Option<Result<Secret, SecretError>> {
+    let name = field.text()?;
+    if name.is_empty() {
+        field.error("must be the path of a file");
+        return None;
+    }
+    Some(secret_from_file(&context.folder.join(name), context.sources))
+}
+
+fn is_literal(node: &Node) -> bool {
+    matches!(node, Node::Text(_) | Node::Bool(_) | Node::Integer(_) | Node::Number)
+}
+
+/// A label for metrics and headers.
+fn parse_id(text: &str) -> Result<String, &'static str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+        return Err("must be 1 to 64 letters, digits, ., _ or -");
+    }
+    Ok(text.to_owned())
+}

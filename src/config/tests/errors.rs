@@ -1,0 +1,310 @@
+//! One error each, with its exact path; and all at once.
+
+use super::*;
+
+/// Exactly one error for a change to a good route.
+fn refused(change: &str, error: &str) {
+    assert_eq!(Made::new().errors(&one(&[change])), [error], "{change}");
+}
+
+/// Exactly one error for other sections before a good route.
+fn refused_before(sections: &str, error: &str) {
+    let text = with_routes(&[route(&[])]).replace(SERVER_AND_ADMIN, sections);
+    assert_eq!(Made::new().errors(&text), [error], "{sections}");
+}
+
+fn refused_pair(first: &[&str], second: &[&str], error: &str) {
+    assert_eq!(Made::new().errors(&with_routes(&[route(first), route(second)])), [error]);
+}
+
+#[test]
+fn an_empty_file() {
+    for text in ["", "\n", "# a comment\n", "~"] {
+        assert_eq!(Made::new().errors(text), ["the file is empty: at least one route is needed"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_map() {
+    assert_eq!(Made::new().errors("hello"), ["expected a map, found text"]);
+    assert_eq!(Made::new().errors("[1]"), ["expected a map, found a list"]);
+}
+
+#[test]
+fn a_syntax_error_has_line_and_column() {
+    let errors = Made::new().errors("routes:\n  - name: a\n path: b\n");
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].starts_with("line 3 column 2: not valid YAML: "), "{errors:?}");
+}
+
+#[test]
+fn no_routes() {
+    assert_eq!(Made::new().errors(SERVER_AND_ADMIN), ["routes: is missing"]);
+    assert_eq!(Made::new().errors("routes: []"), ["routes: needs at least one entry"]);
+    assert_eq!(Made::new().errors("routes:"), ["routes: has no value: expected a list"]);
+    assert_eq!(Made::new().errors("routes: {a: b}"), ["routes: expected a list, found a map"]);
+    assert_eq!(Made::new().errors("routes: [~]"), ["routes[0]: has no value: expected a map"]);
+}
+
+#[test]
+fn missing_keys() {
+    let missing = ["name", "path", "scheme", "secrets", "upstream"].map(|key| format!("routes[0].{key}: is missing"));
+    assert_eq!(Made::new().errors("routes: [{}]"), missing);
+    refused("upstream: {resend: true}", "routes[0].upstream.url: is missing");
+    refused("scheme: {match_payload: true}", "routes[0].scheme.name: is missing");
+}
+
+#[test]
+fn unknown_keys() {
+    refused_before("servr: {}\n", "servr: unknown key; did you mean \"server\"?");
+    refused_before("log: {}\n", "log: unknown key; known here: server, admin, routes");
+    refused_before(
+        "server: {listen: 127.0.0.1:0, max_connections: 5}\n",
+        "server.max_connections: unknown key; known here: listen, threads, shutdown_grace, access_log",
+    );
+    refused_before("admin: {lisen: x, listen: 127.0.0.1:0}\n", "admin.lisen: unknown key; did you mean \"listen\"?");
+    refused("max-body: 1MiB", "routes[0].max-body: unknown key; did you mean \"max_body\"?");
+    refused(
+        "tolerance: 5m",
+        "routes[0].tolerance: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
+         reject_status, max_body, body_timeout, timeout",
+    );
+    refused(
+        "upstream: {url: 'http://a', tls: {}}",
+        "routes[0].upstream.tls: unknown key; known here: url, connect_timeout, resend, host_header",
+    );
+    refused(
+        "scheme: {name: icr, public_url: x}",
+        "routes[0].scheme.public_url: unknown key; known here: name, signed_content, match_payload",
+    );
+}
+
+#[test]
+fn repeated_keys() {
+    refused_before("admin: {listen: 127.0.0.1:0}\nadmin: {}\n", "admin: the key is there more than once");
+    refused("enforce: true\n    enforce: true", "routes[0].enforce: the key is there more than once");
+    refused("secrets: [{env: SET, env: SET}]", "routes[0].secrets[0].env: the key is there more than once");
+}
+
+#[test]
+fn keys_that_are_not_text_and_tags() {
+    refused("1: a", "routes[0]: a key must be text, found a number");
+    refused("name: !x r", "routes[0].name: YAML tags are not supported; if this is text, put it in quotes");
+}
+
+#[test]
+fn wrong_types() {
+    refused("name: 5", "routes[0].name: expected text (put it in quotes), found a number");
+    refused("path: true", "routes[0].path: expected text (put it in quotes), found true or false");
+    refused("host: []", "routes[0].host: expected text, found a list");
+    refused("scheme: []", "routes[0].scheme: expected a scheme's name, or a map of its name and options, found a list");
+    refused("scheme:", "routes[0].scheme: has no value: expected a scheme's name, or a map of its name and options");
+    refused("secrets: {env: SET}", "routes[0].secrets: expected a list, found a map");
+    refused("secrets: [[]]", "routes[0].secrets[0]: expected a map, found a list");
+    refused("upstream: 5", "routes[0].upstream: expected a URL, or a map with url, found a number");
+    refused("methods: POST", "routes[0].methods: expected a list, found text");
+    refused("enforce: 'no'", "routes[0].enforce: expected true or false, found text");
+    refused("enforce:", "routes[0].enforce: has no value: expected true or false");
+    refused("reject_status: '401'", "routes[0].reject_status: expected a whole number, found text");
+    refused_before("server: 5\n", "server: expected a map, found a number");
+    refused_before("server: {listen: {}}\n", "server.listen: expected text, found a map");
+}
+
+#[test]
+fn names() {
+    let error = "routes[0].name: must be lower-case letters, digits, _ and -, and begin with a letter or digit";
+    for name in ["name: ''", "name: A", "name: -a", "name: _a", "name: a.b", "name: a b", "name: ä"] {
+        refused(name, error);
+    }
+    refused("name: none", "routes[0].name: must not be \"none\": metrics call requests so that match no route");
+    refused_pair(&[], &["path: /s"], "routes[1].name: the name \"r\" is that of routes[0].name as well");
+}
+
+#[test]
+fn paths_and_hosts() {
+    refused("path: r", "routes[0].path: must begin with /");
+    refused(
+        "path: /r?x",
+        "routes[0].path: must have no query or fragment: the path alone is matched, the query goes along by itself",
+    );
+    refused("path: /r*", "routes[0].path: can have a * only as its end, after a slash: /hooks/*");
+    refused("host: a:80", "routes[0].host: must have no port: a route's host matches on every port");
+    refused_pair(&[], &["name: s"], "routes[1].path: routes[0] has the same path and host");
+    refused_pair(
+        &["host: a.example"],
+        &["name: s", "host: A.example"],
+        "routes[1].path: routes[0] has the same path and host",
+    );
+}
+
+#[test]
+fn schemes_and_their_options() {
+    refused("scheme: github", "routes[0].scheme: unknown scheme; known: circleci, civo, icr");
+    refused("scheme: {name: cvio}", "routes[0].scheme.name: unknown scheme; known: circleci, civo, icr");
+    refused(
+        "scheme: circlci",
+        "routes[0].scheme: unknown scheme; did you mean \"circleci\"?; known: circleci, civo, icr",
+    );
+    let both = Made::new().errors(&one(&["scheme: {name: civo, signed_content: auto, match_payload: true}"]));
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(both[0].starts_with("routes[0].scheme.signed_content: "), "{both:?}");
+    assert!(both[1].starts_with("routes[0].scheme.match_payload: "), "{both:?}");
+    let value = Made::new().errors(&one(&["scheme: {name: icr, signed_content: all}"]));
+    assert_eq!(value.len(), 1, "{value:?}");
+    assert!(value[0].starts_with("routes[0].scheme.signed_content: "), "{value:?}");
+    refused(
+        "scheme: {name: icr, match_payload: 'off'}",
+        "routes[0].scheme.match_payload: expected true or false, found text",
+    );
+}
+
+#[test]
+fn upstreams() {
+    refused("upstream: a/b", "routes[0].upstream: must be a URL that begins with http:// or https://");
+    refused(
+        "upstream: http://a/?b",
+        "routes[0].upstream: must have no query: the query of each delivery goes along by itself",
+    );
+    refused("upstream: http://a/#b", "routes[0].upstream: must have no fragment (#…)");
+    refused("upstream: {url: 'http://u:p@a'}", "routes[0].upstream.url: must have no user or password");
+    refused("upstream: http://a:0", "routes[0].upstream: must have a port from 1 to 65535, or none");
+    refused(
+        "upstream: {url: 'http://a', host_header: mine}",
+        "routes[0].upstream.host_header: must be one of: upstream, preserve",
+    );
+    refused("upstream: {url: 'http://a', connect_timeout: 0s}", "routes[0].upstream.connect_timeout: must not be zero");
+    refused(
+        "upstream: {url: 'http://a', resend: 1}",
+        "routes[0].upstream.resend: expected true or false, found a number",
+    );
+}
+
+#[test]
+fn methods() {
+    refused("methods: []", "routes[0].methods: needs at least one entry");
+    refused("methods: [POST, post]", "routes[0].methods[1]: methods are in upper case: write POST");
+    refused("methods: [POST, PUT, POST]", "routes[0].methods[2]: POST is there twice");
+    for method in ["methods: [CONNECT]", "methods: ['']", "methods: ['P T']", "methods: [BREW]"] {
+        refused(method, "routes[0].methods[0]: must be one of: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
+    }
+}
+
+#[test]
+fn statuses() {
+    for status in ["399", "600", "200", "-1", "4.5", "99999999999999999999"] {
+        refused(&format!("reject_status: {status}"), "routes[0].reject_status: must be a whole number from 400 to 599");
+    }
+    for status in [400, 599] {
+        assert_eq!(only_route(&[&format!("reject_status: {status}")]).reject_status.as_u16(), status);
+    }
+}
+
+#[test]
+fn durations_and_sizes() {
+    refused(
+        "timeout: 10",
+        "routes[0].timeout: a duration needs a unit: write 10s for seconds or 10ms for milliseconds",
+    );
+    refused("timeout: 0ms", "routes[0].timeout: must not be zero");
+    refused("body_timeout: 0s", "routes[0].body_timeout: must not be zero");
+    refused(
+        "body_timeout: soon",
+        "routes[0].body_timeout: not a duration: write a whole number with a unit, such as 500ms, 10s, 5m or 24h",
+    );
+    refused(
+        "max_body: 1048576",
+        "routes[0].max_body: a size needs a unit: write 1048576B for bytes, or use KiB, MiB or GiB",
+    );
+    refused("max_body: 0B", "routes[0].max_body: must not be zero");
+    refused(
+        "max_body: 1mb",
+        "routes[0].max_body: not a size: write a whole number with a unit (B, KB, KiB, MB, MiB, GB, GiB), such as \
+         512KiB or 1MiB",
+    );
+    refused_before("server: {shutdown_grace: 9000h}\n", "server.shutdown_grace: longer than 365 days (8760h)");
+}
+
+#[test]
+fn listeners() {
+    let names = "not an IP address with a port: write for example 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080; names \
+                 are not looked up";
+    let no_address = "needs an IP address as well: write 0.0.0.0:8080 for all of IPv4, or [::]:8080";
+    refused_before("server: {listen: 'localhost:8080'}\n", &format!("server.listen: {names}"));
+    refused_before("server: {listen: ':8080'}\n", &format!("server.listen: {no_address}"));
+    refused_before("server: {listen: 8080}\n", &format!("server.listen: {no_address}"));
+    refused_before("server: {listen: []}\n", "server.listen: needs at least one entry");
+    refused_before("server: {listen: [127.0.0.1:1, 127.0.0.1:1]}\n", "server.listen[1]: 127.0.0.1:1 is there twice");
+    refused_before("server: {listen: [127.0.0.1:1, x]}\n", &format!("server.listen[1]: {names}"));
+    refused_before("admin: {listen: 9090}\n", &format!("admin.listen: {}", no_address.replace("8080", "9090")));
+    refused_before(
+        "server: {listen: 127.0.0.1:1}\nadmin: {listen: 127.0.0.1:1}\n",
+        "admin.listen: 127.0.0.1:1 is taken by server.listen",
+    );
+    refused_before("server: {listen: 0.0.0.0:9090}\n", "admin.listen: 127.0.0.1:9090 is taken by server.listen");
+    let text = with_routes(&[route(&[])]).replace("listen: 127.0.0.1:0}", "listen: [127.0.0.1:0, 127.0.0.1:0]}");
+    assert!(Made::new().parse(&text.replacen("admin: {listen: [127.0.0.1:0, 127.0.0.1:0]}", "", 1)).is_ok());
+}
+
+#[test]
+fn threads_and_access_log() {
+    for threads in ["0", "1025", "-1", "1.5"] {
+        refused_before(
+            &format!("server: {{threads: {threads}}}\n"),
+            "server.threads: must be a whole number from 1 to 1024",
+        );
+    }
+    refused_before("server: {access_log: some}\n", "server.access_log: must be one of: all, refused, none");
+}
+
+#[test]
+fn all_errors_are_reported_at_once() {
+    let text = "
+server: {listen: localhost:1, threads: 0, tls: {}}
+admin: {listen: ':2'}
+routes:
+  - {name: A, path: x, host: 'a:1', scheme: nope, secrets: [abc], upstream: 'ftp://a?b', methods: [post]}
+  - name: b
+    path: /b
+    scheme: {name: civo, match_payload: true}
+    secrets: [{env: SET, id: x}, {env: UNSET, id: x}, {file: gone}]
+    upstream: {url: http://a, connect_timeout: 5}
+    timeout: 0s
+    timeout: 1s
+    max_body: 5
+  - {name: b, path: /b, scheme: icr, secrets: [], upstream: 'http://a'}
+extra: 1
+";
+    let errors = Made::new().parse(text).expect_err("must be refused");
+    let mut paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    paths.sort_unstable();
+    let expected = [
+        "admin.listen",
+        "extra",
+        "routes[0].host",
+        "routes[0].methods[0]",
+        "routes[0].name",
+        "routes[0].path",
+        "routes[0].scheme",
+        "routes[0].secrets[0]",
+        "routes[0].upstream",
+        "routes[0].upstream",
+        "routes[1].max_body",
+        "routes[1].scheme.match_payload",
+        "routes[1].secrets[1].env",
+        "routes[1].secrets[1].id",
+        "routes[1].secrets[2].file",
+        "routes[1].timeout",
+        "routes[1].timeout",
+        "routes[1].upstream.connect_timeout",
+        "routes[2].name",
+        "routes[2].path",
+        "routes[2].secrets",
+        "server.listen",
+        "server.threads",
+        "server.tls",
+    ];
+    assert_eq!(paths, expected);
+    let shown = LoadError::Invalid { errors }.to_string();
+    assert_eq!(shown.lines().count(), expected.len(), "one line each");
+    assert!(shown.contains("routes[1].secrets[1].env: environment variable UNSET is not set"), "{shown}");
+}

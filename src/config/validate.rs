@@ -1,0 +1,116 @@
+//! Turns the file's tree into the model. Pure: environment and files come in through [`Context`].
+//!
+//! Everything is looked at, whatever is wrong elsewhere, so that one run shows every error.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::address::parse_listen;
+use super::model::{AccessLog, Admin, Config, Server};
+use super::raw::Node;
+use super::reader::{Errors, Field};
+use super::route;
+use super::secret::{Context, explain_key};
+use super::units::parse_duration;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const MAX_THREADS: usize = 1024;
+
+/// Checks the whole file. `None` means that `errors` is not empty; the reverse need not hold.
+pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Option<Config> {
+    if *root == Node::Null {
+        errors.push("", "the file is empty: at least one route is needed");
+        return None;
+    }
+    let mut section = Field::root(root, errors).section()?;
+    let server = match section.get("server") {
+        Some(field) => read_server(&field),
+        None => Some(default_server()),
+    };
+    let admin_field = section.get("admin");
+    let admin = match &admin_field {
+        Some(field) => read_admin(field),
+        None => Some(Admin { listen: DEFAULT_ADMIN_LISTEN }),
+    };
+    if let (Some(server), Some(admin)) = (&server, &admin)
+        && server.listen.iter().any(|listen| overlap(*listen, admin.listen))
+    {
+        errors.push("admin.listen", format!("{} is taken by server.listen", admin.listen));
+    }
+    let mut seen = route::Seen::default();
+    let routes = section
+        .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
+    section.finish(explain_key);
+    Some(Config { server: server?, admin: admin?, routes: routes? })
+}
+
+/// Looks at every item, then answers all of them or `None` if any is.
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
+}
+
+fn read_server(field: &Field<'_>) -> Option<Server> {
+    let default = default_server();
+    let mut section = field.section_or_nothing()?;
+    let listen = section.optional("listen", default.listen, read_listen);
+    let threads = section.optional("threads", default.threads, read_threads);
+    let shutdown_grace =
+        section.optional("shutdown_grace", default.shutdown_grace, |field| field.parsed_or_number(parse_duration));
+    let words = [("all", AccessLog::All), ("refused", AccessLog::Refused), ("none", AccessLog::None)];
+    let access_log = section.optional("access_log", default.access_log, |field| field.one_of(&words));
+    section.finish(explain_key);
+    Some(Server { listen: listen?, threads: threads?, shutdown_grace: shutdown_grace?, access_log: access_log? })
+}
+
+fn default_server() -> Server {
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Server {
+        listen: vec![DEFAULT_LISTEN],
+        threads: threads.min(NonZeroUsize::new(MAX_THREADS).unwrap_or(NonZeroUsize::MIN)),
+        shutdown_grace: DEFAULT_GRACE,
+        access_log: AccessLog::default(),
+    }
+}
+
+fn read_admin(field: &Field<'_>) -> Option<Admin> {
+    let mut section = field.section_or_nothing()?;
+    let listen = section.optional("listen", DEFAULT_ADMIN_LISTEN, |field| field.parsed_or_number(parse_listen));
+    section.finish(explain_key);
+    Some(Admin { listen: listen? })
+}
+
+/// One address or a list of them.
+fn read_listen(field: &Field<'_>) -> Option<Vec<SocketAddr>> {
+    let items = match field.node() {
+        Node::List(_) => field.list()?,
+        _ => vec![field.clone()],
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let read = items.iter().map(|item| {
+        let address = item.parsed_or_number(parse_listen)?;
+        if address.port() != 0 && addresses.contains(&address) {
+            item.error(format!("{address} is there twice"));
+            return None;
+        }
+        addresses.push(address);
+        Some(())
+    });
+    all(read)?;
+    Some(addresses)
+}
+
+fn read_threads(field: &Field<'_>) -> Option<NonZeroUsize> {
+    let threads = field.integer(1, MAX_THREADS as u64)?;
+    NonZeroUsize::new(usize::try_from(threads).ok()?)
+}
+
+/// Whether two listeners would want the same port of the same address. Port 0 is a fresh port each time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let same_address = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && same_address
+}
