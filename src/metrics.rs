@@ -1,0 +1,386 @@
+//! What Prometheus is told: one [`Metrics`] over a registry of our own.
+//!
+//! Label values come from the configuration and from closed lists, never from a request. Every series of a
+//! configured route is made when the route is, so that it exists at 0; each stage then holds plain handles and no
+//! label is looked up per request.
+//!
+//! Metric types and naming: <https://prometheus.io/docs/practices/naming/>.
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::proxy::reject::{Fault, Reject};
+
+/// From 250 µs, what a refusal or a fast handler takes, to 10 s, the longest deadline that a provider gives.
+const REQUEST_SECONDS: [f64; 14] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// An HMAC runs at about 2 GB/s: 1 µs is an empty body, 1 ms is 1 MiB with its JSON compared.
+const VERIFICATION_SECONDS: [f64; 9] =
+    [0.000_001, 0.000_002_5, 0.000_005, 0.000_01, 0.000_025, 0.000_1, 0.000_5, 0.002_5, 0.025];
+/// From a ping to GitHub's 25 MiB, in powers of four.
+const BODY_BYTES: [f64; 9] =
+    [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 26_214_400.0];
+
+/// The label value of requests that match no route.
+pub const NO_ROUTE: &str = "none";
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The upstream answered.
+    Forwarded,
+    /// The gateway refused it.
+    Rejected,
+    /// The upstream gave no answer.
+    UpstreamError,
+}
+
+impl Outcome {
+    /// Every value there is.
+    pub const ALL: [Self; 3] = [Self::Forwarded, Self::Rejected, Self::UpstreamError];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Rejected => "rejected",
+            Self::UpstreamError => "upstream_error",
+        }
+    }
+}
+
+impl From<Reject> for Outcome {
+    fn from(reject: Reject) -> Self {
+        match reject.fault() {
+            Fault::Sender | Fault::Gateway => Self::Rejected,
+            Fault::Upstream => Self::UpstreamError,
+        }
+    }
+}
+
+/// What the upstream made of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamResult {
+    /// A response of this class, 2 to 5; anything else counts as 5.
+    Status(u16),
+    /// No connection.
+    Unreachable,
+    /// It broke off, or did not speak HTTP.
+    Failed,
+    /// No response head in time.
+    Timeout,
+}
+
+impl UpstreamResult {
+    /// The label values, in the order of [`UpstreamResult::index`].
+    pub const LABELS: [&'static str; 7] = ["2xx", "3xx", "4xx", "5xx", "unreachable", "failed", "timeout"];
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Status(200..=299) => 0,
+            Self::Status(300..=399) => 1,
+            Self::Status(400..=499) => 2,
+            Self::Status(_) => 3,
+            Self::Unreachable => 4,
+            Self::Failed => 5,
+            Self::Timeout => 6,
+        }
+    }
+}
+
+/// All metric families of the gateway. A clone has the same series.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// `hooklatch_requests_total`: deliveries by how they ended.
+    requests: IntCounterVec,
+    /// `hooklatch_rejections_total`: refused deliveries by reason; on a route with `enforce: false`, those that would have been.
+    rejections: IntCounterVec,
+    /// `hooklatch_request_duration_seconds`: from the request's head to the response's head.
+    request_duration: HistogramVec,
+    /// `hooklatch_verification_duration_seconds`: the check of a signature, once the body is there.
+    verification_duration: HistogramVec,
+    /// `hooklatch_request_body_bytes`: bodies read in full.
+    body_bytes: HistogramVec,
+    /// `hooklatch_upstream_responses_total`: what upstreams answered.
+    upstream_responses: IntCounterVec,
+    /// `hooklatch_upstream_resends_total`: requests sent a second time, after a stale connection.
+    upstream_resends: IntCounterVec,
+    /// `hooklatch_upstream_duration_seconds`: from handing the request over to the upstream's response head.
+    upstream_duration: HistogramVec,
+    /// `hooklatch_secret_last_match_timestamp_seconds`: when each secret last verified a delivery; 0 for never.
+    secret_last_match: GaugeVec,
+    /// `hooklatch_in_flight_requests`: deliveries being worked on.
+    pub in_flight: IntGauge,
+    /// `hooklatch_connections`: open connections from senders.
+    pub connections: IntGauge,
+    /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
+    pub buffered_bytes: IntGauge,
+    /// `hooklatch_config_reloads_total`.
+    reloads: IntCounterVec,
+    /// `hooklatch_config_last_reload_successful`: 1 after start.
+    reload_successful: IntGauge,
+    /// `hooklatch_config_last_reload_success_timestamp_seconds`: also set by the load at start.
+    reload_timestamp: Gauge,
+}
+
+/// The handles of one route, each stage with its own.
+#[derive(Clone)]
+pub struct RouteMetrics {
+    /// For the observing stage.
+    pub observe: ObserveMetrics,
+    /// For the verifying stage: the time taken, and per secret the time of its last match.
+    pub verification_duration: Histogram,
+    /// See [`RouteMetrics::verification_duration`].
+    pub last_match: Vec<Gauge>,
+    /// For the stage that reads bodies.
+    pub body_bytes: Histogram,
+    /// For the forwarding stage.
+    pub upstream: UpstreamMetrics,
+}
+
+/// Counts deliveries by outcome and reason.
+#[derive(Clone)]
+pub struct ObserveMetrics {
+    requests: [IntCounter; Outcome::ALL.len()],
+    durations: [Histogram; Outcome::ALL.len()],
+    rejections: [Option<IntCounter>; Reject::ALL.len()],
+}
+
+/// Counts what the upstream answered.
+#[derive(Clone)]
+pub struct UpstreamMetrics {
+    responses: [IntCounter; UpstreamResult::LABELS.len()],
+    /// Requests sent a second time.
+    pub resends: IntCounter,
+    /// Time until the response's head, in seconds.
+    pub duration: Histogram,
+}
+
+impl Metrics {
+    /// All families, registered; `now` is the Unix time of the load that has just succeeded, in seconds.
+    ///
+    /// # Errors
+    /// A family that the registry refuses, which only a mistake in this module can cause.
+    pub fn new(now: f64) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            requests: register(
+                &registry,
+                counters("hooklatch_requests_total", "Deliveries by how they ended.", &["route", "scheme", "outcome"])?,
+            )?,
+            rejections: register(
+                &registry,
+                counters(
+                    "hooklatch_rejections_total",
+                    "Deliveries refused by the gateway, by reason; with enforce: false, those that would have been.",
+                    &["route", "scheme", "reason"],
+                )?,
+            )?,
+            request_duration: register(
+                &registry,
+                histograms(
+                    "hooklatch_request_duration_seconds",
+                    "Time from a request's head to its response's head.",
+                    &["route", "outcome"],
+                    &REQUEST_SECONDS,
+                )?,
+            )?,
+            verification_duration: register(
+                &registry,
+                histograms(
+                    "hooklatch_verification_duration_seconds",
+                    "Time that the check of a signature took, the body being there.",
+                    &["scheme"],
+                    &VERIFICATION_SECONDS,
+                )?,
+            )?,
+            body_bytes: register(
+                &registry,
+                histograms(
+                    "hooklatch_request_body_bytes",
+                    "Sizes of the bodies that were read in full.",
+                    &["route"],
+                    &BODY_BYTES,
+                )?,
+            )?,
+            upstream_responses: register(
+                &registry,
+                counters(
+                    "hooklatch_upstream_responses_total",
+                    "What the upstreams made of the requests sent to them.",
+                    &["route", "result"],
+                )?,
+            )?,
+            upstream_resends: register(
+                &registry,
+                counters(
+                    "hooklatch_upstream_resends_total",
+                    "Requests sent once more because a reused connection broke off before any response.",
+                    &["route"],
+                )?,
+            )?,
+            upstream_duration: register(
+                &registry,
+                histograms(
+                    "hooklatch_upstream_duration_seconds",
+                    "Time until the upstream's response head.",
+                    &["route"],
+                    &REQUEST_SECONDS,
+                )?,
+            )?,
+            secret_last_match: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "hooklatch_secret_last_match_timestamp_seconds",
+                        "Unix time at which each secret last verified a delivery; 0 for never since the start.",
+                    ),
+                    &["route", "secret"],
+                )?,
+            )?,
+            in_flight: register(
+                &registry,
+                IntGauge::new("hooklatch_in_flight_requests", "Deliveries being worked on.")?,
+            )?,
+            connections: register(
+                &registry,
+                IntGauge::new("hooklatch_connections", "Open connections from senders.")?,
+            )?,
+            buffered_bytes: register(
+                &registry,
+                IntGauge::new("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?,
+            )?,
+            reloads: register(
+                &registry,
+                counters(
+                    "hooklatch_config_reloads_total",
+                    "Reloads of the configuration after the start.",
+                    &["result"],
+                )?,
+            )?,
+            reload_successful: register(
+                &registry,
+                IntGauge::new(
+                    "hooklatch_config_last_reload_successful",
+                    "Whether the last load of the configuration succeeded.",
+                )?,
+            )?,
+            reload_timestamp: register(
+                &registry,
+                Gauge::new(
+                    "hooklatch_config_last_reload_success_timestamp_seconds",
+                    "Unix time of the last load of the configuration that succeeded.",
+                )?,
+            )?,
+            registry,
+        };
+        let build = IntGauge::with_opts(
+            Opts::new("hooklatch_build_info", "The version that runs.")
+                .const_label("version", crate::VERSION)
+                .const_label("revision", crate::REVISION),
+        )?;
+        register(&metrics.registry, build)?.set(1);
+        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.reloads.with_label_values(&["success"]);
+        metrics.reloads.with_label_values(&["failure"]);
+        metrics.reload_successful.set(1);
+        metrics.reload_timestamp.set(now);
+        Ok(metrics)
+    }
+
+    /// The handles of one route; makes its series. `reasons` are those that the route's configuration makes possible.
+    pub fn route(&self, route: &str, scheme: &str, secrets: &[String], reasons: &[Reject]) -> RouteMetrics {
+        RouteMetrics {
+            observe: self.observe(route, scheme, reasons),
+            verification_duration: self.verification_duration.with_label_values(&[scheme]),
+            last_match: secrets
+                .iter()
+                .map(|secret| self.secret_last_match.with_label_values(&[route, secret.as_str()]))
+                .collect(),
+            body_bytes: self.body_bytes.with_label_values(&[route]),
+            upstream: UpstreamMetrics {
+                responses: UpstreamResult::LABELS
+                    .map(|result| self.upstream_responses.with_label_values(&[route, result])),
+                resends: self.upstream_resends.with_label_values(&[route]),
+                duration: self.upstream_duration.with_label_values(&[route]),
+            },
+        }
+    }
+
+    /// The handles for requests that match no route.
+    pub fn unmatched(&self) -> ObserveMetrics {
+        self.observe(NO_ROUTE, NO_ROUTE, &[Reject::NoRoute, Reject::BadRequest, Reject::Draining])
+    }
+
+    /// The text exposition format, version 0.0.4.
+    ///
+    /// # Errors
+    /// A family that cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    fn observe(&self, route: &str, scheme: &str, reasons: &[Reject]) -> ObserveMetrics {
+        ObserveMetrics {
+            requests: Outcome::ALL.map(|outcome| self.requests.with_label_values(&[route, scheme, outcome.as_str()])),
+            durations: Outcome::ALL.map(|outcome| self.request_duration.with_label_values(&[route, outcome.as_str()])),
+            rejections: Reject::ALL.map(|reject| {
+                let possible = reject.fault() != Fault::Upstream && reasons.contains(&reject);
+                possible.then(|| self.rejections.with_label_values(&[route, scheme, reject.reason()]))
+            }),
+        }
+    }
+}
+
+impl ObserveMetrics {
+    /// Counts one delivery, `seconds` after its head came.
+    pub fn delivery(&self, outcome: Outcome, seconds: f64) {
+        for (at, counted) in Outcome::ALL.into_iter().enumerate() {
+            if counted == outcome
+                && let (Some(requests), Some(duration)) = (self.requests.get(at), self.durations.get(at))
+            {
+                requests.inc();
+                duration.observe(seconds);
+            }
+        }
+    }
+
+    /// Counts one refusal, or what would have been one.
+    pub fn rejection(&self, reject: Reject) {
+        let at = Reject::ALL.into_iter().position(|counted| counted == reject);
+        if let Some(Some(counter)) = at.and_then(|at| self.rejections.get(at)) {
+            counter.inc();
+        }
+    }
+}
+
+impl UpstreamMetrics {
+    /// Counts one answer, or the lack of one.
+    pub fn result(&self, result: UpstreamResult) {
+        if let Some(counter) = self.responses.get(result.index()) {
+            counter.inc();
+        }
+    }
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}
+
+fn histograms(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+    HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)
+}
+
+fn register<C>(registry: &Registry, family: C) -> Result<C, prometheus::Error>
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}

@@ -1,0 +1,179 @@
+//! What a delivery is at each stage of its way: [`Routed`] → [`Claimed`] → [`Buffered`] → `Verified`.
+//!
+//! Each stage takes the type that the one before it makes, so a wrong order of stages does not compile. `Verified`
+//! is in [`verify`](super::verify), for only that module can make one.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use prometheus::IntGauge;
+use smallvec::SmallVec;
+
+use super::route::Route;
+use crate::schemes::{Claim, VerifyError};
+
+/// The far end of a connection from a sender; put into each request's extensions by the listener.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its address, without the port, as `X-Forwarded-For` gives it.
+    pub forwarded_for: HeaderValue,
+}
+
+/// A request that matches a route, its body not yet read.
+pub struct Routed {
+    /// The route.
+    pub route: Rc<Route>,
+    /// The request as it came, and nothing read of its body.
+    pub request: Request<Incoming>,
+}
+
+/// A request whose signature header has been looked at, its body not yet read.
+pub struct Claimed {
+    /// The route.
+    pub route: Rc<Route>,
+    /// The request as it came, and nothing read of its body.
+    pub request: Request<Incoming>,
+    /// What the signature header claims. An error goes on only where the route does not enforce.
+    pub claim: Result<Claim, VerifyError>,
+}
+
+/// A request with its whole body in memory.
+pub struct Buffered {
+    /// The route.
+    pub route: Rc<Route>,
+    /// The request, with the bytes of its body.
+    pub request: Request<Payload>,
+    /// As in [`Claimed`].
+    pub claim: Result<Claim, VerifyError>,
+}
+
+/// The bytes of a body, in the pieces in which they came. A clone shares them.
+#[derive(Clone, Default)]
+pub struct Payload {
+    frames: SmallVec<[Bytes; 2]>,
+    /// The first of `frames` that has not been sent on.
+    next: usize,
+    /// Bytes in `frames[next..]`.
+    length: u64,
+    _held: Option<Arc<Held>>,
+}
+
+/// Bytes counted as held in memory for as long as this lives.
+pub struct Held {
+    gauge: IntGauge,
+    bytes: i64,
+}
+
+impl Payload {
+    /// Adds a piece at the end.
+    pub fn push(&mut self, frame: Bytes) {
+        if !frame.is_empty() {
+            self.length = self.length.saturating_add(frame.len() as u64);
+            self.frames.push(frame);
+        }
+    }
+
+    /// The length of the whole in bytes.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The pieces, in order.
+    pub fn frames(&self) -> &[Bytes] {
+        &self.frames
+    }
+
+    /// Keeps `held` until the last clone is gone.
+    pub fn hold(&mut self, held: Held) {
+        self._held = Some(Arc::new(held));
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        let mut payload = Self::default();
+        payload.push(bytes);
+        payload
+    }
+}
+
+impl Held {
+    /// Nothing held yet.
+    pub fn new(gauge: &IntGauge) -> Self {
+        Self { gauge: gauge.clone(), bytes: 0 }
+    }
+
+    /// Counts `bytes` more.
+    pub fn add(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.gauge.add(bytes);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gauge.sub(self.bytes);
+    }
+}
+
+impl HttpBody for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let next = self.next;
+        let Some(frame) = self.frames.get_mut(next).map(std::mem::take) else {
+            return Poll::Ready(None);
+        };
+        self.next += 1;
+        self.length = self.length.saturating_sub(frame.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.next == self.frames.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_bytes_are_given_back_with_the_last_clone() {
+        let gauge = IntGauge::new("g", "g").unwrap();
+        let mut held = Held::new(&gauge);
+        held.add(3);
+        held.add(4);
+        let mut payload = Payload::from(Bytes::from_static(b"seven.."));
+        payload.hold(held);
+        let clone = payload.clone();
+        drop(payload);
+        assert_eq!(gauge.get(), 7);
+        drop(clone);
+        assert_eq!(gauge.get(), 0);
+    }
+}

@@ -1,0 +1,143 @@
+//! Sends what was verified to the upstream, and its response back.
+//!
+//! Fails with, in this order:
+//! 1. `upstream_unreachable`: no connection;
+//! 2. `upstream_failed`: it broke off before a complete response head;
+//! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
+//!
+//! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
+//! streamed; one that breaks off half-way breaks the sender's connection off too, so that nobody takes it for whole.
+
+use std::rc::Rc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri, Version};
+
+use super::delivery::{Payload, Peer};
+use super::headers::{X_REQUEST_ID, remove_hop_by_hop};
+use super::observe::LogLimit;
+use super::pool::SendError;
+use super::reject::Reject;
+use super::respond::Body;
+use super::route::{Route, host};
+use super::verify::Verified;
+use crate::clock::Clock;
+use crate::config::{PathPattern, Upstream};
+use crate::metrics::UpstreamResult;
+
+/// What the forwarding stage needs of its thread.
+#[derive(Clone)]
+pub struct ForwardContext {
+    /// For durations.
+    pub clock: Clock,
+    /// Bounds the lines about upstreams that fail.
+    pub log_limit: Rc<LogLimit>,
+}
+
+/// The last stage: sends the request and returns the response.
+pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Reject> {
+    let (route, mut request, authentic) = verified.into_parts();
+    prepare(&route, &mut request, authentic.map(|authentic| authentic.secret))?;
+    let metrics = &route.metrics.upstream;
+    let started = context.clock.now();
+    let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
+    let sent = tokio::time::timeout(route.config.timeout, send).await;
+    metrics.duration.observe((context.clock.now() - started).as_secs_f64());
+    let (reject, result, error) = match sent {
+        Ok(Ok(response)) => {
+            metrics.result(UpstreamResult::Status(response.status().as_u16()));
+            return Ok(received(response.map(Body::Upstream)));
+        }
+        Ok(Err(error @ SendError::Unreachable(_))) => {
+            (Reject::UpstreamUnreachable, UpstreamResult::Unreachable, error.to_string())
+        }
+        Ok(Err(error @ SendError::Failed(_))) => (Reject::UpstreamFailed, UpstreamResult::Failed, error.to_string()),
+        Err(elapsed) => (Reject::UpstreamTimeout, UpstreamResult::Timeout, elapsed.to_string()),
+    };
+    metrics.result(result);
+    if let Some(suppressed) = context.log_limit.admit(context.clock.now()) {
+        let (route, upstream) = (&route.config.name, &route.config.upstream);
+        tracing::warn!(route, reason = reject.reason(), %upstream, error, suppressed, "no answer from the upstream");
+    }
+    Err(reject)
+}
+
+/// Turns what the sender sent into what the upstream gets; the body stays as it is.
+fn prepare(route: &Route, request: &mut Request<Payload>, secret: Option<usize>) -> Result<(), Reject> {
+    let target = target(&route.config.path, &route.config.upstream, request.uri())?;
+    let host = host(request)?.map(HeaderValue::from_str).transpose().map_err(|_| Reject::BadRequest)?;
+    let peer = request.extensions_mut().remove::<Peer>().ok_or(Reject::BadRequest)?;
+    let length = request.body().len();
+    route.headers.apply(request.headers_mut(), secret, peer.forwarded_for, host, length);
+    *request.uri_mut() = target;
+    *request.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
+/// The upstream's response without what was meant for the upstream's connection only.
+fn received(mut response: Response<Body>) -> Response<Body> {
+    remove_hop_by_hop(response.headers_mut());
+    // The gateway's own is set further out, the same as in the request.
+    response.headers_mut().remove(X_REQUEST_ID);
+    response
+}
+
+/// The request target for the upstream: its own path for an exact route, its path and what follows the prefix for a
+/// prefix route; the query as it came.
+fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, Reject> {
+    let base = upstream.path.as_str();
+    let mut target = String::with_capacity(base.len() + uri.path().len() + uri.query().map_or(0, str::len) + 2);
+    match pattern {
+        PathPattern::Exact(_) => target.push_str(if base.is_empty() { "/" } else { base }),
+        PathPattern::Prefix(prefix) => {
+            target.push_str(base.strip_suffix('/').unwrap_or(base));
+            target.push('/');
+            target.push_str(uri.path().get(prefix.len()..).unwrap_or_default());
+        }
+    }
+    if let Some(query) = uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(target).map(Uri::from).map_err(|_| Reject::BadRequest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::HostHeader;
+
+    fn mapped(pattern: PathPattern, upstream: &str, uri: &str) -> String {
+        let upstream = Upstream {
+            tls: false,
+            host: "h".into(),
+            port: 80,
+            authority: "h".into(),
+            path: upstream.into(),
+            connect_timeout: Duration::from_secs(1),
+            resend: true,
+            host_header: HostHeader::Upstream,
+        };
+        target(&pattern, &upstream, &uri.parse().unwrap()).unwrap().to_string()
+    }
+
+    #[test]
+    fn an_exact_route_goes_to_the_upstreams_path_with_the_query_verbatim() {
+        let exact = || PathPattern::Exact("/in".into());
+        assert_eq!(mapped(exact(), "/log", "/in?a=%20&b"), "/log?a=%20&b");
+        assert_eq!(mapped(exact(), "/log/", "/in?"), "/log/?");
+        assert_eq!(mapped(exact(), "", "/in"), "/");
+    }
+
+    #[test]
+    fn a_prefix_route_hands_on_what_follows_the_prefix_untouched() {
+        let prefix = || PathPattern::Prefix("/hooks/".into());
+        assert_eq!(mapped(prefix(), "/base", "/hooks/a/b?x=1"), "/base/a/b?x=1");
+        assert_eq!(mapped(prefix(), "/base/", "/hooks/a/b?x=1"), "/base/a/b?x=1");
+        assert_eq!(mapped(prefix(), "", "/hooks/"), "/");
+        assert_eq!(mapped(prefix(), "", "/hooks/%2e%2e//;x"), "/%2e%2e//;x");
+        assert_eq!(mapped(PathPattern::Prefix("/".into()), "", "/a"), "/a");
+    }
+}

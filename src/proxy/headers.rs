@@ -1,0 +1,219 @@
+//! Which headers the upstream and the sender get: edits of a header map in place.
+//!
+//! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
+//! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), also when
+//! spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself.
+//!
+//! Does not touch anything else: neither value nor order nor count.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use crate::config::{self, HostHeader};
+
+/// `X-Request-Id`: the same in the request to the upstream, the response and the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HOOKLATCH_ROUTE: HeaderName = HeaderName::from_static("hooklatch-route");
+const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme");
+const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
+const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
+
+/// What begins with this is the gateway's to say.
+const OWN_PREFIX: &str = "hooklatch-";
+
+/// Meant for one connection only, whether `Connection` names them or not.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// A request id that is passed on holds this many bytes at most.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The values that a route adds to every request, made once.
+pub struct RouteHeaders {
+    route: HeaderValue,
+    scheme: HeaderValue,
+    secrets: Vec<HeaderValue>,
+    /// `Host`; `None` leaves the sender's.
+    host: Option<HeaderValue>,
+}
+
+impl RouteHeaders {
+    /// The values of `route`.
+    ///
+    /// # Errors
+    /// A name that no header can carry, which validation of the configuration rules out.
+    pub fn new(route: &config::Route) -> Result<Self, InvalidHeaderValue> {
+        Ok(Self {
+            route: HeaderValue::from_str(&route.name)?,
+            scheme: HeaderValue::from_str(&route.scheme.name)?,
+            secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
+            host: match route.upstream.host_header {
+                HostHeader::Upstream => Some(HeaderValue::from_str(&route.upstream.authority)?),
+                HostHeader::Preserve => None,
+            },
+        })
+    }
+
+    /// Turns a sender's request headers into those for the upstream. `secret` is the position of the secret that
+    /// verified the delivery, `host` what the sender asked for, `length` the body's in bytes.
+    pub fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        secret: Option<usize>,
+        forwarded_for: HeaderValue,
+        host: Option<HeaderValue>,
+        length: u64,
+    ) {
+        remove_hop_by_hop(headers);
+        remove_spoofed(headers);
+        headers.remove(EXPECT);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(X_FORWARDED_FOR, forwarded_for);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(HOOKLATCH_ROUTE, self.route.clone());
+        headers.insert(HOOKLATCH_SCHEME, self.scheme.clone());
+        let verified = if secret.is_some() { "true" } else { "false" };
+        headers.insert(HOOKLATCH_VERIFIED, HeaderValue::from_static(verified));
+        if let Some(id) = secret.and_then(|secret| self.secrets.get(secret)) {
+            headers.insert(HOOKLATCH_SECRET_ID, id.clone());
+        }
+        if let Some(host) = &host {
+            headers.insert(X_FORWARDED_HOST, host.clone());
+        }
+        if let Some(host) = self.host.clone().or(host) {
+            headers.insert(HOST, host);
+        }
+    }
+}
+
+/// Removes what is meant for one connection only.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // `get_all`: a second Connection line names headers just as well as the first.
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let named: SmallVec<[HeaderName; 4]> = tokens
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Removes a request id that is empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
+pub fn remove_insane_request_id(headers: &mut HeaderMap) {
+    let mut ids = headers.get_all(X_REQUEST_ID).iter();
+    let Some(id) = ids.next() else { return };
+    let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
+    let sane = ids.next().is_none() && (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane);
+    if !sane {
+        headers.remove(X_REQUEST_ID);
+    }
+}
+
+/// Removes what only the gateway may say, in any spelling that a handler could take for it.
+fn remove_spoofed(headers: &mut HeaderMap) {
+    let own = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
+    let spoofed: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| is_spoofed(name.as_str(), &own)).cloned().collect();
+    for name in spoofed {
+        headers.remove(name);
+    }
+}
+
+fn is_spoofed(name: &str, own: &[HeaderName]) -> bool {
+    let same = |a: u8, b: u8| a == b || (a == b'_' && b == b'-');
+    let begins = |with: &str| name.len() >= with.len() && name.bytes().zip(with.bytes()).all(|(a, b)| same(a, b));
+    match name.as_bytes().first() {
+        Some(b'h') => begins(OWN_PREFIX),
+        Some(b'x') => {
+            own.iter().any(|own| own.as_str().len() == name.len() && begins(own.as_str()))
+                || (name.contains('_') && name.len() == X_REQUEST_ID.as_str().len() && begins(X_REQUEST_ID.as_str()))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_any_connection_line_names_goes() {
+        let mut headers = map(&[
+            ("connection", "close, x-one"),
+            ("connection", "X-Two,, ;bad;"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "3"),
+            ("x-three", "3"),
+            ("te", "trailers"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "h2c"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(names(&headers), ["x-three"]);
+    }
+
+    #[test]
+    fn the_gateways_own_words_are_taken_from_nobody_else() {
+        let mut headers = map(&[
+            ("hooklatch-verified", "true"),
+            ("hooklatch_verified", "true"),
+            ("hooklatch-anything", "x"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded-for", "10.0.0.1"),
+            ("x_request_id", "x"),
+            ("x-request-id", "kept"),
+            ("x-forwarded-foreign", "kept"),
+            ("hooklatched", "kept"),
+        ]);
+        remove_spoofed(&mut headers);
+        assert_eq!(names(&headers), ["hooklatched", "x-forwarded-foreign", "x-request-id"]);
+    }
+
+    #[test]
+    fn a_request_id_is_kept_only_if_it_is_sane() {
+        let kept = |value: &str| {
+            let mut headers = map(&[("x-request-id", value)]);
+            remove_insane_request_id(&mut headers);
+            headers.contains_key(X_REQUEST_ID)
+        };
+        assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
+        assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
+        assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
+        assert!(!kept(""));
+        assert!(!kept("a b"));
+        assert!(!kept("a\"b"));
+        let mut twice = map(&[("x-request-id", "a"), ("x-request-id", "b")]);
+        remove_insane_request_id(&mut twice);
+        assert!(twice.is_empty());
+    }
+}

@@ -1,0 +1,176 @@
+//! Counts and times every delivery, and writes its line in the log.
+//!
+//! The outermost stage that knows deliveries: what it sees is what the sender gets.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Incoming;
+use prometheus::IntGauge;
+use tower::{Service, ServiceExt};
+
+use super::delivery::Peer;
+use super::headers::X_REQUEST_ID;
+use super::reject::Reject;
+use super::respond::{Answer, Body};
+use crate::clock::Clock;
+use crate::config::AccessLog;
+use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
+
+/// Lines about refused deliveries that one thread writes in a second; the rest is counted in the next line.
+const LINES_PER_SECOND: u32 = 20;
+
+/// What the observing stage needs of its thread.
+#[derive(Clone)]
+pub struct ObserveContext {
+    /// For durations.
+    pub clock: Clock,
+    /// Deliveries being worked on.
+    pub in_flight: IntGauge,
+    /// Counts what matches no route.
+    pub unmatched: Rc<ObserveMetrics>,
+    /// Which deliveries get a line.
+    pub access_log: AccessLog,
+    /// Bounds the lines about refused deliveries.
+    pub log_limit: Rc<LogLimit>,
+}
+
+/// A bound on log lines, so that a flood of bad deliveries does not fill the disk.
+#[derive(Default)]
+pub struct LogLimit {
+    window: Cell<Option<Instant>>,
+    lines: Cell<u32>,
+    suppressed: Cell<u64>,
+}
+
+/// What a line says of the request.
+struct Subject {
+    method: Method,
+    uri: Uri,
+    request_id: Option<HeaderValue>,
+    peer: Option<Peer>,
+}
+
+/// Takes one off a gauge when it goes, also when a sender's disconnect drops the delivery half-way.
+struct InFlight(IntGauge);
+
+impl LogLimit {
+    /// Whether a line may be written at `now`, and how many have been left out since the last one.
+    pub fn admit(&self, now: Instant) -> Option<u64> {
+        let window = self.window.get().filter(|start| now.duration_since(*start) < Duration::from_secs(1));
+        if window.is_none() {
+            self.window.set(Some(now));
+            self.lines.set(0);
+        }
+        if self.lines.get() == LINES_PER_SECOND {
+            self.suppressed.set(self.suppressed.get() + 1);
+            return None;
+        }
+        self.lines.set(self.lines.get() + 1);
+        Some(self.suppressed.take())
+    }
+}
+
+impl InFlight {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The stage: counts, times and logs.
+pub async fn observe<S>(
+    context: ObserveContext,
+    next: S,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+{
+    let _in_flight = InFlight::new(&context.in_flight);
+    let started = context.clock.now();
+    let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&request));
+    let answer = next.oneshot(request).await?;
+    let ended = context.clock.now();
+    let outcome = answer.rejected.map_or(Outcome::Forwarded, Outcome::from);
+    let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
+    metrics.delivery(outcome, (ended - started).as_secs_f64());
+    if let Some(reject) = answer.rejected {
+        metrics.rejection(reject);
+    }
+    if let Some(subject) = subject {
+        log(&context, &subject, &answer, outcome, started, ended);
+    }
+    Ok(answer.response)
+}
+
+impl Subject {
+    fn of(request: &Request<Incoming>) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            request_id: request.headers().get(X_REQUEST_ID).cloned(),
+            peer: request.extensions().get::<Peer>().cloned(),
+        }
+    }
+}
+
+fn log(
+    context: &ObserveContext,
+    subject: &Subject,
+    answer: &Answer,
+    outcome: Outcome,
+    started: Instant,
+    ended: Instant,
+) {
+    let suppressed = match (context.access_log, outcome) {
+        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded) => return,
+        (AccessLog::All, Outcome::Forwarded) => 0,
+        (_, Outcome::Rejected | Outcome::UpstreamError) => match context.log_limit.admit(ended) {
+            Some(suppressed) => suppressed,
+            None => return,
+        },
+    };
+    let route = answer.route.as_ref();
+    tracing::info!(
+        route = route.map_or(NO_ROUTE, |route| &route.config.name),
+        scheme = route.map_or(NO_ROUTE, |route| &route.config.scheme.name),
+        outcome = outcome.as_str(),
+        reason = answer.rejected.map(Reject::reason),
+        status = answer.response.status().as_u16(),
+        request_id = subject.request_id.as_ref().and_then(|id| id.to_str().ok()),
+        method = subject.method.as_str(),
+        path = subject.uri.path(),
+        peer = subject.peer.as_ref().map(|peer| tracing::field::display(peer.address)),
+        seconds = (ended - started).as_secs_f64(),
+        suppressed = (suppressed > 0).then_some(suppressed),
+        "delivery"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_over_the_limit_are_counted_and_told_with_the_next_one() {
+        let limit = LogLimit::default();
+        let start = Clock::system().now();
+        for _ in 0..LINES_PER_SECOND {
+            assert_eq!(limit.admit(start), Some(0));
+        }
+        assert_eq!(limit.admit(start), None);
+        assert_eq!(limit.admit(start + Duration::from_millis(999)), None);
+        assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(2));
+        assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(0));
+    }
+}

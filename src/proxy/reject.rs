@@ -1,0 +1,160 @@
+//! Every reason why a delivery is not answered by the upstream: one closed list.
+//!
+//! The text that goes out is constant. What would help an operator goes to the log, what would help an attacker
+//! goes nowhere.
+
+use http::StatusCode;
+
+use crate::schemes::VerifyError;
+
+/// Who has to act on a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The sender, or whoever configured it.
+    Sender,
+    /// This gateway's limits or state; the sender may try again.
+    Gateway,
+    /// The handler behind the gateway.
+    Upstream,
+}
+
+/// Why a delivery was refused, or why no response of the upstream could be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reject {
+    /// The path or the host matches no route.
+    NoRoute,
+    /// The route does not take this method (RFC 9110 section 15.5.6).
+    MethodNotAllowed,
+    /// The gateway is shutting down.
+    Draining,
+    /// Whatever HTTP forbids: ambiguous framing, a body that ended early.
+    BadRequest,
+    /// The body is longer than the route's `max_body` (RFC 9110 section 15.5.14).
+    BodyTooLarge,
+    /// The body did not arrive within the route's `body_timeout` (RFC 9110 section 15.5.9).
+    BodyTimeout,
+    /// The signature does not verify.
+    Signature(VerifyError),
+    /// No connection to the upstream: name resolution, TCP or TLS.
+    UpstreamUnreachable,
+    /// The upstream broke off before a complete response head, or sent something that is not HTTP.
+    UpstreamFailed,
+    /// The upstream's response head did not arrive within the route's `timeout`.
+    UpstreamTimeout,
+}
+
+impl Reject {
+    /// Every value there is, in the order of the checks.
+    pub const ALL: [Self; 14] = [
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::Draining,
+        Self::BadRequest,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::Signature(VerifyError::MissingSignature),
+        Self::Signature(VerifyError::AmbiguousSignature),
+        Self::Signature(VerifyError::MalformedSignature),
+        Self::Signature(VerifyError::SignatureMismatch),
+        Self::Signature(VerifyError::PayloadMismatch),
+        Self::UpstreamUnreachable,
+        Self::UpstreamFailed,
+        Self::UpstreamTimeout,
+    ];
+
+    /// The reason as metrics, logs and responses name it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Draining => "draining",
+            Self::BadRequest => "bad_request",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::Signature(VerifyError::MissingSignature) => "missing_signature",
+            Self::Signature(VerifyError::AmbiguousSignature) => "ambiguous_signature",
+            Self::Signature(VerifyError::MalformedSignature) => "malformed_signature",
+            Self::Signature(VerifyError::SignatureMismatch) => "signature_mismatch",
+            Self::Signature(VerifyError::PayloadMismatch) => "payload_mismatch",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+
+    /// The response's status; `signature` is what the route answers to a signature that does not verify.
+    pub const fn status(self, signature: StatusCode) -> StatusCode {
+        match self {
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Signature(_) => signature,
+            Self::UpstreamUnreachable | Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// One sentence for whoever reads the response; the same for every delivery.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::NoRoute => "No route is configured for this host and path",
+            Self::MethodNotAllowed => "The route does not take this method",
+            Self::Draining => "The gateway is shutting down",
+            Self::BadRequest => "The request is not valid HTTP",
+            Self::BodyTooLarge => "The body is larger than the route allows",
+            Self::BodyTimeout => "The body did not arrive in time",
+            Self::Signature(VerifyError::MissingSignature) => "The signature header is missing or empty",
+            Self::Signature(VerifyError::AmbiguousSignature) => "The signature header is there more than once",
+            Self::Signature(VerifyError::MalformedSignature) => "The signature is not in the scheme's format",
+            Self::Signature(VerifyError::SignatureMismatch) => "The signature matches no secret of the route",
+            Self::Signature(VerifyError::PayloadMismatch) => "The body differs from the payload that was signed",
+            Self::UpstreamUnreachable => "The upstream cannot be reached",
+            Self::UpstreamFailed => "The upstream broke off before it answered",
+            Self::UpstreamTimeout => "The upstream did not answer in time",
+        }
+    }
+
+    /// Who has to act.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::Signature(_) => Fault::Sender,
+            Self::Draining => Fault::Gateway,
+            Self::UpstreamUnreachable | Self::UpstreamFailed | Self::UpstreamTimeout => Fault::Upstream,
+        }
+    }
+}
+
+impl From<VerifyError> for Reject {
+    fn from(error: VerifyError) -> Self {
+        Self::Signature(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = Reject::ALL.iter().map(|reject| reject.reason()).collect();
+        assert_eq!(names.len(), Reject::ALL.len());
+    }
+
+    #[test]
+    fn only_signature_faults_take_the_routes_reject_status() {
+        for reject in Reject::ALL {
+            let taken = reject.status(StatusCode::IM_A_TEAPOT) == StatusCode::IM_A_TEAPOT;
+            assert_eq!(taken, matches!(reject, Reject::Signature(_)), "{}", reject.reason());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Makes the response of every refusal: `application/problem+json` (RFC 9457) with constant texts.
+//!
+//! One place, so that nothing else can say too much: no secret, no expected digest, no upstream address.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use serde::Serialize;
+use tower::{Service, ServiceExt};
+
+use super::headers::X_REQUEST_ID;
+use super::pool::ResponseBody;
+use super::reject::Reject;
+use super::route::Route;
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// The body of a response: the upstream's, streamed, or a text of the gateway's own.
+pub enum Body {
+    /// Streamed from the upstream.
+    Upstream(ResponseBody),
+    /// The gateway's own; `None` once sent.
+    Text(Option<Bytes>),
+}
+
+/// A response, and what the observing stage needs to know of it.
+pub struct Answer {
+    /// What the sender gets.
+    pub response: Response<Body>,
+    /// The route, if one matched.
+    pub route: Option<Rc<Route>>,
+    /// Why the upstream did not answer.
+    pub rejected: Option<Reject>,
+}
+
+/// What came of a delivery, the refusal not yet being a response.
+pub struct Handled {
+    /// The route, if one matched.
+    pub route: Option<Rc<Route>>,
+    /// The upstream's response, or why there is none.
+    pub result: Result<Response<Body>, Reject>,
+}
+
+/// RFC 9457 section 3.1, with two members of our own.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    reason: &'a str,
+    request_id: &'a str,
+}
+
+/// The stage: turns refusals into responses.
+pub async fn respond<S>(_: (), next: S, request: Request<Incoming>) -> Result<Answer, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Handled, Error = Infallible>,
+{
+    let request_id = request.headers().get(X_REQUEST_ID).cloned();
+    let Handled { route, result } = next.oneshot(request).await?;
+    Ok(match result {
+        Ok(response) => Answer { response, route, rejected: None },
+        Err(reject) => {
+            let response = problem(reject, route.as_deref(), request_id.as_ref());
+            Answer { response, route, rejected: Some(reject) }
+        }
+    })
+}
+
+/// The response to a delivery whose handling panicked: a bug costs one delivery, not the gateway. Says nothing of the
+/// panic to the sender; the panic hook has already told the log where it was.
+pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    json(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gateway failed", None)
+}
+
+fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {
+    let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.config.reject_status);
+    let mut response = json(reject.status(signature), reject.reason(), reject.title(), request_id);
+    if let (Reject::MethodNotAllowed, Some(route)) = (reject, route) {
+        response.headers_mut().insert(ALLOW, route.allow.clone());
+    }
+    response
+}
+
+fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+    let problem = Problem {
+        r#type: format!("urn:hooklatch:problem:{reason}"),
+        title,
+        status: status.as_u16(),
+        reason,
+        request_id: request_id.and_then(|id| id.to_str().ok()).unwrap_or_default(),
+    };
+    let text = serde_json::to_vec(&problem).expect("strings and a number serialise");
+    let mut response = Response::new(Body::Text(Some(text.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+    response
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Text(text) => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Upstream(body) => body.size_hint(),
+            Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_problem_with_the_reason_and_the_request_id() {
+        let id = HeaderValue::from_static("id-1");
+        let response = problem(Reject::NoRoute, None, Some(&id));
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let Body::Text(Some(text)) = response.into_body() else { panic!("a text") };
+        let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(problem["type"], "urn:hooklatch:problem:no_route");
+        assert_eq!(problem["title"], Reject::NoRoute.title());
+        assert_eq!(problem["status"], 404);
+        assert_eq!(problem["reason"], "no_route");
+        assert_eq!(problem["request_id"], "id-1");
+    }
+}

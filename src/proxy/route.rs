@@ -1,0 +1,250 @@
+//! Finds the route of a request by its path and host, as raw bytes: no decoding, no dot-segment folding.
+//!
+//! Refuses, in this order:
+//! 1. `bad_request`: several `Host` lines, or an HTTP/1.1 request with none (RFC 9112 section 3.2);
+//! 2. `draining`: the gateway is shutting down;
+//! 3. `no_route`: no route has this path and host;
+//! 4. `method_not_allowed`: the route does not take the method.
+//!
+//! An exact path beats a prefix, a longer prefix a shorter one, and at the same path a route with a host one without.
+//! The host of a request in absolute-form is that of its target (RFC 9112 section 3.2.2).
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::{HeaderName, HeaderValue, Request, Response, Version};
+use hyper::body::Incoming;
+use tower::{Service, ServiceExt};
+
+use super::delivery::Routed;
+use super::headers::RouteHeaders;
+use super::pool::Pool;
+use super::reject::Reject;
+use super::respond::{Body, Handled};
+use crate::config::{self, PathPattern};
+use crate::metrics::{Metrics, RouteMetrics};
+
+/// A route as one worker thread holds it: its configuration and all that is made from it once.
+pub struct Route {
+    /// What the file says.
+    pub config: Arc<config::Route>,
+    /// Connections to the upstream.
+    pub pool: Arc<Pool>,
+    /// Handles of the route's series.
+    pub metrics: RouteMetrics,
+    /// What the forwarding stage adds to each request.
+    pub headers: RouteHeaders,
+    /// The `Allow` header of a 405 (RFC 9110 section 10.2.1).
+    pub allow: HeaderValue,
+}
+
+/// All routes, by path and then by host.
+#[derive(Default)]
+pub struct Router {
+    exact: HashMap<String, Hosts>,
+    prefixes: HashMap<String, Hosts>,
+    /// The lengths of the prefixes, longest first: a look-up costs one probe for each, whatever the path.
+    prefix_lengths: Vec<usize>,
+}
+
+/// The routes of one path.
+#[derive(Default)]
+struct Hosts {
+    by_name: HashMap<String, Rc<Route>>,
+    any: Option<Rc<Route>>,
+}
+
+impl Route {
+    /// Readies a route for a worker thread.
+    ///
+    /// # Errors
+    /// A header value that cannot be made, which validation of the configuration rules out.
+    pub fn new(
+        config: Arc<config::Route>,
+        pool: Arc<Pool>,
+        metrics: &Metrics,
+    ) -> Result<Self, http::header::InvalidHeaderValue> {
+        let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
+        Ok(Self {
+            allow: HeaderValue::from_str(&methods.join(", "))?,
+            headers: RouteHeaders::new(&config)?,
+            metrics: metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config)),
+            pool,
+            config,
+        })
+    }
+}
+
+impl Router {
+    /// All of `routes`; of two with the same path and host, which validation rules out, the later stays.
+    pub fn new(routes: impl IntoIterator<Item = Rc<Route>>) -> Self {
+        let mut router = Self::default();
+        for route in routes {
+            let hosts = match &route.config.path {
+                PathPattern::Exact(path) => router.exact.entry(path.clone()).or_default(),
+                PathPattern::Prefix(path) => {
+                    router.prefix_lengths.push(path.len());
+                    router.prefixes.entry(path.clone()).or_default()
+                }
+            };
+            match &route.config.host {
+                Some(host) => drop(hosts.by_name.insert(host.clone(), route.clone())),
+                None => hosts.any = Some(route.clone()),
+            }
+        }
+        router.prefix_lengths.sort_unstable_by(|a, b| b.cmp(a));
+        router.prefix_lengths.dedup();
+        router
+    }
+
+    /// The headers that carry signatures on any route.
+    pub fn signature_headers(&self) -> Vec<HeaderName> {
+        let hosts = self.exact.values().chain(self.prefixes.values());
+        let routes = hosts.flat_map(|hosts| hosts.by_name.values().chain(&hosts.any));
+        let mut names: Vec<_> = routes.flat_map(|route| route.config.verifier.signature_headers()).collect();
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        names
+    }
+
+    /// The route of a path and, if there is one, a host (with or without a port, in any case).
+    pub fn find(&self, path: &str, host: Option<&str>) -> Option<&Rc<Route>> {
+        self.exact.get(path).and_then(|hosts| hosts.find(host)).or_else(|| {
+            let lengths = self.prefix_lengths.iter().filter(|&&length| length <= path.len());
+            lengths.filter_map(|&length| self.prefixes.get(path.get(..length)?)?.find(host)).next()
+        })
+    }
+}
+
+impl Hosts {
+    fn find(&self, host: Option<&str>) -> Option<&Rc<Route>> {
+        if !self.by_name.is_empty()
+            && let Some(host) = host
+            && let Some(route) = self.by_name.get(canonical_host(host).as_str())
+        {
+            return Some(route);
+        }
+        self.any.as_ref()
+    }
+}
+
+/// What the routing stage needs of its thread.
+#[derive(Clone)]
+pub struct RouteContext {
+    /// The routes.
+    pub router: Rc<Router>,
+    /// Whether the gateway is shutting down.
+    pub draining: Rc<Cell<bool>>,
+}
+
+/// The stage: finds the route and checks the method.
+pub async fn route<S>(context: RouteContext, next: S, request: Request<Incoming>) -> Result<Handled, Infallible>
+where
+    S: Service<Routed, Response = Response<Body>, Error = Reject>,
+{
+    let (route, checked) = find(&context, &request);
+    Ok(match (route, checked) {
+        (Some(route), Ok(())) => {
+            let result = next.oneshot(Routed { route: route.clone(), request }).await;
+            Handled { route: Some(route), result }
+        }
+        (route, checked) => Handled { route, result: Err(checked.err().unwrap_or(Reject::NoRoute)) },
+    })
+}
+
+/// The route, if one matches, and whether the request may go on.
+fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<(), Reject>) {
+    let host = match host(request) {
+        Ok(host) => host,
+        Err(reject) => return (None, Err(reject)),
+    };
+    let route = context.router.find(request.uri().path(), host).cloned();
+    let checked = match &route {
+        _ if context.draining.get() => Err(Reject::Draining),
+        None => Err(Reject::NoRoute),
+        Some(route) if !route.config.methods.contains(request.method()) => Err(Reject::MethodNotAllowed),
+        Some(_) => Ok(()),
+    };
+    (route, checked)
+}
+
+/// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
+pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, Reject> {
+    let mut lines = request.headers().get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() || (line.is_none() && request.version() == Version::HTTP_11) {
+        return Err(Reject::BadRequest);
+    }
+    if let Some(authority) = request.uri().authority() {
+        return Ok(Some(authority.as_str()));
+    }
+    let Some(line) = line else { return Ok(None) };
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    match line.to_str() {
+        Ok(host) if host.as_bytes().iter().all(is_host) => Ok(Some(host)),
+        _ => Err(Reject::BadRequest),
+    }
+}
+
+/// Lower case, without port and final dot, as the configuration has hosts.
+fn canonical_host(host: &str) -> String {
+    // The colons of an IPv6 address are inside its brackets.
+    let after_address = host.rfind(']').unwrap_or(0);
+    let port = host.get(after_address..).and_then(|rest| rest.find(':'));
+    let name = port.and_then(|port| host.get(..after_address + port)).unwrap_or(host);
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The refusals that a route's configuration makes possible.
+fn reasons(config: &config::Route) -> Vec<Reject> {
+    let signature = config.verifier.possible_errors();
+    Reject::ALL
+        .into_iter()
+        .filter(|reject| match reject {
+            Reject::NoRoute => false,
+            Reject::Signature(error) => signature.contains(error),
+            _ => true,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_compared_without_case_port_and_final_dot() {
+        for host in ["hooks.example.com", "Hooks.Example.COM", "hooks.example.com:8443", "hooks.example.com."] {
+            assert_eq!(canonical_host(host), "hooks.example.com", "{host}");
+        }
+        assert_eq!(canonical_host("[2001:DB8::1]:80"), "[2001:db8::1]");
+        assert_eq!(canonical_host("[2001:db8::1]"), "[2001:db8::1]");
+        assert_eq!(canonical_host(""), "");
+    }
+
+    fn request(version: Version, target: &str, hosts: &[&[u8]]) -> Request<()> {
+        let mut request = Request::builder().version(version).uri(target).body(()).unwrap();
+        for host in hosts {
+            request.headers_mut().append(HOST, HeaderValue::from_bytes(host).unwrap());
+        }
+        request
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).unwrap_err();
+        assert_eq!(bad(Version::HTTP_11, "/", &[]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "/", &[b"a", b"a"]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "/", &[b"a b"]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "/", &[b"user@a"]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "/", &[b"\xff"]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "http://a/", &[]), Reject::BadRequest);
+        assert_eq!(host(&request(Version::HTTP_11, "http://a/", &[b"b"])), Ok(Some("a")));
+        assert_eq!(host(&request(Version::HTTP_11, "/", &[b"b:80"])), Ok(Some("b:80")));
+        assert_eq!(host(&request(Version::HTTP_10, "/", &[])), Ok(None));
+    }
+}

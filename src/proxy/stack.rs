@@ -1,0 +1,124 @@
+//! Assembles the tower stack: the one place that says in which order a delivery passes the stages.
+//!
+//! A stage is an async function that takes what it needs of its thread, the rest of the stack, and the delivery as the
+//! stage before it made it. [`Stage`] makes a tower layer and service of it, with static types throughout.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderName, Request, Response};
+use hyper::body::Incoming;
+use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+
+use super::body;
+use super::forward::{ForwardContext, forward};
+use super::headers::remove_insane_request_id;
+use super::observe::{ObserveContext, observe};
+use super::respond::{panicked, respond};
+use super::route::{RouteContext, route};
+use super::verify::{VerifyContext, inspect, verify};
+
+/// What the stages need of their thread.
+pub struct StackContext {
+    /// For [`observe`].
+    pub observe: ObserveContext,
+    /// For the routing stage.
+    pub route: RouteContext,
+    /// For the stage that reads bodies: bytes held in memory.
+    pub buffered_bytes: prometheus::IntGauge,
+    /// For [`verify`].
+    pub verify: VerifyContext,
+    /// For [`forward`].
+    pub forward: ForwardContext,
+}
+
+/// The body of every response: boxed by the layer that catches panics.
+pub type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// The stack, outermost first. Built once a thread, cloned for each request.
+pub fn stack(
+    context: StackContext,
+) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone {
+    let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
+    ServiceBuilder::new()
+        // Before anything could print a header.
+        .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
+        // Before anything takes the id up; a sender's is kept if it can do no harm in a log.
+        .map_request(|mut request: Request<Incoming>| {
+            remove_insane_request_id(request.headers_mut());
+            request
+        })
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        // Outside of all that makes responses, so that every response has the id.
+        .layer(PropagateRequestIdLayer::x_request_id())
+        // Outside of all code of ours: a bug costs one delivery.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Sees what the sender gets, refusals included.
+        .layer(Stage::new(context.observe, observe))
+        // Inside observe, which wants the reason; outside of all that refuses.
+        .layer(Stage::new((), respond))
+        // Everything below is counted under its route's name.
+        .layer(Stage::new(context.route, route))
+        // Costs no byte of the body: whoever has no signature is refused before any is read.
+        .layer(Stage::new((), inspect))
+        // The MAC is over the body.
+        .layer(Stage::new(context.buffered_bytes, body::read))
+        // The only maker of what `forward` takes.
+        .layer(Stage::new(context.verify, verify))
+        .service(service_fn(move |verified| forward(context.forward.clone(), verified)))
+}
+
+/// An async function as a layer: `stage(context, the rest of the stack, delivery)`.
+#[derive(Clone)]
+struct Stage<C, F> {
+    context: C,
+    stage: F,
+}
+
+/// A [`Stage`] in its place.
+#[derive(Clone)]
+struct Staged<C, F, S> {
+    stage: Stage<C, F>,
+    next: S,
+}
+
+impl<C, F> Stage<C, F> {
+    fn new(context: C, stage: F) -> Self {
+        Self { context, stage }
+    }
+}
+
+impl<C: Clone, F: Clone, S> Layer<S> for Stage<C, F> {
+    type Service = Staged<C, F, S>;
+
+    fn layer(&self, next: S) -> Self::Service {
+        Staged { stage: self.clone(), next }
+    }
+}
+
+impl<C, F, S, Delivery, Fut, Response, Error> Service<Delivery> for Staged<C, F, S>
+where
+    C: Clone,
+    S: Clone,
+    F: Fn(C, S, Delivery) -> Fut,
+    Fut: Future<Output = Result<Response, Error>>,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = Fut;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        // A stage makes the rest of the stack ready itself, when it gets there.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, delivery: Delivery) -> Fut {
+        (self.stage.stage)(self.stage.context.clone(), self.next.clone(), delivery)
+    }
+}

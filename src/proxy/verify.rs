@@ -1,0 +1,106 @@
+//! Lets on only what its signature verifies; the one maker of [`Verified`].
+//!
+//! In two steps, so that nothing is read for a sender who has no signature: [`inspect`] looks at the header before the
+//! body is read, [`verify`] at both. Refuses with the reasons of [`VerifyError`](crate::schemes::VerifyError).
+//!
+//! On a route with `enforce: false` nothing is refused: what would have been is counted, logged at a bounded rate and
+//! forwarded with `Hooklatch-Verified: false`.
+//!
+//! Does not protect against replays: a delivery that was captured verifies again, unless its scheme signs a time.
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use tower::{Service, ServiceExt};
+
+use super::delivery::{Buffered, Claimed, Payload, Routed};
+use super::observe::LogLimit;
+use super::reject::Reject;
+use super::respond::Body;
+use super::route::Route;
+use crate::clock::Clock;
+use crate::schemes::{Authentic, SignedRequest, VerifyError};
+
+/// A delivery that may go to the upstream.
+pub struct Verified {
+    route: Rc<Route>,
+    request: Request<Payload>,
+    authentic: Option<Authentic>,
+}
+
+impl Verified {
+    /// The route, the request, and what was authenticated: nothing, on a route that only reports.
+    pub fn into_parts(self) -> (Rc<Route>, Request<Payload>, Option<Authentic>) {
+        (self.route, self.request, self.authentic)
+    }
+}
+
+/// What the verifying stage needs of its thread.
+#[derive(Clone)]
+pub struct VerifyContext {
+    /// For durations and the time of the last match.
+    pub clock: Clock,
+    /// Bounds the lines about routes that do not enforce.
+    pub log_limit: Rc<LogLimit>,
+}
+
+/// The stage before the body is read: the signature header's presence and format.
+pub async fn inspect<S>(_: (), next: S, routed: Routed) -> Result<Response<Body>, Reject>
+where
+    S: Service<Claimed, Response = Response<Body>, Error = Reject>,
+{
+    let Routed { route, request } = routed;
+    let claim = route.config.verifier.inspect(request.headers());
+    if let Err(error) = claim
+        && route.config.enforce
+    {
+        return Err(error.into());
+    }
+    next.oneshot(Claimed { route, request, claim }).await
+}
+
+/// The stage after the body has been read: the signature itself.
+pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Reject>
+where
+    S: Service<Verified, Response = Response<Body>, Error = Reject>,
+{
+    let authentic = match check(&context.clock, &buffered) {
+        Ok(authentic) => Some(authentic),
+        Err(error) if buffered.route.config.enforce => return Err(error.into()),
+        Err(error) => {
+            report(&context, &buffered.route, error);
+            None
+        }
+    };
+    let Buffered { route, request, .. } = buffered;
+    next.oneshot(Verified { route, request, authentic }).await
+}
+
+fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
+    let Buffered { route, request, claim } = buffered;
+    let claim = claim.as_ref().map_err(|error| *error)?;
+    let started = clock.now();
+    let signed = SignedRequest { headers: request.headers(), body: request.body().frames() };
+    let result = route.config.verifier.verify(claim, &signed);
+    route.metrics.verification_duration.observe((clock.now() - started).as_secs_f64());
+    if let Ok(authentic) = &result
+        && let Some(last_match) = route.metrics.last_match.get(authentic.secret)
+    {
+        last_match.set(clock.unix().as_secs_f64());
+    }
+    result
+}
+
+fn report(context: &VerifyContext, route: &Route, error: VerifyError) {
+    let reject = Reject::from(error);
+    route.metrics.observe.rejection(reject);
+    if let Some(suppressed) = context.log_limit.admit(context.clock.now()) {
+        tracing::warn!(
+            route = route.config.name,
+            scheme = route.config.scheme.name,
+            reason = reject.reason(),
+            suppressed,
+            "forwarding a delivery that does not verify, as enforce is false"
+        );
+    }
+}
