@@ -1,0 +1,130 @@
+//! The operator's side, on a listener of its own: `/metrics`, `/livez`, `/readyz`, `/config`.
+//!
+//! Everything else is 404. There is no authentication: bind it where only operators reach it, as is the default.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::proxy::delivery::Payload;
+
+/// How long a connection may wait for a whole request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long accepting pauses after an error of the system.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the admin listener tells.
+pub struct Admin {
+    /// For `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// For `/config`: JSON without secrets, see [`summary`].
+    pub summary: String,
+    /// For `/readyz`: whether the gateway takes deliveries.
+    pub ready: Box<dyn Fn() -> bool>,
+}
+
+/// Serves `admin` on `listener`, until dropped.
+pub async fn serve(listener: TcpListener, admin: Admin) {
+    let admin = Rc::new(admin);
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::error!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let admin = admin.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = admin.answer(request.method(), request.uri().path());
+            async { Ok::<_, Infallible>(response) }
+        });
+        tokio::task::spawn_local(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "admin connection ended");
+            }
+        });
+    }
+}
+
+/// A configuration as JSON, without any secret: only their ids.
+pub fn summary(config: &Config) -> String {
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| {
+            serde_json::json!({
+                "name": route.name,
+                "path": route.path.to_string(),
+                "host": route.host,
+                "scheme": route.scheme.name,
+                "secrets": route.secret_ids,
+                "upstream": route.upstream.to_string(),
+                "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
+                "enforce": route.enforce,
+                "reject_status": route.reject_status.as_u16(),
+                "max_body_bytes": route.max_body,
+                "body_timeout_seconds": route.body_timeout.as_secs_f64(),
+                "timeout_seconds": route.timeout.as_secs_f64(),
+            })
+        })
+        .collect();
+    let summary = serde_json::json!({
+        "version": crate::VERSION,
+        "revision": crate::REVISION,
+        "server": {
+            "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "threads": config.server.threads,
+            "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
+        },
+        "admin": { "listen": config.admin.listen.to_string() },
+        "routes": routes,
+    });
+    format!("{summary:#}\n")
+}
+
+impl Admin {
+    fn answer(&self, method: &Method, path: &str) -> Response<Payload> {
+        let (status, kind, text) = match path {
+            "/metrics" => match self.metrics.encode() {
+                Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()),
+                Err(error) => {
+                    tracing::error!(%error, "cannot encode the metrics");
+                    (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Bytes::from_static(b"cannot encode\n"))
+                }
+            },
+            "/livez" => (StatusCode::OK, "text/plain", Bytes::from_static(b"alive\n")),
+            "/readyz" if (self.ready)() => (StatusCode::OK, "text/plain", Bytes::from_static(b"ready\n")),
+            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", Bytes::from_static(b"starting or draining\n")),
+            "/config" => (StatusCode::OK, "application/json", self.summary.clone().into()),
+            _ => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(b"not found\n")),
+        };
+        let mut response = Response::new(Payload::from(text));
+        *response.status_mut() = status;
+        if status != StatusCode::NOT_FOUND && method != Method::GET && method != Method::HEAD {
+            response = Response::new(Payload::from(Bytes::from_static(b"method not allowed\n")));
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,16 @@
+//! `hooklatch check`: what `serve` would run, one line a route; never a secret.
+
+use std::path::Path;
+
+use super::{Failure, load};
+
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let config = load(path)?;
+    for route in &config.routes {
+        let count = route.secret_ids.len();
+        let secrets = if count == 1 { "secret" } else { "secrets" };
+        let host = route.host.as_deref().unwrap_or_default();
+        println!("{}  {host}{}  {}  {count} {secrets}  {}", route.name, route.path, route.scheme.name, route.upstream);
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! `hooklatch demo`: the gateway as `serve` runs it, with an upstream of its own behind it and three deliveries for
+//! each of three providers in front of it.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use zeroize::Zeroizing;
+
+use super::outgoing::{Reply, post, signed_headers, unsigned_headers};
+use super::{Failure, serve};
+use crate::app::{self, Ended, Listeners, StartError};
+use crate::clock::Clock;
+use crate::config::{self, Config, Route, Sources};
+use crate::proxy::delivery::Payload;
+
+/// The schemes shown, in this order.
+const SCHEMES: [&str; 3] = ["icr", "civo", "circleci"];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// End after the nine deliveries; exit status 1 if one of them went wrong
+    #[arg(long)]
+    once: bool,
+}
+
+/// One random secret for each scheme, as if it were in the environment.
+struct RandomSecrets(Vec<(String, String)>);
+
+/// What the upstream got since it was last asked.
+type Seen = Arc<Mutex<Vec<Delivered>>>;
+
+/// A delivery as the upstream got it.
+struct Delivered {
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+/// What is done to a delivery before it is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Signed,
+    Unsigned,
+    Tampered,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let upstream = net::TcpListener::bind("127.0.0.1:0")?;
+    let upstream_address = upstream.local_addr()?;
+    let seen = Seen::default();
+    start_upstream(upstream, seen.clone())?;
+
+    let secrets = RandomSecrets::new();
+    let (config, listeners) = bind(&secrets, upstream_address)?;
+    // `serve` consumes its configuration; the sender's side has one of its own.
+    let sender = configure(&secrets, upstream_address, config.server.listen.first().copied(), config.admin.listen)?;
+    let server = listeners.addresses().first().copied().ok_or_else(|| io::Error::other("no address is bound"))?;
+    let admin = listeners.admin_address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let gateway = std::thread::Builder::new().name("gateway".to_owned()).spawn(move || {
+        let shutdown = async { drop(stopped.await) };
+        app::run(config, listeners, Clock::system(), shutdown)
+    })?;
+
+    println!("hooklatch demo: gateway on http://{server}, metrics on http://{admin}/metrics\n");
+    println!("{:<10}{:<10}{:<28}THE UPSTREAM SAW", "SCHEME", "DELIVERY", "THE GATEWAY ANSWERED");
+    let mut wrong = 0;
+    for route in &sender.routes {
+        for kind in [Kind::Signed, Kind::Unsigned, Kind::Tampered] {
+            wrong += usize::from(!show(route, kind, server, &seen)?);
+        }
+    }
+    let total = sender.routes.len() * 3;
+    if wrong == 0 {
+        println!("\nAll {total} went as they must: what is signed gets in, byte for byte, and nothing else does.");
+    } else {
+        println!("\n{wrong} of {total} went wrong.");
+    }
+    if !args.once {
+        invite(&sender, server, admin)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, serve::shutdown());
+    }
+    drop(stop);
+    let ended = gateway.join().map_err(|_| Failure::Failed("the gateway's thread panicked".to_owned()))?;
+    match ended.map_err(|error| Failure::Failed(error.to_string()))? {
+        Ended::Drained if wrong == 0 => Ok(()),
+        Ended::Drained | Ended::CutOff(_) => Err(Failure::Told),
+    }
+}
+
+/// Sends one delivery and prints its line; whether it went as it must.
+fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bool, Failure> {
+    let sample = route.scheme.sample.body.clone();
+    let sign = |body: &str| signed_headers(route, body.as_bytes()).map_err(|error| Failure::Failed(error.to_string()));
+    let (headers, body) = match kind {
+        Kind::Signed => (sign(&sample)?, sample),
+        Kind::Unsigned => (unsigned_headers(route), sample),
+        // The first text in the body gets another beginning.
+        Kind::Tampered => (sign(&sample)?, sample.replacen("\":\"", "\":\"un", 1)),
+    };
+    let url = format!("http://{server}{}", route.path).parse().map_err(io::Error::other)?;
+    let reply = post(&url, None, headers, body.clone().into_bytes())?;
+    let delivered = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+
+    let reason = reason(&reply);
+    let answered = match &reason {
+        Some(reason) => format!("{} {reason}", reply.status.as_u16()),
+        None => reply.status.to_string(),
+    };
+    let saw = match delivered.as_slice() {
+        [] => "nothing".to_owned(),
+        [one] => format!("{} bytes, Hooklatch-Verified: {}", one.body.len(), one.verified()),
+        more => format!("{} deliveries", more.len()),
+    };
+    let right = match kind {
+        Kind::Signed => {
+            let [one] = delivered.as_slice() else { return Ok(line(route, kind, &answered, &saw, false)) };
+            reply.status == StatusCode::OK && one.body == body.as_bytes() && one.verified() == "true"
+        }
+        Kind::Unsigned => delivered.is_empty() && is_refusal(&reply, &reason, &["missing_signature"]),
+        Kind::Tampered => {
+            delivered.is_empty() && is_refusal(&reply, &reason, &["signature_mismatch", "payload_mismatch"])
+        }
+    };
+    Ok(line(route, kind, &answered, &saw, right))
+}
+
+fn line(route: &Route, kind: Kind, answered: &str, saw: &str, right: bool) -> bool {
+    let kind = match kind {
+        Kind::Signed => "signed",
+        Kind::Unsigned => "unsigned",
+        Kind::Tampered => "tampered",
+    };
+    let wrong = if right { "" } else { "   <- wrong" };
+    println!("{:<10}{kind:<10}{answered:<28}{saw}{wrong}", route.scheme.name);
+    right
+}
+
+fn is_refusal(reply: &Reply, reason: &Option<String>, expected: &[&str]) -> bool {
+    reply.status == StatusCode::UNAUTHORIZED && reason.as_deref().is_some_and(|reason| expected.contains(&reason))
+}
+
+/// The reason in a refusal's body.
+fn reason(reply: &Reply) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
+    Some(problem.get("reason")?.as_str()?.to_owned())
+}
+
+/// What to try while the demo stays up.
+fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
+    println!("\nIt stays up until Ctrl-C. In another terminal:");
+    for route in sender.routes.iter().filter(|route| route.scheme.name == "civo") {
+        let body = &route.scheme.sample.body;
+        let headers = signed_headers(route, body.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))?;
+        print!("  curl -i http://{server}{}", route.path);
+        for (name, value) in &headers {
+            print!(" -H '{name}: {}'", String::from_utf8_lossy(value.as_bytes()));
+        }
+        println!(" -d '{body}'");
+    }
+    println!("  curl -s http://{admin}/metrics | grep ^hooklatch_requests_total");
+    Ok(())
+}
+
+/// The gateway's configuration with its listeners bound: on the usual ports, or on free ones if they are taken.
+fn bind(secrets: &RandomSecrets, upstream: SocketAddr) -> Result<(Config, Listeners), Failure> {
+    let mut server = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let mut admin = SocketAddr::from(([127, 0, 0, 1], 9090));
+    loop {
+        let config = configure(secrets, upstream, Some(server), admin)?;
+        match app::bind(&config) {
+            Ok(listeners) => return Ok((config, listeners)),
+            Err(StartError::Bind { address, .. }) if address == server && server.port() != 0 => server.set_port(0),
+            Err(StartError::Bind { address, .. }) if address == admin && admin.port() != 0 => admin.set_port(0),
+            Err(error) => return Err(Failure::Failed(error.to_string())),
+        }
+    }
+}
+
+/// A gateway.yaml, loaded as every other is.
+fn configure(
+    secrets: &RandomSecrets,
+    upstream: SocketAddr,
+    server: Option<SocketAddr>,
+    admin: SocketAddr,
+) -> Result<Config, Failure> {
+    let server = server.unwrap_or(admin);
+    let mut text = format!("server:\n  listen: {server}\n  threads: 1\nadmin:\n  listen: {admin}\nroutes:\n");
+    for (scheme, (variable, _)) in SCHEMES.iter().zip(&secrets.0) {
+        text.push_str(&format!(
+            "  - name: {scheme}\n    path: /webhooks/{scheme}\n    scheme: {scheme}\n    \
+             secrets: [{{ env: {variable}, id: demo }}]\n    upstream: http://{upstream}/{scheme}\n"
+        ));
+    }
+    config::parse(&text, Path::new(""), secrets).map_err(|errors| {
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Failure::Failed(errors.join("\n"))
+    })
+}
+
+impl RandomSecrets {
+    fn new() -> Self {
+        let random = || format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        Self(SCHEMES.iter().map(|scheme| (format!("{}_SECRET", scheme.to_ascii_uppercase()), random())).collect())
+    }
+}
+
+impl Sources for RandomSecrets {
+    fn env(&self, name: &str) -> Option<OsString> {
+        self.0.iter().find(|(variable, _)| variable == name).map(|(_, secret)| secret.into())
+    }
+
+    fn file(&self, _: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Delivered {
+    fn verified(&self) -> &str {
+        self.headers.get("hooklatch-verified").and_then(|value| value.to_str().ok()).unwrap_or("not set")
+    }
+}
+
+/// An HTTP server that takes every delivery and writes down what it saw. It ends with the process.
+fn start_upstream(socket: net::TcpListener, seen: Seen) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
+        LocalSet::new().block_on(&runtime, async {
+            let Ok(listener) = TcpListener::from_std(socket) else { return };
+            while let Ok((stream, _)) = listener.accept().await {
+                let seen = seen.clone();
+                let service = service_fn(move |request| receive(request, seen.clone()));
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                tokio::task::spawn_local(async move { drop(connection.await) });
+            }
+        });
+    })?;
+    Ok(())
+}
+
+async fn receive(request: Request<Incoming>, seen: Seen) -> Result<Response<Payload>, Infallible> {
+    let (parts, incoming) = request.into_parts();
+    let mut incoming = std::pin::pin!(incoming);
+    let mut body = Vec::new();
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| incoming.as_mut().poll_frame(cx)).await {
+        body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+    }
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(Delivered { headers: parts.headers, body });
+    Ok(Response::new(Payload::from(Bytes::from_static(b"handled\n"))))
+}

@@ -1,0 +1,147 @@
+//! The commands, one file each, and what they share: arguments, exit statuses, logging.
+
+mod check;
+mod demo;
+mod logging;
+mod outgoing;
+mod schemes;
+mod send;
+mod serve;
+mod sign;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use logging::LogFormat;
+
+use crate::config::{self, Config, LoadError};
+
+/// What `--version` prints after the name.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HOOKLATCH_REVISION"), ")");
+
+/// A webhook gateway: lets in what a provider signed, forwards it byte for byte, refuses the rest.
+#[derive(Debug, Parser)]
+#[command(name = "hooklatch", version = VERSION, max_term_width = 100)]
+pub struct Cli {
+    /// How log lines on stderr look; without it: text on a terminal, else json
+    #[arg(long, global = true, value_enum)]
+    log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a filter like RUST_LOG's, which it overrides
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = logging::parse_level)]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(ConfigArgs),
+    /// Load and check the configuration as serve does, bind nothing, and list the routes
+    Check(ConfigArgs),
+    /// Run the gateway with an embedded upstream and random secrets, and show what it does to nine deliveries
+    Demo(demo::Args),
+    /// Print the header lines that make a body a valid delivery
+    Sign(sign::Args),
+    /// Sign a delivery with a route's first secret and send it
+    Send(send::Args),
+    /// List the schemes, or print all facts of one
+    Schemes(schemes::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "gateway.yaml")]
+    config: PathBuf,
+}
+
+/// Why a command did not do what it was asked to. The exit status tells them apart.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// 1: it failed while running.
+    #[error("{0}")]
+    Failed(String),
+    /// 1: it has said why already.
+    #[error("")]
+    Told,
+    /// 2: it was asked for something that is not there.
+    #[error("{0}")]
+    Usage(String),
+    /// 78 (`EX_CONFIG` of sysexits.h): the configuration is missing, unreadable or invalid.
+    #[error("{}", describe(.0, .1))]
+    Config(PathBuf, LoadError),
+}
+
+impl Cli {
+    /// Runs the command; what goes wrong is told on stderr.
+    pub fn run(self) -> ExitCode {
+        let default_level = if matches!(self.command, Command::Demo(_)) { "warn" } else { "info" };
+        logging::start(self.log_format, self.log_level.as_deref(), default_level);
+        let result = match self.command {
+            Command::Serve(args) => serve::run(&args.config),
+            Command::Check(args) => check::run(&args.config),
+            Command::Demo(args) => demo::run(&args),
+            Command::Sign(args) => sign::run(&args),
+            Command::Send(args) => send::run(&args),
+            Command::Schemes(args) => schemes::run(&args),
+        };
+        let failure = match result {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(failure) => failure,
+        };
+        if !matches!(failure, Failure::Told) {
+            eprintln!("hooklatch: {failure}");
+        }
+        ExitCode::from(match failure {
+            Failure::Failed(_) | Failure::Told => 1,
+            Failure::Usage(_) => 2,
+            Failure::Config(..) => 78,
+        })
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    config::load(path).map_err(|error| Failure::Config(path.to_owned(), error))
+}
+
+fn describe(path: &Path, error: &LoadError) -> String {
+    match error {
+        LoadError::Unreadable { .. } => error.to_string(),
+        LoadError::Invalid { errors } => {
+            let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+            let plural = if errors.len() == 1 { "" } else { "s" };
+            format!("{} has {} error{plural}:{lines}", path.display(), errors.len())
+        }
+    }
+}
+
+/// The route of this name.
+fn find_route<'a>(config: &'a Config, name: &str) -> Result<&'a config::Route, Failure> {
+    config.routes.iter().find(|route| route.name == name).ok_or_else(|| {
+        let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
+        Failure::Usage(format!("there is no route \"{name}\"; there is: {}", names.join(", ")))
+    })
+}
+
+/// A body from a file, or from standard input.
+fn read_body(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    match path {
+        Some(path) => std::fs::read(path)
+            .map_err(|error| Failure::Failed(format!("cannot read the body from {}: {error}", path.display()))),
+        None => {
+            let mut body = Vec::new();
+            io::Read::read_to_end(&mut io::stdin(), &mut body)?;
+            Ok(body)
+        }
+    }
+}

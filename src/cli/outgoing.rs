@@ -1,0 +1,91 @@
+//! Sends one delivery, as a provider would: for `send` and `demo`.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body::Body as _;
+use tokio::runtime;
+use tokio::task::LocalSet;
+
+use crate::clock::Clock;
+use crate::config::Route;
+use crate::proxy::delivery::Payload;
+use crate::proxy::pool::Pool;
+use crate::proxy::transport::{Connector, system_roots};
+use crate::schemes::SignError;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the response may take, its body included: more than any deadline of a provider.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is read of a response's body, in bytes.
+const MAX_RESPONSE: usize = 1024 * 1024;
+
+/// What came back.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+/// The headers of a provider's delivery to `route` with this body, signed with the route's first secret.
+pub(super) fn signed_headers(route: &Route, body: &[u8]) -> Result<HeaderMap, SignError> {
+    let mut headers = unsigned_headers(route);
+    for (name, value) in route.verifier.sign(0, body)? {
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// The same without the signature.
+pub(super) fn unsigned_headers(route: &Route) -> HeaderMap {
+    let mut headers = route.scheme.sample.headers.to_map();
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// POSTs to an `http` or `https` URL and reads the response.
+pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: Vec<u8>) -> io::Result<Reply> {
+    let (tls, port) = match url.scheme_str() {
+        Some("http") => (None, 80),
+        Some("https") => (Some(system_roots()?), 443),
+        _ => return Err(io::Error::other("the URL must begin with http:// or https://")),
+    };
+    let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
+    let host = host.unwrap_or(authority.as_str());
+    headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
+    let mut request = Request::new(Payload::from(Bytes::from(body)));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    *request.headers_mut() = headers;
+
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let exchange = async {
+        let pool = Pool::new(connector, Clock::system());
+        let response = pool.send(request, false, || {}).await.map_err(io::Error::other)?;
+        let status = response.status();
+        let mut incoming = response.into_body();
+        let mut body = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+            let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+            body.extend_from_slice(&data);
+            if body.len() > MAX_RESPONSE {
+                body.truncate(MAX_RESPONSE);
+                break;
+            }
+        }
+        Ok(Reply { status, body })
+    };
+    LocalSet::new().block_on(&runtime, async {
+        let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
+        tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await.map_err(|_| too_late())?
+    })
+}

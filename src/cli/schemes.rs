@@ -1,0 +1,30 @@
+//! `hooklatch schemes [NAME]`: the built-in schemes, or all facts of one in the language that they are written in.
+
+use super::Failure;
+use crate::schemes;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A scheme's name; without it: a line for each scheme
+    name: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    match &args.name {
+        Some(name) => {
+            print!("{}", schemes::source(name).ok_or_else(|| unknown(name))?);
+        }
+        None => {
+            for spec in schemes::names().filter_map(schemes::find) {
+                println!("{:<12} {}", spec.name, spec.title);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// That there is no such scheme, and which there are.
+pub(super) fn unknown(name: &str) -> Failure {
+    let names: Vec<_> = schemes::names().collect();
+    Failure::Usage(format!("there is no scheme \"{name}\"; there is: {}", names.join(", ")))
+}

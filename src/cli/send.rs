@@ -1,0 +1,71 @@
+//! `hooklatch send ROUTE`: a delivery as the route's provider would sign it, to the gateway or to any address.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use http::Uri;
+
+use super::outgoing::{post, signed_headers};
+use super::{ConfigArgs, Failure, find_route, load, read_body};
+use crate::config::{Config, PathPattern, Route};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The route's name
+    route: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where to send it; without it: the configured listener and the route's path
+    #[arg(long)]
+    url: Option<Uri>,
+    /// The body; without it: a sample of the route's scheme
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = load(&args.config.config)?;
+    let route = find_route(&config, &args.route)?;
+    let body = match &args.body {
+        Some(path) => read_body(Some(path))?,
+        None => route.scheme.sample.body.clone().into_bytes(),
+    };
+    let headers = signed_headers(route, &body).map_err(|error| Failure::Failed(error.to_string()))?;
+    let (url, host) = match &args.url {
+        Some(url) => (url.clone(), None),
+        None => (gateway_url(&config, route)?, route.host.as_deref()),
+    };
+    let reply = post(&url, host, headers, body)
+        .map_err(|error| Failure::Failed(format!("cannot send the delivery to {url}: {error}")))?;
+    println!("{}", reply.status);
+    let mut out = io::stdout().lock();
+    out.write_all(&reply.body)?;
+    if !reply.body.is_empty() && !reply.body.ends_with(b"\n") {
+        out.write_all(b"\n")?;
+    }
+    if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Where this machine reaches the route.
+fn gateway_url(config: &Config, route: &Route) -> Result<Uri, Failure> {
+    let address = config.server.listen.first().copied().filter(|address| address.port() != 0);
+    let address = address.ok_or_else(|| {
+        Failure::Usage("server.listen has port 0, so the address is not known: give it with --url".to_owned())
+    })?;
+    let path = match &route.path {
+        PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
+    };
+    let url = format!("http://{}{path}", reachable(address));
+    url.parse().map_err(|error| Failure::Failed(format!("{url}: {error}")))
+}
+
+/// The address itself, or loopback for one that means every address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
