@@ -1,0 +1,144 @@
+//! A small HTTP/1.1 client that sends exactly the bytes it is given and reads what comes back.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How long an answer may keep a test waiting.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// An answer, its body put together again.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// In order, with duplicates; names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// An open connection, on which several requests may be sent.
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Response {
+    /// The first header called `name` (lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, ANSWER).unwrap();
+        stream.set_read_timeout(Some(ANSWER)).unwrap();
+        stream.set_write_timeout(Some(ANSWER)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Writes `bytes` as they are.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Reads the next final answer; interim ones (1xx) are passed over.
+    pub fn receive(&mut self) -> Response {
+        loop {
+            let (status, headers) = self.head();
+            if !(100..200).contains(&status) {
+                let mut response = Response { status, headers, body: Vec::new() };
+                response.body = self.body(&response);
+                return response;
+            }
+        }
+    }
+
+    fn head(&mut self) -> (u16, Vec<(String, String)>) {
+        let status_line = self.line();
+        let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header line: {line:?}"));
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        (status.unwrap_or_else(|| panic!("no status line: {status_line:?}")), headers)
+    }
+
+    fn body(&mut self, response: &Response) -> Vec<u8> {
+        let mut body = Vec::new();
+        if matches!(response.status, 204 | 304) {
+            return body;
+        }
+        if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            loop {
+                let size = self.line();
+                let size = usize::from_str_radix(size.split(';').next().unwrap().trim(), 16).unwrap();
+                self.exactly(size, &mut body);
+                assert_eq!(
+                    self.line(),
+                    "",
+                    "a chunk (or the trailer, of which none is expected) ends in an empty line"
+                );
+                if size == 0 {
+                    return body;
+                }
+            }
+        }
+        match response.header("content-length") {
+            Some(length) => self.exactly(length.parse().unwrap(), &mut body),
+            None => {
+                self.stream.read_to_end(&mut body).unwrap();
+            }
+        }
+        body
+    }
+
+    fn exactly(&mut self, length: usize, body: &mut Vec<u8>) {
+        let start = body.len();
+        body.resize(start + length, 0);
+        self.stream.read_exact(&mut body[start..]).unwrap();
+    }
+
+    /// The next line without its CRLF.
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).unwrap();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.strip_suffix("\r\n").unwrap_or_else(|| panic!("the connection ended in a head: {line:?}")).to_owned()
+    }
+}
+
+/// Sends `request` as it is on a connection of its own and reads the answer.
+pub fn send(address: SocketAddr, request: &[u8]) -> Response {
+    let mut connection = Connection::open(address);
+    connection.write(request);
+    connection.receive()
+}
+
+/// The bytes of a POST with `Host`, `Content-Length` and `headers`.
+pub fn post<'a>(path: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)>, body: &[u8]) -> Vec<u8> {
+    let mut request = format!("POST {path} HTTP/1.1\r\nHost: gateway.example\r\n").into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    request.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+    request.extend_from_slice(body);
+    request
+}
+
+/// The bytes of a GET.
+pub fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: gateway.example\r\n\r\n").into_bytes()
+}

@@ -1,0 +1,155 @@
+//! Child processes of the tests: the gateway's own binary and the handlers behind it.
+//!
+//! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream, so
+//! that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a process may take to say that it is ready, or to end: far more than it needs, even on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Which of a process's streams a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A running child process. Its standard input stays open as long as this value lives.
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Receiver<(Stream, String)>,
+    printed: Vec<(Stream, String)>,
+}
+
+/// The gateway, serving; `server` and `admin` are the addresses that it listens on.
+pub struct GatewayProcess {
+    pub process: Process,
+    pub server: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    /// Starts `command`; `name` stands in the message of a failure.
+    ///
+    /// # Panics
+    /// When it cannot be started, with `hint`.
+    pub fn start(name: &str, command: &mut Command, hint: &str) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}. {hint}"));
+        let (sender, lines) = mpsc::channel();
+        read_lines(Stream::Stdout, child.stdout.take().unwrap(), sender.clone());
+        read_lines(Stream::Stderr, child.stderr.take().unwrap(), sender);
+        Self { name: name.to_owned(), child, lines, printed: Vec::new() }
+    }
+
+    /// Reads on until `pick` takes something from a line.
+    ///
+    /// # Panics
+    /// When the process ends first or the deadline passes, with all that it printed.
+    pub fn wait_for<T>(&mut self, what: &str, mut pick: impl FnMut(Stream, &str) -> Option<T>) -> T {
+        let deadline = now() + DEADLINE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(now())) {
+                Ok((stream, line)) => {
+                    let picked = pick(stream, &line);
+                    self.printed.push((stream, line));
+                    if let Some(picked) = picked {
+                        return picked;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("did not print {what} within {DEADLINE:?}")),
+                Err(RecvTimeoutError::Disconnected) => self.fail(&format!("ended before it printed {what}")),
+            }
+        }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Panics
+    /// When the process has not ended within the deadline.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status().unwrap();
+        assert!(sent.success(), "cannot send SIGTERM to {}", self.name);
+        let deadline = now() + DEADLINE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(now())) {
+                Ok(line) => self.printed.push(line),
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("did not end within {DEADLINE:?} of SIGTERM")),
+                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+            }
+        }
+    }
+
+    fn fail(&mut self, what: &str) -> ! {
+        let _ = self.child.kill();
+        let status = self.child.wait();
+        let printed: Vec<String> = self.printed.iter().map(|(stream, line)| format!("  {stream:?}: {line}")).collect();
+        panic!("{} {what} ({status:?}). It printed:\n{}", self.name, printed.join("\n"));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl GatewayProcess {
+    /// Serves the configuration in `file`; returns once both listeners take connections.
+    pub fn start(file: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
+        command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file).env_remove("RUST_LOG");
+        let mut process = Process::start("the gateway", &mut command, "");
+
+        let (mut server, mut admin) = (None, None);
+        let (server, admin) = process.wait_for("the addresses that it listens on", |stream, line| {
+            match listening(stream, line) {
+                Some(("server", address)) => server = Some(address),
+                Some(("admin", address)) => admin = Some(address),
+                _ => {}
+            }
+            server.zip(admin)
+        });
+        Self { process, server, admin }
+    }
+}
+
+/// The listener and address that a log line of the gateway announces.
+fn listening(stream: Stream, line: &str) -> Option<(&'static str, SocketAddr)> {
+    let entry: Value = (stream == Stream::Stderr).then(|| serde_json::from_str(line).ok()).flatten()?;
+    let fields = &entry["fields"];
+    if fields["message"] != "listening" {
+        return None;
+    }
+    let listener = ["server", "admin"].into_iter().find(|name| fields["listener"] == *name)?;
+    Some((listener, fields["address"].as_str()?.parse().ok()?))
+}
+
+fn read_lines(stream: Stream, source: impl Read + Send + 'static, lines: Sender<(Stream, String)>) {
+    thread::spawn(move || {
+        for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+            // A test that has what it wanted no longer listens; read on all the same, or the process would stall.
+            let _ = lines.send((stream, String::from_utf8_lossy(&line).into_owned()));
+        }
+    });
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a deadline for a process outside; no test's outcome depends on the time"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
