@@ -1,7 +1,7 @@
 //! Lets on only what its signature verifies; the one maker of [`Verified`].
 //!
 //! In two steps, so that nothing is read for a sender who has no signature: [`inspect`] looks at the header before the
-//! body is read, [`verify`] at both. Refuses with the reasons of [`VerifyError`](crate::schemes::VerifyError).
+//! body is read, [`verify`] at both. Refuses with the reasons of [`VerifyError`].
 //!
 //! On a route with `enforce: false` nothing is refused: what would have been is counted, logged at a bounded rate and
 //! forwarded with `Hooklatch-Verified: false`.
