@@ -23,7 +23,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, Route, Server, Upstream};
+pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, RateLimit, Route, Server, Upstream};
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
 
 /// The longest configuration file in bytes; room for thousands of routes.
