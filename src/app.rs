@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::proxy::forward::ForwardContext;
+use crate::proxy::limits::{Budget, Limits};
 use crate::proxy::listener::{ListenContext, accept};
 use crate::proxy::observe::{LogLimit, ObserveContext};
 use crate::proxy::pool::Pool;
@@ -89,6 +90,7 @@ struct Shared {
     server: config::Server,
     routes: Vec<Arc<config::Route>>,
     metrics: Metrics,
+    limits: Limits,
     tls: Option<Arc<ClientConfig>>,
     clock: Clock,
 }
@@ -182,6 +184,7 @@ impl Shared {
         let tls = config.routes.iter().any(|route| route.upstream.tls).then(system_roots).transpose()?;
         Ok(Self {
             metrics: Metrics::new(clock.unix().as_secs_f64())?,
+            limits: Limits::new(&clock),
             server: config.server,
             routes: config.routes.into_iter().map(Arc::new).collect(),
             tls,
@@ -204,7 +207,9 @@ impl Shared {
                     pools.entry(key).or_insert(Pool::new(connector, self.clock.clone())).clone()
                 }
             };
-            routes.push(Rc::new(Route::new(config.clone(), pool, &self.metrics).map_err(io::Error::other)?));
+            routes.push(Rc::new(
+                Route::new(config.clone(), pool, &self.metrics, &self.limits).map_err(io::Error::other)?,
+            ));
         }
         Ok(Router::new(routes))
     }
@@ -249,7 +254,8 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
             log_limit: log_limit.clone(),
         },
         route: RouteContext { router: Rc::new(router), draining: draining.clone() },
-        buffered_bytes: metrics.buffered_bytes.clone(),
+        clock: clock.clone(),
+        budget: Budget::new(metrics.buffered_bytes.clone(), shared.server.buffered_bytes),
         verify: VerifyContext { clock: clock.clone(), log_limit: log_limit.clone() },
         forward: ForwardContext { clock, log_limit },
     });

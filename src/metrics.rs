@@ -313,7 +313,11 @@ impl Metrics {
 
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
-        self.observe(NO_ROUTE, NO_ROUTE, &[Reject::NoRoute, Reject::BadRequest, Reject::Draining])
+        self.observe(
+            NO_ROUTE,
+            NO_ROUTE,
+            &[Reject::NoRoute, Reject::BadRequest, Reject::Draining, Reject::Overloaded, Reject::BodyTimeout],
+        )
     }
 
     /// The text exposition format, version 0.0.4.

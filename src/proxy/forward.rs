@@ -6,7 +6,7 @@
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
 //! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
-//! streamed; one that breaks off half-way breaks the sender's connection off too, so that nobody takes it for whole.
+//! streamed; one that breaks off half-way, or pauses for longer than the route's `timeout`, breaks the sender's connection off too, so that nobody takes it for whole.
 
 use std::rc::Rc;
 
@@ -40,13 +40,13 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
     prepare(&route, &mut request, authentic.map(|authentic| authentic.secret))?;
     let metrics = &route.metrics.upstream;
     let started = context.clock.now();
-    let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
+    let send = route.pool.send(request, route.config.upstream.resend, route.config.timeout, || metrics.resends.inc());
     let sent = tokio::time::timeout(route.config.timeout, send).await;
     metrics.duration.observe((context.clock.now() - started).as_secs_f64());
     let (reject, result, error) = match sent {
         Ok(Ok(response)) => {
             metrics.result(UpstreamResult::Status(response.status().as_u16()));
-            return Ok(received(response.map(Body::Upstream)));
+            return Ok(received(response.map(Body::upstream)));
         }
         Ok(Err(error @ SendError::Unreachable(_))) => {
             (Reject::UpstreamUnreachable, UpstreamResult::Unreachable, error.to_string())

@@ -1,7 +1,7 @@
 //! The way of a delivery, in the order of the stages.
 //!
 //! [`listener`] accepts connections; [`stack`] assembles the stages; [`observe`] counts and logs; [`respond`] turns
-//! refusals into responses; [`route`] finds the route; [`verify`] looks at the signature header; [`body`] reads the
+//! refusals into responses; [`route`] finds the route; [`limits`] bounds what is on its way; [`verify`] looks at the signature header; [`body`] reads the
 //! body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a [`pool`] of
 //! connections that [`transport`] opens. [`delivery`] has the types that pass from stage to stage, [`reject`] the
 //! closed list of refusals, [`headers`] the edits of header maps.
@@ -10,6 +10,7 @@ pub mod body;
 pub mod delivery;
 pub mod forward;
 pub mod headers;
+pub mod limits;
 pub mod listener;
 pub mod observe;
 pub mod pool;

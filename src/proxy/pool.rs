@@ -16,6 +16,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::time::{Sleep, sleep};
+use tower::BoxError;
 
 use super::delivery::Payload;
 use super::transport::{Connector, Progress};
@@ -49,7 +51,16 @@ struct Connection {
 pub struct ResponseBody {
     incoming: Incoming,
     connection: Option<(Arc<Pool>, Connection)>,
+    /// How long it may pause.
+    pause: Duration,
+    /// Runs while it pauses.
+    timer: Option<Pin<Box<Sleep>>>,
 }
+
+/// An upstream that pauses for too long in a response's body.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream's response stalled")]
+struct Stalled;
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +79,8 @@ impl Pool {
         Arc::new(Self { connector, clock, idle: Mutex::default() })
     }
 
-    /// Sends a request and waits for the response's head; `resent` is called if it had to be sent a second time.
+    /// Sends a request and waits for the response's head, whose body may then not pause for longer than `pause`; `resent`
+    /// is called if it had to be sent a second time.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -76,19 +88,20 @@ impl Pool {
         self: &Arc<Self>,
         request: Request<Payload>,
         resend: bool,
+        pause: Duration,
         resent: impl FnOnce(),
     ) -> Result<Response<ResponseBody>, SendError> {
         let Some(connection) = self.take() else {
             let connection = self.connect().await?;
-            return self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error));
+            return self.exchange(connection, request, pause).await.map_err(|(error, _)| SendError::Failed(error));
         };
         let again = copy(&request);
-        match self.exchange(connection, request).await {
+        match self.exchange(connection, request, pause).await {
             Ok(response) => Ok(response),
             Err((_, Moved { read: 0, written })) if resend || written == 0 => {
                 resent();
                 let connection = self.connect().await?;
-                self.exchange(connection, again).await.map_err(|(error, _)| SendError::Failed(error))
+                self.exchange(connection, again, pause).await.map_err(|(error, _)| SendError::Failed(error))
             }
             Err((error, _)) => Err(SendError::Failed(error)),
         }
@@ -120,6 +133,7 @@ impl Pool {
         self: &Arc<Self>,
         mut connection: Connection,
         request: Request<Payload>,
+        pause: Duration,
     ) -> Result<Response<ResponseBody>, (hyper::Error, Moved)> {
         let before = connection.progress.get();
         let response = match connection.sender.try_send_request(request).await {
@@ -131,7 +145,7 @@ impl Pool {
             }
         };
         Ok(response.map(|incoming| {
-            let mut body = ResponseBody { incoming, connection: Some((self.clone(), connection)) };
+            let mut body = ResponseBody { incoming, connection: Some((self.clone(), connection)), pause, timer: None };
             body.release_at_end();
             body
         }))
@@ -183,19 +197,26 @@ impl ResponseBody {
 
 impl HttpBody for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            let pause = self.pause;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
+            return timer.as_mut().poll(cx).map(|()| {
+                self.connection = None;
+                Some(Err(Stalled.into()))
+            });
+        };
+        self.timer = None;
         match &frame {
-            Poll::Ready(Some(Err(_))) => self.connection = None,
-            Poll::Ready(_) => self.release_at_end(),
-            Poll::Pending => {}
+            Some(Err(_)) => self.connection = None,
+            _ => self.release_at_end(),
         }
-        frame
+        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
     }
 
     fn is_end_stream(&self) -> bool {

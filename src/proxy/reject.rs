@@ -27,6 +27,10 @@ pub enum Reject {
     MethodNotAllowed,
     /// The gateway is shutting down.
     Draining,
+    /// A bound over all deliveries is reached: connections, deliveries in flight, bytes of bodies.
+    Overloaded,
+    /// The route's `rate_limit` is spent (RFC 6585 section 4).
+    RateLimited,
     /// Whatever HTTP forbids: ambiguous framing, a body that ended early.
     BadRequest,
     /// The body is longer than the route's `max_body` (RFC 9110 section 15.5.14).
@@ -45,10 +49,12 @@ pub enum Reject {
 
 impl Reject {
     /// Every value there is, in the order of the checks.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::Draining,
+        Self::Overloaded,
+        Self::RateLimited,
         Self::BadRequest,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -68,6 +74,8 @@ impl Reject {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate_limited",
             Self::BadRequest => "bad_request",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -87,7 +95,8 @@ impl Reject {
         match self {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -103,6 +112,8 @@ impl Reject {
             Self::NoRoute => "No route is configured for this host and path",
             Self::MethodNotAllowed => "The route does not take this method",
             Self::Draining => "The gateway is shutting down",
+            Self::Overloaded => "The gateway has as much to do as it may",
+            Self::RateLimited => "The route gets more requests than it may",
             Self::BadRequest => "The request is not valid HTTP",
             Self::BodyTooLarge => "The body is larger than the route allows",
             Self::BodyTimeout => "The body did not arrive in time",
@@ -117,16 +128,35 @@ impl Reject {
         }
     }
 
+    /// In how many seconds the sender may try again, where that is said (RFC 9110 section 10.2.3). Bounds are free again
+    /// as soon as one delivery is done, and a rate is of at least one request a second.
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Overloaded | Self::RateLimited => Some(1),
+            Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::Draining
+            | Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::Signature(_)
+            | Self::UpstreamUnreachable
+            | Self::UpstreamFailed
+            | Self::UpstreamTimeout => None,
+        }
+    }
+
     /// Who has to act.
     pub const fn fault(self) -> Fault {
         match self {
             Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::RateLimited
             | Self::BadRequest
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::Signature(_) => Fault::Sender,
-            Self::Draining => Fault::Gateway,
+            Self::Draining | Self::Overloaded => Fault::Gateway,
             Self::UpstreamUnreachable | Self::UpstreamFailed | Self::UpstreamTimeout => Fault::Upstream,
         }
     }

@@ -22,6 +22,7 @@ use tower::{Service, ServiceExt};
 
 use super::delivery::Routed;
 use super::headers::RouteHeaders;
+use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::Reject;
 use super::respond::{Body, Handled};
@@ -34,6 +35,8 @@ pub struct Route {
     pub config: Arc<config::Route>,
     /// Connections to the upstream.
     pub pool: Arc<Pool>,
+    /// Deliveries in flight, rate and bytes, over all threads.
+    pub limits: RouteLimits,
     /// Handles of the route's series.
     pub metrics: RouteMetrics,
     /// What the forwarding stage adds to each request.
@@ -67,12 +70,14 @@ impl Route {
         config: Arc<config::Route>,
         pool: Arc<Pool>,
         metrics: &Metrics,
+        limits: &Limits,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
         let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
             metrics: metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config)),
+            limits: limits.route(&config),
             pool,
             config,
         })
@@ -206,6 +211,7 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
         .into_iter()
         .filter(|reject| match reject {
             Reject::NoRoute => false,
+            Reject::RateLimited => config.rate_limit.is_some(),
             Reject::Signature(error) => signature.contains(error),
             _ => true,
         })
