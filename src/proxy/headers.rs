@@ -77,8 +77,13 @@ impl RouteHeaders {
         host: Option<HeaderValue>,
         length: u64,
     ) {
+        let request_id = headers.get(X_REQUEST_ID).cloned();
         remove_hop_by_hop(headers);
         remove_spoofed(headers);
+        // The response and the log have it, whatever a Connection line says.
+        if let Some(request_id) = request_id {
+            headers.insert(X_REQUEST_ID, request_id);
+        }
         headers.remove(EXPECT);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(X_FORWARDED_FOR, forwarded_for);
