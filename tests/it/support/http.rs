@@ -56,6 +56,17 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Writes `bytes` to a connection that may have ended.
+    pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// The next answer, or `None` if the connection ends instead.
+    pub fn try_receive(&mut self) -> Option<Response> {
+        let more = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        more.then(|| self.receive())
+    }
+
     /// Shuts the sending side down; answers can still be read.
     pub fn finish(&mut self) {
         self.stream.get_mut().shutdown(Shutdown::Write).unwrap();
