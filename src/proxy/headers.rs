@@ -109,7 +109,9 @@ fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
         let named = tokens
             .map(<[u8]>::trim_ascii)
             .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"));
-        names.extend(named.filter_map(|token| HeaderName::from_bytes(token).ok()));
+        // The response and the log have the request id, whatever a Connection line says.
+        let named = named.filter_map(|token| HeaderName::from_bytes(token).ok());
+        names.extend(named.filter(|name| *name != X_REQUEST_ID));
     }
     for name in names {
         headers.remove(name);

@@ -178,9 +178,13 @@ struct Moved {
 
 impl ResponseBody {
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some((pool, connection)) = self.connection.take()
-        {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((pool, connection)) = self.connection.take() {
             pool.put(connection);
         }
     }
@@ -197,7 +201,9 @@ impl HttpBody for ResponseBody {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         match &frame {
             Poll::Ready(Some(Err(_))) => self.connection = None,
-            Poll::Ready(_) => self.release_at_end(),
+            // Of a chunked body, only this tells the end.
+            Poll::Ready(None) => self.release(),
+            Poll::Ready(Some(Ok(_))) => self.release_at_end(),
             Poll::Pending => {}
         }
         frame
