@@ -5,3 +5,6 @@ mod support;
 
 /// Handlers in other languages behind the gateway, each checking the signature again itself.
 mod handlers;
+
+/// The documentation against the code.
+mod docs;
