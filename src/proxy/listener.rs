@@ -116,7 +116,7 @@ where
         .max_header_size(MAX_HEAD_BYTES)
         .keep_alive(true)
         .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
-        .pipeline_flush(true) // answers to pipelined requests leave together
+        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
         .writev(false) // responses are small: one copy beats a vector
         .auto_date_header(true) // RFC 9110 section 6.6.1
         .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
