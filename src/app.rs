@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::proxy::forward::ForwardContext;
+use crate::proxy::http1::Http1Context;
 use crate::proxy::limits::{Budget, Limits};
 use crate::proxy::listener::{ListenContext, accept};
 use crate::proxy::observe::{LogLimit, ObserveContext};
@@ -35,6 +36,7 @@ use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
 use crate::proxy::transport::{Connector, system_roots};
 use crate::proxy::verify::VerifyContext;
+use crate::proxy::wire::WireLimits;
 
 /// Connections that the kernel holds for a listener that is busy; it caps this at its own `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -257,12 +259,23 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
         clock: clock.clone(),
         budget: Budget::new(metrics.buffered_bytes.clone(), shared.server.buffered_bytes),
         verify: VerifyContext { clock: clock.clone(), log_limit: log_limit.clone() },
-        forward: ForwardContext { clock, log_limit },
+        forward: ForwardContext { clock, log_limit, pause: shared.server.idle_timeout },
     });
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
-    let context =
-        ListenContext { connections: metrics.connections.clone(), unmatched, drain: draining_connections, alive };
+    let server = &shared.server;
+    let limits = WireLimits {
+        header_timeout: server.header_timeout,
+        idle_timeout: server.idle_timeout,
+        max_header_bytes: server.max_header_bytes as usize,
+    };
+    let context = ListenContext {
+        connections: metrics.connections.clone(),
+        max_connections: server.max_connections,
+        http1: Http1Context { limits, clock: shared.clock.clone(), unmatched, drain: draining_connections },
+        shedding: Rc::default(),
+        alive,
+    };
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, stack.clone(), context.clone()));
     }

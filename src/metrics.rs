@@ -289,6 +289,7 @@ impl Metrics {
         metrics.reloads.with_label_values(&["failure"]);
         metrics.reload_successful.set(1);
         metrics.reload_timestamp.set(now);
+        metrics.unmatched(); // makes its series
         Ok(metrics)
     }
 

@@ -70,7 +70,7 @@ pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: 
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let exchange = async {
         let pool = Pool::new(connector, Clock::system());
-        let response = pool.send(request, false, RESPONSE_TIMEOUT, || {}).await.map_err(io::Error::other)?;
+        let response = pool.send(request, false, || {}).await.map_err(io::Error::other)?;
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();

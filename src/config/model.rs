@@ -36,8 +36,8 @@ pub struct Server {
     /// How long a request's head may take to come in, from its first byte or, for a connection's first, from when the
     /// connection was accepted; not zero. Default 10 s.
     pub header_timeout: Duration,
-    /// How long a connection may be idle between two requests, and how long a sender may read nothing of its response;
-    /// not zero. Default 75 s.
+    /// How long a connection may be idle between two requests, and how long a response may stand still on its way, whether
+    /// the upstream sends nothing or the sender reads nothing; not zero. Default 75 s.
     pub idle_timeout: Duration,
     /// The longest request head in bytes, 1 KiB to 1 MiB. Default 64 KiB.
     pub max_header_bytes: u32,

@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::Response;
 use http_body::Body as HttpBody;
 use tower::{Service, ServiceExt};
 
@@ -56,12 +56,11 @@ pub async fn read<S>(budget: Budget, next: S, claimed: Claimed) -> Result<Respon
 where
     S: Service<Buffered, Response = Response<Body>, Error = Reject>,
 {
-    let Claimed { route, request, claim } = claimed;
-    let (parts, body) = request.into_parts();
+    let Claimed { route, head, body, claim } = claimed;
     let held = budget.open(&route.limits);
     let payload = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await?;
     route.metrics.body_bytes.observe(payload.len() as f64);
-    next.oneshot(Buffered { route, request: Request::from_parts(parts, payload), claim }).await
+    next.oneshot(Buffered { route, head, payload, claim }).await
 }
 
 /// All of a body, if it is no longer than `max` bytes.

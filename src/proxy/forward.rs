@@ -6,20 +6,23 @@
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
 //! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
-//! streamed; one that breaks off half-way, or pauses for longer than the route's `timeout`, breaks the sender's connection off too, so that nobody takes it for whole.
+//! streamed; one that breaks off half-way, or pauses for longer than `idle_timeout`, breaks the sender's connection off too, so that nobody takes it for whole.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use http::header::HOST;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 
-use super::delivery::{Payload, Peer};
+use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, remove_hop_by_hop};
 use super::observe::LogLimit;
 use super::pool::SendError;
 use super::reject::Reject;
 use super::respond::Body;
-use super::route::{Route, host};
+use super::route::Route;
 use super::verify::Verified;
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -32,21 +35,24 @@ pub struct ForwardContext {
     pub clock: Clock,
     /// Bounds the lines about upstreams that fail.
     pub log_limit: Rc<LogLimit>,
+    /// How long an upstream may pause in a response's body.
+    pub pause: Duration,
 }
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Reject> {
-    let (route, mut request, authentic) = verified.into_parts();
-    prepare(&route, &mut request, authentic.map(|authentic| authentic.secret))?;
+    let (route, mut head, payload, authentic) = verified.into_parts();
+    prepare(&route, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
+    let request = Request::from_parts(*head, payload);
     let metrics = &route.metrics.upstream;
     let started = context.clock.now();
-    let send = route.pool.send(request, route.config.upstream.resend, route.config.timeout, || metrics.resends.inc());
+    let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
     let sent = tokio::time::timeout(route.config.timeout, send).await;
     metrics.duration.observe((context.clock.now() - started).as_secs_f64());
     let (reject, result, error) = match sent {
         Ok(Ok(response)) => {
             metrics.result(UpstreamResult::Status(response.status().as_u16()));
-            return Ok(received(response.map(Body::upstream)));
+            return Ok(received(response.map(|body| Body::upstream(body.pausing_at_most(context.pause)))));
         }
         Ok(Err(error @ SendError::Unreachable(_))) => {
             (Reject::UpstreamUnreachable, UpstreamResult::Unreachable, error.to_string())
@@ -62,15 +68,17 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
     Err(reject)
 }
 
-/// Turns what the sender sent into what the upstream gets; the body stays as it is.
-fn prepare(route: &Route, request: &mut Request<Payload>, secret: Option<usize>) -> Result<(), Reject> {
-    let target = target(&route.config.path, &route.config.upstream, request.uri())?;
-    let host = host(request)?.map(HeaderValue::from_str).transpose().map_err(|_| Reject::BadRequest)?;
-    let peer = request.extensions_mut().remove::<Peer>().ok_or(Reject::BadRequest)?;
-    let length = request.body().len();
-    route.headers.apply(request.headers_mut(), secret, peer.forwarded_for, host, length);
-    *request.uri_mut() = target;
-    *request.version_mut() = Version::HTTP_11;
+/// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
+fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
+    let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
+    let host = match head.uri.authority() {
+        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
+        None => head.headers.get(HOST).cloned(),
+    };
+    let peer = head.extensions.remove::<Peer>().ok_or(Reject::BadRequest)?;
+    route.headers.apply(&mut head.headers, secret, peer.forwarded_for, host, length);
+    head.uri = target;
+    head.version = Version::HTTP_11;
     Ok(())
 }
 
@@ -104,8 +112,6 @@ fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::HostHeader;
 

@@ -1,12 +1,9 @@
-//! Accepts connections and speaks HTTP/1.1 on them until they end or the gateway drains.
+//! Accepts connections, as many as may be open, and has them served by [`http1`](super::http1) until they end or the
+//! gateway drains.
 //!
-//! What hyper refuses by itself, before there is a request to pass on, is answered with a bare 400 or 431 and counted
-//! as `bad_request` without a route.
-//!
-//! A connection that ends while its sender is still sending is closed in steps (RFC 9112 section 9.6), or the sender's
-//! system may throw the response away before the sender has read it.
+//! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
+//! without a look at what it sends, and closed.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -15,42 +12,32 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
-use tower::{Service, ServiceExt};
+use tokio::sync::mpsc;
+use tower::Service;
 
 use super::delivery::Peer;
-use super::reject::Reject;
+use super::early::{Early, close};
+use super::http1::{self, Http1Context};
 use super::stack::ReplyBody;
-use crate::metrics::{ObserveMetrics, Outcome};
 
-/// A request's header section: start line and fields, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Header lines in a request.
-const MAX_HEADERS: usize = 100;
-/// How long a connection may wait for a whole request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a closed connection is read on, for the sender to see the response.
-const LINGER: Duration = Duration::from_secs(2);
-/// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
-const DRAIN_FRESH: Duration = Duration::from_millis(500);
+/// Connections over the limit that a thread closes in steps at the same time.
+const MAX_SHEDDING: usize = 64;
 /// How long accepting pauses after an error of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What accepting and serving connections needs of its thread.
 #[derive(Clone)]
 pub struct ListenContext {
-    /// Open connections.
+    /// Open connections, of all threads.
     pub connections: IntGauge,
-    /// Counts requests that are refused before they are any.
-    pub unmatched: Rc<ObserveMetrics>,
-    /// Turns true when the gateway drains.
-    pub drain: watch::Receiver<bool>,
+    /// How many there may be.
+    pub max_connections: u32,
+    /// For serving them.
+    pub http1: Http1Context,
+    /// A clone lives as long as each connection that is refused and closed in steps.
+    pub shedding: Rc<()>,
     /// A clone lives as long as each connection.
     pub alive: mpsc::Sender<Infallible>,
 }
@@ -61,7 +48,7 @@ pub async fn accept<S>(listener: TcpListener, stack: S, context: ListenContext)
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let mut drain = context.drain.clone();
+    let mut drain = context.http1.drain.clone();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -69,9 +56,12 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone()));
-            }
+            Ok((stream, address)) => match Open::new(&context.connections, context.max_connections) {
+                Some(open) => {
+                    tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone(), open));
+                }
+                None => shed(stream, &context),
+            },
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
@@ -89,87 +79,46 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: ListenContext)
+/// Serves a connection that has its place among those that may be open.
+async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: ListenContext, open: Open)
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let ListenContext { connections, unmatched, mut drain, alive: _alive } = context;
-    let _open = Open::new(connections);
+    let _open = open;
+    let _alive = context.alive;
     // Without it a response can wait for the acknowledgement of the one before.
-    if stream.set_nodelay(true).is_err() {
-        return;
+    if stream.set_nodelay(true).is_ok() {
+        http1::serve(stream, Peer::new(address), stack, context.http1).await;
     }
-    let peer = Peer::new(address);
-    let used = Rc::new(Cell::new(false));
-    let service = service_fn({
-        let used = used.clone();
-        move |mut request: Request<Incoming>| {
-            used.set(true);
-            request.extensions_mut().insert(peer.clone());
-            stack.clone().oneshot(request)
-        }
-    });
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD_BYTES)
-        .keep_alive(true)
-        .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
-        .pipeline_flush(true) // answers to pipelined requests leave together
-        .writev(false) // responses are small: one copy beats a vector
-        .auto_date_header(true) // RFC 9110 section 6.6.1
-        .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
-        .title_case_headers(false)
-        .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
-        .ignore_invalid_headers(false) // refused, not dropped
-        .serve_connection(TokioIo::new(stream), service);
-    let result = tokio::select! {
-        biased;
-        result = &mut connection => Some(result),
-        _ = drain.wait_for(|drain| *drain) => None,
-    };
-    let result = match result {
-        Some(result) => result,
-        None => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            tokio::select! {
-                biased;
-                result = &mut connection => result,
-                () = tokio::time::sleep(DRAIN_FRESH), if !used.get() => Ok(()),
-            }
-        }
-    };
-    if let Err(error) = result {
-        if error.is_parse() {
-            unmatched.delivery(Outcome::Rejected, 0.0);
-            unmatched.rejection(Reject::BadRequest);
-        }
-        tracing::debug!(%error, peer = %address, "connection ended");
-    }
-    linger(connection.into_parts().io.into_inner()).await;
 }
 
-/// Closes the sending side and reads on until the sender closes too, for [`LINGER`] at most.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
+/// Answers a connection that is one too many, at a bounded cost: a few are closed in steps, so that the sender sees the
+/// answer, the rest at once.
+fn shed(stream: TcpStream, context: &ListenContext) {
+    let ListenContext { http1, shedding, alive, .. } = context;
+    Early::Overloaded.count(&http1.unmatched);
+    let answer = Early::Overloaded.response(&http1.clock);
+    if Rc::strong_count(shedding) > MAX_SHEDDING {
+        // The answer fits the buffer of a fresh socket; whether it gets there is up to the sender.
+        let _ = stream.try_write(&answer);
         return;
     }
-    let discard = async {
-        let mut buffer = [0; 4096];
-        while matches!(stream.read(&mut buffer).await, Ok(read) if read > 0) {}
-    };
-    // Either way the connection is then dropped.
-    let _ = tokio::time::timeout(LINGER, discard).await;
+    let (shedding, alive) = (shedding.clone(), alive.clone());
+    tokio::task::spawn_local(async move {
+        let _one_more = (shedding, alive);
+        close(stream, Some(&answer)).await;
+    });
 }
 
 /// Counts an open connection.
 struct Open(IntGauge);
 
 impl Open {
-    fn new(gauge: IntGauge) -> Self {
+    /// One more, if there may be.
+    fn new(gauge: &IntGauge, max: u32) -> Option<Self> {
         gauge.inc();
-        Self(gauge)
+        let open = Self(gauge.clone());
+        (open.0.get() <= i64::from(max)).then_some(open)
     }
 }
 

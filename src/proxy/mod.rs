@@ -1,6 +1,7 @@
 //! The way of a delivery, in the order of the stages.
 //!
-//! [`listener`] accepts connections; [`stack`] assembles the stages; [`observe`] counts and logs; [`respond`] turns
+//! [`listener`] accepts connections; [`http1`] serves them, reading through a [`wire`] that follows the [`framing`] of
+//! requests, and answers with [`early`] what is none; [`stack`] assembles the stages; [`observe`] counts and logs; [`respond`] turns
 //! refusals into responses; [`route`] finds the route; [`limits`] bounds what is on its way; [`verify`] looks at the signature header; [`body`] reads the
 //! body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a [`pool`] of
 //! connections that [`transport`] opens. [`delivery`] has the types that pass from stage to stage, [`reject`] the
@@ -8,8 +9,11 @@
 
 pub mod body;
 pub mod delivery;
+pub mod early;
 pub mod forward;
+pub mod framing;
 pub mod headers;
+pub mod http1;
 pub mod limits;
 pub mod listener;
 pub mod observe;
@@ -20,3 +24,4 @@ pub mod route;
 pub mod stack;
 pub mod transport;
 pub mod verify;
+pub mod wire;

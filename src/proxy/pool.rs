@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -52,7 +52,7 @@ pub struct ResponseBody {
     incoming: Incoming,
     connection: Option<(Arc<Pool>, Connection)>,
     /// How long it may pause.
-    pause: Duration,
+    pause: Option<Duration>,
     /// Runs while it pauses.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -79,8 +79,7 @@ impl Pool {
         Arc::new(Self { connector, clock, idle: Mutex::default() })
     }
 
-    /// Sends a request and waits for the response's head, whose body may then not pause for longer than `pause`; `resent`
-    /// is called if it had to be sent a second time.
+    /// Sends a request and waits for the response's head; `resent` is called if it had to be sent a second time.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -88,23 +87,27 @@ impl Pool {
         self: &Arc<Self>,
         request: Request<Payload>,
         resend: bool,
-        pause: Duration,
         resent: impl FnOnce(),
     ) -> Result<Response<ResponseBody>, SendError> {
         let Some(connection) = self.take() else {
-            let connection = self.connect().await?;
-            return self.exchange(connection, request, pause).await.map_err(|(error, _)| SendError::Failed(error));
+            return Box::pin(self.send_afresh(request)).await;
         };
         let again = copy(&request);
-        match self.exchange(connection, request, pause).await {
+        match self.exchange(connection, request).await {
             Ok(response) => Ok(response),
             Err((_, Moved { read: 0, written })) if resend || written == 0 => {
                 resent();
-                let connection = self.connect().await?;
-                self.exchange(connection, again, pause).await.map_err(|(error, _)| SendError::Failed(error))
+                Box::pin(self.send_afresh(again)).await
             }
             Err((error, _)) => Err(SendError::Failed(error)),
         }
+    }
+
+    /// Sends a request on a new connection. Rare, and connecting is a large future: boxed by the callers, so that the
+    /// usual way is not moved about with room for it.
+    async fn send_afresh(self: &Arc<Self>, request: Request<Payload>) -> Result<Response<ResponseBody>, SendError> {
+        let connection = self.connect().await?;
+        self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error))
     }
 
     async fn connect(&self) -> Result<Connection, SendError> {
@@ -133,7 +136,6 @@ impl Pool {
         self: &Arc<Self>,
         mut connection: Connection,
         request: Request<Payload>,
-        pause: Duration,
     ) -> Result<Response<ResponseBody>, (hyper::Error, Moved)> {
         let before = connection.progress.get();
         let response = match connection.sender.try_send_request(request).await {
@@ -145,7 +147,8 @@ impl Pool {
             }
         };
         Ok(response.map(|incoming| {
-            let mut body = ResponseBody { incoming, connection: Some((self.clone(), connection)), pause, timer: None };
+            let mut body =
+                ResponseBody { incoming, connection: Some((self.clone(), connection)), pause: None, timer: None };
             body.release_at_end();
             body
         }))
@@ -186,10 +189,25 @@ struct Moved {
 }
 
 impl ResponseBody {
+    /// Breaks off when nothing comes for as long as `pause`.
+    pub fn pausing_at_most(self, pause: Duration) -> Self {
+        Self { pause: Some(pause), ..self }
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Stalled> {
+        let Some(pause) = self.pause else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
+        timer.as_mut().poll(cx).map(|()| Stalled)
+    }
+
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some((pool, connection)) = self.connection.take()
-        {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((pool, connection)) = self.connection.take() {
             pool.put(connection);
         }
     }
@@ -203,20 +221,18 @@ impl HttpBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            let pause = self.pause;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
-            return timer.as_mut().poll(cx).map(|()| {
-                self.connection = None;
-                Some(Err(Stalled.into()))
-            });
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame.map(|frame| frame.map_err(BoxError::from)),
+            Poll::Pending => Some(Err(ready!(self.poll_stalled(cx)).into())),
         };
         self.timer = None;
         match &frame {
             Some(Err(_)) => self.connection = None,
-            _ => self.release_at_end(),
+            // Of a chunked body, only this tells the end.
+            None => self.release(),
+            Some(Ok(_)) => self.release_at_end(),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

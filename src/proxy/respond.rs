@@ -100,6 +100,15 @@ fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValu
 }
 
 fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+    let text = problem_text(status, reason, title, request_id);
+    let mut response = Response::new(Body::text(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+    response
+}
+
+/// The body of a refusal, wherever it is made.
+pub fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let problem = Problem {
         r#type: format!("urn:hooklatch:problem:{reason}"),
         title,
@@ -107,11 +116,7 @@ fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&Heade
         reason,
         request_id: request_id.and_then(|id| id.to_str().ok()).unwrap_or_default(),
     };
-    let text = serde_json::to_vec(&problem).expect("strings and a number serialise");
-    let mut response = Response::new(Body::text(text.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
-    response
+    serde_json::to_vec(&problem).expect("strings and a number serialise")
 }
 
 impl Body {
