@@ -289,6 +289,8 @@ impl Metrics {
         metrics.reloads.with_label_values(&["failure"]);
         metrics.reload_successful.set(1);
         metrics.reload_timestamp.set(now);
+        // The threads ask for these handles when they run; the series must be there before.
+        metrics.unmatched();
         Ok(metrics)
     }
 
