@@ -8,10 +8,13 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -134,6 +137,9 @@ pub fn run(
     let (phase, phases) = watch::channel(Phase::Running);
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
+        // Asked once before anybody hears of the listeners: signals are waited for from now on, not from later.
+        let mut shutdown = pin!(shutdown);
+        let stopped = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx).is_ready())).await;
         listeners.admin.set_nonblocking(true)?;
         let ready = Box::new(move || *phases.borrow() == Phase::Running);
         let admin = Admin { metrics, summary, ready };
@@ -149,7 +155,9 @@ pub fn run(
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
 
-        shutdown.await;
+        if !stopped {
+            shutdown.await;
+        }
         tracing::info!(in_flight = in_flight.get(), grace_seconds = grace.as_secs_f64(), "draining");
         phase.send_replace(Phase::Draining);
         let drained = tokio::time::timeout(grace, all_ended.recv()).await.is_ok();
