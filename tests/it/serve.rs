@@ -108,6 +108,14 @@ fn a_port_is_free_again_as_soon_as_the_gateway_has_ended() {
 }
 
 #[test]
+fn a_signal_is_heeded_from_the_moment_that_the_listeners_are_announced() {
+    for _ in 0..20 {
+        let mut served = serve("", &[]);
+        assert_eq!(served.gateway.process.terminate().code(), Some(0));
+    }
+}
+
+#[test]
 fn log_lines_are_json_when_not_on_a_terminal() {
     let mut served = serve("", &[]);
     http::send(served.gateway.server, &Delivery::unsigned("").header("X-Request-Id", "id-1").bytes());
