@@ -132,6 +132,30 @@ impl Reject {
     }
 }
 
+/// A [`Reject`], and whether its sender may have more of the request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reject: Reject,
+    /// Whether the body has not been read to its end: then the connection cannot be used again, and the response says so
+    /// (RFC 9112 section 9.6).
+    pub unread: bool,
+}
+
+impl Refusal {
+    /// A refusal before the body's end.
+    pub fn unread(reject: impl Into<Reject>) -> Self {
+        Self { reject: reject.into(), unread: true }
+    }
+}
+
+/// A refusal after the body's end.
+impl<R: Into<Reject>> From<R> for Refusal {
+    fn from(reject: R) -> Self {
+        Self { reject: reject.into(), unread: false }
+    }
+}
+
 impl From<VerifyError> for Reject {
     fn from(error: VerifyError) -> Self {
         Self::Signature(error)

@@ -7,7 +7,7 @@ use crate::support::upstream::Seen;
 
 /// What a delivery with these header lines, besides the signature, looks like to the upstream.
 fn seen_with(lines: &[&[u8]]) -> Seen {
-    let delivery = lines.iter().fold(Delivery::circleci("{}"), |delivery, line| delivery.line(line));
+    let delivery = lines.iter().fold(Delivery::circleci("{}"), Delivery::line);
     Rig::start().forwards(&delivery)
 }
 
