@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::Body as HttpBody;
 use prometheus::IntGauge;
 use tower::{Service, ServiceExt};
@@ -28,13 +28,12 @@ pub async fn read<S>(buffered_bytes: IntGauge, next: S, claimed: Claimed) -> Res
 where
     S: Service<Buffered, Response = Response<Body>, Error = Reject>,
 {
-    let Claimed { route, request, claim } = claimed;
-    let (parts, body) = request.into_parts();
+    let Claimed { route, head, body, claim } = claimed;
     let mut held = Held::new(&buffered_bytes);
     let mut payload = within(route.config.body_timeout, collect(body, route.config.max_body, &mut held)).await?;
     payload.hold(held);
     route.metrics.body_bytes.observe(payload.len() as f64);
-    next.oneshot(Buffered { route, request: Request::from_parts(parts, payload), claim }).await
+    next.oneshot(Buffered { route, head, payload, claim }).await
 }
 
 /// All of a body, if it is no longer than `max` bytes.

@@ -10,16 +10,18 @@
 
 use std::rc::Rc;
 
+use http::header::HOST;
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 
-use super::delivery::{Payload, Peer};
+use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, remove_hop_by_hop};
 use super::observe::LogLimit;
 use super::pool::SendError;
 use super::reject::Reject;
 use super::respond::Body;
-use super::route::{Route, host};
+use super::route::Route;
 use super::verify::Verified;
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -36,8 +38,9 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Reject> {
-    let (route, mut request, authentic) = verified.into_parts();
-    prepare(&route, &mut request, authentic.map(|authentic| authentic.secret))?;
+    let (route, mut head, payload, authentic) = verified.into_parts();
+    prepare(&route, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
+    let request = Request::from_parts(*head, payload);
     let metrics = &route.metrics.upstream;
     let started = context.clock.now();
     let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
@@ -62,15 +65,17 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
     Err(reject)
 }
 
-/// Turns what the sender sent into what the upstream gets; the body stays as it is.
-fn prepare(route: &Route, request: &mut Request<Payload>, secret: Option<usize>) -> Result<(), Reject> {
-    let target = target(&route.config.path, &route.config.upstream, request.uri())?;
-    let host = host(request)?.map(HeaderValue::from_str).transpose().map_err(|_| Reject::BadRequest)?;
-    let peer = request.extensions_mut().remove::<Peer>().ok_or(Reject::BadRequest)?;
-    let length = request.body().len();
-    route.headers.apply(request.headers_mut(), secret, peer.forwarded_for, host, length);
-    *request.uri_mut() = target;
-    *request.version_mut() = Version::HTTP_11;
+/// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
+fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
+    let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
+    let host = match head.uri.authority() {
+        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
+        None => head.headers.get(HOST).cloned(),
+    };
+    let peer = head.extensions.remove::<Peer>().ok_or(Reject::BadRequest)?;
+    route.headers.apply(&mut head.headers, secret, peer.forwarded_for, host, length);
+    head.uri = target;
+    head.version = Version::HTTP_11;
     Ok(())
 }
 

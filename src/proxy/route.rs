@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
@@ -149,7 +149,8 @@ where
     let (route, checked) = find(&context, &request);
     Ok(match (route, checked) {
         (Some(route), Ok(())) => {
-            let result = next.oneshot(Routed { route: route.clone(), request }).await;
+            let (head, body) = request.into_parts();
+            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => Handled { route, result: Err(checked.err().unwrap_or(Reject::NoRoute)) },
@@ -158,7 +159,7 @@ where
 
 /// The route, if one matches, and whether the request may go on.
 fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<(), Reject>) {
-    let host = match host(request) {
+    let host = match host(request.version(), request.uri(), request.headers()) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
     };
@@ -173,13 +174,13 @@ fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, 
 }
 
 /// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
-pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, Reject> {
-    let mut lines = request.headers().get_all(HOST).iter();
+pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reject> {
+    let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();
-    if lines.next().is_some() || (line.is_none() && request.version() == Version::HTTP_11) {
+    if lines.next().is_some() || (line.is_none() && version == Version::HTTP_11) {
         return Err(Reject::BadRequest);
     }
-    if let Some(authority) = request.uri().authority() {
+    if let Some(authority) = uri.authority() {
         return Ok(Some(authority.as_str()));
     }
     let Some(line) = line else { return Ok(None) };
@@ -234,9 +235,13 @@ mod tests {
         request
     }
 
+    fn host(request: &Request<()>) -> Result<Option<&str>, Reject> {
+        super::host(request.version(), request.uri(), request.headers())
+    }
+
     #[test]
     fn a_request_has_one_host() {
-        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).unwrap_err();
+        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).map(|_| ()).unwrap_err();
         assert_eq!(bad(Version::HTTP_11, "/", &[]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"a", b"a"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"a b"]), Reject::BadRequest);

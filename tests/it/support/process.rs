@@ -137,6 +137,16 @@ fn listening(stream: Stream, line: &str) -> Option<(&'static str, SocketAddr)> {
     Some((listener, fields["address"].as_str()?.parse().ok()?))
 }
 
+/// Asks `is_so` again and again until it is, up to the deadline.
+#[track_caller]
+pub fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = now() + DEADLINE;
+    while !is_so() {
+        assert!(now() < deadline, "{what}: not within {DEADLINE:?}");
+        thread::yield_now();
+    }
+}
+
 fn read_lines(stream: Stream, source: impl Read + Send + 'static, lines: Sender<(Stream, String)>) {
     thread::spawn(move || {
         for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
