@@ -44,7 +44,7 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// Every value there is, in the order of the checks.
+    /// Every value there is. The stages say in which order they check.
     pub const ALL: [Self; 14] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
