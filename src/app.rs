@@ -28,10 +28,10 @@ use tokio::task::LocalSet;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ObserveMetrics};
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::listener::{ListenContext, accept};
-use crate::proxy::observe::{LogLimit, ObserveContext};
+use crate::proxy::observe::ObserveContext;
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
@@ -92,6 +92,7 @@ struct Shared {
     server: config::Server,
     routes: Vec<Arc<config::Route>>,
     metrics: Metrics,
+    unmatched: ObserveMetrics,
     tls: Option<Arc<ClientConfig>>,
     clock: Clock,
 }
@@ -188,8 +189,10 @@ impl Listeners {
 impl Shared {
     fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
         let tls = config.routes.iter().any(|route| route.upstream.tls).then(system_roots).transpose()?;
+        let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         Ok(Self {
-            metrics: Metrics::new(clock.unix().as_secs_f64())?,
+            unmatched: metrics.unmatched(),
+            metrics,
             server: config.server,
             routes: config.routes.into_iter().map(Arc::new).collect(),
             tls,
@@ -246,20 +249,20 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     let metrics = &shared.metrics;
     let clock = shared.clock.clone();
     let draining = Rc::new(Cell::new(false));
-    let unmatched = Rc::new(metrics.unmatched());
-    let log_limit = Rc::new(LogLimit::default());
+    let unmatched = Rc::new(shared.unmatched.clone());
     let stack = stack(StackContext {
         observe: ObserveContext {
             clock: clock.clone(),
             in_flight: metrics.in_flight.clone(),
             unmatched: unmatched.clone(),
             access_log: shared.server.access_log,
-            log_limit: log_limit.clone(),
+            log_limit: Rc::default(),
         },
         route: RouteContext { router: Rc::new(router), draining: draining.clone() },
         buffered_bytes: metrics.buffered_bytes.clone(),
-        verify: VerifyContext { clock: clock.clone(), log_limit: log_limit.clone() },
-        forward: ForwardContext { clock, log_limit },
+        // Limits of their own: a flood of refusals must not silence what an operator has to act on.
+        verify: VerifyContext { clock: clock.clone(), log_limit: Rc::default() },
+        forward: ForwardContext { clock, log_limit: Rc::default() },
     });
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -301,6 +304,10 @@ fn bind_shared(address: SocketAddr, threads: usize) -> io::Result<Vec<net::TcpLi
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be there, whatever the system's default is.
+        socket.set_only_v6(true)?;
+    }
     // A restart must not wait for the last one's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;

@@ -79,19 +79,24 @@ impl Pool {
         resent: impl FnOnce(),
     ) -> Result<Response<ResponseBody>, SendError> {
         let Some(connection) = self.take() else {
-            let connection = self.connect().await?;
-            return self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error));
+            return Box::pin(self.send_afresh(request)).await;
         };
         let again = copy(&request);
         match self.exchange(connection, request).await {
             Ok(response) => Ok(response),
             Err((_, Moved { read: 0, written })) if resend || written == 0 => {
                 resent();
-                let connection = self.connect().await?;
-                self.exchange(connection, again).await.map_err(|(error, _)| SendError::Failed(error))
+                Box::pin(self.send_afresh(again)).await
             }
             Err((error, _)) => Err(SendError::Failed(error)),
         }
+    }
+
+    /// Sends a request on a new connection. Rare, and connecting is a large future: boxed by the callers, so that the
+    /// usual way is not moved about with room for it.
+    async fn send_afresh(self: &Arc<Self>, request: Request<Payload>) -> Result<Response<ResponseBody>, SendError> {
+        let connection = self.connect().await?;
+        self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error))
     }
 
     async fn connect(&self) -> Result<Connection, SendError> {

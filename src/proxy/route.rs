@@ -16,14 +16,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
+use super::body::refuse;
 use super::delivery::Routed;
 use super::headers::RouteHeaders;
 use super::pool::Pool;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteMetrics};
@@ -144,21 +145,26 @@ pub struct RouteContext {
 /// The stage: finds the route and checks the method.
 pub async fn route<S>(context: RouteContext, next: S, request: Request<Incoming>) -> Result<Handled, Infallible>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Reject>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
 {
     let (route, checked) = find(&context, &request);
     Ok(match (route, checked) {
         (Some(route), Ok(())) => {
-            let result = next.oneshot(Routed { route: route.clone(), request }).await;
+            let (head, body) = request.into_parts();
+            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body }).await;
             Handled { route: Some(route), result }
         }
-        (route, checked) => Handled { route, result: Err(checked.err().unwrap_or(Reject::NoRoute)) },
+        (route, checked) => {
+            let reject = checked.err().unwrap_or(Reject::NoRoute);
+            let (head, body) = request.into_parts();
+            Handled { route, result: Err(refuse(&head.headers, body, reject).await) }
+        }
     })
 }
 
 /// The route, if one matches, and whether the request may go on.
 fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<(), Reject>) {
-    let host = match host(request) {
+    let host = match host(request.version(), request.uri(), request.headers()) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
     };
@@ -173,21 +179,20 @@ fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, 
 }
 
 /// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
-pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, Reject> {
-    let mut lines = request.headers().get_all(HOST).iter();
+pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reject> {
+    let mut lines = headers.get_all(HOST).iter();
     let line = lines.next();
-    if lines.next().is_some() || (line.is_none() && request.version() == Version::HTTP_11) {
+    if lines.next().is_some() || (line.is_none() && version == Version::HTTP_11) {
         return Err(Reject::BadRequest);
     }
-    if let Some(authority) = request.uri().authority() {
-        return Ok(Some(authority.as_str()));
-    }
-    let Some(line) = line else { return Ok(None) };
-    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
-    match line.to_str() {
-        Ok(host) if host.as_bytes().iter().all(is_host) => Ok(Some(host)),
-        _ => Err(Reject::BadRequest),
-    }
+    let host = match (uri.authority(), line) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(line)) => line.to_str().map_err(|_| Reject::BadRequest)?,
+        (None, None) => return Ok(None),
+    };
+    // No user information (RFC 9110 section 4.2.4).
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
+    if host.bytes().all(is_host) { Ok(Some(host)) } else { Err(Reject::BadRequest) }
 }
 
 /// Lower case, without port and final dot, as the configuration has hosts.
@@ -234,15 +239,20 @@ mod tests {
         request
     }
 
+    fn host(request: &Request<()>) -> Result<Option<&str>, Reject> {
+        super::host(request.version(), request.uri(), request.headers())
+    }
+
     #[test]
     fn a_request_has_one_host() {
-        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).unwrap_err();
+        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).map(|_| ()).unwrap_err();
         assert_eq!(bad(Version::HTTP_11, "/", &[]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"a", b"a"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"a b"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"user@a"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"\xff"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "http://a/", &[]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "http://user@a/", &[b"a"]), Reject::BadRequest);
         assert_eq!(host(&request(Version::HTTP_11, "http://a/", &[b"b"])), Ok(Some("a")));
         assert_eq!(host(&request(Version::HTTP_11, "/", &[b"b:80"])), Ok(Some("b:80")));
         assert_eq!(host(&request(Version::HTTP_10, "/", &[])), Ok(None));

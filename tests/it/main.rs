@@ -50,3 +50,6 @@ mod properties;
 
 /// Handlers in other languages behind the gateway, each checking the signature again itself.
 mod handlers;
+
+/// The documentation against the code.
+mod docs;
