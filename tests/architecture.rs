@@ -31,9 +31,15 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
     ("proxy::respond", "proxy::headers proxy::pool proxy::reject proxy::route"),
-    ("proxy::route", "config metrics proxy::delivery proxy::headers proxy::pool proxy::reject proxy::respond"),
+    (
+        "proxy::route",
+        "config metrics proxy::body proxy::delivery proxy::headers proxy::pool proxy::reject proxy::respond",
+    ),
     ("proxy::body", "proxy::delivery proxy::reject proxy::respond"),
-    ("proxy::verify", "clock schemes proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route"),
+    (
+        "proxy::verify",
+        "clock schemes proxy::body proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route",
+    ),
     (
         "proxy::forward",
         "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject proxy::respond \
