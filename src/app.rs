@@ -8,10 +8,13 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,12 +28,12 @@ use tokio::task::LocalSet;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ObserveMetrics};
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::http1::Http1Context;
 use crate::proxy::limits::{Budget, Limits};
 use crate::proxy::listener::{ListenContext, accept};
-use crate::proxy::observe::{LogLimit, ObserveContext};
+use crate::proxy::observe::ObserveContext;
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
@@ -93,6 +96,7 @@ struct Shared {
     routes: Vec<Arc<config::Route>>,
     metrics: Metrics,
     limits: Limits,
+    unmatched: ObserveMetrics,
     tls: Option<Arc<ClientConfig>>,
     clock: Clock,
 }
@@ -138,6 +142,9 @@ pub fn run(
     let (phase, phases) = watch::channel(Phase::Running);
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
+        // Asked once before anybody hears of the listeners: signals are waited for from now on, not from later.
+        let mut shutdown = pin!(shutdown);
+        let stopped = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx).is_ready())).await;
         listeners.admin.set_nonblocking(true)?;
         let ready = Box::new(move || *phases.borrow() == Phase::Running);
         let admin = Admin { metrics, summary, ready };
@@ -153,7 +160,9 @@ pub fn run(
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
 
-        shutdown.await;
+        if !stopped {
+            shutdown.await;
+        }
         tracing::info!(in_flight = in_flight.get(), grace_seconds = grace.as_secs_f64(), "draining");
         phase.send_replace(Phase::Draining);
         let drained = tokio::time::timeout(grace, all_ended.recv()).await.is_ok();
@@ -184,9 +193,11 @@ impl Listeners {
 impl Shared {
     fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
         let tls = config.routes.iter().any(|route| route.upstream.tls).then(system_roots).transpose()?;
+        let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         Ok(Self {
-            metrics: Metrics::new(clock.unix().as_secs_f64())?,
             limits: Limits::new(&clock),
+            unmatched: metrics.unmatched(),
+            metrics,
             server: config.server,
             routes: config.routes.into_iter().map(Arc::new).collect(),
             tls,
@@ -245,21 +256,21 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     let metrics = &shared.metrics;
     let clock = shared.clock.clone();
     let draining = Rc::new(Cell::new(false));
-    let unmatched = Rc::new(metrics.unmatched());
-    let log_limit = Rc::new(LogLimit::default());
+    let unmatched = Rc::new(shared.unmatched.clone());
     let stack = stack(StackContext {
         observe: ObserveContext {
             clock: clock.clone(),
             in_flight: metrics.in_flight.clone(),
             unmatched: unmatched.clone(),
             access_log: shared.server.access_log,
-            log_limit: log_limit.clone(),
+            log_limit: Rc::default(),
         },
         route: RouteContext { router: Rc::new(router), draining: draining.clone() },
         clock: clock.clone(),
         budget: Budget::new(metrics.buffered_bytes.clone(), shared.server.buffered_bytes),
-        verify: VerifyContext { clock: clock.clone(), log_limit: log_limit.clone() },
-        forward: ForwardContext { clock, log_limit, pause: shared.server.idle_timeout },
+        // Limits of their own: a flood of refusals must not silence what an operator has to act on.
+        verify: VerifyContext { clock: clock.clone(), log_limit: Rc::default() },
+        forward: ForwardContext { clock, log_limit: Rc::default(), pause: shared.server.idle_timeout },
     });
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -312,6 +323,10 @@ fn bind_shared(address: SocketAddr, threads: usize) -> io::Result<Vec<net::TcpLi
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be there, whatever the system's default is.
+        socket.set_only_v6(true)?;
+    }
     // A restart must not wait for the last one's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;

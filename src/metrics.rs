@@ -287,9 +287,10 @@ impl Metrics {
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
         metrics.reloads.with_label_values(&["success"]);
         metrics.reloads.with_label_values(&["failure"]);
+        // Here and not with the worker threads, which may start after the first scrape.
+        metrics.unmatched();
         metrics.reload_successful.set(1);
         metrics.reload_timestamp.set(now);
-        metrics.unmatched(); // makes its series
         Ok(metrics)
     }
 

@@ -38,11 +38,15 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::respond", "proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
     (
         "proxy::route",
-        "config metrics proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::respond",
+        "config metrics proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
+         proxy::respond",
     ),
-    ("proxy::limits", "clock config proxy::delivery proxy::reject proxy::respond"),
+    ("proxy::limits", "clock config proxy::body proxy::delivery proxy::reject proxy::respond"),
     ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond"),
-    ("proxy::verify", "clock schemes proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route"),
+    (
+        "proxy::verify",
+        "clock schemes proxy::body proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route",
+    ),
     (
         "proxy::forward",
         "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject proxy::respond \

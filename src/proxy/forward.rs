@@ -11,7 +11,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
@@ -20,7 +20,7 @@ use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, remove_hop_by_hop};
 use super::observe::LogLimit;
 use super::pool::SendError;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
 use super::verify::Verified;
@@ -40,7 +40,7 @@ pub struct ForwardContext {
 }
 
 /// The last stage: sends the request and returns the response.
-pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Reject> {
+pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
     let (route, mut head, payload, authentic) = verified.into_parts();
     prepare(&route, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
     let request = Request::from_parts(*head, payload);
@@ -65,7 +65,7 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
         let (route, upstream) = (&route.config.name, &route.config.upstream);
         tracing::warn!(route, reason = reject.reason(), %upstream, error, suppressed, "no answer from the upstream");
     }
-    Err(reject)
+    Err(reject.into())
 }
 
 /// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
@@ -84,9 +84,15 @@ fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) 
 
 /// The upstream's response without what was meant for the upstream's connection only.
 fn received(mut response: Response<Body>) -> Response<Body> {
+    if response.headers().contains_key(TRANSFER_ENCODING) {
+        // It overrides a length, which is then not that of the body (RFC 9112 section 6.3).
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     remove_hop_by_hop(response.headers_mut());
     // The gateway's own is set further out, the same as in the request.
     response.headers_mut().remove(X_REQUEST_ID);
+    // The version of this hop, not of the other one (RFC 9110 section 2.5).
+    *response.version_mut() = Version::HTTP_11;
     response
 }
 

@@ -33,8 +33,10 @@ pub struct RouteHeaders {
     route: HeaderValue,
     scheme: HeaderValue,
     secrets: Vec<HeaderValue>,
-    /// `Host`; `None` leaves the sender's.
-    host: Option<HeaderValue>,
+    /// The upstream's own `Host`.
+    host: HeaderValue,
+    /// Whether the sender's goes on instead, if there is one.
+    preserve_host: bool,
 }
 
 impl RouteHeaders {
@@ -47,10 +49,8 @@ impl RouteHeaders {
             route: HeaderValue::from_str(&route.name)?,
             scheme: HeaderValue::from_str(&route.scheme.name)?,
             secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
-            host: match route.upstream.host_header {
-                HostHeader::Upstream => Some(HeaderValue::from_str(&route.upstream.authority)?),
-                HostHeader::Preserve => None,
-            },
+            host: HeaderValue::from_str(&route.upstream.authority)?,
+            preserve_host: route.upstream.host_header == HostHeader::Preserve,
         })
     }
 
@@ -78,9 +78,8 @@ impl RouteHeaders {
         if let Some(host) = &host {
             headers.insert(X_FORWARDED_HOST, host.clone());
         }
-        if let Some(host) = self.host.clone().or(host) {
-            headers.insert(HOST, host);
-        }
+        let host = if self.preserve_host { host } else { None };
+        headers.insert(HOST, host.unwrap_or_else(|| self.host.clone()));
     }
 }
 

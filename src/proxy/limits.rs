@@ -21,8 +21,9 @@ use http::Response;
 use prometheus::IntGauge;
 use tower::{Service, ServiceExt};
 
+use super::body::refuse;
 use super::delivery::Routed;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use crate::clock::Clock;
 use crate::config::{self, RateLimit};
@@ -167,11 +168,14 @@ impl Drop for Held {
 }
 
 /// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
-pub async fn limit<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Reject>
+pub async fn limit<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Reject>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
 {
-    let permit = routed.route.limits.admit(clock.now())?;
+    let permit = match routed.route.limits.admit(clock.now()) {
+        Ok(permit) => permit,
+        Err(reject) => return Err(refuse(&routed.head.headers, routed.body, reject).await),
+    };
     let response = next.oneshot(routed).await?;
     Ok(response.map(|body| body.with_permit(permit)))
 }

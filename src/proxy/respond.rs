@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use tower::{BoxError, Service, ServiceExt};
 use super::headers::X_REQUEST_ID;
 use super::limits::Permit;
 use super::pool::ResponseBody;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::route::Route;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -52,7 +52,7 @@ pub struct Handled {
     /// The route, if one matched.
     pub route: Option<Rc<Route>>,
     /// The upstream's response, or why there is none.
-    pub result: Result<Response<Body>, Reject>,
+    pub result: Result<Response<Body>, Refusal>,
 }
 
 /// RFC 9457 section 3.1, with two members of our own.
@@ -74,8 +74,11 @@ where
     let Handled { route, result } = next.oneshot(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
-        Err(reject) => {
-            let response = problem(reject, route.as_deref(), request_id.as_ref());
+        Err(Refusal { reject, unread }) => {
+            let mut response = problem(reject, route.as_deref(), request_id.as_ref());
+            if unread {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Answer { response, route, rejected: Some(reject) }
         }
     })

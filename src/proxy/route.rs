@@ -20,11 +20,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
+use super::body::refuse;
 use super::delivery::Routed;
 use super::headers::RouteHeaders;
 use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteMetrics};
@@ -149,7 +150,7 @@ pub struct RouteContext {
 /// The stage: finds the route and checks the method.
 pub async fn route<S>(context: RouteContext, next: S, request: Request<Incoming>) -> Result<Handled, Infallible>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Reject>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
 {
     let (route, checked) = find(&context, &request);
     Ok(match (route, checked) {
@@ -158,7 +159,11 @@ where
             let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body }).await;
             Handled { route: Some(route), result }
         }
-        (route, checked) => Handled { route, result: Err(checked.err().unwrap_or(Reject::NoRoute)) },
+        (route, checked) => {
+            let reject = checked.err().unwrap_or(Reject::NoRoute);
+            let (head, body) = request.into_parts();
+            Handled { route, result: Err(refuse(&head.headers, body, reject).await) }
+        }
     })
 }
 
@@ -185,15 +190,14 @@ pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Resul
     if lines.next().is_some() || (line.is_none() && version == Version::HTTP_11) {
         return Err(Reject::BadRequest);
     }
-    if let Some(authority) = uri.authority() {
-        return Ok(Some(authority.as_str()));
-    }
-    let Some(line) = line else { return Ok(None) };
-    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
-    match line.to_str() {
-        Ok(host) if host.as_bytes().iter().all(is_host) => Ok(Some(host)),
-        _ => Err(Reject::BadRequest),
-    }
+    let host = match (uri.authority(), line) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(line)) => line.to_str().map_err(|_| Reject::BadRequest)?,
+        (None, None) => return Ok(None),
+    };
+    // No user information (RFC 9110 section 4.2.4).
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
+    if host.bytes().all(is_host) { Ok(Some(host)) } else { Err(Reject::BadRequest) }
 }
 
 /// Lower case, without port and final dot, as the configuration has hosts.
@@ -254,6 +258,7 @@ mod tests {
         assert_eq!(bad(Version::HTTP_11, "/", &[b"user@a"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"\xff"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "http://a/", &[]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "http://user@a/", &[b"a"]), Reject::BadRequest);
         assert_eq!(host(&request(Version::HTTP_11, "http://a/", &[b"b"])), Ok(Some("a")));
         assert_eq!(host(&request(Version::HTTP_11, "/", &[b"b:80"])), Ok(Some("b:80")));
         assert_eq!(host(&request(Version::HTTP_10, "/", &[])), Ok(None));

@@ -14,9 +14,10 @@ use http::Response;
 use http::request::Parts;
 use tower::{Service, ServiceExt};
 
+use super::body::refuse;
 use super::delivery::{Buffered, Claimed, Payload, Routed};
 use super::observe::LogLimit;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
 use crate::clock::Clock;
@@ -47,24 +48,24 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature header's presence and format.
-pub async fn inspect<S>(_: (), next: S, routed: Routed) -> Result<Response<Body>, Reject>
+pub async fn inspect<S>(_: (), next: S, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Claimed, Response = Response<Body>, Error = Reject>,
+    S: Service<Claimed, Response = Response<Body>, Error = Refusal>,
 {
     let Routed { route, head, body } = routed;
     let claim = route.config.verifier.inspect(&head.headers);
     if let Err(error) = claim
         && route.config.enforce
     {
-        return Err(error.into());
+        return Err(refuse(&head.headers, body, error).await);
     }
     next.oneshot(Claimed { route, head, body, claim }).await
 }
 
 /// The stage after the body has been read: the signature itself.
-pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Reject>
+pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Verified, Response = Response<Body>, Error = Reject>,
+    S: Service<Verified, Response = Response<Body>, Error = Refusal>,
 {
     let authentic = match check(&context.clock, &buffered) {
         Ok(authentic) => Some(authentic),

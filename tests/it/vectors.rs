@@ -7,7 +7,7 @@ use crate::support::sender::Delivery;
 use crate::support::upstream::Upstream;
 use crate::support::vectors::load;
 
-/// Every vector of a scheme, to a gateway of its own: what must be accepted gets to the upstream, what must not does not.
+/// Every vector of a scheme, to a gateway of its own: what must be accepted gets to the upstream, nothing else does.
 fn all_have_the_verdict_that_they_say(scheme: &str) {
     for (position, vector) in load(scheme).iter().enumerate() {
         let upstream = Upstream::bind();

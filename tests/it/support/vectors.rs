@@ -1,4 +1,4 @@
-//! Deliveries with a known verdict, from `tests/vectors`: published by the providers, or derived from what they publish.
+//! Deliveries with a known verdict, from `tests/vectors`: published by the providers, or derived from such.
 
 use std::collections::BTreeMap;
 use std::path::Path;
