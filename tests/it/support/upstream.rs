@@ -18,6 +18,12 @@ pub struct Upstream {
     pub address: SocketAddr,
 }
 
+/// An address at which nobody listens, and nobody else will as long as this lives.
+pub struct Nobody {
+    _socket: Socket,
+    pub address: SocketAddr,
+}
+
 /// A connection of the gateway's.
 pub struct Peer {
     stream: BufReader<TcpStream>,
@@ -73,6 +79,15 @@ impl Upstream {
                 panic!("the upstream saw an unexpected connection: {:?}", String::from_utf8_lossy(&bytes[..read]));
             }
         }
+    }
+}
+
+impl Nobody {
+    pub fn bind() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { _socket: socket, address }
     }
 }
 
