@@ -119,6 +119,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             resend: true,
             host_header: HostHeader::Upstream,
+            certificates: None,
         };
         target(&pattern, &upstream, &uri.parse().unwrap()).unwrap().to_string()
     }
