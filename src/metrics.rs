@@ -12,6 +12,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::proxy::entrance::Failures;
 use crate::proxy::reject::{Fault, Reject};
 
 /// From 250 µs, what a refusal or a fast handler takes, to 10 s, the longest deadline that a provider gives.
@@ -117,6 +118,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `hooklatch_connections`: open connections from senders.
     pub connections: IntGauge,
+    /// `hooklatch_handshake_failures_total`: connections that ended before they could carry a request.
+    handshake_failures: IntCounterVec,
     /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
     pub buffered_bytes: IntGauge,
     /// `hooklatch_config_reloads_total`.
@@ -250,6 +253,14 @@ impl Metrics {
                 &registry,
                 IntGauge::new("hooklatch_connections", "Open connections from senders.")?,
             )?,
+            handshake_failures: register(
+                &registry,
+                counters(
+                    "hooklatch_handshake_failures_total",
+                    "Connections that ended at their PROXY protocol header or TLS handshake.",
+                    &["protocol"],
+                )?,
+            )?,
             buffered_bytes: register(
                 &registry,
                 IntGauge::new("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?,
@@ -314,6 +325,12 @@ impl Metrics {
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
         self.observe(NO_ROUTE, NO_ROUTE, &[Reject::NoRoute, Reject::BadRequest, Reject::Draining])
+    }
+
+    /// The handles for connections that end before they can carry a request.
+    pub fn failures(&self) -> Failures {
+        let failures = |protocol| self.handshake_failures.with_label_values(&[protocol]);
+        Failures { proxy: failures("proxy"), tls: failures("tls") }
     }
 
     /// The text exposition format, version 0.0.4.

@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 
 use super::delivery::{Payload, Peer};
-use super::headers::{X_REQUEST_ID, remove_hop_by_hop};
+use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
 use super::observe::LogLimit;
 use super::pool::SendError;
 use super::reject::Reject;
@@ -68,7 +68,10 @@ fn prepare(route: &Route, request: &mut Request<Payload>, secret: Option<usize>)
     let host = host(request)?.map(HeaderValue::from_str).transpose().map_err(|_| Reject::BadRequest)?;
     let peer = request.extensions_mut().remove::<Peer>().ok_or(Reject::BadRequest)?;
     let length = request.body().len();
-    route.headers.apply(request.headers_mut(), secret, peer.forwarded_for, host, length);
+    if request.version() == Version::HTTP_2 {
+        join_cookies(request.headers_mut());
+    }
+    route.headers.apply(request.headers_mut(), secret, &peer, host, length);
     *request.uri_mut() = target;
     *request.version_mut() = Version::HTTP_11;
     Ok(())

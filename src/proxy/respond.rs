@@ -10,13 +10,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tower::{Service, ServiceExt};
 
 use super::headers::X_REQUEST_ID;
+use super::listener::MAX_HEADERS;
 use super::pool::ResponseBody;
 use super::reject::Reject;
 use super::route::Route;
@@ -65,6 +66,13 @@ where
     S: Service<Request<Incoming>, Response = Handled, Error = Infallible>,
 {
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
+    // HTTP/1.1 never gets here with them: hyper has counted the lines as it read them.
+    if request.version() == Version::HTTP_2 && request.headers().len() > MAX_HEADERS {
+        let rejected = Reject::BadRequest;
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let response = json(status, rejected.reason(), "The request has too many headers", request_id.as_ref());
+        return Ok(Answer { response, route: None, rejected: Some(rejected) });
+    }
     let Handled { route, result } = next.oneshot(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
