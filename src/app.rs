@@ -8,10 +8,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,11 +28,11 @@ use tokio::task::LocalSet;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{self, ClientTls, Config};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ObserveMetrics};
 use crate::proxy::entrance::Entrance;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::listener::{ListenContext, accept};
-use crate::proxy::observe::{LogLimit, ObserveContext};
+use crate::proxy::observe::ObserveContext;
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
@@ -94,6 +97,7 @@ struct Shared {
     server: config::Server,
     routes: Vec<Arc<config::Route>>,
     metrics: Metrics,
+    unmatched: ObserveMetrics,
     entrance: Entrance,
     /// For upstreams by https, by the certificates that they ask for.
     tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
@@ -141,6 +145,9 @@ pub fn run(
     let (phase, phases) = watch::channel(Phase::Running);
     let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
+        // Asked once before anybody hears of the listeners: signals are waited for from now on, not from later.
+        let mut shutdown = pin!(shutdown);
+        let stopped = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx).is_ready())).await;
         listeners.admin.set_nonblocking(true)?;
         let ready = Box::new(move || *phases.borrow() == Phase::Running);
         let admin = Admin { metrics, summary, ready };
@@ -156,7 +163,9 @@ pub fn run(
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
 
-        shutdown.await;
+        if !stopped {
+            shutdown.await;
+        }
         tracing::info!(in_flight = in_flight.get(), grace_seconds = grace.as_secs_f64(), "draining");
         phase.send_replace(Phase::Draining);
         let drained = tokio::time::timeout(grace, all_ended.recv()).await.is_ok();
@@ -194,7 +203,8 @@ impl Shared {
             }
         }
         Ok(Self {
-            entrance: Entrance::new(&config.server, metrics.failures())?,
+            unmatched: metrics.unmatched(),
+            entrance: Entrance::new(&config.server, metrics.handshakes())?,
             metrics,
             server: config.server,
             routes: config.routes.into_iter().map(Arc::new).collect(),
@@ -253,8 +263,7 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     let metrics = &shared.metrics;
     let clock = shared.clock.clone();
     let draining = Rc::new(Cell::new(false));
-    let unmatched = Rc::new(metrics.unmatched());
-    let log_limit = Rc::new(LogLimit::default());
+    let unmatched = Rc::new(shared.unmatched.clone());
     let stack = stack(StackContext {
         trusted_proxies: shared.server.trusted_proxies.clone(),
         observe: ObserveContext {
@@ -262,12 +271,13 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
             in_flight: metrics.in_flight.clone(),
             unmatched: unmatched.clone(),
             access_log: shared.server.access_log,
-            log_limit: log_limit.clone(),
+            log_limit: Rc::default(),
         },
         route: RouteContext { router: Rc::new(router), draining: draining.clone() },
         buffered_bytes: metrics.buffered_bytes.clone(),
-        verify: VerifyContext { clock: clock.clone(), log_limit: log_limit.clone() },
-        forward: ForwardContext { clock, log_limit },
+        // Limits of their own: a flood of refusals must not silence what an operator has to act on.
+        verify: VerifyContext { clock: clock.clone(), log_limit: Rc::default() },
+        forward: ForwardContext { clock, log_limit: Rc::default() },
     });
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -314,6 +324,10 @@ fn bind_shared(address: SocketAddr, threads: usize) -> io::Result<Vec<net::TcpLi
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can both be there, whatever the system's default is.
+        socket.set_only_v6(true)?;
+    }
     // A restart must not wait for the last one's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;

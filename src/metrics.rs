@@ -12,7 +12,6 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::proxy::entrance::Failures;
 use crate::proxy::reject::{Fault, Reject};
 
 /// From 250 µs, what a refusal or a fast handler takes, to 10 s, the longest deadline that a provider gives.
@@ -151,6 +150,15 @@ pub struct ObserveMetrics {
     requests: [IntCounter; Outcome::ALL.len()],
     durations: [Histogram; Outcome::ALL.len()],
     rejections: [Option<IntCounter>; Reject::ALL.len()],
+}
+
+/// Counts connections that ended before they could carry a request.
+#[derive(Clone)]
+pub struct HandshakeMetrics {
+    /// By their PROXY protocol header.
+    pub proxy: IntCounter,
+    /// By their TLS handshake.
+    pub tls: IntCounter,
 }
 
 /// Counts what the upstream answered.
@@ -300,6 +308,9 @@ impl Metrics {
         metrics.reloads.with_label_values(&["failure"]);
         metrics.reload_successful.set(1);
         metrics.reload_timestamp.set(now);
+        // The threads ask for these handles when they run; the series must be there before.
+        metrics.unmatched();
+        metrics.handshakes();
         Ok(metrics)
     }
 
@@ -328,9 +339,9 @@ impl Metrics {
     }
 
     /// The handles for connections that end before they can carry a request.
-    pub fn failures(&self) -> Failures {
+    pub fn handshakes(&self) -> HandshakeMetrics {
         let failures = |protocol| self.handshake_failures.with_label_values(&[protocol]);
-        Failures { proxy: failures("proxy"), tls: failures("tls") }
+        HandshakeMetrics { proxy: failures("proxy"), tls: failures("tls") }
     }
 
     /// The text exposition format, version 0.0.4.

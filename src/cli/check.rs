@@ -10,7 +10,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let count = route.secret_ids.len();
         let secrets = if count == 1 { "secret" } else { "secrets" };
         let host = route.host.as_deref().unwrap_or_default();
-        println!("{}  {host}{}  {}  {count} {secrets}  {}", route.name, route.path, route.scheme.name, route.upstream);
+        outln!("{}  {host}{}  {}  {count} {secrets}  {}", route.name, route.path, route.scheme.name, route.upstream);
     }
     Ok(())
 }

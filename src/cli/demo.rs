@@ -76,8 +76,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         app::run(config, listeners, Clock::system(), shutdown)
     })?;
 
-    println!("hooklatch demo: gateway on http://{server}, metrics on http://{admin}/metrics\n");
-    println!("{:<10}{:<10}{:<28}THE UPSTREAM SAW", "SCHEME", "DELIVERY", "THE GATEWAY ANSWERED");
+    outln!("hooklatch demo: gateway on http://{server}, metrics on http://{admin}/metrics\n");
+    outln!("{:<10}{:<10}{:<28}THE UPSTREAM SAW", "SCHEME", "DELIVERY", "THE GATEWAY ANSWERED");
     let mut wrong = 0;
     for route in &sender.routes {
         for kind in [Kind::Signed, Kind::Unsigned, Kind::Tampered] {
@@ -86,9 +86,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let total = sender.routes.len() * 3;
     if wrong == 0 {
-        println!("\nAll {total} went as they must: what is signed gets in, byte for byte, and nothing else does.");
+        outln!("\nAll {total} went as they must: what is signed gets in, byte for byte, and nothing else does.");
     } else {
-        println!("\n{wrong} of {total} went wrong.");
+        outln!("\n{wrong} of {total} went wrong.");
     }
     if !args.once {
         invite(&sender, server, admin)?;
@@ -129,7 +129,7 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bo
     };
     let right = match kind {
         Kind::Signed => {
-            let [one] = delivered.as_slice() else { return Ok(line(route, kind, &answered, &saw, false)) };
+            let [one] = delivered.as_slice() else { return line(route, kind, &answered, &saw, false) };
             reply.status == StatusCode::OK && one.body == body.as_bytes() && one.verified() == "true"
         }
         Kind::Unsigned => delivered.is_empty() && is_refusal(&reply, &reason, &["missing_signature"]),
@@ -137,18 +137,18 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bo
             delivered.is_empty() && is_refusal(&reply, &reason, &["signature_mismatch", "payload_mismatch"])
         }
     };
-    Ok(line(route, kind, &answered, &saw, right))
+    line(route, kind, &answered, &saw, right)
 }
 
-fn line(route: &Route, kind: Kind, answered: &str, saw: &str, right: bool) -> bool {
+fn line(route: &Route, kind: Kind, answered: &str, saw: &str, right: bool) -> Result<bool, Failure> {
     let kind = match kind {
         Kind::Signed => "signed",
         Kind::Unsigned => "unsigned",
         Kind::Tampered => "tampered",
     };
     let wrong = if right { "" } else { "   <- wrong" };
-    println!("{:<10}{kind:<10}{answered:<28}{saw}{wrong}", route.scheme.name);
-    right
+    outln!("{:<10}{kind:<10}{answered:<28}{saw}{wrong}", route.scheme.name);
+    Ok(right)
 }
 
 fn is_refusal(reply: &Reply, reason: &Option<String>, expected: &[&str]) -> bool {
@@ -163,17 +163,17 @@ fn reason(reply: &Reply) -> Option<String> {
 
 /// What to try while the demo stays up.
 fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
-    println!("\nIt stays up until Ctrl-C. In another terminal:");
+    outln!("\nIt stays up until Ctrl-C. In another terminal:");
     for route in sender.routes.iter().filter(|route| route.scheme.name == "civo") {
         let body = &route.scheme.sample.body;
         let headers = signed_headers(route, body.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))?;
-        print!("  curl -i http://{server}{}", route.path);
+        out!("  curl -i http://{server}{}", route.path);
         for (name, value) in &headers {
-            print!(" -H '{name}: {}'", String::from_utf8_lossy(value.as_bytes()));
+            out!(" -H '{name}: {}'", String::from_utf8_lossy(value.as_bytes()));
         }
-        println!(" -d '{body}'");
+        outln!(" -d '{body}'");
     }
-    println!("  curl -s http://{admin}/metrics | grep ^hooklatch_requests_total");
+    outln!("  curl -s http://{admin}/metrics | grep ^hooklatch_requests_total");
     Ok(())
 }
 

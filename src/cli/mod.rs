@@ -1,5 +1,17 @@
 //! The commands, one file each, and what they share: arguments, exit statuses, logging.
 
+/// Writes to standard output. It may be a full disk or a closed pipe: an error ends the command, without a panic.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::cli::written(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*)))? };
+}
+
+/// [`out!`] with a line's end.
+macro_rules! outln {
+    ($($text:tt)*) => {
+        $crate::cli::written(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))))?
+    };
+}
+
 mod check;
 mod demo;
 mod logging;
@@ -108,6 +120,14 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.to_string())
     }
+}
+
+/// An error of standard output as the command's. A reader that has gone away, as in `| head -1`, needs no words.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Told,
+        _ => Failure::Failed(format!("cannot write to standard output: {error}")),
+    })
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {

@@ -12,11 +12,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match &args.name {
         Some(name) => {
-            print!("{}", schemes::source(name).ok_or_else(|| unknown(name))?);
+            out!("{}", schemes::source(name).ok_or_else(|| unknown(name))?);
         }
         None => {
             for spec in schemes::names().filter_map(schemes::find) {
-                println!("{:<12} {}", spec.name, spec.title);
+                outln!("{:<12} {}", spec.name, spec.title);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use http::Uri;
 
 use super::outgoing::{post, signed_headers};
-use super::{ConfigArgs, Failure, find_route, load, read_body};
+use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
 
 #[derive(Debug, clap::Args)]
@@ -33,17 +33,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let headers = signed_headers(route, &body).map_err(|error| Failure::Failed(error.to_string()))?;
     let (url, host) = match &args.url {
+        Some(url) if url.authority().is_none() => {
+            return Err(Failure::Usage(format!("--url must be a whole address, as in http://127.0.0.1:8080/: {url}")));
+        }
         Some(url) => (url.clone(), None),
         None => (gateway_url(&config, route)?, route.host.as_deref()),
     };
     let reply = post(&url, host, headers, body)
         .map_err(|error| Failure::Failed(format!("cannot send the delivery to {url}: {error}")))?;
-    println!("{}", reply.status);
-    let mut out = io::stdout().lock();
-    out.write_all(&reply.body)?;
-    if !reply.body.is_empty() && !reply.body.ends_with(b"\n") {
-        out.write_all(b"\n")?;
-    }
+    outln!("{}", reply.status);
+    let line_end: &[u8] = if reply.body.is_empty() || reply.body.ends_with(b"\n") { b"" } else { b"\n" };
+    written(io::stdout().write_all(&reply.body).and_then(|()| io::stdout().write_all(line_end)))?;
     if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(format!("the secret does not fit the scheme: {error}")))?;
     let body = read_body(args.body.as_deref())?;
     for (name, value) in verifier.sign(0, &body).map_err(|error| Failure::Failed(error.to_string()))? {
-        println!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        outln!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! No error text holds a secret, nor anything else from below `secrets` but names of variables and of files.
 //!
 //! A file's content counts byte for byte, less one `\n` or `\r\n` at its end: most editors put one there. A variable
-//! counts as it is. Neither needs to be UTF-8.
+//! counts as it is. Whether it must be text is the scheme's to say.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

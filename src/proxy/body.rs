@@ -14,27 +14,52 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::EXPECT;
+use http::{HeaderMap, Response};
 use http_body::Body as HttpBody;
 use prometheus::IntGauge;
 use tower::{Service, ServiceExt};
 
 use super::delivery::{Buffered, Claimed, Held, Payload};
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::Body;
 
+/// What is read of a refused delivery's body to keep its connection, in bytes.
+const MAX_DISCARDED: usize = 64 * 1024;
+
 /// The stage: reads the body.
-pub async fn read<S>(buffered_bytes: IntGauge, next: S, claimed: Claimed) -> Result<Response<Body>, Reject>
+pub async fn read<S>(buffered_bytes: IntGauge, next: S, claimed: Claimed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Buffered, Response = Response<Body>, Error = Reject>,
+    S: Service<Buffered, Response = Response<Body>, Error = Refusal>,
 {
-    let Claimed { route, request, claim } = claimed;
-    let (parts, body) = request.into_parts();
+    let Claimed { route, head, body, claim } = claimed;
     let mut held = Held::new(&buffered_bytes);
-    let mut payload = within(route.config.body_timeout, collect(body, route.config.max_body, &mut held)).await?;
+    let read = within(route.config.body_timeout, collect(body, route.config.max_body, &mut held)).await;
+    let mut payload = read.map_err(Refusal::unread)?;
     payload.hold(held);
     route.metrics.body_bytes.observe(payload.len() as f64);
-    next.oneshot(Buffered { route, request: Request::from_parts(parts, payload), claim }).await
+    next.oneshot(Buffered { route, head, payload, claim }).await
+}
+
+/// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection
+/// can go on if that is all; of a sender that waits for `100 Continue`, nothing is.
+pub async fn refuse<B>(headers: &HeaderMap, body: B, reject: impl Into<Reject>) -> Refusal
+where
+    B: HttpBody<Data = Bytes>,
+{
+    if headers.contains_key(EXPECT) && !body.is_end_stream() {
+        return Refusal::unread(reject);
+    }
+    let mut body = pin!(body);
+    let mut read = 0;
+    while !body.is_end_stream() && read < MAX_DISCARDED {
+        match poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await {
+            Poll::Ready(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
+            Poll::Ready(None) => return Refusal::from(reject.into()),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => return Refusal::unread(reject),
+        }
+    }
+    Refusal { reject: reject.into(), unread: !body.is_end_stream() }
 }
 
 /// All of a body, if it is no longer than `max` bytes.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request};
+use http::HeaderValue;
+use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
@@ -55,16 +56,20 @@ pub enum Word {
 pub struct Routed {
     /// The route.
     pub route: Rc<Route>,
-    /// The request as it came, and nothing read of its body.
-    pub request: Request<Incoming>,
+    /// The request's head as it came. Boxed: each stage moves it on.
+    pub head: Box<Parts>,
+    /// Nothing has been read of it.
+    pub body: Incoming,
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
 pub struct Claimed {
     /// The route.
     pub route: Rc<Route>,
-    /// The request as it came, and nothing read of its body.
-    pub request: Request<Incoming>,
+    /// The request's head as it came.
+    pub head: Box<Parts>,
+    /// Nothing has been read of it.
+    pub body: Incoming,
     /// What the signature header claims. An error goes on only where the route does not enforce.
     pub claim: Result<Claim, VerifyError>,
 }
@@ -73,8 +78,10 @@ pub struct Claimed {
 pub struct Buffered {
     /// The route.
     pub route: Rc<Route>,
-    /// The request, with the bytes of its body.
-    pub request: Request<Payload>,
+    /// The request's head as it came.
+    pub head: Box<Parts>,
+    /// The bytes of its body.
+    pub payload: Payload,
     /// As in [`Claimed`].
     pub claim: Result<Claim, VerifyError>,
 }

@@ -11,7 +11,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -20,6 +19,7 @@ use super::proxy_protocol;
 use super::socket::Socket;
 use super::tls::{H2, server_config};
 use crate::config::{self, Networks};
+use crate::metrics::HandshakeMetrics;
 
 /// How long the PROXY protocol's header and the TLS handshake may take together.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,16 +30,7 @@ pub struct Entrance {
     /// From where a PROXY protocol header must come; `None` for nowhere.
     proxies: Option<Networks>,
     tls: Option<TlsAcceptor>,
-    failures: Failures,
-}
-
-/// Counts connections that ended before they could carry a request.
-#[derive(Clone)]
-pub struct Failures {
-    /// By their PROXY protocol header.
-    pub proxy: IntCounter,
-    /// By their TLS handshake.
-    pub tls: IntCounter,
+    failures: HandshakeMetrics,
 }
 
 /// A connection that is ready for requests.
@@ -57,7 +48,7 @@ impl Entrance {
     ///
     /// # Errors
     /// Certificates that rustls does not take, which loading the configuration rules out.
-    pub fn new(server: &config::Server, failures: Failures) -> io::Result<Self> {
+    pub fn new(server: &config::Server, failures: HandshakeMetrics) -> io::Result<Self> {
         let tls = server.tls.as_ref().map(server_config).transpose()?;
         Ok(Self {
             proxies: server.proxy_protocol.then(|| server.trusted_proxies.clone()),

@@ -10,16 +10,18 @@
 
 use std::rc::Rc;
 
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 
-use super::delivery::{Payload, Peer};
+use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
 use super::observe::LogLimit;
 use super::pool::SendError;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::Body;
-use super::route::{Route, host};
+use super::route::Route;
 use super::verify::Verified;
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -35,9 +37,10 @@ pub struct ForwardContext {
 }
 
 /// The last stage: sends the request and returns the response.
-pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Reject> {
-    let (route, mut request, authentic) = verified.into_parts();
-    prepare(&route, &mut request, authentic.map(|authentic| authentic.secret))?;
+pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
+    let (route, mut head, payload, authentic) = verified.into_parts();
+    prepare(&route, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
+    let request = Request::from_parts(*head, payload);
     let metrics = &route.metrics.upstream;
     let started = context.clock.now();
     let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
@@ -59,29 +62,37 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
         let (route, upstream) = (&route.config.name, &route.config.upstream);
         tracing::warn!(route, reason = reject.reason(), %upstream, error, suppressed, "no answer from the upstream");
     }
-    Err(reject)
+    Err(reject.into())
 }
 
-/// Turns what the sender sent into what the upstream gets; the body stays as it is.
-fn prepare(route: &Route, request: &mut Request<Payload>, secret: Option<usize>) -> Result<(), Reject> {
-    let target = target(&route.config.path, &route.config.upstream, request.uri())?;
-    let host = host(request)?.map(HeaderValue::from_str).transpose().map_err(|_| Reject::BadRequest)?;
-    let peer = request.extensions_mut().remove::<Peer>().ok_or(Reject::BadRequest)?;
-    let length = request.body().len();
-    if request.version() == Version::HTTP_2 {
-        join_cookies(request.headers_mut());
+/// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
+fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
+    let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
+    let host = match head.uri.authority() {
+        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
+        None => head.headers.get(HOST).cloned(),
+    };
+    let peer = head.extensions.remove::<Peer>().ok_or(Reject::BadRequest)?;
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
     }
-    route.headers.apply(request.headers_mut(), secret, &peer, host, length);
-    *request.uri_mut() = target;
-    *request.version_mut() = Version::HTTP_11;
+    route.headers.apply(&mut head.headers, secret, &peer, host, length);
+    head.uri = target;
+    head.version = Version::HTTP_11;
     Ok(())
 }
 
 /// The upstream's response without what was meant for the upstream's connection only.
 fn received(mut response: Response<Body>) -> Response<Body> {
+    if response.headers().contains_key(TRANSFER_ENCODING) {
+        // It overrides a length, which is then not that of the body (RFC 9112 section 6.3).
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     remove_hop_by_hop(response.headers_mut());
     // The gateway's own is set further out, the same as in the request.
     response.headers_mut().remove(X_REQUEST_ID);
+    // The version of this hop, not of the other one (RFC 9110 section 2.5).
+    *response.version_mut() = Version::HTTP_11;
     response
 }
 

@@ -11,10 +11,7 @@
 //!
 //! Does not touch anything else: neither value nor order nor count.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -33,19 +30,11 @@ const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme")
 const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
 const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
 
+/// Header lines in a request; one with more gets 431.
+pub const MAX_HEADERS: usize = 100;
+
 /// What begins with this is the gateway's to say.
 const OWN_PREFIX: &str = "hooklatch-";
-
-/// Meant for one connection only, whether `Connection` names them or not.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// A request id that is passed on holds this many bytes at most.
 const MAX_REQUEST_ID: usize = 128;
@@ -55,8 +44,10 @@ pub struct RouteHeaders {
     route: HeaderValue,
     scheme: HeaderValue,
     secrets: Vec<HeaderValue>,
-    /// `Host`; `None` leaves the sender's.
-    host: Option<HeaderValue>,
+    /// The upstream's own `Host`.
+    host: HeaderValue,
+    /// Whether the sender's goes on instead, if there is one.
+    preserve_host: bool,
 }
 
 impl RouteHeaders {
@@ -69,10 +60,8 @@ impl RouteHeaders {
             route: HeaderValue::from_str(&route.name)?,
             scheme: HeaderValue::from_str(&route.scheme.name)?,
             secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
-            host: match route.upstream.host_header {
-                HostHeader::Upstream => Some(HeaderValue::from_str(&route.upstream.authority)?),
-                HostHeader::Preserve => None,
-            },
+            host: HeaderValue::from_str(&route.upstream.authority)?,
+            preserve_host: route.upstream.host_header == HostHeader::Preserve,
         })
     }
 
@@ -87,13 +76,11 @@ impl RouteHeaders {
         length: u64,
     ) {
         let forwarded = Forwarded::of(peer, host.as_ref(), headers);
-        remove_hop_by_hop(headers);
-        remove_spoofed(headers);
-        if !matches!(peer.word, Word::Forwarded { .. }) {
-            headers.remove(FORWARDED);
-        }
-        headers.remove(EXPECT);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let vouched = matches!(peer.word, Word::Forwarded { .. });
+        remove_where(headers, |name| {
+            is_hop_by_hop(name) || is_spoofed(name.as_str()) || name == EXPECT || (name == FORWARDED && !vouched)
+        });
+        set_content_length(headers, length);
         headers.insert(X_FORWARDED_FOR, forwarded.client);
         headers.insert(X_FORWARDED_PROTO, forwarded.proto);
         headers.insert(HOOKLATCH_ROUTE, self.route.clone());
@@ -106,9 +93,8 @@ impl RouteHeaders {
         if let Some(host) = forwarded.host {
             headers.insert(X_FORWARDED_HOST, host);
         }
-        if let Some(host) = self.host.clone().or(host) {
-            headers.insert(HOST, host);
-        }
+        let host = if self.preserve_host { host } else { None };
+        headers.insert(HOST, host.unwrap_or_else(|| self.host.clone()));
     }
 }
 
@@ -176,16 +162,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
 
 /// Removes what is meant for one connection only.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // `get_all`: a second Connection line names headers just as well as the first.
-    let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let named: SmallVec<[HeaderName; 4]> = tokens
-        .map(<[u8]>::trim_ascii)
-        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
+    remove_where(headers, is_hop_by_hop);
 }
 
 /// Removes a request id that is empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
@@ -199,26 +176,53 @@ pub fn remove_insane_request_id(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes what only the gateway may say, in any spelling that a handler could take for it.
-fn remove_spoofed(headers: &mut HeaderMap) {
-    let own = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
-    let spoofed: SmallVec<[HeaderName; 4]> =
-        headers.keys().filter(|name| is_spoofed(name.as_str(), &own)).cloned().collect();
-    for name in spoofed {
+/// Removes every header that `goes`, and all that any `Connection` line names.
+fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let mut names: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    if names.contains(&CONNECTION) {
+        // `get_all`: a second Connection line names headers just as well as the first.
+        let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let named = tokens
+            .map(<[u8]>::trim_ascii)
+            .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"));
+        // The response and the log have the request id, whatever a Connection line says.
+        let named = named.filter_map(|token| HeaderName::from_bytes(token).ok());
+        names.extend(named.filter(|name| *name != X_REQUEST_ID));
+    }
+    for name in names {
         headers.remove(name);
     }
 }
 
-fn is_spoofed(name: &str, own: &[HeaderName]) -> bool {
+/// Meant for one connection only, whether `Connection` names them or not.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// What only the gateway may say, in any spelling that a handler could take for it.
+fn is_spoofed(name: &str) -> bool {
     let same = |a: u8, b: u8| a == b || (a == b'_' && b == b'-');
     let begins = |with: &str| name.len() >= with.len() && name.bytes().zip(with.bytes()).all(|(a, b)| same(a, b));
+    let is = |own: &HeaderName| name.len() == own.as_str().len() && begins(own.as_str());
     match name.as_bytes().first() {
         Some(b'h') => begins(OWN_PREFIX),
         Some(b'x') => {
-            own.iter().any(|own| own.as_str().len() == name.len() && begins(own.as_str()))
-                || (name.contains('_') && name.len() == X_REQUEST_ID.as_str().len() && begins(X_REQUEST_ID.as_str()))
+            [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(is)
+                || (name != X_REQUEST_ID.as_str() && is(&X_REQUEST_ID))
         }
         _ => false,
+    }
+}
+
+/// One line with the body's length in bytes, as it may already be there.
+fn set_content_length(headers: &mut HeaderMap, length: u64) {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let said = lines.next().and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
+    if said != Some(length) || lines.next().is_some() {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
             ("x-forwarded-foreign", "kept"),
             ("hooklatched", "kept"),
         ]);
-        remove_spoofed(&mut headers);
+        remove_where(&mut headers, |name| is_spoofed(name.as_str()));
         assert_eq!(names(&headers), ["hooklatched", "x-forwarded-foreign", "x-request-id"]);
     }
 

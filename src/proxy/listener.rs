@@ -27,6 +27,7 @@ use tower::{Service, ServiceExt};
 
 use super::delivery::Peer;
 use super::entrance::{Entered, Entrance};
+use super::headers::MAX_HEADERS;
 use super::http2::{self, Limits};
 use super::reject::Reject;
 use super::socket::Socket;
@@ -35,8 +36,6 @@ use crate::metrics::{ObserveMetrics, Outcome};
 
 /// A request's header section: start line and fields, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Header lines in a request.
-pub const MAX_HEADERS: usize = 100;
 /// How long a connection may wait for a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The same for HTTP/2.
@@ -158,7 +157,7 @@ async fn serve_http1<S>(
         .max_header_size(MAX_HEAD_BYTES)
         .keep_alive(true)
         .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
-        .pipeline_flush(true) // answers to pipelined requests leave together
+        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
         .writev(false) // responses are small: one copy beats a vector
         .auto_date_header(true) // RFC 9110 section 6.6.1
         .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU

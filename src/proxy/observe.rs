@@ -5,10 +5,14 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
 use tower::{Service, ServiceExt};
@@ -58,6 +62,12 @@ struct Subject {
 /// Takes one off a gauge when it goes, also when a sender's disconnect drops the delivery half-way.
 struct InFlight(IntGauge);
 
+/// The body of a response; its delivery is in flight until the whole of it is on its way.
+pub struct Observed {
+    body: Body,
+    _in_flight: InFlight,
+}
+
 impl LogLimit {
     /// Whether a line may be written at `now`, and how many have been left out since the last one.
     pub fn admit(&self, now: Instant) -> Option<u64> {
@@ -93,11 +103,11 @@ pub async fn observe<S>(
     context: ObserveContext,
     next: S,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible>
+) -> Result<Response<Observed>, Infallible>
 where
     S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
 {
-    let _in_flight = InFlight::new(&context.in_flight);
+    let in_flight = InFlight::new(&context.in_flight);
     let started = context.clock.now();
     let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&request));
     let answer = next.oneshot(request).await?;
@@ -111,7 +121,27 @@ where
     if let Some(subject) = subject {
         log(&context, &subject, &answer, outcome, started, ended);
     }
-    Ok(answer.response)
+    Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl Subject {

@@ -79,19 +79,24 @@ impl Pool {
         resent: impl FnOnce(),
     ) -> Result<Response<ResponseBody>, SendError> {
         let Some(connection) = self.take() else {
-            let connection = self.connect().await?;
-            return self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error));
+            return Box::pin(self.send_afresh(request)).await;
         };
         let again = copy(&request);
         match self.exchange(connection, request).await {
             Ok(response) => Ok(response),
             Err((_, Moved { read: 0, written })) if resend || written == 0 => {
                 resent();
-                let connection = self.connect().await?;
-                self.exchange(connection, again).await.map_err(|(error, _)| SendError::Failed(error))
+                Box::pin(self.send_afresh(again)).await
             }
             Err((error, _)) => Err(SendError::Failed(error)),
         }
+    }
+
+    /// Sends a request on a new connection. Rare, and connecting is a large future: boxed by the callers, so that the
+    /// usual way is not moved about with room for it.
+    async fn send_afresh(self: &Arc<Self>, request: Request<Payload>) -> Result<Response<ResponseBody>, SendError> {
+        let connection = self.connect().await?;
+        self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error))
     }
 
     async fn connect(&self) -> Result<Connection, SendError> {
@@ -173,9 +178,13 @@ struct Moved {
 
 impl ResponseBody {
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some((pool, connection)) = self.connection.take()
-        {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((pool, connection)) = self.connection.take() {
             pool.put(connection);
         }
     }
@@ -192,7 +201,9 @@ impl HttpBody for ResponseBody {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         match &frame {
             Poll::Ready(Some(Err(_))) => self.connection = None,
-            Poll::Ready(_) => self.release_at_end(),
+            // Of a chunked body, only this tells the end.
+            Poll::Ready(None) => self.release(),
+            Poll::Ready(Some(Ok(_))) => self.release_at_end(),
             Poll::Pending => {}
         }
         frame

@@ -46,7 +46,7 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// Every value there is, in the order of the checks.
+    /// Every value there is. The stages say in which order they check.
     pub const ALL: [Self; 15] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -136,6 +136,30 @@ impl Reject {
             Self::Draining => Fault::Gateway,
             Self::UpstreamUnreachable | Self::UpstreamFailed | Self::UpstreamTimeout => Fault::Upstream,
         }
+    }
+}
+
+/// A [`Reject`], and whether its sender may have more of the request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reject: Reject,
+    /// Whether the body has not been read to its end: then the connection cannot be used again, and the response says so
+    /// (RFC 9112 section 9.6).
+    pub unread: bool,
+}
+
+impl Refusal {
+    /// A refusal before the body's end.
+    pub fn unread(reject: impl Into<Reject>) -> Self {
+        Self { reject: reject.into(), unread: true }
+    }
+}
+
+/// A refusal after the body's end.
+impl<R: Into<Reject>> From<R> for Refusal {
+    fn from(reject: R) -> Self {
+        Self { reject: reject.into(), unread: false }
     }
 }
 

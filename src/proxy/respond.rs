@@ -9,17 +9,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tower::{Service, ServiceExt};
 
-use super::headers::X_REQUEST_ID;
-use super::listener::MAX_HEADERS;
+use super::headers::{MAX_HEADERS, X_REQUEST_ID};
 use super::pool::ResponseBody;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::route::Route;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -47,7 +46,7 @@ pub struct Handled {
     /// The route, if one matched.
     pub route: Option<Rc<Route>>,
     /// The upstream's response, or why there is none.
-    pub result: Result<Response<Body>, Reject>,
+    pub result: Result<Response<Body>, Refusal>,
 }
 
 /// RFC 9457 section 3.1, with two members of our own.
@@ -65,9 +64,10 @@ pub async fn respond<S>(_: (), next: S, request: Request<Incoming>) -> Result<An
 where
     S: Service<Request<Incoming>, Response = Handled, Error = Infallible>,
 {
+    let version = request.version();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
     // HTTP/1.1 never gets here with them: hyper has counted the lines as it read them.
-    if request.version() == Version::HTTP_2 && request.headers().len() > MAX_HEADERS {
+    if version == Version::HTTP_2 && request.headers().len() > MAX_HEADERS {
         let rejected = Reject::BadRequest;
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         let response = json(status, rejected.reason(), "The request has too many headers", request_id.as_ref());
@@ -76,8 +76,12 @@ where
     let Handled { route, result } = next.oneshot(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
-        Err(reject) => {
-            let response = problem(reject, route.as_deref(), request_id.as_ref());
+        Err(Refusal { reject, unread }) => {
+            let mut response = problem(reject, route.as_deref(), request_id.as_ref());
+            // HTTP/2 ends the stream instead, and has no such header (RFC 9113 section 8.2.2).
+            if unread && version != Version::HTTP_2 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Answer { response, route, rejected: Some(reject) }
         }
     })

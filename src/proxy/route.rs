@@ -19,14 +19,15 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
+use super::body::refuse;
 use super::delivery::{Peer, Routed};
 use super::headers::RouteHeaders;
 use super::pool::Pool;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteMetrics};
@@ -147,21 +148,26 @@ pub struct RouteContext {
 /// The stage: finds the route and checks the method.
 pub async fn route<S>(context: RouteContext, next: S, request: Request<Incoming>) -> Result<Handled, Infallible>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Reject>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
 {
     let (route, checked) = find(&context, &request);
     Ok(match (route, checked) {
         (Some(route), Ok(())) => {
-            let result = next.oneshot(Routed { route: route.clone(), request }).await;
+            let (head, body) = request.into_parts();
+            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body }).await;
             Handled { route: Some(route), result }
         }
-        (route, checked) => Handled { route, result: Err(checked.err().unwrap_or(Reject::NoRoute)) },
+        (route, checked) => {
+            let reject = checked.err().unwrap_or(Reject::NoRoute);
+            let (head, body) = request.into_parts();
+            Handled { route, result: Err(refuse(&head.headers, body, reject).await) }
+        }
     })
 }
 
 /// The route, if one matches, and whether the request may go on.
 fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<(), Reject>) {
-    let host = match host(request) {
+    let host = match host(request.version(), request.uri(), request.headers()) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
     };
@@ -183,16 +189,17 @@ fn lets_in<B>(config: &config::Route, request: &Request<B>) -> bool {
 }
 
 /// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
-pub fn host<B>(request: &Request<B>) -> Result<Option<&str>, Reject> {
-    let mut lines = request.headers().get_all(HOST).iter();
+pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reject> {
+    let mut lines = headers.get_all(HOST).iter();
     let line = lines.next().map(HeaderValue::to_str).transpose().map_err(|_| Reject::BadRequest)?;
-    let authority = request.uri().authority().map(Authority::as_str);
+    let authority = uri.authority().map(Authority::as_str);
     let host = authority.or(line);
-    let consistent = match request.version() {
+    let consistent = match version {
         Version::HTTP_2 => host.is_some() && authority.zip(line).is_none_or(|(a, b)| a.eq_ignore_ascii_case(b)),
         Version::HTTP_11 => line.is_some(),
         _ => true,
     };
+    // No user information (RFC 9110 section 4.2.4).
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
     if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host)) {
         return Err(Reject::BadRequest);
@@ -245,15 +252,20 @@ mod tests {
         request
     }
 
+    fn host(request: &Request<()>) -> Result<Option<&str>, Reject> {
+        super::host(request.version(), request.uri(), request.headers())
+    }
+
     #[test]
     fn a_request_has_one_host() {
-        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).unwrap_err();
+        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).map(|_| ()).unwrap_err();
         assert_eq!(bad(Version::HTTP_11, "/", &[]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"a", b"a"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"a b"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"user@a"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "/", &[b"\xff"]), Reject::BadRequest);
         assert_eq!(bad(Version::HTTP_11, "http://a/", &[]), Reject::BadRequest);
+        assert_eq!(bad(Version::HTTP_11, "http://user@a/", &[b"a"]), Reject::BadRequest);
         assert_eq!(host(&request(Version::HTTP_11, "http://a/", &[b"b"])), Ok(Some("a")));
         assert_eq!(host(&request(Version::HTTP_11, "/", &[b"b:80"])), Ok(Some("b:80")));
         assert_eq!(host(&request(Version::HTTP_10, "/", &[])), Ok(None));

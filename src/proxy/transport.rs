@@ -29,6 +29,9 @@ pub struct Connector {
 pub struct Stream {
     socket: Socket,
     progress: Arc<Progress>,
+    /// The upstream reads no further. What is still to be written is thrown away, for its response may be there to be
+    /// read (RFC 9112 section 9.5).
+    deaf: bool,
 }
 
 /// Bytes that a connection has carried.
@@ -58,7 +61,7 @@ impl Connector {
     pub async fn connect(&self) -> io::Result<Stream> {
         let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
         let socket = tokio::time::timeout(self.timeout, self.open()).await.map_err(|_| timed_out())??;
-        Ok(Stream { socket, progress: Arc::default() })
+        Ok(Stream { socket, progress: Arc::default(), deaf: false })
     }
 
     async fn open(&self) -> io::Result<Socket> {
@@ -87,18 +90,29 @@ impl Stream {
     pub fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }
+
+    /// The result of writing `offered` bytes, as it is to be told.
+    fn wrote(&mut self, result: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Ready(Ok(bytes)) => {
+                self.progress.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+                result
+            }
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                self.deaf = true;
+                Poll::Ready(Ok(offered))
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => result,
+        }
+    }
 }
 
 impl Progress {
     /// Bytes read and written so far.
     pub fn get(&self) -> (u64, u64) {
         (self.read.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
-    }
-
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(bytes)) = result {
-            self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
-        }
     }
 }
 
@@ -114,9 +128,11 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = Pin::new(&mut self.socket).poll_write(cx, buf);
-        self.progress.wrote(&result);
-        result
+        self.wrote(result, buf.len())
     }
 
     fn poll_write_vectored(
@@ -124,9 +140,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let offered = bufs.iter().map(|buf| buf.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(offered));
+        }
         let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
-        self.progress.wrote(&result);
-        result
+        self.wrote(result, offered)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -134,6 +153,9 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.deaf {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 

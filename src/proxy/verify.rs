@@ -10,12 +10,14 @@
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use tower::{Service, ServiceExt};
 
+use super::body::refuse;
 use super::delivery::{Buffered, Claimed, Payload, Routed};
 use super::observe::LogLimit;
-use super::reject::Reject;
+use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
 use crate::clock::Clock;
@@ -24,14 +26,15 @@ use crate::schemes::{Authentic, SignedRequest, VerifyError};
 /// A delivery that may go to the upstream.
 pub struct Verified {
     route: Rc<Route>,
-    request: Request<Payload>,
+    head: Box<Parts>,
+    payload: Payload,
     authentic: Option<Authentic>,
 }
 
 impl Verified {
-    /// The route, the request, and what was authenticated: nothing, on a route that only reports.
-    pub fn into_parts(self) -> (Rc<Route>, Request<Payload>, Option<Authentic>) {
-        (self.route, self.request, self.authentic)
+    /// The route, the request's head and body, and what was authenticated: nothing, on a route that only reports.
+    pub fn into_parts(self) -> (Rc<Route>, Box<Parts>, Payload, Option<Authentic>) {
+        (self.route, self.head, self.payload, self.authentic)
     }
 }
 
@@ -45,24 +48,24 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature header's presence and format.
-pub async fn inspect<S>(_: (), next: S, routed: Routed) -> Result<Response<Body>, Reject>
+pub async fn inspect<S>(_: (), next: S, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Claimed, Response = Response<Body>, Error = Reject>,
+    S: Service<Claimed, Response = Response<Body>, Error = Refusal>,
 {
-    let Routed { route, request } = routed;
-    let claim = route.config.verifier.inspect(request.headers());
+    let Routed { route, head, body } = routed;
+    let claim = route.config.verifier.inspect(&head.headers);
     if let Err(error) = claim
         && route.config.enforce
     {
-        return Err(error.into());
+        return Err(refuse(&head.headers, body, error).await);
     }
-    next.oneshot(Claimed { route, request, claim }).await
+    next.oneshot(Claimed { route, head, body, claim }).await
 }
 
 /// The stage after the body has been read: the signature itself.
-pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Reject>
+pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Verified, Response = Response<Body>, Error = Reject>,
+    S: Service<Verified, Response = Response<Body>, Error = Refusal>,
 {
     let authentic = match check(&context.clock, &buffered) {
         Ok(authentic) => Some(authentic),
@@ -72,15 +75,15 @@ where
             None
         }
     };
-    let Buffered { route, request, .. } = buffered;
-    next.oneshot(Verified { route, request, authentic }).await
+    let Buffered { route, head, payload, .. } = buffered;
+    next.oneshot(Verified { route, head, payload, authentic }).await
 }
 
 fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
-    let Buffered { route, request, claim } = buffered;
+    let Buffered { route, head, payload, claim } = buffered;
     let claim = claim.as_ref().map_err(|error| *error)?;
     let started = clock.now();
-    let signed = SignedRequest { headers: request.headers(), body: request.body().frames() };
+    let signed = SignedRequest { headers: &head.headers, body: payload.frames() };
     let result = route.config.verifier.verify(claim, &signed);
     route.metrics.verification_duration.observe((clock.now() - started).as_secs_f64());
     if let Ok(authentic) = &result

@@ -1,7 +1,55 @@
-//! End-to-end tests: the real binary over real sockets.
+//! End-to-end tests: the real gateway over real sockets.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod support;
 
+/// What is refused before a byte of the body is read: no route, method, host, the signature header's form.
+mod refusals;
+
+/// What is refused because of the body: its size, time and framing, and signatures that do not fit it.
+mod bodies;
+
+/// What the sender gets when the upstream does not answer.
+mod upstream_faults;
+
+/// What the upstream gets, byte for byte: body, headers, request line.
+mod forwarding;
+
+/// What the sender gets of the upstream's response.
+mod responses;
+
+/// Keep-alive, pipelining and the connections to the upstream.
+mod connections;
+
+/// The one request that is sent twice, and all those that are not.
+mod resend;
+
+/// Several secrets, routes that only report, statuses of refusals.
+mod secrets;
+
+/// Which of several routes a request takes.
+mod routing;
+
+/// What Prometheus and operators are told.
+mod admin;
+
+/// Shutdown in this process: what happens to deliveries that are on their way.
+mod draining;
+
+/// The commands and their exit statuses.
+mod cli;
+
+/// `serve` as a process: signals, logs, secrets that must not show.
+mod serve;
+
+/// Deliveries that the providers publish, through the whole gateway.
+mod vectors;
+
+/// Properties over arbitrary input.
+mod properties;
+
 /// Handlers in other languages behind the gateway, each checking the signature again itself.
 mod handlers;
+
+/// The documentation against the code.
+mod docs;

@@ -1,18 +1,20 @@
 //! A small HTTP/1.1 client that sends exactly the bytes it is given and reads what comes back.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 
 /// How long an answer may keep a test waiting.
-const ANSWER: Duration = Duration::from_secs(30);
+pub const ANSWER: Duration = Duration::from_secs(30);
 
 /// An answer, its body put together again.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
+    /// As it came, the empty line included.
+    pub head: Vec<u8>,
     /// In order, with duplicates; names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -27,6 +29,11 @@ impl Response {
     /// The first header called `name` (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every header called `name` (lower case), in order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// The body as JSON.
@@ -49,31 +56,87 @@ impl Connection {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Writes `bytes` to a connection that may have ended.
+    pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// The next answer, or `None` if the connection ends instead.
+    pub fn try_receive(&mut self) -> Option<Response> {
+        let more = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        more.then(|| self.receive())
+    }
+
+    /// Shuts the sending side down; answers can still be read.
+    pub fn finish(&mut self) {
+        self.stream.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
     /// Reads the next final answer; interim ones (1xx) are passed over.
     pub fn receive(&mut self) -> Response {
         loop {
-            let (status, headers) = self.head();
-            if !(100..200).contains(&status) {
-                let mut response = Response { status, headers, body: Vec::new() };
+            let mut response = self.receive_head();
+            if !(100..200).contains(&response.status) {
                 response.body = self.body(&response);
                 return response;
             }
         }
     }
 
-    fn head(&mut self) -> (u16, Vec<(String, String)>) {
-        let status_line = self.line();
+    /// Reads the next head, of an interim answer too, and nothing of the body.
+    pub fn receive_head(&mut self) -> Response {
+        let mut head = Vec::new();
+        let status_line = self.line(&mut head);
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let mut headers = Vec::new();
         loop {
-            let line = self.line();
+            let line = self.line(&mut head);
             if line.is_empty() {
                 break;
             }
             let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header line: {line:?}"));
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        (status.unwrap_or_else(|| panic!("no status line: {status_line:?}")), headers)
+        let status = status.unwrap_or_else(|| panic!("no status line: {status_line:?}"));
+        Response { status, head, headers, body: Vec::new() }
+    }
+
+    /// Reads the next chunk of a chunked body; empty at its end.
+    pub fn receive_chunk(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        let size = self.line(&mut Vec::new());
+        let size = usize::from_str_radix(size.split(';').next().unwrap().trim(), 16).unwrap();
+        self.exactly(size, &mut body);
+        assert_eq!(
+            self.line(&mut Vec::new()),
+            "",
+            "a chunk (or the trailer, of which none is expected) ends in an empty line"
+        );
+        body
+    }
+
+    /// Everything up to the end of the connection, however it ends.
+    pub fn receive_rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        loop {
+            match self.stream.fill_buf() {
+                Ok([]) => return rest,
+                Ok(bytes) => {
+                    let read = bytes.len();
+                    rest.extend_from_slice(bytes);
+                    self.stream.consume(read);
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return rest,
+                Err(error) => panic!("the connection neither went on nor ended: {error}"),
+            }
+        }
+    }
+
+    /// That the connection ends here, without another byte.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let rest = self.receive_rest();
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
     fn body(&mut self, response: &Response) -> Vec<u8> {
@@ -83,17 +146,11 @@ impl Connection {
         }
         if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             loop {
-                let size = self.line();
-                let size = usize::from_str_radix(size.split(';').next().unwrap().trim(), 16).unwrap();
-                self.exactly(size, &mut body);
-                assert_eq!(
-                    self.line(),
-                    "",
-                    "a chunk (or the trailer, of which none is expected) ends in an empty line"
-                );
-                if size == 0 {
+                let chunk = self.receive_chunk();
+                if chunk.is_empty() {
                     return body;
                 }
+                body.extend(chunk);
             }
         }
         match response.header("content-length") {
@@ -111,10 +168,11 @@ impl Connection {
         self.stream.read_exact(&mut body[start..]).unwrap();
     }
 
-    /// The next line without its CRLF.
-    fn line(&mut self) -> String {
+    /// The next line without its CRLF; `seen` gets it whole.
+    fn line(&mut self, seen: &mut Vec<u8>) -> String {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).unwrap();
+        seen.extend_from_slice(&line);
         let line = String::from_utf8_lossy(&line).into_owned();
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("the connection ended in a head: {line:?}")).to_owned()
     }

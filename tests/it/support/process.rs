@@ -1,7 +1,7 @@
 //! Child processes of the tests: the gateway's own binary and the handlers behind it.
 //!
-//! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream, so
-//! that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
+//! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream,
+//! so that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -15,6 +15,9 @@ use serde_json::Value;
 
 /// How long a process may take to say that it is ready, or to end: far more than it needs, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The binary that is tested.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_hooklatch");
 
 /// Which of a process's streams a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,17 +81,35 @@ impl Process {
     /// # Panics
     /// When the process has not ended within the deadline.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &id]).status().unwrap();
-        assert!(sent.success(), "cannot send SIGTERM to {}", self.name);
+        let sent = Command::new("sh").args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &id]).status().unwrap();
+        assert!(sent.success(), "cannot send SIG{name} to {}", self.name);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    /// When the process has not ended within the deadline.
+    pub fn wait(&mut self) -> ExitStatus {
         let deadline = now() + DEADLINE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(now())) {
                 Ok(line) => self.printed.push(line),
-                Err(RecvTimeoutError::Timeout) => self.fail(&format!("did not end within {DEADLINE:?} of SIGTERM")),
+                Err(RecvTimeoutError::Timeout) => self.fail(&format!("did not end within {DEADLINE:?}")),
                 Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
             }
         }
+    }
+
+    /// What has been read so far of what it printed on a stream; after [`Process::wait`], all of it.
+    pub fn printed(&self, stream: Stream) -> Vec<&str> {
+        self.printed.iter().filter(|(from, _)| *from == stream).map(|(_, line)| line.as_str()).collect()
     }
 
     fn fail(&mut self, what: &str) -> ! {
@@ -109,9 +130,19 @@ impl Drop for Process {
 impl GatewayProcess {
     /// Serves the configuration in `file`; returns once both listeners take connections.
     pub fn start(file: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
-        command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file).env_remove("RUST_LOG");
-        let mut process = Process::start("the gateway", &mut command, "");
+        Self::start_with(file, &["--log-format", "json", "--log-level", "info"])
+    }
+
+    /// The same with arguments of the test's own, which must leave the log as JSON and at level info or more.
+    pub fn start_with(file: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.arg("serve").args(arguments).arg("-c").arg(file).env_remove("RUST_LOG");
+        Self::start_command(&mut command)
+    }
+
+    /// The same with the whole command of the test's own.
+    pub fn start_command(command: &mut Command) -> Self {
+        let mut process = Process::start("the gateway", command, "");
 
         let (mut server, mut admin) = (None, None);
         let (server, admin) = process.wait_for("the addresses that it listens on", |stream, line| {
@@ -135,6 +166,16 @@ fn listening(stream: Stream, line: &str) -> Option<(&'static str, SocketAddr)> {
     }
     let listener = ["server", "admin"].into_iter().find(|name| fields["listener"] == *name)?;
     Some((listener, fields["address"].as_str()?.parse().ok()?))
+}
+
+/// Asks `is_so` again and again until it is, up to the deadline.
+#[track_caller]
+pub fn poll(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = now() + DEADLINE;
+    while !is_so() {
+        assert!(now() < deadline, "{what}: not within {DEADLINE:?}");
+        thread::yield_now();
+    }
 }
 
 fn read_lines(stream: Stream, source: impl Read + Send + 'static, lines: Sender<(Stream, String)>) {

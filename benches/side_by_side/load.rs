@@ -1,0 +1,268 @@
+//! The load: senders and upstream in one thread that never sleeps.
+//!
+//! With a load generator that sleeps, its wake-ups are charged to the gateway. Sockets are polled in turn instead,
+//! which costs this thread's core and nobody else's.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// What the upstream answers to everything.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
+
+/// An upstream, and senders that come and go.
+pub struct Load {
+    listener: TcpListener,
+    upstream: Vec<Served>,
+    buffer: Vec<u8>,
+}
+
+/// One run.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    /// The gateway.
+    pub gateway: SocketAddr,
+    /// A whole request.
+    pub request: &'a [u8],
+    /// The status that every response must have.
+    pub status: u16,
+    /// Keep-alive connections.
+    pub connections: usize,
+    /// How long to send for.
+    pub time: Duration,
+    /// Requests a second in all, evenly spaced; `None`: each connection sends as soon as it has its response.
+    pub rate: Option<f64>,
+}
+
+/// What came of a run.
+#[derive(Default)]
+pub struct Count {
+    /// Responses.
+    pub responses: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// From the moment at which a request was due to its whole response; only if the plan has a rate.
+    pub latencies: Vec<Duration>,
+}
+
+/// A connection that the upstream serves.
+struct Served {
+    stream: TcpStream,
+    head: Vec<u8>,
+    body_left: usize,
+}
+
+/// A sender's connection.
+struct Sender {
+    stream: TcpStream,
+    written: Option<usize>,
+    due: Instant,
+    response: Vec<u8>,
+    closed: bool,
+}
+
+impl Load {
+    /// An upstream on a free port.
+    pub fn new() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, upstream: Vec::new(), buffer: vec![0; 1 << 20] })
+    }
+
+    /// Where the upstream is.
+    pub fn upstream(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Sends until the time is over and every response is there.
+    pub fn run(&mut self, plan: Plan<'_>) -> io::Result<Count> {
+        let start = Instant::now();
+        let mut senders = Vec::new();
+        for _ in 0..plan.connections {
+            senders.push(Sender::connect(plan.gateway, start)?);
+        }
+        let interval = plan.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let mut count = Count::default();
+        let mut due = start;
+        let mut open = true;
+        while open || senders.iter().any(Sender::is_busy) {
+            let now = Instant::now();
+            open = now.duration_since(start) < plan.time;
+            if now.duration_since(start) > plan.time + Duration::from_secs(20) {
+                return Err(io::Error::new(ErrorKind::TimedOut, "responses are missing"));
+            }
+            for sender in &mut senders {
+                if !sender.is_busy() && open {
+                    match interval {
+                        None => sender.start(now),
+                        Some(interval) if due <= now => {
+                            sender.start(due);
+                            due += interval;
+                        }
+                        Some(_) => {}
+                    }
+                }
+                if sender.step(&plan, &mut self.buffer)? {
+                    count.responses += 1;
+                    if interval.is_some() {
+                        count.latencies.push(Instant::now().duration_since(sender.due));
+                    }
+                }
+                if sender.closed {
+                    *sender = Sender::connect(plan.gateway, now)?;
+                }
+            }
+            self.serve()?;
+        }
+        count.elapsed = start.elapsed();
+        Ok(count)
+    }
+
+    /// Sends this many requests, one after the other.
+    pub fn exactly(&mut self, plan: Plan<'_>, requests: u64) -> io::Result<()> {
+        let mut sender = Sender::connect(plan.gateway, Instant::now())?;
+        for _ in 0..requests {
+            sender.start(Instant::now());
+            while !sender.step(&plan, &mut self.buffer)? {
+                self.serve()?;
+            }
+            if sender.closed {
+                sender = Sender::connect(plan.gateway, Instant::now())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens connections, sends one request on each, and leaves them open.
+    pub fn open_idle(&mut self, plan: Plan<'_>) -> io::Result<Vec<TcpStream>> {
+        let mut idle = Vec::new();
+        for _ in 0..plan.connections {
+            let mut sender = Sender::connect(plan.gateway, Instant::now())?;
+            sender.start(Instant::now());
+            while !sender.step(&plan, &mut self.buffer)? {
+                self.serve()?;
+            }
+            idle.push(sender.stream);
+        }
+        Ok(idle)
+    }
+
+    /// Whatever the upstream can do now.
+    pub fn serve(&mut self) -> io::Result<()> {
+        if let Some((stream, _)) = ready(self.listener.accept())? {
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            self.upstream.push(Served { stream, head: Vec::new(), body_left: 0 });
+        }
+        let buffer = &mut self.buffer;
+        self.upstream.retain_mut(|served| served.step(buffer).unwrap_or(false));
+        Ok(())
+    }
+}
+
+impl Served {
+    /// Whether the connection is still open.
+    fn step(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let Some(read) = ready(self.stream.read(buffer))? else { return Ok(true) };
+        if read == 0 {
+            return Ok(false);
+        }
+        let mut bytes = &buffer[..read];
+        while !bytes.is_empty() {
+            if self.body_left == 0 {
+                self.head.extend_from_slice(bytes);
+                let Some(end) = find(&self.head, b"\r\n\r\n") else { return Ok(true) };
+                self.body_left = content_length(&self.head[..end]);
+                let taken = end + 4 - (self.head.len() - bytes.len());
+                bytes = &bytes[taken..];
+                self.head.clear();
+            }
+            let taken = bytes.len().min(self.body_left);
+            self.body_left -= taken;
+            bytes = &bytes[taken..];
+            if self.body_left == 0 {
+                self.stream.write_all(ANSWER)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Sender {
+    fn connect(gateway: SocketAddr, now: Instant) -> io::Result<Self> {
+        let stream = TcpStream::connect(gateway)?;
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, written: None, due: now, response: Vec::new(), closed: false })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.written.is_some()
+    }
+
+    fn start(&mut self, due: Instant) {
+        self.written = Some(0);
+        self.due = due;
+    }
+
+    /// Whether a response has come to its end.
+    fn step(&mut self, plan: &Plan<'_>, buffer: &mut [u8]) -> io::Result<bool> {
+        let Some(mut written) = self.written else { return Ok(false) };
+        if written < plan.request.len() {
+            match self.stream.write(&plan.request[written..]) {
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // A refusal may close the connection before all of the request is sent; the response still counts.
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    written = plan.request.len();
+                }
+                Err(error) => return Err(error),
+            }
+            self.written = Some(written);
+        }
+        let Some(read) = ready(self.stream.read(buffer))? else { return Ok(false) };
+        if read == 0 {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the gateway closed without a response"));
+        }
+        self.response.extend_from_slice(&buffer[..read]);
+        let Some(end) = find(&self.response, b"\r\n\r\n") else { return Ok(false) };
+        let head = self.response[..end].to_ascii_lowercase();
+        let body = &self.response[end + 4..];
+        let complete = if find(&head, b"transfer-encoding: chunked").is_some() {
+            find(body, b"0\r\n\r\n").is_some()
+        } else {
+            body.len() >= content_length(&head)
+        };
+        if !complete {
+            return Ok(false);
+        }
+        let status: u16 =
+            head.get(9..12).and_then(|status| std::str::from_utf8(status).ok()?.parse().ok()).unwrap_or(0);
+        if status != plan.status {
+            let text = String::from_utf8_lossy(&self.response).into_owned();
+            return Err(io::Error::other(format!("expected {}, got: {text}", plan.status)));
+        }
+        self.closed = find(&head, b"connection: close").is_some() || written < plan.request.len();
+        self.response.clear();
+        self.written = None;
+        Ok(true)
+    }
+}
+
+fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+fn content_length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let value = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,232 @@
+//! The gateways that are measured, each with the same job: verify CircleCI's HMAC-SHA256 and forward.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The secret of every gateway; base64 is how HAProxy wants it.
+pub const SECRET: &str = "benchmark-secret-of-32-bytes-len";
+const SECRET_BASE64: &str = "YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcy1sZW4=";
+/// The path that verifies.
+pub const PATH: &str = "/webhooks/circleci";
+
+/// A gateway that runs. It ends when dropped.
+pub struct Gateway {
+    /// For the table.
+    pub name: &'static str,
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+}
+
+/// What a gateway needs to know.
+pub struct Setting<'a> {
+    /// A folder for its files.
+    pub folder: &'a Path,
+    /// Where it forwards to.
+    pub upstream: SocketAddr,
+    /// How many threads or processes work.
+    pub threads: usize,
+    /// The cores that it may run on, as taskset(1) has them.
+    pub cores: &'a str,
+    /// The largest body that comes, in bytes: HAProxy must be told.
+    pub largest_body: usize,
+    /// Routes that are there but not asked for.
+    pub idle_routes: usize,
+}
+
+type Start = fn(&Setting<'_>) -> io::Result<Gateway>;
+
+/// HAProxy first: it is what the others are compared with.
+pub const ALL: [(&str, Start); 4] =
+    [("haproxy", haproxy), ("hooklatch", hooklatch), ("nginx+njs", nginx), ("node", node)];
+
+impl Gateway {
+    fn start(
+        name: &'static str,
+        setting: &Setting<'_>,
+        address: SocketAddr,
+        program: &Path,
+        args: &[&str],
+    ) -> io::Result<Self> {
+        let log = fs::File::create(setting.folder.join(format!("{name}.log")))?;
+        let child = Command::new("taskset")
+            .args(["-c", setting.cores])
+            .arg(program)
+            .args(args)
+            .current_dir(setting.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let mut gateway = Self { name, address, child };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(address).is_err() {
+            if gateway.child.try_wait()?.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(setting.folder.join(format!("{name}.log")))?;
+                return Err(io::Error::other(format!("{name} does not start: {log}")));
+            }
+            std::thread::yield_now();
+        }
+        Ok(gateway)
+    }
+
+    /// The process and the processes that it started, by id.
+    pub fn processes(&self) -> Vec<u32> {
+        let mut all = vec![self.child.id()];
+        let mut at = 0;
+        while let Some(id) = all.get(at).copied() {
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            at += 1;
+        }
+        all
+    }
+
+    /// CPU time used so far.
+    pub fn cpu(&self) -> Duration {
+        let mut nanoseconds = 0;
+        for id in self.processes() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else { continue };
+            for task in tasks.flatten() {
+                let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+                nanoseconds += stat.split_whitespace().next().and_then(|time| time.parse::<u64>().ok()).unwrap_or(0);
+            }
+        }
+        Duration::from_nanos(nanoseconds)
+    }
+
+    /// Resident memory of all its processes in bytes, shared pages counted by share.
+    pub fn memory(&self) -> u64 {
+        let pss = |id: &u32| {
+            let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+            let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:").map(str::to_owned));
+            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        self.processes().iter().map(pss).sum()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        for id in self.processes() {
+            let _ = Command::new("kill").arg(id.to_string()).stderr(Stdio::null()).status();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// hooklatch as built by this run, with its default configuration but for addresses and threads.
+pub fn hooklatch(setting: &Setting<'_>) -> io::Result<Gateway> {
+    let (address, admin) = (free()?, free()?);
+    let Setting { upstream, threads, .. } = setting;
+    let mut config =
+        format!("server:\n  listen: {address}\n  threads: {threads}\nadmin:\n  listen: {admin}\nroutes:\n");
+    let secrets = "    scheme: circleci\n    secrets: [{ file: secret }]\n";
+    config += &format!("  - name: circleci\n    path: {PATH}\n{secrets}    upstream: http://{upstream}/in\n");
+    for idle in 0..setting.idle_routes {
+        config +=
+            &format!("  - name: idle-{idle}\n    path: /idle/{idle}\n{secrets}    upstream: http://{upstream}/in\n");
+    }
+    write(setting, "secret", SECRET)?;
+    let config = write(setting, "gateway.yaml", &config)?;
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_hooklatch"));
+    Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])
+}
+
+/// HAProxy with its own HMAC and its comparison in constant time.
+pub fn haproxy(setting: &Setting<'_>) -> io::Result<Gateway> {
+    let address = free()?;
+    let Setting { upstream, threads, .. } = setting;
+    // Bodies beyond tune.bufsize would be cut, and good signatures refused; a larger one than needed costs CPU.
+    let buffer = (setting.largest_body + 8192).max(16_384);
+    let config = format!(
+        "global\n  nbthread {threads}\n  tune.bufsize {buffer}\n  maxconn 1000\n\
+         defaults\n  mode http\n  timeout client 75s\n  timeout server 10s\n  timeout connect 1s\n  \
+         timeout http-request 10s\n  timeout http-keep-alive 75s\n  option http-keep-alive\n  http-reuse always\n  \
+         option forwardfor\n\
+         frontend in\n  bind {address}\n  http-request deny deny_status 404 unless {{ path {PATH} }}\n  \
+         http-request deny deny_status 401 unless {{ req.hdr(circleci-signature) -m found }}\n  \
+         http-request wait-for-body time 10s at-least {buffer}\n  \
+         http-request set-var(txn.mac) req.body,hmac(sha256,{SECRET_BASE64}),hex,lower\n  \
+         http-request set-var(txn.got) req.hdr(circleci-signature),regsub(^v1=,)\n  \
+         http-request deny deny_status 401 unless {{ var(txn.got),secure_memcmp(txn.mac) }}\n  \
+         http-request set-path /in\n  default_backend out\n\
+         backend out\n  server upstream {upstream}\n"
+    );
+    let config = write(setting, "haproxy.cfg", &config)?;
+    Gateway::start("haproxy", setting, address, Path::new("haproxy"), &["-db", "-f", &config])
+}
+
+/// nginx with njs, which verifies in a handler and forwards by an internal redirect.
+pub fn nginx(setting: &Setting<'_>) -> io::Result<Gateway> {
+    let address = free()?;
+    let Setting { upstream, threads, folder, .. } = setting;
+    let script = format!(
+        "import crypto from 'crypto';\n\
+         function verify(r) {{\n  const header = r.headersIn['circleci-signature'];\n  \
+         if (!header) {{ r.return(401); return; }}\n  \
+         const mac = crypto.createHmac('sha256', '{SECRET}').update(r.requestBuffer || '').digest('hex');\n  \
+         let differs = header.length ^ (mac.length + 3);\n  \
+         for (let i = 0; i < mac.length; i++) differs |= header.charCodeAt(i + 3) ^ mac.charCodeAt(i);\n  \
+         if (differs) {{ r.return(401); return; }}\n  r.internalRedirect('@out');\n}}\nexport default {{ verify }};\n"
+    );
+    write(setting, "verify.js", &script)?;
+    let folder = folder.display();
+    let config = format!(
+        "load_module /usr/lib/nginx/modules/ngx_http_js_module.so;\nworker_processes {threads};\ndaemon off;\n\
+         pid {folder}/nginx.pid;\nerror_log {folder}/nginx-error.log;\nevents {{ worker_connections 4096; }}\n\
+         http {{\n  access_log off;\n  client_body_temp_path {folder}/body;\n  proxy_temp_path {folder}/proxy;\n  \
+         fastcgi_temp_path {folder}/f;\n  uwsgi_temp_path {folder}/u;\n  scgi_temp_path {folder}/s;\n  \
+         js_import verify from {folder}/verify.js;\n  client_max_body_size 2m;\n  client_body_buffer_size 2m;\n  \
+         keepalive_requests 100000000;\n  \
+         upstream out {{ server {upstream}; keepalive 128; keepalive_requests 100000000; }}\n  \
+         server {{\n    listen {address};\n    location = {PATH} {{ js_content verify.verify; }}\n    \
+         location @out {{ rewrite .* /in break; proxy_pass http://out; proxy_http_version 1.1; proxy_set_header Connection ''; }}\n    \
+         location / {{ return 404; }}\n  }}\n}}\n"
+    );
+    let config = write(setting, "nginx.conf", &config)?;
+    Gateway::start("nginx+njs", setting, address, Path::new("nginx"), &["-c", &config])
+}
+
+/// A Node program as one would write it.
+pub fn node(setting: &Setting<'_>) -> io::Result<Gateway> {
+    let address = free()?;
+    let Setting { upstream, .. } = setting;
+    let script = format!(
+        "const http = require('node:http'); const crypto = require('node:crypto');\n\
+         const agent = new http.Agent({{ keepAlive: true, maxSockets: 128 }});\n\
+         http.createServer((req, res) => {{\n  \
+         if (req.url !== '{PATH}') {{ res.writeHead(404).end(); req.resume(); return; }}\n  \
+         const header = req.headers['circleci-signature'];\n  \
+         if (!header) {{ res.writeHead(401).end(); req.resume(); return; }}\n  \
+         const chunks = []; req.on('data', (chunk) => chunks.push(chunk)); req.on('end', () => {{\n    \
+         const body = Buffer.concat(chunks);\n    \
+         const mac = crypto.createHmac('sha256', '{SECRET}').update(body).digest();\n    \
+         const got = Buffer.from(header.slice(3), 'hex');\n    \
+         if (got.length !== mac.length || !crypto.timingSafeEqual(got, mac)) {{ res.writeHead(401).end(); return; }}\n    \
+         const headers = Object.assign({{}}, req.headers, {{ host: '{upstream}', 'content-length': body.length }});\n    \
+         const out = http.request({{ agent, host: '{}', port: {}, path: '/in', method: req.method, headers }}, (answer) => {{\n      \
+         res.writeHead(answer.statusCode, answer.headers); answer.pipe(res); }});\n    \
+         out.on('error', () => res.writeHead(502).end()); out.end(body); }});\n\
+         }}).listen({}, '127.0.0.1');\n",
+        upstream.ip(),
+        upstream.port(),
+        address.port()
+    );
+    let script = write(setting, "gateway.js", &script)?;
+    Gateway::start("node", setting, address, Path::new("node"), &[&script])
+}
+
+fn write(setting: &Setting<'_>, name: &str, text: &str) -> io::Result<String> {
+    let path = setting.folder.join(name);
+    fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+fn free() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}

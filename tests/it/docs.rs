@@ -1,0 +1,428 @@
+//! What the documentation says is held against the code, in both directions: a row too many fails as one too few does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use clap::{CommandFactory, Parser};
+use hooklatch::cli::Cli;
+use hooklatch::config::{self, Config, Sources};
+use hooklatch::metrics::{Metrics, NO_ROUTE};
+use hooklatch::proxy::delivery::Peer;
+use hooklatch::proxy::headers::{RouteHeaders, X_REQUEST_ID};
+use hooklatch::proxy::reject::Reject;
+use hooklatch::schemes::spec::{Algorithm, Hash, Location, Part, Place};
+use hooklatch::schemes::{self, VerifyError};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use zeroize::Zeroizing;
+
+use markdown::{Document, shell_commands, spans};
+
+mod markdown;
+
+/// Labels whose values are a closed list.
+const CLOSED_LABELS: [&str; 3] = ["outcome", "protocol", "result"];
+
+/// Any variable is set, any file is there; those with PEM in them hold a certificate with its key.
+struct MadeUp;
+
+impl Sources for MadeUp {
+    fn env(&self, _: &str) -> Option<OsString> {
+        Some("made-up".into())
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        static PEM: LazyLock<String> = LazyLock::new(|| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            certificate.pem() + &key.serialize_pem()
+        });
+        let kind = path.extension().and_then(OsStr::to_str);
+        let is_pem = kind.is_some_and(|kind| ["crt", "key", "pem"].contains(&kind));
+        Ok(Zeroizing::new(if is_pem { PEM.as_bytes().to_vec() } else { b"made-up\n".to_vec() }))
+    }
+}
+
+fn load(text: &str, place: &str) -> Config {
+    config::parse(text, Path::new(""), &MadeUp).unwrap_or_else(|errors| panic!("{place}: {errors:#?}\n{text}"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn readme() -> Document {
+    Document::read("README.md")
+}
+
+fn hooklatch(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
+    command.args(arguments).env_remove("RUST_LOG").output().unwrap()
+}
+
+// --- Configurations --------------------------------------------------------------------------------------------------
+
+/// A whole configuration of what a document shows a part of.
+fn completed(text: &str) -> String {
+    let indented = |by: &str| text.lines().map(|line| format!("{by}{line}\n")).collect::<String>();
+    let route = "name: r\n    path: /r\n    scheme: civo\n    upstream: http://127.0.0.1:1\n";
+    match text.split_once(':').map(|(key, _)| key) {
+        Some("- name") => format!("routes:\n{}", indented("  ")),
+        Some("secrets") => format!("routes:\n  - {route}{}", indented("    ")),
+        _ => text.to_owned(),
+    }
+}
+
+#[test]
+fn every_configuration_that_is_shown_loads() {
+    let mut loaded = Vec::new();
+    for document in Document::all() {
+        for block in document.blocks(&["yaml", "yml"]) {
+            load(&completed(&block.text), &block.place);
+            loaded.push(block.place);
+        }
+    }
+    assert!(loaded.len() >= 6, "{loaded:?}");
+}
+
+#[test]
+fn the_reference_has_a_route_for_every_scheme() {
+    let config = load(&read("gateway.yaml"), "gateway.yaml");
+    let shown: BTreeSet<&str> = config.routes.iter().map(|route| route.scheme.name.as_str()).collect();
+    assert_eq!(shown, schemes::names().collect());
+}
+
+#[test]
+fn a_configuration_that_does_not_load_is_noticed() {
+    for text in ["- name: civo\n  path: /c\n", "secrets:\n  - environment: X\n", "routes: []\n", "anything: else\n"] {
+        assert!(config::parse(&completed(text), Path::new(""), &MadeUp).is_err(), "{text}");
+    }
+}
+
+// --- Commands --------------------------------------------------------------------------------------------------------
+
+/// What a document tells its readers to run, as `hooklatch` gets it.
+fn commands(document: &Document) -> Vec<Vec<String>> {
+    let mut lines: Vec<String> = Vec::new();
+    for block in document.blocks(&["console"]) {
+        let text = block.text.replace("\\\n", " ");
+        lines.extend(text.lines().filter_map(|line| {
+            let typed = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# "))?;
+            Some(typed.to_owned())
+        }));
+    }
+    // A usage with brackets is in the table of commands, which has a test of its own.
+    lines.extend(spans(&document.prose()).into_iter().filter(|span| !span.contains(['[', '\n'])));
+    let run = lines.iter().flat_map(|line| shell_commands(line)).filter_map(|words| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["hooklatch", _, ..] => Some(words.iter().map(ToString::to_string).collect()),
+            ["cargo", "run", rest @ ..] => {
+                let after = rest.iter().skip_while(|word| **word != "--").skip(1);
+                Some(["hooklatch"].iter().chain(after).map(ToString::to_string).collect())
+            }
+            _ => None,
+        }
+    });
+    run.collect()
+}
+
+#[test]
+fn every_command_that_is_shown_is_understood() {
+    let mut run: Vec<Vec<String>> = Document::all().iter().flat_map(commands).collect();
+    assert!(run.len() >= 10, "{run:?}");
+    let unit = read("deploy/systemd/hooklatch.service");
+    let starts = unit.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/"));
+    let in_unit: Vec<Vec<String>> = starts.flat_map(shell_commands).collect();
+    let dockerfile = read("deploy/Dockerfile");
+    let in_image: Vec<Vec<String>> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("CMD "))
+        .map(|list| [vec!["hooklatch".to_owned()], serde_json::from_str(list).unwrap()].concat())
+        .collect();
+    assert_eq!((in_unit.len(), in_image.len()), (1, 1));
+    run.extend(in_unit.into_iter().chain(in_image));
+    for words in run {
+        if let Err(error) = Cli::try_parse_from(&words) {
+            panic!("{words:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_commands_is_that_of_the_command_line() {
+    let cli = Cli::command();
+    let documented: BTreeMap<String, BTreeSet<String>> =
+        readme().table("Command").iter().map(|row| usage(row)).collect();
+    let known: BTreeMap<String, BTreeSet<String>> = cli
+        .get_subcommands()
+        .map(|command| (command.get_name().to_owned(), command.get_arguments().map(argument).collect()))
+        .collect();
+    assert_eq!(documented, known);
+    let text = readme().prose();
+    for global in cli.get_arguments().filter(|argument| argument.is_global_set()) {
+        assert!(text.contains(&format!("`--{}", global.get_long().unwrap())), "{global}");
+    }
+}
+
+/// A row's command and its arguments, the long names of options taken for the short ones.
+fn usage(row: &[String]) -> (String, BTreeSet<String>) {
+    let words = row[0].replace("-c ", "--config ");
+    let mut words = words.split(|c: char| "`[]()| ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
+    let name = words.next().unwrap().to_owned();
+    let mut arguments = BTreeSet::new();
+    while let Some(word) = words.next() {
+        let value = words.next_if(|next| word.starts_with('-') && !next.starts_with('-'));
+        arguments.insert([Some(word), value].into_iter().flatten().collect::<Vec<_>>().join(" "));
+    }
+    (name, arguments)
+}
+
+/// An argument as the table writes it: `ROUTE`, `--once`, `--url URL`.
+fn argument(argument: &clap::Arg) -> String {
+    let value = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+    let value = value.unwrap_or_else(|| argument.get_id().as_str().to_uppercase());
+    match argument.get_long() {
+        None => value,
+        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
+        Some(long) => format!("--{long}"),
+    }
+}
+
+#[test]
+fn the_exit_statuses_are_those_of_the_binary() {
+    let documented: Vec<String> = readme().table("Exit status").into_iter().map(|row| row[0].clone()).collect();
+    let seen = [
+        hooklatch(&["schemes"]),
+        hooklatch(&["sign", "--scheme", "civo", "--secret-file", "there-is-no-such-file"]),
+        hooklatch(&["schemes", "nobody"]),
+        hooklatch(&["check", "-c", "there-is-no-such-file"]),
+    ];
+    let seen: Vec<String> = seen.iter().map(|output| output.status.code().unwrap().to_string()).collect();
+    assert_eq!(documented, seen);
+    assert_eq!(hooklatch(&["no-such-command"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_output_that_is_shown_is_the_output() {
+    let readme = readme();
+    let blocks = readme.blocks(&["text"]);
+    let demo = blocks.iter().find(|block| block.text.starts_with("hooklatch demo:")).unwrap();
+    let printed = hooklatch(&["demo", "--once"]);
+    assert!(printed.status.success());
+    assert_eq!(without_ports(&String::from_utf8(printed.stdout).unwrap()), without_ports(&demo.text));
+
+    let blocks = readme.blocks(&["console"]);
+    let sign = blocks.iter().find(|block| block.text.contains("hooklatch sign")).unwrap();
+    let (typed, shown) = sign.text.strip_prefix("$ ").unwrap().split_once('\n').unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_hooklatch")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let printed = Command::new("sh").args(["-c", typed]).env("PATH", path).output().unwrap();
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), shown);
+}
+
+/// The demo takes free ports where the usual ones are taken.
+fn without_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+// --- Tables ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_table_of_reasons_is_that_of_the_code() {
+    let documented: Vec<(String, String)> =
+        readme().table("Reason").iter().map(|row| (spans(&row[0]).concat(), row[1].clone())).collect();
+    let known: Vec<(String, String)> = Reject::ALL
+        .iter()
+        .map(|reject| (reject.reason().to_owned(), reject.status(StatusCode::UNAUTHORIZED).as_str().to_owned()))
+        .collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn the_refusal_that_is_shown_is_one() {
+    let blocks = readme().blocks(&["http"]);
+    let shown = blocks[0].text.lines().find(|line| line.starts_with('{')).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    let reject = Reject::Signature(VerifyError::MissingSignature);
+    assert_eq!(shown["title"], reject.title());
+    assert_eq!(shown["reason"], reject.reason());
+    assert_eq!(shown["type"], format!("urn:hooklatch:problem:{}", reject.reason()));
+    assert_eq!(shown["status"], 401);
+    let id = shown["request_id"].as_str().unwrap();
+    assert!(blocks[0].text.contains(&format!("x-request-id: {id}\n")));
+}
+
+/// A metric's type, and its labels with the values of those that are closed lists.
+type Family = (String, BTreeMap<String, BTreeSet<String>>);
+
+#[test]
+fn the_table_of_metrics_is_what_is_scraped() {
+    let mut documented: BTreeMap<String, Family> = readme().table("Metric").iter().map(|row| documented(row)).collect();
+    let metrics = Metrics::new(0.0).unwrap();
+    metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL);
+    let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());
+    let process = scraped.len();
+    scraped.retain(|name, _| !name.starts_with("process_"));
+    assert_eq!(documented.remove("process_*").is_some(), scraped.len() < process);
+    assert_eq!(documented, scraped);
+}
+
+fn documented(row: &[String]) -> (String, Family) {
+    let (names, values) = row[2].split_once(": ").unwrap_or((&row[2], ""));
+    let values: BTreeSet<String> = values.split(", ").filter(|value| !value.is_empty()).map(str::to_owned).collect();
+    let labels = spans(names).into_iter().map(|label| {
+        let values = if CLOSED_LABELS.contains(&label.as_str()) { values.clone() } else { BTreeSet::new() };
+        (label, values)
+    });
+    (spans(&row[0]).concat(), (row[1].clone(), labels.collect()))
+}
+
+fn scraped(text: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::new();
+    let mut last = String::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) {
+            last = name.to_owned();
+            families.insert(last.clone(), (kind.to_owned(), BTreeMap::new()));
+        } else if let Some((_, labels)) = line.split_once('{') {
+            let (_, known) = families.get_mut(&last).unwrap();
+            for label in labels.split_once('}').unwrap().0.split(',').filter(|label| !label.starts_with("le=")) {
+                let (name, value) = label.split_once('=').unwrap();
+                let values: &mut BTreeSet<String> = known.entry(name.to_owned()).or_default();
+                if CLOSED_LABELS.contains(&name) {
+                    values.insert(value.trim_matches('"').to_owned());
+                }
+            }
+        }
+    }
+    families
+}
+
+#[test]
+fn requests_without_a_route_are_labelled_as_the_readme_says() {
+    assert!(readme().prose().contains(&format!("`route=\"{NO_ROUTE}\"` and `scheme=\"{NO_ROUTE}\"`")));
+}
+
+#[test]
+fn the_table_of_schemes_is_that_of_the_catalogue() {
+    let rows = readme().table("Scheme");
+    let documented: Vec<String> = rows.iter().map(|row| spans(&row[0]).concat()).collect();
+    assert_eq!(documented, schemes::names().collect::<Vec<_>>());
+    for row in &rows {
+        let spec = schemes::find(&spans(&row[0])[0]).unwrap();
+        let Location::Header(header) = &spec.signature.at;
+        let algorithm = match spec.algorithm {
+            Algorithm::Hmac(Hash::Sha1) => "HMAC-SHA1",
+            Algorithm::Hmac(Hash::Sha256) => "HMAC-SHA256",
+        };
+        assert_eq!([&row[1], &row[3]], [&spec.title, algorithm]);
+        assert_eq!(row[2], format!("`{header}`"));
+        for part in spec.forms.iter().flat_map(|form| &form.content) {
+            match part {
+                Part::Body => assert!(row[4].contains("the raw body"), "{row:?}"),
+                Part::Json(key) => assert!(row[4].contains(&format!("`{}`", key.key())), "{row:?}"),
+            }
+        }
+        let deadline = spec.deadline().map(|deadline| format!("{} s", deadline.as_secs()));
+        assert_eq!(row[5], deadline.unwrap_or("not documented".to_owned()));
+        let event_id = spec.event_id.as_ref().map(|fact| {
+            let signed = if fact.signed { "signed" } else { "not signed" };
+            match &fact.place {
+                Place::Header(name) => format!("header `{name}`: {signed}"),
+                Place::Json(key) => format!("`/{}` of the body: {signed}", key.key()),
+            }
+        });
+        assert_eq!(row[6], event_id.unwrap_or("none".to_owned()));
+    }
+}
+
+#[test]
+fn the_table_of_headers_is_what_the_upstream_gets() {
+    let documented: BTreeSet<String> =
+        readme().table("Header").iter().map(|row| spans(&row[0]).concat().to_lowercase()).collect();
+    let config = load(&completed("secrets:\n  - env: X\n"), "the test");
+    let mut headers = HeaderMap::new();
+    let host = Some(HeaderValue::from_static("gateway.example"));
+    RouteHeaders::new(&config.routes[0]).unwrap().apply(
+        &mut headers,
+        Some(0),
+        &Peer::new(SocketAddr::from(([192, 0, 2, 1], 443)), true),
+        host,
+        0,
+    );
+    let mut set: BTreeSet<String> = headers.keys().map(ToString::to_string).collect();
+    set.insert(X_REQUEST_ID.to_string());
+    assert_eq!(documented, set);
+}
+
+// --- Architecture and links ------------------------------------------------------------------------------------------
+
+#[test]
+fn the_list_of_layers_is_the_order_of_the_stack() {
+    let document = Document::read("ARCHITECTURE.md");
+    let (_, list) = document.text.split_once("## The layers").unwrap();
+    let (list, _) = list.split_once("\n## ").unwrap();
+    let numbered = list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    let documented: Vec<String> = numbered.map(|line| spans(line)[0].clone()).collect();
+    assert_eq!(documented, layers(&read("src/proxy/stack.rs")));
+}
+
+/// The names of what `stack` puts together, outermost first.
+fn layers(code: &str) -> Vec<String> {
+    let lines = code.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let name = |line: &str| {
+        let layer = line.strip_prefix(".layer(");
+        let stage = layer.and_then(|layer| layer.strip_prefix("Stage::new(")?.strip_suffix("))")?.split_once(", "));
+        match (stage, layer) {
+            (Some((_, stage)), _) => Some(stage.to_owned()),
+            (None, Some(layer)) => Some(layer.split_once("::")?.0.to_owned()),
+            (None, None) if line.starts_with(".map_request(") => Some("map_request".to_owned()),
+            (None, None) => {
+                let last = line.strip_prefix(".service(service_fn(move |verified| ")?;
+                Some(last.split_once('(')?.0.to_owned())
+            }
+        }
+    };
+    lines.filter_map(name).collect()
+}
+
+#[test]
+fn layers_are_found_however_they_are_made() {
+    let code = "
+        // .layer(Stage::new((), not_this))
+        .layer(CatchPanicLayer::custom(panicked))
+        .map_request(|mut request| request)
+        .layer(Stage::new(context.buffered_bytes, body::read))
+        .service(service_fn(move |verified| forward(context.forward.clone(), verified)))";
+    assert_eq!(layers(code), ["CatchPanicLayer", "map_request", "body::read", "forward"]);
+}
+
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let mut followed = 0;
+    for document in Document::all() {
+        for link in document.links().iter().filter(|link| !link.contains("://")) {
+            let (file, fragment) = link.split_once('#').map_or((link.as_str(), None), |(file, at)| (file, Some(at)));
+            let place = format!("{} links to {link}", document.path.display());
+            let target = match file {
+                "" => document.path.clone(),
+                file => document.path.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{place}");
+            if let Some(fragment) = fragment {
+                let target = Document { text: fs::read_to_string(&target).unwrap(), path: target };
+                assert!(target.anchors().iter().any(|anchor| anchor == fragment), "{place}");
+            }
+            followed += 1;
+        }
+    }
+    assert!(followed >= 15, "{followed}");
+}

@@ -1,0 +1,163 @@
+//! Just enough of Markdown: fenced blocks, tables, code spans, headings, links.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A Markdown file.
+pub struct Document {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// A fenced block.
+pub struct Block {
+    pub language: String,
+    pub text: String,
+    /// Where it begins, for messages.
+    pub place: String,
+}
+
+impl Document {
+    /// A file of the repository.
+    pub fn read(path: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { path, text }
+    }
+
+    /// Every Markdown file of the repository, but what packages bring along.
+    pub fn all() -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
+                    folders.push(path);
+                } else if name.ends_with(".md") {
+                    found.push(Self::read(path.strip_prefix(root).unwrap().to_str().unwrap()));
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        found
+    }
+
+    /// The fenced blocks in one of these languages, without the indentation of the fence.
+    pub fn blocks(&self, languages: &[&str]) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        let mut lines = self.text.lines().enumerate();
+        while let Some((number, line)) = lines.next() {
+            let Some(language) = line.trim_start().strip_prefix("```") else { continue };
+            let indent = line.len() - line.trim_start().len();
+            let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| !line.trim_start().starts_with("```"));
+            let text = inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect();
+            let place = format!("{}:{}", self.path.display(), number + 1);
+            blocks.push(Block { language: language.to_owned(), text, place });
+        }
+        blocks.retain(|block| languages.contains(&block.language.as_str()));
+        blocks
+    }
+
+    /// The text without fenced blocks.
+    pub fn prose(&self) -> String {
+        let outside = self.text.split("```").step_by(2);
+        outside.collect()
+    }
+
+    /// The rows of the one table whose first column has this title.
+    pub fn table(&self, title: &str) -> Vec<Vec<String>> {
+        let prose = self.prose();
+        let heads = prose.lines().filter(|line| cells(line).first().is_some_and(|cell| cell == title)).count();
+        assert_eq!(heads, 1, "tables that begin with {title:?} in {}", self.path.display());
+        let rows = prose.lines().skip_while(|line| cells(line).first().is_none_or(|cell| cell != title));
+        let rows = rows.skip(2).map(cells).take_while(|cells| !cells.is_empty());
+        let rows: Vec<Vec<String>> = rows.collect();
+        assert!(!rows.is_empty(), "the table {title:?} is empty");
+        let first: BTreeSet<&String> = rows.iter().map(|row| &row[0]).collect();
+        assert_eq!(first.len(), rows.len(), "the table {title:?} has a row twice");
+        rows
+    }
+
+    /// The targets of all links.
+    pub fn links(&self) -> Vec<String> {
+        let prose = self.prose();
+        let targets = prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
+        targets.collect()
+    }
+
+    /// The anchors of all headings.
+    pub fn anchors(&self) -> Vec<String> {
+        let prose = self.prose();
+        prose.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
+    }
+}
+
+/// The texts between backticks.
+pub fn spans(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The words of shell commands, one list a simple command; no expansion, and without variables set for the command.
+pub fn shell_commands(line: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut words, mut word) = (Vec::new(), Vec::new(), None::<String>);
+    let mut quote = None;
+    for c in line.chars().chain([';']) {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                word.get_or_insert_default();
+                quote = Some(c);
+            }
+            (None, ' ' | '|' | '&' | ';') => {
+                words.extend(word.take());
+                if c != ' ' && !words.is_empty() {
+                    commands.push(std::mem::take(&mut words));
+                }
+            }
+            (None, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    let is_setting =
+        |word: &String| word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && !name.contains('-'));
+    for words in &mut commands {
+        let settings = words.iter().take_while(|word| is_setting(word)).count();
+        words.drain(..settings);
+    }
+    commands
+}
+
+/// The cells of a table's line; none if it is no such line.
+fn cells(line: &str) -> Vec<String> {
+    let Some(row) = line.trim().strip_prefix('|') else { return Vec::new() };
+    let row = row.strip_suffix('|').unwrap_or(row).replace("\\|", "\u{0}");
+    row.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+}
+
+/// As GitHub makes it: lower case, blanks to hyphens, punctuation dropped.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn markdown_is_read_as_it_is_shown() {
+    let text =
+        "# A `b`: c-d\n[x](y#z)\n   ```sh\n   | T |\n     $ a\n   ```\n| T | U |\n|-|-|\n| `a \\| b` | c |\n\n| V |\n";
+    let document = Document { path: PathBuf::new(), text: text.to_owned() };
+    assert_eq!(document.anchors(), ["a-b-c-d"]);
+    assert_eq!(document.links(), ["y#z"]);
+    assert_eq!(document.blocks(&["sh"])[0].text, "| T |\n  $ a\n");
+    assert!(document.blocks(&["yaml"]).is_empty());
+    assert_eq!(document.table("T"), [["`a | b`", "c"]]);
+    assert_eq!(spans("`a | b` or `c`"), ["a | b", "c"]);
+}
+
+#[test]
+fn shell_commands_are_taken_apart() {
+    let commands = shell_commands("printf 'a | b' | S=x T=\"y z\" hooklatch sign --body=f & export A=b");
+    assert_eq!(commands, [vec!["printf", "a | b"], vec!["hooklatch", "sign", "--body=f"], vec!["export", "A=b"]]);
+}
