@@ -6,7 +6,7 @@
 //! Shutdown: listeners close at once and `/readyz` turns 503; connections end after the delivery they are on; what is
 //! left when `server.shutdown_grace` is over is cut off.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -27,15 +27,17 @@ use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, ClientTls, Config};
 use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::entrance::Entrance;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::listener::{ListenContext, accept};
 use crate::proxy::observe::ObserveContext;
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
-use crate::proxy::transport::{Connector, system_roots};
+use crate::proxy::tls::client_config;
+use crate::proxy::transport::Connector;
 use crate::proxy::verify::VerifyContext;
 
 /// Connections that the kernel holds for a listener that is busy; it caps this at its own `somaxconn`.
@@ -87,13 +89,18 @@ enum Phase {
     Stopped,
 }
 
+/// Routes with the same of these share connections: host, port, TLS and its certificates, time to connect.
+type PoolKey<'a> = (&'a str, u16, bool, &'a Option<ClientTls>, Duration);
+
 /// What all worker threads share.
 struct Shared {
     server: config::Server,
     routes: Vec<Arc<config::Route>>,
     metrics: Metrics,
     unmatched: ObserveMetrics,
-    tls: Option<Arc<ClientConfig>>,
+    entrance: Entrance,
+    /// For upstreams by https, by the certificates that they ask for.
+    tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
     clock: Clock,
 }
 
@@ -188,10 +195,16 @@ impl Listeners {
 
 impl Shared {
     fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let tls = config.routes.iter().any(|route| route.upstream.tls).then(system_roots).transpose()?;
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
+        let mut tls = HashMap::new();
+        for upstream in config.routes.iter().map(|route| &route.upstream).filter(|upstream| upstream.tls) {
+            if !tls.contains_key(&upstream.certificates) {
+                tls.insert(upstream.certificates.clone(), client_config(upstream.certificates.as_ref())?);
+            }
+        }
         Ok(Self {
             unmatched: metrics.unmatched(),
+            entrance: Entrance::new(&config.server, metrics.handshakes())?,
             metrics,
             server: config.server,
             routes: config.routes.into_iter().map(Arc::new).collect(),
@@ -202,15 +215,16 @@ impl Shared {
 
     /// The routes as one thread holds them. Routes with the same upstream share its connections.
     fn router(&self) -> io::Result<Router> {
-        let mut pools: HashMap<(&str, u16, bool, Duration), Arc<Pool>> = HashMap::new();
+        let mut pools: HashMap<PoolKey<'_>, Arc<Pool>> = HashMap::new();
         let mut routes = Vec::new();
         for config in &self.routes {
             let upstream = &config.upstream;
-            let key = (upstream.host.as_str(), upstream.port, upstream.tls, upstream.connect_timeout);
+            let key =
+                (upstream.host.as_str(), upstream.port, upstream.tls, &upstream.certificates, upstream.connect_timeout);
             let pool = match pools.get(&key) {
                 Some(pool) => pool.clone(),
                 None => {
-                    let tls = self.tls.clone().filter(|_| upstream.tls);
+                    let tls = self.tls.get(&upstream.certificates).filter(|_| upstream.tls).cloned();
                     let connector = Connector::new(&upstream.host, upstream.port, upstream.connect_timeout, tls)?;
                     pools.entry(key).or_insert(Pool::new(connector, self.clock.clone())).clone()
                 }
@@ -251,6 +265,7 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     let draining = Rc::new(Cell::new(false));
     let unmatched = Rc::new(shared.unmatched.clone());
     let stack = stack(StackContext {
+        trusted_proxies: shared.server.trusted_proxies.clone(),
         observe: ObserveContext {
             clock: clock.clone(),
             in_flight: metrics.in_flight.clone(),
@@ -266,8 +281,13 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     });
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
-    let context =
-        ListenContext { connections: metrics.connections.clone(), unmatched, drain: draining_connections, alive };
+    let context = ListenContext {
+        connections: metrics.connections.clone(),
+        unmatched,
+        entrance: Rc::new(RefCell::new(shared.entrance.clone())),
+        drain: draining_connections,
+        alive,
+    };
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, stack.clone(), context.clone()));
     }

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::config::Route;
 use crate::proxy::delivery::Payload;
 use crate::proxy::pool::Pool;
-use crate::proxy::transport::{Connector, system_roots};
+use crate::proxy::tls::client_config;
+use crate::proxy::transport::Connector;
 use crate::schemes::SignError;
 
 /// How long connecting may take.
@@ -52,7 +53,7 @@ pub(super) fn unsigned_headers(route: &Route) -> HeaderMap {
 pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: Vec<u8>) -> io::Result<Reply> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
-        Some("https") => (Some(system_roots()?), 443),
+        Some("https") => (Some(client_config(None)?), 443),
         _ => return Err(io::Error::other("the URL must begin with http:// or https://")),
     };
     let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
