@@ -17,23 +17,34 @@ mod rust;
 
 /// A module and what it may import of this crate; `proxy::reject` allows that part of `proxy` alone.
 const IMPORTS: &[(&str, &str)] = &[
-    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::transport"),
+    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::tls proxy::transport"),
     ("app", "admin clock config metrics proxy"),
     ("admin", "config metrics proxy::delivery"),
     ("clock", ""),
     ("config", "schemes"),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
-    ("proxy::listener", "proxy::delivery proxy::early proxy::http1 proxy::stack"),
-    ("proxy::http1", "clock metrics proxy::delivery proxy::early proxy::framing proxy::stack proxy::wire"),
+    ("proxy::listener", "proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack"),
+    ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
+    ("proxy::proxy_protocol", ""),
+    ("proxy::tls", "config"),
+    (
+        "proxy::http1",
+        "clock metrics proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
+         proxy::wire",
+    ),
     ("proxy::wire", "clock proxy::framing"),
-    ("proxy::framing", ""),
+    ("proxy::framing", "proxy::headers"),
     ("proxy::early", "clock metrics proxy::reject proxy::respond"),
+    ("proxy::http2", "proxy::delivery proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "clock proxy::body proxy::forward proxy::headers proxy::limits proxy::observe proxy::respond proxy::route \
+        "clock config proxy::body proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
+         proxy::respond proxy::route \
          proxy::verify",
     ),
+    ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
+    ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
     ("proxy::respond", "proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
     (
@@ -53,8 +64,9 @@ const IMPORTS: &[(&str, &str)] = &[
          proxy::route proxy::verify",
     ),
     ("proxy::pool", "clock proxy::delivery proxy::transport"),
-    ("proxy::transport", ""),
-    ("proxy::headers", "config"),
+    ("proxy::transport", "proxy::socket"),
+    ("proxy::socket", ""),
+    ("proxy::headers", "config proxy::client proxy::delivery"),
     ("proxy::delivery", "schemes proxy::limits proxy::route"),
     ("proxy::reject", "schemes"),
 ];

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::address::parse_listen;
 use super::model::{AccessLog, Admin, Config, Server};
+use super::network::{self, Networks};
 use super::raw::Node;
 use super::reader::{Errors, Field};
 use super::route;
 use super::secret::{Context, explain_key};
+use super::tls;
 use super::units::{display_size, parse_duration, parse_size};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
@@ -36,7 +38,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     }
     let mut section = Field::root(root, errors).section()?;
     let server = match section.get("server") {
-        Some(field) => read_server(&field),
+        Some(field) => read_server(&field, context),
         None => Some(default_server()),
     };
     let admin_field = section.get("admin");
@@ -62,10 +64,13 @@ pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     items.into_iter().collect()
 }
 
-fn read_server(field: &Field<'_>) -> Option<Server> {
+fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
     let default = default_server();
     let mut section = field.section_or_nothing()?;
     let listen = section.optional("listen", default.listen, read_listen);
+    let tls = section.optional("tls", default.tls, |field| tls::read_server(field, context).map(Some));
+    let trusted_proxies = section.optional("trusted_proxies", default.trusted_proxies, network::read);
+    let proxy_protocol = section.optional("proxy_protocol", default.proxy_protocol, Field::boolean);
     let threads = section.optional("threads", default.threads, read_threads);
     let max_connections = section.optional("max_connections", default.max_connections, read_connections);
     let header_timeout = section.optional("header_timeout", default.header_timeout, read_timeout);
@@ -79,6 +84,9 @@ fn read_server(field: &Field<'_>) -> Option<Server> {
     section.finish(explain_key);
     Some(Server {
         listen: listen?,
+        tls: tls?,
+        trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
         threads: threads?,
         max_connections: max_connections?,
         header_timeout: header_timeout?,
@@ -94,6 +102,9 @@ fn default_server() -> Server {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Server {
         listen: vec![DEFAULT_LISTEN],
+        tls: None,
+        trusted_proxies: Networks::default(),
+        proxy_protocol: false,
         threads: threads.min(NonZeroUsize::new(MAX_THREADS).unwrap_or(NonZeroUsize::MIN)),
         max_connections: DEFAULT_CONNECTIONS,
         header_timeout: DEFAULT_HEADER_TIMEOUT,

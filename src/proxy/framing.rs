@@ -7,15 +7,14 @@
 //!    (RFC 9112 section 3.2);
 //! 3. `Content-Length` with `Transfer-Encoding`, either of them twice, a length that is not digits, and any transfer
 //!    coding but `chunked` (RFC 9112 sections 6.1 to 6.3): the handler would get bytes in a coding that it is not told;
-//! 4. more than [`MAX_HEADER_LINES`] lines of headers, more bytes than it may have.
+//! 4. more than [`MAX_HEADERS`] lines of headers, more bytes than it may have.
 //!
 //! Refuses in a chunked body (RFC 9112 section 7.1): a size that is not hexadecimal digits or does not fit 64 bits, a line that
 //! does not end in CRLF, data without CRLF after it.
 //!
 //! What else HTTP forbids (names, values, methods, versions, folded lines) the parser refuses.
 
-/// Header lines in a request.
-pub const MAX_HEADER_LINES: u32 = 100;
+use super::headers::MAX_HEADERS;
 
 /// What is wrong with a request before it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +80,7 @@ struct Head {
     /// The beginning of a line of which not all has come.
     partial: Vec<u8>,
     started: bool,
-    lines: u32,
+    lines: usize,
     length: Option<u64>,
     chunked: bool,
 }
@@ -192,7 +191,7 @@ impl Head {
             return Ok(true);
         }
         self.lines += 1;
-        if self.lines > MAX_HEADER_LINES {
+        if self.lines > MAX_HEADERS {
             return Err(Fault::TooLarge);
         }
         // Two bytes tell nearly all headers apart from the two that matter.

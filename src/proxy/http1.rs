@@ -17,13 +17,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tower::{Service, ServiceExt};
 
 use super::delivery::Peer;
 use super::early::{Early, close};
-use super::framing::{Fault, MAX_HEADER_LINES};
+use super::framing::Fault;
+use super::headers::MAX_HEADERS;
+use super::socket::Socket;
 use super::stack::ReplyBody;
 use super::wire::{End, Wire, WireLimits};
 use crate::clock::Clock;
@@ -51,9 +52,8 @@ pub struct Http1Context {
 }
 
 /// Serves `stream` with `stack`.
-pub async fn serve<IO, S>(stream: IO, peer: Peer, stack: S, context: Http1Context)
+pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, context: Http1Context)
 where
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
     let Http1Context { limits, clock, unmatched, mut drain } = context;
@@ -70,7 +70,7 @@ where
     let wire = Wire::new(stream, limits, clock.clone(), requests.clone());
     let mut connection = http1::Builder::new()
         .header_read_timeout(None) // the wire's; hyper's runs between requests as well
-        .max_headers(MAX_HEADER_LINES as usize)
+        .max_headers(MAX_HEADERS)
         .max_header_size(limits.max_header_bytes)
         .max_buf_size(BUFFER.max(limits.max_header_bytes).max(LEAST_BUFFER))
         .keep_alive(true)

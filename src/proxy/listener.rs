@@ -1,29 +1,33 @@
-//! Accepts connections, as many as may be open, and has them served by [`http1`](super::http1) until they end or the
-//! gateway drains.
+//! Accepts connections, as many as may be open, and has them served by [`http1`](super::http1) or
+//! [`http2`](super::http2) until they end or the gateway drains.
 //!
 //! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
 //! without a look at what it sends, and closed.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tower::Service;
 
-use super::delivery::Peer;
 use super::early::{Early, close};
+use super::entrance::{Entered, Entrance};
 use super::http1::{self, Http1Context};
+use super::http2;
 use super::stack::ReplyBody;
 
 /// Connections over the limit that a thread closes in steps at the same time.
 const MAX_SHEDDING: usize = 64;
+/// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
+const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// How long accepting pauses after an error of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,6 +38,8 @@ pub struct ListenContext {
     pub connections: IntGauge,
     /// How many there may be.
     pub max_connections: u32,
+    /// How connections begin; what is put there counts for those that come later.
+    pub entrance: Rc<RefCell<Entrance>>,
     /// For serving them.
     pub http1: Http1Context,
     /// A clone lives as long as each connection that is refused and closed in steps.
@@ -60,7 +66,7 @@ where
                 Some(open) => {
                     tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone(), open));
                 }
-                None => shed(stream, &context),
+                None => shed(stream, address, &context),
             },
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -84,29 +90,56 @@ async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: Lis
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
+    let ListenContext { entrance, http1, alive: _alive, .. } = context;
     let _open = open;
-    let _alive = context.alive;
     // Without it a response can wait for the acknowledgement of the one before.
-    if stream.set_nodelay(true).is_ok() {
-        http1::serve(stream, Peer::new(address), stack, context.http1).await;
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let entrance = entrance.borrow().clone();
+    let entered = tokio::select! {
+        biased;
+        entered = entrance.enter(stream, address) => entered,
+        () = drained(http1.drain.clone()) => return,
+    };
+    match entered {
+        Ok(Entered { socket, peer, http2: true }) => {
+            let limits = http2::Limits {
+                header_bytes: http1.limits.max_header_bytes,
+                header_timeout: http1.limits.header_timeout,
+                idle_timeout: http1.limits.idle_timeout,
+            };
+            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.drain).await {
+                tracing::debug!(%error, peer = %address, "connection ended");
+            }
+        }
+        Ok(Entered { socket, peer, http2: false }) => http1::serve(socket, peer, stack, http1).await,
+        Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
     }
 }
 
-/// Answers a connection that is one too many, at a bounded cost: a few are closed in steps, so that the sender sees the
-/// answer, the rest at once.
-fn shed(stream: TcpStream, context: &ListenContext) {
-    let ListenContext { http1, shedding, alive, .. } = context;
+/// Ready when a connection that has not come to a request yet must go, as the gateway drains.
+async fn drained(mut drain: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the thread.
+    let _ = drain.wait_for(|drain| *drain).await;
+    tokio::time::sleep(DRAIN_FRESH).await;
+}
+
+/// Answers a connection that is one too many, at a bounded cost: a few at a time are closed in steps, so that the sender
+/// sees the answer, the rest at once. With HTTP/2 there is no answer to a connection, it is just closed.
+fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
+    let ListenContext { http1, entrance, shedding, alive, .. } = context;
     Early::Overloaded.count(&http1.unmatched);
-    let answer = Early::Overloaded.response(&http1.clock);
     if Rc::strong_count(shedding) > MAX_SHEDDING {
-        // The answer fits the buffer of a fresh socket; whether it gets there is up to the sender.
-        let _ = stream.try_write(&answer);
         return;
     }
-    let (shedding, alive) = (shedding.clone(), alive.clone());
+    let answer = Early::Overloaded.response(&http1.clock);
+    let (entrance, one_more) = (entrance.borrow().clone(), (shedding.clone(), alive.clone()));
     tokio::task::spawn_local(async move {
-        let _one_more = (shedding, alive);
-        close(stream, Some(&answer)).await;
+        let _one_more = one_more;
+        if let Ok(Entered { socket, http2: false, .. }) = entrance.enter(stream, address).await {
+            close(socket, Some(&answer)).await;
+        }
     });
 }
 
@@ -125,14 +158,5 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-impl Peer {
-    fn new(address: SocketAddr) -> Self {
-        // An IPv4 client of a dual-stack listener is an IPv4 client.
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let text = address.ip().to_string();
-        Self { address, forwarded_for: HeaderValue::from_str(&text).expect("an address is visible ASCII") }
     }
 }

@@ -25,6 +25,8 @@ pub enum Reject {
     NoRoute,
     /// The route does not take this method (RFC 9110 section 15.5.6).
     MethodNotAllowed,
+    /// The route does not take deliveries from this address.
+    IpNotAllowed,
     /// The gateway is shutting down.
     Draining,
     /// A bound over all deliveries is reached: connections, deliveries in flight, bytes of bodies.
@@ -49,9 +51,10 @@ pub enum Reject {
 
 impl Reject {
     /// Every value there is. The stages say in which order they check.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
+        Self::IpNotAllowed,
         Self::Draining,
         Self::Overloaded,
         Self::RateLimited,
@@ -73,6 +76,7 @@ impl Reject {
         match self {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::IpNotAllowed => "ip_not_allowed",
             Self::Draining => "draining",
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
@@ -95,6 +99,7 @@ impl Reject {
         match self {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::IpNotAllowed => StatusCode::FORBIDDEN,
             Self::Draining | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest => StatusCode::BAD_REQUEST,
@@ -111,6 +116,7 @@ impl Reject {
         match self {
             Self::NoRoute => "No route is configured for this host and path",
             Self::MethodNotAllowed => "The route does not take this method",
+            Self::IpNotAllowed => "The route does not take deliveries from this address",
             Self::Draining => "The gateway is shutting down",
             Self::Overloaded => "The gateway has as much to do as it may",
             Self::RateLimited => "The route gets more requests than it may",
@@ -135,6 +141,7 @@ impl Reject {
             Self::Overloaded | Self::RateLimited => Some(1),
             Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::IpNotAllowed
             | Self::Draining
             | Self::BadRequest
             | Self::BodyTooLarge
@@ -151,6 +158,7 @@ impl Reject {
         match self {
             Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::IpNotAllowed
             | Self::RateLimited
             | Self::BadRequest
             | Self::BodyTooLarge
