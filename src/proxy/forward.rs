@@ -2,7 +2,8 @@
 //!
 //! Fails with, in this order:
 //! 1. `upstream_unreachable`: no connection;
-//! 2. `upstream_failed`: it broke off before a complete response head;
+//! 2. `upstream_failed`: it broke off before a complete response head, or switches protocols (RFC 9110 section 7.8:
+//!    the gateway never asks for that);
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
 //! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
@@ -14,7 +15,7 @@ use std::time::Duration;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 
 use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
@@ -50,6 +51,10 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
     let sent = tokio::time::timeout(route.config.timeout, send).await;
     metrics.duration.observe((context.clock.now() - started).as_secs_f64());
     let (reject, result, error) = match sent {
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let error = "the upstream switches protocols, which nobody asked it for".to_owned();
+            (Reject::UpstreamFailed, UpstreamResult::Failed, error)
+        }
         Ok(Ok(response)) => {
             metrics.result(UpstreamResult::Status(response.status().as_u16()));
             return Ok(received(response.map(|body| Body::upstream(body.pausing_at_most(context.pause)))));

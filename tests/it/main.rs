@@ -9,6 +9,9 @@ mod refusals;
 /// What is refused because of the body: its size, time and framing, and signatures that do not fit it.
 mod bodies;
 
+/// Request smuggling and parser differentials.
+mod hygiene;
+
 /// What the sender gets when the upstream does not answer.
 mod upstream_faults;
 
