@@ -80,6 +80,7 @@ pub fn summary(config: &Config) -> String {
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
                 "reject_status": route.reject_status.as_u16(),
+                "allowed_ips": route.allowed_ips.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
                 "max_body_bytes": route.max_body,
                 "body_timeout_seconds": route.body_timeout.as_secs_f64(),
                 "timeout_seconds": route.timeout.as_secs_f64(),
@@ -91,6 +92,9 @@ pub fn summary(config: &Config) -> String {
         "revision": crate::REVISION,
         "server": {
             "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tls": config.server.tls.is_some(),
+            "trusted_proxies": config.server.trusted_proxies.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
+            "proxy_protocol": config.server.proxy_protocol,
             "threads": config.server.threads,
             "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
         },
