@@ -6,7 +6,7 @@
 //! Shutdown: listeners close at once and `/readyz` turns 503; connections end after the delivery they are on; what is
 //! left when `server.shutdown_grace` is over is cut off.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -21,21 +21,22 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, ClientTls, Config};
 use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::entrance::Entrance;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::listener::{ListenContext, accept};
 use crate::proxy::observe::ObserveContext;
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
-use crate::proxy::transport::{Connector, system_roots};
+use crate::proxy::tls::client_config;
+use crate::proxy::transport::Connector;
 use crate::proxy::verify::VerifyContext;
 
 /// Connections that the kernel holds for a listener that is busy; it caps this at its own `somaxconn`.
@@ -87,13 +88,18 @@ enum Phase {
     Stopped,
 }
 
+/// Routes with the same of these share connections: host, port, TLS and its certificates, time to connect.
+type PoolKey<'a> = (&'a str, u16, bool, &'a Option<ClientTls>, Duration);
+
 /// What all worker threads share.
 struct Shared {
     server: config::Server,
     routes: Vec<Arc<config::Route>>,
     metrics: Metrics,
     unmatched: ObserveMetrics,
-    tls: Option<Arc<ClientConfig>>,
+    entrance: Entrance,
+    /// For upstreams by https, by the certificates that they ask for.
+    tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
     clock: Clock,
 }
 
@@ -137,7 +143,7 @@ pub fn run(
     let in_flight = metrics.in_flight.clone();
     let (phase, phases) = watch::channel(Phase::Running);
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, async {
+    runtime.block_on(async {
         // Asked once before anybody hears of the listeners: signals are waited for from now on, not from later.
         let mut shutdown = pin!(shutdown);
         let stopped = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx).is_ready())).await;
@@ -188,10 +194,16 @@ impl Listeners {
 
 impl Shared {
     fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let tls = config.routes.iter().any(|route| route.upstream.tls).then(system_roots).transpose()?;
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
+        let mut tls = HashMap::new();
+        for upstream in config.routes.iter().map(|route| &route.upstream).filter(|upstream| upstream.tls) {
+            if !tls.contains_key(&upstream.certificates) {
+                tls.insert(upstream.certificates.clone(), client_config(upstream.certificates.as_ref())?);
+            }
+        }
         Ok(Self {
             unmatched: metrics.unmatched(),
+            entrance: Entrance::new(&config.server, metrics.handshakes())?,
             metrics,
             server: config.server,
             routes: config.routes.into_iter().map(Arc::new).collect(),
@@ -202,15 +214,16 @@ impl Shared {
 
     /// The routes as one thread holds them. Routes with the same upstream share its connections.
     fn router(&self) -> io::Result<Router> {
-        let mut pools: HashMap<(&str, u16, bool, Duration), Arc<Pool>> = HashMap::new();
+        let mut pools: HashMap<PoolKey<'_>, Arc<Pool>> = HashMap::new();
         let mut routes = Vec::new();
         for config in &self.routes {
             let upstream = &config.upstream;
-            let key = (upstream.host.as_str(), upstream.port, upstream.tls, upstream.connect_timeout);
+            let key =
+                (upstream.host.as_str(), upstream.port, upstream.tls, &upstream.certificates, upstream.connect_timeout);
             let pool = match pools.get(&key) {
                 Some(pool) => pool.clone(),
                 None => {
-                    let tls = self.tls.clone().filter(|_| upstream.tls);
+                    let tls = self.tls.get(&upstream.certificates).filter(|_| upstream.tls).cloned();
                     let connector = Connector::new(&upstream.host, upstream.port, upstream.connect_timeout, tls)?;
                     pools.entry(key).or_insert(Pool::new(connector, self.clock.clone())).clone()
                 }
@@ -228,19 +241,32 @@ fn spawn(
     phases: watch::Receiver<Phase>,
     ended: mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<()>> {
-    // Made here, so that what goes wrong is an error of the start.
-    let runtime = runtime()?;
-    let sockets = {
-        let _guard = runtime.enter();
-        let listen =
-            |socket: net::TcpListener| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
-        sockets.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?
-    };
     shared.router()?;
-    std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+    // A runtime stays on its thread, but what goes wrong there is still an error of the start.
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let _ended = ended;
-        LocalSet::new().block_on(&runtime, work(sockets, &shared, phases));
-    })
+        let told = |result| drop(started.send(result));
+        match runtime() {
+            Err(error) => told(Err(error)),
+            Ok(runtime) => runtime.block_on(async {
+                match sockets.into_iter().map(listen).collect() {
+                    Err(error) => told(Err(error)),
+                    Ok(sockets) => {
+                        told(Ok(()));
+                        work(sockets, &shared, phases).await;
+                    }
+                }
+            }),
+        }
+    })?;
+    start.recv().map_err(io::Error::other)??;
+    Ok(thread)
+}
+
+fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// A worker thread's life.
@@ -251,6 +277,7 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     let draining = Rc::new(Cell::new(false));
     let unmatched = Rc::new(shared.unmatched.clone());
     let stack = stack(StackContext {
+        trusted_proxies: shared.server.trusted_proxies.clone(),
         observe: ObserveContext {
             clock: clock.clone(),
             in_flight: metrics.in_flight.clone(),
@@ -266,8 +293,13 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     });
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
-    let context =
-        ListenContext { connections: metrics.connections.clone(), unmatched, drain: draining_connections, alive };
+    let context = ListenContext {
+        connections: metrics.connections.clone(),
+        unmatched,
+        entrance: Rc::new(RefCell::new(shared.entrance.clone())),
+        drain: draining_connections,
+        alive,
+    };
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, stack.clone(), context.clone()));
     }
@@ -282,8 +314,10 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     }
 }
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// A runtime for tasks that stay on its thread. With a `LocalSet` on an ordinary one, every readiness of a socket that
+/// wakes a task would cost a write to an eventfd as well.
+pub fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
 /// One socket for each thread on the same address.

@@ -1,7 +1,7 @@
 //! gateway.yaml: from text to a checked model, with every error at once.
 //!
 //! The file is read ([`load`]), parsed into a tree that has lost nothing of it (`raw`), and walked key by key
-//! (`reader`) by pure checks (`validate`, `route`, `secret`, `address`, [`units`]) into the types of `model`. What is
+//! (`reader`) by pure checks (`validate`, `route`, `secret`, `tls`, `address`, `network`, [`units`]) into the types of `model`. What is
 //! refused stands in the documentation of each of these; the keys, with their defaults, in the annotated
 //! `gateway.yaml` at the top of the repository.
 //!
@@ -9,10 +9,12 @@
 
 mod address;
 mod model;
+mod network;
 mod raw;
 mod reader;
 mod route;
 mod secret;
+mod tls;
 pub mod units;
 mod validate;
 
@@ -24,7 +26,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, Route, Server, Upstream};
+pub use network::Networks;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
+pub use tls::{ClientTls, Identity, Roots, ServerTls};
 
 /// The longest configuration file in bytes; room for thousands of routes.
 const MAX_FILE: usize = 1 << 20;
