@@ -21,9 +21,8 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
@@ -144,7 +143,7 @@ pub fn run(
     let in_flight = metrics.in_flight.clone();
     let (phase, phases) = watch::channel(Phase::Running);
     let runtime = runtime()?;
-    LocalSet::new().block_on(&runtime, async {
+    runtime.block_on(async {
         // Asked once before anybody hears of the listeners: signals are waited for from now on, not from later.
         let mut shutdown = pin!(shutdown);
         let stopped = poll_fn(|cx| Poll::Ready(shutdown.as_mut().poll(cx).is_ready())).await;
@@ -242,19 +241,32 @@ fn spawn(
     phases: watch::Receiver<Phase>,
     ended: mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<()>> {
-    // Made here, so that what goes wrong is an error of the start.
-    let runtime = runtime()?;
-    let sockets = {
-        let _guard = runtime.enter();
-        let listen =
-            |socket: net::TcpListener| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
-        sockets.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?
-    };
     shared.router()?;
-    std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+    // A runtime stays on its thread, but what goes wrong there is still an error of the start.
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let _ended = ended;
-        LocalSet::new().block_on(&runtime, work(sockets, &shared, phases));
-    })
+        let told = |result| drop(started.send(result));
+        match runtime() {
+            Err(error) => told(Err(error)),
+            Ok(runtime) => runtime.block_on(async {
+                match sockets.into_iter().map(listen).collect() {
+                    Err(error) => told(Err(error)),
+                    Ok(sockets) => {
+                        told(Ok(()));
+                        work(sockets, &shared, phases).await;
+                    }
+                }
+            }),
+        }
+    })?;
+    start.recv().map_err(io::Error::other)??;
+    Ok(thread)
+}
+
+fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// A worker thread's life.
@@ -302,8 +314,10 @@ async fn work(sockets: Vec<TcpListener>, shared: &Shared, mut phases: watch::Rec
     }
 }
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// A runtime for tasks that stay on its thread. With a `LocalSet` on an ordinary one, every readiness of a socket that
+/// wakes a task would cost a write to an eventfd as well.
+pub fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
 /// One socket for each thread on the same address.

@@ -309,7 +309,6 @@ impl Metrics {
         metrics.reload_successful.set(1);
         metrics.reload_timestamp.set(now);
         // The threads ask for these handles when they run; the series must be there before.
-        metrics.unmatched();
         metrics.handshakes();
         Ok(metrics)
     }

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body::Body as _;
-use tokio::runtime;
-use tokio::task::LocalSet;
 
+use crate::app;
 use crate::clock::Clock;
 use crate::config::Route;
 use crate::proxy::delivery::Payload;
@@ -68,7 +67,6 @@ pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: 
     *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     *request.headers_mut() = headers;
 
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let exchange = async {
         let pool = Pool::new(connector, Clock::system());
         let response = pool.send(request, false, || {}).await.map_err(io::Error::other)?;
@@ -85,7 +83,7 @@ pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: 
         }
         Ok(Reply { status, body })
     };
-    LocalSet::new().block_on(&runtime, async {
+    app::runtime()?.block_on(async {
         let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
         tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await.map_err(|_| too_late())?
     })
