@@ -71,7 +71,9 @@ impl Secure {
     #[track_caller]
     fn has_failed(&self, times: f64) {
         let labels = [("protocol", "tls")];
-        poll("failed handshakes", || self.rig.gateway.metrics().get("hooklatch_handshake_failures_total", &labels) == times);
+        poll("failed handshakes", || {
+            self.rig.gateway.metrics().get("hooklatch_handshake_failures_total", &labels) == times
+        });
     }
 }
 
