@@ -80,6 +80,7 @@ pub fn summary(config: &Config) -> String {
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
                 "reject_status": route.reject_status.as_u16(),
+                "allowed_ips": route.allowed_ips.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
                 "max_body_bytes": route.max_body,
                 "body_timeout_seconds": route.body_timeout.as_secs_f64(),
                 "max_in_flight": route.max_in_flight,
@@ -95,6 +96,9 @@ pub fn summary(config: &Config) -> String {
         "revision": crate::REVISION,
         "server": {
             "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tls": config.server.tls.is_some(),
+            "trusted_proxies": config.server.trusted_proxies.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
+            "proxy_protocol": config.server.proxy_protocol,
             "threads": config.server.threads,
             "max_connections": config.server.max_connections,
             "header_timeout_seconds": config.server.header_timeout.as_secs_f64(),

@@ -35,8 +35,8 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     ("proxy::wire", "clock proxy::framing"),
     ("proxy::framing", "proxy::headers"),
-    ("proxy::early", "clock metrics proxy::reject proxy::respond"),
-    ("proxy::http2", "proxy::delivery proxy::socket proxy::stack"),
+    ("proxy::early", "clock metrics proxy::headers proxy::reject proxy::respond"),
+    ("proxy::http2", "metrics proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
         "clock config proxy::body proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \

@@ -6,11 +6,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::headers::X_REQUEST_ID;
 use super::reject::Reject;
-use super::respond::problem_text;
+use super::respond::{Body, json};
 use crate::clock::Clock;
 use crate::metrics::{ObserveMetrics, Outcome};
 
@@ -40,8 +42,8 @@ impl Early {
         }
     }
 
-    /// The answer as it goes out.
-    pub fn response(self, clock: &Clock) -> Vec<u8> {
+    /// The answer.
+    pub fn response(self) -> Response<Body> {
         let reject = self.reject();
         let (status, title) = match self {
             Self::TooLarge => {
@@ -50,21 +52,30 @@ impl Early {
             Self::Late => (StatusCode::REQUEST_TIMEOUT, "The request's head did not arrive in time"),
             Self::Bad | Self::Overloaded => (reject.status(StatusCode::UNAUTHORIZED), reject.title()),
         };
-        let id = uuid::Uuid::new_v4().to_string();
-        let text = problem_text(status, reject.reason(), title, HeaderValue::from_str(&id).ok().as_ref());
-        let mut response = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nx-request-id: {id}\r\n\
-             content-length: {}\r\nconnection: close\r\ndate: {}\r\n",
-            text.len(),
-            httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + clock.unix()),
-        );
+        let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII");
+        let mut response = json(status, reject.reason(), title, Some(&id));
+        response.headers_mut().insert(X_REQUEST_ID, id);
         if let Some(seconds) = reject.retry_after() {
-            response.push_str(&format!("retry-after: {seconds}\r\n"));
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
-        response.push_str("\r\n");
-        let mut response = response.into_bytes();
-        response.extend_from_slice(&text);
         response
+    }
+
+    /// The answer as it goes out by HTTP/1.1.
+    pub fn bytes(self, clock: &Clock) -> Vec<u8> {
+        let (head, body) = self.response().into_parts();
+        let body = body.into_text();
+        let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+        for (name, value) in &head.headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + clock.unix());
+        let length = body.len();
+        bytes.extend(format!("content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n").into_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
     }
 
     /// Counts it as a refusal without a route.
@@ -103,12 +114,12 @@ mod tests {
     #[test]
     fn an_early_answer_is_a_whole_response() {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
-        let text = String::from_utf8(Early::Overloaded.response(&clock)).unwrap();
+        let text = String::from_utf8(Early::Overloaded.bytes(&clock)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
-        assert!(head.contains("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{head}");
-        assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
-        assert!(head.ends_with("\r\nretry-after: 1"), "{head}");
+        assert!(head.ends_with("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT"), "{head}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}\r\nconnection: close\r\n", body.len())), "{head}");
+        assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
         let problem: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!((&problem["reason"], &problem["status"]), (&"overloaded".into(), &503.into()));
         assert!(head.contains(&format!("\r\nx-request-id: {}\r\n", problem["request_id"].as_str().unwrap())));
@@ -117,7 +128,7 @@ mod tests {
     #[test]
     fn each_has_its_status() {
         let status = |early: Early| {
-            let response = early.response(&Clock::system());
+            let response = early.bytes(&Clock::system());
             String::from_utf8(response).unwrap().split(' ').nth(1).map(str::to_owned)
         };
         let all = [Early::Bad, Early::TooLarge, Early::Late, Early::Overloaded];

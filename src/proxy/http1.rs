@@ -115,6 +115,6 @@ where
     if let Err(error) = result {
         tracing::debug!(%error, peer = %address, "connection ended");
     }
-    let answer = early.map(|early| early.response(&clock));
+    let answer = early.map(|early| early.bytes(&clock));
     close(stream, answer.as_deref()).await;
 }

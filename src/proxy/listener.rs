@@ -1,5 +1,5 @@
-//! Accepts connections, as many as may be open, and has them served by [`http1`](super::http1) or
-//! [`http2`](super::http2) until they end or the gateway drains.
+//! Accepts connections, as many as may be open, and has them served by [`http1`] or
+//! [`http2`] until they end or the gateway drains.
 //!
 //! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
 //! without a look at what it sends, and closed.
@@ -109,7 +109,7 @@ where
                 header_timeout: http1.limits.header_timeout,
                 idle_timeout: http1.limits.idle_timeout,
             };
-            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.drain).await {
+            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.unmatched, http1.drain).await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
@@ -133,7 +133,7 @@ fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
     if Rc::strong_count(shedding) > MAX_SHEDDING {
         return;
     }
-    let answer = Early::Overloaded.response(&http1.clock);
+    let answer = Early::Overloaded.bytes(&http1.clock);
     let (entrance, one_more) = (entrance.borrow().clone(), (shedding.clone(), alive.clone()));
     tokio::task::spawn_local(async move {
         let _one_more = one_more;

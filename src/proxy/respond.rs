@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tower::{BoxError, Service, ServiceExt};
 
-use super::headers::{MAX_HEADERS, X_REQUEST_ID};
+use super::headers::X_REQUEST_ID;
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
@@ -72,13 +72,6 @@ where
 {
     let version = request.version();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    // HTTP/1.1 never gets here with them: hyper has counted the lines as it read them.
-    if version == Version::HTTP_2 && request.headers().len() > MAX_HEADERS {
-        let rejected = Reject::BadRequest;
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let response = json(status, rejected.reason(), "The request has too many headers", request_id.as_ref());
-        return Ok(Answer { response, route: None, rejected: Some(rejected) });
-    }
     let Handled { route, result } = next.oneshot(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
@@ -111,7 +104,8 @@ fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValu
     response
 }
 
-fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+/// A refusal as a response, wherever it is made.
+pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
     let text = problem_text(status, reason, title, request_id);
     let mut response = Response::new(Body::text(text.into()));
     *response.status_mut() = status;
@@ -119,8 +113,7 @@ fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&Heade
     response
 }
 
-/// The body of a refusal, wherever it is made.
-pub fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
+fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let problem = Problem {
         r#type: format!("urn:hooklatch:problem:{reason}"),
         title,
@@ -140,6 +133,14 @@ impl Body {
     /// The same, keeping the delivery's place among those in flight until it is dropped.
     pub fn with_permit(self, permit: Permit) -> Self {
         Self { _permit: Some(permit), ..self }
+    }
+
+    /// The text, if it is the gateway's own.
+    pub fn into_text(self) -> Bytes {
+        match self.source {
+            Source::Text(text) => text.unwrap_or_default(),
+            Source::Upstream(_) => Bytes::new(),
+        }
     }
 
     fn text(text: Bytes) -> Self {
