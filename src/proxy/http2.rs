@@ -8,7 +8,7 @@
 //! - streams that the sender opens and resets at once (CVE-2023-44487), before as well as after they are taken up;
 //! - streams that the gateway had to reset;
 //! - bytes of a response that the sender does not take;
-//! - the time until the first request, between requests, and until a ping is answered.
+//! - the time until the first request, between requests, in which a response stands still, and until a ping is answered.
 //!
 //! SETTINGS and PING frames are answered one at a time: a flood of them waits in the sender's system.
 
@@ -71,7 +71,7 @@ pub struct Limits {
     pub header_bytes: usize,
     /// How long the first request may take to come.
     pub header_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// How long a connection may be without a request, or with nothing but responses that stand still.
     pub idle_timeout: Duration,
 }
 
@@ -84,7 +84,9 @@ struct Local;
 struct Activity {
     /// Requests whose responses have not ended.
     open: Cell<usize>,
-    /// Requests begun and responses ended: tells whether anything has happened since.
+    /// Those of them whose responses are on their way.
+    replies: Cell<usize>,
+    /// Requests begun, pieces of responses taken and responses ended: tells whether anything has happened since.
     events: Cell<u64>,
     given_up: Cell<usize>,
     flooded: Notify,
@@ -162,7 +164,8 @@ where
         result = connection.as_mut() => return result,
         () = activity.flooded.notified() => return Ok(()),
         _ = draining.wait_for(|draining| *draining) => {}
-        () = activity.idle(limits) => {}
+        // Responses that stand still, because the sender lets none in, do not keep a connection.
+        () = activity.idle(limits) => if activity.open.get() > 0 { return Ok(()) },
     }
     // GOAWAY (RFC 9113 section 6.8): what is being answered is answered, then the connection ends, also under a sender
     // that takes no notice.
@@ -171,7 +174,7 @@ where
         biased;
         result = connection.as_mut() => result,
         () = activity.flooded.notified() => Ok(()),
-        () = activity.quiet_for(CLOSE, 1) => Ok(()),
+        () = activity.quiet_for(CLOSE, 1, || activity.open.get() == 0) => Ok(()),
     }
 }
 
@@ -193,17 +196,18 @@ impl Activity {
         tokio::time::sleep(limits.header_timeout).await;
         if self.events.get() > 0 {
             // Looked at from time to time, so that a request costs no timer.
-            self.quiet_for(limits.idle_timeout / IDLE_LOOKS, IDLE_LOOKS).await;
+            let nothing_to_do = || self.open.get() == self.replies.get();
+            self.quiet_for(limits.idle_timeout / IDLE_LOOKS, IDLE_LOOKS, nothing_to_do).await;
         }
     }
 
-    /// Ready when so many looks, `pause` apart, have found nothing going on.
-    async fn quiet_for(&self, pause: Duration, looks: u32) {
+    /// Ready when so many looks, `pause` apart, have found that nothing happens and `nothing_to_do` is so.
+    async fn quiet_for(&self, pause: Duration, looks: u32, nothing_to_do: impl Fn() -> bool) {
         let (mut seen, mut quiet) = (self.events.get(), 0);
         while quiet < looks {
             tokio::time::sleep(pause).await;
             let events = self.events.get();
-            quiet = if events == seen && self.open.get() == 0 { quiet + 1 } else { 0 };
+            quiet = if events == seen && nothing_to_do() { quiet + 1 } else { 0 };
             seen = events;
         }
     }
@@ -234,7 +238,16 @@ impl Drop for Exchange {
 impl Reply {
     fn new(body: ReplyBody, mut exchange: Exchange) -> Self {
         exchange.answered = body.is_end_stream();
+        let replies = &exchange.activity.replies;
+        replies.set(replies.get() + 1);
         Self { body, exchange }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let replies = &self.exchange.activity.replies;
+        replies.set(replies.get().saturating_sub(1));
     }
 }
 
@@ -247,6 +260,9 @@ impl HttpBody for Reply {
         // What breaks off breaks off on the upstream's side.
         self.exchange.answered |=
             matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && self.body.is_end_stream());
+        if frame.is_ready() {
+            self.exchange.activity.event();
+        }
         frame
     }
 

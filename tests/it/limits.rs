@@ -89,7 +89,7 @@ fn the_clock_for_heads_goes_on_whatever_comes_of_one() {
 
 #[test]
 fn the_clock_for_heads_stands_still_between_requests_and_runs_again_in_the_next() {
-    let mut rig = Rig::with_server("header_timeout: 150ms", "");
+    let mut rig = Rig::with_server("header_timeout: 400ms", "");
     let mut sender = rig.connect();
     let deliver = |rig: &mut Rig, sender: &mut Connection| {
         sender.write(&Delivery::circleci("{}").bytes());
@@ -121,7 +121,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 
 #[test]
 fn a_delivery_that_takes_longer_than_a_connection_may_be_idle_is_not_cut_off() {
-    let mut rig = Rig::with_server("idle_timeout: 100ms, header_timeout: 100ms", "");
+    let mut rig = Rig::with_server("idle_timeout: 400ms, header_timeout: 400ms", "");
     let mut sender = rig.connect();
     let delivery = Delivery::circleci("{}").bytes();
     let (early, late) = delivery.split_at(delivery.len() - 1);
