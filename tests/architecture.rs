@@ -29,6 +29,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "proxy::stack",
         "proxy::body proxy::forward proxy::headers proxy::observe proxy::respond proxy::route proxy::verify",
     ),
+    ("proxy::swap", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
     ("proxy::respond", "proxy::headers proxy::pool proxy::reject proxy::route"),
     (

@@ -9,6 +9,7 @@ use super::address::{Url, parse_path, parse_route_host, parse_url};
 use super::model::{HostHeader, PathPattern, Route, Upstream};
 use super::raw::Node;
 use super::reader::{Field, nearest};
+use super::reload::Mark;
 use super::secret::{Context, Labelled, explain_key, read_all};
 use super::units::{parse_duration, parse_size};
 use super::validate::all;
@@ -86,6 +87,7 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         scheme,
         scheme_options,
         verifier,
+        secret_marks: secrets.iter().map(|secret| Mark::of(secret.expose())).collect(),
         secret_ids,
         upstream: upstream?,
         methods: methods?,

@@ -1,5 +1,7 @@
 //! What several test modules need.
 
+/// A handler that takes every delivery and keeps book of it.
+pub mod bookkeeper;
 /// The gateway in this process, and what its metrics say.
 pub mod gateway;
 /// A small HTTP/1.1 client that sends exactly the bytes it is given.
@@ -10,6 +12,8 @@ pub mod process;
 pub mod rig;
 /// Deliveries as the three providers sign them, byte by byte.
 pub mod sender;
+/// The gateway as a process on a configuration that the test changes.
+pub mod served;
 /// The handler's place: a server that the test itself plays, and that fails the test on what it did not expect.
 pub mod upstream;
 /// Deliveries with a known verdict.

@@ -1,0 +1,159 @@
+//! One worker thread: its runtime, its listening sockets, its routes and its connections to upstreams.
+
+use std::cell::Cell;
+use std::io;
+use std::net;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use super::generation::Generation;
+use super::{Phase, runtime};
+use crate::clock::Clock;
+use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::forward::ForwardContext;
+use crate::proxy::listener::{ListenContext, accept};
+use crate::proxy::observe::{LogLimit, ObserveContext};
+use crate::proxy::pool::Pool;
+use crate::proxy::route::{Route, RouteContext, Router};
+use crate::proxy::stack::{StackContext, stack};
+use crate::proxy::swap::Swap;
+use crate::proxy::transport::Connector;
+use crate::proxy::verify::VerifyContext;
+
+/// What a worker thread gets of the rest of the gateway.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    pub(super) phases: watch::Receiver<Phase>,
+    /// The configuration that runs.
+    pub(super) generations: watch::Receiver<Arc<Generation>>,
+    /// A clone lives as long as each thread.
+    pub(super) ended: mpsc::Sender<()>,
+}
+
+/// What a thread keeps while configurations come and go.
+struct Worker {
+    metrics: Metrics,
+    clock: Clock,
+    unmatched: Rc<ObserveMetrics>,
+    draining: Rc<Cell<bool>>,
+    /// Limits of their own: a flood of refusals must not silence what an operator has to act on.
+    refused: Rc<LogLimit>,
+    reported: Rc<LogLimit>,
+    unanswered: Rc<LogLimit>,
+    pools: Vec<(Arc<Connector>, Arc<Pool>)>,
+}
+
+/// Starts a worker thread.
+pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Result<JoinHandle<()>> {
+    // Made here, so that what goes wrong is an error of the start.
+    let runtime = runtime()?;
+    let sockets = {
+        let _guard = runtime.enter();
+        let listen =
+            |socket: net::TcpListener| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
+        sockets.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?
+    };
+    std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        LocalSet::new().block_on(&runtime, work(sockets, shared));
+    })
+}
+
+/// A worker thread's life.
+async fn work(sockets: Vec<TcpListener>, shared: Shared) {
+    let Shared { metrics, clock, mut phases, mut generations, ended: _ended } = shared;
+    let mut worker = Worker {
+        unmatched: Rc::new(metrics.unmatched()),
+        metrics,
+        clock,
+        draining: Rc::default(),
+        refused: Rc::default(),
+        reported: Rc::default(),
+        unanswered: Rc::default(),
+        pools: Vec::new(),
+    };
+    let generation = generations.borrow_and_update().clone();
+    let current = Swap::new(stack(worker.context(&generation)));
+    drop(generation);
+    let (drain, draining_connections) = watch::channel(false);
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let context = ListenContext {
+        connections: worker.metrics.connections.clone(),
+        unmatched: worker.unmatched.clone(),
+        drain: draining_connections,
+        alive,
+    };
+    for socket in sockets {
+        tokio::task::spawn_local(accept(socket, current.clone(), context.clone()));
+    }
+    drop(context);
+    loop {
+        tokio::select! {
+            biased;
+            // An error means that the sender is gone, and with it whoever waits for this thread.
+            _ = phases.wait_for(|phase| *phase >= Phase::Draining) => break,
+            Ok(()) = generations.changed() => {
+                let generation = generations.borrow_and_update().clone();
+                current.replace(stack(worker.context(&generation)));
+                generation.take_up();
+            }
+        }
+    }
+    worker.draining.set(true);
+    drain.send_replace(true);
+    tokio::select! {
+        _ = all_gone.recv() => {}
+        _ = phases.wait_for(|phase| *phase == Phase::Stopped) => {}
+    }
+}
+
+impl Worker {
+    /// What the stages need for a configuration. Connections to upstreams that it still has are kept, the others closed
+    /// when the deliveries on them have ended.
+    fn context(&mut self, generation: &Generation) -> StackContext {
+        let router = self.router(generation);
+        let clock = &self.clock;
+        StackContext {
+            observe: ObserveContext {
+                clock: clock.clone(),
+                in_flight: self.metrics.in_flight.clone(),
+                unmatched: self.unmatched.clone(),
+                access_log: generation.server.access_log,
+                log_limit: self.refused.clone(),
+            },
+            route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
+            buffered_bytes: self.metrics.buffered_bytes.clone(),
+            verify: VerifyContext { clock: clock.clone(), log_limit: self.reported.clone() },
+            forward: ForwardContext { clock: clock.clone(), log_limit: self.unanswered.clone() },
+        }
+    }
+
+    fn router(&mut self, generation: &Generation) -> Router {
+        let mut pools: Vec<(Arc<Connector>, Arc<Pool>)> = Vec::new();
+        let find = |pools: &[(Arc<Connector>, Arc<Pool>)], connector| {
+            pools.iter().find(|(known, _)| Arc::ptr_eq(known, connector)).map(|(_, pool)| pool.clone())
+        };
+        let routes: Vec<_> = generation
+            .routes
+            .iter()
+            .map(|(common, connector)| {
+                let pool = find(&pools, connector).unwrap_or_else(|| {
+                    let kept = find(&self.pools, connector);
+                    let pool = kept.unwrap_or_else(|| Pool::new(connector.clone(), self.clock.clone()));
+                    pools.push((connector.clone(), pool.clone()));
+                    pool
+                });
+                Rc::new(Route::new(common.clone(), pool))
+            })
+            .collect();
+        let router = Router::new(routes);
+        self.pools = pools;
+        router
+    }
+}
