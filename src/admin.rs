@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Config, Identity, Networks, Roots};
 use crate::metrics::Metrics;
 use crate::proxy::delivery::Payload;
 
@@ -82,6 +82,11 @@ pub fn summary(config: &Config) -> serde_json::Value {
                 "connect_timeout_seconds": route.upstream.connect_timeout.as_secs_f64(),
                 "resend": route.upstream.resend,
                 "host_header": route.upstream.host_header.as_str(),
+                "upstream_tls": route.upstream.certificates.as_ref().map(|tls| serde_json::json!({
+                    "ca": tls.ca.as_ref().map(Roots::fingerprint),
+                    "client_certificate": tls.identity.as_ref().map(Identity::fingerprint),
+                })),
+                "allowed_ips": texts(&route.allowed_ips),
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
                 "reject_status": route.reject_status.as_u16(),
@@ -96,6 +101,12 @@ pub fn summary(config: &Config) -> serde_json::Value {
         "revision": crate::REVISION,
         "server": {
             "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tls": config.server.tls.as_ref().map(|tls| serde_json::json!({
+                "certificate": tls.identity.fingerprint(),
+                "client_ca": tls.client_ca.as_ref().map(Roots::fingerprint),
+            })),
+            "trusted_proxies": texts(&config.server.trusted_proxies),
+            "proxy_protocol": config.server.proxy_protocol,
             "threads": config.server.threads,
             "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
             "access_log": config.server.access_log.as_str(),
@@ -103,6 +114,10 @@ pub fn summary(config: &Config) -> serde_json::Value {
         "admin": { "listen": config.admin.listen.to_string() },
         "routes": routes,
     })
+}
+
+fn texts(networks: &Networks) -> Vec<String> {
+    networks.iter().map(|network| network.to_string()).collect()
 }
 
 impl Admin {

@@ -121,6 +121,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `hooklatch_connections`: open connections from senders.
     pub connections: IntGauge,
+    /// `hooklatch_handshake_failures_total`: connections that ended before they could carry a request.
+    handshake_failures: IntCounterVec,
     /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
     pub buffered_bytes: IntGauge,
     /// `hooklatch_config_reloads_total`.
@@ -152,6 +154,15 @@ pub struct ObserveMetrics {
     requests: [IntCounter; Outcome::ALL.len()],
     durations: [Histogram; Outcome::ALL.len()],
     rejections: [Option<IntCounter>; Reject::ALL.len()],
+}
+
+/// Counts connections that ended before they could carry a request.
+#[derive(Clone)]
+pub struct HandshakeMetrics {
+    /// By their PROXY protocol header.
+    pub proxy: IntCounter,
+    /// By their TLS handshake.
+    pub tls: IntCounter,
 }
 
 /// Counts what the upstream answered.
@@ -254,6 +265,14 @@ impl Metrics {
                 &registry,
                 IntGauge::new("hooklatch_connections", "Open connections from senders.")?,
             )?,
+            handshake_failures: register(
+                &registry,
+                counters(
+                    "hooklatch_handshake_failures_total",
+                    "Connections that ended at their PROXY protocol header or TLS handshake.",
+                    &["protocol"],
+                )?,
+            )?,
             buffered_bytes: register(
                 &registry,
                 IntGauge::new("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?,
@@ -294,7 +313,7 @@ impl Metrics {
         metrics.reload_successful.set(1);
         metrics.reload_timestamp.set(now);
         // The threads ask for these handles when they run; the series must be there before.
-        metrics.unmatched();
+        metrics.handshakes();
         Ok(metrics)
     }
 
@@ -338,6 +357,12 @@ impl Metrics {
     /// Forgets when a secret matched last: there is another one under this id now.
     pub fn secret_replaced(&self, route: &str, secret: &str) {
         self.secret_last_match.with_label_values(&[route, secret]).set(0.0);
+    }
+
+    /// The handles for connections that end before they can carry a request.
+    pub fn handshakes(&self) -> HandshakeMetrics {
+        let failures = |protocol| self.handshake_failures.with_label_values(&[protocol]);
+        HandshakeMetrics { proxy: failures("proxy"), tls: failures("tls") }
     }
 
     /// The text exposition format, version 0.0.4.

@@ -17,19 +17,29 @@ mod rust;
 
 /// A module and what it may import of this crate; `proxy::reject` allows that part of `proxy` alone.
 const IMPORTS: &[(&str, &str)] = &[
-    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::transport"),
+    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::tls proxy::transport"),
     ("app", "admin clock config metrics proxy"),
     ("admin", "config metrics proxy::delivery"),
     ("clock", ""),
     ("config", "schemes"),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
-    ("proxy::listener", "metrics proxy::delivery proxy::reject proxy::stack"),
+    (
+        "proxy::listener",
+        "metrics proxy::delivery proxy::entrance proxy::headers proxy::http2 proxy::reject proxy::socket proxy::stack",
+    ),
+    ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
+    ("proxy::proxy_protocol", ""),
+    ("proxy::tls", "config"),
+    ("proxy::http2", "proxy::delivery proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "proxy::body proxy::forward proxy::headers proxy::observe proxy::respond proxy::route proxy::verify",
+        "config proxy::body proxy::client proxy::forward proxy::headers proxy::observe proxy::respond proxy::route \
+         proxy::verify",
     ),
     ("proxy::swap", ""),
+    ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
+    ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
     ("proxy::respond", "proxy::headers proxy::pool proxy::reject proxy::route"),
     (
@@ -47,8 +57,9 @@ const IMPORTS: &[(&str, &str)] = &[
          proxy::route proxy::verify",
     ),
     ("proxy::pool", "clock proxy::delivery proxy::transport"),
-    ("proxy::transport", ""),
-    ("proxy::headers", "config"),
+    ("proxy::transport", "proxy::socket"),
+    ("proxy::socket", ""),
+    ("proxy::headers", "config proxy::client proxy::delivery"),
     ("proxy::delivery", "schemes proxy::route"),
     ("proxy::reject", "schemes"),
 ];

@@ -11,10 +11,12 @@ use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use crate::admin;
-use crate::config::{self, Config};
+use crate::config::{self, ClientTls, Config};
 use crate::metrics::Metrics;
+use crate::proxy::entrance::Entrance;
 use crate::proxy::route::Common;
-use crate::proxy::transport::{Connector, system_roots};
+use crate::proxy::tls::client_config;
+use crate::proxy::transport::Connector;
 
 /// How long a reload waits for every thread before it is told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -27,8 +29,11 @@ pub(super) struct Generation {
     pub(super) routes: Vec<(Arc<Common>, Arc<Connector>)>,
     /// For operators, without secrets.
     pub(super) summary: serde_json::Value,
+    /// How connections from senders begin.
+    pub(super) entrance: Entrance,
     connectors: HashMap<Way, Arc<Connector>>,
-    tls: Option<Arc<ClientConfig>>,
+    /// For upstreams by https, by the certificates that they ask for.
+    tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
     /// A permit for each thread that runs it.
     taken_up: Semaphore,
 }
@@ -39,6 +44,7 @@ struct Way {
     host: String,
     port: u16,
     tls: bool,
+    certificates: Option<ClientTls>,
     connect_timeout: Duration,
 }
 
@@ -49,20 +55,26 @@ impl Generation {
     /// No root certificates, or a host that can be no TLS server name.
     pub(super) fn new(config: Config, before: Option<&Self>, metrics: &Metrics) -> io::Result<Self> {
         let summary = admin::summary(&config);
-        let needs_tls = config.routes.iter().any(|route| route.upstream.tls);
-        let tls = match before.and_then(|before| before.tls.clone()) {
-            Some(tls) => Some(tls),
-            None => needs_tls.then(system_roots).transpose()?,
+        // One that stays is kept, with the key of its session tickets.
+        let entrance = match before.filter(|before| enters_alike(&before.server, &config.server)) {
+            Some(before) => before.entrance.clone(),
+            None => Entrance::new(&config.server, metrics.handshakes())?,
         };
+        let mut tls = HashMap::new();
         let mut connectors = HashMap::new();
         let mut ways = Vec::new();
         for route in &config.routes {
             let way = Way::to(&route.upstream);
+            if way.tls && !tls.contains_key(&way.certificates) {
+                let known = before.and_then(|before| before.tls.get(&way.certificates)).cloned();
+                let made = known.map_or_else(|| client_config(way.certificates.as_ref()), Ok)?;
+                tls.insert(way.certificates.clone(), made);
+            }
             let known = connectors.get(&way).or_else(|| before?.connectors.get(&way)).cloned();
             let connector = match known {
                 Some(connector) => connector,
                 None => {
-                    let tls = tls.clone().filter(|_| way.tls);
+                    let tls = tls.get(&way.certificates).filter(|_| way.tls).cloned();
                     Arc::new(Connector::new(&way.host, way.port, way.connect_timeout, tls)?)
                 }
             };
@@ -77,6 +89,7 @@ impl Generation {
             routes: routes.collect::<io::Result<_>>()?,
             server: config.server,
             summary,
+            entrance,
             connectors,
             tls,
             taken_up: Semaphore::new(0),
@@ -109,12 +122,18 @@ impl Generation {
     }
 }
 
+/// Whether connections from senders begin in the same way.
+fn enters_alike(a: &config::Server, b: &config::Server) -> bool {
+    (&a.tls, a.proxy_protocol, &a.trusted_proxies) == (&b.tls, b.proxy_protocol, &b.trusted_proxies)
+}
+
 impl Way {
     fn to(upstream: &config::Upstream) -> Self {
         Self {
             host: upstream.host.clone(),
             port: upstream.port,
             tls: upstream.tls,
+            certificates: upstream.certificates.clone(),
             connect_timeout: upstream.connect_timeout,
         }
     }

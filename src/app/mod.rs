@@ -19,9 +19,8 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
@@ -77,7 +76,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub enum Order {
     /// Run this configuration from now on, if it can be run; otherwise go on as before.
-    Reload(Result<Config, LoadError>),
+    Reload(Box<Result<Config, LoadError>>),
     /// Take no more deliveries, finish those in flight, and end.
     Drain,
     /// End at once, even while draining.
@@ -144,7 +143,7 @@ pub fn run(
 /// # Errors
 /// What keeps it from starting; nothing is served then.
 pub fn run_under(
-    runtime: &Runtime,
+    runtime: &LocalRuntime,
     config: Config,
     listeners: Listeners,
     clock: Clock,
@@ -154,10 +153,13 @@ pub fn run_under(
     let generation = Arc::new(Generation::new(config, None, &metrics)?);
     let (generations, current) = watch::channel(generation);
     let (phase, phases) = watch::channel(Phase::Running);
-    LocalSet::new().block_on(runtime, async {
+    runtime.block_on(async {
         listeners.admin.set_nonblocking(true)?;
         let (ended, mut all_ended) = mpsc::channel::<()>(1);
-        let shared = Shared { metrics: metrics.clone(), clock: clock.clone(), phases, generations: current, ended };
+        // The threads' handles are made here, so that the series are there before a thread runs.
+        let unmatched = metrics.unmatched();
+        let shared =
+            Shared { unmatched, metrics: metrics.clone(), clock: clock.clone(), phases, generations: current, ended };
         let admin = admin(&shared);
         let mut threads = Vec::new();
         for sockets in listeners.workers {
@@ -174,7 +176,7 @@ pub fn run_under(
             match orders().await {
                 Order::Reload(loaded) => {
                     let running = generations.borrow().clone();
-                    match reload::prepare(&running, loaded, &metrics) {
+                    match reload::prepare(&running, *loaded, &metrics) {
                         Ok(next) => {
                             generations.send_replace(next.clone());
                             next.taken_up_by(threads.len()).await;
@@ -211,12 +213,13 @@ pub fn run_under(
     })
 }
 
-/// A runtime for one thread.
+/// A runtime for tasks that stay on its thread. With a `LocalSet` on an ordinary one, every readiness of a socket that
+/// wakes a task would cost a write to an eventfd as well.
 ///
 /// # Errors
 /// The system has no more file descriptors.
-pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+pub fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
 fn admin(shared: &Shared) -> Admin {

@@ -1,6 +1,6 @@
 //! One worker thread: its runtime, its listening sockets, its routes and its connections to upstreams.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net;
 use std::rc::Rc;
@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
 
 use super::generation::Generation;
 use super::{Phase, runtime};
@@ -29,6 +28,7 @@ use crate::proxy::verify::VerifyContext;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) metrics: Metrics,
+    pub(super) unmatched: ObserveMetrics,
     pub(super) clock: Clock,
     pub(super) phases: watch::Receiver<Phase>,
     /// The configuration that runs.
@@ -52,24 +52,37 @@ struct Worker {
 
 /// Starts a worker thread.
 pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Result<JoinHandle<()>> {
-    // Made here, so that what goes wrong is an error of the start.
-    let runtime = runtime()?;
-    let sockets = {
-        let _guard = runtime.enter();
-        let listen =
-            |socket: net::TcpListener| socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket));
-        sockets.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?
-    };
-    std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
-        LocalSet::new().block_on(&runtime, work(sockets, shared));
-    })
+    // A runtime stays on its thread, but what goes wrong there is still an error of the start.
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        let told = |result| drop(started.send(result));
+        match runtime() {
+            Err(error) => told(Err(error)),
+            Ok(runtime) => runtime.block_on(async {
+                match sockets.into_iter().map(listen).collect() {
+                    Err(error) => told(Err(error)),
+                    Ok(sockets) => {
+                        told(Ok(()));
+                        work(sockets, shared).await;
+                    }
+                }
+            }),
+        }
+    })?;
+    start.recv().map_err(io::Error::other)??;
+    Ok(thread)
+}
+
+fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// A worker thread's life.
 async fn work(sockets: Vec<TcpListener>, shared: Shared) {
-    let Shared { metrics, clock, mut phases, mut generations, ended: _ended } = shared;
+    let Shared { metrics, unmatched, clock, mut phases, mut generations, ended: _ended } = shared;
     let mut worker = Worker {
-        unmatched: Rc::new(metrics.unmatched()),
+        unmatched: Rc::new(unmatched),
         metrics,
         clock,
         draining: Rc::default(),
@@ -80,12 +93,14 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
     };
     let generation = generations.borrow_and_update().clone();
     let current = Swap::new(stack(worker.context(&generation)));
+    let entrance = Rc::new(RefCell::new(generation.entrance.clone()));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
     let context = ListenContext {
         connections: worker.metrics.connections.clone(),
         unmatched: worker.unmatched.clone(),
+        entrance: entrance.clone(),
         drain: draining_connections,
         alive,
     };
@@ -101,6 +116,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
             Ok(()) = generations.changed() => {
                 let generation = generations.borrow_and_update().clone();
                 current.replace(stack(worker.context(&generation)));
+                entrance.replace(generation.entrance.clone());
                 generation.take_up();
             }
         }
@@ -120,6 +136,7 @@ impl Worker {
         let router = self.router(generation);
         let clock = &self.clock;
         StackContext {
+            trusted_proxies: generation.server.trusted_proxies.clone(),
             observe: ObserveContext {
                 clock: clock.clone(),
                 in_flight: self.metrics.in_flight.clone(),

@@ -16,9 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 use zeroize::Zeroizing;
 
 use super::outgoing::{Reply, post, signed_headers, unsigned_headers};
@@ -92,8 +90,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     if !args.once {
         invite(&sender, server, admin)?;
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, serve::shutdown());
+        app::runtime()?.block_on(serve::shutdown());
     }
     drop(stop);
     let ended = gateway.join().map_err(|_| Failure::Failed("the gateway's thread panicked".to_owned()))?;
@@ -239,9 +236,9 @@ impl Delivered {
 /// An HTTP server that takes every delivery and writes down what it saw. It ends with the process.
 fn start_upstream(socket: net::TcpListener, seen: Seen) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
-        LocalSet::new().block_on(&runtime, async {
+        let Ok(runtime) = app::runtime() else { return };
+        runtime.block_on(async {
             let Ok(listener) = TcpListener::from_std(socket) else { return };
             while let Ok((stream, _)) = listener.accept().await {
                 let seen = seen.clone();

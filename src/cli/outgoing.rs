@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body::Body as _;
-use tokio::runtime;
-use tokio::task::LocalSet;
 
+use crate::app;
 use crate::clock::Clock;
 use crate::config::Route;
 use crate::proxy::delivery::Payload;
 use crate::proxy::pool::Pool;
-use crate::proxy::transport::{Connector, system_roots};
+use crate::proxy::tls::client_config;
+use crate::proxy::transport::Connector;
 use crate::schemes::SignError;
 
 /// How long connecting may take.
@@ -52,7 +52,7 @@ pub(super) fn unsigned_headers(route: &Route) -> HeaderMap {
 pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: Vec<u8>) -> io::Result<Reply> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
-        Some("https") => (Some(system_roots()?), 443),
+        Some("https") => (Some(client_config(None)?), 443),
         _ => return Err(io::Error::other("the URL must begin with http:// or https://")),
     };
     let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
@@ -67,7 +67,6 @@ pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: 
     *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     *request.headers_mut() = headers;
 
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let exchange = async {
         let pool = Pool::new(connector, Clock::system());
         let response = pool.send(request, false, || {}).await.map_err(io::Error::other)?;
@@ -84,7 +83,7 @@ pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: 
         }
         Ok(Reply { status, body })
     };
-    LocalSet::new().block_on(&runtime, async {
+    app::runtime()?.block_on(async {
         let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
         tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await.map_err(|_| too_late())?
     })

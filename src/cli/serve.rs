@@ -101,7 +101,7 @@ impl Operator {
                     // Full: the load that is asked for already will see what this one would.
                     let _ = self.requests.try_send(());
                 }
-                Some(loaded) = self.loads.recv() => return Order::Reload(loaded),
+                Some(loaded) = self.loads.recv() => return Order::Reload(Box::new(loaded)),
             }
         }
     }

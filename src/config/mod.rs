@@ -1,19 +1,21 @@
 //! gateway.yaml: from text to a checked model, with every error at once.
 //!
 //! The file is read ([`load`]), parsed into a tree that has lost nothing of it (`raw`), and walked key by key
-//! (`reader`) by pure checks (`validate`, `route`, `secret`, `address`, [`units`]) into the types of `model`. [`reload`]
-//! knows when to do so again. What is refused stands in the documentation of each of these; the keys, with their
-//! defaults, in the annotated `gateway.yaml` at the top of the repository.
+//! (`reader`) by pure checks (`validate`, `route`, `secret`, `tls`, `address`, `network`, [`units`]) into the types of
+//! `model`. [`reload`] knows when to do so again. What is refused stands in the documentation of each of these; the
+//! keys, with their defaults, in the annotated `gateway.yaml` at the top of the repository.
 //!
 //! Not found here: whether an address can be bound and an upstream be reached. Nothing is bound or connected to.
 
 mod address;
 mod model;
+mod network;
 mod raw;
 mod reader;
 pub mod reload;
 mod route;
 mod secret;
+mod tls;
 pub mod units;
 mod validate;
 
@@ -27,7 +29,9 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, Route, Server, Upstream};
+pub use network::Networks;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
+pub use tls::{ClientTls, Identity, Roots, ServerTls};
 
 /// The longest configuration file in bytes; room for thousands of routes.
 const MAX_FILE: usize = 1 << 20;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::network::Networks;
 use super::reload::Mark;
+use super::tls::{ClientTls, ServerTls};
 use crate::schemes::{SchemeOptions, Spec, Verifier};
 
 /// A whole, valid configuration.
@@ -30,6 +32,13 @@ pub struct Config {
 pub struct Server {
     /// Addresses to bind; at least one, none twice (port 0 aside). Default `0.0.0.0:8080`.
     pub listen: Vec<SocketAddr>,
+    /// How the public listeners speak TLS; `None` for HTTP in the clear.
+    pub tls: Option<ServerTls>,
+    /// Whose word about a sender's address, protocol and host is believed. Default: nobody's.
+    pub trusted_proxies: Networks,
+    /// Whether connections begin with a PROXY protocol header: those from [`Server::trusted_proxies`], or all of them
+    /// if there are none. Default false.
+    pub proxy_protocol: bool,
     /// Worker threads, 1 to 1024. Default: one per core.
     pub threads: NonZeroUsize,
     /// How long deliveries in flight may take to finish on shutdown; zero cuts them off at once. Default 30 s.
@@ -84,6 +93,8 @@ pub struct Route {
     pub enforce: bool,
     /// The status for a signature that does not verify, 400 to 599. Default 401, or the scheme's own.
     pub reject_status: StatusCode,
+    /// Clients that are let in; empty (default) lets in all.
+    pub allowed_ips: Networks,
     /// The longest body in bytes, at least 1. Default 1 MiB, or the scheme's own.
     pub max_body: u64,
     /// How long the whole body may take to come in; not zero. Default 10 s.
@@ -123,6 +134,8 @@ pub struct Upstream {
     pub resend: bool,
     /// Whose `Host` the upstream sees.
     pub host_header: HostHeader,
+    /// Certificates for `https://`; `None` without any of the gateway's own.
+    pub certificates: Option<ClientTls>,
 }
 
 /// Whose `Host` the upstream sees.
@@ -190,6 +203,7 @@ impl fmt::Debug for Route {
             .field("methods", &self.methods)
             .field("enforce", &self.enforce)
             .field("reject_status", &self.reject_status)
+            .field("allowed_ips", &self.allowed_ips)
             .field("max_body", &self.max_body)
             .field("body_timeout", &self.body_timeout)
             .field("timeout", &self.timeout)

@@ -7,10 +7,12 @@ use http::{Method, StatusCode};
 
 use super::address::{Url, parse_path, parse_route_host, parse_url};
 use super::model::{HostHeader, PathPattern, Route, Upstream};
+use super::network::{self, Networks};
 use super::raw::Node;
 use super::reader::{Field, nearest};
 use super::reload::Mark;
 use super::secret::{Context, Labelled, explain_key, read_all};
+use super::tls::{self, ClientTls};
 use super::units::{parse_duration, parse_size};
 use super::validate::all;
 use crate::schemes::{self, SchemeOptions, Secret, Spec};
@@ -60,10 +62,11 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
     let scheme = section.required("scheme", read_scheme);
     let spec = scheme.as_ref().map(|(spec, _)| *spec);
     let secrets = section.required("secrets", |field| read_all(field, spec, context));
-    let upstream = section.required("upstream", read_upstream);
+    let upstream = section.required("upstream", |field| read_upstream(field, context));
     let methods = section.optional("methods", vec![Method::POST], read_methods);
     let enforce = section.optional("enforce", true, Field::boolean);
     let reject_status = section.optional("reject_status", default_status(spec), read_status);
+    let allowed_ips = section.optional("allowed_ips", Networks::default(), network::read);
     let max_body =
         section.optional("max_body", spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY), read_size);
     let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
@@ -93,6 +96,7 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         methods: methods?,
         enforce: enforce?,
         reject_status: reject_status?,
+        allowed_ips: allowed_ips?,
         max_body: max_body?,
         body_timeout: body_timeout?,
         timeout: timeout?,
@@ -159,9 +163,11 @@ fn find_scheme(name: &str) -> Result<&'static Spec, String> {
 }
 
 /// A URL, or a map of the URL and how to talk to it.
-fn read_upstream(field: &Field<'_>) -> Option<Upstream> {
-    let (url, connect_timeout, resend, host_header) = match field.node() {
-        Node::Text(_) => (read_url(field), Some(DEFAULT_CONNECT_TIMEOUT), Some(true), Some(HostHeader::default())),
+fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<Upstream> {
+    let (url, connect_timeout, resend, host_header, certificates) = match field.node() {
+        Node::Text(_) => {
+            (read_url(field), Some(DEFAULT_CONNECT_TIMEOUT), Some(true), Some(HostHeader::default()), Some(None))
+        }
         Node::Map(_) => {
             let mut section = field.section()?;
             let url = section.required("url", read_url);
@@ -169,8 +175,9 @@ fn read_upstream(field: &Field<'_>) -> Option<Upstream> {
             let resend = section.optional("resend", true, Field::boolean);
             let words = [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
             let host_header = section.optional("host_header", HostHeader::default(), |field| field.one_of(&words));
+            let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_ref(), context));
             section.finish(|_| None);
-            (url, connect_timeout, resend, host_header)
+            (url, connect_timeout, resend, host_header, certificates)
         }
         _ => return field.wrong_kind("a URL, or a map with url"),
     };
@@ -184,7 +191,18 @@ fn read_upstream(field: &Field<'_>) -> Option<Upstream> {
         connect_timeout: connect_timeout?,
         resend: resend?,
         host_header: host_header?,
+        certificates: certificates?,
     })
+}
+
+/// Certificates for an `https://` URL.
+fn read_certificates(field: &Field<'_>, url: Option<&Url>, context: Context<'_>) -> Option<Option<ClientTls>> {
+    let certificates = tls::read_client(field, context);
+    if url.is_some_and(|url| !url.tls) {
+        field.error("is for upstreams by https://, and this one's URL begins with http://");
+        return None;
+    }
+    certificates.map(Some)
 }
 
 fn read_url(field: &Field<'_>) -> Option<Url> {

@@ -46,7 +46,7 @@ pub trait Sources {
     /// The variable's value; `None` if it is not set.
     fn env(&self, name: &str) -> Option<OsString>;
 
-    /// The file's content; of a file over 64 KiB at least one byte more than that.
+    /// The file's content; of a file over 1 MiB at least one byte more than that.
     ///
     /// # Errors
     /// As for any read; `NotFound` means that the file is absent.
@@ -63,10 +63,12 @@ impl Sources for System {
     }
 
     fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-        let limit = MAX_FILE + 1;
-        // All of it at once, so that no grown buffer leaves a copy behind.
-        let mut content = Zeroizing::new(Vec::with_capacity(limit));
-        std::fs::File::open(path)?.take(limit as u64).read_to_end(&mut content)?;
+        let file = std::fs::File::open(path)?;
+        let limit = super::tls::MAX_FILE as u64 + 1;
+        // Room for all of it at once, so that no grown buffer leaves a copy behind. A pipe says that it has none.
+        let length = file.metadata()?.len().clamp(MAX_FILE as u64, limit) + 1;
+        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(MAX_FILE)));
+        file.take(limit).read_to_end(&mut content)?;
         Ok(content)
     }
 }

@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 
+mod addresses;
+mod certificates;
 mod errors;
 mod robustness;
 mod secrets;
@@ -127,11 +129,12 @@ fn the_annotated_reference_is_valid_and_shows_the_defaults() {
 
 #[test]
 fn the_annotated_reference_shows_every_key() {
-    let route = route(&["secrets: [{@: 1}]", "scheme: {@: 1}", "upstream: {@: 1}", "@: 1"]);
-    let text = format!("@: 1\nserver: {{@: 1}}\nadmin: {{@: 1}}\nroutes:\n{route}").replace('@', "an_unknown_key");
+    let route = route(&["secrets: [{@: 1}]", "scheme: {@: 1}", "upstream: {tls: {@: 1}, @: 1}", "@: 1"]);
+    let text = format!("@: 1\nserver: {{tls: {{@: 1}}, @: 1}}\nadmin: {{@: 1}}\nroutes:\n{route}")
+        .replace('@', "an_unknown_key");
     let errors = Made::new().errors(&text);
     let lists: Vec<&str> = errors.iter().filter_map(|error| Some(error.split_once("known here: ")?.1)).collect();
-    assert_eq!(lists.len(), 7, "one a section: {errors:?}");
+    assert_eq!(lists.len(), 9, "one a section: {errors:?}");
     let reference = include_str!("../../gateway.yaml");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         assert!(reference.contains(&format!(" {key}:")) || reference.contains(&format!("\n{key}:")), "{key}");

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::address::parse_listen;
 use super::model::{AccessLog, Admin, Config, Server};
+use super::network::{self, Networks};
 use super::raw::Node;
 use super::reader::{Errors, Field};
 use super::route;
 use super::secret::{Context, explain_key};
+use super::tls;
 use super::units::parse_duration;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
@@ -27,7 +29,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     }
     let mut section = Field::root(root, errors).section()?;
     let server = match section.get("server") {
-        Some(field) => read_server(&field),
+        Some(field) => read_server(&field, context),
         None => Some(default_server()),
     };
     let admin_field = section.get("admin");
@@ -53,23 +55,37 @@ pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     items.into_iter().collect()
 }
 
-fn read_server(field: &Field<'_>) -> Option<Server> {
+fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
     let default = default_server();
     let mut section = field.section_or_nothing()?;
     let listen = section.optional("listen", default.listen, read_listen);
+    let tls = section.optional("tls", default.tls, |field| tls::read_server(field, context).map(Some));
+    let trusted_proxies = section.optional("trusted_proxies", default.trusted_proxies, network::read);
+    let proxy_protocol = section.optional("proxy_protocol", default.proxy_protocol, Field::boolean);
     let threads = section.optional("threads", default.threads, read_threads);
     let shutdown_grace =
         section.optional("shutdown_grace", default.shutdown_grace, |field| field.parsed_or_number(parse_duration));
     let words = [("all", AccessLog::All), ("refused", AccessLog::Refused), ("none", AccessLog::None)];
     let access_log = section.optional("access_log", default.access_log, |field| field.one_of(&words));
     section.finish(explain_key);
-    Some(Server { listen: listen?, threads: threads?, shutdown_grace: shutdown_grace?, access_log: access_log? })
+    Some(Server {
+        listen: listen?,
+        tls: tls?,
+        trusted_proxies: trusted_proxies?,
+        proxy_protocol: proxy_protocol?,
+        threads: threads?,
+        shutdown_grace: shutdown_grace?,
+        access_log: access_log?,
+    })
 }
 
 fn default_server() -> Server {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Server {
         listen: vec![DEFAULT_LISTEN],
+        tls: None,
+        trusted_proxies: Networks::default(),
+        proxy_protocol: false,
         threads: threads.min(NonZeroUsize::new(MAX_THREADS).unwrap_or(NonZeroUsize::MIN)),
         shutdown_grace: DEFAULT_GRACE,
         access_log: AccessLog::default(),

@@ -16,7 +16,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 
 use super::delivery::Peer;
-use super::headers::{X_REQUEST_ID, remove_hop_by_hop};
+use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
 use super::observe::LogLimit;
 use super::pool::SendError;
 use super::reject::{Refusal, Reject};
@@ -73,7 +73,10 @@ fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) 
         None => head.headers.get(HOST).cloned(),
     };
     let peer = head.extensions.remove::<Peer>().ok_or(Reject::BadRequest)?;
-    route.headers.apply(&mut head.headers, secret, peer.forwarded_for, host, length);
+    if head.version == Version::HTTP_2 {
+        join_cookies(&mut head.headers);
+    }
+    route.headers.apply(&mut head.headers, secret, &peer, host, length);
     head.uri = target;
     head.version = Version::HTTP_11;
     Ok(())
@@ -130,6 +133,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             resend: true,
             host_header: HostHeader::Upstream,
+            certificates: None,
         };
         target(&pattern, &upstream, &uri.parse().unwrap()).unwrap().to_string()
     }

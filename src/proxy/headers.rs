@@ -2,25 +2,36 @@
 //!
 //! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
 //! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), also when
-//! spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself.
+//! spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself. What a
+//! trusted proxy has said is kept: its `X-Forwarded-For` is added to, its `X-Forwarded-Proto` and `-Host` stay if they
+//! can be true. `Forwarded` (RFC 7239) stays as it is if it is what names the client; it goes in every other case, as
+//! nobody would vouch for it.
+//!
+//! Cookies that HTTP/2 has split are joined (RFC 9113 section 8.2.3).
 //!
 //! Does not touch anything else: neither value nor order nor count.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, InvalidHeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use super::client::{is_host, protocol};
+use super::delivery::{Peer, Word};
 use crate::config::{self, HostHeader};
 
 /// `X-Request-Id`: the same in the request to the upstream, the response and the log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-For`: the client and the proxies after it.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const HOOKLATCH_ROUTE: HeaderName = HeaderName::from_static("hooklatch-route");
 const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme");
 const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
 const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
+
+/// Header lines in a request; one with more gets 431.
+pub const MAX_HEADERS: usize = 100;
 
 /// What begins with this is the gateway's to say.
 const OWN_PREFIX: &str = "hooklatch-";
@@ -55,19 +66,23 @@ impl RouteHeaders {
     }
 
     /// Turns a sender's request headers into those for the upstream. `secret` is the position of the secret that
-    /// verified the delivery, `host` what the sender asked for, `length` the body's in bytes.
+    /// verified the delivery, `peer` and `host` who and what the sender asked for, `length` the body's in bytes.
     pub fn apply(
         &self,
         headers: &mut HeaderMap,
         secret: Option<usize>,
-        forwarded_for: HeaderValue,
+        peer: &Peer,
         host: Option<HeaderValue>,
         length: u64,
     ) {
-        remove_where(headers, |name| is_hop_by_hop(name) || is_spoofed(name.as_str()) || name == EXPECT);
+        let forwarded = Forwarded::of(peer, host.as_ref(), headers);
+        let vouched = matches!(peer.word, Word::Forwarded { .. });
+        remove_where(headers, |name| {
+            is_hop_by_hop(name) || is_spoofed(name.as_str()) || name == EXPECT || (name == FORWARDED && !vouched)
+        });
         set_content_length(headers, length);
-        headers.insert(X_FORWARDED_FOR, forwarded_for);
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_FOR, forwarded.client);
+        headers.insert(X_FORWARDED_PROTO, forwarded.proto);
         headers.insert(HOOKLATCH_ROUTE, self.route.clone());
         headers.insert(HOOKLATCH_SCHEME, self.scheme.clone());
         let verified = if secret.is_some() { "true" } else { "false" };
@@ -75,12 +90,74 @@ impl RouteHeaders {
         if let Some(id) = secret.and_then(|secret| self.secrets.get(secret)) {
             headers.insert(HOOKLATCH_SECRET_ID, id.clone());
         }
-        if let Some(host) = &host {
-            headers.insert(X_FORWARDED_HOST, host.clone());
+        if let Some(host) = forwarded.host {
+            headers.insert(X_FORWARDED_HOST, host);
         }
         let host = if self.preserve_host { host } else { None };
         headers.insert(HOST, host.unwrap_or_else(|| self.host.clone()));
     }
+}
+
+/// What the upstream is told about the way of a request.
+struct Forwarded {
+    client: HeaderValue,
+    proto: HeaderValue,
+    host: Option<HeaderValue>,
+}
+
+impl Forwarded {
+    fn of(peer: &Peer, host: Option<&HeaderValue>, headers: &HeaderMap) -> Self {
+        let proto = HeaderValue::from_static(if peer.tls { "https" } else { "http" });
+        let own = |client| Self { client, proto: proto.clone(), host: host.cloned() };
+        let (client, said) = match &peer.word {
+            Word::Nobody => return own(peer.forwarded_for.clone()),
+            Word::XForwarded => (added_to(headers, &peer.forwarded_for), (None, None)),
+            Word::Forwarded { proto, host } => {
+                let client = if peer.client == peer.address.ip() {
+                    peer.forwarded_for.clone()
+                } else {
+                    join([peer.client.to_string().as_bytes(), peer.forwarded_for.as_bytes()], b", ")
+                };
+                (client, (proto.clone(), host.clone()))
+            }
+        };
+        let own = own(client);
+        let proto = single(headers, &X_FORWARDED_PROTO).and_then(|value| protocol(value.to_str().ok()?));
+        let host = single(headers, &X_FORWARDED_HOST).filter(|value| is_host(value)).cloned();
+        Self { client: own.client, proto: proto.or(said.0).unwrap_or(own.proto), host: host.or(said.1).or(own.host) }
+    }
+}
+
+/// What a trusted proxy's `X-Forwarded-For` lines say, and the address of that proxy.
+fn added_to(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.as_bytes().trim_ascii());
+    join(lines.filter(|line| !line.is_empty()).chain([peer.as_bytes()]), b", ")
+}
+
+/// Joins the cookies of a request, which HTTP/2 may split over several lines.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_some() && lines.next().is_some() {
+        let cookies = join(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), b"; ");
+        headers.insert(COOKIE, cookies);
+    }
+}
+
+fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> HeaderValue {
+    let mut value = Vec::new();
+    for part in parts {
+        if !value.is_empty() {
+            value.extend_from_slice(between);
+        }
+        value.extend_from_slice(part);
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("header values joined by visible ASCII are one")
+}
+
+/// The value of a header that is there once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Removes what is meant for one connection only.
@@ -199,6 +276,76 @@ mod tests {
         ]);
         remove_where(&mut headers, |name| is_spoofed(name.as_str()));
         assert_eq!(names(&headers), ["hooklatched", "x-forwarded-foreign", "x-request-id"]);
+    }
+
+    /// What the upstream is told of a request that came by `peer` with these headers.
+    fn told(peer: &Peer, lines: &[(&'static str, &str)]) -> [String; 3] {
+        let host = HeaderValue::from_static("own.example");
+        let Forwarded { client, proto, host } = Forwarded::of(peer, Some(&host), &map(lines));
+        [client, proto, host.unwrap()].map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    fn peer(word: Word) -> Peer {
+        let client = "192.0.2.1".parse().unwrap();
+        Peer { client, word, ..Peer::new("10.0.0.1:4711".parse().unwrap(), false) }
+    }
+
+    #[test]
+    fn a_senders_own_word_about_itself_is_not_passed_on() {
+        let lines = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "spoofed.example"),
+            ("forwarded", "for=203.0.113.9"),
+        ];
+        assert_eq!(told(&peer(Word::Nobody), &lines), ["10.0.0.1", "http", "own.example"]);
+        let tls = Peer::new("[2001:db8::1]:1".parse().unwrap(), true);
+        assert_eq!(told(&tls, &lines), ["2001:db8::1", "https", "own.example"]);
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_is_passed_on_and_added_to() {
+        let lines = [
+            ("x-forwarded-for", "garbage, 192.0.2.1 "),
+            ("x-forwarded-for", ""),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "HTTPS"),
+            ("x-forwarded-host", "asked.example:8443"),
+        ];
+        let expected = ["garbage, 192.0.2.1, 10.0.0.2, 10.0.0.1", "https", "asked.example:8443"];
+        assert_eq!(told(&peer(Word::XForwarded), &lines), expected);
+        assert_eq!(told(&peer(Word::XForwarded), &[]), ["10.0.0.1", "http", "own.example"]);
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_that_cannot_be_true_is_replaced() {
+        for proto in ["", "gopher", "https, http", "https "] {
+            assert_eq!(told(&peer(Word::XForwarded), &[("x-forwarded-proto", proto)])[1], "http", "{proto:?}");
+        }
+        for host in ["", "a, b", "a b", "a/b", "u@a", "a\"b"] {
+            assert_eq!(told(&peer(Word::XForwarded), &[("x-forwarded-host", host)])[2], "own.example", "{host:?}");
+        }
+        let twice = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "https")];
+        assert_eq!(told(&peer(Word::XForwarded), &twice)[1], "http");
+    }
+
+    #[test]
+    fn what_forwarded_says_is_said_in_x_forwarded() {
+        let said = |proto, host| Word::Forwarded { proto, host };
+        let host = Some(HeaderValue::from_static("asked.example"));
+        let https = Some(HeaderValue::from_static("https"));
+        let expected = ["192.0.2.1, 10.0.0.1", "https", "asked.example"];
+        assert_eq!(told(&peer(said(https.clone(), host)), &[]), expected);
+        assert_eq!(told(&peer(said(None, None)), &[]), ["192.0.2.1, 10.0.0.1", "http", "own.example"]);
+        let stronger = [("x-forwarded-proto", "http")];
+        assert_eq!(told(&peer(said(https, None)), &stronger)[1], "http", "X-Forwarded-Proto comes first");
+    }
+
+    #[test]
+    fn cookies_that_were_split_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3; d=4"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Accepts connections and speaks HTTP/1.1 on them until they end or the gateway drains.
+//! Accepts connections and speaks HTTP on them until they end or the gateway drains: HTTP/1.1 here, HTTP/2 in
+//! [`http2`](super::http2).
 //!
 //! What hyper refuses by itself, before there is a request to pass on, is answered with a bare 400 or 431 and counted
 //! as `bad_request` without a route.
@@ -6,14 +7,14 @@
 //! A connection that ends while its sender is still sending is closed in steps (RFC 9112 section 9.6), or the sender's
 //! system may throw the response away before the sender has read it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,16 +26,21 @@ use tokio::sync::{mpsc, watch};
 use tower::{Service, ServiceExt};
 
 use super::delivery::Peer;
+use super::entrance::{Entered, Entrance};
+use super::headers::MAX_HEADERS;
+use super::http2::{self, Limits};
 use super::reject::Reject;
+use super::socket::Socket;
 use super::stack::ReplyBody;
 use crate::metrics::{ObserveMetrics, Outcome};
 
 /// A request's header section: start line and fields, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Header lines in a request.
-const MAX_HEADERS: usize = 100;
 /// How long a connection may wait for a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// The same for HTTP/2.
+const HTTP2_LIMITS: Limits =
+    Limits { header_bytes: MAX_HEAD_BYTES, header_timeout: HEAD_TIMEOUT, idle_timeout: HEAD_TIMEOUT };
 /// How long a closed connection is read on, for the sender to see the response.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
@@ -49,6 +55,8 @@ pub struct ListenContext {
     pub connections: IntGauge,
     /// Counts requests that are refused before they are any.
     pub unmatched: Rc<ObserveMetrics>,
+    /// How connections begin; what is put there counts for those that come later.
+    pub entrance: Rc<RefCell<Entrance>>,
     /// Turns true when the gateway drains.
     pub drain: watch::Receiver<bool>,
     /// A clone lives as long as each connection.
@@ -93,13 +101,46 @@ async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: Lis
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let ListenContext { connections, unmatched, mut drain, alive: _alive } = context;
+    let ListenContext { connections, unmatched, entrance, drain, alive: _alive } = context;
     let _open = Open::new(connections);
     // Without it a response can wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let peer = Peer::new(address);
+    let entrance = entrance.borrow().clone();
+    let entered = tokio::select! {
+        biased;
+        entered = entrance.enter(stream, address) => entered,
+        () = drained(drain.clone()) => return,
+    };
+    match entered {
+        Ok(Entered { socket, peer, http2: true }) => {
+            if let Err(error) = http2::serve(socket, peer, stack, HTTP2_LIMITS, drain).await {
+                tracing::debug!(%error, peer = %address, "connection ended");
+            }
+        }
+        Ok(Entered { socket, peer, http2: false }) => serve_http1(socket, peer, stack, unmatched, drain).await,
+        Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
+    }
+}
+
+/// Ready when a connection that has not come to a request yet must go, as the gateway drains.
+async fn drained(mut drain: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the thread.
+    let _ = drain.wait_for(|drain| *drain).await;
+    tokio::time::sleep(DRAIN_FRESH).await;
+}
+
+async fn serve_http1<S>(
+    socket: Socket,
+    peer: Peer,
+    stack: S,
+    unmatched: Rc<ObserveMetrics>,
+    mut drain: watch::Receiver<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+{
+    let address = peer.address;
     let used = Rc::new(Cell::new(false));
     let service = service_fn({
         let used = used.clone();
@@ -123,7 +164,7 @@ where
         .title_case_headers(false)
         .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
         .ignore_invalid_headers(false) // refused, not dropped
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(socket), service);
     let result = tokio::select! {
         biased;
         result = &mut connection => Some(result),
@@ -151,7 +192,7 @@ where
 }
 
 /// Closes the sending side and reads on until the sender closes too, for [`LINGER`] at most.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: Socket) {
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -176,14 +217,5 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-impl Peer {
-    fn new(address: SocketAddr) -> Self {
-        // An IPv4 client of a dual-stack listener is an IPv4 client.
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let text = address.ip().to_string();
-        Self { address, forwarded_for: HeaderValue::from_str(&text).expect("an address is visible ASCII") }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -181,10 +182,16 @@ fn log(
         method = subject.method.as_str(),
         path = subject.uri.path(),
         peer = subject.peer.as_ref().map(|peer| tracing::field::display(peer.address)),
+        client = subject.peer.as_ref().and_then(forwarded_client).map(tracing::field::display),
         seconds = (ended - started).as_secs_f64(),
         suppressed = (suppressed > 0).then_some(suppressed),
         "delivery"
     );
+}
+
+/// The client, where that is not the peer itself.
+fn forwarded_client(peer: &Peer) -> Option<IpAddr> {
+    (peer.client != peer.address.ip()).then_some(peer.client)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub enum Reject {
     NoRoute,
     /// The route does not take this method (RFC 9110 section 15.5.6).
     MethodNotAllowed,
+    /// The route does not take deliveries from this address.
+    IpNotAllowed,
     /// The gateway is shutting down.
     Draining,
     /// Whatever HTTP forbids: ambiguous framing, a body that ended early.
@@ -45,9 +47,10 @@ pub enum Reject {
 
 impl Reject {
     /// Every value there is. The stages say in which order they check.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
+        Self::IpNotAllowed,
         Self::Draining,
         Self::BadRequest,
         Self::BodyTooLarge,
@@ -67,6 +70,7 @@ impl Reject {
         match self {
             Self::NoRoute => "no_route",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::IpNotAllowed => "ip_not_allowed",
             Self::Draining => "draining",
             Self::BadRequest => "bad_request",
             Self::BodyTooLarge => "body_too_large",
@@ -87,6 +91,7 @@ impl Reject {
         match self {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::IpNotAllowed => StatusCode::FORBIDDEN,
             Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -102,6 +107,7 @@ impl Reject {
         match self {
             Self::NoRoute => "No route is configured for this host and path",
             Self::MethodNotAllowed => "The route does not take this method",
+            Self::IpNotAllowed => "The route does not take deliveries from this address",
             Self::Draining => "The gateway is shutting down",
             Self::BadRequest => "The request is not valid HTTP",
             Self::BodyTooLarge => "The body is larger than the route allows",
@@ -122,6 +128,7 @@ impl Reject {
         match self {
             Self::NoRoute
             | Self::MethodNotAllowed
+            | Self::IpNotAllowed
             | Self::BadRequest
             | Self::BodyTooLarge
             | Self::BodyTimeout

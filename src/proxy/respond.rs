@@ -10,13 +10,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use serde::Serialize;
 use tower::{Service, ServiceExt};
 
-use super::headers::X_REQUEST_ID;
+use super::headers::{MAX_HEADERS, X_REQUEST_ID};
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
@@ -64,13 +64,22 @@ pub async fn respond<S>(_: (), next: S, request: Request<Incoming>) -> Result<An
 where
     S: Service<Request<Incoming>, Response = Handled, Error = Infallible>,
 {
+    let version = request.version();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
+    // HTTP/1.1 never gets here with them: hyper has counted the lines as it read them.
+    if version == Version::HTTP_2 && request.headers().len() > MAX_HEADERS {
+        let rejected = Reject::BadRequest;
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let response = json(status, rejected.reason(), "The request has too many headers", request_id.as_ref());
+        return Ok(Answer { response, route: None, rejected: Some(rejected) });
+    }
     let Handled { route, result } = next.oneshot(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
         Err(Refusal { reject, unread }) => {
             let mut response = problem(reject, route.as_deref(), request_id.as_ref());
-            if unread {
+            // HTTP/2 ends the stream instead, and has no such header (RFC 9113 section 8.2.2).
+            if unread && version != Version::HTTP_2 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Answer { response, route, rejected: Some(reject) }

@@ -1,10 +1,12 @@
 //! Finds the route of a request by its path and host, as raw bytes: no decoding, no dot-segment folding.
 //!
 //! Refuses, in this order:
-//! 1. `bad_request`: several `Host` lines, or an HTTP/1.1 request with none (RFC 9112 section 3.2);
+//! 1. `bad_request`: several `Host` lines, an HTTP/1.1 request with none (RFC 9112 section 3.2), an HTTP/2 request with
+//!    neither `:authority` nor `Host` or with two that differ (RFC 9113 section 8.3.1);
 //! 2. `draining`: the gateway is shutting down;
 //! 3. `no_route`: no route has this path and host;
-//! 4. `method_not_allowed`: the route does not take the method.
+//! 4. `method_not_allowed`: the route does not take the method;
+//! 5. `ip_not_allowed`: the client is none of the route's `allowed_ips`.
 //!
 //! An exact path beats a prefix, a longer prefix a shorter one, and at the same path a route with a host one without.
 //! The host of a request in absolute-form is that of its target (RFC 9112 section 3.2.2).
@@ -17,12 +19,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
 
 use super::body::refuse;
-use super::delivery::Routed;
+use super::delivery::{Peer, Routed};
 use super::headers::RouteHeaders;
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
@@ -195,26 +198,35 @@ fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, 
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
         Some(route) if !route.config.methods.contains(request.method()) => Err(Reject::MethodNotAllowed),
+        Some(route) if !lets_in(&route.config, request) => Err(Reject::IpNotAllowed),
         Some(_) => Ok(()),
     };
     (route, checked)
 }
 
+/// Whether the route takes deliveries from the client.
+fn lets_in<B>(config: &config::Route, request: &Request<B>) -> bool {
+    let client = || request.extensions().get::<Peer>().map(|peer| peer.client);
+    config.allowed_ips.is_empty() || client().is_some_and(|client| config.allowed_ips.contains(client))
+}
+
 /// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
 pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reject> {
     let mut lines = headers.get_all(HOST).iter();
-    let line = lines.next();
-    if lines.next().is_some() || (line.is_none() && version == Version::HTTP_11) {
-        return Err(Reject::BadRequest);
-    }
-    let host = match (uri.authority(), line) {
-        (Some(authority), _) => authority.as_str(),
-        (None, Some(line)) => line.to_str().map_err(|_| Reject::BadRequest)?,
-        (None, None) => return Ok(None),
+    let line = lines.next().map(HeaderValue::to_str).transpose().map_err(|_| Reject::BadRequest)?;
+    let authority = uri.authority().map(Authority::as_str);
+    let host = authority.or(line);
+    let consistent = match version {
+        Version::HTTP_2 => host.is_some() && authority.zip(line).is_none_or(|(a, b)| a.eq_ignore_ascii_case(b)),
+        Version::HTTP_11 => line.is_some(),
+        _ => true,
     };
     // No user information (RFC 9110 section 4.2.4).
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
-    if host.bytes().all(is_host) { Ok(Some(host)) } else { Err(Reject::BadRequest) }
+    if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host)) {
+        return Err(Reject::BadRequest);
+    }
+    Ok(host)
 }
 
 /// Lower case, without port and final dot, as the configuration has hosts.
@@ -233,6 +245,7 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
         .into_iter()
         .filter(|reject| match reject {
             Reject::NoRoute => false,
+            Reject::IpNotAllowed => !config.allowed_ips.is_empty(),
             Reject::Signature(error) => signature.contains(error),
             _ => true,
         })
@@ -278,5 +291,21 @@ mod tests {
         assert_eq!(host(&request(Version::HTTP_11, "http://a/", &[b"b"])), Ok(Some("a")));
         assert_eq!(host(&request(Version::HTTP_11, "/", &[b"b:80"])), Ok(Some("b:80")));
         assert_eq!(host(&request(Version::HTTP_10, "/", &[])), Ok(None));
+        assert_eq!(bad(Version::HTTP_11, "http://user@a/", &[b"a"]), Reject::BadRequest);
+    }
+
+    #[test]
+    fn the_host_of_http_2_is_its_authority() {
+        let two = |target, hosts: &[&[u8]]| {
+            host(&request(Version::HTTP_2, target, hosts)).map(|host| host.map(str::to_owned))
+        };
+        assert_eq!(two("https://a:8443/", &[]), Ok(Some("a:8443".to_owned())));
+        assert_eq!(two("https://a/", &[b"A"]), Ok(Some("a".to_owned())));
+        assert_eq!(two("/", &[b"a"]), Ok(Some("a".to_owned())));
+        for (target, hosts) in
+            [("https://a/", &[b"b".as_slice()][..]), ("/", &[]), ("https://u@a/", &[]), ("/", &[b"a", b"a"])]
+        {
+            assert_eq!(two(target, hosts), Err(Reject::BadRequest), "{target} {hosts:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! stage before it made it. [`Stage`] makes a tower layer and service of it, with static types throughout.
 
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -17,15 +18,19 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::body;
+use super::client::identify;
 use super::forward::{ForwardContext, forward};
 use super::headers::remove_insane_request_id;
 use super::observe::{ObserveContext, observe};
 use super::respond::{panicked, respond};
 use super::route::{RouteContext, route};
 use super::verify::{VerifyContext, inspect, verify};
+use crate::config::Networks;
 
 /// What the stages need of their thread.
 pub struct StackContext {
+    /// For [`identify`]: whose word about the client counts.
+    pub trusted_proxies: Networks,
     /// For [`observe`].
     pub observe: ObserveContext,
     /// For the routing stage.
@@ -46,12 +51,18 @@ pub fn stack(
     context: StackContext,
 ) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
+    let trusted: Rc<Networks> = Rc::new(context.trusted_proxies);
     ServiceBuilder::new()
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
         // Before anything takes the id up; a sender's is kept if it can do no harm in a log.
         .map_request(|mut request: Request<Incoming>| {
             remove_insane_request_id(request.headers_mut());
+            request
+        })
+        // Before anything asks who it is.
+        .map_request(move |mut request: Request<Incoming>| {
+            identify(&trusted, &mut request);
             request
         })
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))

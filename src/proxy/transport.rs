@@ -1,7 +1,6 @@
 //! Connects to an upstream: name resolution, TCP, and TLS where the URL says `https`.
 //!
-//! Certificates are checked against the system's roots (RFC 9110 section 4.3.4). Addresses are tried in the resolver's
-//! order until one answers, all within one time limit.
+//! Addresses are tried in the resolver's order until one answers, all within one time limit.
 
 use std::io;
 use std::pin::Pin;
@@ -10,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+
+use super::socket::Socket;
 
 /// Where an upstream is, and how to get there.
 pub struct Connector {
@@ -39,38 +39,6 @@ pub struct Stream {
 pub struct Progress {
     read: AtomicU64,
     written: AtomicU64,
-}
-
-enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// The system's root certificates as a client configuration with ALPN `http/1.1`.
-///
-/// # Errors
-/// The system has no root certificate that can be read.
-pub fn system_roots() -> io::Result<Arc<ClientConfig>> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        let why = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
-        return Err(io::Error::other(format!("no root certificates of the system can be loaded: {why}")));
-    }
-    Ok(client_config(roots))
-}
-
-/// A client configuration that trusts `roots`, with ALPN `http/1.1`.
-pub fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
 }
 
 impl Connector {
@@ -105,7 +73,8 @@ impl Connector {
                     return match &self.tls {
                         None => Ok(Socket::Plain(stream)),
                         Some((connector, name)) => {
-                            Ok(Socket::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
+                            let stream = connector.connect(name.clone(), stream).await?;
+                            Ok(Socket::Tls(Box::new(stream.into())))
                         }
                     };
                 }
@@ -150,10 +119,7 @@ impl Progress {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = match &mut self.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let result = Pin::new(&mut self.socket).poll_read(cx, buf);
         let read = buf.filled().len().saturating_sub(before);
         self.progress.read.fetch_add(read as u64, Ordering::Relaxed);
         result
@@ -165,10 +131,7 @@ impl AsyncWrite for Stream {
         if self.deaf {
             return Poll::Ready(Ok(buf.len()));
         }
-        let result = match &mut self.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.wrote(result, buf.len())
     }
 
@@ -181,34 +144,22 @@ impl AsyncWrite for Stream {
         if self.deaf {
             return Poll::Ready(Ok(offered));
         }
-        let result = match &mut self.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Socket::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.wrote(result, offered)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.socket {
-            Socket::Plain(stream) => stream.is_write_vectored(),
-            Socket::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.deaf {
             return Poll::Ready(Ok(()));
         }
-        match &mut self.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

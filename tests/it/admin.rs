@@ -74,6 +74,9 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() 
     for gauge in ["in_flight_requests", "connections", "buffered_bytes"] {
         expected.insert(format!("hooklatch_{gauge}"));
     }
+    for protocol in ["proxy", "tls"] {
+        expected.insert(series("hooklatch_handshake_failures_total", &[("protocol", protocol)]));
+    }
     for result in ["success", "failure"] {
         expected.insert(series("hooklatch_config_reloads_total", &[("result", result)]));
     }

@@ -10,6 +10,7 @@ use crate::support::gateway::SECRET;
 use crate::support::process::BINARY;
 use crate::support::rig::{Rig, route};
 use crate::support::sender::Delivery;
+use crate::support::upstream::Nobody;
 
 /// What came of a command.
 #[derive(Debug)]
@@ -306,8 +307,8 @@ fn send_takes_any_address() {
     let url = format!("http://{}/hook?by=hand", rig.gateway.server);
     let (done, _) = send(&mut rig, &shell, &["--url", &url], "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(done.status, 0, "{done:?}");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let done = shell.run(&["send", "hook", "--url", &format!("http://{nobody}/hook")]);
+    let nobody = Nobody::bind();
+    let done = shell.run(&["send", "hook", "--url", &format!("http://{}/hook", nobody.address)]);
     assert_eq!((done.status, done.stdout.as_str()), (1, ""), "{done:?}");
 }
 

@@ -1,16 +1,19 @@
 //! What the documentation says is held against the code, in both directions: a row too many fails as one too few does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser};
 use hooklatch::cli::Cli;
 use hooklatch::config::{self, Config, Sources};
 use hooklatch::metrics::{Metrics, NO_ROUTE};
+use hooklatch::proxy::delivery::Peer;
 use hooklatch::proxy::headers::{RouteHeaders, X_REQUEST_ID};
 use hooklatch::proxy::reject::Reject;
 use hooklatch::schemes::spec::{Algorithm, Hash, Location, Part, Place};
@@ -23,9 +26,9 @@ use markdown::{Document, shell_commands, spans};
 mod markdown;
 
 /// Labels whose values are a closed list.
-const CLOSED_LABELS: [&str; 2] = ["outcome", "result"];
+const CLOSED_LABELS: [&str; 3] = ["outcome", "protocol", "result"];
 
-/// Any variable is set, any file is there.
+/// Any variable is set, any file is there; those with PEM in them hold a certificate with its key.
 struct MadeUp;
 
 impl Sources for MadeUp {
@@ -33,8 +36,15 @@ impl Sources for MadeUp {
         Some("made-up".into())
     }
 
-    fn file(&self, _: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-        Ok(Zeroizing::new(b"made-up\n".to_vec()))
+    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        static PEM: LazyLock<String> = LazyLock::new(|| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            certificate.pem() + &key.serialize_pem()
+        });
+        let kind = path.extension().and_then(OsStr::to_str);
+        let is_pem = kind.is_some_and(|kind| ["crt", "key", "pem"].contains(&kind));
+        Ok(Zeroizing::new(if is_pem { PEM.as_bytes().to_vec() } else { b"made-up\n".to_vec() }))
     }
 }
 
@@ -344,7 +354,7 @@ fn the_table_of_headers_is_what_the_upstream_gets() {
     RouteHeaders::new(&config.routes[0]).unwrap().apply(
         &mut headers,
         Some(0),
-        HeaderValue::from_static("::1"),
+        &Peer::new(SocketAddr::from(([192, 0, 2, 1], 443)), true),
         host,
         0,
     );

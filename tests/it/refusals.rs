@@ -232,6 +232,22 @@ fn a_refused_sender_can_go_on_with_the_same_connection_when_it_has_sent_its_body
 }
 
 #[test]
+fn a_refused_sender_that_has_not_sent_its_body_is_told_that_the_connection_ends() {
+    let rig = Rig::start();
+    for delivery in [Delivery::unsigned("12"), Delivery::circleci("12").target("/nowhere")] {
+        for (part, connection) in [("", Some("close")), ("1", Some("close")), ("12", None)] {
+            let mut sender = rig.connect();
+            sender.write(&[&delivery.head(), part.as_bytes()].concat());
+            let response = sender.receive();
+            assert_eq!(response.header("connection"), connection, "{part}: {response:?}");
+            if connection.is_some() {
+                sender.expect_end();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_large_body_that_nobody_reads_does_not_keep_its_sender_from_the_refusal() {
     let rig = Rig::start();
     let response = http::send(rig.gateway.server, &Delivery::unsigned(vec![b'x'; 300_000]).bytes());

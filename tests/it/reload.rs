@@ -291,3 +291,25 @@ fn a_reload_while_draining_changes_nothing() {
     let log = served.gateway.process.printed(Stream::Stderr).join("\n");
     assert!(!log.contains("configuration"), "{log}");
 }
+
+#[test]
+fn a_certificate_that_is_renewed_is_in_force_by_itself() {
+    let renew = |served: &Served| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["hooks.example".to_owned()]).unwrap().self_signed(&key);
+        // Both in one file, so that no look comes between the two.
+        replace(&served.path("tls.pem"), &(certificate.unwrap().pem() + &key.serialize_pem()));
+    };
+    let mut served = with_one();
+    let tls = "listen: 127.0.0.1:0, threads: 2, tls: { certificate: tls.pem, private_key: tls.pem }";
+    renew(&served);
+    served.configure_with(tls, &hook("[{ file: one, id: one }]"));
+    served.reload();
+    let fingerprint = |served: &Served| served.admin("/config").json()["server"]["tls"]["certificate"].clone();
+    let first = fingerprint(&served);
+    assert!(first.is_string());
+    renew(&served);
+    let line = served.reloaded();
+    assert_eq!(line["keys"], "server.tls", "{line}");
+    assert_ne!(fingerprint(&served), first);
+}

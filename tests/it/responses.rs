@@ -159,6 +159,37 @@ fn an_http_1_0_sender_gets_an_answer_that_it_can_read() {
 }
 
 #[test]
+fn the_version_of_the_upstreams_answer_is_not_that_of_the_senders() {
+    let mut rig = Rig::start();
+    let response = answered(&mut rig, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(response.head.starts_with(b"HTTP/1.1 200 OK\r\n"), "{response:?}");
+    assert_eq!(response.all("connection"), [""; 0], "the sender's connection goes on");
+}
+
+#[test]
+fn of_two_lengths_of_an_answer_the_chunks_count() {
+    let mut rig = Rig::start();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let response = answered(&mut rig, answer);
+    assert_eq!(response.body, b"ok");
+    assert_eq!(response.all("content-length"), [""; 0]);
+}
+
+#[test]
+fn an_answer_that_comes_before_the_upstream_has_read_the_delivery_goes_back() {
+    let mut rig = Rig::with("max_body: 16MiB");
+    let mut sender = rig.connect();
+    sender.write(&Delivery::circleci(vec![b'x'; 16 << 20]).bytes());
+    // More than the buffers between hold: the gateway is still writing when the connection is reset.
+    let mut peer = rig.upstream.accept();
+    peer.head();
+    peer.write("HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n");
+    peer.slam();
+    let response = sender.receive();
+    assert_eq!((response.status, response.body.as_slice()), (413, &b"no\n"[..]));
+}
+
+#[test]
 fn every_answer_has_a_date() {
     let mut rig = Rig::start();
     let response = answered(&mut rig, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");

@@ -32,7 +32,7 @@ fn configure(server: &str) -> (Upstream, tempfile::TempDir) {
     fs::write(folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
     let keys = format!("secrets: [{{ file: secret }}], upstream: \"http://{}/in\", timeout: 60s", upstream.address);
     let yaml = format!(
-        "server: {{ listen: 127.0.0.1:0, threads: 1, {server} }}\nadmin: {{ listen: 127.0.0.1:0 }}\nroutes:\n{}",
+        "server: {{ listen: 127.0.0.1:0, {server} }}\nadmin: {{ listen: 127.0.0.1:0 }}\nroutes:\n{}",
         route("circleci", &keys)
     );
     fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
@@ -105,6 +105,20 @@ fn a_port_is_free_again_as_soon_as_the_gateway_has_ended() {
     let mut again = GatewayProcess::start(&file);
     assert_eq!(again.server, address);
     assert_eq!(again.process.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_second_gateway_does_not_share_the_port_of_the_first() {
+    let mut first = serve("threads: 2", &[]);
+    let (_upstream, folder) = configure("threads: 2");
+    let file = folder.path().join("gateway.yaml");
+    let taken = first.gateway.server.to_string();
+    fs::write(&file, fs::read_to_string(&file).unwrap().replacen("127.0.0.1:0", &taken, 1)).unwrap();
+    let mut second = Process::start("the second", Command::new(BINARY).arg("serve").arg("-c").arg(&file), "");
+    assert_eq!(second.wait().code(), Some(1));
+    let said = second.printed(Stream::Stderr).join("\n");
+    assert!(said.contains(&taken) && said.contains("server.listen"), "{said}");
+    assert_eq!(first.gateway.process.terminate().code(), Some(0));
 }
 
 #[test]

@@ -1,15 +1,10 @@
 //! What the sender gets when the upstream does not answer.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use crate::support::rig::{Rig, route};
 use crate::support::sender::Delivery;
-use crate::support::upstream::Upstream;
-
-/// A port of this machine on which nobody listens.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::support::upstream::{Nobody, Upstream};
 
 /// Sends a delivery, to which the route must answer with this failure.
 #[track_caller]
@@ -21,7 +16,9 @@ fn fails(rig: &Rig, status: u16, result: &str) {
 
 #[test]
 fn an_upstream_that_refuses_connections_is_unreachable() {
-    let rig = Rig::of_routes("circleci", |_| route("circleci", &format!("upstream: \"http://{}\"", nobody())));
+    let nobody = Nobody::bind();
+    let upstream = format!("upstream: \"http://{}\"", nobody.address);
+    let rig = Rig::of_routes("circleci", |_| route("circleci", &upstream));
     fails(&rig, 502, "unreachable");
 }
 
@@ -146,9 +143,10 @@ fn a_response_that_takes_longer_than_the_timeout_after_its_head_is_not_cut_off()
 
 #[test]
 fn no_refusal_tells_where_the_upstream_is() {
-    let nobody = nobody();
-    let rig = Rig::of_routes("circleci", |_| route("circleci", &format!("upstream: \"http://{nobody}/secret-path\"")));
+    let nobody = Nobody::bind();
+    let upstream = format!("upstream: \"http://{}/secret-path\"", nobody.address);
+    let rig = Rig::of_routes("circleci", |_| route("circleci", &upstream));
     let response = rig.send(&Delivery::circleci("{}").bytes());
     let whole = format!("{response:?} {}", response.json());
-    assert!(!whole.contains(&nobody.port().to_string()) && !whole.contains("secret-path"), "{whole}");
+    assert!(!whole.contains(&nobody.address.port().to_string()) && !whole.contains("secret-path"), "{whole}");
 }

@@ -60,18 +60,19 @@ fn unknown_keys() {
     refused_before("log: {}\n", "log: unknown key; known here: server, admin, routes");
     refused_before(
         "server: {listen: 127.0.0.1:0, max_connections: 5}\n",
-        "server.max_connections: unknown key; known here: listen, threads, shutdown_grace, access_log",
+        "server.max_connections: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, \
+         threads, shutdown_grace, access_log",
     );
     refused_before("admin: {lisen: x, listen: 127.0.0.1:0}\n", "admin.lisen: unknown key; did you mean \"listen\"?");
     refused("max-body: 1MiB", "routes[0].max-body: unknown key; did you mean \"max_body\"?");
     refused(
         "tolerance: 5m",
         "routes[0].tolerance: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
-         reject_status, max_body, body_timeout, timeout",
+         reject_status, allowed_ips, max_body, body_timeout, timeout",
     );
     refused(
-        "upstream: {url: 'http://a', tls: {}}",
-        "routes[0].upstream.tls: unknown key; known here: url, connect_timeout, resend, host_header",
+        "upstream: {url: 'http://a', unix: {}}",
+        "routes[0].upstream.unix: unknown key; known here: url, connect_timeout, resend, host_header, tls",
     );
     refused(
         "scheme: {name: icr, public_url: x}",
@@ -301,7 +302,8 @@ extra: 1
         "routes[2].secrets",
         "server.listen",
         "server.threads",
-        "server.tls",
+        "server.tls.certificate",
+        "server.tls.private_key",
     ];
     assert_eq!(paths, expected);
     let shown = LoadError::Invalid { errors }.to_string();

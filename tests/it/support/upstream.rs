@@ -18,6 +18,12 @@ pub struct Upstream {
     pub address: SocketAddr,
 }
 
+/// An address at which nobody listens, and nobody else will as long as this lives.
+pub struct Nobody {
+    _socket: Socket,
+    pub address: SocketAddr,
+}
+
 /// A connection of the gateway's.
 pub struct Peer {
     stream: BufReader<TcpStream>,
@@ -76,6 +82,15 @@ impl Upstream {
     }
 }
 
+impl Nobody {
+    pub fn bind() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        Self { _socket: socket, address }
+    }
+}
+
 impl Drop for Upstream {
     fn drop(&mut self) {
         if !thread::panicking() {
@@ -85,18 +100,26 @@ impl Drop for Upstream {
 }
 
 impl Peer {
-    /// The next request, whole. Its body must have a length and no transfer coding.
+    /// The next request, whole.
     #[track_caller]
     pub fn request(&mut self) -> Seen {
+        let mut seen = self.head();
+        seen.body = vec![0; seen.one("content-length").parse().unwrap()];
+        self.stream.read_exact(&mut seen.body).unwrap();
+        seen
+    }
+
+    /// The next request's head. Its body must have a length and no transfer coding.
+    #[track_caller]
+    pub fn head(&mut self) -> Seen {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let read = self.stream.read_until(b'\n', &mut head).unwrap_or_else(|error| panic!("no request: {error}"));
             assert!(read > 0, "the gateway closed in a head: {:?}", String::from_utf8_lossy(&head));
         }
-        let mut seen = Seen { head, body: Vec::new() };
+        let seen = Seen { head, body: Vec::new() };
         assert_eq!(seen.all("transfer-encoding"), [""; 0]);
-        seen.body = vec![0; seen.one("content-length").parse().unwrap()];
-        self.stream.read_exact(&mut seen.body).unwrap();
+        seen.one("content-length");
         seen
     }
 

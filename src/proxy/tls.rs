@@ -1,0 +1,88 @@
+//! How TLS is spoken on either side: rustls, TLS 1.2 and 1.3 with its safe defaults, made from what the configuration
+//! has loaded. A reload makes these anew; connections that are open keep what they have.
+//!
+//! The listener offers HTTP/2 and HTTP/1.1 by ALPN (RFC 7301); who asks for neither speaks HTTP/1.1. Where `client_ca`
+//! is set, nobody gets past the handshake without a certificate that it has signed. No early data (RFC 8446 section
+//! 8): it could be replayed.
+//!
+//! Certificates of upstreams are checked against the system's roots, or `ca` in their place, and the URL's host
+//! (RFC 9110 section 4.3.4).
+//!
+//! Does not look at revocation lists, neither of clients nor of upstreams.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::config::{ClientTls, ServerTls};
+
+/// HTTP/2 over TLS, RFC 9113 section 3.2.
+pub const H2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// What the public listener needs.
+///
+/// # Errors
+/// Certificates that rustls does not take, which loading the configuration rules out.
+pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(ca.store(), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(io::Error::other)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(tls.identity.certified_key())));
+    config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+    config.max_early_data_size = 0;
+    match tls.client_ca {
+        // Tickets that any thread can read, without a store.
+        None => config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?,
+        // A client shows its certificate each time, not a ticket for one that may have expired since.
+        Some(_) => {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+    }
+    Ok(Arc::new(config))
+}
+
+/// What connections to upstreams with these `certificates` need.
+///
+/// # Errors
+/// The system has no root certificate that can be read, and no `ca` is given.
+pub fn client_config(certificates: Option<&ClientTls>) -> io::Result<Arc<ClientConfig>> {
+    let roots = match certificates.and_then(|certificates| certificates.ca.as_ref()) {
+        Some(ca) => ca.store(),
+        None => Arc::new(system_roots()?),
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots);
+    let mut config = match certificates.and_then(|certificates| certificates.identity.as_ref()) {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified_key()))),
+    };
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn system_roots() -> io::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let why = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
+        return Err(io::Error::other(format!("no root certificates of the system can be loaded: {why}")));
+    }
+    Ok(roots)
+}
