@@ -1,5 +1,5 @@
 //! Accepts connections and speaks HTTP on them until they end or the gateway drains: HTTP/1.1 here, HTTP/2 in
-//! [`http2`](super::http2).
+//! [`http2`].
 //!
 //! What hyper refuses by itself, before there is a request to pass on, is answered with a bare 400 or 431 and counted
 //! as `bad_request` without a route.

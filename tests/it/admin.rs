@@ -143,11 +143,14 @@ fn the_histograms_observe_each_delivery_once_where_it_gets() {
 fn the_gauges_rise_and_fall_with_the_delivery() {
     let mut rig = Rig::start();
     let mut sender = rig.connect();
+    // The first makes the upstream's connection. Over a reused one the body is held until it cannot be asked for again.
+    rig.forwards(&Delivery::circleci("{}"));
     sender.write(&Delivery::circleci("x".repeat(1000)).bytes());
     rig.request();
     let metrics = rig.gateway.metrics();
+    assert_eq!(metrics.get("hooklatch_buffered_bytes", &[]), 1000.0);
     assert_eq!(metrics.get("hooklatch_in_flight_requests", &[]), 1.0);
-    assert_eq!(metrics.get("hooklatch_connections", &[]), 1.0);
+    assert!(metrics.get("hooklatch_connections", &[]) >= 1.0);
     rig.peer().answer();
     sender.receive();
     drop(sender);

@@ -177,7 +177,7 @@ fn of_two_lengths_of_an_answer_the_chunks_count() {
 
 #[test]
 fn an_answer_that_comes_before_the_upstream_has_read_the_delivery_goes_back() {
-    let mut rig = Rig::with("max_body: 16MiB");
+    let rig = Rig::with("max_body: 16MiB");
     let mut sender = rig.connect();
     sender.write(&Delivery::circleci(vec![b'x'; 16 << 20]).bytes());
     // More than the buffers between hold: the gateway is still writing when the connection is reset.
