@@ -37,6 +37,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "config proxy::body proxy::client proxy::forward proxy::headers proxy::observe proxy::respond proxy::route \
          proxy::verify",
     ),
+    ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),

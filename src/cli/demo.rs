@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let ended = gateway.join().map_err(|_| Failure::Failed("the gateway's thread panicked".to_owned()))?;
     match ended.map_err(|error| Failure::Failed(error.to_string()))? {
         Ended::Drained if wrong == 0 => Ok(()),
-        Ended::Drained | Ended::CutOff(_) => Err(Failure::Told),
+        Ended::Drained | Ended::CutOff(_) | Ended::Stopped(_) => Err(Failure::Told),
     }
 }
 

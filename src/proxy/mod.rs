@@ -1,11 +1,12 @@
 //! The way of a delivery, in the order of the stages.
 //!
 //! [`listener`] accepts connections; [`entrance`] takes the PROXY protocol's header ([`proxy_protocol`]) and [`tls`] off
-//! them; [`http2`] serves those that have agreed on it; [`stack`] assembles the stages; [`client`] finds out who sent a
-//! request, from what proxies have [`forwarded`]; [`observe`] counts and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`verify`] looks at the signature header; [`body`] reads the
-//! body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a [`pool`] of
-//! connections that [`transport`] opens; either side's is a [`socket`]. [`delivery`] has the types that pass from stage to stage, [`reject`] the
-//! closed list of refusals, [`headers`] the edits of header maps.
+//! them; [`http2`] serves those that have agreed on it; [`stack`] assembles the stages, which a reload exchanges through
+//! a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`]; [`observe`] counts and
+//! logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`verify`] looks at the signature header;
+//! [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a
+//! [`pool`] of connections that [`transport`] opens; either side's is a [`socket`]. [`delivery`] has the types that pass
+//! from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
 
 pub mod body;
 pub mod client;
@@ -24,6 +25,7 @@ pub mod respond;
 pub mod route;
 pub mod socket;
 pub mod stack;
+pub mod swap;
 pub mod tls;
 pub mod transport;
 pub mod verify;
