@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
     ("proxy::proxy_protocol", ""),
     ("proxy::tls", "config"),
-    ("proxy::http2", "proxy::delivery proxy::socket proxy::stack"),
+    ("proxy::http2", "metrics proxy::delivery proxy::headers proxy::reject proxy::socket proxy::stack"),
     (
         "proxy::stack",
         "config proxy::body proxy::client proxy::forward proxy::headers proxy::observe proxy::respond proxy::route \

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -31,8 +31,11 @@ use tokio::sync::{Notify, watch};
 use tower::{BoxError, Service, ServiceExt};
 
 use super::delivery::Peer;
+use super::headers::MAX_HEADERS;
+use super::reject::Reject;
 use super::socket::Socket;
 use super::stack::ReplyBody;
+use crate::metrics::{ObserveMetrics, Outcome};
 
 /// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -90,16 +93,17 @@ struct Activity {
 /// A request until its response has ended.
 struct Exchange {
     activity: Rc<Activity>,
+    /// Whether all of the response has been taken.
     answered: bool,
 }
 
 /// A response's body, and the exchange that ends with it.
 struct Reply {
     body: ReplyBody,
-    _exchange: Exchange,
+    exchange: Exchange,
 }
 
-/// Serves a connection with `stack`; `draining` turns true when the gateway drains.
+/// Serves a connection with `stack`; `unmatched` counts what does not get there, `draining` turns true when the gateway drains.
 ///
 /// # Errors
 /// How it ended, if not as it should.
@@ -108,6 +112,7 @@ pub async fn serve<S>(
     peer: Peer,
     stack: S,
     limits: Limits,
+    unmatched: Rc<ObserveMetrics>,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()>
 where
@@ -117,13 +122,18 @@ where
     let service = service_fn({
         let activity = activity.clone();
         move |mut request: Request<Incoming>| {
-            let mut exchange = Exchange::new(activity.clone());
+            let exchange = Exchange::new(activity.clone());
+            // HTTP/1.1 counts lines as it reads them; the answer is the same.
+            let refused = request.headers().len() > MAX_HEADERS;
+            if refused {
+                unmatched.delivery(Outcome::Rejected, 0.0);
+                unmatched.rejection(Reject::BadRequest);
+            }
             request.extensions_mut().insert(peer.clone());
-            let answer = stack.clone().oneshot(request);
+            let stack = stack.clone();
             async move {
-                let answer = answer.await?;
-                exchange.answered = true;
-                Ok::<_, Infallible>(answer.map(|body| Reply { body, _exchange: exchange }))
+                let answer = if refused { too_many_headers() } else { stack.oneshot(request).await? };
+                Ok::<_, Infallible>(answer.map(|body| Reply::new(body, exchange)))
             }
         }
     });
@@ -160,6 +170,12 @@ where
         () = activity.flooded.notified() => Ok(()),
         () = activity.quiet_for(CLOSE, 1) => Ok(()),
     }
+}
+
+fn too_many_headers() -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::default());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
 }
 
 impl<F: Future + 'static> Executor<F> for Local {
@@ -218,12 +234,23 @@ impl Drop for Exchange {
     }
 }
 
+impl Reply {
+    fn new(body: ReplyBody, mut exchange: Exchange) -> Self {
+        exchange.answered = body.is_end_stream();
+        Self { body, exchange }
+    }
+}
+
 impl HttpBody for Reply {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        // What breaks off breaks off on the upstream's side.
+        self.exchange.answered |=
+            matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && self.body.is_end_stream());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -115,7 +115,7 @@ where
     };
     match entered {
         Ok(Entered { socket, peer, http2: true }) => {
-            if let Err(error) = http2::serve(socket, peer, stack, HTTP2_LIMITS, drain).await {
+            if let Err(error) = http2::serve(socket, peer, stack, HTTP2_LIMITS, unmatched, drain).await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }

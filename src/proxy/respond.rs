@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tower::{Service, ServiceExt};
 
-use super::headers::{MAX_HEADERS, X_REQUEST_ID};
+use super::headers::X_REQUEST_ID;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
@@ -66,13 +66,6 @@ where
 {
     let version = request.version();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    // HTTP/1.1 never gets here with them: hyper has counted the lines as it read them.
-    if version == Version::HTTP_2 && request.headers().len() > MAX_HEADERS {
-        let rejected = Reject::BadRequest;
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let response = json(status, rejected.reason(), "The request has too many headers", request_id.as_ref());
-        return Ok(Answer { response, route: None, rejected: Some(rejected) });
-    }
     let Handled { route, result } = next.oneshot(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },

@@ -6,6 +6,18 @@ mod support;
 /// What is refused before a byte of the body is read: no route, method, host, the signature header's form.
 mod refusals;
 
+/// Who the client is: trusted proxies, allowed addresses, the PROXY protocol.
+mod addresses;
+
+/// TLS from senders, HTTP/1.1 and HTTP/2 over it, client certificates.
+mod tls;
+
+/// What HTTP/2 can be abused for.
+mod http2_floods;
+
+/// TLS to upstreams.
+mod upstream_tls;
+
 /// What is refused because of the body: its size, time and framing, and signatures that do not fit it.
 mod bodies;
 

@@ -2,9 +2,13 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde_json::Value;
+
+use super::stream::Stream;
 
 /// How long an answer may keep a test waiting.
 pub const ANSWER: Duration = Duration::from_secs(30);
@@ -22,7 +26,7 @@ pub struct Response {
 
 /// An open connection, on which several requests may be sent.
 pub struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
 }
 
 impl Response {
@@ -48,7 +52,17 @@ impl Connection {
         stream.set_read_timeout(Some(ANSWER)).unwrap();
         stream.set_write_timeout(Some(ANSWER)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream: BufReader::new(stream) }
+        Self { stream: BufReader::new(Stream::Plain(stream)) }
+    }
+
+    /// By TLS, its handshake not yet done.
+    pub fn open_tls(address: SocketAddr, client: Arc<ClientConfig>) -> Self {
+        Self { stream: BufReader::new(Stream::connect_tls(address, client)) }
+    }
+
+    /// The stream under it.
+    pub fn stream(&mut self) -> &mut Stream {
+        self.stream.get_mut()
     }
 
     /// Writes `bytes` as they are.
@@ -69,7 +83,7 @@ impl Connection {
 
     /// Shuts the sending side down; answers can still be read.
     pub fn finish(&mut self) {
-        self.stream.get_mut().shutdown(Shutdown::Write).unwrap();
+        self.stream.get_mut().tcp().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads the next final answer; interim ones (1xx) are passed over.
@@ -126,7 +140,10 @@ impl Connection {
                     rest.extend_from_slice(bytes);
                     self.stream.consume(read);
                 }
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return rest,
+                // The latter: TLS that ends without saying so.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                    return rest;
+                }
                 Err(error) => panic!("the connection neither went on nor ended: {error}"),
             }
         }
@@ -175,6 +192,12 @@ impl Connection {
         seen.extend_from_slice(&line);
         let line = String::from_utf8_lossy(&line).into_owned();
         line.strip_suffix("\r\n").unwrap_or_else(|| panic!("the connection ended in a head: {line:?}")).to_owned()
+    }
+}
+
+impl From<Stream> for Connection {
+    fn from(stream: Stream) -> Self {
+        Self { stream: BufReader::new(stream) }
     }
 }
 

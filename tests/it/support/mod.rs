@@ -2,10 +2,14 @@
 
 /// A handler that takes every delivery and keeps book of it.
 pub mod bookkeeper;
+/// Certificates that the tests make, and the files that they stand in.
+pub mod certificates;
 /// The gateway in this process, and what its metrics say.
 pub mod gateway;
 /// A small HTTP/1.1 client that sends exactly the bytes it is given.
 pub mod http;
+/// HTTP/2: a client that behaves, and frames that do not.
+pub mod http2;
 /// Child processes: started, listened to, killed.
 pub mod process;
 /// A gateway with one route, its upstream, and the checks that most tests make.
@@ -14,6 +18,8 @@ pub mod rig;
 pub mod sender;
 /// The gateway as a process on a configuration that the test changes.
 pub mod served;
+/// A connection of a test, with or without TLS.
+pub mod stream;
 /// The handler's place: a server that the test itself plays, and that fails the test on what it did not expect.
 pub mod upstream;
 /// Deliveries with a known verdict.

@@ -36,7 +36,17 @@ impl Rig {
     /// With routes of the test's own; `scheme` is that of the route called `hook`.
     pub fn of_routes(scheme: &str, routes: impl FnOnce(SocketAddr) -> String) -> Self {
         let upstream = Upstream::bind();
-        let gateway = Gateway::start(&routes(upstream.address));
+        Self::of_parts("threads: 1", scheme, upstream, routes)
+    }
+
+    /// With further flow-style keys of the server, and of the route.
+    pub fn with_server(server: &str, keys: &str) -> Self {
+        let routes = |upstream: SocketAddr| route("circleci", &format!("upstream: \"http://{upstream}/in\", {keys}"));
+        Self::of_parts(&format!("threads: 1, {server}"), "circleci", Upstream::bind(), routes)
+    }
+
+    fn of_parts(server: &str, scheme: &str, upstream: Upstream, routes: impl FnOnce(SocketAddr) -> String) -> Self {
+        let gateway = Gateway::start_with(server, &routes(upstream.address), &[]);
         Self { gateway, peer: None, upstream, scheme: scheme.to_owned() }
     }
 

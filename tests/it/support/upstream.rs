@@ -6,11 +6,14 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 
+use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 
 use super::http::ANSWER;
+use super::stream::Stream;
 
 /// A listener where the gateway connects to.
 pub struct Upstream {
@@ -26,7 +29,7 @@ pub struct Nobody {
 
 /// A connection of the gateway's.
 pub struct Peer {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
     /// Whether bytes may be left unread.
     careless: bool,
 }
@@ -61,6 +64,15 @@ impl Upstream {
     pub fn accept(&self) -> Peer {
         let (stream, _) = self.listener.accept().unwrap_or_else(|error| panic!("no connection came: {error}"));
         Peer::from(stream)
+    }
+
+    /// The next connection, which must be by TLS.
+    #[track_caller]
+    pub fn accept_tls(&self, server: Arc<ServerConfig>) -> Peer {
+        let (stream, _) = self.listener.accept().unwrap_or_else(|error| panic!("no connection came: {error}"));
+        let mut peer = Peer::from(stream.try_clone().unwrap());
+        peer.stream = BufReader::new(Stream::accept_tls(stream, server));
+        peer
     }
 
     /// That no connection waits to be accepted.
@@ -153,6 +165,11 @@ impl Peer {
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
+    /// The stream under it.
+    pub fn stream(&mut self) -> &mut Stream {
+        self.stream.get_mut()
+    }
+
     /// Closes the connection without reading what has come.
     pub fn slam(mut self) {
         self.careless = true;
@@ -164,7 +181,7 @@ impl From<TcpStream> for Peer {
         stream.set_read_timeout(Some(ANSWER)).unwrap();
         stream.set_write_timeout(Some(ANSWER)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream: BufReader::new(stream), careless: false }
+        Self { stream: BufReader::new(Stream::Plain(stream)), careless: false }
     }
 }
 
@@ -174,7 +191,7 @@ impl Drop for Peer {
             return;
         }
         let mut byte = [0];
-        let stream = self.stream.get_ref();
+        let stream = self.stream.get_ref().tcp();
         stream.set_nonblocking(true).unwrap();
         let waiting = stream.peek(&mut byte).unwrap_or(0) + self.stream.buffer().len();
         assert_eq!(waiting, 0, "the gateway sent more than the test asked for");

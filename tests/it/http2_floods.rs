@@ -1,0 +1,249 @@
+//! What HTTP/2 can be abused for, by senders that need no secret. Each abuse is bounded, and meanwhile the gateway, which
+//! has one thread here, serves others.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use crate::support::certificates::Files;
+use crate::support::http::Connection;
+use crate::support::http2::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS, block, encode,
+};
+use crate::support::rig::Rig;
+use crate::support::sender::Delivery;
+
+const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 7;
+const CANCEL: u32 = 8;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+struct Target {
+    files: Files,
+    rig: Rig,
+}
+
+impl Target {
+    fn start() -> Self {
+        Self::with("")
+    }
+
+    fn with(route: &str) -> Self {
+        let files = Files::new();
+        let rig = Rig::with_server(&files.server(""), route);
+        Self { files, rig }
+    }
+
+    fn attack(&self) -> Frames {
+        Frames::connect(self.rig.gateway.server, self.files.authority.client(&["h2"]))
+    }
+
+    /// A delivery of somebody else's gets through.
+    #[track_caller]
+    fn serves_others(&mut self) {
+        let client = self.files.authority.client(&["http/1.1"]);
+        let mut sender = Connection::open_tls(self.rig.gateway.server, client);
+        sender.write(&Delivery::circleci("{}").bytes());
+        assert_eq!(self.rig.request().body, b"{}");
+        self.rig.peer().answer();
+        assert_eq!(sender.receive().status, 200);
+    }
+}
+
+/// The head of a request that looks signed.
+fn head(more: &[(&str, &str)]) -> Vec<u8> {
+    let signature = format!("v1={}", "0".repeat(64));
+    let lines = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "gateway.example"),
+        (":path", "/hook"),
+        ("circleci-signature", &signature),
+    ];
+    block(&[&lines, more].concat())
+}
+
+/// Odd numbers: the streams of a client.
+fn streams() -> impl Iterator<Item = u32> {
+    (1..).step_by(2)
+}
+
+fn code(code: u32) -> [u8; 4] {
+    code.to_be_bytes()
+}
+
+#[test]
+fn a_connection_has_a_hundred_streams_at_once_and_no_more() {
+    let mut target = Target::start();
+    let mut attack = target.attack();
+    let mut last = 0;
+    for stream in streams().take(101) {
+        attack.write(HEADERS, END_HEADERS, stream, &head(&[])).unwrap();
+        last = stream;
+    }
+    let refused = attack.until(|frame| frame.kind == RST_STREAM).expect("a stream is refused");
+    assert_eq!((refused.stream, &refused.payload[..]), (last, &code(REFUSED_STREAM)[..]));
+    target.rig.wait_for_gauge("hooklatch_in_flight_requests", 100.0);
+    target.serves_others();
+    drop(attack);
+    target.rig.wait_for_gauge("hooklatch_in_flight_requests", 0.0);
+}
+
+#[test]
+fn streams_that_are_opened_and_reset_at_once_end_the_connection() {
+    let mut target = Target::start();
+    // In one piece, so that the resets are there before the gateway has taken the streams up; and one by one.
+    for at_once in [true, false] {
+        let mut attack = target.attack();
+        let mut ended = false;
+        for stream in streams().take(2000) {
+            let pair = [encode(HEADERS, END_HEADERS, stream, &head(&[])), encode(RST_STREAM, 0, stream, &code(CANCEL))];
+            let written = match at_once {
+                true => attack.write_all(&pair.concat()),
+                false => pair.iter().try_for_each(|frame| attack.write_all(frame)),
+            };
+            if written.is_err() {
+                ended = true;
+                break;
+            }
+        }
+        if !ended {
+            let goaway = attack.goaway();
+            assert!(goaway.is_none_or(|goaway| goaway == ENHANCE_YOUR_CALM), "{goaway:?}");
+        }
+        target.serves_others();
+        target.rig.wait_for_gauge("hooklatch_in_flight_requests", 0.0);
+    }
+}
+
+#[test]
+fn requests_that_are_given_up_after_they_were_taken_up_end_the_connection() {
+    let mut target = Target::start();
+    let mut attack = target.attack();
+    for (given_up, stream) in streams().enumerate().take(101) {
+        attack.write(HEADERS, END_HEADERS, stream, &head(&[])).unwrap();
+        target.rig.wait_for_gauge("hooklatch_in_flight_requests", 1.0);
+        attack.write(RST_STREAM, 0, stream, &code(CANCEL)).unwrap();
+        target.rig.wait_for_gauge("hooklatch_in_flight_requests", 0.0);
+        if given_up == 99 {
+            // One connection is the attack's.
+            assert_eq!(target.rig.gateway.metrics().get("hooklatch_connections", &[]), 1.0);
+        }
+    }
+    target.rig.wait_for_gauge("hooklatch_connections", 0.0);
+    target.serves_others();
+}
+
+#[test]
+fn a_header_section_that_never_ends_ends_the_connection() {
+    let mut target = Target::start();
+    for fragment in [&[0; 0][..], &block(&[("x", "y")]), &[0; 16 * 1024]] {
+        let mut attack = target.attack();
+        attack.write(HEADERS, 0, 1, &head(&[])).unwrap();
+        let written = (0..20_000).map(|_| attack.write(CONTINUATION, 0, 1, fragment)).find(Result::is_err);
+        assert!(written.is_some() || attack.goaway().is_some(), "{} bytes a frame", fragment.len());
+        target.serves_others();
+    }
+    target.rig.wait_for_gauge("hooklatch_connections", 0.0);
+}
+
+#[test]
+fn a_header_section_that_is_too_large_is_refused_and_the_next_request_is_not() {
+    let mut target = Target::start();
+    let mut attack = target.attack();
+    let large = head(&[("x-large", &"x".repeat(64 * 1024))]);
+    let (first, rest) = large.split_at(16 * 1024);
+    attack.write(HEADERS, END_STREAM, 1, first).unwrap();
+    let parts: Vec<&[u8]> = rest.chunks(16 * 1024).collect();
+    for (at, part) in parts.iter().enumerate() {
+        let flags = if at + 1 == parts.len() { END_HEADERS } else { 0 };
+        attack.write(CONTINUATION, flags, 1, part).unwrap();
+    }
+    let refused = attack.until(|frame| frame.stream == 1 && frame.kind == HEADERS).expect("an answer");
+    // A literal with the name of `:status`, whose value is 431 (RFC 7541 appendix A, 8 to 14).
+    assert!((0x08..=0x0e).contains(&(refused.payload[0] & 0x0f)), "{refused:?}");
+    attack.write(HEADERS, END_HEADERS | END_STREAM, 3, &head(&[])).unwrap();
+    assert!(attack.until(|frame| frame.stream == 3 && frame.kind == HEADERS).is_some());
+    target.serves_others();
+}
+
+#[test]
+fn a_flood_of_settings_or_pings_waits_for_its_answers() {
+    let mut target = Target::start();
+    for (kind, payload) in [(SETTINGS, &[][..]), (PING, &[7; 8])] {
+        let mut attack = target.attack();
+        attack.stream().tcp().set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let frames = encode(kind, 0, 0, payload).repeat(1000);
+        // None of the answers is read. So the gateway must at some time stop reading, or end the connection.
+        let stopped = (0..10_000).find_map(|_| attack.write_all(&frames).err()).expect("the gateway took it all");
+        assert!(
+            matches!(
+                stopped.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+            ),
+            "{stopped}"
+        );
+        target.serves_others();
+    }
+}
+
+#[test]
+fn settings_and_pings_within_reason_are_answered() {
+    let target = Target::start();
+    let mut sender = target.attack();
+    for n in 0..200_u8 {
+        sender.write(SETTINGS, 0, 0, b"").unwrap();
+        sender.write(PING, 0, 0, &[n; 8]).unwrap();
+        let pong = sender.until(|frame| frame.kind == PING && frame.flags == ACK).expect("a pong");
+        assert_eq!(pong.payload, [n; 8]);
+    }
+}
+
+#[test]
+fn a_body_of_empty_frames_does_not_outlive_its_time() {
+    let mut target = Target::with("body_timeout: 300ms");
+    let mut attack = target.attack();
+    attack.write(HEADERS, END_HEADERS, 1, &head(&[])).unwrap();
+    let frames = encode(DATA, 0, 1, b"").repeat(100);
+    attack.stream().tcp().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let mut ended = false;
+    while !ended {
+        ended = attack.write_all(&frames).is_err()
+            || target.rig.gateway.metrics().get("hooklatch_in_flight_requests", &[]) == 0.0;
+    }
+    target.serves_others();
+}
+
+#[test]
+fn streams_that_the_gateway_must_reset_are_counted() {
+    let mut target = Target::start();
+    let mut attack = target.attack();
+    for stream in streams().take(300) {
+        // A header of HTTP/1.1, which makes the request malformed (RFC 9113 section 8.2.2).
+        if attack.write(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[("connection", "close")])).is_err() {
+            break;
+        }
+    }
+    let goaway = attack.goaway();
+    assert!(goaway.is_none_or(|goaway| [ENHANCE_YOUR_CALM, PROTOCOL_ERROR].contains(&goaway)), "{goaway:?}");
+    target.rig.upstream.expect_nothing();
+    target.serves_others();
+}
+
+#[test]
+fn frames_that_break_the_protocol_end_the_connection() {
+    let mut target = Target::start();
+    for frame in [
+        encode(DATA, 0, 1, b"x"),
+        encode(HEADERS, END_HEADERS, 2, &head(&[])),
+        encode(CONTINUATION, END_HEADERS, 1, &head(&[])),
+        encode(SETTINGS, 0, 1, b""),
+        encode(PING, 0, 0, b"short"),
+        encode(HEADERS, END_HEADERS, 1, &[0xff; 10]),
+        encode(DATA, 0, 1, &[0; 17 * 1024]),
+    ] {
+        let mut attack = target.attack();
+        attack.write_all(&frame).unwrap();
+        assert!(attack.goaway().is_none_or(|code| code != 0), "{frame:?}");
+    }
+    target.serves_others();
+}
