@@ -26,8 +26,6 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, Route, Server, Upstream};
 pub use network::Networks;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
@@ -108,10 +106,9 @@ fn parse_bytes(bytes: &[u8], path: &Path, sources: &dyn Sources) -> Result<Confi
     text.and_then(|text| parse(text, folder, sources)).map_err(|errors| LoadError::Invalid { errors })
 }
 
-/// Reads at most one byte more than a configuration can have. Wiped when dropped: nobody should have written a secret
-/// into it, but somebody may have.
-fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
+/// Reads at most one byte more than a configuration can have.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -16,7 +16,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -132,9 +131,9 @@ impl Watched {
 }
 
 impl Look {
-    fn at(read: &io::Result<impl Deref<Target = Vec<u8>>>) -> Self {
+    fn at(read: &io::Result<impl AsRef<[u8]>>) -> Self {
         match read {
-            Ok(bytes) => Self::Content(Mark::of(bytes)),
+            Ok(bytes) => Self::Content(Mark::of(bytes.as_ref())),
             Err(error) => Self::Unreadable(error.kind()),
         }
     }

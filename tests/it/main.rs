@@ -54,6 +54,9 @@ mod cli;
 /// `serve` as a process: signals, logs, secrets that must not show.
 mod serve;
 
+/// Secrets that must show nowhere.
+mod canary;
+
 /// Deliveries that the providers publish, through the whole gateway.
 mod vectors;
 
