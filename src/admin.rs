@@ -90,7 +90,6 @@ pub fn summary(config: &Config) -> serde_json::Value {
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
                 "reject_status": route.reject_status.as_u16(),
-                "allowed_ips": route.allowed_ips.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
                 "max_body_bytes": route.max_body,
                 "body_timeout_seconds": route.body_timeout.as_secs_f64(),
                 "timeout_seconds": route.timeout.as_secs_f64(),
@@ -98,28 +97,23 @@ pub fn summary(config: &Config) -> serde_json::Value {
         })
         .collect();
     serde_json::json!({
-            "version": crate::VERSION,
-            "revision": crate::REVISION,
-            "server": {
-                "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    <<<<<<< HEAD
-                "tls": config.server.tls.as_ref().map(|tls| serde_json::json!({
-                    "certificate": tls.identity.fingerprint(),
-                    "client_ca": tls.client_ca.as_ref().map(Roots::fingerprint),
-                })),
-                "trusted_proxies": texts(&config.server.trusted_proxies),
-    =======
-                "tls": config.server.tls.is_some(),
-                "trusted_proxies": config.server.trusted_proxies.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
-    >>>>>>> main
-                "proxy_protocol": config.server.proxy_protocol,
-                "threads": config.server.threads,
-                "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
-                "access_log": config.server.access_log.as_str(),
-            },
-            "admin": { "listen": config.admin.listen.to_string() },
-            "routes": routes,
-        })
+        "version": crate::VERSION,
+        "revision": crate::REVISION,
+        "server": {
+            "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "tls": config.server.tls.as_ref().map(|tls| serde_json::json!({
+                "certificate": tls.identity.fingerprint(),
+                "client_ca": tls.client_ca.as_ref().map(Roots::fingerprint),
+            })),
+            "trusted_proxies": texts(&config.server.trusted_proxies),
+            "proxy_protocol": config.server.proxy_protocol,
+            "threads": config.server.threads,
+            "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
+            "access_log": config.server.access_log.as_str(),
+        },
+        "admin": { "listen": config.admin.listen.to_string() },
+        "routes": routes,
+    })
 }
 
 fn texts(networks: &Networks) -> Vec<String> {
