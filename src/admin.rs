@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Config, Identity, Networks, Roots};
 use crate::metrics::Metrics;
 use crate::proxy::delivery::Payload;
 
@@ -30,7 +30,7 @@ pub struct Admin {
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
     /// For `/config`: JSON without secrets, see [`summary`].
-    pub summary: String,
+    pub summary: Box<dyn Fn() -> String>,
     /// For `/readyz`: whether the gateway takes deliveries.
     pub ready: Box<dyn Fn() -> bool>,
 }
@@ -65,7 +65,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
 }
 
 /// A configuration as JSON, without any secret: only their ids.
-pub fn summary(config: &Config) -> String {
+pub fn summary(config: &Config) -> serde_json::Value {
     let routes: Vec<_> = config
         .routes
         .iter()
@@ -75,12 +75,21 @@ pub fn summary(config: &Config) -> String {
                 "path": route.path.to_string(),
                 "host": route.host,
                 "scheme": route.scheme.name,
+                "signed_content": route.scheme_options.signed_content,
+                "match_payload": route.scheme_options.match_payload,
                 "secrets": route.secret_ids,
                 "upstream": route.upstream.to_string(),
+                "connect_timeout_seconds": route.upstream.connect_timeout.as_secs_f64(),
+                "resend": route.upstream.resend,
+                "host_header": route.upstream.host_header.as_str(),
+                "upstream_tls": route.upstream.certificates.as_ref().map(|tls| serde_json::json!({
+                    "ca": tls.ca.as_ref().map(Roots::fingerprint),
+                    "client_certificate": tls.identity.as_ref().map(Identity::fingerprint),
+                })),
+                "allowed_ips": texts(&route.allowed_ips),
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
                 "reject_status": route.reject_status.as_u16(),
-                "allowed_ips": route.allowed_ips.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
                 "max_body_bytes": route.max_body,
                 "body_timeout_seconds": route.body_timeout.as_secs_f64(),
                 "max_in_flight": route.max_in_flight,
@@ -91,13 +100,16 @@ pub fn summary(config: &Config) -> String {
             })
         })
         .collect();
-    let summary = serde_json::json!({
+    serde_json::json!({
         "version": crate::VERSION,
         "revision": crate::REVISION,
         "server": {
             "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "tls": config.server.tls.is_some(),
-            "trusted_proxies": config.server.trusted_proxies.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
+            "tls": config.server.tls.as_ref().map(|tls| serde_json::json!({
+                "certificate": tls.identity.fingerprint(),
+                "client_ca": tls.client_ca.as_ref().map(Roots::fingerprint),
+            })),
+            "trusted_proxies": texts(&config.server.trusted_proxies),
             "proxy_protocol": config.server.proxy_protocol,
             "threads": config.server.threads,
             "max_connections": config.server.max_connections,
@@ -106,11 +118,15 @@ pub fn summary(config: &Config) -> String {
             "max_header_bytes": config.server.max_header_bytes,
             "buffered_bytes": config.server.buffered_bytes,
             "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
+            "access_log": config.server.access_log.as_str(),
         },
         "admin": { "listen": config.admin.listen.to_string() },
         "routes": routes,
-    });
-    format!("{summary:#}\n")
+    })
+}
+
+fn texts(networks: &Networks) -> Vec<String> {
+    networks.iter().map(|network| network.to_string()).collect()
 }
 
 impl Admin {
@@ -126,7 +142,7 @@ impl Admin {
             "/livez" => (StatusCode::OK, "text/plain", Bytes::from_static(b"alive\n")),
             "/readyz" if (self.ready)() => (StatusCode::OK, "text/plain", Bytes::from_static(b"ready\n")),
             "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", Bytes::from_static(b"starting or draining\n")),
-            "/config" => (StatusCode::OK, "application/json", self.summary.clone().into()),
+            "/config" => (StatusCode::OK, "application/json", (self.summary)().into()),
             _ => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(b"not found\n")),
         };
         let mut response = Response::new(Payload::from(text));

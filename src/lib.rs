@@ -11,7 +11,7 @@
 //!
 //! # Modules
 //!
-//! - [`app`] wires everything together: threads, listeners, shutdown.
+//! - [`app`] wires everything together: threads, listeners, reload, shutdown.
 //! - [`admin`] serves metrics and health to operators.
 //! - [`cli`] has one file for each command.
 //! - [`clock`] is where the time comes from.

@@ -6,11 +6,15 @@
 //!
 //! Metric types and naming: <https://prometheus.io/docs/practices/naming/>.
 
+mod retain;
+
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder,
 };
+
+pub use retain::RouteLabels;
 
 use crate::proxy::reject::{Fault, Reject};
 
@@ -339,6 +343,24 @@ impl Metrics {
             NO_ROUTE,
             &[Reject::NoRoute, Reject::BadRequest, Reject::Draining, Reject::Overloaded, Reject::BodyTimeout],
         )
+    }
+
+    /// Counts a reload that has replaced what ran; `now` is the Unix time in seconds.
+    pub fn reloaded(&self, now: f64) {
+        self.reloads.with_label_values(&["success"]).inc();
+        self.reload_successful.set(1);
+        self.reload_timestamp.set(now);
+    }
+
+    /// Counts a reload that has changed nothing.
+    pub fn reload_failed(&self) {
+        self.reloads.with_label_values(&["failure"]).inc();
+        self.reload_successful.set(0);
+    }
+
+    /// Forgets when a secret matched last: there is another one under this id now.
+    pub fn secret_replaced(&self, route: &str, secret: &str) {
+        self.secret_last_match.with_label_values(&[route, secret]).set(0.0);
     }
 
     /// The handles for connections that end before they can carry a request.

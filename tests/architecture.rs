@@ -24,7 +24,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", "schemes"),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
-    ("proxy::listener", "proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack"),
+    ("proxy::listener", "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::wire"),
     ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
     ("proxy::proxy_protocol", ""),
     ("proxy::tls", "config"),
@@ -43,6 +43,7 @@ const IMPORTS: &[(&str, &str)] = &[
          proxy::respond proxy::route \
          proxy::verify",
     ),
+    ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),

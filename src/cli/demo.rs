@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::outgoing::{Reply, post, signed_headers, unsigned_headers};
+use super::outgoing::{Reply, Way, post, signed_headers, unsigned_headers};
 use super::{Failure, serve};
 use crate::app::{self, Ended, Listeners, StartError};
 use crate::clock::Clock;
@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let ended = gateway.join().map_err(|_| Failure::Failed("the gateway's thread panicked".to_owned()))?;
     match ended.map_err(|error| Failure::Failed(error.to_string()))? {
         Ended::Drained if wrong == 0 => Ok(()),
-        Ended::Drained | Ended::CutOff(_) => Err(Failure::Told),
+        Ended::Drained | Ended::CutOff(_) | Ended::Stopped(_) => Err(Failure::Told),
     }
 }
 
@@ -111,7 +111,7 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bo
         Kind::Tampered => (sign(&sample)?, sample.replacen("\":\"", "\":\"un", 1)),
     };
     let url = format!("http://{server}{}", route.path).parse().map_err(io::Error::other)?;
-    let reply = post(&url, None, headers, body.clone().into_bytes())?;
+    let reply = post(&url, Way::default(), None, headers, body.clone().into_bytes())?;
     let delivered = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
 
     let reason = reason(&reply);

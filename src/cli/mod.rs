@@ -16,6 +16,7 @@ mod check;
 mod demo;
 mod logging;
 mod outgoing;
+mod pinned;
 mod schemes;
 mod send;
 mod serve;
@@ -131,7 +132,11 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {
-    config::load(path).map_err(|error| Failure::Config(path.to_owned(), error))
+    config::load(path).map_err(|error| failure(path, error))
+}
+
+fn failure(path: &Path, error: LoadError) -> Failure {
+    Failure::Config(path.to_owned(), error)
 }
 
 fn describe(path: &Path, error: &LoadError) -> String {

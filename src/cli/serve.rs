@@ -1,39 +1,47 @@
-//! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second signal
-//! stops it at once.
+//! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second of these
+//! signals stops it at once. SIGHUP, or a change of a file that the configuration was made from, loads it again.
 
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::{Failure, load};
-use crate::app::{self, Ended};
+use super::{Failure, failure};
+use crate::app::{self, Ended, Order};
 use crate::clock::Clock;
+use crate::config::reload::{self, Watched};
+use crate::config::{Config, LoadError};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = load(path)?;
+    let (config, watched) = reload::load_watched(path);
+    let config = config.map_err(|error| failure(path, error))?;
+    let runtime = app::runtime()?;
+    // From here on no signal is missed, and none ends the process in the system's way.
+    let mut operator = {
+        let _guard = runtime.enter();
+        Operator::new(watched)?
+    };
     let listeners = app::bind(&config).map_err(|error| Failure::Failed(error.to_string()))?;
-    match app::run(config, listeners, Clock::system(), shutdown()) {
+    match app::run_under(&runtime, config, listeners, Clock::system(), async || operator.order().await) {
         Ok(Ended::Drained) => Ok(()),
         Ok(Ended::CutOff(deliveries)) => {
             tracing::error!(deliveries, "the shutdown grace ran out: deliveries were cut off");
+            Err(Failure::Told)
+        }
+        Ok(Ended::Stopped(deliveries)) => {
+            tracing::error!(deliveries, "a second signal: stopped at once");
             Err(Failure::Told)
         }
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
 }
 
-/// Ready at the first signal.
+/// Ready at the first SIGTERM or SIGINT.
 pub(super) async fn shutdown() {
-    match signals() {
-        Ok((mut terminate, mut interrupt)) => {
-            either(&mut terminate, &mut interrupt).await;
-            tokio::task::spawn_local(async move {
-                either(&mut terminate, &mut interrupt).await;
-                tracing::error!("a second signal: stopping at once");
-                std::process::exit(1);
-            });
-        }
+    match Ending::new() {
+        Ok(mut ending) => ending.signal().await,
         Err(error) => {
             tracing::error!(%error, "cannot wait for signals");
             std::future::pending::<()>().await;
@@ -41,13 +49,60 @@ pub(super) async fn shutdown() {
     }
 }
 
-fn signals() -> io::Result<(Signal, Signal)> {
-    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+/// The signals that end the gateway.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Turns signals and changes of files into orders.
+struct Operator {
+    ending: Ending,
+    hangup: Signal,
+    /// Whether the gateway drains already.
+    drains: bool,
+    /// Asks the watching thread for a load. One that waits to be taken up serves whoever asks meanwhile.
+    requests: SyncSender<()>,
+    loads: mpsc::Receiver<Result<Config, LoadError>>,
+}
+
+impl Ending {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Operator {
+    /// Files are read on a thread of their own, which may wait for a file system for as long as that takes. It ends
+    /// with the process.
+    fn new(watched: Watched) -> io::Result<Self> {
+        let (requests, requested) = sync_channel(1);
+        let (publish, loads) = mpsc::channel(1);
+        let watch = move || reload::watch(watched, &requested, |loaded| publish.blocking_send(loaded).is_ok());
+        std::thread::Builder::new().name("reload".to_owned()).spawn(watch)?;
+        Ok(Self { ending: Ending::new()?, hangup: signal(SignalKind::hangup())?, drains: false, requests, loads })
+    }
+
+    async fn order(&mut self) -> Order {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.ending.signal() => {
+                    return if std::mem::replace(&mut self.drains, true) { Order::Stop } else { Order::Drain };
+                }
+                _ = self.hangup.recv() => {
+                    // Full: the load that is asked for already will see what this one would.
+                    let _ = self.requests.try_send(());
+                }
+                Some(loaded) = self.loads.recv() => return Order::Reload(Box::new(loaded)),
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! gateway.yaml: from text to a checked model, with every error at once.
 //!
 //! The file is read ([`load`]), parsed into a tree that has lost nothing of it (`raw`), and walked key by key
-//! (`reader`) by pure checks (`validate`, `route`, `secret`, `tls`, `address`, `network`, [`units`]) into the types of `model`. What is
-//! refused stands in the documentation of each of these; the keys, with their defaults, in the annotated
-//! `gateway.yaml` at the top of the repository.
+//! (`reader`) by pure checks (`validate`, `route`, `secret`, `tls`, `address`, `network`, [`units`]) into the types of
+//! `model`. [`reload`] knows when to do so again. What is refused stands in the documentation of each of these; the
+//! keys, with their defaults, in the annotated `gateway.yaml` at the top of the repository.
 //!
 //! Not found here: whether an address can be bound and an upstream be reached. Nothing is bound or connected to.
 
@@ -12,6 +12,7 @@ mod model;
 mod network;
 mod raw;
 mod reader;
+pub mod reload;
 mod route;
 mod secret;
 mod tls;
@@ -76,10 +77,7 @@ impl fmt::Display for ConfigError {
 /// # Errors
 /// The file cannot be read, or everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let text = as_text(&bytes).map_err(|message| vec![ConfigError { path: String::new(), message }]);
-    text.and_then(|text| parse(text, folder, &System)).map_err(|errors| LoadError::Invalid { errors })
+    reload::load_watched(path).0
 }
 
 /// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
@@ -99,6 +97,13 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
         Some(config) if errors.is_empty() => Ok(config),
         _ => Err(errors),
     }
+}
+
+/// Checks the content of the file at `path`.
+fn parse_bytes(bytes: &[u8], path: &Path, sources: &dyn Sources) -> Result<Config, LoadError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let text = as_text(bytes).map_err(|message| vec![ConfigError { path: String::new(), message }]);
+    text.and_then(|text| parse(text, folder, sources)).map_err(|errors| LoadError::Invalid { errors })
 }
 
 /// Reads at most one byte more than a configuration can have.

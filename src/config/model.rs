@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::network::Networks;
+use super::reload::Mark;
 use super::tls::{ClientTls, ServerTls};
 use crate::schemes::{SchemeOptions, Spec, Verifier};
 
@@ -94,6 +95,8 @@ pub struct Route {
     pub verifier: Verifier,
     /// The labels of the secrets that are there, in the verifier's order; at least one, none twice.
     pub secret_ids: Vec<String>,
+    /// What tells whether two loads found the same secrets, in the same order.
+    pub secret_marks: Vec<Mark>,
     /// Who gets what was verified.
     pub upstream: Upstream,
     /// Methods let in; at least one, none twice. Default `POST`.
@@ -168,6 +171,27 @@ pub enum HostHeader {
     Upstream,
     /// The one that the sender sent.
     Preserve,
+}
+
+impl AccessLog {
+    /// As the file has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Refused => "refused",
+            Self::None => "none",
+        }
+    }
+}
+
+impl HostHeader {
+    /// As the file has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Preserve => "preserve",
+        }
+    }
 }
 
 /// As the file has it: a prefix ends in `/*`.

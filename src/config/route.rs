@@ -11,6 +11,7 @@ use super::model::{HostHeader, PathPattern, RateLimit, Route, Upstream};
 use super::network::{self, Networks};
 use super::raw::Node;
 use super::reader::{Field, nearest};
+use super::reload::Mark;
 use super::secret::{Context, Labelled, explain_key, read_all};
 use super::tls::{self, ClientTls};
 use super::validate::{all, read_size, read_timeout};
@@ -95,6 +96,7 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         scheme,
         scheme_options,
         verifier,
+        secret_marks: secrets.iter().map(|secret| Mark::of(secret.expose())).collect(),
         secret_ids,
         upstream: upstream?,
         methods: methods?,

@@ -228,6 +228,13 @@ fn digest(certificates: &[CertificateDer<'_>]) -> [u8; 32] {
 
 macro_rules! is_its_digest {
     ($type:ident) => {
+        impl $type {
+            /// SHA-256 of the certificates, in hex; of a single one that is its fingerprint.
+            pub fn fingerprint(&self) -> String {
+                base16ct::lower::encode_string(&self.digest)
+            }
+        }
+
         impl PartialEq for $type {
             fn eq(&self, other: &Self) -> bool {
                 self.digest == other.digest

@@ -41,8 +41,6 @@ const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// What serving a connection needs of its thread.
 #[derive(Clone)]
 pub struct Http1Context {
-    /// Bounds of the connection.
-    pub limits: WireLimits,
     /// For the connection's deadlines.
     pub clock: Clock,
     /// Counts requests that are refused before they are any.
@@ -51,12 +49,12 @@ pub struct Http1Context {
     pub drain: watch::Receiver<bool>,
 }
 
-/// Serves `stream` with `stack`.
-pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, context: Http1Context)
+/// Serves `stream` with `stack` within `limits`.
+pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, limits: WireLimits, context: Http1Context)
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let Http1Context { limits, clock, unmatched, mut drain } = context;
+    let Http1Context { clock, unmatched, mut drain } = context;
     let address = peer.address;
     let requests = Rc::new(Cell::new(0));
     let service = service_fn({

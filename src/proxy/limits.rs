@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::Response;
@@ -33,8 +33,8 @@ use crate::config::{self, RateLimit};
 pub const ROUTE_BYTES: i64 = 64 << 10;
 
 /// What outlives a reload: the state of every route there has been, by name.
+#[derive(Debug, Default)]
 pub struct Limits {
-    started: Instant,
     routes: Mutex<HashMap<String, Arc<State>>>,
 }
 
@@ -43,14 +43,15 @@ pub struct Limits {
 struct State {
     in_flight: AtomicU32,
     buffered: AtomicI64,
-    /// When the bucket of the rate limit is full again, in nanoseconds since the start.
+    /// When the first request came.
+    epoch: OnceLock<Instant>,
+    /// When the bucket of the rate limit is full again, in nanoseconds since the epoch.
     full_at: AtomicU64,
 }
 
 /// The bounds of one route.
 #[derive(Debug, Clone)]
 pub struct RouteLimits {
-    started: Instant,
     max_in_flight: u32,
     rate: Option<RateLimit>,
     state: Arc<State>,
@@ -77,16 +78,13 @@ pub struct Held {
 }
 
 impl Limits {
-    /// Nothing counted yet.
-    pub fn new(clock: &Clock) -> Self {
-        Self { started: clock.now(), routes: Mutex::default() }
-    }
-
     /// The bounds of a route as `config` has them, over the state that the route's name has had so far.
     pub fn route(&self, config: &config::Route) -> RouteLimits {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // What no generation of the configuration has any more, nor a delivery on its way.
+        routes.retain(|_, state| Arc::strong_count(state) > 1);
         let state = routes.entry(config.name.clone()).or_default().clone();
-        RouteLimits { started: self.started, max_in_flight: config.max_in_flight, rate: config.rate_limit, state }
+        RouteLimits { max_in_flight: config.max_in_flight, rate: config.rate_limit, state }
     }
 }
 
@@ -101,7 +99,8 @@ impl RouteLimits {
             return Err(Reject::Overloaded);
         }
         if let Some(rate) = self.rate {
-            let now = u64::try_from(now.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX);
+            let now = u64::try_from(now.saturating_duration_since(*self.state.epoch.get_or_init(|| now)).as_nanos())
+                .unwrap_or(u64::MAX);
             let taken = self.state.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| take(rate, at, now));
             taken.map_err(|_| Reject::RateLimited)?;
         }
@@ -184,7 +183,7 @@ where
 impl RouteLimits {
     /// Those of a route that nobody else knows.
     pub fn for_tests() -> Self {
-        Self { started: Clock::system().now(), max_in_flight: 1, rate: None, state: Arc::default() }
+        Self { max_in_flight: 1, rate: None, state: Arc::default() }
     }
 }
 
@@ -201,7 +200,7 @@ mod tests {
     }
 
     fn route(max_in_flight: u32, rate: Option<RateLimit>) -> RouteLimits {
-        RouteLimits { started: Clock::system().now(), max_in_flight, rate, state: Arc::default() }
+        RouteLimits { max_in_flight, rate, state: Arc::default() }
     }
 
     fn budget(limit: u64) -> Budget {
@@ -210,19 +209,21 @@ mod tests {
 
     #[test]
     fn as_many_deliveries_are_in_flight_as_the_limit_says_and_not_one_more() {
+        let start = Clock::system().now();
         let limits = route(2, None);
-        let first = limits.admit(limits.started).unwrap();
-        let _second = limits.admit(limits.started).unwrap();
-        assert_eq!(limits.admit(limits.started).unwrap_err(), Reject::Overloaded);
-        assert_eq!(limits.admit(limits.started).unwrap_err(), Reject::Overloaded, "a refusal takes no place");
+        let first = limits.admit(start).unwrap();
+        let _second = limits.admit(start).unwrap();
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::Overloaded);
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::Overloaded, "a refusal takes no place");
         drop(first);
-        assert!(limits.admit(limits.started).is_ok());
+        assert!(limits.admit(start).is_ok());
     }
 
     #[test]
     fn a_burst_is_let_in_at_once_and_then_the_rate() {
+        let start = Clock::system().now();
         let limits = route(100, Some(rate(10, 3)));
-        let at = |millis| limits.admit(limits.started + Duration::from_millis(millis)).map(drop);
+        let at = |millis| limits.admit(start + Duration::from_millis(millis)).map(drop);
         assert_eq!([at(0), at(0), at(0), at(0)], [Ok(()), Ok(()), Ok(()), Err(Reject::RateLimited)]);
         assert_eq!([at(99), at(100), at(100)], [Err(Reject::RateLimited), Ok(()), Err(Reject::RateLimited)]);
         // After a long pause the bucket holds the burst and no more.
@@ -231,12 +232,13 @@ mod tests {
 
     #[test]
     fn what_is_over_the_limit_in_flight_takes_nothing_of_the_rate() {
+        let start = Clock::system().now();
         let limits = route(1, Some(rate(1, 2)));
-        let first = limits.admit(limits.started).unwrap();
-        assert_eq!(limits.admit(limits.started).unwrap_err(), Reject::Overloaded);
+        let first = limits.admit(start).unwrap();
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::Overloaded);
         drop(first);
-        assert!(limits.admit(limits.started).is_ok());
-        assert_eq!(limits.admit(limits.started).unwrap_err(), Reject::RateLimited);
+        assert!(limits.admit(start).is_ok());
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::RateLimited);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
 //! without a look at what it sends, and closed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ use super::entrance::{Entered, Entrance};
 use super::http1::{self, Http1Context};
 use super::http2;
 use super::stack::ReplyBody;
+use super::wire::WireLimits;
+use crate::config;
 
 /// Connections over the limit that a thread closes in steps at the same time.
 const MAX_SHEDDING: usize = 64;
@@ -31,14 +33,21 @@ const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// How long accepting pauses after an error of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What bounds connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    max_connections: u32,
+    wire: WireLimits,
+}
+
 /// What accepting and serving connections needs of its thread.
 #[derive(Clone)]
 pub struct ListenContext {
     /// Open connections, of all threads.
     pub connections: IntGauge,
-    /// How many there may be.
-    pub max_connections: u32,
-    /// How connections begin; what is put there counts for those that come later.
+    /// What bounds them; what is put there counts for those that come later.
+    pub bounds: Rc<Cell<Bounds>>,
+    /// How connections begin; the same.
     pub entrance: Rc<RefCell<Entrance>>,
     /// For serving them.
     pub http1: Http1Context,
@@ -62,7 +71,7 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => match Open::new(&context.connections, context.max_connections) {
+            Ok((stream, address)) => match Open::new(&context.connections, context.bounds.get().max_connections) {
                 Some(open) => {
                     tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone(), open));
                 }
@@ -90,7 +99,8 @@ async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: Lis
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let ListenContext { entrance, http1, alive: _alive, .. } = context;
+    let ListenContext { bounds, entrance, http1, alive: _alive, .. } = context;
+    let limits = bounds.get().wire;
     let _open = open;
     // Without it a response can wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
@@ -105,15 +115,15 @@ where
     match entered {
         Ok(Entered { socket, peer, http2: true }) => {
             let limits = http2::Limits {
-                header_bytes: http1.limits.max_header_bytes,
-                header_timeout: http1.limits.header_timeout,
-                idle_timeout: http1.limits.idle_timeout,
+                header_bytes: limits.max_header_bytes,
+                header_timeout: limits.header_timeout,
+                idle_timeout: limits.idle_timeout,
             };
             if let Err(error) = http2::serve(socket, peer, stack, limits, http1.unmatched, http1.drain).await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
-        Ok(Entered { socket, peer, http2: false }) => http1::serve(socket, peer, stack, http1).await,
+        Ok(Entered { socket, peer, http2: false }) => http1::serve(socket, peer, stack, limits, http1).await,
         Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
     }
 }
@@ -141,6 +151,18 @@ fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
             close(socket, Some(&answer)).await;
         }
     });
+}
+
+impl Bounds {
+    /// As the configuration has them.
+    pub fn new(server: &config::Server) -> Self {
+        let wire = WireLimits {
+            header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
+            max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
+        };
+        Self { max_connections: server.max_connections, wire }
+    }
 }
 
 /// Counts an open connection.

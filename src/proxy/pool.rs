@@ -34,7 +34,7 @@ const MAX_HEADERS: usize = 100;
 
 /// Connections to one upstream.
 pub struct Pool {
-    connector: Connector,
+    connector: Arc<Connector>,
     clock: Clock,
     idle: Mutex<Vec<Connection>>,
 }
@@ -75,8 +75,8 @@ pub enum SendError {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(connector: Connector, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { connector, clock, idle: Mutex::default() })
+    pub fn new(connector: impl Into<Arc<Connector>>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { connector: connector.into(), clock, idle: Mutex::default() })
     }
 
     /// Sends a request and waits for the response's head; `resent` is called if it had to be sent a second time.

@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,14 +32,19 @@ use super::pool::Pool;
 use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
 use crate::config::{self, PathPattern};
-use crate::metrics::{Metrics, RouteMetrics};
+use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
 
-/// A route as one worker thread holds it: its configuration and all that is made from it once.
+/// A route as one worker thread holds it: what all of them share, and its own connections to the upstream.
 pub struct Route {
-    /// What the file says.
-    pub config: Arc<config::Route>,
+    common: Arc<Common>,
     /// Connections to the upstream.
     pub pool: Arc<Pool>,
+}
+
+/// A route's configuration and all that is made from it once.
+pub struct Common {
+    /// What the file says.
+    pub config: config::Route,
     /// Deliveries in flight, rate and bytes, over all threads.
     pub limits: RouteLimits,
     /// Handles of the route's series.
@@ -66,13 +72,27 @@ struct Hosts {
 }
 
 impl Route {
-    /// Readies a route for a worker thread.
+    /// A route with a thread's connections.
+    pub fn new(common: Arc<Common>, pool: Arc<Pool>) -> Self {
+        Self { common, pool }
+    }
+}
+
+impl Deref for Route {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl Common {
+    /// Readies a route for all threads; makes its series.
     ///
     /// # Errors
     /// A header value that cannot be made, which validation of the configuration rules out.
     pub fn new(
-        config: Arc<config::Route>,
-        pool: Arc<Pool>,
+        config: config::Route,
         metrics: &Metrics,
         limits: &Limits,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
@@ -82,9 +102,14 @@ impl Route {
             headers: RouteHeaders::new(&config)?,
             metrics: metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config)),
             limits: limits.route(&config),
-            pool,
             config,
         })
+    }
+
+    /// The label values that this route's series may have.
+    pub fn labels(&self) -> RouteLabels<'_> {
+        let reasons = reasons(&self.config).into_iter().map(Reject::reason).collect();
+        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons }
     }
 }
 

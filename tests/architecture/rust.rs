@@ -121,7 +121,8 @@ pub fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        if tokens[at] == "use" {
+        // Not what a type captures, as in `use<'a>`.
+        if tokens[at] == "use" && tokens.get(at + 1) != Some(&"<") {
             at = use_tree(&tokens, at + 1, &[], &mut found);
         } else if tokens.get(at + 1) == Some(&"::") && tokens[at].starts_with(|c: char| c.is_alphabetic() || c == '_') {
             let mut path = vec![tokens[at].to_owned()];

@@ -63,11 +63,20 @@ mod cli;
 /// `serve` as a process: signals, logs, secrets that must not show.
 mod serve;
 
+/// Secrets that must show nowhere.
+mod canary;
+
 /// Deliveries that the providers publish, through the whole gateway.
 mod vectors;
 
 /// Properties over arbitrary input.
 mod properties;
+
+/// What changes while the gateway runs: triggers, failures, what is kept, what is told.
+mod reload;
+
+/// Reloads under constant traffic: no connection is dropped and no delivery lost.
+mod reload_under_load;
 
 /// Handlers in other languages behind the gateway, each checking the signature again itself.
 mod handlers;

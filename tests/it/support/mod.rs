@@ -1,5 +1,7 @@
 //! What several test modules need.
 
+/// A handler that takes every delivery and keeps book of it.
+pub mod bookkeeper;
 /// Certificates that the tests make, and the files that they stand in.
 pub mod certificates;
 /// The gateway in this process, and what its metrics say.
@@ -14,6 +16,8 @@ pub mod process;
 pub mod rig;
 /// Deliveries as the three providers sign them, byte by byte.
 pub mod sender;
+/// The gateway as a process on a configuration that the test changes.
+pub mod served;
 /// A connection of a test, with or without TLS.
 pub mod stream;
 /// The handler's place: a server that the test itself plays, and that fails the test on what it did not expect.

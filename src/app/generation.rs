@@ -1,0 +1,145 @@
+//! One configuration as it runs: made by the start and by each reload, shared by all worker threads.
+//!
+//! What outlives it: the metrics registry, what counts against limits, and connections to upstreams that the next one has as well.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::sync::Semaphore;
+
+use crate::admin;
+use crate::config::{self, ClientTls, Config};
+use crate::metrics::Metrics;
+use crate::proxy::entrance::Entrance;
+use crate::proxy::limits::Limits;
+use crate::proxy::route::Common;
+use crate::proxy::tls::client_config;
+use crate::proxy::transport::Connector;
+
+/// How long a reload waits for every thread before it is told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A configuration and all that is made from it once.
+pub(super) struct Generation {
+    pub(super) server: config::Server,
+    /// The routes, each with the way to its upstream. Routes with the same way have the same connector, also across
+    /// generations: threads know their pools by it.
+    pub(super) routes: Vec<(Arc<Common>, Arc<Connector>)>,
+    /// For operators, without secrets.
+    pub(super) summary: serde_json::Value,
+    /// How connections from senders begin.
+    pub(super) entrance: Entrance,
+    /// What is on its way, by route: the same in every generation.
+    limits: Arc<Limits>,
+    connectors: HashMap<Way, Arc<Connector>>,
+    /// For upstreams by https, by the certificates that they ask for.
+    tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
+    /// A permit for each thread that runs it.
+    taken_up: Semaphore,
+}
+
+/// What makes two upstreams the same to connect to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Way {
+    host: String,
+    port: u16,
+    tls: bool,
+    certificates: Option<ClientTls>,
+    connect_timeout: Duration,
+}
+
+impl Generation {
+    /// Readies `config`; takes over from `before` what stays. Makes the metric series of its routes.
+    ///
+    /// # Errors
+    /// No root certificates, or a host that can be no TLS server name.
+    pub(super) fn new(config: Config, before: Option<&Self>, metrics: &Metrics) -> io::Result<Self> {
+        let summary = admin::summary(&config);
+        // One that stays is kept, with the key of its session tickets.
+        let entrance = match before.filter(|before| enters_alike(&before.server, &config.server)) {
+            Some(before) => before.entrance.clone(),
+            None => Entrance::new(&config.server, metrics.handshakes())?,
+        };
+        let limits = before.map(|before| before.limits.clone()).unwrap_or_default();
+        let mut tls = HashMap::new();
+        let mut connectors = HashMap::new();
+        let mut ways = Vec::new();
+        for route in &config.routes {
+            let way = Way::to(&route.upstream);
+            if way.tls && !tls.contains_key(&way.certificates) {
+                let known = before.and_then(|before| before.tls.get(&way.certificates)).cloned();
+                let made = known.map_or_else(|| client_config(way.certificates.as_ref()), Ok)?;
+                tls.insert(way.certificates.clone(), made);
+            }
+            let known = connectors.get(&way).or_else(|| before?.connectors.get(&way)).cloned();
+            let connector = match known {
+                Some(connector) => connector,
+                None => {
+                    let tls = tls.get(&way.certificates).filter(|_| way.tls).cloned();
+                    Arc::new(Connector::new(&way.host, way.port, way.connect_timeout, tls)?)
+                }
+            };
+            connectors.insert(way, connector.clone());
+            ways.push(connector);
+        }
+        let routes = config.routes.into_iter().zip(ways).map(|(route, connector)| {
+            let common = Common::new(route, metrics, &limits).map_err(io::Error::other)?;
+            Ok((Arc::new(common), connector))
+        });
+        Ok(Self {
+            routes: routes.collect::<io::Result<_>>()?,
+            server: config.server,
+            summary,
+            entrance,
+            limits: limits.clone(),
+            connectors,
+            tls,
+            taken_up: Semaphore::new(0),
+        })
+    }
+
+    /// Says that one more thread runs it.
+    pub(super) fn take_up(&self) {
+        self.taken_up.add_permits(1);
+    }
+
+    /// Waits until this many threads run it, though not for long: a thread can be busy.
+    pub(super) async fn taken_up_by(&self, threads: usize) {
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        let taken_up = tokio::time::timeout(PATIENCE, self.taken_up.acquire_many(threads)).await;
+        if taken_up.is_err() {
+            tracing::warn!("not every thread has taken the new configuration up yet");
+        }
+    }
+
+    /// The configurations of the routes, by name.
+    pub(super) fn by_name(&self) -> BTreeMap<&str, &config::Route> {
+        self.routes.iter().map(|(common, _)| (common.config.name.as_str(), &common.config)).collect()
+    }
+
+    /// Drops the metric series that this configuration does not have.
+    pub(super) fn drop_other_series(&self, metrics: &Metrics) {
+        let labels = self.routes.iter().map(|(common, _)| (common.config.name.as_str(), common.labels()));
+        metrics.retain(&labels.collect());
+    }
+}
+
+/// Whether connections from senders begin in the same way.
+fn enters_alike(a: &config::Server, b: &config::Server) -> bool {
+    (&a.tls, a.proxy_protocol, &a.trusted_proxies) == (&b.tls, b.proxy_protocol, &b.trusted_proxies)
+}
+
+impl Way {
+    fn to(upstream: &config::Upstream) -> Self {
+        Self {
+            host: upstream.host.clone(),
+            port: upstream.port,
+            tls: upstream.tls,
+            certificates: upstream.certificates.clone(),
+            connect_timeout: upstream.connect_timeout,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Puts a newly loaded configuration in the place of the one that runs, or says why not.
+//!
+//! Refuses what only a restart can change: `server.listen`, `server.threads` and `admin.listen`. Everything else is
+//! built before anything is exchanged, so that what fails leaves no trace but its line in the log and its count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::generation::Generation;
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError, LoadError};
+use crate::metrics::Metrics;
+
+/// The keys that only a restart can change.
+const RESTART_ONLY: [&str; 3] = ["server.listen", "server.threads", "admin.listen"];
+
+/// What differs between two configurations, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Difference {
+    /// Keys outside of the routes.
+    keys: Vec<String>,
+    added: Vec<String>,
+    removed: Vec<String>,
+    /// Routes that stay, each with the keys that differ.
+    changed: Vec<String>,
+    /// Ids of secrets that came, went or are others now, each with its route's name.
+    secrets: Vec<String>,
+    /// Pairs of a route and the id of a secret under which there is another one now.
+    replaced: Vec<(String, String)>,
+}
+
+/// The generation for what was loaded.
+///
+/// # Errors
+/// All that keeps it from running.
+pub(super) fn prepare(
+    running: &Generation,
+    loaded: Result<Config, LoadError>,
+    metrics: &Metrics,
+) -> Result<Arc<Generation>, Vec<ConfigError>> {
+    let config = loaded.map_err(|error| failures(&error))?;
+    build(running, config, metrics).map(Arc::new)
+}
+
+/// Counts and logs that `after` runs in the place of `before`.
+pub(super) fn succeeded(before: &Generation, after: &Generation, metrics: &Metrics, clock: &Clock) {
+    let difference = Difference::between(before, after);
+    after.drop_other_series(metrics);
+    for (route, secret) in &difference.replaced {
+        metrics.secret_replaced(route, secret);
+    }
+    metrics.reloaded(clock.unix().as_secs_f64());
+    difference.log();
+}
+
+/// Counts and logs that `running` goes on because of `errors`.
+pub(super) fn failed(running: &Generation, errors: &[ConfigError], metrics: &Metrics) {
+    running.drop_other_series(metrics);
+    metrics.reload_failed();
+    for ConfigError { path, message } in errors {
+        tracing::error!(at = path, error = message, "error in the configuration");
+    }
+    tracing::error!(errors = errors.len(), "the configuration was not reloaded: what ran goes on");
+}
+
+fn failures(error: &LoadError) -> Vec<ConfigError> {
+    match error {
+        LoadError::Unreadable { .. } => vec![ConfigError { path: String::new(), message: error.to_string() }],
+        LoadError::Invalid { errors } => errors.clone(),
+    }
+}
+
+fn build(running: &Generation, config: Config, metrics: &Metrics) -> Result<Generation, Vec<ConfigError>> {
+    let next = crate::admin::summary(&config);
+    let differ = changed_keys(&running.summary, &next);
+    let errors: Vec<_> = RESTART_ONLY
+        .into_iter()
+        .filter(|key| differ.iter().any(|differs| differs == key))
+        .map(|key| ConfigError { path: key.to_owned(), message: "cannot change without a restart".to_owned() })
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let failed = |error: io::Error| vec![ConfigError { path: String::new(), message: error.to_string() }];
+    Generation::new(config, Some(running), metrics).map_err(failed)
+}
+
+impl Difference {
+    fn between(before: &Generation, after: &Generation) -> Self {
+        let mut difference = Self { keys: changed_keys(&before.summary, &after.summary), ..Self::default() };
+        let (old, new) = (before.by_name(), after.by_name());
+        let (old_summary, new_summary) = (routes(&before.summary), routes(&after.summary));
+        let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+        for name in names {
+            match (old.get(name), new.get(name)) {
+                (Some(old), Some(new)) => {
+                    let keys = differing(old_summary.get(name).copied(), new_summary.get(name).copied());
+                    if !keys.is_empty() {
+                        difference.changed.push(format!("{name} ({})", keys.join(", ")));
+                    }
+                    difference.compare_secrets(name, old, new);
+                }
+                (None, _) => difference.added.push(name.to_owned()),
+                (_, None) => difference.removed.push(name.to_owned()),
+            }
+        }
+        difference
+    }
+
+    fn compare_secrets(&mut self, route: &str, old: &config::Route, new: &config::Route) {
+        let marks = |route: &config::Route| -> BTreeMap<String, _> {
+            route.secret_ids.iter().cloned().zip(route.secret_marks.iter().copied()).collect()
+        };
+        let (old, new) = (marks(old), marks(new));
+        let ids: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for id in ids {
+            let what = match (old.get(id), new.get(id)) {
+                (Some(old), Some(new)) if old == new => continue,
+                (Some(_), Some(_)) => {
+                    self.replaced.push((route.to_owned(), id.clone()));
+                    "replaced"
+                }
+                (None, _) => "added",
+                (_, None) => "removed",
+            };
+            self.secrets.push(format!("{route}/{id} {what}"));
+        }
+    }
+
+    fn log(&self) {
+        let list = |items: &[String]| (!items.is_empty()).then(|| items.join(", "));
+        tracing::info!(
+            routes_added = list(&self.added),
+            routes_removed = list(&self.removed),
+            routes_changed = list(&self.changed),
+            secrets = list(&self.secrets),
+            keys = list(&self.keys),
+            unchanged = (*self == Self::default()).then_some(true),
+            "configuration reloaded"
+        );
+    }
+}
+
+/// The keys of every section but the routes whose values differ, with their section.
+fn changed_keys(before: &Value, after: &Value) -> Vec<String> {
+    let sections = ["server", "admin"].into_iter();
+    let keys = sections.flat_map(|section| {
+        let keys = differing(before.get(section), after.get(section));
+        keys.into_iter().map(move |key| format!("{section}.{key}"))
+    });
+    keys.collect()
+}
+
+/// The keys of two objects whose values differ.
+fn differing(before: Option<&Value>, after: Option<&Value>) -> Vec<String> {
+    let (before, after) = (before.and_then(Value::as_object), after.and_then(Value::as_object));
+    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
+}
+
+/// The routes of a summary by name.
+fn routes(summary: &Value) -> BTreeMap<&str, &Value> {
+    let routes = summary.get("routes").and_then(Value::as_array).into_iter().flatten();
+    routes.filter_map(|route| Some((route.get("name")?.as_str()?, route))).collect()
+}

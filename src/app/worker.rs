@@ -1,0 +1,190 @@
+//! One worker thread: its runtime, its listening sockets, its routes and its connections to upstreams.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::generation::Generation;
+use super::{Phase, runtime};
+use crate::clock::Clock;
+use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::forward::ForwardContext;
+use crate::proxy::http1::Http1Context;
+use crate::proxy::limits::Budget;
+use crate::proxy::listener::{Bounds, ListenContext, accept};
+use crate::proxy::observe::{LogLimit, ObserveContext};
+use crate::proxy::pool::Pool;
+use crate::proxy::route::{Route, RouteContext, Router};
+use crate::proxy::stack::{StackContext, stack};
+use crate::proxy::swap::Swap;
+use crate::proxy::transport::Connector;
+use crate::proxy::verify::VerifyContext;
+
+/// What a worker thread gets of the rest of the gateway.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) metrics: Metrics,
+    pub(super) unmatched: ObserveMetrics,
+    pub(super) clock: Clock,
+    pub(super) phases: watch::Receiver<Phase>,
+    /// The configuration that runs.
+    pub(super) generations: watch::Receiver<Arc<Generation>>,
+    /// A clone lives as long as each thread.
+    pub(super) ended: mpsc::Sender<()>,
+}
+
+/// What a thread keeps while configurations come and go.
+struct Worker {
+    metrics: Metrics,
+    clock: Clock,
+    unmatched: Rc<ObserveMetrics>,
+    draining: Rc<Cell<bool>>,
+    /// Limits of their own: a flood of refusals must not silence what an operator has to act on.
+    refused: Rc<LogLimit>,
+    reported: Rc<LogLimit>,
+    unanswered: Rc<LogLimit>,
+    pools: Vec<(Arc<Connector>, Arc<Pool>)>,
+}
+
+/// Starts a worker thread.
+pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Result<JoinHandle<()>> {
+    // A runtime stays on its thread, but what goes wrong there is still an error of the start.
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        let told = |result| drop(started.send(result));
+        match runtime() {
+            Err(error) => told(Err(error)),
+            Ok(runtime) => runtime.block_on(async {
+                match sockets.into_iter().map(listen).collect() {
+                    Err(error) => told(Err(error)),
+                    Ok(sockets) => {
+                        told(Ok(()));
+                        work(sockets, shared).await;
+                    }
+                }
+            }),
+        }
+    })?;
+    start.recv().map_err(io::Error::other)??;
+    Ok(thread)
+}
+
+fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
+}
+
+/// A worker thread's life.
+async fn work(sockets: Vec<TcpListener>, shared: Shared) {
+    let Shared { metrics, unmatched, clock, mut phases, mut generations, ended: _ended } = shared;
+    let mut worker = Worker {
+        unmatched: Rc::new(unmatched),
+        metrics,
+        clock,
+        draining: Rc::default(),
+        refused: Rc::default(),
+        reported: Rc::default(),
+        unanswered: Rc::default(),
+        pools: Vec::new(),
+    };
+    let generation = generations.borrow_and_update().clone();
+    let current = Swap::new(stack(worker.context(&generation)));
+    let entrance = Rc::new(RefCell::new(generation.entrance.clone()));
+    let bounds = Rc::new(Cell::new(Bounds::new(&generation.server)));
+    drop(generation);
+    let (drain, draining_connections) = watch::channel(false);
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let context = ListenContext {
+        connections: worker.metrics.connections.clone(),
+        bounds: bounds.clone(),
+        entrance: entrance.clone(),
+        http1: Http1Context {
+            clock: worker.clock.clone(),
+            unmatched: worker.unmatched.clone(),
+            drain: draining_connections,
+        },
+        shedding: Rc::default(),
+        alive,
+    };
+    for socket in sockets {
+        tokio::task::spawn_local(accept(socket, current.clone(), context.clone()));
+    }
+    drop(context);
+    loop {
+        tokio::select! {
+            biased;
+            // An error means that the sender is gone, and with it whoever waits for this thread.
+            _ = phases.wait_for(|phase| *phase >= Phase::Draining) => break,
+            Ok(()) = generations.changed() => {
+                let generation = generations.borrow_and_update().clone();
+                current.replace(stack(worker.context(&generation)));
+                entrance.replace(generation.entrance.clone());
+                bounds.set(Bounds::new(&generation.server));
+                generation.take_up();
+            }
+        }
+    }
+    worker.draining.set(true);
+    drain.send_replace(true);
+    tokio::select! {
+        _ = all_gone.recv() => {}
+        _ = phases.wait_for(|phase| *phase == Phase::Stopped) => {}
+    }
+}
+
+impl Worker {
+    /// What the stages need for a configuration. Connections to upstreams that it still has are kept, the others closed
+    /// when the deliveries on them have ended.
+    fn context(&mut self, generation: &Generation) -> StackContext {
+        let router = self.router(generation);
+        let clock = &self.clock;
+        StackContext {
+            trusted_proxies: generation.server.trusted_proxies.clone(),
+            observe: ObserveContext {
+                clock: clock.clone(),
+                in_flight: self.metrics.in_flight.clone(),
+                unmatched: self.unmatched.clone(),
+                access_log: generation.server.access_log,
+                log_limit: self.refused.clone(),
+            },
+            route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
+            clock: clock.clone(),
+            budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
+            verify: VerifyContext { clock: clock.clone(), log_limit: self.reported.clone() },
+            forward: ForwardContext {
+                clock: clock.clone(),
+                log_limit: self.unanswered.clone(),
+                pause: generation.server.idle_timeout,
+            },
+        }
+    }
+
+    fn router(&mut self, generation: &Generation) -> Router {
+        let mut pools: Vec<(Arc<Connector>, Arc<Pool>)> = Vec::new();
+        let find = |pools: &[(Arc<Connector>, Arc<Pool>)], connector| {
+            pools.iter().find(|(known, _)| Arc::ptr_eq(known, connector)).map(|(_, pool)| pool.clone())
+        };
+        let routes: Vec<_> = generation
+            .routes
+            .iter()
+            .map(|(common, connector)| {
+                let pool = find(&pools, connector).unwrap_or_else(|| {
+                    let kept = find(&self.pools, connector);
+                    let pool = kept.unwrap_or_else(|| Pool::new(connector.clone(), self.clock.clone()));
+                    pools.push((connector.clone(), pool.clone()));
+                    pool
+                });
+                Rc::new(Route::new(common.clone(), pool))
+            })
+            .collect();
+        let router = Router::new(routes);
+        self.pools = pools;
+        router
+    }
+}
