@@ -5,6 +5,8 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
+use crate::support::certificates::Authority;
+use crate::support::http::{Connection, post};
 use crate::support::process::{Stream, poll};
 use crate::support::served::{Served, delivery, replace, route};
 
@@ -293,23 +295,36 @@ fn a_reload_while_draining_changes_nothing() {
 }
 
 #[test]
-fn a_certificate_that_is_renewed_is_in_force_by_itself() {
+fn a_certificate_that_is_renewed_is_in_force_by_itself_and_no_connection_is_dropped() {
     let renew = |served: &Served| {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(["hooks.example".to_owned()]).unwrap().self_signed(&key);
+        let authority = Authority::new();
+        let identity = authority.issue("gateway.example");
         // Both in one file, so that no look comes between the two.
-        replace(&served.path("tls.pem"), &(certificate.unwrap().pem() + &key.serialize_pem()));
+        replace(&served.path("tls.pem"), &(identity.certificate + &identity.key));
+        authority.client(&["http/1.1"])
+    };
+    let greets = |served: &Served, client| {
+        let mut connection = Connection::open_tls(served.gateway.server, client);
+        let shaken = connection.stream().handshake();
+        (connection, shaken.is_ok())
     };
     let mut served = with_one();
     let tls = "listen: 127.0.0.1:0, threads: 2, tls: { certificate: tls.pem, private_key: tls.pem }";
-    renew(&served);
+    let before = renew(&served);
     served.configure_with(tls, &hook("[{ file: one, id: one }]"));
     served.reload();
     let fingerprint = |served: &Served| served.admin("/config").json()["server"]["tls"]["certificate"].clone();
     let first = fingerprint(&served);
     assert!(first.is_string());
-    renew(&served);
+    let (mut open, greeted) = greets(&served, before.clone());
+    assert!(greeted);
+
+    let after = renew(&served);
     let line = served.reloaded();
     assert_eq!(line["keys"], "server.tls", "{line}");
     assert_ne!(fingerprint(&served), first);
+    assert!(greets(&served, after).1);
+    assert!(!greets(&served, before).1);
+    open.write(&post("/nowhere", [], b""));
+    assert_eq!(open.receive().status, 404);
 }
