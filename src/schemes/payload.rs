@@ -33,6 +33,11 @@ pub(super) fn is_json_object(bytes: &[u8]) -> bool {
     begins && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
+/// Whether the bytes are one JSON text.
+pub(super) fn is_json(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+}
+
 /// The payload of a signed text, if that holds a JSON object.
 pub(super) fn open(encoding: PayloadEncoding, signed: &[u8]) -> Option<Vec<u8>> {
     let payload = match encoding {

@@ -321,7 +321,7 @@ const MISMATCH: VerifyError = VerifyError::SignatureMismatch;
 /// Whether a request is what a form requires, as far as that can be told without parsing its body as JSON.
 pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
     let met = form.requires.iter().all(|requirement| match requirement {
-        Requirement::JsonObject => true,
+        Requirement::JsonObject | Requirement::Json => true,
         Requirement::Form => is_form(given.head.headers),
         Requirement::NotForm => !is_form(given.head.headers),
         Requirement::EmptyBody => given.body.is_empty(),
@@ -364,6 +364,9 @@ pub(super) fn accept(
     if form.requires.contains(&Requirement::JsonObject) && !payload::is_json_object(body.bytes()) {
         return Err(Refusal::NoJsonObject);
     }
+    if form.requires.contains(&Requirement::Json) && !payload::is_json(body.bytes()) {
+        return Err(Refusal::NoJson);
+    }
     let (encoding, equals, key, signed) = match (form.payload, form.content.as_slice(), content.as_slice()) {
         (None, _, _) => return Ok(Authenticated::Body),
         (Some(Payload { encoding, equals }), [Part::Json(pointer)], [Piece::Bytes(signed)]) => {
@@ -396,6 +399,9 @@ pub(super) enum Refusal {
     /// The body is not a JSON object, which the form requires.
     #[error("the body is not a JSON object")]
     NoJsonObject,
+    /// The body is not JSON, which the form requires.
+    #[error("the body is not JSON")]
+    NoJson,
     /// The signed text does not decode to a JSON object.
     #[error("the text to sign does not decode to a JSON object")]
     NoPayload,
@@ -409,7 +415,7 @@ impl Refusal {
     pub(super) fn reason(self) -> VerifyError {
         match self {
             // A form does not exist for a request that lacks what it needs.
-            Self::Unmet | Self::Absent | Self::NoJsonObject => VerifyError::SignatureMismatch,
+            Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson => VerifyError::SignatureMismatch,
             Self::Repeated | Self::NoPayload | Self::Differs => VerifyError::PayloadMismatch,
         }
     }

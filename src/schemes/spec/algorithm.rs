@@ -55,6 +55,11 @@ impl Hash {
         }
     }
 
+    /// Whether the hash of a longer text can be made from that of its beginning.
+    pub fn is_extensible(self) -> bool {
+        matches!(self, Self::Md5 | Self::Sha1 | Self::Sha256 | Self::Sha512)
+    }
+
     /// Never.
     pub fn is_empty(self) -> bool {
         false

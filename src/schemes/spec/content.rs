@@ -113,6 +113,8 @@ pub enum SortedForm {
 pub enum Requirement {
     /// `json_object`: the body is one JSON text in UTF-8 (RFC 8259), whose value is an object.
     JsonObject,
+    /// `json`: the body is one JSON text in UTF-8, whatever its value.
+    Json,
     /// `form`: the content type is `application/x-www-form-urlencoded`.
     Form,
     /// `not_form`: it is not.

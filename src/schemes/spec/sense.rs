@@ -8,14 +8,16 @@
 //! 5. a timestamp that the signature does not cover;
 //! 6. a signature in the body that is part of what it signs;
 //! 7. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
-//! 8. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
+//! 8. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
+//!    can be lengthened without the secret, but not to anything that is JSON;
+//! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
 //!    say what must come out of it.
 
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    Algorithm, Encoding, Form, Grammar, Hash, Jwt, Location, Part, SecretStep, Spec, SpecFault, TimeLocation,
-    Timestamp, Way,
+    Algorithm, Encoding, Form, Grammar, Hash, Jwt, Location, Part, Requirement, SecretStep, Spec, SpecFault,
+    TimeLocation, Timestamp, Way,
 };
 
 /// Keys of gateway.yaml that no parameter may have.
@@ -260,6 +262,14 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
             path("content"),
             "the secret is a part of it where the algorithm is a hash, only",
         );
+        let extensible = matches!(way.algorithm, Algorithm::Hash(hash) if hash.is_extensible())
+            && !matches!(form.content.last(), Some(Part::Secret));
+        let closed = form.requires.iter().any(|requirement| {
+            matches!(requirement, Requirement::Json | Requirement::JsonObject | Requirement::EmptyBody)
+        });
+        let message =
+            "whoever has one delivery can lengthen what such a hash covers: require json, json_object or empty_body";
+        faults.when(extensible && !closed, path("requires"), message);
         let whole = |part: &Part| matches!(part, Part::Body | Part::Digest(_) | Part::SortedForm(_));
         let own = way.is_in_body() && Part::any(&form.content, &whole);
         faults.when(own, path("content"), "the body holds the signature");

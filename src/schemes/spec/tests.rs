@@ -57,7 +57,7 @@ fn a_word_that_the_language_does_not_have_is_refused_at_its_place() {
         ("secret: utf8", "secret: utf16", "secret"),
         ("content: [body]", "content: [body], strict: true", "forms[0].strict: "),
         ("content: [body]", "content: [host]", "forms[0].content[0]"),
-        ("content: [body]", "content: [body], requires: json", "forms[0].requires"),
+        ("content: [body]", "content: [body], requires: yaml", "forms[0].requires"),
         ("content: [body]", "content: [{ json: a }]", "forms[0].content[0].json"),
         ("confidence: sdk", "confidence: certain", "confidence"),
         ("source: here", "source: here, when: now", "vectors[0].when: "),
@@ -90,6 +90,7 @@ fn a_scheme_that_makes_no_sense_is_refused_with_the_place() {
         ("hmac: sha1", "rsa: md5", "algorithm.rsa:"),
         ("hmac: sha1", "rsa: sha256", "secret: the last step"),
         ("hmac: sha1", "hash: sha256", "forms[0].content: the secret"),
+        ("{ hmac: sha1 }", "{ hash: sha256 }", "forms[0].content: the secret"),
         ("{ hmac: sha1 }", "token", "forms: the algorithm has none"),
         ("encoding: hex", "encoding: text", "signature.encoding:"),
         ("encoding: hex", "encoding: []", "signature.encoding:"),
@@ -127,6 +128,26 @@ fn a_scheme_that_makes_no_sense_is_refused_with_the_place() {
     ] {
         let message = refusal(&[(from, to)]);
         assert!(message.starts_with(place), "{to}: {message}");
+    }
+}
+
+#[test]
+fn a_plain_hash_that_can_be_lengthened_must_be_over_json_or_end_in_the_secret() {
+    let with = |content: &str| {
+        [("hmac: sha1", "hash: sha256"), ("content: [body]", content)].map(|(a, b)| (a.to_owned(), b.to_owned()))
+    };
+    let parse = |content: &str| {
+        Spec::parse(&with(content).iter().fold(GOOD.to_owned(), |yaml, (from, to)| yaml.replacen(from, to, 1)))
+    };
+    let error = parse("content: [secret, body]").unwrap_err().to_string();
+    assert!(error.starts_with("forms[0].requires: whoever has one delivery"), "{error}");
+    for content in [
+        "content: [secret, body], requires: json",
+        "content: [secret, body], requires: json_object",
+        "content: [secret, method], requires: empty_body",
+        "content: [body, secret]",
+    ] {
+        parse(content).unwrap();
     }
 }
 

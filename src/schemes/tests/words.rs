@@ -228,6 +228,27 @@ fn listed_headers_are_signed_as_the_list_has_them() {
 }
 
 #[test]
+fn a_lengthened_body_of_a_plain_hash_is_no_json() {
+    let words = json!({
+        "algorithm": { "hash": "sha256" },
+        "forms": [{ "name": "f", "content": ["secret", "body"], "requires": "json" }],
+    });
+    let verifier = compiled(words);
+    let sent = |body: &[u8]| {
+        let digest = key::hash(spec::Hash::Sha256, [b"key".as_slice(), body]);
+        let headers = header("sig", base16ct::lower::encode_string(digest.as_bytes()).as_bytes());
+        check(&verifier, &headers, &[body]).err()
+    };
+    assert_eq!(sent(b"{}"), None);
+    assert_eq!(sent(b" [1, \"\"] "), None);
+    // What the hash itself appends, as whoever lengthens it must leave in the body.
+    let padding = [&[0x80][..], &[0; 50], &40_u64.to_be_bytes()].concat();
+    for behind in [b"".as_slice(), b"{}", b",\"a\":1}"] {
+        assert_eq!(sent(&[b"{}", padding.as_slice(), behind].concat()), Some(SignatureMismatch));
+    }
+}
+
+#[test]
 fn requirements_keep_a_form_to_the_requests_that_it_is_for() {
     let with = |requires: serde_json::Value| {
         compiled(json!({ "forms": [{ "name": "f", "content": ["body"], "requires": requires }] }))
