@@ -90,7 +90,6 @@ pub fn summary(config: &Config) -> serde_json::Value {
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
                 "reject_status": route.reject_status.as_u16(),
-                "allowed_ips": route.allowed_ips.iter().map(|network| network.to_string()).collect::<Vec<_>>(),
                 "max_body_bytes": route.max_body,
                 "body_timeout_seconds": route.body_timeout.as_secs_f64(),
                 "timeout_seconds": route.timeout.as_secs_f64(),

@@ -11,8 +11,12 @@ use sha1::Sha1;
 use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use http::Request;
+
 use crate::support::bookkeeper::Bookkeeper;
-use crate::support::http;
+use crate::support::certificates::Files;
+use crate::support::http::{get, send};
+use crate::support::http2::Client;
 use crate::support::process::{BINARY, Process, Stream};
 use crate::support::sender::{Delivery, sha256};
 use crate::support::served::delivery;
@@ -53,11 +57,10 @@ fn refused() -> Vec<String> {
 
 #[test]
 fn no_secret_shows_in_logs_at_trace_level_metrics_summaries_answers_errors_and_checks() {
-    for format in ["text", "json"] {
-        let heard = everything_about(format);
+    for heard in [everything_about("text"), everything_about("json"), everything_over_http2()] {
         for canary in canaries() {
             for text in &heard {
-                assert!(!text.contains(&canary), "{canary} in {format}: {text}");
+                assert!(!text.contains(&canary), "{canary} in: {text}");
             }
         }
     }
@@ -119,7 +122,7 @@ fn everything_about(format: &str) -> Vec<String> {
     assert_eq!(check.status.code(), Some(0), "{check:?}");
     heard.push(format!("{check:?}"));
     for path in ["/metrics", "/config", "/livez", "/readyz", "/nowhere"] {
-        heard.push(String::from_utf8(http::send(admin, &http::get(path)).body).unwrap());
+        heard.push(String::from_utf8(send(admin, &get(path)).body).unwrap());
     }
     assert_eq!(gateway.terminate().code(), Some(0));
     for stream in [Stream::Stdout, Stream::Stderr] {
@@ -148,11 +151,48 @@ fn deliver(server: SocketAddr, secrets: &[&str], heard: &mut Vec<String>) {
             (signed.clone().target("/nowhere").bytes(), 404),
             (signed.clone().header("Host", "another").bytes(), 400),
         ] {
-            let response = http::send(server, &request);
+            let response = send(server, &request);
             assert_eq!(response.status, status, "{response:?}");
             heard.push(format!("{response:?} {}", String::from_utf8_lossy(&response.body)));
         }
     }
+}
+
+/// All that can be read of a gateway that speaks HTTP/2.
+fn everything_over_http2() -> Vec<String> {
+    let upstream = Bookkeeper::start();
+    let files = Files::new();
+    let yaml = format!(
+        "server: {{ listen: 127.0.0.1:0, threads: 1, access_log: all, {} }}\nadmin: {{ listen: 127.0.0.1:0 }}\nroutes:\n  \
+         - {{ name: hook, path: /hook, scheme: circleci, upstream: 'http://{}', secrets: [{{ env: CANARY }}] }}\n",
+        files.server(""),
+        upstream.address
+    );
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "-c", &files.write("gateway.yaml", &yaml)]);
+    let mut gateway = Process::start("the gateway", command.env("RUST_LOG", "trace").env("CANARY", IN_ENVIRONMENT), "");
+    let server = listening(&mut gateway, "server");
+    let client = Client::connect(server, files.authority.client(&["h2"]));
+    let mut heard = Vec::new();
+    for (body, status) in [(BODY, 200), ("{}", 401)] {
+        let request = Request::post("https://gateway.example/hook")
+            .header("circleci-signature", format!("v1={}", sha256(IN_ENVIRONMENT, BODY.as_bytes())))
+            .header("authorization", "in-a-header");
+        let answer = client.start(request.body(body.as_bytes().to_vec()).unwrap()).wait();
+        assert_eq!(answer.status, status);
+        heard.push(format!("{answer:?} {}", String::from_utf8_lossy(&answer.body)));
+    }
+    drop(client);
+    assert_eq!(gateway.terminate().code(), Some(0));
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        heard.push(gateway.printed(stream).join("\n"));
+    }
+    let key = fs::read_to_string(files.path("tls.key")).unwrap();
+    for line in key.lines().filter(|line| !line.starts_with("-----")) {
+        assert!(!heard.iter().any(|text| text.contains(line)), "the private key shows");
+    }
+    assert!(heard.last().unwrap().contains("TRACE"), "the log is at its most talkative: {heard:?}");
+    heard
 }
 
 /// The address that a listener announces, in either format.

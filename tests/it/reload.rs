@@ -3,11 +3,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use http::Request;
 use serde_json::Value;
 
 use crate::support::certificates::Authority;
-use crate::support::http::{Connection, post};
+use crate::support::http2::Client;
 use crate::support::process::{Stream, poll};
+use crate::support::sender::sha256;
 use crate::support::served::{Served, delivery, replace, route};
 
 const ONE: &[(&str, &str)] = &[("one", "secret-one\n"), ("two", "secret-two\n")];
@@ -295,36 +297,42 @@ fn a_reload_while_draining_changes_nothing() {
 }
 
 #[test]
-fn a_certificate_that_is_renewed_is_in_force_by_itself_and_no_connection_is_dropped() {
+fn a_certificate_that_is_renewed_is_in_force_by_itself_and_an_open_connection_goes_on() {
     let renew = |served: &Served| {
         let authority = Authority::new();
         let identity = authority.issue("gateway.example");
         // Both in one file, so that no look comes between the two.
         replace(&served.path("tls.pem"), &(identity.certificate + &identity.key));
-        authority.client(&["http/1.1"])
+        authority.client(&["h2"])
     };
-    let greets = |served: &Served, client| {
-        let mut connection = Connection::open_tls(served.gateway.server, client);
-        let shaken = connection.stream().handshake();
-        (connection, shaken.is_ok())
+    let delivery = || {
+        let signature = format!("v1={}", sha256("secret-one", b"{}"));
+        let request = Request::post("https://gateway.example/hook").header("circleci-signature", signature);
+        request.body(b"{}".to_vec()).unwrap()
     };
-    let mut served = with_one();
     let tls = "listen: 127.0.0.1:0, threads: 2, tls: { certificate: tls.pem, private_key: tls.pem }";
-    let before = renew(&served);
-    served.configure_with(tls, &hook("[{ file: one, id: one }]"));
-    served.reload();
     let fingerprint = |served: &Served| served.admin("/config").json()["server"]["tls"]["certificate"].clone();
-    let first = fingerprint(&served);
-    assert!(first.is_string());
-    let (mut open, greeted) = greets(&served, before.clone());
-    assert!(greeted);
 
-    let after = renew(&served);
+    let mut served = with_one();
+    let first = renew(&served);
+    served.configure_with(tls, &hook("[{ file: one, id: one }]"));
+    let line = served.reload();
+    assert_eq!(line["keys"], "server.tls", "from HTTP in the clear: {line}");
+    let open = Client::connect(served.gateway.server, first);
+    assert_eq!(open.start(delivery()).wait().status, 200);
+    let before = fingerprint(&served);
+
+    let second = renew(&served);
     let line = served.reloaded();
     assert_eq!(line["keys"], "server.tls", "{line}");
-    assert_ne!(fingerprint(&served), first);
-    assert!(greets(&served, after).1);
-    assert!(!greets(&served, before).1);
-    open.write(&post("/nowhere", [], b""));
-    assert_eq!(open.receive().status, 404);
+    assert_ne!(fingerprint(&served), before);
+    assert_eq!(open.start(delivery()).wait().status, 200);
+    assert_eq!(Client::connect(served.gateway.server, second).start(delivery()).wait().status, 200);
+
+    // A key that is not the certificate's: the file is being written in two steps.
+    let (ours, other) = (Authority::new().issue("gateway.example"), Authority::new().issue("gateway.example"));
+    replace(&served.path("tls.pem"), &(ours.certificate + &other.key));
+    let errors = served.reload_failed();
+    assert!(errors[0].starts_with("server.tls.private_key: "), "{errors:?}");
+    assert_eq!(open.start(delivery()).wait().status, 200);
 }
