@@ -51,7 +51,7 @@ pub enum Reject {
 
 impl Reject {
     /// Every value there is. The stages say in which order they check.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::IpNotAllowed,
@@ -66,6 +66,8 @@ impl Reject {
         Self::Signature(VerifyError::MalformedSignature),
         Self::Signature(VerifyError::SignatureMismatch),
         Self::Signature(VerifyError::PayloadMismatch),
+        Self::Signature(VerifyError::StaleTimestamp),
+        Self::Signature(VerifyError::FutureTimestamp),
         Self::UpstreamUnreachable,
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
@@ -88,6 +90,8 @@ impl Reject {
             Self::Signature(VerifyError::MalformedSignature) => "malformed_signature",
             Self::Signature(VerifyError::SignatureMismatch) => "signature_mismatch",
             Self::Signature(VerifyError::PayloadMismatch) => "payload_mismatch",
+            Self::Signature(VerifyError::StaleTimestamp) => "stale_timestamp",
+            Self::Signature(VerifyError::FutureTimestamp) => "future_timestamp",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -128,6 +132,10 @@ impl Reject {
             Self::Signature(VerifyError::MalformedSignature) => "The signature is not in the scheme's format",
             Self::Signature(VerifyError::SignatureMismatch) => "The signature matches no secret of the route",
             Self::Signature(VerifyError::PayloadMismatch) => "The body differs from the payload that was signed",
+            Self::Signature(VerifyError::StaleTimestamp) => "The signed time is longer ago than the route tolerates",
+            Self::Signature(VerifyError::FutureTimestamp) => {
+                "The signed time is further ahead than the route tolerates"
+            }
             Self::UpstreamUnreachable => "The upstream cannot be reached",
             Self::UpstreamFailed => "The upstream broke off before it answered",
             Self::UpstreamTimeout => "The upstream did not answer in time",

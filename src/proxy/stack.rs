@@ -83,7 +83,7 @@ pub fn stack(
         // Needs the route; before anything that takes time or memory.
         .layer(Stage::new(context.clock, limit))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
-        .layer(Stage::new((), inspect))
+        .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))
         // The only maker of what `forward` takes.
