@@ -96,8 +96,13 @@ impl Framing {
         self.state == State::Head
     }
 
-    /// Whether nothing has come since the last request.
+    /// Whether no request has begun since the last one. Empty lines begin none (RFC 9112 section 2.2).
     pub fn at_start(&self) -> bool {
+        self.in_head() && !self.head.started && self.head.partial.iter().all(|byte| *byte == b'\r')
+    }
+
+    /// Whether nothing at all has come since the last request.
+    pub fn is_untouched(&self) -> bool {
         self.in_head() && self.head.bytes == 0
     }
 

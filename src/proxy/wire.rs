@@ -122,7 +122,8 @@ impl<S> Wire<S> {
             timer.as_mut().reset(deadline);
             ready!(timer.as_mut().poll(cx));
         }
-        let end = if waiting == Waiting::Head && self.begun > 0 { End::HeadTimeout } else { End::Idle };
+        let silent = self.begun == 0 && self.framing.is_untouched();
+        let end = if waiting == Waiting::Head && !silent { End::HeadTimeout } else { End::Idle };
         Poll::Ready(self.ended(end))
     }
 
@@ -141,11 +142,14 @@ impl<S> Wire<S> {
         if came.is_empty() {
             return Ok(());
         }
-        if self.framing.at_start() {
+        let rested = self.framing.at_start();
+        let fed = self.framing.feed(came);
+        if rested && (fed.is_err() || !self.framing.at_start() || self.framing.is_untouched()) {
             self.begun += 1;
         }
-        let taken = self.framing.feed(came).map_err(|fault| self.ended(End::Refused(fault)))?;
-        if !self.framing.in_head() || self.framing.at_start() {
+        let taken = fed.map_err(|fault| self.ended(End::Refused(fault)))?;
+        // Empty lines after a request let the clock of an idle connection run on.
+        if !self.framing.in_head() || self.framing.is_untouched() {
             self.waiting = Waiting::Nothing;
         }
         if let Some(next @ [_, ..]) = came.get(taken..) {

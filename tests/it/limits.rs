@@ -88,6 +88,19 @@ fn the_clock_for_heads_goes_on_whatever_comes_of_one() {
 }
 
 #[test]
+fn an_empty_line_after_a_delivery_begins_no_head() {
+    let mut rig = Rig::with_server("header_timeout: 150ms, idle_timeout: 600ms", "");
+    let mut sender = rig.connect();
+    sender.write(&[Delivery::circleci("{}").bytes(), b"\r\n".to_vec()].concat());
+    rig.request();
+    rig.peer().answer();
+    assert_eq!(sender.receive().status, 200);
+    // The connection is idle, and ends as such: without a 408 that the next delivery would take for its answer.
+    sender.expect_end();
+    assert_eq!(unmatched(&rig, "body_timeout"), 0.0);
+}
+
+#[test]
 fn the_clock_for_heads_stands_still_between_requests_and_runs_again_in_the_next() {
     let mut rig = Rig::with_server("header_timeout: 400ms", "");
     let mut sender = rig.connect();

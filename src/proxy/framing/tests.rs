@@ -10,9 +10,9 @@ fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), Fault> {
     for piece in bytes.chunks(size) {
         let mut piece = piece;
         while !piece.is_empty() {
-            let began = framing.at_start();
+            let rested = framing.at_start();
             let taken = framing.feed(piece)?;
-            requests += usize::from(began);
+            requests += usize::from(rested && (!framing.at_start() || framing.is_untouched()));
             if framing.is_lost() {
                 return Err(Fault::Bad);
             }
@@ -136,4 +136,17 @@ proptest! {
         let bytes = [head, &bytes].concat();
         prop_assert_eq!(requests(&bytes, size), requests(&bytes, bytes.len().max(1)));
     }
+}
+
+#[test]
+fn empty_lines_begin_no_request() {
+    let mut framing = Framing::new(1024);
+    for piece in [&b"\r\n"[..], b"\r", b"\n"] {
+        assert_eq!(framing.feed(piece).unwrap(), piece.len());
+        assert!(framing.at_start() && !framing.is_untouched(), "{piece:?}");
+    }
+    framing.feed(b"G").unwrap();
+    assert!(!framing.at_start());
+    framing.feed(b"ET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(framing.at_start() && framing.is_untouched());
 }
