@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::outgoing::{Reply, post, signed_headers, unsigned_headers};
+use super::outgoing::{Reply, Way, post, signed_headers, unsigned_headers};
 use super::{Failure, serve};
 use crate::app::{self, Ended, Listeners, StartError};
 use crate::clock::Clock;
@@ -111,7 +111,7 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bo
         Kind::Tampered => (sign(&sample)?, sample.replacen("\":\"", "\":\"un", 1)),
     };
     let url = format!("http://{server}{}", route.path).parse().map_err(io::Error::other)?;
-    let reply = post(&url, None, headers, body.clone().into_bytes())?;
+    let reply = post(&url, Way::default(), None, headers, body.clone().into_bytes())?;
     let delivered = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
 
     let reason = reason(&reply);

@@ -16,6 +16,7 @@ mod check;
 mod demo;
 mod logging;
 mod outgoing;
+mod pinned;
 mod schemes;
 mod send;
 mod serve;

@@ -3,12 +3,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body::Body as _;
+use rustls::ClientConfig;
 
 use crate::app;
 use crate::clock::Clock;
@@ -19,6 +21,8 @@ use crate::proxy::tls::client_config;
 use crate::proxy::transport::Connector;
 use crate::schemes::SignError;
 
+/// The PROXY protocol's header for a connection that is nobody else's.
+const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the response may take, its body included: more than any deadline of a provider.
@@ -48,16 +52,32 @@ pub(super) fn unsigned_headers(route: &Route) -> HeaderMap {
     headers
 }
 
+/// How to get to the configured listener, beyond its address.
+#[derive(Default)]
+pub(super) struct Way {
+    /// For `https`; `None` for what the system's roots trust.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// Whether the connection must begin with a PROXY protocol header.
+    pub(super) proxy_protocol: bool,
+}
+
 /// POSTs to an `http` or `https` URL and reads the response.
-pub(super) fn post(url: &Uri, host: Option<&str>, mut headers: HeaderMap, body: Vec<u8>) -> io::Result<Reply> {
+pub(super) fn post(
+    url: &Uri,
+    way: Way,
+    host: Option<&str>,
+    mut headers: HeaderMap,
+    body: Vec<u8>,
+) -> io::Result<Reply> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
-        Some("https") => (Some(client_config(None)?), 443),
+        Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
         _ => return Err(io::Error::other("the URL must begin with http:// or https://")),
     };
     let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
+    let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
     let host = host.unwrap_or(authority.as_str());
     headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

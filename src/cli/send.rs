@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::outgoing::{post, signed_headers};
+use super::outgoing::{Way, post, signed_headers};
+use super::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
 
@@ -32,14 +33,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         None => route.scheme.sample.body.clone().into_bytes(),
     };
     let headers = signed_headers(route, &body).map_err(|error| Failure::Failed(error.to_string()))?;
-    let (url, host) = match &args.url {
+    let (url, way, host) = match &args.url {
         Some(url) if url.authority().is_none() => {
             return Err(Failure::Usage(format!("--url must be a whole address, as in http://127.0.0.1:8080/: {url}")));
         }
-        Some(url) => (url.clone(), None),
-        None => (gateway_url(&config, route)?, route.host.as_deref()),
+        Some(url) => (url.clone(), Way::default(), None),
+        None => {
+            let (url, way) = to_gateway(&config, route)?;
+            (url, way, route.host.as_deref())
+        }
     };
-    let reply = post(&url, host, headers, body)
+    let reply = post(&url, way, host, headers, body)
         .map_err(|error| Failure::Failed(format!("cannot send the delivery to {url}: {error}")))?;
     outln!("{}", reply.status);
     let line_end: &[u8] = if reply.body.is_empty() || reply.body.ends_with(b"\n") { b"" } else { b"\n" };
@@ -47,8 +51,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }
 }
 
-/// Where this machine reaches the route.
-fn gateway_url(config: &Config, route: &Route) -> Result<Uri, Failure> {
+/// Where and how this machine reaches the route.
+fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Way), Failure> {
     let address = config.server.listen.first().copied().filter(|address| address.port() != 0);
     let address = address.ok_or_else(|| {
         Failure::Usage("server.listen has port 0, so the address is not known: give it with --url".to_owned())
@@ -56,8 +60,17 @@ fn gateway_url(config: &Config, route: &Route) -> Result<Uri, Failure> {
     let path = match &route.path {
         PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
     };
-    let url = format!("http://{}{path}", reachable(address));
-    url.parse().map_err(|error| Failure::Failed(format!("{url}: {error}")))
+    let address = reachable(address);
+    let server = &config.server;
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{path}");
+    // Who connects to an address of this machine comes from it, unless it is told to do otherwise.
+    let from_proxy = server.trusted_proxies.is_empty() || server.trusted_proxies.contains(address.ip());
+    let way = Way {
+        tls: server.tls.as_ref().map(|tls| pinned::client_config(&tls.identity)).transpose()?,
+        proxy_protocol: server.proxy_protocol && from_proxy,
+    };
+    Ok((url.parse().map_err(|error| Failure::Failed(format!("{url}: {error}")))?, way))
 }
 
 /// The address itself, or loopback for one that means every address.

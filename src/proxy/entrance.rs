@@ -49,6 +49,9 @@ impl Entrance {
     /// # Errors
     /// Certificates that rustls does not take, which loading the configuration rules out.
     pub fn new(server: &config::Server, failures: HandshakeMetrics) -> io::Result<Self> {
+        if server.proxy_protocol && server.trusted_proxies.is_empty() {
+            tracing::warn!("server.trusted_proxies is empty: every PROXY protocol header is believed");
+        }
         let tls = server.tls.as_ref().map(server_config).transpose()?;
         Ok(Self {
             proxies: server.proxy_protocol.then(|| server.trusted_proxies.clone()),

@@ -7,7 +7,7 @@
 //! - a header section's bytes, with however many CONTINUATION frames it comes, and its lines;
 //! - streams that the sender opens and resets at once (CVE-2023-44487), before as well as after they are taken up;
 //! - streams that the gateway had to reset;
-//! - bytes of a response that the sender does not take;
+//! - bytes of a response that the sender does not take, and the time that it does not take them;
 //! - the time until the first request, between requests, and until a ping is answered.
 //!
 //! SETTINGS and PING frames are answered one at a time: a flood of them waits in the sender's system.
@@ -61,6 +61,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection lives on after GOAWAY with nothing left to answer.
 const CLOSE: Duration = Duration::from_secs(1);
+/// How long, after GOAWAY, a sender may take nothing of the responses that are there for it.
+const STALLED: Duration = Duration::from_secs(10);
 /// How often an idle connection is looked at within its idle time.
 const IDLE_LOOKS: u32 = 8;
 
@@ -84,7 +86,9 @@ struct Local;
 struct Activity {
     /// Requests whose responses have not ended.
     open: Cell<usize>,
-    /// Requests begun and responses ended: tells whether anything has happened since.
+    /// Those of them that wait for the gateway or the upstream; the others wait for the sender to take the response.
+    working: Cell<usize>,
+    /// Requests begun, parts of responses taken, responses ended: tells whether anything has happened since.
     events: Cell<u64>,
     given_up: Cell<usize>,
     flooded: Notify,
@@ -95,6 +99,8 @@ struct Exchange {
     activity: Rc<Activity>,
     /// Whether all of the response has been taken.
     answered: bool,
+    /// Whether it counts among [`Activity::working`].
+    working: bool,
 }
 
 /// A response's body, and the exchange that ends with it.
@@ -168,7 +174,8 @@ where
         biased;
         result = connection.as_mut() => result,
         () = activity.flooded.notified() => Ok(()),
-        () = activity.quiet_for(CLOSE, 1) => Ok(()),
+        () = activity.empty_for(CLOSE) => Ok(()),
+        () = activity.quiet_for(STALLED, 1) => Ok(()),
     }
 }
 
@@ -200,13 +207,27 @@ impl Activity {
         }
     }
 
-    /// Ready when so many looks, `pause` apart, have found nothing going on.
+    /// Ready when nothing has been open for a while.
+    async fn empty_for(&self, pause: Duration) {
+        let mut seen = None;
+        loop {
+            let now = (self.events.get(), self.open.get());
+            if now.1 == 0 && seen == Some(now) {
+                return;
+            }
+            seen = Some(now);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Ready when so many looks, `pause` apart, have found nothing going on: no request to work on, and no sender who
+    /// takes its responses.
     async fn quiet_for(&self, pause: Duration, looks: u32) {
         let (mut seen, mut quiet) = (self.events.get(), 0);
         while quiet < looks {
             tokio::time::sleep(pause).await;
             let events = self.events.get();
-            quiet = if events == seen && self.open.get() == 0 { quiet + 1 } else { 0 };
+            quiet = if events == seen && self.working.get() == 0 { quiet + 1 } else { 0 };
             seen = events;
         }
     }
@@ -216,12 +237,25 @@ impl Exchange {
     fn new(activity: Rc<Activity>) -> Self {
         activity.event();
         activity.open.set(activity.open.get() + 1);
-        Self { activity, answered: false }
+        let mut exchange = Self { activity, answered: false, working: false };
+        exchange.is_working(true);
+        exchange
+    }
+
+    fn is_working(&mut self, working: bool) {
+        let count = &self.activity.working;
+        match (self.working, working) {
+            (false, true) => count.set(count.get() + 1),
+            (true, false) => count.set(count.get().saturating_sub(1)),
+            _ => {}
+        }
+        self.working = working;
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.is_working(false);
         let activity = &self.activity;
         activity.event();
         activity.open.set(activity.open.get().saturating_sub(1));
@@ -237,6 +271,8 @@ impl Drop for Exchange {
 impl Reply {
     fn new(body: ReplyBody, mut exchange: Exchange) -> Self {
         exchange.answered = body.is_end_stream();
+        exchange.is_working(false);
+        exchange.activity.event();
         Self { body, exchange }
     }
 }
@@ -247,6 +283,8 @@ impl HttpBody for Reply {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.exchange.is_working(frame.is_pending());
+        self.exchange.activity.event();
         // What breaks off breaks off on the upstream's side.
         self.exchange.answered |=
             matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && self.body.is_end_stream());
@@ -259,5 +297,96 @@ impl HttpBody for Reply {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
+
+    /// After how many seconds a connection is idle on which `use_it` goes on.
+    #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
+    async fn idle_after(activity: &Rc<Activity>, use_it: impl Future<Output = ()>) -> u64 {
+        let started = tokio::time::Instant::now();
+        tokio::join!(activity.idle(LIMITS), use_it);
+        started.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_first_request_has_the_time_of_a_head() {
+        assert_eq!(idle_after(&Rc::default(), async {}).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_when_its_last_response_has_ended_for_a_while() {
+        let activity = Rc::<Activity>::default();
+        let use_it = async {
+            let exchange = Exchange::new(activity.clone());
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            drop(exchange);
+        };
+        let idle = idle_after(&activity, use_it).await;
+        assert!((380..=390).contains(&idle), "{idle}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_that_does_not_take_its_response_is_idle_and_one_whose_upstream_is_slow_is_not() {
+        let activity = Rc::<Activity>::default();
+        let reply = Reply::new(ReplyBody::default(), Exchange::new(activity.clone()));
+        let idle = idle_after(&activity, async {}).await;
+        assert!((90..=100).contains(&idle), "{idle}");
+        drop(reply);
+
+        let activity = Rc::<Activity>::default();
+        let mut reply = Reply::new(ReplyBody::new(Never), Exchange::new(activity.clone()));
+        let pending = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll_frame(cx).is_pending())).await;
+        assert!(pending);
+        let slow = async {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            drop(reply);
+        };
+        let idle = idle_after(&activity, slow).await;
+        assert!((380..=390).contains(&idle), "{idle}");
+    }
+
+    /// A body of which nothing comes.
+    struct Never;
+
+    impl HttpBody for Never {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_said_goodbye_ends_when_nothing_is_open() {
+        let activity = Rc::<Activity>::default();
+        let exchange = Exchange::new(activity.clone());
+        let closes = || tokio::time::timeout(Duration::from_secs(60), activity.empty_for(CLOSE));
+        assert!(closes().await.is_err());
+        drop(exchange);
+        assert!(closes().await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_of_too_many_requests_given_up_is_noticed() {
+        let activity = Rc::<Activity>::default();
+        for _ in 0..MAX_GIVEN_UP {
+            drop(Exchange::new(activity.clone()));
+        }
+        let mut answered = Exchange::new(activity.clone());
+        answered.answered = true;
+        drop(answered);
+        let flooded = || tokio::time::timeout(Duration::from_secs(1), activity.flooded.notified());
+        assert!(flooded().await.is_err());
+        drop(Exchange::new(activity.clone()));
+        assert!(flooded().await.is_ok());
+        assert_eq!(activity.open.get(), 0);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
@@ -23,6 +23,8 @@ pub struct Connector {
     port: u16,
     timeout: Duration,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// What a connection begins with, before TLS.
+    beginning: &'static [u8],
 }
 
 /// A connection that counts what passes: that decides whether a request may be sent again.
@@ -51,7 +53,12 @@ impl Connector {
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
             Ok::<_, io::Error>((TlsConnector::from(config), name))
         };
-        Ok(Self { host: host.to_owned(), port, timeout, tls: tls.map(name).transpose()? })
+        Ok(Self { host: host.to_owned(), port, timeout, tls: tls.map(name).transpose()?, beginning: b"" })
+    }
+
+    /// The same, each connection beginning with these bytes.
+    pub fn beginning_with(self, beginning: &'static [u8]) -> Self {
+        Self { beginning, ..self }
     }
 
     /// A new connection.
@@ -68,8 +75,11 @@ impl Connector {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name resolves to no address");
         for address in lookup_host((self.host.as_str(), self.port)).await? {
             match TcpStream::connect(address).await {
-                Ok(stream) => {
+                Ok(mut stream) => {
                     stream.set_nodelay(true)?;
+                    if !self.beginning.is_empty() {
+                        stream.write_all(self.beginning).await?;
+                    }
                     return match &self.tls {
                         None => Ok(Socket::Plain(stream)),
                         Some((connector, name)) => {
