@@ -1,17 +1,47 @@
-//! Tells the build which commit it is made of, for `hooklatch_build_info` and `--version`.
+//! Tells the build which commit it is made of, for `hooklatch_build_info` and `--version`, and which scheme files there
+//! are: adding one to the catalogue is all that a new provider takes.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
+
+const CATALOGUE: &str = "src/schemes/catalogue";
+const VECTORS: &str = "tests/vectors";
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HOOKLATCH_REVISION");
     println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={CATALOGUE}");
+    println!("cargo::rerun-if-changed={VECTORS}");
     let given = std::env::var("HOOKLATCH_REVISION").ok().filter(|revision| !revision.is_empty());
     let revision = given.or_else(git_revision).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=HOOKLATCH_REVISION={revision}");
+    list_schemes();
 }
 
 fn git_revision() -> Option<String> {
     let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
     let revision = String::from_utf8(output.stdout).ok()?;
     (output.status.success()).then(|| revision.trim().to_owned()).filter(|revision| !revision.is_empty())
+}
+
+/// Writes the table that `schemes/catalogue.rs` includes: a line for each scheme file, by name.
+fn list_schemes() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    let files = fs::read_dir(Path::new(&root).join(CATALOGUE)).expect("the catalogue is part of the package");
+    let mut names: Vec<String> = files
+        .filter_map(|file| file.ok()?.file_name().into_string().ok()?.strip_suffix(".yaml").map(ToOwned::to_owned))
+        .collect();
+    names.sort_unstable();
+    let mut table = format!("static ENTRIES: [Entry; {}] = [\n", names.len());
+    for name in &names {
+        let yaml = Path::new(&root).join(CATALOGUE).join(format!("{name}.yaml"));
+        let vectors = Path::new(&root).join(VECTORS).join(format!("{name}.json"));
+        let vectors = if vectors.is_file() { format!("include_str!({vectors:?})") } else { "\"[]\"".to_owned() };
+        table.push_str(&format!("    Entry::new({name:?}, include_str!({yaml:?}), {vectors}),\n"));
+    }
+    table.push_str("];\n");
+    let out = std::env::var("OUT_DIR").expect("cargo says where output goes");
+    fs::write(Path::new(&out).join("catalogue.rs"), table).expect("the output folder takes a file");
 }

@@ -119,7 +119,7 @@ fn total(path: &Path) -> io::Result<u64> {
 fn signed(scheme: &str, body: &str) -> Vec<u8> {
     let secret = Secret::from(SECRET.as_bytes().to_vec());
     let verifier = schemes::find(scheme).unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
-    let lines = verifier.sign(0, body.as_bytes()).unwrap();
+    let lines = verifier.sign_body(0, body.as_bytes(), Duration::ZERO).unwrap();
     let lines: String = lines.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
     request(scheme, &lines, body)
 }

@@ -208,7 +208,7 @@ fn signed(size: usize) -> Vec<u8> {
     let body = format!(r#"{{"type":"workflow-completed","id":"1","filler":"{filler}"}}"#).into_bytes();
     let secret = Secret::from(SECRET.as_bytes().to_vec());
     let verifier = schemes::find("circleci").unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
-    let (_, value) = verifier.sign(0, &body).unwrap().remove(0);
+    let (_, value) = verifier.sign_body(0, &body, Duration::ZERO).unwrap().remove(0);
     let digest = value.to_str().unwrap().trim_start_matches("v1=").to_owned();
     request(PATH, Some(digest), &body)
 }

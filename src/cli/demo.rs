@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::outgoing::{Reply, Way, post, signed_headers, unsigned_headers};
+use super::outgoing::{Reply, Way, post, sign, unsigned_headers};
 use super::{Failure, serve};
 use crate::app::{self, Ended, Listeners, StartError};
 use crate::clock::Clock;
@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// Sends one delivery and prints its line; whether it went as it must.
 fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bool, Failure> {
     let sample = route.scheme.sample.body.clone();
-    let sign = |body: &str| signed_headers(route, body.as_bytes()).map_err(|error| Failure::Failed(error.to_string()));
+    let sign = |body: &str| signed_headers(route, body);
     let (headers, body) = match kind {
         Kind::Signed => (sign(&sample)?, sample),
         Kind::Unsigned => (unsigned_headers(route), sample),
@@ -137,6 +137,12 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bo
     line(route, kind, &answered, &saw, right)
 }
 
+/// The headers of a delivery with this body. None of the schemes shown has anything to say on the body itself.
+fn signed_headers(route: &Route, body: &str) -> Result<HeaderMap, Failure> {
+    let delivery = sign(route, &route.path.to_string(), None, body.as_bytes());
+    Ok(delivery.map_err(|error| Failure::Failed(error.to_string()))?.headers)
+}
+
 fn line(route: &Route, kind: Kind, answered: &str, saw: &str, right: bool) -> Result<bool, Failure> {
     let kind = match kind {
         Kind::Signed => "signed",
@@ -163,7 +169,7 @@ fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), 
     outln!("\nIt stays up until Ctrl-C. In another terminal:");
     for route in sender.routes.iter().filter(|route| route.scheme.name == "civo") {
         let body = &route.scheme.sample.body;
-        let headers = signed_headers(route, body.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))?;
+        let headers = signed_headers(route, body)?;
         out!("  curl -i http://{server}{}", route.path);
         for (name, value) in &headers {
             out!(" -H '{name}: {}'", String::from_utf8_lossy(value.as_bytes()));

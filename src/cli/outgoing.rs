@@ -19,7 +19,7 @@ use crate::proxy::delivery::Payload;
 use crate::proxy::pool::Pool;
 use crate::proxy::tls::client_config;
 use crate::proxy::transport::Connector;
-use crate::schemes::SignError;
+use crate::schemes::{RequestHead, SignError, Unsigned};
 
 /// The PROXY protocol's header for a connection that is nobody else's.
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
@@ -36,13 +36,24 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
 }
 
-/// The headers of a provider's delivery to `route` with this body, signed with the route's first secret.
-pub(super) fn signed_headers(route: &Route, body: &[u8]) -> Result<HeaderMap, SignError> {
+/// A delivery that is ready to be sent.
+pub(super) struct Delivery {
+    pub(super) headers: HeaderMap,
+    pub(super) query: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// A provider's delivery with this body to `route`, reached at this path and query, signed with the route's first
+/// secret.
+pub(super) fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Result<Delivery, SignError> {
     let mut headers = unsigned_headers(route);
-    for (name, value) in route.verifier.sign(0, body)? {
-        headers.append(name, value);
-    }
-    Ok(headers)
+    let query = query.or(route.scheme.sample.query.as_deref());
+    let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
+    let signed = route.verifier.sign(0, &Unsigned { head, body }, Clock::system().unix())?;
+    let query = signed.query.or_else(|| query.map(ToOwned::to_owned));
+    let body = signed.body.unwrap_or_else(|| body.to_vec());
+    headers.extend(signed.headers);
+    Ok(Delivery { headers, query, body })
 }
 
 /// The same without the signature.

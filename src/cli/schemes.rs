@@ -16,7 +16,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         None => {
             for spec in schemes::names().filter_map(schemes::find) {
-                outln!("{:<12} {}", spec.name, spec.title);
+                let reason = spec.unsupported.as_deref().map(|reason| format!(" (cannot be verified: {reason})"));
+                outln!("{:<24} {}{}", spec.name, spec.title, reason.unwrap_or_default());
             }
         }
     }

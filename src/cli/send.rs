@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::outgoing::{Way, post, signed_headers};
+use super::outgoing::{Way, post, sign};
 use super::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
@@ -32,7 +32,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Some(path) => read_body(Some(path))?,
         None => route.scheme.sample.body.clone().into_bytes(),
     };
-    let headers = signed_headers(route, &body).map_err(|error| Failure::Failed(error.to_string()))?;
     let (url, way, host) = match &args.url {
         Some(url) if url.authority().is_none() => {
             return Err(Failure::Usage(format!("--url must be a whole address, as in http://127.0.0.1:8080/: {url}")));
@@ -43,12 +42,25 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             (url, way, route.host.as_deref())
         }
     };
-    let reply = post(&url, way, host, headers, body)
+    let delivery = sign(route, url.path(), url.query(), &body).map_err(|error| Failure::Failed(error.to_string()))?;
+    let url = with_query(url, delivery.query.as_deref())?;
+    let reply = post(&url, way, host, delivery.headers, delivery.body)
         .map_err(|error| Failure::Failed(format!("cannot send the delivery to {url}: {error}")))?;
     outln!("{}", reply.status);
     let line_end: &[u8] = if reply.body.is_empty() || reply.body.ends_with(b"\n") { b"" } else { b"\n" };
     written(io::stdout().write_all(&reply.body).and_then(|()| io::stdout().write_all(line_end)))?;
     if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// The URL with this query instead of its own.
+fn with_query(url: Uri, query: Option<&str>) -> Result<Uri, Failure> {
+    let mut parts = url.into_parts();
+    let path = parts.path_and_query.as_ref().map_or("/", |target| target.path());
+    let target = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::Failed(format!("cannot put the signature into the URL: {error}"));
+    parts.path_and_query = Some(target.parse().map_err(|error| failed(&error))?);
+    Uri::from_parts(parts).map_err(|error| failed(&error))
 }
 
 /// Where and how this machine reaches the route.

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use super::{Failure, read_body};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+
+use crate::clock::Clock;
 use crate::config;
-use crate::schemes::{self, SchemeOptions};
+use crate::schemes::{self, RequestHead, SchemeOptions, Spec, Unsigned};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("secret").required(true))]
@@ -21,6 +25,12 @@ pub(super) struct Args {
     /// The body; without it: standard input
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// An option of the scheme, as under `scheme` in gateway.yaml: public_url=https://…
+    #[arg(long = "option", value_name = "KEY=VALUE")]
+    options: Vec<String>,
+    /// The path and query of the delivery, for schemes that sign them
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    target: String,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -31,12 +41,57 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         (None, None) => return Err(Failure::Usage("needs --secret-env or --secret-file".to_owned())),
     };
     let secret = secret.map_err(|error| Failure::Failed(error.to_string()))?;
+    let options = read_options(spec, &args.options)?;
     let verifier = spec
-        .compile(&SchemeOptions::default(), &[secret])
+        .compile(&options, &[secret])
         .map_err(|error| Failure::Failed(format!("the secret does not fit the scheme: {error}")))?;
     let body = read_body(args.body.as_deref())?;
-    for (name, value) in verifier.sign(0, &body).map_err(|error| Failure::Failed(error.to_string()))? {
+    // As the delivery will have: the lines that are printed are to be added to nothing else.
+    let mut headers = HeaderMap::new();
+    if let Some(kind) = spec.sample.headers.to_map().get(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, kind.clone());
+    }
+    let (path, query) = match args.target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (args.target.as_str(), None),
+    };
+    let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
+    let signed = verifier.sign(0, &Unsigned { head, body: &body }, Clock::system().unix());
+    let signed = signed.map_err(|error| Failure::Failed(error.to_string()))?;
+    if signed.body.is_some() || signed.query.is_some() {
+        let place = if signed.body.is_some() { "body" } else { "query" };
+        return Err(Failure::Failed(format!(
+            "{} has its signature or its time in the {place}, so that header lines alone make no valid delivery: \
+             use hooklatch send",
+            spec.name
+        )));
+    }
+    for (name, value) in signed.headers {
         outln!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
     }
     Ok(())
+}
+
+/// Options of the scheme from `KEY=VALUE`.
+fn read_options(spec: &Spec, given: &[String]) -> Result<SchemeOptions, Failure> {
+    let mut options = SchemeOptions::default();
+    for option in given {
+        let (key, value) = option
+            .split_once('=')
+            .ok_or_else(|| Failure::Usage(format!("--option takes KEY=VALUE, and \"{option}\" is not")))?;
+        match key {
+            "public_url" => options.public_url = Some(value.to_owned()),
+            "signed_content" => options.signed_content = Some(value.to_owned()),
+            "match_payload" => {
+                let value = value.parse().map_err(|_| Failure::Usage("match_payload is true or false".to_owned()))?;
+                options.match_payload = Some(value);
+            }
+            key => drop(options.parameters.insert(key.to_owned(), value.to_owned())),
+        }
+    }
+    spec.check_options(&options).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(|(key, fault)| format!("--option {key}: {fault}")).collect();
+        Failure::Usage(faults.join("\n"))
+    })?;
+    Ok(options)
 }

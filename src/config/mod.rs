@@ -14,6 +14,7 @@ mod raw;
 mod reader;
 pub mod reload;
 mod route;
+mod scheme;
 mod secret;
 mod tls;
 pub mod units;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -76,7 +77,7 @@ pub struct Route {
     /// brackets and in its canonical form.
     pub host: Option<String>,
     /// The scheme's facts.
-    pub scheme: &'static Spec,
+    pub scheme: Arc<Spec>,
     /// The scheme's options as the route sets them.
     pub scheme_options: SchemeOptions,
     /// Checks (and makes) signatures with this route's secrets.

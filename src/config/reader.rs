@@ -8,6 +8,7 @@
 //! unknown keys; 3. keys that are not text; 4. tagged values.
 //! Below a key that [could hold a secret](could_hold_secret), no key that is not known and no value is quoted.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
@@ -32,7 +33,7 @@ pub(super) struct Section<'a> {
     entries: &'a [(Node, Node)],
     path: String,
     errors: &'a Errors,
-    known: Vec<&'static str>,
+    known: Vec<Cow<'static, str>>,
 }
 
 impl Errors {
@@ -63,6 +64,22 @@ impl<'a> Field<'a> {
     /// Reports an error at a key below this value.
     pub(super) fn error_below(&self, key: &str, message: impl Into<String>) {
         self.errors.push(join(&self.path, key), message);
+    }
+
+    /// Reports an error at a path below this value, which is written as paths are.
+    pub(super) fn error_at(&self, path: &str, message: impl Into<String>) {
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        self.errors.push(format!("{}{dot}{path}", self.path), message);
+    }
+
+    /// Each key of the map with its value.
+    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Field<'a>)>> {
+        let Node::Map(entries) = self.node else { return self.wrong_kind("a map") };
+        let field = |(name, node): &'a (Node, Node)| match name {
+            Node::Text(key) => Some((key.as_str(), Field { node, path: join(&self.path, key), errors: self.errors })),
+            _ => None, // reported with the structure
+        };
+        Some(entries.iter().filter_map(field).collect())
     }
 
     /// Reports an error at this value.
@@ -172,10 +189,13 @@ impl<'a> Field<'a> {
 
 impl<'a> Section<'a> {
     /// The value of a key, if it is there. Asking makes the key known.
-    pub(super) fn get(&mut self, key: &'static str) -> Option<Field<'a>> {
+    pub(super) fn get(&mut self, key: impl Into<Cow<'static, str>>) -> Option<Field<'a>> {
+        let key = key.into();
+        let entry = self.entries.iter().find(|(name, _)| is_text(name, &key));
+        let path = join(&self.path, &key);
         self.known.push(key);
-        let (_, node) = self.entries.iter().find(|(name, _)| is_text(name, key))?;
-        Some(Field { node, path: join(&self.path, key), errors: self.errors })
+        let (_, node) = entry?;
+        Some(Field { node, path, errors: self.errors })
     }
 
     /// A key that may be left out; `None` only if it is there and wrong.
@@ -206,18 +226,19 @@ impl<'a> Section<'a> {
     /// known.
     pub(super) fn finish(self, explain: impl Fn(&str) -> Option<String>) -> bool {
         let mut seen = HashSet::new();
+        let known: Vec<&str> = self.known.iter().map(|key| &**key).collect();
         for (name, _) in self.entries {
             let Node::Text(key) = name else { continue };
-            if self.known.contains(&key.as_str()) || !seen.insert(key) {
+            if known.contains(&key.as_str()) || !seen.insert(key) {
                 continue;
             }
             if let Some(message) = explain(key) {
                 self.errors.push(join(&self.path, key), message);
-            } else if let Some(near) = nearest(key, &self.known) {
+            } else if let Some(near) = nearest(key, &known) {
                 self.errors.push(join(&self.path, key), format!("unknown key; did you mean \"{near}\"?"));
             } else {
                 let (path, hidden) = shown(&self.path, key);
-                let known = self.known.join(", ");
+                let known = known.join(", ");
                 self.errors.push(path, format!("unknown key{hidden}; known here: {known}"));
             }
         }

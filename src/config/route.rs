@@ -1,6 +1,7 @@
 //! Checks one route. The rules that span routes (names, pairs of path and host) are kept in [`Seen`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -9,13 +10,14 @@ use super::address::{Url, parse_path, parse_route_host, parse_url};
 use super::model::{HostHeader, PathPattern, Route, Upstream};
 use super::network::{self, Networks};
 use super::raw::Node;
-use super::reader::{Field, nearest};
+use super::reader::Field;
 use super::reload::Mark;
+use super::scheme;
 use super::secret::{Context, Labelled, explain_key, read_all};
 use super::tls::{self, ClientTls};
 use super::units::{parse_duration, parse_size};
 use super::validate::all;
-use crate::schemes::{self, SchemeOptions, Secret, Spec};
+use crate::schemes::{Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +47,8 @@ const NO_ROUTE: &str = "none";
 pub(super) struct Seen {
     names: HashMap<String, String>,
     places: HashMap<(PathPattern, Option<String>), String>,
+    /// The schemes that the file itself defines, by name.
+    pub(super) schemes: HashMap<String, Arc<Spec>>,
 }
 
 /// Reads a route; `None` if anything is wrong with it.
@@ -59,8 +63,8 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
             field.error_below("path", format!("{other} has the same path and host"));
         }
     }
-    let scheme = section.required("scheme", read_scheme);
-    let spec = scheme.as_ref().map(|(spec, _)| *spec);
+    let scheme = section.required("scheme", |field| scheme::read(field, &seen.schemes));
+    let spec = scheme.as_ref().map(|(spec, _)| &**spec);
     let secrets = section.required("secrets", |field| read_all(field, spec, context));
     let upstream = section.required("upstream", |field| read_upstream(field, context));
     let methods = section.optional("methods", vec![Method::POST], read_methods);
@@ -71,9 +75,12 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         section.optional("max_body", spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY), read_size);
     let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
     let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
+    // On a route whose scheme signs no time it has no meaning, and does no harm.
+    let tolerance = section.optional("tolerance", None, |field| read_timeout(field).map(Some));
     section.finish(explain_key);
 
-    let (scheme, scheme_options) = scheme?;
+    let (scheme, mut scheme_options) = scheme?;
+    scheme_options.tolerance = tolerance?;
     let (secret_ids, secrets): (Vec<String>, Vec<Secret>) =
         secrets?.into_iter().map(|Labelled { id, secret }| (id, secret)).unzip();
     let verifier = match scheme.compile(&scheme_options, &secrets) {
@@ -124,42 +131,6 @@ fn parse_name(text: &str) -> Result<String, &'static str> {
         return Err("must not be \"none\": metrics call requests so that match no route");
     }
     Ok(text.to_owned())
-}
-
-/// A scheme's name, or a map of its name and its options.
-fn read_scheme(field: &Field<'_>) -> Option<(&'static Spec, SchemeOptions)> {
-    let (spec, options) = match field.node() {
-        Node::Text(_) => (field.parsed(find_scheme), Some(SchemeOptions::default())),
-        Node::Map(_) => {
-            let mut section = field.section()?;
-            let spec = section.required("name", |field| field.parsed(find_scheme));
-            let signed_content =
-                section.optional("signed_content", None, |field| field.text().map(|text| Some(text.to_owned())));
-            let match_payload = section.optional("match_payload", None, |field| field.boolean().map(Some));
-            section.finish(explain_key);
-            let options = signed_content.zip(match_payload);
-            let options =
-                options.map(|(signed_content, match_payload)| SchemeOptions { signed_content, match_payload });
-            (spec, options)
-        }
-        _ => return field.wrong_kind("a scheme's name, or a map of its name and options"),
-    };
-    let (spec, options) = (spec?, options?);
-    if let Err(errors) = spec.check_options(&options) {
-        for (key, error) in errors {
-            field.error_below(key, error.to_string());
-        }
-        return None;
-    }
-    Some((spec, options))
-}
-
-fn find_scheme(name: &str) -> Result<&'static Spec, String> {
-    schemes::find(name).ok_or_else(|| {
-        let names: Vec<&str> = schemes::names().collect();
-        let hint = nearest(name, &names).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-        format!("unknown scheme{hint}; known: {}", names.join(", "))
-    })
 }
 
 /// A URL, or a map of the URL and how to talk to it.

@@ -16,6 +16,7 @@ mod addresses;
 mod certificates;
 mod errors;
 mod robustness;
+mod schemes;
 mod secrets;
 
 /// Variables and files that a test makes up. `SET` is set, all else is absent.

@@ -12,6 +12,7 @@ use super::network::{self, Networks};
 use super::raw::Node;
 use super::reader::{Errors, Field};
 use super::route;
+use super::scheme;
 use super::secret::{Context, explain_key};
 use super::tls;
 use super::units::parse_duration;
@@ -43,6 +44,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
         errors.push("admin.listen", format!("{} is taken by server.listen", admin.listen));
     }
     let mut seen = route::Seen::default();
+    seen.schemes = section.get("schemes").map(|field| scheme::read_own(&field)).unwrap_or_default();
     let routes = section
         .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
     section.finish(explain_key);

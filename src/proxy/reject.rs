@@ -47,7 +47,7 @@ pub enum Reject {
 
 impl Reject {
     /// Every value there is. The stages say in which order they check.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::IpNotAllowed,
@@ -60,6 +60,8 @@ impl Reject {
         Self::Signature(VerifyError::MalformedSignature),
         Self::Signature(VerifyError::SignatureMismatch),
         Self::Signature(VerifyError::PayloadMismatch),
+        Self::Signature(VerifyError::StaleTimestamp),
+        Self::Signature(VerifyError::FutureTimestamp),
         Self::UpstreamUnreachable,
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
@@ -80,6 +82,8 @@ impl Reject {
             Self::Signature(VerifyError::MalformedSignature) => "malformed_signature",
             Self::Signature(VerifyError::SignatureMismatch) => "signature_mismatch",
             Self::Signature(VerifyError::PayloadMismatch) => "payload_mismatch",
+            Self::Signature(VerifyError::StaleTimestamp) => "stale_timestamp",
+            Self::Signature(VerifyError::FutureTimestamp) => "future_timestamp",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -117,6 +121,10 @@ impl Reject {
             Self::Signature(VerifyError::MalformedSignature) => "The signature is not in the scheme's format",
             Self::Signature(VerifyError::SignatureMismatch) => "The signature matches no secret of the route",
             Self::Signature(VerifyError::PayloadMismatch) => "The body differs from the payload that was signed",
+            Self::Signature(VerifyError::StaleTimestamp) => "The signed time is longer ago than the route tolerates",
+            Self::Signature(VerifyError::FutureTimestamp) => {
+                "The signed time is further ahead than the route tolerates"
+            }
             Self::UpstreamUnreachable => "The upstream cannot be reached",
             Self::UpstreamFailed => "The upstream broke off before it answered",
             Self::UpstreamTimeout => "The upstream did not answer in time",

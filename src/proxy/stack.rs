@@ -77,7 +77,7 @@ pub fn stack(
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
-        .layer(Stage::new((), inspect))
+        .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.buffered_bytes, body::read))
         // The only maker of what `forward` takes.

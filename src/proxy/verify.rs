@@ -21,7 +21,7 @@ use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
 use crate::clock::Clock;
-use crate::schemes::{Authentic, SignedRequest, VerifyError};
+use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
 /// A delivery that may go to the upstream.
 pub struct Verified {
@@ -47,13 +47,13 @@ pub struct VerifyContext {
     pub log_limit: Rc<LogLimit>,
 }
 
-/// The stage before the body is read: the signature header's presence and format.
-pub async fn inspect<S>(_: (), next: S, routed: Routed) -> Result<Response<Body>, Refusal>
+/// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
+pub async fn inspect<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Refusal>
 where
     S: Service<Claimed, Response = Response<Body>, Error = Refusal>,
 {
     let Routed { route, head, body } = routed;
-    let claim = route.config.verifier.inspect(&head.headers);
+    let claim = route.config.verifier.inspect(RequestHead::of(&head), clock.unix());
     if let Err(error) = claim
         && route.config.enforce
     {
@@ -83,8 +83,8 @@ fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
     let Buffered { route, head, payload, claim } = buffered;
     let claim = claim.as_ref().map_err(|error| *error)?;
     let started = clock.now();
-    let signed = SignedRequest { headers: &head.headers, body: payload.frames() };
-    let result = route.config.verifier.verify(claim, &signed);
+    let signed = SignedRequest { head: RequestHead::of(head), body: payload.frames() };
+    let result = route.config.verifier.verify(claim, &signed, clock.unix());
     route.metrics.verification_duration.observe((clock.now() - started).as_secs_f64());
     if let Ok(authentic) = &result
         && let Some(last_match) = route.metrics.last_match.get(authentic.secret)

@@ -1,7 +1,7 @@
 //! The built-in schemes: one file a provider in `catalogue/`, named like the scheme, compiled in and parsed when first
-//! asked for.
+//! asked for. The build lists the files, so that adding one is all that a new provider takes.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::Spec;
 
@@ -9,26 +9,30 @@ use super::Spec;
 struct Entry {
     name: &'static str,
     yaml: &'static str,
-    spec: OnceLock<Spec>,
+    /// The deliveries with a known verdict, as JSON.
+    vectors: &'static str,
+    spec: OnceLock<Arc<Spec>>,
 }
 
 impl Entry {
-    const fn new(name: &'static str, yaml: &'static str) -> Self {
-        Self { name, yaml, spec: OnceLock::new() }
+    const fn new(name: &'static str, yaml: &'static str, vectors: &'static str) -> Self {
+        Self { name, yaml, vectors, spec: OnceLock::new() }
     }
 }
 
-/// By name.
-static ENTRIES: [Entry; 3] = [
-    Entry::new("circleci", include_str!("catalogue/circleci.yaml")),
-    Entry::new("civo", include_str!("catalogue/civo.yaml")),
-    Entry::new("icr", include_str!("catalogue/icr.yaml")),
-];
+// By name.
+include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
+
+fn entry(name: &str) -> Option<&'static Entry> {
+    let position = ENTRIES.binary_search_by(|entry| entry.name.cmp(name)).ok()?;
+    ENTRIES.get(position)
+}
 
 /// The built-in scheme of this name.
-pub fn find(name: &str) -> Option<&'static Spec> {
-    let entry = ENTRIES.iter().find(|entry| entry.name == name)?;
-    Some(entry.spec.get_or_init(|| Spec::parse(entry.yaml).expect("a test parses every file of the catalogue")))
+pub fn find(name: &str) -> Option<&'static Arc<Spec>> {
+    let entry = entry(name)?;
+    let parse = || Arc::new(Spec::parse(entry.yaml).expect("a test parses every file of the catalogue"));
+    Some(entry.spec.get_or_init(parse))
 }
 
 /// The names of the built-in schemes, in alphabetical order.
@@ -38,7 +42,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The file of the built-in scheme of this name: all facts, in the scheme language.
 pub fn source(name: &str) -> Option<&'static str> {
-    ENTRIES.iter().find(|entry| entry.name == name).map(|entry| entry.yaml)
+    entry(name).map(|entry| entry.yaml)
+}
+
+/// The deliveries with a known verdict for the built-in scheme of this name: a JSON array, which may be empty.
+pub fn vectors(name: &str) -> Option<&'static str> {
+    entry(name).map(|entry| entry.vectors)
 }
 
 #[cfg(test)]
@@ -47,10 +56,15 @@ mod tests {
 
     #[test]
     fn every_file_parses_and_is_named_like_its_scheme() {
+        let mut wrong = Vec::new();
         for entry in &ENTRIES {
-            let spec = Spec::parse(entry.yaml).unwrap_or_else(|error| panic!("{}: {error}", entry.name));
-            assert_eq!(spec.name, entry.name);
+            match Spec::parse(entry.yaml) {
+                Ok(spec) if spec.name == entry.name => {}
+                Ok(spec) => wrong.push(format!("{}: is called {}", entry.name, spec.name)),
+                Err(error) => wrong.push(format!("{}: {error}", entry.name)),
+            }
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     #[test]

@@ -1,20 +1,48 @@
-//! Signed content: what a form's template gives for a body.
+//! Signed content: what a form's template gives for a request.
 //!
-//! A template is filled from the body as it came, so that signing and verifying cannot disagree. Where it names a JSON
-//! key that the body holds twice, parsers could come to two contents; both are given out, as repeated, and no caller
-//! may accept either.
+//! A template is filled from the request as it came, so that signing and verifying cannot disagree. Where it names a
+//! JSON key or a field that is there twice, parsers could come to two contents; both are given out, as repeated, and no
+//! caller may accept either.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
-use super::payload::{self, Found};
-use super::spec::{Form, Part};
+use super::fields::{self, Found};
+use super::payload::{self, Kind};
+use super::spec::{DigestOf, Encoding, ListedHeaders, Part, Pointer, SortedForm};
+use super::url::Base;
+use super::{RequestHead, codec, key};
 
-/// What is signed: slices in order, with nothing between.
-pub(super) type Content<'a> = SmallVec<[Cow<'a, [u8]>; 4]>;
+/// What is signed: pieces in order, with nothing between.
+pub(super) type Content<'a> = SmallVec<[Piece<'a>; 6]>;
+
+/// A piece of what is signed.
+#[derive(Clone, Debug)]
+pub(super) enum Piece<'a> {
+    Bytes(Cow<'a, [u8]>),
+    /// Here the key itself is fed to the hash.
+    Secret,
+}
+
+impl<'a> Piece<'a> {
+    /// The bytes to feed.
+    pub(super) fn or_secret<'b>(&'b self, secret: &'b [u8]) -> &'b [u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Secret => secret,
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Piece<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(Cow::Borrowed(bytes))
+    }
+}
 
 /// What a template gives.
 pub(super) enum Filled<'a> {
@@ -26,17 +54,33 @@ pub(super) enum Filled<'a> {
     Repeated(Vec<Content<'a>>),
 }
 
-/// Fills a form's template from a body.
-pub(super) fn fill<'a>(form: &Form, body: &'a Body<'_>) -> Filled<'a> {
-    let mut repeated = false;
-    match (fill_with(form, body, Occurrence::First, &mut repeated), repeated) {
-        (first, true) => {
-            let last = fill_with(form, body, Occurrence::Last, &mut repeated);
-            Filled::Repeated(first.into_iter().chain(last).collect())
-        }
-        (Some(content), false) => Filled::Once(content),
-        (None, false) => Filled::Unfit,
+/// What a template is filled from.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) head: RequestHead<'a>,
+    pub(super) body: &'a Body<'a>,
+    /// The signed time as it was sent.
+    pub(super) timestamp: Option<&'a [u8]>,
+}
+
+/// Fills a form's template. `url` is the spelling of the public URL to take, where the template has one.
+pub(super) fn fill<'a>(parts: &'a [Part], given: Given<'a>, url: Option<&Base>) -> Filled<'a> {
+    let mut filling = Filling { given, url, take: Occurrence::First, repeated: false };
+    let mut first = Content::new();
+    let fits = filling.all(parts, &mut first).is_some();
+    if filling.repeated {
+        filling.take = Occurrence::Last;
+        let mut last = Content::new();
+        let last_fits = filling.all(parts, &mut last).is_some();
+        return Filled::Repeated(
+            [(fits, first), (last_fits, last)]
+                .into_iter()
+                .filter(|(fits, _)| *fits)
+                .map(|(_, content)| content)
+                .collect(),
+        );
     }
+    if fits { Filled::Once(first) } else { Filled::Unfit }
 }
 
 /// Which of several values of a key to take.
@@ -46,29 +90,90 @@ enum Occurrence {
     Last,
 }
 
-fn fill_with<'a>(form: &Form, body: &'a Body<'_>, take: Occurrence, repeated: &mut bool) -> Option<Content<'a>> {
-    let mut content = Content::new();
-    for part in &form.content {
-        match part {
-            Part::Body => content.extend(body.frames.iter().map(|frame| Cow::Borrowed(&**frame))),
-            Part::Json(pointer) => {
-                let value = match (payload::find(body.bytes(), pointer.key()), take) {
-                    (Found::Nothing, _) => None,
-                    (Found::Once(value), _) => value,
-                    (Found::Repeated { first: value, .. }, Occurrence::First)
-                    | (Found::Repeated { last: value, .. }, Occurrence::Last) => {
-                        *repeated = true;
-                        value
-                    }
-                };
-                content.push(match value? {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                });
+struct Filling<'a, 'u> {
+    given: Given<'a>,
+    url: Option<&'u Base>,
+    take: Occurrence,
+    repeated: bool,
+}
+
+impl<'a> Filling<'a, '_> {
+    /// Nothing: a part is not there.
+    fn all(&mut self, parts: &'a [Part], content: &mut Content<'a>) -> Option<()> {
+        parts.iter().try_for_each(|part| self.one(part, content))
+    }
+
+    fn one(&mut self, part: &'a Part, content: &mut Content<'a>) -> Option<()> {
+        let RequestHead { method, path, query, headers } = self.given.head;
+        let bytes: Cow<'a, [u8]> = match part {
+            Part::Body => {
+                content.extend(self.given.body.frames.iter().map(|frame| Piece::from(&**frame)));
+                return Some(());
+            }
+            Part::Secret => {
+                content.push(Piece::Secret);
+                return Some(());
+            }
+            Part::Optional(parts) => {
+                let before = content.len();
+                if self.all(parts, content).is_none() {
+                    content.truncate(before);
+                }
+                return Some(());
+            }
+            Part::Timestamp => self.given.timestamp?.into(),
+            Part::Text(text) => text.as_bytes().into(),
+            // Filled in when the route was loaded.
+            Part::Parameter(_) => return None,
+            Part::Header(name) => sole(headers, name)?.into(),
+            Part::ListedHeaders(listed) => listed_headers(listed, headers)?.into(),
+            Part::Method => method.as_str().as_bytes().into(),
+            Part::Url | Part::UrlAnyPort => self.url?.with_query(path, query).into_bytes().into(),
+            Part::UrlUnescaped(letters) => {
+                unescape(self.url?.with_query(path, query).as_bytes(), letters.as_bytes()).into()
+            }
+            Part::UrlWithoutQuery => self.url?.without_query(path).into_bytes().into(),
+            Part::Path => path.as_bytes().into(),
+            Part::PathAndQuery => match query {
+                Some(query) => [path, "?", query].concat().into_bytes().into(),
+                None => path.as_bytes().into(),
+            },
+            Part::SortedQuery => sorted_query(query.unwrap_or_default()).into_bytes().into(),
+            Part::Query(name) => self.chosen(fields::find(query?.as_bytes(), name))?,
+            Part::QueryLower(name) => self.chosen(fields::find(query?.as_bytes(), name))?.to_ascii_lowercase().into(),
+            Part::Form(name) => self.chosen(fields::find(self.given.body.bytes(), name))?,
+            Part::SortedForm(order) => sorted_form(*order, self.given.body.bytes()).into(),
+            Part::Json(pointer) => self.json(pointer, Kind::Text)?,
+            Part::JsonValue(pointer) => self.json(pointer, Kind::Scalar)?,
+            Part::JsonOrEmpty(pointer) => self.json_or_empty(pointer)?,
+            Part::Digest(digest) => self.given.body.digest(digest).into(),
+        };
+        content.push(Piece::Bytes(bytes));
+        Some(())
+    }
+
+    fn json(&mut self, pointer: &Pointer, kind: Kind) -> Option<Cow<'a, [u8]>> {
+        self.chosen(payload::find(self.given.body.bytes(), pointer, kind))
+    }
+
+    fn json_or_empty(&mut self, pointer: &Pointer) -> Option<Cow<'a, [u8]>> {
+        match payload::find(self.given.body.bytes(), pointer, Kind::ScalarOrEmpty) {
+            Found::Nothing => Some(Cow::Borrowed(&[])),
+            found => self.chosen(found),
+        }
+    }
+
+    fn chosen(&mut self, found: Found<'a>) -> Option<Cow<'a, [u8]>> {
+        match (found, self.take) {
+            (Found::Nothing, _) => None,
+            (Found::Once(value), _) => value,
+            (Found::Repeated { first: value, .. }, Occurrence::First)
+            | (Found::Repeated { last: value, .. }, Occurrence::Last) => {
+                self.repeated = true;
+                value
             }
         }
     }
-    Some(content)
 }
 
 /// A body in pieces, put together only if something has to parse it.
@@ -90,4 +195,87 @@ impl<'a> Body<'a> {
             frames => self.joined.get_or_init(|| frames.concat()),
         }
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.iter().all(Bytes::is_empty)
+    }
+
+    /// The body's digest, written in the first of the encodings.
+    pub(super) fn digest(&self, digest: &DigestOf) -> Vec<u8> {
+        let encoding = digest.encoding.first().copied().unwrap_or(Encoding::Hex);
+        codec::encode(encoding, key::hash(digest.hash, self.frames.iter().map(|frame| &**frame)).as_bytes())
+    }
+}
+
+/// The value of a header that is there exactly once.
+pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() { None } else { Some(value.as_bytes().trim_ascii()) }
+}
+
+/// The most headers that a request may list.
+const MOST_LISTED: usize = 64;
+
+fn listed_headers(listed: &ListedHeaders, headers: &HeaderMap) -> Option<Vec<u8>> {
+    let list = std::str::from_utf8(sole(headers, &listed.list)?).ok()?;
+    let names: Vec<HeaderName> = list
+        .split(listed.split.as_str())
+        .take(MOST_LISTED + 1)
+        .map(|name| name.trim().parse().ok())
+        .collect::<Option<_>>()?;
+    let enough = listed.require.iter().all(|name| names.contains(name));
+    if !enough || names.len() > MOST_LISTED {
+        return None;
+    }
+    let mut out = Vec::new();
+    for (position, name) in names.iter().enumerate() {
+        if position > 0 {
+            out.extend_from_slice(listed.join.as_bytes());
+        }
+        if let Some(pair) = &listed.pair {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(pair.as_bytes());
+        }
+        out.extend_from_slice(sole(headers, name)?);
+    }
+    Some(out)
+}
+
+fn sorted_query(query: &str) -> String {
+    let mut fields: Vec<&str> = query.split('&').filter(|field| !field.is_empty()).collect();
+    fields.sort_unstable();
+    fields.join("&")
+}
+
+fn sorted_form(order: SortedForm, form: &[u8]) -> Vec<u8> {
+    let mut fields: Vec<_> = fields::pairs(form).collect();
+    match order {
+        SortedForm::Unique => {
+            fields.sort_unstable();
+            fields.dedup();
+        }
+        SortedForm::All => fields.sort_unstable(),
+        SortedForm::Stable => fields.sort_by(|(a, _), (b, _)| a.cmp(b)),
+    }
+    fields.iter().flat_map(|(name, value)| [name, value]).flat_map(|bytes| bytes.iter().copied()).collect()
+}
+
+/// A URL with the percent-escapes of these letters decoded.
+fn unescape(url: &[u8], letters: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(url.len());
+    let mut rest = url;
+    while let Some((byte, behind)) = rest.split_first() {
+        match fields::escaped(behind) {
+            Some((letter, behind)) if *byte == b'%' && letters.contains(&letter) => {
+                out.push(letter);
+                rest = behind;
+            }
+            _ => {
+                out.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    out
 }

@@ -16,46 +16,26 @@
 //! Nothing is built from the body: it is scanned once for the signed key, and compared only under a right signature.
 
 pub(super) mod equal;
-
-use std::borrow::Cow;
-use std::fmt;
+mod find;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
+
+pub(super) use find::{Kind, find, find_every};
 
 use super::spec::PayloadEncoding;
-
-/// A value of the signed key: its text, or nothing if it is empty or no string.
-type Value<'a> = Option<Cow<'a, str>>;
-
-/// What a body holds under a root key.
-pub(super) enum Found<'a> {
-    /// No such key, or the body is not a JSON object.
-    Nothing,
-    /// The key, once.
-    Once(Value<'a>),
-    /// The key, more than once: the values that parsers would take.
-    Repeated { first: Value<'a>, last: Value<'a> },
-}
-
-/// Looks for a root key. Keys are compared with their escapes resolved.
-pub(super) fn find<'a>(body: &'a [u8], key: &str) -> Found<'a> {
-    // serde_json does not look into the strings that it skips: the UTF-8 must be right before.
-    let Ok(text) = std::str::from_utf8(body) else { return Found::Nothing };
-    let mut json = serde_json::Deserializer::from_str(text);
-    match json.deserialize_map(Root { key }).and_then(|found| json.end().map(|()| found)) {
-        Ok(found) => found,
-        Err(_) => Found::Nothing,
-    }
-}
 
 /// Whether the bytes are one JSON object.
 pub(super) fn is_json_object(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let begins = text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{');
     begins && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Whether the bytes are one JSON text.
+pub(super) fn is_json(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// The payload of a signed text, if that holds a JSON object.
@@ -65,115 +45,3 @@ pub(super) fn open(encoding: PayloadEncoding, signed: &[u8]) -> Option<Vec<u8>> 
     };
     is_json_object(&payload).then_some(payload)
 }
-
-/// Collects what stands under one key of an object.
-struct Root<'k> {
-    key: &'k str,
-}
-
-impl<'de> Visitor<'de> for Root<'_> {
-    type Value = Found<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found::Nothing;
-        while let Some(is_key) = map.next_key_seed(IsKey(self.key))? {
-            if !is_key {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let value = map.next_value_seed(NonEmptyString)?;
-            found = match found {
-                Found::Nothing => Found::Once(value),
-                Found::Once(first) | Found::Repeated { first, .. } => Found::Repeated { first, last: value },
-            };
-        }
-        Ok(found)
-    }
-}
-
-/// Whether a key is the one looked for.
-struct IsKey<'k>(&'k str);
-
-impl<'de> DeserializeSeed<'de> for IsKey<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for IsKey<'_> {
-    type Value = bool;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
-    }
-}
-
-/// The text of a value, or nothing if it is empty or no string.
-struct NonEmptyString;
-
-impl<'de> DeserializeSeed<'de> for NonEmptyString {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for NonEmptyString {
-    type Value = Value<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok((!text.is_empty()).then_some(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok((!text.is_empty()).then(|| Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        while sequence.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,14 +1,44 @@
-//! The other direction: the headers that make a body a valid delivery.
+//! The other direction: what makes a request a valid delivery.
 //!
 //! Content is filled in, checked and signed by the code that verifies, so what is signed here is accepted there under
-//! the same options.
+//! the same options. A signed time is that of the clock. Headers that are part of what is signed and that the request
+//! lacks are taken from the scheme's sample.
+//!
+//! Schemes with public keys cannot be signed for: only the provider has the private key.
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::Value;
 
-use super::content::{self, Body, Content, Filled};
-use super::spec::Form;
-use super::{Refusal, Verifier, signature};
+use super::compile::{Compiled, CompiledForm};
+use super::content::{self, Body, Content, Filled, Given};
+use super::key::Key;
+use super::spec::{Algorithm, Location, Part, Pointer, Requirement, TimeLocation, Token};
+use super::verifier::{Refusal, accept, meets};
+use super::{RequestHead, Verifier, fields, jwt, signature, time};
+
+/// A request that is to be signed, as it is without a signature.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsigned<'a> {
+    /// Its head.
+    pub head: RequestHead<'a>,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// What makes a request a valid delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// Headers to set.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The query to send instead, if the signature or the time stands there.
+    pub query: Option<String>,
+    /// The body to send instead, if the signature or the time stands there.
+    pub body: Option<Vec<u8>>,
+}
 
 /// Why nothing was signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,37 +46,242 @@ pub enum SignError {
     /// The verifier has fewer secrets.
     #[error("there is no secret at this position")]
     NoSuchSecret,
+    /// The secret is a public key.
+    #[error("only the provider can sign: it has the private key that belongs to this public one")]
+    NeedsPrivateKey,
     /// No form of signed content that the options allow takes such a body: each form's name, and why.
     #[error("no signature would make this body a valid delivery: {0}")]
     Unsignable(String),
+    /// The signature or the time stands in the body, which cannot hold it.
+    #[error("the body cannot hold the signature or the signed time")]
+    Unwritable,
+}
+
+/// A request on its way to being signed.
+struct Draft {
+    headers: HeaderMap,
+    query: Option<String>,
+    body: Vec<u8>,
+    signed: Signed,
 }
 
 impl Verifier {
-    /// The headers to add to a request with this body. The first form whose delivery would be accepted is signed, with
-    /// the secret at this position.
+    /// What to add to this request, or to change about it. The first form whose delivery would be accepted is signed,
+    /// with the secret at this position; `now` is the time since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
-    /// [`SignError`]: [`Verifier::verify`] would refuse the body under any signature.
-    pub fn sign(&self, secret: usize, body: &[u8]) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
-        let key = self.keys.get(secret).ok_or(SignError::NoSuchSecret)?;
-        let frames = [Bytes::copy_from_slice(body)];
+    /// [`SignError`].
+    pub fn sign(&self, secret: usize, request: &Unsigned<'_>, now: Duration) -> Result<Signed, SignError> {
+        if secret >= self.secrets {
+            return Err(SignError::NoSuchSecret);
+        }
+        let mut verdict = SignError::NeedsPrivateKey;
+        for way in &self.ways {
+            let Some((_, key)) = way.keys.iter().find(|(position, _)| *position == secret) else { continue };
+            match self.sign_in(way, key, request, now) {
+                Err(SignError::NeedsPrivateKey) => {}
+                Err(error) => verdict = error,
+                signed => return signed,
+            }
+        }
+        Err(verdict)
+    }
+
+    /// The headers that make this body, POSTed to `/`, a valid delivery; enough where a scheme signs nothing else.
+    ///
+    /// # Errors
+    /// [`SignError`]; also where the signature or the time stands elsewhere than in a header.
+    pub fn sign_body(
+        &self,
+        secret: usize,
+        body: &[u8],
+        now: Duration,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, SignError> {
+        let headers = HeaderMap::new();
+        let head = RequestHead { method: &Method::POST, path: "/", query: None, headers: &headers };
+        match self.sign(secret, &Unsigned { head, body }, now)? {
+            Signed { headers, query: None, body: None } => Ok(headers),
+            _ => Err(SignError::Unwritable),
+        }
+    }
+
+    fn sign_in(&self, way: &Compiled, key: &Key, request: &Unsigned<'_>, now: Duration) -> Result<Signed, SignError> {
+        let RequestHead { method, path, query, headers } = request.head;
+        let mut draft = Draft {
+            headers: headers.clone(),
+            query: query.map(ToOwned::to_owned),
+            body: request.body.to_vec(),
+            signed: Signed::default(),
+        };
+        let written = way.timestamp.as_ref().map(|timestamp| time::write(timestamp.format, now)).unwrap_or_default();
+        if let Some(timestamp) = &way.timestamp {
+            draft.set_time(&timestamp.at, &written, |text| way.check_time(text, now).is_ok())?;
+        }
+        for name in way.forms.iter().flat_map(|form| signed_headers(&form.form.content)) {
+            draft.set_from(&name, &self.sample);
+        }
+        for form in &way.forms {
+            for requirement in &form.form.requires {
+                match requirement {
+                    Requirement::Header { name, .. } => draft.set_from(name, &self.sample),
+                    Requirement::Form => draft.set_from(&CONTENT_TYPE, &self.sample),
+                    _ => {}
+                }
+            }
+        }
+        // The field must be there while the form is looked at; nothing of it is signed.
+        if let Location::Form(name) = way.reader.at() {
+            draft.set_form(name, b"-");
+        }
+        let frames = [Bytes::copy_from_slice(&draft.body)];
         let body = Body::new(&frames);
+        let head = RequestHead { method, path, query: draft.query.as_deref(), headers: &draft.headers };
+        let given = Given { head, body: &body, timestamp: way.timestamp.as_ref().map(|_| written.as_bytes()) };
+        let value = match &way.algorithm {
+            Algorithm::Token => key.sign(&Content::new()).map(|token| way.reader.write(token.as_bytes(), &written)),
+            Algorithm::Jwt(rules) => {
+                let token = jwt::write(rules, key, given, &way.urls, now);
+                token.map(|token| way.reader.write(&token, &written))
+            }
+            _ => {
+                let digest = self.first_form(way, key, given)?;
+                digest.map(|digest| way.reader.write(&digest, &written))
+            }
+        };
+        let value = value.ok_or(SignError::NeedsPrivateKey)?;
+        draft.set_signature(way, &value)?;
+        Ok(draft.signed)
+    }
+
+    /// The signature of the first form that would be accepted.
+    fn first_form(&self, way: &Compiled, key: &Key, given: Given<'_>) -> Result<Option<Vec<u8>>, SignError> {
         let mut refusals = Vec::new();
-        for form in &self.forms {
-            match self.signable(form, &body) {
-                Ok(content) => return Ok(vec![signature::write(&self.signature, &key.sign(&content))]),
-                Err(refusal) => refusals.push(format!("{}: {refusal}", form.name)),
+        for form in &way.forms {
+            match self.signable(form, given) {
+                Ok(content) => return Ok(key.sign(&content).map(|digest| digest.as_bytes().to_vec())),
+                Err(refusal) => refusals.push(format!("{}: {refusal}", form.form.name)),
             }
         }
         Err(SignError::Unsignable(refusals.join("; ")))
     }
 
     /// The content of a form, if its signature would be accepted.
-    fn signable<'a>(&self, form: &Form, body: &'a Body<'_>) -> Result<Content<'a>, Refusal> {
-        match content::fill(form, body) {
+    fn signable<'a>(&self, form: &'a CompiledForm, given: Given<'a>) -> Result<Content<'a>, Refusal> {
+        meets(&form.form, given)?;
+        match content::fill(&form.form.content, given, form.urls.first()) {
             Filled::Unfit => Err(Refusal::Absent),
             Filled::Repeated(_) => Err(Refusal::Repeated),
-            Filled::Once(content) => self.accept(form, &content, body).map(|_| content),
+            Filled::Once(content) => accept(&form.form, &content, given.body, self.match_payload).map(|_| content),
         }
     }
+}
+
+impl Draft {
+    /// Puts a time where the scheme has it. One in the body or the query stays, if it is `fresh`.
+    fn set_time(&mut self, at: &TimeLocation, text: &str, fresh: impl Fn(&[u8]) -> bool) -> Result<(), SignError> {
+        let head =
+            RequestHead { method: &Method::POST, path: "/", query: self.query.as_deref(), headers: &self.headers };
+        if !matches!(at, TimeLocation::Header(_))
+            && signature::time(at, head, &self.body).is_ok_and(|found| fresh(&found))
+        {
+            return Ok(());
+        }
+        match at {
+            TimeLocation::Header(name) => {
+                let value = HeaderValue::from_str(text).map_err(|_| SignError::Unwritable)?;
+                self.set(name, value);
+            }
+            TimeLocation::Query(name) => self.set_query(name, text.as_bytes())?,
+            TimeLocation::Form(name) => self.set_form(name, text.as_bytes()),
+            TimeLocation::Json(pointer) => self.set_json(pointer, text.as_bytes())?,
+            TimeLocation::Field(_) | TimeLocation::Position(_) => {}
+        }
+        Ok(())
+    }
+
+    fn set_signature(&mut self, way: &Compiled, value: &[u8]) -> Result<(), SignError> {
+        match way.reader.at() {
+            Location::Query(name) => self.set_query(name, value)?,
+            Location::Form(name) => self.set_form(name, value),
+            Location::Json(pointer) => self.set_json(pointer, value)?,
+            Location::Body => self.signed.body = Some(value.to_vec()),
+            Location::Header(_) | Location::Headers(_) | Location::HeaderLines(_) | Location::HeaderSeries { .. } => {
+                let name = way.reader.names().first().ok_or(SignError::Unwritable)?;
+                let value = HeaderValue::from_bytes(value).map_err(|_| SignError::Unwritable)?;
+                self.set(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: &HeaderName, value: HeaderValue) {
+        self.headers.insert(name.clone(), value.clone());
+        self.signed.headers.push((name.clone(), value));
+    }
+
+    /// Sets a header that the request lacks as the sample has it.
+    fn set_from(&mut self, name: &HeaderName, sample: &HeaderMap) {
+        if let (false, Some(value)) = (self.headers.contains_key(name), sample.get(name)) {
+            self.set(name, value.clone());
+        }
+    }
+
+    fn set_query(&mut self, name: &str, value: &[u8]) -> Result<(), SignError> {
+        let query = without_field(self.query.take().unwrap_or_default().as_bytes(), name);
+        let query = String::from_utf8(fields::with(&query, name, value)).map_err(|_| SignError::Unwritable)?;
+        self.query = Some(query.clone());
+        self.signed.query = Some(query);
+        Ok(())
+    }
+
+    fn set_form(&mut self, name: &str, value: &[u8]) {
+        self.body = fields::with(&without_field(&self.body, name), name, value);
+        self.signed.body = Some(self.body.clone());
+    }
+
+    fn set_json(&mut self, pointer: &Pointer, value: &[u8]) -> Result<(), SignError> {
+        let mut json: Value = serde_json::from_slice(&self.body).map_err(|_| SignError::Unwritable)?;
+        let text = std::str::from_utf8(value).map_err(|_| SignError::Unwritable)?;
+        put(&mut json, pointer.tokens(), text).ok_or(SignError::Unwritable)?;
+        self.body = json.to_string().into_bytes();
+        self.signed.body = Some(self.body.clone());
+        Ok(())
+    }
+}
+
+/// Puts a text at the end of a path; as a number, if there was one.
+fn put(json: &mut Value, path: &[Token], text: &str) -> Option<()> {
+    let Some((token, rest)) = path.split_first() else {
+        *json = match json {
+            Value::Number(_) => text.parse::<u64>().ok()?.into(),
+            _ => text.into(),
+        };
+        return Some(());
+    };
+    match (json, token) {
+        (Value::Object(entries), Token::Key(key)) => {
+            let entry = entries.entry(key.as_str()).or_insert(Value::Null);
+            if rest.is_empty() || !entry.is_null() { put(entry, rest, text) } else { None }
+        }
+        (Value::Array(items), Token::Key(key)) => put(items.get_mut(key.parse::<usize>().ok()?)?, rest, text),
+        (Value::Array(items), Token::Every) => items.iter_mut().try_for_each(|item| put(item, rest, text)),
+        _ => None,
+    }
+}
+
+/// A form without one of its fields.
+fn without_field(form: &[u8], name: &str) -> Vec<u8> {
+    let is_other = |field: &&[u8]| fields::pairs(field).all(|(found, _)| *found != *name.as_bytes());
+    form.split(|byte| *byte == b'&').filter(is_other).collect::<Vec<_>>().join(&b'&')
+}
+
+/// The headers that are part of the content.
+fn signed_headers(parts: &[Part]) -> Vec<HeaderName> {
+    let names = |part: &Part| match part {
+        Part::Header(name) => vec![name.clone()],
+        Part::ListedHeaders(listed) => [std::slice::from_ref(&listed.list), &listed.require].concat(),
+        Part::Optional(parts) => signed_headers(parts),
+        _ => Vec::new(),
+    };
+    parts.iter().flat_map(names).collect()
 }

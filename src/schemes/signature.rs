@@ -1,107 +1,316 @@
-//! Signature headers: from their bytes to candidate digests, and back.
+//! Signatures where they stand: from their text to candidate digests, and back.
 //!
 //! Values are handled as bytes throughout: a header may carry any byte but control characters (RFC 9110 section 5.5),
 //! and none of them must lead to a panic or a lossy conversion.
 //!
-//! [`parse`] refuses, in this order:
+//! [`Reader::read`] refuses, in this order:
 //!
-//! 1. a header that is absent, or that has nothing in it but white space ([`VerifyError::MissingSignature`]);
-//! 2. one that is there more than once, since receivers differ in which line they take
+//! 1. a signature, or a signed time, that is absent, or that has nothing in it but white space
+//!    ([`VerifyError::MissingSignature`]);
+//! 2. one that is there more than once where there may be one, since receivers differ in which one they take
 //!    ([`VerifyError::AmbiguousSignature`]);
 //! 3. a value that is not of the scheme's grammar, a digest that is not of its encoding or not of the algorithm's
-//!    length, and a list without the accepted version or with too many entries of it
-//!    ([`VerifyError::MalformedSignature`]). One malformed entry of the accepted version makes the whole list
-//!    malformed, also beside a good one: no provider sends that, and a lenient receiver is how lists get abused.
+//!    length, a list without the accepted key or with too many entries of it, and two different times
+//!    ([`VerifyError::MalformedSignature`]).
 //!
-//! Versions other than the accepted one are not looked at, whatever they hold: taking any that happens to verify would
-//! let a sender choose the weakest.
+//! Entries of other keys than the accepted ones are not looked at, whatever they hold: taking any that happens to
+//! verify would let a sender choose the weakest.
+
+use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use super::VerifyError;
-use super::mac::Digest;
-use super::spec::{Encoding, Grammar, Location, Signature};
+use super::codec::{self, Digest};
+use super::content::Body;
+use super::fields::{self, Found};
+use super::payload::{self, Kind};
+use super::spec::{Encoding, Grammar, Location, OneOrMany, Signature, TimeLocation};
+use super::{RequestHead, VerifyError};
+
+use VerifyError::{AmbiguousSignature, MalformedSignature, MissingSignature};
 
 /// The digests that a sender claims. A fixed buffer holds the usual one or two.
 pub(super) type Candidates = SmallVec<[Digest; 2]>;
 
-/// No digest of any algorithm is longer, in bytes.
-const MAX_DIGEST_LEN: usize = 64;
+/// A signed time as it was sent.
+pub(super) type TimeText = SmallVec<[u8; 32]>;
 
-/// The candidate digests of a request's signature header, each `len` bytes long. Never empty.
-pub(super) fn parse(signature: &Signature, len: usize, headers: &HeaderMap) -> Result<Candidates, VerifyError> {
-    let value = sole_value(&signature.at, headers)?;
-    let decode = |text| decode(signature.encoding, len, text).ok_or(VerifyError::MalformedSignature);
-    let mut candidates = Candidates::new();
-    match &signature.grammar {
-        Grammar::Bare => candidates.push(decode(value)?),
-        Grammar::Prefix { text, required } => match value.strip_prefix(text.as_bytes()) {
-            Some(digest) => candidates.push(decode(digest)?),
-            None if *required => return Err(VerifyError::MalformedSignature),
-            None => candidates.push(decode(value)?),
-        },
-        Grammar::Versions { accept, at_most } => {
-            for entry in value.split(|byte| *byte == b',') {
-                let Some(digest) = version(entry.trim_ascii(), accept.as_bytes()) else { continue };
-                if candidates.len() == *at_most {
-                    return Err(VerifyError::MalformedSignature);
-                }
-                candidates.push(decode(digest)?);
+/// How often a header may be there that may be there several times.
+const MOST_LINES: usize = 8;
+
+/// What a signature says.
+#[derive(Clone)]
+pub(super) struct Claimed {
+    /// Never empty.
+    pub(super) candidates: Candidates,
+    /// The signed time, if it stands in the signature itself.
+    pub(super) time: Option<TimeText>,
+}
+
+/// Reads and writes the signatures of one way to sign.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    signature: Signature,
+    /// The headers that it may stand in.
+    names: Vec<HeaderName>,
+    /// The length of a digest in bytes, if all have the same.
+    len: Option<usize>,
+    /// Where in the signature the time stands.
+    time: Option<TimeLocation>,
+}
+
+/// One entry of a signature's value.
+enum Entry<'a> {
+    Signature(&'a [u8]),
+    Time(&'a [u8]),
+    Other,
+}
+
+impl Reader {
+    pub(super) fn new(signature: &Signature, len: Option<usize>, time: Option<&TimeLocation>) -> Self {
+        let names = match &signature.at {
+            Location::Header(name) | Location::HeaderLines(name) => vec![name.clone()],
+            Location::Headers(names) => names.clone(),
+            Location::HeaderSeries { prefix, count } => {
+                (1..=*count).filter_map(|number| format!("{prefix}{number}").parse().ok()).collect()
             }
-            if candidates.is_empty() {
-                return Err(VerifyError::MalformedSignature);
+            Location::Query(_) | Location::Form(_) | Location::Json(_) | Location::Body => Vec::new(),
+        };
+        let inside = |at: &&TimeLocation| matches!(at, TimeLocation::Field(_) | TimeLocation::Position(_));
+        Self { signature: signature.clone(), names, len, time: time.filter(inside).cloned() }
+    }
+
+    /// The headers that carry a signature.
+    pub(super) fn names(&self) -> &[HeaderName] {
+        &self.names
+    }
+
+    pub(super) fn at(&self) -> &Location {
+        &self.signature.at
+    }
+
+    /// What the signature says. The body is looked at only where the signature stands in it.
+    pub(super) fn read(&self, head: RequestHead<'_>, body: Option<&Body<'_>>) -> Result<Claimed, VerifyError> {
+        let mut claimed = Claimed { candidates: Candidates::new(), time: None };
+        let bytes = || body.map(Body::bytes).unwrap_or_default();
+        match &self.signature.at {
+            Location::Header(name) => self.parse(sole(head.headers, name)?, &mut claimed)?,
+            Location::HeaderLines(name) => {
+                let lines = head.headers.get_all(name).iter();
+                self.parse_any(lines.take(MOST_LINES + 1).map(HeaderValue::as_bytes), MOST_LINES, &mut claimed)?;
+            }
+            Location::Headers(_) => {
+                let mut values: SmallVec<[&[u8]; 4]> = SmallVec::new();
+                for name in &self.names {
+                    match sole(head.headers, name) {
+                        Ok(value) => values.push(value),
+                        Err(MissingSignature) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                self.parse_any(values.into_iter(), self.names.len(), &mut claimed)?;
+            }
+            Location::HeaderSeries { count, .. } => {
+                let mut values: SmallVec<[&[u8]; 4]> = SmallVec::new();
+                for name in self.names.iter().take_while(|name| head.headers.contains_key(*name)) {
+                    values.push(sole(head.headers, name)?);
+                }
+                self.parse_any(values.into_iter(), *count, &mut claimed)?;
+            }
+            Location::Query(name) => {
+                let value = once(fields::find(head.query.unwrap_or_default().as_bytes(), name))?;
+                self.parse(&value, &mut claimed)?;
+            }
+            Location::Form(name) => self.parse(&once(fields::find(bytes(), name))?, &mut claimed)?,
+            Location::Json(pointer) => {
+                let values = payload::find_every(bytes(), pointer).ok_or(MissingSignature)?;
+                let first = values.first().ok_or(MissingSignature)?;
+                if values.iter().any(|value| value != first) {
+                    return Err(AmbiguousSignature);
+                }
+                self.parse(first, &mut claimed)?;
+            }
+            Location::Body => self.parse(bytes(), &mut claimed)?,
+        }
+        if self.time.is_some() && claimed.time.is_none() {
+            return Err(MalformedSignature);
+        }
+        Ok(claimed)
+    }
+
+    /// Parses several values; empty ones do not count, and a malformed one does only if there is no other.
+    fn parse_any<'v>(
+        &self,
+        values: impl Iterator<Item = &'v [u8]>,
+        at_most: usize,
+        claimed: &mut Claimed,
+    ) -> Result<(), VerifyError> {
+        let mut verdict = Err(MissingSignature);
+        for (position, value) in values.enumerate() {
+            if position == at_most {
+                return Err(AmbiguousSignature);
+            }
+            match self.parse(value, claimed) {
+                Ok(()) => verdict = Ok(()),
+                Err(MissingSignature) => {}
+                Err(error) => verdict = verdict.or(Err(error)),
+            }
+        }
+        verdict
+    }
+
+    /// Adds what one value says.
+    fn parse(&self, value: &[u8], claimed: &mut Claimed) -> Result<(), VerifyError> {
+        let value = value.trim_ascii();
+        if value.is_empty() {
+            return Err(MissingSignature);
+        }
+        let decode = |text| codec::decode(&self.signature.encoding, self.len, text).ok_or(MalformedSignature);
+        match &self.signature.grammar {
+            Grammar::Bare => claimed.candidates.push(decode(value)?),
+            Grammar::Prefix { text, required, ignore_case } => {
+                let digest = text.iter().find_map(|text| strip(value, text.as_bytes(), *ignore_case));
+                match digest {
+                    Some(digest) => claimed.candidates.push(decode(digest)?),
+                    None if *required => return Err(MalformedSignature),
+                    None => claimed.candidates.push(decode(value)?),
+                }
+            }
+            Grammar::List { separator, assign, key, at_most, strict } => {
+                let entries = split(value, separator).map(|entry| self.keyed(entry, assign, key));
+                self.parse_entries(entries, *at_most, *strict, claimed)?;
+            }
+            Grammar::Positional { separator, signature, at_most } => {
+                let entries = split(value, separator).enumerate().map(|(position, entry)| match &self.time {
+                    Some(TimeLocation::Position(at)) if *at == position => Entry::Time(entry),
+                    _ if position >= *signature => Entry::Signature(entry),
+                    _ => Entry::Other,
+                });
+                self.parse_entries(entries, *at_most, true, claimed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parse_entries<'v>(
+        &self,
+        entries: impl Iterator<Item = Entry<'v>>,
+        at_most: usize,
+        strict: bool,
+        claimed: &mut Claimed,
+    ) -> Result<(), VerifyError> {
+        let before = claimed.candidates.len();
+        let mut seen = 0;
+        for entry in entries {
+            match entry {
+                Entry::Other => {}
+                Entry::Time(time) => match &claimed.time {
+                    Some(other) if **other != *time => return Err(MalformedSignature),
+                    Some(_) => {}
+                    None => claimed.time = Some(TimeText::from_slice(time)),
+                },
+                Entry::Signature(text) => {
+                    seen += 1;
+                    match codec::decode(&self.signature.encoding, self.len, text) {
+                        _ if seen > at_most => return Err(MalformedSignature),
+                        Some(digest) => claimed.candidates.push(digest),
+                        None if strict => return Err(MalformedSignature),
+                        None => {}
+                    }
+                }
+            }
+        }
+        if claimed.candidates.len() == before { Err(MalformedSignature) } else { Ok(()) }
+    }
+
+    fn keyed<'v>(&self, entry: &'v [u8], assign: &str, accepted: &OneOrMany<String>) -> Entry<'v> {
+        let assign = assign.as_bytes();
+        let Some(at) = entry.windows(assign.len().max(1)).position(|window| window == assign) else {
+            return Entry::Other;
+        };
+        let (key, value) = entry.split_at_checked(at).unwrap_or((entry, &[]));
+        let value = value.get(assign.len()..).unwrap_or_default();
+        match &self.time {
+            Some(TimeLocation::Field(name)) if key == name.as_bytes() => Entry::Time(value),
+            _ if accepted.iter().any(|accepted| accepted == "*" || key == accepted.as_bytes()) => {
+                Entry::Signature(value)
+            }
+            _ => Entry::Other,
+        }
+    }
+
+    /// The value that claims a digest made at this time.
+    pub(super) fn write(&self, digest: &[u8], time: &str) -> Vec<u8> {
+        let encoding = self.signature.encoding.first().copied().unwrap_or(Encoding::Hex);
+        let digest = codec::encode(encoding, digest);
+        let first = |text: &OneOrMany<String>| text.first().cloned().unwrap_or_default();
+        let with = |prefix: String| [prefix.as_bytes(), &digest].concat();
+        match &self.signature.grammar {
+            Grammar::Bare => digest,
+            Grammar::Prefix { text, .. } => with(first(text)),
+            Grammar::List { separator, assign, key, .. } => {
+                let separator = separator.chars().next().unwrap_or(',');
+                let time = match &self.time {
+                    Some(TimeLocation::Field(name)) => format!("{name}{assign}{time}{separator}"),
+                    _ => String::new(),
+                };
+                let key = first(key);
+                with(format!("{time}{}{assign}", if key == "*" { "key" } else { &key }))
+            }
+            Grammar::Positional { separator, signature, .. } => {
+                let separator = separator.chars().next().unwrap_or(',');
+                let fields = (0..*signature).map(|position| match &self.time {
+                    Some(TimeLocation::Position(at)) if *at == position => format!("{time}{separator}"),
+                    _ => format!("-{separator}"),
+                });
+                with(fields.collect())
             }
         }
     }
-    Ok(candidates)
 }
 
-/// The header line that claims a digest.
-pub(super) fn write(signature: &Signature, digest: &Digest) -> (HeaderName, HeaderValue) {
-    let digest = match signature.encoding {
-        Encoding::Hex => base16ct::lower::encode_string(digest.as_bytes()),
-    };
-    let value = match &signature.grammar {
-        Grammar::Bare => digest,
-        Grammar::Prefix { text, .. } => format!("{text}{digest}"),
-        Grammar::Versions { accept, .. } => format!("{accept}={digest}"),
-    };
-    let Location::Header(name) = &signature.at;
-    let value = HeaderValue::try_from(value).expect("a prefix or version was checked when the scheme was parsed");
-    (name.clone(), value)
+/// The time that a request says it was signed at, where that stands outside the signature. The body is looked at only
+/// where the time stands in it.
+pub(super) fn time<'a>(at: &TimeLocation, head: RequestHead<'a>, body: &'a [u8]) -> Result<Cow<'a, [u8]>, VerifyError> {
+    match at {
+        TimeLocation::Header(name) => sole(head.headers, name).map(Cow::Borrowed),
+        TimeLocation::Query(name) => once(fields::find(head.query.unwrap_or_default().as_bytes(), name)),
+        TimeLocation::Form(name) => once(fields::find(body, name)),
+        TimeLocation::Json(pointer) => once(payload::find(body, pointer, Kind::Scalar)),
+        TimeLocation::Field(_) | TimeLocation::Position(_) => Err(MissingSignature),
+    }
 }
 
-/// The headers that carry a signature.
-pub(super) fn headers(signature: &Signature) -> Vec<HeaderName> {
-    let Location::Header(name) = &signature.at;
-    vec![name.clone()]
+fn once(found: Found<'_>) -> Result<Cow<'_, [u8]>, VerifyError> {
+    match found {
+        Found::Nothing => Err(MissingSignature),
+        Found::Once(Some(value)) => Ok(value),
+        Found::Once(None) => Err(MalformedSignature),
+        Found::Repeated { .. } => Err(AmbiguousSignature),
+    }
 }
 
-fn sole_value<'a>(at: &Location, headers: &'a HeaderMap) -> Result<&'a [u8], VerifyError> {
-    let Location::Header(name) = at;
+fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], VerifyError> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next().ok_or(VerifyError::MissingSignature)?;
+    let value = values.next().ok_or(MissingSignature)?;
     if values.next().is_some() {
-        return Err(VerifyError::AmbiguousSignature);
+        return Err(AmbiguousSignature);
     }
     match value.as_bytes().trim_ascii() {
-        [] => Err(VerifyError::MissingSignature),
+        [] => Err(MissingSignature),
         value => Ok(value),
     }
 }
 
-fn version<'a>(entry: &'a [u8], accept: &[u8]) -> Option<&'a [u8]> {
-    entry.strip_prefix(accept)?.strip_prefix(b"=")
+fn split<'v>(value: &'v [u8], separator: &str) -> impl Iterator<Item = &'v [u8]> {
+    value.split(move |byte| separator.as_bytes().contains(byte)).map(<[u8]>::trim_ascii)
 }
 
-fn decode(encoding: Encoding, len: usize, text: &[u8]) -> Option<Digest> {
-    let mut buffer = [0; MAX_DIGEST_LEN];
-    let bytes = match encoding {
-        Encoding::Hex if text.len() == len * 2 => base16ct::mixed::decode(text, &mut buffer).ok()?,
-        Encoding::Hex => return None,
-    };
-    Some(Digest::from_slice(bytes))
+fn strip<'v>(value: &'v [u8], prefix: &[u8], ignore_case: bool) -> Option<&'v [u8]> {
+    let (start, rest) = value.split_at_checked(prefix.len())?;
+    let same = if ignore_case { start.eq_ignore_ascii_case(prefix) } else { start == prefix };
+    same.then_some(rest)
 }
 
 #[cfg(test)]

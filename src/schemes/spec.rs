@@ -1,4 +1,5 @@
-//! The scheme language: how one provider signs its deliveries, as data.
+//! The scheme language: how one provider signs its deliveries, as data. `docs/schemes.md` explains every word with an
+//! example.
 //!
 //! A scheme is one YAML file. Unknown keys are refused, so that a misspelt word cannot weaken a check.
 //!
@@ -10,7 +11,7 @@
 //! confidence: documented                       # documented | sdk | second_hand
 //! signature:
 //!   at: { header: x-example-signature }        # where the signature stands
-//!   grammar: { prefix: { text: "sha256=", required: true } }
+//!   grammar: { prefix: { text: "sha256=" } }
 //!   encoding: hex                              # of the digest, once the grammar is taken off
 //! algorithm: { hmac: sha256 }
 //! secret: utf8                                 # how the configured secret becomes the key
@@ -22,56 +23,80 @@
 //! sample:
 //!   headers: { content-type: application/json }
 //!   body: '{"id":"1"}'
-//! vectors:                                     # at least one; the documentation's own first
-//!   - source: https://example.com/docs
-//!     secret: key
-//!     headers: { x-example-signature: sha256=00 }
-//!     body: The quick brown fox jumps over the lazy dog
-//!     accept: false
-//!     reason: malformed_signature
 //! "#).unwrap();
 //! assert_eq!(spec.name, "example");
 //! ```
 //!
-//! [`Spec::parse`] refuses, beside what is not of this shape:
-//!
-//! 1. a scheme without a form, a form without a name or without content, two forms of one name;
-//! 2. a form whose content leaves out the body and has no payload to compare the body with: nothing would tie the
-//!    body to the signature;
-//! 3. a payload in a form whose content is not one JSON key;
-//! 4. an empty set of vectors, or a vector that does not say what must come out of it.
+//! [`Spec::parse`] refuses what is not of this shape, and what makes no sense: see [`sense`].
 //!
 //! A new provider needs a new file. Where the language lacks a word, it gains a variant in one of the enums here, and
 //! the code that matches on it fails to compile until it understands the word.
 
+mod algorithm;
+mod content;
+mod describe;
+mod facts;
+mod resolve;
+mod sense;
+mod signature;
+mod words;
+
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde::de::{Error as _, MapAccess, Visitor};
 
-use super::VerifyError;
+pub use algorithm::{Algorithm, ClaimRule, ClaimValue, DigestOf, Hash, Jwt, JwtAlgorithm, SecretStep, TimeClaim};
+pub use content::{
+    Form, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm, TimeFormat,
+    TimeLocation, Timestamp,
+};
+pub use facts::{Confidence, Fact, Headers, Place, Sample, Vector};
+pub use signature::{Encoding, Grammar, Location, Signature};
+pub use words::{OneOrMany, Pointer, Token};
+
+pub(super) use resolve::Way;
+use words::{header_name, header_names};
 
 /// One provider's scheme: the facts that verify and sign its deliveries, and those that people want to know.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// The name that configurations use: lower case letters, digits, `_` and `-`.
+    #[serde(default)]
     pub name: String,
     /// The provider's own name.
+    #[serde(default)]
     pub title: String,
     /// Addresses of the pages that the facts were taken from.
+    #[serde(default)]
     pub documentation: Vec<String>,
+    /// Where the facts come from, if not from those pages.
+    #[serde(default)]
+    pub source: Option<String>,
     /// How well the signature facts are founded.
-    pub confidence: Confidence,
-    /// Where the signature stands and how it is written.
-    pub signature: Signature,
-    /// What turns key and content into the signature.
-    pub algorithm: Algorithm,
-    /// How the configured secret becomes the key.
-    pub secret: SecretEncoding,
-    /// What the signature covers. A provider with several forms gives its users the option `signed_content`.
-    pub forms: Vec<Form>,
+    #[serde(default)]
+    pub confidence: Option<Confidence>,
+    /// Why no delivery of this provider can be verified. A scheme with this has no words about signatures.
+    #[serde(default)]
+    pub unsupported: Option<String>,
+    #[serde(default)]
+    signature: Option<Signature>,
+    #[serde(default)]
+    algorithm: Option<Algorithm>,
+    #[serde(default)]
+    secret: Option<OneOrMany<SecretStep>>,
+    #[serde(default)]
+    timestamp: Option<Timestamp>,
+    #[serde(default)]
+    forms: Option<Vec<Form>>,
+    #[serde(default, rename = "ways")]
+    overrides: Vec<resolve::Override>,
+    /// What the signature covers, where that is not the body.
+    #[serde(default)]
+    pub covers: Option<String>,
+    /// Texts that a route gives beside its secrets.
+    #[serde(default)]
+    pub parameters: Vec<Parameter>,
     /// How long the provider waits for the response, in seconds, if it says so.
     #[serde(default)]
     pub deadline_seconds: Option<u32>,
@@ -97,305 +122,75 @@ pub struct Spec {
     #[serde(default)]
     pub notes: Vec<String>,
     /// A delivery as the provider would send it, but for the signature.
+    #[serde(default)]
     pub sample: Sample,
     /// Deliveries with a known verdict.
+    #[serde(default)]
     pub vectors: Vec<Vector>,
+    /// What the words about signatures come to.
+    #[serde(skip)]
+    pub(super) ways: Vec<Way>,
 }
 
-/// How well the signature facts of a scheme are founded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Confidence {
-    /// The provider's documentation says so.
-    Documented,
-    /// The provider's own library, server or sample code does so.
-    Sdk,
-    /// Several receivers agree; no word of the provider's was found.
-    SecondHand,
-}
-
-/// Where the signature stands and how it is written.
+/// A text that a route gives beside its secrets.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signature {
-    /// Where the signature stands.
-    pub at: Location,
-    /// How the value found there is built.
-    pub grammar: Grammar,
-    /// How a digest is written within the value.
-    pub encoding: Encoding,
-}
-
-/// Where a signature stands.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Location {
-    /// `{ header: NAME }`: in one header, which must be there exactly once.
-    Header(#[serde(deserialize_with = "header_name")] HeaderName),
-}
-
-/// How a signature value is built from digests. White space at both ends of the value is no part of it (RFC 9110
-/// section 5.5).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Grammar {
-    /// `bare`: the digest and nothing else.
-    Bare,
-    /// `{ prefix: { text: "sha256=", required: true } }`: a fixed text, then the digest. The case of the text counts.
-    Prefix {
-        /// What stands before the digest.
-        text: String,
-        /// Whether a digest without the text is malformed.
-        required: bool,
-    },
-    /// `{ versions: { accept: v1, at_most: 8 } }`: a comma-separated list of `version=digest`, white space around an
-    /// entry aside. Entries of other versions are not looked at.
-    Versions {
-        /// The one version that counts.
-        accept: String,
-        /// How many entries of that version one value may have.
-        at_most: usize,
-    },
-}
-
-/// How the bytes of a digest are written as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Encoding {
-    /// Base16 (RFC 4648 section 8), in either case when read, in lower case when written.
-    Hex,
-}
-
-/// What turns key and content into a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// `{ hmac: HASH }`: HMAC (RFC 2104), all of its output.
-    Hmac(Hash),
-}
-
-/// A hash function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Hash {
-    /// SHA-1 (FIPS 180-4). Broken for collisions, which HMAC does not rest on.
-    Sha1,
-    /// SHA-256 (FIPS 180-4).
-    Sha256,
-}
-
-/// How the configured secret becomes the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretEncoding {
-    /// The secret is UTF-8 text, and its bytes are the key.
-    Utf8,
-}
-
-/// One form of what a signature covers.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Form {
-    /// The name that the option `signed_content` uses.
+pub struct Parameter {
+    /// Its key in gateway.yaml, within `scheme`.
     pub name: String,
-    /// What is fed to the algorithm, in order, with nothing between.
-    pub content: Vec<Part>,
-    /// What the body must be for this form to apply. It keeps apart two forms whose contents could be mistaken for
-    /// one another.
-    #[serde(default)]
-    pub requires: Option<Requirement>,
-    /// The signed content is itself a document, which stands in the body beside fields that are not signed.
-    #[serde(default)]
-    pub payload: Option<Payload>,
+    /// What it is, and where to find it.
+    pub description: String,
 }
 
-/// A part of the signed content.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// `body`: the bytes of the body as they came.
-    Body,
-    /// `{ json: /KEY }`: the value of a key at the root of the JSON body, which must be a string that is not empty,
-    /// with its escapes resolved (RFC 8259 section 7).
-    Json(RootKey),
-}
+/// A scheme that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.0))]
+pub struct SpecError(pub Vec<SpecFault>);
 
-/// What a body must be for a form to apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Requirement {
-    /// One JSON text in UTF-8 (RFC 8259), whose value is an object.
-    JsonObject,
-}
-
-/// A document inside the signed content.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Payload {
-    /// How the document is written in the signed content. What does not decode to a JSON object is always refused.
-    pub encoding: PayloadEncoding,
-    /// What the document is compared with, unless the option `match_payload` turns that off.
-    pub equals: PayloadEquals,
-}
-
-/// How a payload is written as text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PayloadEncoding {
-    /// Base64 (RFC 4648 section 4), with its padding, without stray bits or line breaks.
-    Base64,
-}
-
-/// What a payload must equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PayloadEquals {
-    /// The JSON body without the root key that holds the payload.
-    BodyWithoutKey,
-}
-
-/// A JSON pointer (RFC 6901) to a key at the root: `/KEY`, with `~0` for `~` and `~1` for `/`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct RootKey(String);
-
-impl RootKey {
-    /// The key, with the pointer's escapes resolved.
-    pub fn key(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for RootKey {
-    type Error = &'static str;
-
-    fn try_from(pointer: String) -> Result<Self, Self::Error> {
-        let key = pointer.strip_prefix('/').ok_or("a JSON pointer begins with /")?;
-        if key.contains('/') {
-            return Err("only a JSON pointer to a key at the root is understood");
-        }
-        Ok(Self(key.replace("~1", "/").replace("~0", "~")))
-    }
-}
-
-/// Where a fact about the event stands, and whether it can be believed.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fact {
-    /// Where it stands.
-    #[serde(rename = "where")]
-    pub place: Place,
-    /// Whether the signature covers it. What it does not cover, a sender of a replayed delivery can choose.
-    pub signed: bool,
-}
-
-/// A place in a delivery.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Place {
-    /// `{ header: NAME }`.
-    Header(#[serde(deserialize_with = "header_name")] HeaderName),
-    /// `{ json: /KEY }`.
-    Json(RootKey),
-}
-
-/// A delivery as the provider would send it, but for the signature.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sample {
-    /// The headers that the provider sends, without the signature's.
-    pub headers: Headers,
-    /// The body.
-    pub body: String,
-}
-
-/// A delivery with a known verdict.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Vector {
-    /// Who says so: an address, or `derived` with what it was derived from.
-    pub source: String,
-    /// What the vector is about.
-    #[serde(default)]
-    pub note: Option<String>,
-    /// The secret, a public test value.
-    pub secret: String,
-    /// The headers that matter.
-    pub headers: Headers,
-    /// The body.
-    pub body: String,
-    /// Whether the delivery is to be accepted.
-    pub accept: bool,
-    /// Why it is refused, if it is.
-    #[serde(default)]
-    pub reason: Option<VerifyError>,
-}
-
-/// Headers in the order of the file. A name may be there twice.
-#[derive(Clone, Debug)]
-pub struct Headers(Vec<(HeaderName, HeaderValue)>);
-
-impl Headers {
-    /// The headers, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name, value))
-    }
-
-    /// The headers as a request carries them.
-    pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.0.len());
-        for (name, value) in &self.0 {
-            map.append(name, value.clone());
-        }
-        map
-    }
-}
-
-impl<'de> Deserialize<'de> for Headers {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lines;
-        impl<'de> Visitor<'de> for Lines {
-            type Value = Headers;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("header names with their values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-                let mut lines = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, String>()? {
-                    let name = name.parse::<HeaderName>().map_err(A::Error::custom)?;
-                    lines.push((name, value.parse().map_err(A::Error::custom)?));
-                }
-                Ok(Headers(lines))
-            }
-        }
-        deserializer.deserialize_map(Lines)
-    }
-}
-
-/// A scheme file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SpecError {
-    /// Not YAML, or not of the language's shape.
-    #[error(transparent)]
-    Shape(#[from] serde_yaml::Error),
-    /// Of the right shape, but it makes no sense.
-    #[error("{0}")]
-    Sense(&'static str),
+/// One thing that is wrong with a scheme.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct SpecFault {
+    /// Where in the scheme: `forms[0].content`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
 }
 
 impl Spec {
     /// Reads a scheme file.
     ///
     /// # Errors
-    /// See the [module's documentation](self).
+    /// Every fault that was found. See the [module's documentation](self).
     pub fn parse(yaml: &str) -> Result<Self, SpecError> {
-        // Enum variants with a value are written as a map of one key, not as YAML tags.
-        let document = serde_yaml::Deserializer::from_str(yaml);
-        let spec: Self = serde_yaml::with::singleton_map_recursive::deserialize(document)?;
-        spec.make_sense().map_err(SpecError::Sense)?;
-        Ok(spec)
+        let spec = Self::from_value(words::read_yaml(yaml)?)?;
+        let faults = sense::catalogue_faults(&spec);
+        if faults.is_empty() { Ok(spec) } else { Err(SpecError(faults)) }
+    }
+
+    /// Takes a scheme that stands in another document, under `name`. It needs no title, documentation or sample.
+    ///
+    /// # Errors
+    /// As for [`Spec::parse`].
+    pub fn custom(name: &str, scheme: serde_json::Value) -> Result<Self, SpecError> {
+        let mut spec = Self::from_value(scheme)?;
+        if !spec.name.is_empty() && spec.name != name {
+            return Err(fault("name", "differs from the key that the scheme stands under"));
+        }
+        name.clone_into(&mut spec.name);
+        if spec.title.is_empty() {
+            name.clone_into(&mut spec.title);
+        }
+        let faults = sense::name_faults(&spec);
+        if faults.is_empty() { Ok(spec) } else { Err(SpecError(faults)) }
+    }
+
+    fn from_value(scheme: serde_json::Value) -> Result<Self, SpecError> {
+        let mut spec: Self = serde_path_to_error::deserialize(scheme)
+            .map_err(|error| fault(&error.path().to_string(), &error.inner().to_string()))?;
+        spec.ways = spec.resolve()?;
+        let faults = sense::faults(&spec);
+        if faults.is_empty() { Ok(spec) } else { Err(SpecError(faults)) }
     }
 
     /// How long the provider waits for the response, if it says so.
@@ -405,70 +200,37 @@ impl Spec {
 
     /// What the option `signed_content` may be; nothing if this scheme has no such option.
     pub fn signed_content_values(&self) -> Vec<&str> {
-        if self.forms.len() < 2 {
-            return Vec::new();
+        let mut names: Vec<&str> = Vec::new();
+        for form in self.ways.iter().flat_map(|way| &way.forms) {
+            if !names.contains(&form.name.as_str()) {
+                names.push(&form.name);
+            }
         }
-        std::iter::once("auto").chain(self.forms.iter().map(|form| form.name.as_str())).collect()
+        if names.len() < 2 { Vec::new() } else { std::iter::once("auto").chain(names).collect() }
     }
 
     /// Whether this scheme has the option `match_payload`.
     pub fn has_payload(&self) -> bool {
-        self.forms.iter().any(|form| form.payload.is_some())
+        self.ways.iter().flat_map(|way| &way.forms).any(|form| form.payload.is_some())
     }
 
-    fn make_sense(&self) -> Result<(), &'static str> {
-        let name_is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
-        if self.name.is_empty() || !self.name.chars().all(name_is_plain) {
-            return Err("name: lower case letters, digits, _ and - only");
-        }
-        if self.documentation.is_empty() {
-            return Err("documentation: at least one address");
-        }
-        match &self.signature.grammar {
-            Grammar::Bare => {}
-            Grammar::Prefix { text, .. } => {
-                if HeaderValue::from_str(text).is_err() || text.is_empty() {
-                    return Err("signature.grammar.prefix.text: not a text that a header can carry");
-                }
-            }
-            Grammar::Versions { accept, at_most } => {
-                let writable = HeaderValue::from_str(accept).is_ok() && !accept.contains([',', '=', ' ', '\t']);
-                if accept.is_empty() || *at_most == 0 || !writable {
-                    return Err("signature.grammar.versions: a version that can be written, and at least one of it");
-                }
-            }
-        }
-        if self.forms.is_empty() {
-            return Err("forms: at least one");
-        }
-        for (position, form) in self.forms.iter().enumerate() {
-            if form.name.is_empty() || form.name == "auto" {
-                return Err("forms: a form needs a name other than auto");
-            }
-            if self.forms.iter().skip(position + 1).any(|other| other.name == form.name) {
-                return Err("forms: two forms have one name");
-            }
-            let has_body = form.content.iter().any(|part| matches!(part, Part::Body));
-            match (&form.payload, form.content.as_slice()) {
-                (Some(_), [Part::Json(_)]) => {}
-                (Some(_), _) => return Err("forms: a payload is the value of one JSON key, the form's only content"),
-                (None, _) if !has_body => return Err("forms: the content must cover the body or hold a payload"),
-                (None, _) => {}
-            }
-        }
-        if self.vectors.is_empty() {
-            return Err("vectors: at least one");
-        }
-        if self.vectors.iter().any(|vector| vector.accept == vector.reason.is_some()) {
-            return Err("vectors: a refused vector has a reason, an accepted one has none");
-        }
-        Ok(())
+    /// Whether this scheme needs the option `public_url`.
+    pub fn needs_public_url(&self) -> bool {
+        self.ways.iter().any(Way::needs_public_url)
+    }
+
+    /// Whether the signature covers a time, so that a tolerance has a meaning.
+    pub fn has_timestamp(&self) -> bool {
+        self.ways.iter().any(|way| way.timestamp.is_some() || matches!(way.algorithm, Algorithm::Jwt(_)))
     }
 }
 
-fn header_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<HeaderName, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    name.parse().map_err(D::Error::custom)
+fn fault(path: &str, message: &str) -> SpecError {
+    SpecError(vec![SpecFault { path: path.to_owned(), message: message.to_owned() }])
+}
+
+fn lines(faults: &[SpecFault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

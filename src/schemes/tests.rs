@@ -1,11 +1,15 @@
 //! Whole schemes: the published vectors, attacks, options and properties.
 
 mod attacks;
+mod keys;
 mod options;
 mod properties;
 mod vectors;
+mod words;
 
-use http::{HeaderMap, HeaderName};
+use std::sync::Arc;
+
+use http::HeaderName;
 
 use super::*;
 
@@ -20,14 +24,32 @@ fn with_options(scheme: &str, options: &SchemeOptions, secrets: &[&str]) -> Veri
 }
 
 fn pinned(form: &str) -> SchemeOptions {
-    SchemeOptions { signed_content: Some(form.to_owned()), match_payload: None }
+    SchemeOptions { signed_content: Some(form.to_owned()), ..SchemeOptions::default() }
+}
+
+/// What the clock says where it does not matter.
+const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+/// The head of a POST to `/` with these headers.
+fn head(headers: &HeaderMap) -> RequestHead<'_> {
+    RequestHead { method: &Method::POST, path: "/", query: None, headers }
 }
 
 /// Both steps, as a gateway takes them.
-fn check(verifier: &Verifier, headers: &HeaderMap, frames: &[&[u8]]) -> Result<Authentic, VerifyError> {
+fn check_request(
+    verifier: &Verifier,
+    head: RequestHead<'_>,
+    frames: &[&[u8]],
+    now: Duration,
+) -> Result<Authentic, VerifyError> {
     let body: Vec<Bytes> = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
-    let claim = verifier.inspect(headers)?;
-    verifier.verify(&claim, &SignedRequest { headers, body: &body })
+    let claim = verifier.inspect(head, now)?;
+    verifier.verify(&claim, &SignedRequest { head, body: &body }, now)
+}
+
+/// The same for a POST to `/` at [`NOW`].
+fn check(verifier: &Verifier, headers: &HeaderMap, frames: &[&[u8]]) -> Result<Authentic, VerifyError> {
+    check_request(verifier, head(headers), frames, NOW)
 }
 
 fn header(name: &'static str, value: &[u8]) -> HeaderMap {
@@ -36,5 +58,10 @@ fn header(name: &'static str, value: &[u8]) -> HeaderMap {
 }
 
 fn signed(verifier: &Verifier, secret: usize, body: &[u8]) -> HeaderMap {
-    verifier.sign(secret, body).unwrap().into_iter().collect()
+    sign(verifier, secret, body).unwrap().into_iter().collect()
+}
+
+/// The headers of a signed POST to `/`.
+fn sign(verifier: &Verifier, secret: usize, body: &[u8]) -> Result<Vec<(HeaderName, http::HeaderValue)>, SignError> {
+    verifier.sign_body(secret, body, NOW)
 }

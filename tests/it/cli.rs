@@ -130,7 +130,7 @@ fn every_error_of_a_configuration_is_told_with_its_path() {
          - { name: one, path: nowhere, scheme: unheard-of, secrets: [{ env: NOT_SET }], \
              upstream: \"http://a?q\", timeout: 10 }\n\
          - { name: one, path: /x, scheme: civo, secrets: [{ value: in-the-file }], \
-             upstream: \"http://a\", tolerance: 5m }\n",
+             upstream: \"http://a\", invented: 5m }\n",
     );
     for command in ["check", "serve"] {
         let done = shell.run(&[command]);
@@ -145,7 +145,7 @@ fn every_error_of_a_configuration_is_told_with_its_path() {
             "routes[0].timeout",
             "routes[1].name",
             "routes[1].secrets[0].value",
-            "routes[1].tolerance",
+            "routes[1].invented",
         ] {
             assert!(done.stderr.lines().any(|line| line.trim().starts_with(&format!("{path}: "))), "{path}: {done:?}");
         }

@@ -1,8 +1,11 @@
 //! Properties over arbitrary input: of the modules where no socket is needed, of the whole gateway where it is.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hooklatch::proxy::headers::{remove_hop_by_hop, remove_insane_request_id};
-use hooklatch::schemes::{self, SchemeOptions, Secret, SignedRequest};
+use hooklatch::schemes::{self, RequestHead, SchemeOptions, Secret, SignedRequest};
+use http::Method;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -95,11 +98,12 @@ proptest! {
         for scheme in ["circleci", "civo"] {
             let secret = Secret::from(secret.clone().into_bytes());
             let verifier = schemes::find(scheme).unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
-            let headers: HeaderMap = verifier.sign(0, &body).unwrap().into_iter().collect();
+            let headers: HeaderMap = verifier.sign_body(0, &body, Duration::ZERO).unwrap().into_iter().collect();
             let (begin, end) = body.split_at(cut.index(body.len() + 1));
             let frames = [Bytes::copy_from_slice(begin), Bytes::copy_from_slice(end)];
-            let claim = verifier.inspect(&headers).unwrap();
-            let authentic = verifier.verify(&claim, &SignedRequest { headers: &headers, body: &frames });
+            let head = RequestHead { method: &Method::POST, path: "/", query: None, headers: &headers };
+            let claim = verifier.inspect(head, Duration::ZERO).unwrap();
+            let authentic = verifier.verify(&claim, &SignedRequest { head, body: &frames }, Duration::ZERO);
             prop_assert_eq!(authentic.map(|authentic| authentic.secret), Ok(0));
         }
     }
@@ -121,7 +125,7 @@ fn what_the_gateway_signs_the_gateway_lets_in_byte_for_byte() {
             for (at, (rig, verifier)) in rigs.borrow_mut().iter_mut().enumerate() {
                 // ICR takes JSON objects alone.
                 let body = if at == 2 { &json } else { &bytes };
-                let signed = verifier.sign(0, body).unwrap();
+                let signed = verifier.sign_body(0, body, Duration::ZERO).unwrap();
                 let mut delivery = Delivery::unsigned(body);
                 for (name, value) in signed {
                     delivery = delivery.header(name.as_str(), value.to_str().unwrap());

@@ -57,7 +57,7 @@ fn missing_keys() {
 #[test]
 fn unknown_keys() {
     refused_before("servr: {}\n", "servr: unknown key; did you mean \"server\"?");
-    refused_before("log: {}\n", "log: unknown key; known here: server, admin, routes");
+    refused_before("log: {}\n", "log: unknown key; known here: server, admin, schemes, routes");
     refused_before(
         "server: {listen: 127.0.0.1:0, max_connections: 5}\n",
         "server.max_connections: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, \
@@ -66,9 +66,9 @@ fn unknown_keys() {
     refused_before("admin: {lisen: x, listen: 127.0.0.1:0}\n", "admin.lisen: unknown key; did you mean \"listen\"?");
     refused("max-body: 1MiB", "routes[0].max-body: unknown key; did you mean \"max_body\"?");
     refused(
-        "tolerance: 5m",
-        "routes[0].tolerance: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
-         reject_status, allowed_ips, max_body, body_timeout, timeout",
+        "rate_limit: 5",
+        "routes[0].rate_limit: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
+         reject_status, allowed_ips, max_body, body_timeout, timeout, tolerance",
     );
     refused(
         "upstream: {url: 'http://a', unix: {}}",
@@ -76,7 +76,7 @@ fn unknown_keys() {
     );
     refused(
         "scheme: {name: icr, public_url: x}",
-        "routes[0].scheme.public_url: unknown key; known here: name, signed_content, match_payload",
+        "routes[0].scheme.public_url: the scheme icr has no option public_url",
     );
 }
 
@@ -140,11 +140,14 @@ fn paths_and_hosts() {
 
 #[test]
 fn schemes_and_their_options() {
-    refused("scheme: github", "routes[0].scheme: unknown scheme; known: circleci, civo, icr");
-    refused("scheme: {name: cvio}", "routes[0].scheme.name: unknown scheme; known: circleci, civo, icr");
+    refused("scheme: nobody", "routes[0].scheme: unknown scheme; `hooklatch schemes` lists those that there are");
+    refused(
+        "scheme: {name: cvio}",
+        "routes[0].scheme.name: unknown scheme; `hooklatch schemes` lists those that there are",
+    );
     refused(
         "scheme: circlci",
-        "routes[0].scheme: unknown scheme; did you mean \"circleci\"?; known: circleci, civo, icr",
+        "routes[0].scheme: unknown scheme; did you mean \"circleci\"?; `hooklatch schemes` lists those that there are",
     );
     let both = Made::new().errors(&one(&["scheme: {name: civo, signed_content: auto, match_payload: true}"]));
     assert_eq!(both.len(), 2, "{both:?}");

@@ -1,5 +1,7 @@
 //! Where secrets come from, and that they never get out.
 
+use std::time::Duration;
+
 use super::*;
 
 const LITERAL: &str = "a secret must not stand in this file: use env: NAME (an environment variable) or file: PATH (a \
@@ -14,7 +16,7 @@ fn error(made: &Made, secrets: &str) -> String {
 /// The signature that the route's first secret gives, to tell secrets apart.
 fn signed(made: &Made, secrets: &str) -> String {
     let config = made.parse(&one(&[&format!("secrets: {secrets}")])).expect("valid");
-    let headers = config.routes[0].verifier.sign(0, b"body").expect("signs");
+    let headers = config.routes[0].verifier.sign_body(0, b"body", Duration::ZERO).expect("signs");
     headers[0].1.to_str().expect("ASCII").to_owned()
 }
 

@@ -1,6 +1,7 @@
 //! Grammars on their own, and what every header must pass.
 
 use http::header::HeaderName;
+use http::{HeaderMap, Method};
 
 use super::*;
 use VerifyError::{AmbiguousSignature, MalformedSignature, MissingSignature};
@@ -8,16 +9,23 @@ use VerifyError::{AmbiguousSignature, MalformedSignature, MissingSignature};
 const A: &str = "00112233445566778899aabbccddeeff00112233";
 const B: &str = "ffffffffffffffffffffffffffffffffffffffff";
 
-fn signature(grammar: Grammar) -> Signature {
-    Signature { at: Location::Header(HeaderName::from_static("sig")), grammar, encoding: Encoding::Hex }
+fn reader(grammar: Grammar) -> Reader {
+    let encoding = OneOrMany(vec![Encoding::Hex]);
+    let signature = Signature { at: Location::Header(HeaderName::from_static("sig")), grammar, encoding };
+    Reader::new(&signature, Some(20), None)
 }
 
 fn prefix(required: bool) -> Grammar {
-    Grammar::Prefix { text: "sha1=".to_owned(), required }
+    Grammar::Prefix { text: OneOrMany(vec!["sha1=".to_owned()]), required, ignore_case: false }
+}
+
+fn list(strict: bool) -> Grammar {
+    let (separator, assign) = (",".to_owned(), "=".to_owned());
+    Grammar::List { separator, assign, key: OneOrMany(vec!["v1".to_owned()]), at_most: 8, strict }
 }
 
 fn versions() -> Grammar {
-    Grammar::Versions { accept: "v1".to_owned(), at_most: 8 }
+    list(true)
 }
 
 /// The candidates of these header lines, as hex.
@@ -26,8 +34,9 @@ fn parsed(grammar: Grammar, lines: &[&[u8]]) -> Result<Vec<String>, VerifyError>
     for line in lines {
         headers.append("sig", HeaderValue::from_bytes(line).unwrap());
     }
-    let candidates = parse(&signature(grammar), 20, &headers)?;
-    Ok(candidates.iter().map(|digest| base16ct::lower::encode_string(digest.as_bytes())).collect())
+    let head = RequestHead { method: &Method::POST, path: "/", query: None, headers: &headers };
+    let claimed = reader(grammar).read(head, None)?;
+    Ok(claimed.candidates.iter().map(|digest| base16ct::lower::encode_string(digest.as_bytes())).collect())
 }
 
 fn one(grammar: Grammar, value: impl AsRef<[u8]>) -> Result<Vec<String>, VerifyError> {
@@ -157,11 +166,20 @@ fn a_malformed_entry_of_the_accepted_version_spoils_the_list() {
 }
 
 #[test]
+fn a_list_that_is_not_strict_passes_over_malformed_entries_beside_a_good_one() {
+    for value in [format!("v1=zz,v1={A}"), format!("v1={A},v1="), format!("v1= {A}, v1={A}")] {
+        assert_eq!(one(list(false), &value), Ok(vec![A.to_owned()]), "{value}");
+    }
+    for value in ["v1=zz".to_owned(), "v1=,v1".to_owned(), ["v1=zz"; 9].join(",")] {
+        assert_eq!(one(list(false), &value), Err(MalformedSignature), "{value}");
+    }
+}
+
+#[test]
 fn what_is_written_is_read_back() {
-    for grammar in [Grammar::Bare, prefix(true), prefix(false), versions()] {
-        let digest = Digest::from_slice(&base16ct::lower::decode_vec(A).unwrap());
-        let (name, value) = write(&signature(grammar.clone()), &digest);
-        assert_eq!(name, "sig");
-        assert_eq!(one(grammar, value.as_bytes()), Ok(vec![A.to_owned()]));
+    for grammar in [Grammar::Bare, prefix(true), prefix(false), list(true), list(false)] {
+        let digest = base16ct::lower::decode_vec(A).unwrap();
+        let value = reader(grammar.clone()).write(&digest, "");
+        assert_eq!(one(grammar, &value), Ok(vec![A.to_owned()]));
     }
 }

@@ -43,7 +43,7 @@ fn with_payload(headers: &HeaderMap, body: &str) -> Result<Authenticated, Verify
 }
 
 fn unmatched() -> SchemeOptions {
-    SchemeOptions { signed_content: None, match_payload: Some(false) }
+    SchemeOptions { match_payload: Some(false), ..SchemeOptions::default() }
 }
 
 fn payload() -> Result<Authenticated, VerifyError> {

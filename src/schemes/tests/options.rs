@@ -3,14 +3,18 @@
 use super::*;
 
 fn match_payload(value: bool) -> SchemeOptions {
-    SchemeOptions { signed_content: None, match_payload: Some(value) }
+    SchemeOptions { match_payload: Some(value), ..SchemeOptions::default() }
 }
 
 #[test]
 fn options_that_a_scheme_does_not_have_are_refused_all_at_once() {
-    let options = SchemeOptions { signed_content: Some("auto".to_owned()), match_payload: Some(true) };
+    let options = SchemeOptions {
+        signed_content: Some("auto".to_owned()),
+        match_payload: Some(true),
+        ..SchemeOptions::default()
+    };
     let faults = find("civo").unwrap().check_options(&options).unwrap_err();
-    let keys: Vec<&str> = faults.iter().map(|(key, _)| *key).collect();
+    let keys: Vec<&str> = faults.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, ["signed_content", "match_payload"]);
     assert_eq!(faults[0].1.to_string(), "the scheme civo has no option signed_content");
     assert!(find("civo").unwrap().compile(&options, &[Secret::from(b"k".to_vec())]).is_err());
@@ -27,7 +31,8 @@ fn a_wrong_value_is_refused_with_those_that_are_right() {
 fn every_value_that_is_allowed_compiles() {
     for value in find("icr").unwrap().signed_content_values() {
         for match_payload in [None, Some(false), Some(true)] {
-            let options = SchemeOptions { signed_content: Some(value.to_owned()), match_payload };
+            let options =
+                SchemeOptions { signed_content: Some(value.to_owned()), match_payload, ..SchemeOptions::default() };
             assert_eq!(find("icr").unwrap().check_options(&options), Ok(()));
             with_options("icr", &options, &["secret"]);
         }
@@ -36,7 +41,7 @@ fn every_value_that_is_allowed_compiles() {
 
 #[test]
 fn a_secret_that_is_empty_or_no_text_is_refused_wherever_it_stands() {
-    for name in names() {
+    for name in ["icr", "civo", "circleci"] {
         let spec = find(name).unwrap();
         let good = Secret::from(b"good".to_vec());
         assert_eq!(spec.check_secret(&good), Ok(()));
@@ -58,7 +63,7 @@ fn any_of_several_secrets_matches_and_its_position_is_told() {
         let authentic = check(&verifier, &headers, &[b"body"]).unwrap();
         assert_eq!(authentic, Authentic { secret, content: Authenticated::Body });
     }
-    assert_eq!(verifier.sign(3, b"body"), Err(SignError::NoSuchSecret));
+    assert_eq!(sign(&verifier, 3, b"body"), Err(SignError::NoSuchSecret));
 }
 
 #[test]
@@ -76,7 +81,7 @@ fn payload_mismatch_is_possible_only_where_there_is_a_payload() {
 #[test]
 fn signing_says_why_no_form_takes_a_body() {
     let message = |options: &SchemeOptions, body: &[u8]| {
-        with_options("icr", options, &["secret"]).sign(0, body).unwrap_err().to_string()
+        sign(&with_options("icr", options, &["secret"]), 0, body).unwrap_err().to_string()
     };
     assert_eq!(
         message(&SchemeOptions::default(), b"hello"),
@@ -106,7 +111,7 @@ fn signing_takes_the_first_form_that_would_be_accepted() {
 fn nothing_that_is_printed_shows_a_secret_or_a_signature() {
     let verifier = verifier("icr", "canary");
     let headers = signed(&verifier, 0, b"{}");
-    let claim = verifier.inspect(&headers).unwrap();
+    let claim = verifier.inspect(head(&headers), NOW).unwrap();
     assert_eq!(format!("{claim:?}"), "Claim { candidates: 1 }");
     assert!(!format!("{verifier:?} {:?}", Secret::from(b"canary".to_vec())).contains("canary"));
     assert!(!format!("{verifier:?}").contains(&format!("{:?}", b"canary")));

@@ -1,0 +1,111 @@
+//! The `scheme` of a route, and the schemes that the file itself defines under `schemes`.
+//!
+//! Refused: 1. a scheme that nobody knows; 2. one whose deliveries cannot be verified, with the reason; 3. options that
+//! the scheme does not have, or that it needs and that are not there; 4. an own scheme that is not written in the scheme
+//! language, each fault at its path; 5. an own scheme with the name of a built-in one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::raw::Node;
+use super::reader::{Field, nearest};
+use super::secret::explain_key;
+use crate::schemes::{self, SchemeOptions, Spec};
+
+/// A scheme's name, or a map of its name and its options.
+pub(super) fn read(field: &Field<'_>, own: &HashMap<String, Arc<Spec>>) -> Option<(Arc<Spec>, SchemeOptions)> {
+    let find = |name: &str| find(name, own);
+    let (spec, options) = match field.node() {
+        Node::Text(_) => (field.parsed(find), Some(SchemeOptions::default())),
+        Node::Map(_) => {
+            let mut section = field.section()?;
+            let text = |field: &Field<'_>| field.text().map(|text| Some(text.to_owned()));
+            let spec = section.required("name", |field| field.parsed(find));
+            let signed_content = section.optional("signed_content", None, text);
+            let match_payload = section.optional("match_payload", None, |field| field.boolean().map(Some));
+            let public_url = section.optional("public_url", None, text);
+            let declared = spec.iter().flat_map(|spec| &spec.parameters);
+            let given: Vec<_> = declared
+                .filter_map(|parameter| {
+                    let given = section.get(parameter.name.clone())?;
+                    Some(given.text().map(|text| (parameter.name.clone(), text.to_owned())))
+                })
+                .collect();
+            let parameters: Option<BTreeMap<_, _>> = given.into_iter().collect();
+            section.finish(explain_key);
+            let options = (|| {
+                let (signed_content, match_payload) = (signed_content?, match_payload?);
+                let (public_url, parameters) = (public_url?, parameters?);
+                Some(SchemeOptions { signed_content, match_payload, public_url, parameters, tolerance: None })
+            })();
+            (spec, options)
+        }
+        _ => return field.wrong_kind("a scheme's name, or a map of its name and options"),
+    };
+    let (spec, options) = (spec?, options?);
+    if let Err(errors) = spec.check_options(&options) {
+        for (key, error) in errors {
+            field.error_below(&key, error.to_string());
+        }
+        return None;
+    }
+    Some((spec, options))
+}
+
+/// The schemes of the file, those that are right.
+pub(super) fn read_own(field: &Field<'_>) -> HashMap<String, Arc<Spec>> {
+    let entries = field.entries().unwrap_or_default();
+    entries.into_iter().filter_map(|(name, field)| Some((name.to_owned(), Arc::new(read_one(name, &field)?)))).collect()
+}
+
+fn read_one(name: &str, field: &Field<'_>) -> Option<Spec> {
+    if schemes::find(name).is_some() {
+        field.error("is the name of a built-in scheme: give yours another");
+        return None;
+    }
+    let scheme = value(field.node()).or_else(|| field.wrong_kind("a scheme"))?;
+    match Spec::custom(name, scheme) {
+        Ok(spec) => Some(spec),
+        Err(errors) => {
+            for fault in &errors.0 {
+                field.error_at(&fault.path, fault.message.clone());
+            }
+            None
+        }
+    }
+}
+
+fn find(name: &str, own: &HashMap<String, Arc<Spec>>) -> Result<Arc<Spec>, String> {
+    let found = own.get(name).or_else(|| schemes::find(name));
+    let Some(spec) = found else {
+        let mut names: Vec<&str> = own.keys().map(String::as_str).collect();
+        schemes::names().for_each(|name| names.push(name));
+        let hint = nearest(name, &names).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+        return Err(format!("unknown scheme{hint}; `hooklatch schemes` lists those that there are"));
+    };
+    match &spec.unsupported {
+        Some(reason) => Err(format!("{name} cannot be verified: {reason}")),
+        None => Ok(spec.clone()),
+    }
+}
+
+/// The tree as the scheme language takes it. Nothing, if there is something in it that the language has no use for.
+fn value(node: &Node) -> Option<Value> {
+    Some(match node {
+        Node::Null => Value::Null,
+        Node::Bool(value) => (*value).into(),
+        Node::Integer(value) => (*value).into(),
+        Node::Text(text) => text.as_str().into(),
+        Node::List(items) => items.iter().map(value).collect::<Option<Vec<_>>>()?.into(),
+        Node::Map(entries) => {
+            let entry = |(name, node): &(Node, Node)| match name {
+                Node::Text(key) => Some((key.clone(), value(node)?)),
+                _ => None,
+            };
+            entries.iter().map(entry).collect::<Option<Map<_, _>>>()?.into()
+        }
+        Node::Number | Node::Tagged => return None,
+    })
+}

@@ -1,0 +1,217 @@
+//! From a scheme, a route's options and its secrets to a [`Verifier`]: all that can be decided when the configuration is
+//! loaded is decided here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::key::{Key, signature_len};
+use super::signature::Reader;
+use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Timestamp, Way};
+use super::url::{Base, PublicUrl};
+use super::{SchemeError, SchemeOptions, Secret, Verifier, secret};
+
+/// The spellings of the public URL that one request can be signed for: none, where the URL plays no part.
+type Urls = Vec<Base>;
+
+/// A way to sign, with a route's keys.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) reader: Reader,
+    pub(super) algorithm: Algorithm,
+    /// With the position of their secret, in that order. Never empty.
+    pub(super) keys: Vec<(usize, Key)>,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) tolerance: Duration,
+    /// The forms that the options allow, in the scheme's order. Empty for tokens.
+    pub(super) forms: Vec<CompiledForm>,
+    /// For the claims of a token.
+    pub(super) urls: Urls,
+    pub(super) in_body: bool,
+}
+
+/// A form with what the route fills in.
+#[derive(Debug)]
+pub(super) struct CompiledForm {
+    pub(super) form: Form,
+    pub(super) urls: Urls,
+    /// Whether the signed time is a part of the content.
+    pub(super) has_time: bool,
+    /// Whether the signature ties the body to it.
+    pub(super) covers_body: bool,
+}
+
+impl Spec {
+    /// Whether these options fit this scheme.
+    ///
+    /// # Errors
+    /// Every fault, each with the key of its option.
+    pub fn check_options(&self, options: &SchemeOptions) -> Result<(), Vec<(String, SchemeError)>> {
+        let mut faults = Vec::new();
+        let mut fault = |option: &str, error| faults.push((option.to_owned(), error));
+        let unknown =
+            |option: &str| SchemeError::UnknownOption { scheme: self.name.clone(), option: option.to_owned() };
+        let allowed = self.signed_content_values();
+        match options.signed_content.as_deref() {
+            None => {}
+            Some(_) if allowed.is_empty() => fault("signed_content", unknown("signed_content")),
+            Some(value) if allowed.contains(&value) => {}
+            Some(value) => {
+                let (option, value, allowed) = ("signed_content", value.to_owned(), allowed.join(", "));
+                fault(option, SchemeError::BadValue { option, value, allowed });
+            }
+        }
+        if options.match_payload.is_some() && !self.has_payload() {
+            fault("match_payload", unknown("match_payload"));
+        }
+        match (options.public_url.as_deref(), self.needs_public_url()) {
+            (None, false) => {}
+            (Some(_), false) => fault("public_url", unknown("public_url")),
+            (None, true) => fault("public_url", SchemeError::NoPublicUrl { scheme: self.name.clone() }),
+            (Some(url), true) => {
+                if let Err(why) = PublicUrl::parse(url) {
+                    fault("public_url", SchemeError::BadPublicUrl { why });
+                }
+            }
+        }
+        for parameter in &self.parameters {
+            if options.parameters.get(&parameter.name).is_none_or(String::is_empty) {
+                let description = parameter.description.clone();
+                fault(&parameter.name, SchemeError::NoParameter { scheme: self.name.clone(), description });
+            }
+        }
+        for name in options.parameters.keys() {
+            if !self.parameters.iter().any(|parameter| parameter.name == *name) {
+                fault(name, unknown(name));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// Whether this can be a secret of this scheme.
+    ///
+    /// # Errors
+    /// [`SchemeError::EmptySecret`] and [`SchemeError::UndecodableSecret`].
+    pub fn check_secret(&self, secret: &Secret) -> Result<(), SchemeError> {
+        let mut first = None;
+        for way in &self.ways {
+            match secret::derive(&way.secret, &way.algorithm, secret) {
+                Ok(_) => return Ok(()),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Builds what verifies and signs, once for a route.
+    ///
+    /// # Errors
+    /// [`SchemeError::Unsupported`], the first fault of [`Spec::check_options`] and [`Spec::check_secret`], or
+    /// [`SchemeError::NoSecret`].
+    pub fn compile(&self, options: &SchemeOptions, secrets: &[Secret]) -> Result<Verifier, SchemeError> {
+        if let Some(reason) = &self.unsupported {
+            return Err(SchemeError::Unsupported { scheme: self.name.clone(), reason: reason.clone() });
+        }
+        if let Some((_, fault)) = self.check_options(options).err().and_then(|faults| faults.into_iter().next()) {
+            return Err(fault);
+        }
+        if secrets.is_empty() {
+            return Err(SchemeError::NoSecret);
+        }
+        secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
+        let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
+        let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref()));
+        Ok(Verifier {
+            ways: ways.collect(),
+            secrets: secrets.len(),
+            match_payload: options.match_payload.unwrap_or(true),
+            sample: if self.signs_headers() { self.sample.headers.to_map() } else { HeaderMap::new() },
+        })
+    }
+
+    /// Whether some header of the request is part of what is signed.
+    fn signs_headers(&self) -> bool {
+        let headers = |part: &Part| matches!(part, Part::Header(_) | Part::ListedHeaders(_));
+        let forms = self.ways.iter().flat_map(|way| &way.forms);
+        forms.into_iter().any(|form| !form.requires.is_empty() || Part::any(&form.content, &headers))
+    }
+}
+
+impl Way {
+    /// The way with a route's keys; nothing, if no secret or no form is for it.
+    fn compile(&self, options: &SchemeOptions, secrets: &[Secret], url: Option<&PublicUrl>) -> Option<Compiled> {
+        let pinned = options.signed_content.as_deref().filter(|value| *value != "auto");
+        let forms: Vec<_> = self
+            .forms
+            .iter()
+            .filter(|form| pinned.is_none_or(|name| form.name == name))
+            .map(|form| CompiledForm { covers_body: self.covers_body(form), ..compile_form(form, options, url) })
+            .collect();
+        if pinned.is_some() && forms.is_empty() {
+            return None;
+        }
+        let keys: Vec<_> = secrets
+            .iter()
+            .enumerate()
+            .filter_map(|(position, secret)| {
+                let key = secret::derive(&self.secret, &self.algorithm, secret).ok()?;
+                Some((position, Key::new(&self.algorithm, &key)))
+            })
+            .collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let own = match (&self.algorithm, &self.timestamp) {
+            (Algorithm::Jwt(jwt), _) => jwt.tolerance_seconds,
+            (_, Some(timestamp)) => timestamp.tolerance_seconds,
+            (_, None) => 0,
+        };
+        Some(Compiled {
+            reader: Reader::new(
+                &self.signature,
+                signature_len(&self.algorithm),
+                self.timestamp.as_ref().map(|timestamp| &timestamp.at),
+            ),
+            algorithm: with_parameters(&self.algorithm, &options.parameters),
+            keys,
+            timestamp: self.timestamp.clone(),
+            tolerance: options.tolerance.unwrap_or(Duration::from_secs(own.into())),
+            forms,
+            urls: url.map(|url| url.bases(false)).unwrap_or_default(),
+            in_body: self.is_in_body(),
+        })
+    }
+}
+
+fn compile_form(form: &Form, options: &SchemeOptions, url: Option<&PublicUrl>) -> CompiledForm {
+    let any_port = Part::any(&form.content, &|part| matches!(part, Part::UrlAnyPort));
+    let urls = match url {
+        Some(url) if Part::any(&form.content, &Part::needs_public_url) => url.bases(any_port),
+        _ => Vec::new(),
+    };
+    let has_time = Part::any(&form.content, &|part| matches!(part, Part::Timestamp));
+    let content = filled(&form.content, &options.parameters);
+    CompiledForm { form: Form { content, ..form.clone() }, urls, has_time, covers_body: false }
+}
+
+/// The parts with the route's parameters in their places.
+fn filled(parts: &[Part], parameters: &BTreeMap<String, String>) -> Vec<Part> {
+    let fill = |part: &Part| match part {
+        Part::Parameter(name) => Part::Text(parameters.get(name).cloned().unwrap_or_default()),
+        Part::Optional(parts) => Part::Optional(filled(parts, parameters)),
+        part => part.clone(),
+    };
+    parts.iter().map(fill).collect()
+}
+
+fn with_parameters(algorithm: &Algorithm, parameters: &BTreeMap<String, String>) -> Algorithm {
+    let Algorithm::Jwt(jwt) = algorithm else { return algorithm.clone() };
+    let mut jwt: Jwt = jwt.clone();
+    for rule in &mut jwt.claims {
+        if let ClaimValue::Parameter(name) = &rule.is {
+            rule.is = ClaimValue::Text(parameters.get(name).cloned().unwrap_or_default());
+        }
+    }
+    Algorithm::Jwt(jwt)
+}

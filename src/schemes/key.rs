@@ -1,0 +1,190 @@
+//! Keys, and what they do with content.
+//!
+//! A [`Key`] is set up once, when the configuration is loaded: for HMAC that is the state after the key's block, which
+//! a request clones instead of hashing the key again. Comparison takes the same time wherever two digests differ; which
+//! of several secrets matched, and the length of the content, are not hidden. Tokens are compared by their hashes, so
+//! that not even their length shows.
+//!
+//! See RFC 2104 (HMAC), FIPS 180-4 (SHA), RFC 8032 (Ed25519), RFC 8017 (RSA).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+use ring::signature::{self as asymmetric, UnparsedPublicKey, VerificationAlgorithm};
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
+use sha3::Keccak256;
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
+
+use super::codec::Digest;
+use super::content::{Content, Piece};
+use super::spec::{Algorithm, Hash, JwtAlgorithm};
+
+/// An algorithm with its key.
+#[derive(Clone)]
+pub(super) enum Key {
+    HmacMd5(Hmac<Md5>),
+    HmacSha1(Hmac<Sha1>),
+    HmacSha256(Hmac<Sha256>),
+    HmacSha384(Hmac<Sha384>),
+    HmacSha512(Hmac<Sha512>),
+    /// A plain hash, with the secret as one piece of the content.
+    Hash(Hash, Zeroizing<Vec<u8>>),
+    /// The secret, and its hash.
+    Token(Zeroizing<Vec<u8>>, Digest),
+    Public(UnparsedPublicKey<Vec<u8>>),
+    /// One for each algorithm that a token may name.
+    Jwt(Vec<(JwtAlgorithm, Key)>),
+}
+
+/// The length of a signature in bytes, if all of them have the same.
+pub(super) fn signature_len(algorithm: &Algorithm) -> Option<usize> {
+    match algorithm {
+        Algorithm::Hmac(hash) | Algorithm::Hash(hash) => Some(hash.len()),
+        Algorithm::Ed25519 => Some(64),
+        Algorithm::EcdsaP256 | Algorithm::Rsa(_) | Algorithm::Token | Algorithm::Jwt(_) => None,
+    }
+}
+
+impl Key {
+    pub(super) fn new(algorithm: &Algorithm, key: &[u8]) -> Self {
+        match algorithm {
+            Algorithm::Hmac(hash) => Self::hmac(*hash, key),
+            Algorithm::Hash(hash) => Self::Hash(*hash, key.to_vec().into()),
+            Algorithm::Ed25519 => Self::public(&asymmetric::ED25519, key),
+            Algorithm::EcdsaP256 => Self::public(&asymmetric::ECDSA_P256_SHA256_ASN1, key),
+            Algorithm::Rsa(hash) => Self::public(rsa(*hash), key),
+            Algorithm::Token => Self::Token(key.to_vec().into(), hash(Hash::Sha256, [key])),
+            Algorithm::Jwt(jwt) => {
+                let keys = jwt.algorithms.iter().map(|algorithm| (*algorithm, Self::jwt(*algorithm, key)));
+                Self::Jwt(keys.collect())
+            }
+        }
+    }
+
+    fn hmac(hash: Hash, key: &[u8]) -> Self {
+        match hash {
+            Hash::Md5 => Self::HmacMd5(keyed(key)),
+            Hash::Sha1 => Self::HmacSha1(keyed(key)),
+            Hash::Sha384 => Self::HmacSha384(keyed(key)),
+            Hash::Sha512 => Self::HmacSha512(keyed(key)),
+            // No scheme has HMAC with Keccak: `Spec::parse` sees to it.
+            Hash::Sha256 | Hash::Keccak256 => Self::HmacSha256(keyed(key)),
+        }
+    }
+
+    fn jwt(algorithm: JwtAlgorithm, key: &[u8]) -> Self {
+        match algorithm {
+            JwtAlgorithm::Hs256 => Self::hmac(Hash::Sha256, key),
+            JwtAlgorithm::Hs384 => Self::hmac(Hash::Sha384, key),
+            JwtAlgorithm::Hs512 => Self::hmac(Hash::Sha512, key),
+            JwtAlgorithm::Rs256 => Self::public(rsa(Hash::Sha256), key),
+            JwtAlgorithm::Rs512 => Self::public(rsa(Hash::Sha512), key),
+            JwtAlgorithm::Es256 => Self::public(&asymmetric::ECDSA_P256_SHA256_FIXED, key),
+        }
+    }
+
+    fn public(algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Self {
+        Self::Public(UnparsedPublicKey::new(algorithm, key.to_vec()))
+    }
+
+    /// The signature of the content under this key. Nothing under a public key, which cannot sign.
+    pub(super) fn sign(&self, content: &Content<'_>) -> Option<Digest> {
+        Some(match self {
+            Self::HmacMd5(state) => digest(state, content),
+            Self::HmacSha1(state) => digest(state, content),
+            Self::HmacSha256(state) => digest(state, content),
+            Self::HmacSha384(state) => digest(state, content),
+            Self::HmacSha512(state) => digest(state, content),
+            Self::Hash(algorithm, secret) => hash(*algorithm, content.iter().map(|piece| piece.or_secret(secret))),
+            Self::Token(secret, _) => Digest::from_slice(secret),
+            Self::Public(_) | Self::Jwt(_) => return None,
+        })
+    }
+
+    /// Whether one of the candidates is the content's signature under this key. All digests are compared, whatever the
+    /// first ones gave.
+    pub(super) fn accepts(&self, candidates: &[Digest], content: &Content<'_>) -> bool {
+        let same = |expected: &Digest, found: Choice, candidate: &Digest| {
+            found | candidate.as_bytes().ct_eq(expected.as_bytes())
+        };
+        match self {
+            Self::Public(key) => {
+                let message = joined(content);
+                candidates.iter().any(|candidate| key.verify(&message, candidate.as_bytes()).is_ok())
+            }
+            Self::Token(_, expected) => {
+                let candidates = candidates.iter().map(|candidate| hash(Hash::Sha256, [candidate.as_bytes()]));
+                candidates.fold(Choice::from(0), |found, candidate| same(expected, found, &candidate)).into()
+            }
+            Self::Jwt(_) => false,
+            _ => match self.sign(content) {
+                Some(expected) => {
+                    candidates.iter().fold(Choice::from(0), |found, candidate| same(&expected, found, candidate)).into()
+                }
+                None => false,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Key(redacted)")
+    }
+}
+
+/// The hash of these pieces, one after the other.
+pub(super) fn hash<'a>(algorithm: Hash, pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+    fn of<'a, H: sha2::Digest>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+        let mut state = H::new();
+        for piece in pieces {
+            state.update(piece);
+        }
+        Digest::from_slice(&state.finalize())
+    }
+    match algorithm {
+        Hash::Md5 => of::<Md5>(pieces),
+        Hash::Sha1 => of::<Sha1>(pieces),
+        Hash::Sha256 => of::<Sha256>(pieces),
+        Hash::Sha384 => of::<Sha384>(pieces),
+        Hash::Sha512 => of::<Sha512>(pieces),
+        Hash::Keccak256 => of::<Keccak256>(pieces),
+    }
+}
+
+fn rsa(hash: Hash) -> &'static dyn VerificationAlgorithm {
+    match hash {
+        Hash::Sha1 => &asymmetric::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        Hash::Sha384 => &asymmetric::RSA_PKCS1_2048_8192_SHA384,
+        Hash::Sha512 => &asymmetric::RSA_PKCS1_2048_8192_SHA512,
+        // No scheme has RSA with the other two: `Spec::parse` sees to it.
+        Hash::Sha256 | Hash::Md5 | Hash::Keccak256 => &asymmetric::RSA_PKCS1_2048_8192_SHA256,
+    }
+}
+
+fn keyed<M: KeyInit>(key: &[u8]) -> M {
+    M::new_from_slice(key).expect("HMAC takes a key of any length (RFC 2104 section 2)")
+}
+
+fn digest<M: Mac + Clone>(state: &M, content: &Content<'_>) -> Digest {
+    let mut mac = state.clone();
+    for piece in content {
+        mac.update(piece.or_secret(&[]));
+    }
+    Digest::from_slice(&mac.finalize().into_bytes())
+}
+
+/// The content in one piece: borrowed if it is one.
+fn joined<'a>(content: &'a Content<'_>) -> Cow<'a, [u8]> {
+    match content.as_slice() {
+        [Piece::Bytes(whole)] => Cow::Borrowed(whole),
+        pieces => Cow::Owned(pieces.iter().flat_map(|piece| piece.or_secret(&[])).copied().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

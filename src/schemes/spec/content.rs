@@ -1,0 +1,229 @@
+//! Words for what a signature covers.
+
+use http::HeaderName;
+use serde::Deserialize;
+
+use super::{DigestOf, OneOrMany, Pointer, header_name, header_names};
+
+/// One form of what a signature covers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Form {
+    /// The name that the option `signed_content` uses.
+    pub name: String,
+    /// What is fed to the algorithm, in order, with nothing between.
+    pub content: Vec<Part>,
+    /// What the request must be for this form to apply. It keeps apart two forms whose contents could be mistaken for
+    /// one another.
+    #[serde(default)]
+    pub requires: OneOrMany<Requirement>,
+    /// The signed content is itself a document, which stands in the body beside fields that are not signed.
+    #[serde(default)]
+    pub payload: Option<Payload>,
+}
+
+/// A part of the signed content.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// `body`: the bytes of the body as they came.
+    Body,
+    /// `timestamp`: the signed time, byte for byte as it was sent.
+    Timestamp,
+    /// `{ text: ":" }`: this text.
+    Text(String),
+    /// `secret`: the key; only where the algorithm is a plain hash.
+    Secret,
+    /// `{ parameter: NAME }`: the text of a route's parameter.
+    Parameter(String),
+    /// `{ header: NAME }`: a header's value, which must be there exactly once.
+    Header(#[serde(deserialize_with = "header_name")] HeaderName),
+    /// `{ listed_headers: … }`: the headers that a header of the request lists.
+    ListedHeaders(ListedHeaders),
+    /// `method`: the request's method.
+    Method,
+    /// `url`: the public URL as configured, with the request's query.
+    Url,
+    /// `url_any_port`: the same, also tried with the default port written out, or left out.
+    UrlAnyPort,
+    /// `{ url_unescaped: ":/" }`: the public URL with percent-escapes of these characters decoded.
+    UrlUnescaped(String),
+    /// `url_without_query`: the public URL without the query.
+    UrlWithoutQuery,
+    /// `path`: the request's path, raw.
+    Path,
+    /// `path_and_query`: the request's path and, if there is one, `?` and its query, raw.
+    PathAndQuery,
+    /// `sorted_query`: the parameters of the request's query, raw, sorted and joined by `&`.
+    SortedQuery,
+    /// `{ query: NAME }`: a parameter of the query, decoded.
+    Query(String),
+    /// `{ query_lower: NAME }`: the same in lower case (ASCII).
+    QueryLower(String),
+    /// `{ form: NAME }`: a field of the body's form, decoded.
+    Form(String),
+    /// `{ sorted_form: unique }`: name and value of every field of the body's form, decoded, sorted by name.
+    SortedForm(SortedForm),
+    /// `{ json: /POINTER }`: a string in the JSON body that is not empty, with its escapes resolved (RFC 8259 section 7).
+    Json(Pointer),
+    /// `{ json_value: /POINTER }`: the same, or a number, `true` or `false` by its text.
+    JsonValue(Pointer),
+    /// `{ json_or_empty: /POINTER }`: the same, or nothing if it is absent, `null` or an empty string.
+    JsonOrEmpty(Pointer),
+    /// `{ digest: { hash: sha256, encoding: hex } }`: the body's digest; `text` for its raw bytes.
+    Digest(DigestOf),
+    /// `{ optional: [PART, …] }`: these parts, if all of them are there; nothing otherwise.
+    Optional(Vec<Part>),
+}
+
+/// Headers that the request itself lists.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedHeaders {
+    /// The header with the list of names.
+    #[serde(rename = "in", deserialize_with = "header_name")]
+    pub list: HeaderName,
+    /// What stands between two names.
+    pub split: String,
+    /// What stands between a name, in lower case, and its value in the content. Without it, values alone are signed.
+    #[serde(default)]
+    pub pair: Option<String>,
+    /// What stands between two headers in the content.
+    pub join: String,
+    /// Headers that the list must name.
+    #[serde(deserialize_with = "header_names")]
+    pub require: Vec<HeaderName>,
+}
+
+/// How a form's fields are put in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SortedForm {
+    /// Values of one name are sorted, and the same value counts once.
+    Unique,
+    /// Values of one name are sorted.
+    All,
+    /// Values of one name stay in their order.
+    Stable,
+}
+
+/// What a request must be for a form to apply.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requirement {
+    /// `json_object`: the body is one JSON text in UTF-8 (RFC 8259), whose value is an object.
+    JsonObject,
+    /// `json`: the body is one JSON text in UTF-8, whatever its value.
+    Json,
+    /// `form`: the content type is `application/x-www-form-urlencoded`.
+    Form,
+    /// `not_form`: it is not.
+    NotForm,
+    /// `empty_body`: there is no body.
+    EmptyBody,
+    /// `{ form_fields: [a, b] }`: the body is a form with these fields, each once, and no other.
+    FormFields(Vec<String>),
+    /// `{ header: { name: x-version, value: v2 } }`: a header that is there once, with this value.
+    Header {
+        /// Its name.
+        #[serde(deserialize_with = "header_name")]
+        name: HeaderName,
+        /// Its value, in which case counts.
+        value: String,
+    },
+    /// `{ query_digest: { name: bodySHA256, hash: sha256, encoding: hex } }`: a parameter of the query is the body's
+    /// digest.
+    QueryDigest {
+        /// The parameter.
+        name: String,
+        /// The hash function.
+        hash: super::Hash,
+        /// How its output is written.
+        encoding: super::Encoding,
+    },
+}
+
+/// A document inside the signed content.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    /// How the document is written in the signed content. What does not decode to a JSON object is always refused.
+    pub encoding: PayloadEncoding,
+    /// What the document is compared with, unless the option `match_payload` turns that off.
+    pub equals: PayloadEquals,
+}
+
+/// How a payload is written as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadEncoding {
+    /// Base64 (RFC 4648 section 4), with its padding, without stray bits or line breaks.
+    Base64,
+}
+
+/// What a payload must equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadEquals {
+    /// The JSON body without the root key that holds the payload.
+    BodyWithoutKey,
+}
+
+/// The time that a signature covers.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timestamp {
+    /// Where it stands.
+    pub at: TimeLocation,
+    /// How it is written.
+    pub format: TimeFormat,
+    /// How far it may be from the gateway's clock, in seconds, either way, unless the route sets a tolerance. Default
+    /// 300.
+    #[serde(default = "five_minutes")]
+    pub tolerance_seconds: u32,
+    /// Whether a time in the future is refused as well. Default true.
+    #[serde(default = "yes")]
+    pub future: bool,
+}
+
+/// Where a signed time stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeLocation {
+    /// `{ header: NAME }`: in a header, which must be there exactly once.
+    Header(#[serde(deserialize_with = "header_name")] HeaderName),
+    /// `{ field: t }`: in a field of the signature's list.
+    Field(String),
+    /// `{ position: 0 }`: at a place of the signature's positional list.
+    Position(usize),
+    /// `{ query: NAME }`: in a parameter of the query.
+    Query(String),
+    /// `{ form: NAME }`: in a field of the body's form.
+    Form(String),
+    /// `{ json: /POINTER }`: in a string or number of the JSON body.
+    Json(Pointer),
+}
+
+/// How a time is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeFormat {
+    /// Seconds since 1970-01-01T00:00:00Z, in digits.
+    UnixSeconds,
+    /// Milliseconds since then, in digits.
+    UnixMilliseconds,
+    /// Either: from 100 thousand million on it is milliseconds.
+    Unix,
+    /// RFC 3339, with any fraction of a second; without an offset it is UTC.
+    Rfc3339,
+    /// RFC 9110 section 5.6.7, in the one form that is sent today: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    HttpDate,
+}
+
+fn five_minutes() -> u32 {
+    300
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,422 @@
+//! Checks deliveries: in two steps, so that nothing is read for a sender who has no signature.
+//!
+//! Where a scheme has several ways to sign, a delivery passes if it passes in one of them; the reason for a refusal is
+//! that of the way that came furthest.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+use super::compile::{Compiled, CompiledForm};
+use super::content::{self, Body, Content, Filled, Given, Piece};
+use super::jwt::Token;
+use super::signature::{self, Claimed, TimeText};
+use super::spec::{Algorithm, Form, Jwt, Location, Part, Payload, PayloadEquals, Requirement, TimeLocation};
+use super::{Authentic, Authenticated, RequestHead, SignedRequest, VerifyError, codec, fields, key, payload, time};
+
+/// What a signature claims, for each way to sign that the request could be signed in.
+#[derive(Clone)]
+pub struct Claim {
+    ways: SmallVec<[WayClaim; 1]>,
+}
+
+#[derive(Clone)]
+struct WayClaim {
+    /// Its position.
+    way: usize,
+    /// Nothing, if the signature stands in the body.
+    claimed: Option<Claimed>,
+    /// The signed time, if it has been checked.
+    time: Option<TimeText>,
+    /// The position of the secret, if no body is needed to know it.
+    secret: Option<usize>,
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let claimed = self.ways.iter().filter_map(|way| way.claimed.as_ref());
+        let candidates: usize = claimed.map(|claimed| claimed.candidates.len()).sum();
+        formatter.debug_struct("Claim").field("candidates", &candidates).finish()
+    }
+}
+
+/// A scheme with a route's options and secrets: verifies its deliveries, and signs them.
+#[derive(Debug)]
+pub struct Verifier {
+    /// Those that some secret is for. Never empty.
+    pub(super) ways: Vec<Compiled>,
+    /// How many secrets there are.
+    pub(super) secrets: usize,
+    pub(super) match_payload: bool,
+    /// Headers that a delivery of this provider has and that may be part of what is signed.
+    pub(super) sample: HeaderMap,
+}
+
+impl Verifier {
+    /// Checks what needs no body; `now` is the time since 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    /// Any of [`VerifyError`] but [`VerifyError::PayloadMismatch`].
+    pub fn inspect(&self, head: RequestHead<'_>, now: Duration) -> Result<Claim, VerifyError> {
+        let mut ways = SmallVec::new();
+        let mut verdict = None;
+        for (position, way) in self.ways.iter().enumerate() {
+            match way.inspect(position, head, now) {
+                Ok(claim) => ways.push(claim),
+                Err(error) => verdict = further(verdict, error),
+            }
+        }
+        match verdict {
+            Some(error) if ways.is_empty() => Err(error),
+            _ => Ok(Claim { ways }),
+        }
+    }
+
+    /// Checks the claim against the whole request, and says what it proves.
+    ///
+    /// # Errors
+    /// [`VerifyError::SignatureMismatch`], [`VerifyError::PayloadMismatch`]; where signature or time stand in the body,
+    /// any other as well.
+    pub fn verify(&self, claim: &Claim, request: &SignedRequest<'_>, now: Duration) -> Result<Authentic, VerifyError> {
+        let body = Body::new(request.body);
+        let mut verdict = None;
+        for claim in &claim.ways {
+            let Some(way) = self.ways.get(claim.way) else { continue };
+            match way.verify(claim, request.head, &body, now, self.match_payload) {
+                Ok(authentic) => return Ok(authentic),
+                Err(error) => verdict = further(verdict, error),
+            }
+        }
+        Err(verdict.unwrap_or(VerifyError::SignatureMismatch))
+    }
+
+    /// The headers that carry a signature. They belong in no log.
+    pub fn signature_headers(&self) -> Vec<HeaderName> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for name in self.ways.iter().flat_map(|way| way.reader.names()) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    /// The errors that [`Verifier::inspect`] and [`Verifier::verify`] can give under these options.
+    pub fn possible_errors(&self) -> Vec<VerifyError> {
+        let mut errors = vec![
+            VerifyError::MissingSignature,
+            VerifyError::AmbiguousSignature,
+            VerifyError::MalformedSignature,
+            VerifyError::SignatureMismatch,
+        ];
+        if self.ways.iter().any(Compiled::compares_payloads) {
+            errors.push(VerifyError::PayloadMismatch);
+        }
+        let is_jwt = |way: &Compiled| matches!(way.algorithm, Algorithm::Jwt(_));
+        if self.ways.iter().any(|way| way.timestamp.is_some() || is_jwt(way)) {
+            errors.push(VerifyError::StaleTimestamp);
+        }
+        if self.ways.iter().any(|way| way.timestamp.as_ref().is_some_and(|timestamp| timestamp.future) || is_jwt(way)) {
+            errors.push(VerifyError::FutureTimestamp);
+        }
+        errors
+    }
+}
+
+/// Of two errors, the one of the check that comes later.
+fn further(one: Option<VerifyError>, other: VerifyError) -> Option<VerifyError> {
+    let rank = |error: VerifyError| match error {
+        VerifyError::MissingSignature => 0,
+        VerifyError::MalformedSignature => 1,
+        VerifyError::AmbiguousSignature => 2,
+        VerifyError::SignatureMismatch => 3,
+        VerifyError::FutureTimestamp => 4,
+        VerifyError::StaleTimestamp => 5,
+        VerifyError::PayloadMismatch => 6,
+    };
+    Some(one.filter(|one| rank(*one) >= rank(other)).unwrap_or(other))
+}
+
+impl Compiled {
+    fn inspect(&self, way: usize, head: RequestHead<'_>, now: Duration) -> Result<WayClaim, VerifyError> {
+        let mut claim = WayClaim { way, claimed: None, time: None, secret: None };
+        if !self.in_body {
+            claim.claimed = Some(self.reader.read(head, None)?);
+        }
+        if let Some(timestamp) = &self.timestamp {
+            let time = match (&timestamp.at, &mut claim.claimed) {
+                (TimeLocation::Header(_) | TimeLocation::Query(_), _) => {
+                    Some(TimeText::from_slice(&signature::time(&timestamp.at, head, &[])?))
+                }
+                (_, Some(claimed)) => claimed.time.take(),
+                (_, None) => None,
+            };
+            if let Some(time) = &time {
+                self.check_time(time, now)?;
+            }
+            claim.time = time;
+        }
+        if let Some(claimed) = &claim.claimed {
+            match &self.algorithm {
+                Algorithm::Token => claim.secret = Some(self.secret_for(claimed, &Content::new()).ok_or(MISMATCH)?),
+                Algorithm::Jwt(jwt) => {
+                    let (secret, _) = self.token(jwt, claimed, now)?;
+                    claim.secret = Some(secret);
+                }
+                _ => {}
+            }
+        }
+        Ok(claim)
+    }
+
+    fn verify(
+        &self,
+        claim: &WayClaim,
+        head: RequestHead<'_>,
+        body: &Body<'_>,
+        now: Duration,
+        match_payload: bool,
+    ) -> Result<Authentic, VerifyError> {
+        let read;
+        let claimed = match &claim.claimed {
+            Some(claimed) => claimed,
+            None => {
+                read = self.reader.read(head, Some(body))?;
+                &read
+            }
+        };
+        match &self.algorithm {
+            Algorithm::Token => {
+                let secret = claim.secret.or_else(|| self.secret_for(claimed, &Content::new())).ok_or(MISMATCH)?;
+                return Ok(Authentic { secret, content: Authenticated::Nothing });
+            }
+            Algorithm::Jwt(jwt) => {
+                let (secret, token) = self.token(jwt, claimed, now)?;
+                token.check_claims(jwt, Given { head, body, timestamp: None }, &self.urls)?;
+                let content = match self.reader.at() {
+                    Location::Body => Authenticated::Payload(token.into_payload()),
+                    _ if jwt.ties_body() => Authenticated::Body,
+                    _ => Authenticated::Nothing,
+                };
+                return Ok(Authentic { secret, content });
+            }
+            _ => {}
+        }
+        // A time in the body that is no part of the content is read only under a right signature.
+        let late = match (&self.timestamp, &claim.time, &claimed.time) {
+            (Some(timestamp), None, None) if self.forms.iter().any(|form| form.has_time) => {
+                Some(TimeText::from_slice(&signature::time(&timestamp.at, head, body.bytes())?))
+            }
+            _ => None,
+        };
+        let timestamp = claim.time.as_ref().or(claimed.time.as_ref()).or(late.as_ref());
+        let given = Given { head, body, timestamp: timestamp.map(|time| &**time) };
+        let mut verdict = None;
+        for form in &self.forms {
+            match self.verify_form(form, claimed, given, match_payload) {
+                Ok(authentic) => {
+                    self.check_late(claim, given, now)?;
+                    return Ok(authentic);
+                }
+                Err(error) => verdict = further(verdict, error),
+            }
+        }
+        Err(verdict.unwrap_or(MISMATCH))
+    }
+
+    /// Holds the time against the clock that has not been before.
+    fn check_late(&self, claim: &WayClaim, given: Given<'_>, now: Duration) -> Result<(), VerifyError> {
+        match (&self.timestamp, &claim.time, given.timestamp) {
+            (None, _, _) | (_, Some(_), _) => Ok(()),
+            (Some(_), None, Some(time)) => self.check_time(time, now),
+            (Some(timestamp), None, None) => {
+                self.check_time(&signature::time(&timestamp.at, given.head, given.body.bytes())?, now)
+            }
+        }
+    }
+
+    pub(super) fn check_time(&self, text: &[u8], now: Duration) -> Result<(), VerifyError> {
+        let Some(timestamp) = &self.timestamp else { return Ok(()) };
+        let signed = time::parse(timestamp.format, text).ok_or(VerifyError::MalformedSignature)?;
+        time::check(signed, now, self.tolerance, timestamp.future)
+    }
+
+    fn verify_form(
+        &self,
+        form: &CompiledForm,
+        claimed: &Claimed,
+        given: Given<'_>,
+        match_payload: bool,
+    ) -> Result<Authentic, VerifyError> {
+        meets(&form.form, given).map_err(Refusal::reason)?;
+        let spellings = form.urls.iter().map(Some).chain(form.urls.is_empty().then_some(None));
+        let mut verdict = MISMATCH;
+        for url in spellings {
+            match content::fill(&form.form.content, given, url) {
+                Filled::Unfit => return Err(Refusal::Absent.reason()),
+                Filled::Once(content) => {
+                    let Some(secret) = self.secret_for(claimed, &content) else { continue };
+                    // Only now what costs more than a digest does: under a right signature.
+                    let content = accept(&form.form, &content, given.body, match_payload).map_err(Refusal::reason)?;
+                    let content = if form.covers_body { content } else { Authenticated::Nothing };
+                    return Ok(Authentic { secret, content });
+                }
+                // Whichever of the two a parser takes, the body is not what was signed.
+                Filled::Repeated(contents) => {
+                    if contents.iter().any(|content| self.secret_for(claimed, content).is_some()) {
+                        verdict = Refusal::Repeated.reason();
+                    }
+                }
+            }
+        }
+        Err(verdict)
+    }
+
+    fn secret_for(&self, claimed: &Claimed, content: &Content<'_>) -> Option<usize> {
+        let mut keys = self.keys.iter();
+        keys.find(|(_, key)| key.accepts(&claimed.candidates, content)).map(|(secret, _)| *secret)
+    }
+
+    /// The first token that a secret signed, if its times are right.
+    fn token<'c>(&self, jwt: &Jwt, claimed: &'c Claimed, now: Duration) -> Result<(usize, Token<'c>), VerifyError> {
+        let mut verdict = None;
+        for candidate in &claimed.candidates {
+            let opened = Token::open(jwt, candidate.as_bytes()).and_then(|token| {
+                let mut keys = self.keys.iter();
+                let (secret, _) = keys.find(|(_, key)| token.is_signed_with(key)).ok_or(MISMATCH)?;
+                token.check_times(jwt, now, self.tolerance)?;
+                Ok((*secret, token))
+            });
+            match opened {
+                Ok(token) => return Ok(token),
+                Err(error) => verdict = further(verdict, error),
+            }
+        }
+        Err(verdict.unwrap_or(MISMATCH))
+    }
+
+    /// Whether a signature can be right and the body still not be what was signed.
+    fn compares_payloads(&self) -> bool {
+        let looked_up = |part: &Part| {
+            matches!(
+                part,
+                Part::Json(_)
+                    | Part::JsonValue(_)
+                    | Part::JsonOrEmpty(_)
+                    | Part::Form(_)
+                    | Part::Query(_)
+                    | Part::QueryLower(_)
+            )
+        };
+        // Also with `match_payload: false`: a payload that does not decode is refused all the same.
+        self.forms.iter().any(|form| form.form.payload.is_some() || Part::any(&form.form.content, &looked_up))
+            || matches!(&self.algorithm, Algorithm::Jwt(jwt) if jwt.ties_body())
+    }
+}
+
+const MISMATCH: VerifyError = VerifyError::SignatureMismatch;
+
+/// Whether a request is what a form requires, as far as that can be told without parsing its body as JSON.
+pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
+    let met = form.requires.iter().all(|requirement| match requirement {
+        Requirement::JsonObject | Requirement::Json => true,
+        Requirement::Form => is_form(given.head.headers),
+        Requirement::NotForm => !is_form(given.head.headers),
+        Requirement::EmptyBody => given.body.is_empty(),
+        Requirement::FormFields(names) => {
+            let mut found = 0;
+            let known = fields::pairs(given.body.bytes()).all(|(field, _)| {
+                found += 1;
+                names.iter().any(|name| *name.as_bytes() == *field)
+            });
+            let once = |name: &String| matches!(fields::find(given.body.bytes(), name), fields::Found::Once(_));
+            known && found == names.len() && names.iter().all(once)
+        }
+        Requirement::Header { name, value } => {
+            content::sole(given.head.headers, name).is_some_and(|found| found == value.as_bytes())
+        }
+        Requirement::QueryDigest { name, hash, encoding } => {
+            let query = given.head.query.unwrap_or_default().as_bytes();
+            let fields::Found::Once(Some(text)) = fields::find(query, name) else { return false };
+            let digest = key::hash(*hash, [given.body.bytes()]);
+            codec::decode(&[*encoding], Some(hash.len()), &text)
+                .is_some_and(|said| said.as_bytes() == digest.as_bytes())
+        }
+    });
+    if met { Ok(()) } else { Err(Refusal::Unmet) }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let media_type = content::sole(headers, &http::header::CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+/// What a right signature over this content proves, if the body is such that it proves anything.
+pub(super) fn accept(
+    form: &Form,
+    content: &Content<'_>,
+    body: &Body<'_>,
+    match_payload: bool,
+) -> Result<Authenticated, Refusal> {
+    if form.requires.contains(&Requirement::JsonObject) && !payload::is_json_object(body.bytes()) {
+        return Err(Refusal::NoJsonObject);
+    }
+    if form.requires.contains(&Requirement::Json) && !payload::is_json(body.bytes()) {
+        return Err(Refusal::NoJson);
+    }
+    let (encoding, equals, key, signed) = match (form.payload, form.content.as_slice(), content.as_slice()) {
+        (None, _, _) => return Ok(Authenticated::Body),
+        (Some(Payload { encoding, equals }), [Part::Json(pointer)], [Piece::Bytes(signed)]) => {
+            (encoding, equals, pointer.root_key().unwrap_or_default(), signed)
+        }
+        // No scheme file is like this: `Spec::parse` sees to it.
+        (Some(_), _, _) => return Err(Refusal::NoPayload),
+    };
+    let payload = payload::open(encoding, signed).ok_or(Refusal::NoPayload)?;
+    if match_payload {
+        let PayloadEquals::BodyWithoutKey = equals;
+        let equal = payload::equal::equal_but_for(body.bytes(), key, &payload);
+        equal.then_some(()).ok_or(Refusal::Differs)?;
+    }
+    Ok(Authenticated::Payload(payload))
+}
+
+/// Why a form does not take a request, although its signature is right or could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The request is of another kind.
+    #[error("the request is not what this form requires")]
+    Unmet,
+    /// The signed key is missing, or the body is no JSON object that could hold it.
+    #[error("the body has no key with the text to sign")]
+    Absent,
+    /// The signed key is there more than once.
+    #[error("the body has the key with the text to sign twice")]
+    Repeated,
+    /// The body is not a JSON object, which the form requires.
+    #[error("the body is not a JSON object")]
+    NoJsonObject,
+    /// The body is not JSON, which the form requires.
+    #[error("the body is not JSON")]
+    NoJson,
+    /// The signed text does not decode to a JSON object.
+    #[error("the text to sign does not decode to a JSON object")]
+    NoPayload,
+    /// The payload differs from the body.
+    #[error("the payload in the text to sign differs from the body")]
+    Differs,
+}
+
+impl Refusal {
+    /// What the sender is told, if the signature is right.
+    pub(super) fn reason(self) -> VerifyError {
+        match self {
+            // A form does not exist for a request that lacks what it needs.
+            Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson => VerifyError::SignatureMismatch,
+            Self::Repeated | Self::NoPayload | Self::Differs => VerifyError::PayloadMismatch,
+        }
+    }
+}
