@@ -92,6 +92,10 @@ pub fn summary(config: &Config) -> serde_json::Value {
                 "reject_status": route.reject_status.as_u16(),
                 "max_body_bytes": route.max_body,
                 "body_timeout_seconds": route.body_timeout.as_secs_f64(),
+                "max_in_flight": route.max_in_flight,
+                "rate_limit": route.rate_limit.map(|limit| {
+                    serde_json::json!({ "per_second": limit.per_second, "burst": limit.burst })
+                }),
                 "timeout_seconds": route.timeout.as_secs_f64(),
             })
         })
@@ -108,6 +112,11 @@ pub fn summary(config: &Config) -> serde_json::Value {
             "trusted_proxies": texts(&config.server.trusted_proxies),
             "proxy_protocol": config.server.proxy_protocol,
             "threads": config.server.threads,
+            "max_connections": config.server.max_connections,
+            "header_timeout_seconds": config.server.header_timeout.as_secs_f64(),
+            "idle_timeout_seconds": config.server.idle_timeout.as_secs_f64(),
+            "max_header_bytes": config.server.max_header_bytes,
+            "buffered_bytes": config.server.buffered_bytes,
             "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
             "access_log": config.server.access_log.as_str(),
         },

@@ -338,7 +338,11 @@ impl Metrics {
 
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
-        self.observe(NO_ROUTE, NO_ROUTE, &[Reject::NoRoute, Reject::BadRequest, Reject::Draining])
+        self.observe(
+            NO_ROUTE,
+            NO_ROUTE,
+            &[Reject::NoRoute, Reject::BadRequest, Reject::Draining, Reject::Overloaded, Reject::BodyTimeout],
+        )
     }
 
     /// Counts a reload that has replaced what ran; `now` is the Unix time in seconds.

@@ -24,29 +24,37 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", "schemes"),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
-    (
-        "proxy::listener",
-        "metrics proxy::delivery proxy::entrance proxy::headers proxy::http2 proxy::reject proxy::socket proxy::stack",
-    ),
+    ("proxy::listener", "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::wire"),
     ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
     ("proxy::proxy_protocol", ""),
     ("proxy::tls", "config"),
-    ("proxy::http2", "metrics proxy::delivery proxy::headers proxy::reject proxy::socket proxy::stack"),
+    (
+        "proxy::http1",
+        "clock metrics proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
+         proxy::wire",
+    ),
+    ("proxy::wire", "clock proxy::framing"),
+    ("proxy::framing", "proxy::headers"),
+    ("proxy::early", "clock metrics proxy::headers proxy::reject proxy::respond"),
+    ("proxy::http2", "metrics proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "config proxy::body proxy::client proxy::forward proxy::headers proxy::observe proxy::respond proxy::route \
+        "clock config proxy::body proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
+         proxy::respond proxy::route \
          proxy::verify",
     ),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
-    ("proxy::respond", "proxy::headers proxy::pool proxy::reject proxy::route"),
+    ("proxy::respond", "proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
     (
         "proxy::route",
-        "config metrics proxy::body proxy::delivery proxy::headers proxy::pool proxy::reject proxy::respond",
+        "config metrics proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
+         proxy::respond",
     ),
-    ("proxy::body", "proxy::delivery proxy::reject proxy::respond"),
+    ("proxy::limits", "clock config proxy::body proxy::delivery proxy::reject proxy::respond"),
+    ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond"),
     (
         "proxy::verify",
         "clock schemes proxy::body proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route",
@@ -60,7 +68,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::transport", "proxy::socket"),
     ("proxy::socket", ""),
     ("proxy::headers", "config proxy::client proxy::delivery"),
-    ("proxy::delivery", "schemes proxy::route"),
+    ("proxy::delivery", "schemes proxy::limits proxy::route"),
     ("proxy::reject", "schemes"),
 ];
 

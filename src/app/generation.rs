@@ -1,6 +1,6 @@
 //! One configuration as it runs: made by the start and by each reload, shared by all worker threads.
 //!
-//! What outlives it: the metrics registry, and connections to upstreams that the next one has as well.
+//! What outlives it: the metrics registry, what counts against limits, and connections to upstreams that the next one has as well.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -14,6 +14,7 @@ use crate::admin;
 use crate::config::{self, ClientTls, Config};
 use crate::metrics::Metrics;
 use crate::proxy::entrance::Entrance;
+use crate::proxy::limits::Limits;
 use crate::proxy::route::Common;
 use crate::proxy::tls::client_config;
 use crate::proxy::transport::Connector;
@@ -31,6 +32,8 @@ pub(super) struct Generation {
     pub(super) summary: serde_json::Value,
     /// How connections from senders begin.
     pub(super) entrance: Entrance,
+    /// What is on its way, by route: the same in every generation.
+    limits: Arc<Limits>,
     connectors: HashMap<Way, Arc<Connector>>,
     /// For upstreams by https, by the certificates that they ask for.
     tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
@@ -60,6 +63,7 @@ impl Generation {
             Some(before) => before.entrance.clone(),
             None => Entrance::new(&config.server, metrics.handshakes())?,
         };
+        let limits = before.map(|before| before.limits.clone()).unwrap_or_default();
         let mut tls = HashMap::new();
         let mut connectors = HashMap::new();
         let mut ways = Vec::new();
@@ -82,7 +86,7 @@ impl Generation {
             ways.push(connector);
         }
         let routes = config.routes.into_iter().zip(ways).map(|(route, connector)| {
-            let common = Common::new(route, metrics).map_err(io::Error::other)?;
+            let common = Common::new(route, metrics, &limits).map_err(io::Error::other)?;
             Ok((Arc::new(common), connector))
         });
         Ok(Self {
@@ -90,6 +94,7 @@ impl Generation {
             server: config.server,
             summary,
             entrance,
+            limits: limits.clone(),
             connectors,
             tls,
             taken_up: Semaphore::new(0),

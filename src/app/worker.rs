@@ -15,7 +15,9 @@ use super::{Phase, runtime};
 use crate::clock::Clock;
 use crate::metrics::{Metrics, ObserveMetrics};
 use crate::proxy::forward::ForwardContext;
-use crate::proxy::listener::{ListenContext, accept};
+use crate::proxy::http1::Http1Context;
+use crate::proxy::limits::Budget;
+use crate::proxy::listener::{Bounds, ListenContext, accept};
 use crate::proxy::observe::{LogLimit, ObserveContext};
 use crate::proxy::pool::Pool;
 use crate::proxy::route::{Route, RouteContext, Router};
@@ -94,14 +96,20 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
     let generation = generations.borrow_and_update().clone();
     let current = Swap::new(stack(worker.context(&generation)));
     let entrance = Rc::new(RefCell::new(generation.entrance.clone()));
+    let bounds = Rc::new(Cell::new(Bounds::new(&generation.server)));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
     let context = ListenContext {
         connections: worker.metrics.connections.clone(),
-        unmatched: worker.unmatched.clone(),
+        bounds: bounds.clone(),
         entrance: entrance.clone(),
-        drain: draining_connections,
+        http1: Http1Context {
+            clock: worker.clock.clone(),
+            unmatched: worker.unmatched.clone(),
+            drain: draining_connections,
+        },
+        shedding: Rc::default(),
         alive,
     };
     for socket in sockets {
@@ -117,6 +125,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
                 let generation = generations.borrow_and_update().clone();
                 current.replace(stack(worker.context(&generation)));
                 entrance.replace(generation.entrance.clone());
+                bounds.set(Bounds::new(&generation.server));
                 generation.take_up();
             }
         }
@@ -145,9 +154,14 @@ impl Worker {
                 log_limit: self.refused.clone(),
             },
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
-            buffered_bytes: self.metrics.buffered_bytes.clone(),
+            clock: clock.clone(),
+            budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
             verify: VerifyContext { clock: clock.clone(), log_limit: self.reported.clone() },
-            forward: ForwardContext { clock: clock.clone(), log_limit: self.unanswered.clone() },
+            forward: ForwardContext {
+                clock: clock.clone(),
+                log_limit: self.unanswered.clone(),
+                pause: generation.server.idle_timeout,
+            },
         }
     }
 

@@ -27,7 +27,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, Route, Server, Upstream};
+pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, RateLimit, Route, Server, Upstream};
 pub use network::Networks;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};

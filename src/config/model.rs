@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,18 @@ pub struct Server {
     pub proxy_protocol: bool,
     /// Worker threads, 1 to 1024. Default: one per core.
     pub threads: NonZeroUsize,
+    /// Connections open at once, over all threads; at least 1. Default 10000.
+    pub max_connections: u32,
+    /// How long a request's head may take to come in, from its first byte or, for a connection's first, from when the
+    /// connection was accepted; not zero. Default 10 s.
+    pub header_timeout: Duration,
+    /// How long a connection may be idle between two requests, and how long a response may stand still on its way, whether
+    /// the upstream sends nothing or the sender reads nothing; not zero. Default 75 s.
+    pub idle_timeout: Duration,
+    /// The longest request head in bytes, 1 KiB to 1 MiB. Default 64 KiB.
+    pub max_header_bytes: u32,
+    /// Bytes of bodies held in memory at once, over all threads; not zero. Default 256 MiB.
+    pub buffered_bytes: u64,
     /// How long deliveries in flight may take to finish on shutdown; zero cuts them off at once. Default 30 s.
     pub shutdown_grace: Duration,
     /// Which deliveries get a line in the log.
@@ -100,9 +112,22 @@ pub struct Route {
     pub max_body: u64,
     /// How long the whole body may take to come in; not zero. Default 10 s.
     pub body_timeout: Duration,
-    /// How long the upstream may take until its response head; not zero. Default 10 s, or 500 ms less than the
-    /// scheme's deadline.
+    /// Deliveries in flight at once, over all threads, each until its response is done; at least 1. Default 1024.
+    pub max_in_flight: u32,
+    /// How many requests are let in over time, if that is bounded.
+    pub rate_limit: Option<RateLimit>,
+    /// How long the upstream may take until its response head, and how long it may pause in the response's body; not
+    /// zero. Default 10 s, or 500 ms less than the scheme's deadline.
     pub timeout: Duration,
+}
+
+/// How many requests a route lets in over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// On average.
+    pub per_second: NonZeroU32,
+    /// At once, after a pause. Default: as many as in a second.
+    pub burst: NonZeroU32,
 }
 
 /// What a request's path must be, compared byte by byte with the path as sent.
@@ -207,6 +232,8 @@ impl fmt::Debug for Route {
             .field("allowed_ips", &self.allowed_ips)
             .field("max_body", &self.max_body)
             .field("body_timeout", &self.body_timeout)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("rate_limit", &self.rate_limit)
             .field("timeout", &self.timeout)
             .finish()
     }

@@ -1,13 +1,14 @@
 //! Checks one route. The rules that span routes (names, pairs of path and host) are kept in [`Seen`].
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
 use super::address::{Url, parse_path, parse_route_host, parse_url};
-use super::model::{HostHeader, PathPattern, Route, Upstream};
+use super::model::{HostHeader, PathPattern, RateLimit, Route, Upstream};
 use super::network::{self, Networks};
 use super::raw::Node;
 use super::reader::Field;
@@ -15,14 +16,16 @@ use super::reload::Mark;
 use super::scheme;
 use super::secret::{Context, Labelled, explain_key, read_all};
 use super::tls::{self, ClientTls};
-use super::units::{parse_duration, parse_size};
-use super::validate::all;
+use super::validate::{all, read_size, read_timeout};
 use crate::schemes::{Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
+const DEFAULT_IN_FLIGHT: u32 = 1024;
+/// The most that a number of requests may be.
+const MAX_COUNT: u32 = 1_000_000;
 
 /// What the gateway keeps of a provider's deadline for itself: reading the request and sending the response back.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
@@ -74,6 +77,9 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
     let max_body =
         section.optional("max_body", spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY), read_size);
     let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
+    let max_in_flight =
+        section.optional("max_in_flight", DEFAULT_IN_FLIGHT, |field| read_count(field).map(NonZeroU32::get));
+    let rate_limit = section.optional("rate_limit", None, |field| read_rate_limit(field).map(Some));
     let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
     // On a route whose scheme signs no time it has no meaning, and does no harm.
     let tolerance = section.optional("tolerance", None, |field| read_timeout(field).map(Some));
@@ -106,6 +112,8 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         allowed_ips: allowed_ips?,
         max_body: max_body?,
         body_timeout: body_timeout?,
+        max_in_flight: max_in_flight?,
+        rate_limit: rate_limit?,
         timeout: timeout?,
     })
 }
@@ -216,22 +224,17 @@ fn read_status(field: &Field<'_>) -> Option<StatusCode> {
     field.checked(StatusCode::from_u16(status))
 }
 
-fn read_size(field: &Field<'_>) -> Option<u64> {
-    let size = field.parsed_or_number(parse_size)?;
-    if size == 0 {
-        field.error("must not be zero");
-        return None;
-    }
-    Some(size)
+/// A map of the rate and the burst.
+fn read_rate_limit(field: &Field<'_>) -> Option<RateLimit> {
+    let mut section = field.section()?;
+    let per_second = section.required("per_second", read_count);
+    let burst = section.optional("burst", per_second, |field| read_count(field).map(Some));
+    section.finish(|_| None);
+    Some(RateLimit { per_second: per_second?, burst: burst?? })
 }
 
-fn read_timeout(field: &Field<'_>) -> Option<Duration> {
-    let timeout = field.parsed_or_number(parse_duration)?;
-    if timeout.is_zero() {
-        field.error("must not be zero");
-        return None;
-    }
-    Some(timeout)
+fn read_count(field: &Field<'_>) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(field.integer(1, MAX_COUNT.into())?).ok()?)
 }
 
 fn default_status(spec: Option<&Spec>) -> StatusCode {

@@ -150,6 +150,11 @@ fn server_and_admin_have_defaults() {
     {
         let config = Made::new().parse(&text).expect("valid");
         assert_eq!(config.server.listen, [SocketAddr::from(([0, 0, 0, 0], 8080))]);
+        assert_eq!(config.server.max_connections, 10_000);
+        assert_eq!(config.server.header_timeout, Duration::from_secs(10));
+        assert_eq!(config.server.idle_timeout, Duration::from_secs(75));
+        assert_eq!(config.server.max_header_bytes, 64 << 10);
+        assert_eq!(config.server.buffered_bytes, 256 << 20);
         assert_eq!(config.server.shutdown_grace, Duration::from_secs(30));
         assert_eq!(config.server.access_log, AccessLog::Refused);
         assert_eq!(config.admin.listen, SocketAddr::from(([127, 0, 0, 1], 9090)));
@@ -162,13 +167,19 @@ fn server_and_admin_have_defaults() {
 fn server_and_admin_can_be_set() {
     let text = with_routes(&[route(&[])]).replace(
         SERVER_AND_ADMIN,
-        "server: {listen: [127.0.0.1:1, '[::1]:1'], threads: 1024, shutdown_grace: 0s, access_log: none}\n\
+        "server: {listen: [127.0.0.1:1, '[::1]:1'], threads: 1024, shutdown_grace: 0s, access_log: none, max_connections: 1, \
+         header_timeout: 1ms, idle_timeout: 2ms, max_header_bytes: 1KiB, buffered_bytes: 1B}\n\
          admin: {listen: 127.0.0.1:2}\n",
     );
     let config = Made::new().parse(&text).expect("valid");
     assert_eq!(config.server.listen.len(), 2);
     assert_eq!(config.server.threads.get(), 1024);
     assert_eq!(config.server.shutdown_grace, Duration::ZERO);
+    assert_eq!(config.server.max_connections, 1);
+    assert_eq!(config.server.header_timeout, Duration::from_millis(1));
+    assert_eq!(config.server.idle_timeout, Duration::from_millis(2));
+    assert_eq!(config.server.max_header_bytes, 1024);
+    assert_eq!(config.server.buffered_bytes, 1);
     assert_eq!(config.server.access_log, AccessLog::None);
     assert_eq!(config.admin.listen.port(), 2);
 }
@@ -181,6 +192,8 @@ fn a_route_has_defaults() {
     assert_eq!(route.reject_status, StatusCode::UNAUTHORIZED);
     assert_eq!(route.max_body, 1_048_576);
     assert_eq!(route.body_timeout, Duration::from_secs(10));
+    assert_eq!(route.max_in_flight, 1024);
+    assert_eq!(route.rate_limit, None);
     assert_eq!(route.host, None);
     assert_eq!(route.secret_ids, ["0"]);
     assert_eq!(route.upstream.connect_timeout, Duration::from_secs(1));
@@ -208,6 +221,8 @@ fn a_route_can_be_set() {
         "reject_status: 403",
         "max_body: 25MiB",
         "body_timeout: 1m",
+        "max_in_flight: 1",
+        "rate_limit: {per_second: 50, burst: 100}",
         "timeout: 250ms",
     ]);
     assert_eq!(route.host.as_deref(), Some("hooks.example.com"));
@@ -225,6 +240,11 @@ fn a_route_can_be_set() {
     assert_eq!(route.reject_status, StatusCode::FORBIDDEN);
     assert_eq!(route.max_body, 25 << 20);
     assert_eq!(route.body_timeout, Duration::from_secs(60));
+    assert_eq!(route.max_in_flight, 1);
+    let numbers = |limit: RateLimit| (limit.per_second.get(), limit.burst.get());
+    assert_eq!(route.rate_limit.map(numbers), Some((50, 100)));
+    let without_burst = only_route(&["rate_limit: {per_second: 7}"]).rate_limit;
+    assert_eq!(without_burst.map(numbers), Some((7, 7)));
     assert_eq!(route.timeout, Duration::from_millis(250));
 }
 

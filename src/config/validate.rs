@@ -15,11 +15,20 @@ use super::route;
 use super::scheme;
 use super::secret::{Context, explain_key};
 use super::tls;
-use super::units::parse_duration;
+use super::units::{display_size, parse_duration, parse_size};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const DEFAULT_CONNECTIONS: u32 = 10_000;
+const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+const DEFAULT_HEADER_BYTES: u32 = 64 << 10;
+const DEFAULT_BUFFERED_BYTES: u64 = 256 << 20;
+/// More would not fit the file descriptors of a process.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+/// Less would refuse what senders commonly send, more is none of a webhook.
+const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 20;
 const MAX_THREADS: usize = 1024;
 
 /// Checks the whole file. `None` means that `errors` is not empty; the reverse need not hold.
@@ -65,6 +74,11 @@ fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
     let trusted_proxies = section.optional("trusted_proxies", default.trusted_proxies, network::read);
     let proxy_protocol = section.optional("proxy_protocol", default.proxy_protocol, Field::boolean);
     let threads = section.optional("threads", default.threads, read_threads);
+    let max_connections = section.optional("max_connections", default.max_connections, read_connections);
+    let header_timeout = section.optional("header_timeout", default.header_timeout, read_timeout);
+    let idle_timeout = section.optional("idle_timeout", default.idle_timeout, read_timeout);
+    let max_header_bytes = section.optional("max_header_bytes", default.max_header_bytes, read_header_bytes);
+    let buffered_bytes = section.optional("buffered_bytes", default.buffered_bytes, read_size);
     let shutdown_grace =
         section.optional("shutdown_grace", default.shutdown_grace, |field| field.parsed_or_number(parse_duration));
     let words = [("all", AccessLog::All), ("refused", AccessLog::Refused), ("none", AccessLog::None)];
@@ -76,6 +90,11 @@ fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
         trusted_proxies: trusted_proxies?,
         proxy_protocol: proxy_protocol?,
         threads: threads?,
+        max_connections: max_connections?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        max_header_bytes: max_header_bytes?,
+        buffered_bytes: buffered_bytes?,
         shutdown_grace: shutdown_grace?,
         access_log: access_log?,
     })
@@ -89,6 +108,11 @@ fn default_server() -> Server {
         trusted_proxies: Networks::default(),
         proxy_protocol: false,
         threads: threads.min(NonZeroUsize::new(MAX_THREADS).unwrap_or(NonZeroUsize::MIN)),
+        max_connections: DEFAULT_CONNECTIONS,
+        header_timeout: DEFAULT_HEADER_TIMEOUT,
+        idle_timeout: DEFAULT_IDLE_TIMEOUT,
+        max_header_bytes: DEFAULT_HEADER_BYTES,
+        buffered_bytes: DEFAULT_BUFFERED_BYTES,
         shutdown_grace: DEFAULT_GRACE,
         access_log: AccessLog::default(),
     }
@@ -124,6 +148,40 @@ fn read_listen(field: &Field<'_>) -> Option<Vec<SocketAddr>> {
 fn read_threads(field: &Field<'_>) -> Option<NonZeroUsize> {
     let threads = field.integer(1, MAX_THREADS as u64)?;
     NonZeroUsize::new(usize::try_from(threads).ok()?)
+}
+
+fn read_connections(field: &Field<'_>) -> Option<u32> {
+    u32::try_from(field.integer(1, MAX_CONNECTIONS.into())?).ok()
+}
+
+fn read_header_bytes(field: &Field<'_>) -> Option<u32> {
+    let size = field.parsed_or_number(parse_size)?;
+    let fitting = u32::try_from(size).ok().filter(|size| HEADER_BYTES.contains(size));
+    if fitting.is_none() {
+        let shown = |size: &u32| display_size(u64::from(*size));
+        field.error(format!("must be from {} to {}", shown(HEADER_BYTES.start()), shown(HEADER_BYTES.end())));
+    }
+    fitting
+}
+
+/// A size that is not zero.
+pub(super) fn read_size(field: &Field<'_>) -> Option<u64> {
+    let size = field.parsed_or_number(parse_size)?;
+    if size == 0 {
+        field.error("must not be zero");
+        return None;
+    }
+    Some(size)
+}
+
+/// A duration that is not zero.
+pub(super) fn read_timeout(field: &Field<'_>) -> Option<Duration> {
+    let timeout = field.parsed_or_number(parse_duration)?;
+    if timeout.is_zero() {
+        field.error("must not be zero");
+        return None;
+    }
+    Some(timeout)
 }
 
 /// Whether two listeners would want the same port of the same address. Port 0 is a fresh port each time.

@@ -2,8 +2,13 @@
 //!
 //! Refuses, in this order:
 //! 1. `body_too_large`: by `Content-Length` before a byte is read, else as soon as too many bytes have come;
-//! 2. `body_timeout`: the whole body has not come within the route's `body_timeout`;
-//! 3. `bad_request`: the body ended early, or its chunks are not those of RFC 9112 section 7.1.
+//! 2. `overloaded`: the bytes that the gateway may hold are spent, see [`limits`](super::limits); by `Content-Length`
+//!    before a byte is read, else as the body grows;
+//! 3. `body_timeout`: the whole body has not come within the route's `body_timeout`;
+//! 4. `bad_request`: the body ended early, or its chunks are not those of RFC 9112 section 7.1.
+//!
+//! What is counted is what is held. A piece as hyper gives it keeps the whole buffer alive that it was read into, so a
+//! sender of single bytes could hold thousands of times as much as it sends: small pieces are copied together.
 //!
 //! Trailer fields are dropped: no scheme signs them, and the upstream gets a `Content-Length`. Content codings are left
 //! alone: what was signed is the bytes on the wire.
@@ -13,30 +18,51 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use http::{HeaderMap, Response};
 use http_body::Body as HttpBody;
-use prometheus::IntGauge;
 use tower::{Service, ServiceExt};
 
-use super::delivery::{Buffered, Claimed, Held, Payload};
+use super::delivery::{Buffered, Claimed, Payload};
+use super::limits::{Budget, Held};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 
 /// What is read of a refused delivery's body to keep its connection, in bytes.
 const MAX_DISCARDED: usize = 64 * 1024;
+/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see
+/// [`listener`](super::listener).
+const LARGE_PIECE: usize = 48 << 10;
+/// Small pieces are copied into blocks; of the last one a part may be unused.
+const BLOCK: usize = 16 << 10;
+/// The first block of a body whose length is not known.
+const FIRST_BLOCK: usize = 1 << 10;
+
+/// A body on its way into memory.
+struct Collector {
+    payload: Payload,
+    /// The first piece, for as long as it is the only one: most bodies come whole, with their head.
+    only: Option<Bytes>,
+    block: BytesMut,
+    held: Held,
+    /// What `Content-Length` says.
+    length: Option<u64>,
+    /// Bytes that have come.
+    received: u64,
+    /// Bytes in `payload` and `block`, the unused ones of blocks included.
+    allocated: u64,
+}
 
 /// The stage: reads the body.
-pub async fn read<S>(buffered_bytes: IntGauge, next: S, claimed: Claimed) -> Result<Response<Body>, Refusal>
+pub async fn read<S>(budget: Budget, next: S, claimed: Claimed) -> Result<Response<Body>, Refusal>
 where
     S: Service<Buffered, Response = Response<Body>, Error = Refusal>,
 {
     let Claimed { route, head, body, claim } = claimed;
-    let mut held = Held::new(&buffered_bytes);
-    let read = within(route.config.body_timeout, collect(body, route.config.max_body, &mut held)).await;
-    let mut payload = read.map_err(Refusal::unread)?;
-    payload.hold(held);
+    let held = budget.open(&route.limits);
+    let read = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await;
+    let payload = read.map_err(Refusal::unread)?;
     route.metrics.body_bytes.observe(payload.len() as f64);
     next.oneshot(Buffered { route, head, payload, claim }).await
 }
@@ -63,26 +89,96 @@ where
 }
 
 /// All of a body, if it is no longer than `max` bytes.
-async fn collect<B>(body: B, max: u64, held: &mut Held) -> Result<Payload, Reject>
+async fn collect<B>(body: B, max: u64, mut held: Held) -> Result<Payload, Reject>
 where
     B: HttpBody<Data = Bytes>,
 {
+    let length = body.size_hint().exact();
     if body.size_hint().lower() > max {
         return Err(Reject::BodyTooLarge);
     }
-    let mut payload = Payload::default();
+    held.grow_to(length.unwrap_or(0))?;
+    let mut collector = Collector::new(held, length);
     let mut body = pin!(body);
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let frame = frame.map_err(|_| Reject::BadRequest)?;
         if let Ok(data) = frame.into_data() {
-            if payload.len() + data.len() as u64 > max {
+            if collector.received + data.len() as u64 > max {
                 return Err(Reject::BodyTooLarge);
             }
-            held.add(data.len());
-            payload.push(data);
+            collector.push(data)?;
         }
     }
-    Ok(payload)
+    Ok(collector.finish())
+}
+
+impl Collector {
+    fn new(held: Held, length: Option<u64>) -> Self {
+        let (payload, block) = (Payload::default(), BytesMut::new());
+        Self { payload, only: None, block, held, length, received: 0, allocated: 0 }
+    }
+
+    fn push(&mut self, piece: Bytes) -> Result<(), Reject> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let first = self.received == 0;
+        self.received += piece.len() as u64;
+        if first {
+            self.hold(piece.len())?;
+            self.only = Some(piece);
+            return Ok(());
+        }
+        if let Some(only) = self.only.take() {
+            self.add(only)?;
+        }
+        self.add(piece)
+    }
+
+    fn add(&mut self, piece: Bytes) -> Result<(), Reject> {
+        if piece.len() >= LARGE_PIECE {
+            self.payload.push(self.block.split().freeze());
+            self.hold(piece.len())?;
+            self.allocated += piece.len() as u64;
+            self.payload.push(piece);
+            return Ok(());
+        }
+        let mut rest = piece.as_ref();
+        while !rest.is_empty() {
+            let room = self.block.capacity() - self.block.len();
+            if room == 0 {
+                self.next_block()?;
+                continue;
+            }
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.block.extend_from_slice(now);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn next_block(&mut self) -> Result<(), Reject> {
+        let allocated = usize::try_from(self.allocated).unwrap_or(usize::MAX);
+        let size = match self.length.and_then(|length| length.checked_sub(self.allocated)) {
+            Some(missing @ 1..) => usize::try_from(missing).unwrap_or(usize::MAX).min(BLOCK),
+            _ => allocated.clamp(FIRST_BLOCK, BLOCK),
+        };
+        self.hold(size)?;
+        self.payload.push(std::mem::replace(&mut self.block, BytesMut::with_capacity(size)).freeze());
+        self.allocated += self.block.capacity() as u64;
+        Ok(())
+    }
+
+    /// Counts `more` bytes beyond those that are allocated.
+    fn hold(&mut self, more: usize) -> Result<(), Reject> {
+        self.held.grow_to(self.allocated + more as u64)
+    }
+
+    fn finish(mut self) -> Payload {
+        self.payload.push(self.only.take().unwrap_or_else(|| self.block.freeze()));
+        self.payload.hold(self.held);
+        self.payload
+    }
 }
 
 /// `collect`'s result, or `body_timeout`. A body that has come with its head costs no timer.
@@ -96,28 +192,4 @@ async fn within<T>(limit: Duration, collect: impl Future<Output = Result<T, Reje
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn held() -> Held {
-        Held::new(&IntGauge::new("held", "held").unwrap())
-    }
-
-    #[tokio::test]
-    async fn a_body_may_be_as_long_as_the_limit_and_not_a_byte_longer() {
-        for (length, fits) in [(0, true), (9, true), (10, true), (11, false)] {
-            let body = Payload::from(Bytes::from(vec![b'x'; length]));
-            let read = collect(body, 10, &mut held()).await;
-            assert_eq!(
-                read.map(|payload| payload.len()),
-                if fits { Ok(length as u64) } else { Err(Reject::BodyTooLarge) }
-            );
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_in_time_is_refused() {
-        let never = std::future::pending::<Result<(), Reject>>();
-        assert_eq!(within(Duration::from_secs(10), never).await, Err(Reject::BodyTimeout));
-    }
-}
+mod tests;

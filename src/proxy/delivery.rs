@@ -15,9 +15,9 @@ use http::HeaderValue;
 use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use prometheus::IntGauge;
 use smallvec::SmallVec;
 
+use super::limits::Held;
 use super::route::Route;
 use crate::schemes::{Claim, VerifyError};
 
@@ -97,12 +97,6 @@ pub struct Payload {
     _held: Option<Arc<Held>>,
 }
 
-/// Bytes counted as held in memory for as long as this lives.
-pub struct Held {
-    gauge: IntGauge,
-    bytes: i64,
-}
-
 impl Peer {
     /// The far end of a connection, sending for itself.
     pub fn new(address: SocketAddr, tls: bool) -> Self {
@@ -152,26 +146,6 @@ impl From<Bytes> for Payload {
     }
 }
 
-impl Held {
-    /// Nothing held yet.
-    pub fn new(gauge: &IntGauge) -> Self {
-        Self { gauge: gauge.clone(), bytes: 0 }
-    }
-
-    /// Counts `bytes` more.
-    pub fn add(&mut self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.gauge.add(bytes);
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.gauge.sub(self.bytes);
-    }
-}
-
 impl HttpBody for Payload {
     type Data = Bytes;
     type Error = Infallible;
@@ -195,25 +169,5 @@ impl HttpBody for Payload {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.length)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn held_bytes_are_given_back_with_the_last_clone() {
-        let gauge = IntGauge::new("g", "g").unwrap();
-        let mut held = Held::new(&gauge);
-        held.add(3);
-        held.add(4);
-        let mut payload = Payload::from(Bytes::from_static(b"seven.."));
-        payload.hold(held);
-        let clone = payload.clone();
-        drop(payload);
-        assert_eq!(gauge.get(), 7);
-        drop(clone);
-        assert_eq!(gauge.get(), 0);
     }
 }

@@ -2,18 +2,20 @@
 //!
 //! Fails with, in this order:
 //! 1. `upstream_unreachable`: no connection;
-//! 2. `upstream_failed`: it broke off before a complete response head;
+//! 2. `upstream_failed`: it broke off before a complete response head, or switches protocols (RFC 9110 section 7.8:
+//!    the gateway never asks for that);
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
 //! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
-//! streamed; one that breaks off half-way breaks the sender's connection off too, so that nobody takes it for whole.
+//! streamed; one that breaks off half-way, or pauses for longer than `idle_timeout`, breaks the sender's connection off too, so that nobody takes it for whole.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 
 use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
@@ -34,6 +36,8 @@ pub struct ForwardContext {
     pub clock: Clock,
     /// Bounds the lines about upstreams that fail.
     pub log_limit: Rc<LogLimit>,
+    /// How long an upstream may pause in a response's body.
+    pub pause: Duration,
 }
 
 /// The last stage: sends the request and returns the response.
@@ -47,9 +51,13 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
     let sent = tokio::time::timeout(route.config.timeout, send).await;
     metrics.duration.observe((context.clock.now() - started).as_secs_f64());
     let (reject, result, error) = match sent {
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let error = "the upstream switches protocols, which nobody asked it for".to_owned();
+            (Reject::UpstreamFailed, UpstreamResult::Failed, error)
+        }
         Ok(Ok(response)) => {
             metrics.result(UpstreamResult::Status(response.status().as_u16()));
-            return Ok(received(response.map(Body::Upstream)));
+            return Ok(received(response.map(|body| Body::upstream(body.pausing_at_most(context.pause)))));
         }
         Ok(Err(error @ SendError::Unreachable(_))) => {
             (Reject::UpstreamUnreachable, UpstreamResult::Unreachable, error.to_string())
@@ -118,8 +126,6 @@ fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::config::HostHeader;
 

@@ -220,7 +220,9 @@ fn is_spoofed(name: &str) -> bool {
 /// One line with the body's length in bytes, as it may already be there.
 fn set_content_length(headers: &mut HeaderMap, length: u64) {
     let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let said = lines.next().and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
+    // A zero in front means octal to some.
+    let plain = lines.next().filter(|line| line.len() == 1 || !line.as_bytes().starts_with(b"0"));
+    let said = plain.and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
     if said != Some(length) || lines.next().is_some() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -31,11 +31,11 @@ use tokio::sync::{Notify, watch};
 use tower::{BoxError, Service, ServiceExt};
 
 use super::delivery::Peer;
+use super::early::Early;
 use super::headers::MAX_HEADERS;
-use super::reject::Reject;
 use super::socket::Socket;
 use super::stack::ReplyBody;
-use crate::metrics::{ObserveMetrics, Outcome};
+use crate::metrics::ObserveMetrics;
 
 /// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -132,13 +132,16 @@ where
             // HTTP/1.1 counts lines as it reads them; the answer is the same.
             let refused = request.headers().len() > MAX_HEADERS;
             if refused {
-                unmatched.delivery(Outcome::Rejected, 0.0);
-                unmatched.rejection(Reject::BadRequest);
+                Early::TooLarge.count(&unmatched);
             }
             request.extensions_mut().insert(peer.clone());
             let stack = stack.clone();
             async move {
-                let answer = if refused { too_many_headers() } else { stack.oneshot(request).await? };
+                let answer = if refused {
+                    Early::TooLarge.response().map(ReplyBody::new)
+                } else {
+                    stack.oneshot(request).await?
+                };
                 Ok::<_, Infallible>(answer.map(|body| Reply::new(body, exchange)))
             }
         }
@@ -177,12 +180,6 @@ where
         () = activity.empty_for(CLOSE) => Ok(()),
         () = activity.quiet_for(STALLED, 1) => Ok(()),
     }
-}
-
-fn too_many_headers() -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::default());
-    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    response
 }
 
 impl<F: Future + 'static> Executor<F> for Local {

@@ -1,11 +1,8 @@
-//! Accepts connections and speaks HTTP on them until they end or the gateway drains: HTTP/1.1 here, HTTP/2 in
-//! [`http2`].
+//! Accepts connections, as many as may be open, and has them served by [`http1`] or
+//! [`http2`] until they end or the gateway drains.
 //!
-//! What hyper refuses by itself, before there is a request to pass on, is answered with a bare 400 or 431 and counted
-//! as `bad_request` without a route.
-//!
-//! A connection that ends while its sender is still sending is closed in steps (RFC 9112 section 9.6), or the sender's
-//! system may throw the response away before the sender has read it.
+//! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
+//! without a look at what it sends, and closed.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -16,49 +13,46 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tower::{Service, ServiceExt};
+use tower::Service;
 
-use super::delivery::Peer;
+use super::early::{Early, close};
 use super::entrance::{Entered, Entrance};
-use super::headers::MAX_HEADERS;
-use super::http2::{self, Limits};
-use super::reject::Reject;
-use super::socket::Socket;
+use super::http1::{self, Http1Context};
+use super::http2;
 use super::stack::ReplyBody;
-use crate::metrics::{ObserveMetrics, Outcome};
+use super::wire::WireLimits;
+use crate::config;
 
-/// A request's header section: start line and fields, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long a connection may wait for a whole request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// The same for HTTP/2.
-const HTTP2_LIMITS: Limits =
-    Limits { header_bytes: MAX_HEAD_BYTES, header_timeout: HEAD_TIMEOUT, idle_timeout: HEAD_TIMEOUT };
-/// How long a closed connection is read on, for the sender to see the response.
-const LINGER: Duration = Duration::from_secs(2);
+/// Connections over the limit that a thread closes in steps at the same time.
+const MAX_SHEDDING: usize = 64;
 /// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
 const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// How long accepting pauses after an error of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What bounds connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    max_connections: u32,
+    wire: WireLimits,
+}
+
 /// What accepting and serving connections needs of its thread.
 #[derive(Clone)]
 pub struct ListenContext {
-    /// Open connections.
+    /// Open connections, of all threads.
     pub connections: IntGauge,
-    /// Counts requests that are refused before they are any.
-    pub unmatched: Rc<ObserveMetrics>,
-    /// How connections begin; what is put there counts for those that come later.
+    /// What bounds them; what is put there counts for those that come later.
+    pub bounds: Rc<Cell<Bounds>>,
+    /// How connections begin; the same.
     pub entrance: Rc<RefCell<Entrance>>,
-    /// Turns true when the gateway drains.
-    pub drain: watch::Receiver<bool>,
+    /// For serving them.
+    pub http1: Http1Context,
+    /// A clone lives as long as each connection that is refused and closed in steps.
+    pub shedding: Rc<()>,
     /// A clone lives as long as each connection.
     pub alive: mpsc::Sender<Infallible>,
 }
@@ -69,7 +63,7 @@ pub async fn accept<S>(listener: TcpListener, stack: S, context: ListenContext)
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let mut drain = context.drain.clone();
+    let mut drain = context.http1.drain.clone();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -77,9 +71,12 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone()));
-            }
+            Ok((stream, address)) => match Open::new(&context.connections, context.bounds.get().max_connections) {
+                Some(open) => {
+                    tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone(), open));
+                }
+                None => shed(stream, address, &context),
+            },
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
@@ -97,12 +94,14 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: ListenContext)
+/// Serves a connection that has its place among those that may be open.
+async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: ListenContext, open: Open)
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let ListenContext { connections, unmatched, entrance, drain, alive: _alive } = context;
-    let _open = Open::new(connections);
+    let ListenContext { bounds, entrance, http1, alive: _alive, .. } = context;
+    let limits = bounds.get().wire;
+    let _open = open;
     // Without it a response can wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -111,15 +110,20 @@ where
     let entered = tokio::select! {
         biased;
         entered = entrance.enter(stream, address) => entered,
-        () = drained(drain.clone()) => return,
+        () = drained(http1.drain.clone()) => return,
     };
     match entered {
         Ok(Entered { socket, peer, http2: true }) => {
-            if let Err(error) = http2::serve(socket, peer, stack, HTTP2_LIMITS, unmatched, drain).await {
+            let limits = http2::Limits {
+                header_bytes: limits.max_header_bytes,
+                header_timeout: limits.header_timeout,
+                idle_timeout: limits.idle_timeout,
+            };
+            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.unmatched, http1.drain).await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
-        Ok(Entered { socket, peer, http2: false }) => serve_http1(socket, peer, stack, unmatched, drain).await,
+        Ok(Entered { socket, peer, http2: false }) => http1::serve(socket, peer, stack, limits, http1).await,
         Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
     }
 }
@@ -131,86 +135,45 @@ async fn drained(mut drain: watch::Receiver<bool>) {
     tokio::time::sleep(DRAIN_FRESH).await;
 }
 
-async fn serve_http1<S>(
-    socket: Socket,
-    peer: Peer,
-    stack: S,
-    unmatched: Rc<ObserveMetrics>,
-    mut drain: watch::Receiver<bool>,
-) where
-    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
-{
-    let address = peer.address;
-    let used = Rc::new(Cell::new(false));
-    let service = service_fn({
-        let used = used.clone();
-        move |mut request: Request<Incoming>| {
-            used.set(true);
-            request.extensions_mut().insert(peer.clone());
-            stack.clone().oneshot(request)
-        }
-    });
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD_BYTES)
-        .keep_alive(true)
-        .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
-        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
-        .writev(false) // responses are small: one copy beats a vector
-        .auto_date_header(true) // RFC 9110 section 6.6.1
-        .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
-        .title_case_headers(false)
-        .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
-        .ignore_invalid_headers(false) // refused, not dropped
-        .serve_connection(TokioIo::new(socket), service);
-    let result = tokio::select! {
-        biased;
-        result = &mut connection => Some(result),
-        _ = drain.wait_for(|drain| *drain) => None,
-    };
-    let result = match result {
-        Some(result) => result,
-        None => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            tokio::select! {
-                biased;
-                result = &mut connection => result,
-                () = tokio::time::sleep(DRAIN_FRESH), if !used.get() => Ok(()),
-            }
-        }
-    };
-    if let Err(error) = result {
-        if error.is_parse() {
-            unmatched.delivery(Outcome::Rejected, 0.0);
-            unmatched.rejection(Reject::BadRequest);
-        }
-        tracing::debug!(%error, peer = %address, "connection ended");
-    }
-    linger(connection.into_parts().io.into_inner()).await;
-}
-
-/// Closes the sending side and reads on until the sender closes too, for [`LINGER`] at most.
-async fn linger(mut stream: Socket) {
-    if stream.shutdown().await.is_err() {
+/// Answers a connection that is one too many, at a bounded cost: a few at a time are closed in steps, so that the sender
+/// sees the answer, the rest at once. With HTTP/2 there is no answer to a connection, it is just closed.
+fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
+    let ListenContext { http1, entrance, shedding, alive, .. } = context;
+    Early::Overloaded.count(&http1.unmatched);
+    if Rc::strong_count(shedding) > MAX_SHEDDING {
         return;
     }
-    let discard = async {
-        let mut buffer = [0; 4096];
-        while matches!(stream.read(&mut buffer).await, Ok(read) if read > 0) {}
-    };
-    // Either way the connection is then dropped.
-    let _ = tokio::time::timeout(LINGER, discard).await;
+    let answer = Early::Overloaded.bytes(&http1.clock);
+    let (entrance, one_more) = (entrance.borrow().clone(), (shedding.clone(), alive.clone()));
+    tokio::task::spawn_local(async move {
+        let _one_more = one_more;
+        if let Ok(Entered { socket, http2: false, .. }) = entrance.enter(stream, address).await {
+            close(socket, Some(&answer)).await;
+        }
+    });
+}
+
+impl Bounds {
+    /// As the configuration has them.
+    pub fn new(server: &config::Server) -> Self {
+        let wire = WireLimits {
+            header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
+            max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
+        };
+        Self { max_connections: server.max_connections, wire }
+    }
 }
 
 /// Counts an open connection.
 struct Open(IntGauge);
 
 impl Open {
-    fn new(gauge: IntGauge) -> Self {
+    /// One more, if there may be.
+    fn new(gauge: &IntGauge, max: u32) -> Option<Self> {
         gauge.inc();
-        Self(gauge)
+        let open = Self(gauge.clone());
+        (open.0.get() <= i64::from(max)).then_some(open)
     }
 }
 

@@ -1,21 +1,27 @@
 //! The way of a delivery, in the order of the stages.
 //!
 //! [`listener`] accepts connections; [`entrance`] takes the PROXY protocol's header ([`proxy_protocol`]) and [`tls`] off
-//! them; [`http2`] serves those that have agreed on it; [`stack`] assembles the stages, which a reload exchanges through
-//! a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`]; [`observe`] counts and
-//! logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`verify`] looks at the signature header;
-//! [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a
-//! [`pool`] of connections that [`transport`] opens; either side's is a [`socket`]. [`delivery`] has the types that pass
-//! from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
+//! them; [`http2`] serves those that have agreed on it, [`http1`] the rest, reading through a [`wire`] that follows the
+//! [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages, which a reload exchanges
+//! through a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`]; [`observe`] counts
+//! and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`limits`] bounds what is on its way;
+//! [`verify`] looks at the signature header; [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends
+//! the request to the upstream through a [`pool`] of connections that [`transport`] opens; either side's is a
+//! [`socket`]. [`delivery`] has the types that pass from stage to stage, [`reject`] the closed list of refusals,
+//! [`headers`] the edits of header maps.
 
 pub mod body;
 pub mod client;
 pub mod delivery;
+pub mod early;
 pub mod entrance;
 pub mod forward;
 pub mod forwarded;
+pub mod framing;
 pub mod headers;
+pub mod http1;
 pub mod http2;
+pub mod limits;
 pub mod listener;
 pub mod observe;
 pub mod pool;
@@ -29,3 +35,4 @@ pub mod swap;
 pub mod tls;
 pub mod transport;
 pub mod verify;
+pub mod wire;

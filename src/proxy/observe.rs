@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use prometheus::IntGauge;
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
 use super::delivery::Peer;
 use super::headers::X_REQUEST_ID;
@@ -126,7 +126,7 @@ where
 
 impl HttpBody for Observed {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::time::{Sleep, sleep};
+use tower::BoxError;
 
 use super::delivery::Payload;
 use super::transport::{Connector, Progress};
@@ -49,7 +51,16 @@ struct Connection {
 pub struct ResponseBody {
     incoming: Incoming,
     connection: Option<(Arc<Pool>, Connection)>,
+    /// How long it may pause.
+    pause: Option<Duration>,
+    /// Runs while it pauses.
+    timer: Option<Pin<Box<Sleep>>>,
 }
+
+/// An upstream that pauses for too long in a response's body.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream's response stalled")]
+struct Stalled;
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +147,8 @@ impl Pool {
             }
         };
         Ok(response.map(|incoming| {
-            let mut body = ResponseBody { incoming, connection: Some((self.clone(), connection)) };
+            let mut body =
+                ResponseBody { incoming, connection: Some((self.clone(), connection)), pause: None, timer: None };
             body.release_at_end();
             body
         }))
@@ -177,6 +189,17 @@ struct Moved {
 }
 
 impl ResponseBody {
+    /// Breaks off when nothing comes for as long as `pause`.
+    pub fn pausing_at_most(self, pause: Duration) -> Self {
+        Self { pause: Some(pause), ..self }
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Stalled> {
+        let Some(pause) = self.pause else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(pause)));
+        timer.as_mut().poll(cx).map(|()| Stalled)
+    }
+
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream() {
             self.release();
@@ -192,21 +215,24 @@ impl ResponseBody {
 
 impl HttpBody for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame.map(|frame| frame.map_err(BoxError::from)),
+            Poll::Pending => Some(Err(ready!(self.poll_stalled(cx)).into())),
+        };
+        self.timer = None;
         match &frame {
-            Poll::Ready(Some(Err(_))) => self.connection = None,
+            Some(Err(_)) => self.connection = None,
             // Of a chunked body, only this tells the end.
-            Poll::Ready(None) => self.release(),
-            Poll::Ready(Some(Ok(_))) => self.release_at_end(),
-            Poll::Pending => {}
+            None => self.release(),
+            Some(Ok(_)) => self.release_at_end(),
         }
-        frame
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

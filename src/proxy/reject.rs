@@ -29,6 +29,10 @@ pub enum Reject {
     IpNotAllowed,
     /// The gateway is shutting down.
     Draining,
+    /// A bound over all deliveries is reached: connections, deliveries in flight, bytes of bodies.
+    Overloaded,
+    /// The route's `rate_limit` is spent (RFC 6585 section 4).
+    RateLimited,
     /// Whatever HTTP forbids: ambiguous framing, a body that ended early.
     BadRequest,
     /// The body is longer than the route's `max_body` (RFC 9110 section 15.5.14).
@@ -47,11 +51,13 @@ pub enum Reject {
 
 impl Reject {
     /// Every value there is. The stages say in which order they check.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::IpNotAllowed,
         Self::Draining,
+        Self::Overloaded,
+        Self::RateLimited,
         Self::BadRequest,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -74,6 +80,8 @@ impl Reject {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::IpNotAllowed => "ip_not_allowed",
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate_limited",
             Self::BadRequest => "bad_request",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -96,7 +104,8 @@ impl Reject {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::IpNotAllowed => StatusCode::FORBIDDEN,
-            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -113,6 +122,8 @@ impl Reject {
             Self::MethodNotAllowed => "The route does not take this method",
             Self::IpNotAllowed => "The route does not take deliveries from this address",
             Self::Draining => "The gateway is shutting down",
+            Self::Overloaded => "The gateway has as much to do as it may",
+            Self::RateLimited => "The route gets more requests than it may",
             Self::BadRequest => "The request is not valid HTTP",
             Self::BodyTooLarge => "The body is larger than the route allows",
             Self::BodyTimeout => "The body did not arrive in time",
@@ -131,17 +142,37 @@ impl Reject {
         }
     }
 
+    /// In how many seconds the sender may try again, where that is said (RFC 9110 section 10.2.3). Bounds are free again
+    /// as soon as one delivery is done, and a rate is of at least one request a second.
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Overloaded | Self::RateLimited => Some(1),
+            Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::IpNotAllowed
+            | Self::Draining
+            | Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::Signature(_)
+            | Self::UpstreamUnreachable
+            | Self::UpstreamFailed
+            | Self::UpstreamTimeout => None,
+        }
+    }
+
     /// Who has to act.
     pub const fn fault(self) -> Fault {
         match self {
             Self::NoRoute
             | Self::MethodNotAllowed
             | Self::IpNotAllowed
+            | Self::RateLimited
             | Self::BadRequest
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::Signature(_) => Fault::Sender,
-            Self::Draining => Fault::Gateway,
+            Self::Draining | Self::Overloaded => Fault::Gateway,
             Self::UpstreamUnreachable | Self::UpstreamFailed | Self::UpstreamTimeout => Fault::Upstream,
         }
     }

@@ -9,14 +9,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use serde::Serialize;
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
 use super::headers::X_REQUEST_ID;
+use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
@@ -24,10 +25,15 @@ use super::route::Route;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// The body of a response: the upstream's, streamed, or a text of the gateway's own.
-pub enum Body {
-    /// Streamed from the upstream.
+pub struct Body {
+    source: Source,
+    /// The delivery is in flight as long as its response.
+    _permit: Option<Permit>,
+}
+
+enum Source {
     Upstream(ResponseBody),
-    /// The gateway's own; `None` once sent.
+    /// `None` once sent.
     Text(Option<Bytes>),
 }
 
@@ -92,10 +98,22 @@ fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValu
     if let (Reject::MethodNotAllowed, Some(route)) = (reject, route) {
         response.headers_mut().insert(ALLOW, route.allow.clone());
     }
+    if let Some(seconds) = reject.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
     response
 }
 
-fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+/// A refusal as a response, wherever it is made.
+pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+    let text = problem_text(status, reason, title, request_id);
+    let mut response = Response::new(Body::text(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+    response
+}
+
+fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let problem = Problem {
         r#type: format!("urn:hooklatch:problem:{reason}"),
         title,
@@ -103,35 +121,55 @@ fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&Heade
         reason,
         request_id: request_id.and_then(|id| id.to_str().ok()).unwrap_or_default(),
     };
-    let text = serde_json::to_vec(&problem).expect("strings and a number serialise");
-    let mut response = Response::new(Body::Text(Some(text.into())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
-    response
+    serde_json::to_vec(&problem).expect("strings and a number serialise")
+}
+
+impl Body {
+    /// Streamed from the upstream.
+    pub fn upstream(body: ResponseBody) -> Self {
+        Self { source: Source::Upstream(body), _permit: None }
+    }
+
+    /// The same, keeping the delivery's place among those in flight until it is dropped.
+    pub fn with_permit(self, permit: Permit) -> Self {
+        Self { _permit: Some(permit), ..self }
+    }
+
+    /// The text, if it is the gateway's own.
+    pub fn into_text(self) -> Bytes {
+        match self.source {
+            Source::Text(text) => text.unwrap_or_default(),
+            Source::Upstream(_) => Bytes::new(),
+        }
+    }
+
+    fn text(text: Bytes) -> Self {
+        Self { source: Source::Text(Some(text)), _permit: None }
+    }
 }
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match self.get_mut() {
-            Self::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        match &mut self.get_mut().source {
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Upstream(body) => body.is_end_stream(),
-            Self::Text(text) => text.is_none(),
+        match &self.source {
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Text(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Upstream(body) => body.size_hint(),
-            Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+        match &self.source {
+            Source::Upstream(body) => body.size_hint(),
+            Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
         }
     }
 }
@@ -146,7 +184,7 @@ mod tests {
         let response = problem(Reject::NoRoute, None, Some(&id));
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
-        let Body::Text(Some(text)) = response.into_body() else { panic!("a text") };
+        let Source::Text(Some(text)) = response.into_body().source else { panic!("a text") };
         let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(problem["type"], "urn:hooklatch:problem:no_route");
         assert_eq!(problem["title"], Reject::NoRoute.title());

@@ -27,6 +27,7 @@ use tower::{Service, ServiceExt};
 use super::body::refuse;
 use super::delivery::{Peer, Routed};
 use super::headers::RouteHeaders;
+use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
@@ -44,6 +45,8 @@ pub struct Route {
 pub struct Common {
     /// What the file says.
     pub config: config::Route,
+    /// Deliveries in flight, rate and bytes, over all threads.
+    pub limits: RouteLimits,
     /// Handles of the route's series.
     pub metrics: RouteMetrics,
     /// What the forwarding stage adds to each request.
@@ -88,12 +91,17 @@ impl Common {
     ///
     /// # Errors
     /// A header value that cannot be made, which validation of the configuration rules out.
-    pub fn new(config: config::Route, metrics: &Metrics) -> Result<Self, http::header::InvalidHeaderValue> {
+    pub fn new(
+        config: config::Route,
+        metrics: &Metrics,
+        limits: &Limits,
+    ) -> Result<Self, http::header::InvalidHeaderValue> {
         let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
             metrics: metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config)),
+            limits: limits.route(&config),
             config,
         })
     }
@@ -246,6 +254,7 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
         .filter(|reject| match reject {
             Reject::NoRoute => false,
             Reject::IpNotAllowed => !config.allowed_ips.is_empty(),
+            Reject::RateLimited => config.rate_limit.is_some(),
             Reject::Signature(error) => signature.contains(error),
             _ => true,
         })

@@ -21,10 +21,12 @@ use super::body;
 use super::client::identify;
 use super::forward::{ForwardContext, forward};
 use super::headers::remove_insane_request_id;
+use super::limits::{Budget, limit};
 use super::observe::{ObserveContext, observe};
 use super::respond::{panicked, respond};
 use super::route::{RouteContext, route};
 use super::verify::{VerifyContext, inspect, verify};
+use crate::clock::Clock;
 use crate::config::Networks;
 
 /// What the stages need of their thread.
@@ -35,8 +37,10 @@ pub struct StackContext {
     pub observe: ObserveContext,
     /// For the routing stage.
     pub route: RouteContext,
-    /// For the stage that reads bodies: bytes held in memory.
-    pub buffered_bytes: prometheus::IntGauge,
+    /// For [`limit`].
+    pub clock: Clock,
+    /// For the stage that reads bodies.
+    pub budget: Budget,
     /// For [`verify`].
     pub verify: VerifyContext,
     /// For [`forward`].
@@ -76,10 +80,12 @@ pub fn stack(
         .layer(Stage::new((), respond))
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
+        // Needs the route; before anything that takes time or memory.
+        .layer(Stage::new(context.clock, limit))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
         .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
-        .layer(Stage::new(context.buffered_bytes, body::read))
+        .layer(Stage::new(context.budget, body::read))
         // The only maker of what `forward` takes.
         .layer(Stage::new(context.verify, verify))
         .service(service_fn(move |verified| forward(context.forward.clone(), verified)))

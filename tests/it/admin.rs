@@ -9,9 +9,10 @@ use crate::support::sender::Delivery;
 
 const OUTCOMES: [&str; 3] = ["forwarded", "rejected", "upstream_error"];
 const RESULTS: [&str; 7] = ["2xx", "3xx", "4xx", "5xx", "unreachable", "failed", "timeout"];
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "method_not_allowed",
     "draining",
+    "overloaded",
     "bad_request",
     "body_too_large",
     "body_timeout",
@@ -21,11 +22,11 @@ const REASONS: [&str; 9] = [
     "signature_mismatch",
 ];
 
-/// Two routes, of which one can give a reason that the other cannot.
+/// Two routes, of which one can give reasons that the other cannot.
 fn two_routes() -> Gateway {
     let circleci =
         route("circleci", "upstream: \"http://127.0.0.1:1\", secrets: [{ env: SECRET, id: a }, { env: OLD_SECRET }]");
-    let icr = route("icr", "upstream: \"http://127.0.0.1:1\"").replace("hook", "icr");
+    let icr = route("icr", "upstream: \"http://127.0.0.1:1\", rate_limit: { per_second: 1 }").replace("hook", "icr");
     Gateway::start(&(circleci + &icr))
 }
 
@@ -41,7 +42,7 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() 
     let routes: [(&str, &str, &[&str]); 3] = [
         ("hook", "circleci", &REASONS),
         ("icr", "icr", &REASONS),
-        ("none", "none", &["no_route", "bad_request", "draining"]),
+        ("none", "none", &["no_route", "bad_request", "draining", "overloaded", "body_timeout"]),
     ];
     for (route, scheme, reasons) in routes {
         for outcome in OUTCOMES {
@@ -55,8 +56,10 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() 
             expected.insert(series("hooklatch_rejections_total", &labels));
         }
     }
-    let labels = [("route", "icr"), ("scheme", "icr"), ("reason", "payload_mismatch")];
-    expected.insert(series("hooklatch_rejections_total", &labels));
+    for reason in ["payload_mismatch", "rate_limited"] {
+        let labels = [("route", "icr"), ("scheme", "icr"), ("reason", reason)];
+        expected.insert(series("hooklatch_rejections_total", &labels));
+    }
     for (route, scheme) in [("hook", "circleci"), ("icr", "icr")] {
         for result in RESULTS {
             let labels = [("route", route), ("result", result)];

@@ -28,8 +28,12 @@ impl Target {
     }
 
     fn with(route: &str) -> Self {
+        Self::with_server("", route)
+    }
+
+    fn with_server(server: &str, route: &str) -> Self {
         let files = Files::new();
-        let rig = Rig::with_server(&files.server(""), route);
+        let rig = Rig::with_server(&format!("{server}{}", files.server("")), route);
         Self { files, rig }
     }
 
@@ -246,4 +250,26 @@ fn frames_that_break_the_protocol_end_the_connection() {
         assert!(attack.goaway().is_none_or(|code| code != 0), "{frame:?}");
     }
     target.serves_others();
+}
+
+#[test]
+fn responses_that_are_never_taken_do_not_keep_a_connection() {
+    let target = Target::with_server("header_timeout: 100ms, idle_timeout: 200ms, ", "");
+    let mut attack = target.attack();
+    // SETTINGS_INITIAL_WINDOW_SIZE: no byte of a body may come.
+    attack.write(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).unwrap();
+    for stream in streams().take(50) {
+        let unsigned = block(&[(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/hook")]);
+        attack.write(HEADERS, END_HEADERS | END_STREAM, stream, &unsigned).unwrap();
+    }
+    target.rig.wait_for_gauge("hooklatch_in_flight_requests", 50.0);
+    // It answers pings, so that only this keeps the connection.
+    while let Some(frame) = attack.read() {
+        if frame.kind == PING {
+            let _ = attack.write(PING, ACK, 0, &frame.payload);
+        }
+    }
+    for gauge in ["hooklatch_in_flight_requests", "hooklatch_connections"] {
+        target.rig.wait_for_gauge(gauge, 0.0);
+    }
 }

@@ -21,6 +21,15 @@ mod upstream_tls;
 /// What is refused because of the body: its size, time and framing, and signatures that do not fit it.
 mod bodies;
 
+/// The bounds on connections, heads, time, bodies, deliveries in flight and rates.
+mod limits;
+
+/// A flood of slow senders against a gateway in a process of its own.
+mod flood;
+
+/// Request smuggling and parser differentials.
+mod hygiene;
+
 /// What the sender gets when the upstream does not answer.
 mod upstream_faults;
 

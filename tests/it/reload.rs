@@ -336,3 +336,42 @@ fn a_certificate_that_is_renewed_is_in_force_by_itself_and_an_open_connection_go
     assert!(errors[0].starts_with("server.tls.private_key: "), "{errors:?}");
     assert_eq!(open.start(delivery()).wait().status, 200);
 }
+
+#[test]
+fn bounds_are_in_force_for_what_comes_later_and_count_what_is_on_its_way() {
+    let with = |keys: &str| route("hook", "[{ file: one, id: one }]", keys);
+    let mut served = Served::start(&with("max_in_flight: 5, body_timeout: 5m"), ONE);
+    // Two that are still sending their bodies, since before the reload.
+    let whole = delivery("/hook", "secret-one", b"{}");
+    let (early, late) = whole.split_at(whole.len() - 1);
+    let mut senders = [served.connect(), served.connect()];
+    for sender in &mut senders {
+        sender.write(early);
+    }
+    poll("both are in flight", || served.metric("hooklatch_in_flight_requests") == Some(2.0));
+    served.configure_with(
+        "listen: 127.0.0.1:0, threads: 2, max_connections: 3, max_header_bytes: 1KiB, buffered_bytes: 1MiB",
+        &with("max_in_flight: 2, body_timeout: 5m, rate_limit: { per_second: 1000 }"),
+    );
+    served.reload();
+    assert_eq!(served.deliver("/hook", "secret-one"), 503, "two are in flight");
+    let connections = |served: &Served, number| {
+        poll("the connections", || served.metric("hooklatch_connections") == Some(number));
+    };
+    connections(&served, 2.0);
+    let third = served.connect();
+    connections(&served, 3.0);
+    assert_eq!(served.connect().receive().status, 503, "one too many");
+    drop(third);
+    connections(&served, 2.0);
+    for sender in &mut senders {
+        sender.write(late);
+        assert_eq!(sender.receive().status, 200);
+    }
+    poll("none is in flight", || served.metric("hooklatch_in_flight_requests") == Some(0.0));
+    assert_eq!(served.deliver("/hook", "secret-one"), 200);
+    drop(senders);
+    connections(&served, 0.0);
+    let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(1024));
+    assert_eq!(crate::support::http::send(served.gateway.server, long.as_bytes()).status, 431);
+}

@@ -59,16 +59,16 @@ fn unknown_keys() {
     refused_before("servr: {}\n", "servr: unknown key; did you mean \"server\"?");
     refused_before("log: {}\n", "log: unknown key; known here: server, admin, schemes, routes");
     refused_before(
-        "server: {listen: 127.0.0.1:0, max_connections: 5}\n",
-        "server.max_connections: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, \
-         threads, shutdown_grace, access_log",
+        "server: {listen: 127.0.0.1:0, backlog: 5}\n",
+        "server.backlog: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, threads, \
+         max_connections, header_timeout, idle_timeout, max_header_bytes, buffered_bytes, shutdown_grace, access_log",
     );
     refused_before("admin: {lisen: x, listen: 127.0.0.1:0}\n", "admin.lisen: unknown key; did you mean \"listen\"?");
     refused("max-body: 1MiB", "routes[0].max-body: unknown key; did you mean \"max_body\"?");
     refused(
-        "rate_limit: 5",
-        "routes[0].rate_limit: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
-         reject_status, allowed_ips, max_body, body_timeout, timeout, tolerance",
+        "burst: 5",
+        "routes[0].burst: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
+         reject_status, allowed_ips, max_body, body_timeout, max_in_flight, rate_limit, timeout, tolerance",
     );
     refused(
         "upstream: {url: 'http://a', unix: {}}",
@@ -204,6 +204,32 @@ fn statuses() {
 }
 
 #[test]
+fn numbers_of_connections_and_requests() {
+    for number in ["0", "1000001", "-1", "1.5"] {
+        let wanted = "must be a whole number from 1 to 1000000";
+        refused_before(
+            &format!("server: {{max_connections: {number}}}\n"),
+            &format!("server.max_connections: {wanted}"),
+        );
+        refused(&format!("max_in_flight: {number}"), &format!("routes[0].max_in_flight: {wanted}"));
+        refused(
+            &format!("rate_limit: {{per_second: {number}}}"),
+            &format!("routes[0].rate_limit.per_second: {wanted}"),
+        );
+        refused(
+            &format!("rate_limit: {{per_second: 1, burst: {number}}}"),
+            &format!("routes[0].rate_limit.burst: {wanted}"),
+        );
+    }
+    refused("rate_limit: {burst: 1}", "routes[0].rate_limit.per_second: is missing");
+    refused("rate_limit: 50", "routes[0].rate_limit: expected a map, found a number");
+    refused(
+        "rate_limit: {per_second: 1, per_minute: 1}",
+        "routes[0].rate_limit.per_minute: unknown key; known here: per_second, burst",
+    );
+}
+
+#[test]
 fn durations_and_sizes() {
     refused(
         "timeout: 10",
@@ -225,6 +251,14 @@ fn durations_and_sizes() {
         "routes[0].max_body: not a size: write a whole number with a unit (B, KB, KiB, MB, MiB, GB, GiB), such as \
          512KiB or 1MiB",
     );
+    for key in ["header_timeout", "idle_timeout"] {
+        refused_before(&format!("server: {{{key}: 0s}}\n"), &format!("server.{key}: must not be zero"));
+    }
+    refused_before("server: {buffered_bytes: 0B}\n", "server.buffered_bytes: must not be zero");
+    for size in ["1023B", "1048577B", "5GiB"] {
+        let wanted = "server.max_header_bytes: must be from 1KiB to 1MiB";
+        refused_before(&format!("server: {{max_header_bytes: {size}}}\n"), wanted);
+    }
     refused_before("server: {shutdown_grace: 9000h}\n", "server.shutdown_grace: longer than 365 days (8760h)");
 }
 

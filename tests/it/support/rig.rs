@@ -45,6 +45,11 @@ impl Rig {
         Self::of_parts(&format!("threads: 1, {server}"), "circleci", Upstream::bind(), routes)
     }
 
+    /// With further flow-style keys of the server, and routes of the test's own for CircleCI's scheme.
+    pub fn with_server_and_routes(server: &str, routes: impl FnOnce(SocketAddr) -> String) -> Self {
+        Self::of_parts(&format!("threads: 1, {server}"), "circleci", Upstream::bind(), routes)
+    }
+
     fn of_parts(server: &str, scheme: &str, upstream: Upstream, routes: impl FnOnce(SocketAddr) -> String) -> Self {
         let gateway = Gateway::start_with(server, &routes(upstream.address), &[]);
         Self { gateway, peer: None, upstream, scheme: scheme.to_owned() }

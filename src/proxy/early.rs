@@ -1,0 +1,137 @@
+//! Answers to connections on which there is no request to pass on: the same problem+json as for every refusal, made
+//! without a stack to go through. The connection is closed after it.
+//!
+//! The list of reasons has none of its own for a head: what is no HTTP, or too large, is a `bad_request`, and what does
+//! not come in time a `body_timeout`.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::headers::X_REQUEST_ID;
+use super::reject::Reject;
+use super::respond::{Body, json};
+use crate::clock::Clock;
+use crate::metrics::{ObserveMetrics, Outcome};
+
+/// How long an answer may take to be sent, and how long a closed connection is read on, for the sender to see it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Why there is no request to pass on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Early {
+    /// What came is not HTTP, or could be read in more than one way.
+    Bad,
+    /// Too many bytes or lines of headers (RFC 6585 section 5).
+    TooLarge,
+    /// A head of which not all came in time.
+    Late,
+    /// More connections than there may be.
+    Overloaded,
+}
+
+impl Early {
+    /// The reason, by which it is counted.
+    pub const fn reject(self) -> Reject {
+        match self {
+            Self::Bad | Self::TooLarge => Reject::BadRequest,
+            Self::Late => Reject::BodyTimeout,
+            Self::Overloaded => Reject::Overloaded,
+        }
+    }
+
+    /// The answer.
+    pub fn response(self) -> Response<Body> {
+        let reject = self.reject();
+        let (status, title) = match self {
+            Self::TooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are more than the gateway allows")
+            }
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, "The request's head did not arrive in time"),
+            Self::Bad | Self::Overloaded => (reject.status(StatusCode::UNAUTHORIZED), reject.title()),
+        };
+        let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII");
+        let mut response = json(status, reject.reason(), title, Some(&id));
+        response.headers_mut().insert(X_REQUEST_ID, id);
+        if let Some(seconds) = reject.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+
+    /// The answer as it goes out by HTTP/1.1.
+    pub fn bytes(self, clock: &Clock) -> Vec<u8> {
+        let (head, body) = self.response().into_parts();
+        let body = body.into_text();
+        let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+        for (name, value) in &head.headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + clock.unix());
+        let length = body.len();
+        bytes.extend(format!("content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n").into_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// Counts it as a refusal without a route.
+    pub fn count(self, unmatched: &ObserveMetrics) {
+        unmatched.delivery(Outcome::Rejected, 0.0);
+        unmatched.rejection(self.reject());
+    }
+}
+
+/// Sends `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts the sending side
+/// down and reads on until the sender closes too, for it may still be sending, and its system would throw the answer
+/// away. Takes [`LINGER`] for each at most.
+pub async fn close<S>(mut stream: S, answer: Option<&[u8]>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let send = async {
+        stream.write_all(answer.unwrap_or_default()).await?;
+        stream.shutdown().await
+    };
+    if !matches!(tokio::time::timeout(LINGER, send).await, Ok(Ok(()))) {
+        return;
+    }
+    let discard = async {
+        let mut buffer = [0; 4096];
+        while matches!(stream.read(&mut buffer).await, Ok(read) if read > 0) {}
+    };
+    // Either way the connection is then dropped.
+    let _ = tokio::time::timeout(LINGER, discard).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_early_answer_is_a_whole_response() {
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
+        let text = String::from_utf8(Early::Overloaded.bytes(&clock)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+        assert!(head.ends_with("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT"), "{head}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}\r\nconnection: close\r\n", body.len())), "{head}");
+        assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&problem["reason"], &problem["status"]), (&"overloaded".into(), &503.into()));
+        assert!(head.contains(&format!("\r\nx-request-id: {}\r\n", problem["request_id"].as_str().unwrap())));
+    }
+
+    #[test]
+    fn each_has_its_status() {
+        let status = |early: Early| {
+            let response = early.bytes(&Clock::system());
+            String::from_utf8(response).unwrap().split(' ').nth(1).map(str::to_owned)
+        };
+        let all = [Early::Bad, Early::TooLarge, Early::Late, Early::Overloaded];
+        assert_eq!(all.map(status).map(Option::unwrap), ["400", "431", "408", "503"]);
+    }
+}

@@ -1,0 +1,283 @@
+//! Follows the bytes of a connection from one HTTP/1.1 request to the next: where each head ends and how long its body is.
+//!
+//! It stands in front of the parser and is stricter, so that whatever gets through can be read in one way only: by the
+//! parser, by a proxy in front of the gateway, and by the handler behind it. Refuses, in a head:
+//! 1. a line that does not end in CRLF (RFC 9112 section 2.2 lets a server take a bare LF; a proxy in front may not);
+//! 2. a control character or a byte that is not ASCII in the request target, or a `#`: the parser drops what follows
+//!    (RFC 9112 section 3.2);
+//! 3. `Content-Length` with `Transfer-Encoding`, either of them twice, a length that is not digits, and any transfer
+//!    coding but `chunked` (RFC 9112 sections 6.1 to 6.3): the handler would get bytes in a coding that it is not told;
+//! 4. more than [`MAX_HEADERS`] lines of headers, more bytes than it may have.
+//!
+//! Refuses in a chunked body (RFC 9112 section 7.1): a size that is not hexadecimal digits or does not fit 64 bits, a line that
+//! does not end in CRLF, data without CRLF after it.
+//!
+//! What else HTTP forbids (names, values, methods, versions, folded lines) the parser refuses.
+
+use super::headers::MAX_HEADERS;
+
+/// What is wrong with a request before it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Ambiguous, or forbidden by HTTP.
+    Bad,
+    /// Too many bytes or lines of headers (RFC 6585 section 5).
+    TooLarge,
+}
+
+/// Where a connection is.
+#[derive(Debug)]
+pub struct Framing {
+    state: State,
+    head: Head,
+    max_head: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    /// Bytes of the body still to come.
+    Body(u64),
+    Chunked(Chunked),
+    /// In a body that cannot be followed.
+    Lost,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunked {
+    /// In the size, of which there are this many digits.
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// After the size, in extensions.
+    Extension {
+        size: u64,
+    },
+    /// After the CR of the size's line.
+    SizeEnd {
+        size: u64,
+    },
+    /// In a chunk's data.
+    Data(u64),
+    /// After a chunk's data.
+    DataCr,
+    DataLf,
+    /// At the beginning of a line of trailers.
+    TrailerStart,
+    /// In a line of trailers.
+    Trailer,
+    /// After a CR in trailers.
+    TrailerEnd,
+    /// After the CR of the last line.
+    LastLf,
+}
+
+/// What is known of a head so far.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: usize,
+    /// The beginning of a line of which not all has come.
+    partial: Vec<u8>,
+    started: bool,
+    lines: usize,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl Framing {
+    /// At the beginning of a connection, whose heads may have `max_head` bytes.
+    pub fn new(max_head: usize) -> Self {
+        Self { state: State::Head, head: Head::default(), max_head }
+    }
+
+    /// Whether a head is coming, or none yet.
+    pub fn in_head(&self) -> bool {
+        self.state == State::Head
+    }
+
+    /// Whether nothing has come since the last request.
+    pub fn at_start(&self) -> bool {
+        self.in_head() && self.head.bytes == 0
+    }
+
+    /// Whether the body is framed in a way that is refused. What was taken before that is part of the request.
+    pub fn is_lost(&self) -> bool {
+        self.state == State::Lost
+    }
+
+    /// Takes in what came: how many of the bytes belong to this request. What follows them begins the next, unless the
+    /// framing [is lost](Framing::is_lost).
+    ///
+    /// # Errors
+    /// What is wrong with a head, see the module's list.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let (taken, next) = match self.state {
+                State::Head => self.head(rest)?,
+                State::Body(left) => {
+                    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    let left = left - taken as u64;
+                    (taken, (left > 0).then_some(State::Body(left)))
+                }
+                State::Chunked(state) => match chunked(state, rest) {
+                    Some(next) => next,
+                    None => (0, Some(State::Lost)),
+                },
+                State::Lost => return Ok(at),
+            };
+            at += taken;
+            match next {
+                Some(state) => self.state = state,
+                None => {
+                    self.state = State::Head;
+                    return Ok(at);
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// The next line of a head, as far as it is there; what comes after it, if not the next request.
+    fn head(&mut self, bytes: &[u8]) -> Result<(usize, Option<State>), Fault> {
+        let end = memchr::memchr(b'\n', bytes);
+        let taken = end.map_or(bytes.len(), |end| end + 1);
+        self.head.bytes += taken;
+        if self.head.bytes > self.max_head {
+            return Err(Fault::TooLarge);
+        }
+        let (line, _) = bytes.split_at(taken);
+        if end.is_none() {
+            self.head.partial.extend_from_slice(line);
+            return Ok((taken, Some(State::Head)));
+        }
+        let done = if self.head.partial.is_empty() {
+            self.head.line(line)?
+        } else {
+            let mut whole = std::mem::take(&mut self.head.partial);
+            whole.extend_from_slice(line);
+            self.head.line(&whole)?
+        };
+        if !done {
+            return Ok((taken, Some(State::Head)));
+        }
+        let head = std::mem::take(&mut self.head);
+        let next = match (head.chunked, head.length) {
+            (true, _) => Some(State::Chunked(Chunked::Size { size: 0, digits: 0 })),
+            (false, None | Some(0)) => None,
+            (false, Some(length)) => Some(State::Body(length)),
+        };
+        Ok((taken, next))
+    }
+}
+
+impl Head {
+    /// One whole line; whether it ends the head.
+    fn line(&mut self, line: &[u8]) -> Result<bool, Fault> {
+        let line = line.strip_suffix(b"\r\n").ok_or(Fault::Bad)?;
+        if !self.started {
+            // Empty lines before a request are passed over (RFC 9112 section 2.2).
+            self.started = !line.is_empty();
+            let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            return if target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+                Ok(false)
+            } else {
+                Err(Fault::Bad)
+            };
+        }
+        if line.is_empty() {
+            return Ok(true);
+        }
+        self.lines += 1;
+        if self.lines > MAX_HEADERS {
+            return Err(Fault::TooLarge);
+        }
+        // Two bytes tell nearly all headers apart from the two that matter.
+        match line {
+            [b'c' | b'C', b'o' | b'O', ..] => {
+                if let Some(value) = value(line, b"content-length") {
+                    self.content_length(value)?;
+                }
+            }
+            [b't' | b'T', b'r' | b'R', ..] => {
+                if let Some(value) = value(line, b"transfer-encoding") {
+                    self.transfer_encoding(value)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
+        if self.chunked || self.length.is_some() || value.is_empty() {
+            return Err(Fault::Bad);
+        }
+        let mut length = 0u64;
+        for byte in value {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0')).ok_or(Fault::Bad)?;
+            length = length.checked_mul(10).and_then(|length| length.checked_add(digit)).ok_or(Fault::Bad)?;
+        }
+        self.length = Some(length);
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Fault> {
+        if self.chunked || self.length.is_some() || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Fault::Bad);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+}
+
+/// The value of a header line, without the blanks around it, if the header is called `name`.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(name.len())?;
+    let value = rest.strip_prefix(b":").filter(|_| found.eq_ignore_ascii_case(name))?;
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |end| end + 1);
+    value.get(start..end)
+}
+
+/// The next bytes of a chunked body, at least one: how many, and what then comes, if not the next request. `None` if they
+/// are none.
+fn chunked(state: Chunked, bytes: &[u8]) -> Option<(usize, Option<State>)> {
+    let &byte = bytes.first()?;
+    let mut taken = 1;
+    let next = match (state, byte) {
+        (Chunked::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
+            let digit = (byte as char).to_digit(16)?;
+            let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into()))?;
+            Chunked::Size { size, digits: digits.saturating_add(1) }
+        }
+        (Chunked::Size { digits: 0, .. }, _) => return None,
+        (Chunked::Size { size, .. } | Chunked::Extension { size }, b'\r') => Chunked::SizeEnd { size },
+        (Chunked::Size { size, .. }, b';' | b' ' | b'\t') => Chunked::Extension { size },
+        (Chunked::Extension { size }, byte) if byte != b'\n' => Chunked::Extension { size },
+        (Chunked::SizeEnd { size: 0 }, b'\n') => Chunked::TrailerStart,
+        (Chunked::SizeEnd { size }, b'\n') => Chunked::Data(size),
+        (Chunked::Data(left), _) => {
+            taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            match left - taken as u64 {
+                0 => Chunked::DataCr,
+                left => Chunked::Data(left),
+            }
+        }
+        (Chunked::DataCr, b'\r') => Chunked::DataLf,
+        (Chunked::DataLf, b'\n') => Chunked::Size { size: 0, digits: 0 },
+        (Chunked::TrailerStart, b'\r') => Chunked::LastLf,
+        (Chunked::Trailer, b'\r') => Chunked::TrailerEnd,
+        (Chunked::TrailerStart | Chunked::Trailer, byte) if byte != b'\n' => Chunked::Trailer,
+        (Chunked::TrailerEnd, b'\n') => Chunked::TrailerStart,
+        (Chunked::LastLf, b'\n') => return Some((1, None)),
+        _ => return None,
+    };
+    Some((taken, Some(State::Chunked(next))))
+}
+
+#[cfg(test)]
+mod tests;

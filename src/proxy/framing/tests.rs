@@ -1,0 +1,139 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// How many requests the bytes are, and whether the last of them is whole; fed in pieces of `size`. A body that cannot
+/// be followed is a fault here.
+fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), Fault> {
+    let mut framing = Framing::new(4096);
+    let mut requests = 0;
+    for piece in bytes.chunks(size) {
+        let mut piece = piece;
+        while !piece.is_empty() {
+            let began = framing.at_start();
+            let taken = framing.feed(piece)?;
+            requests += usize::from(began);
+            if framing.is_lost() {
+                return Err(Fault::Bad);
+            }
+            assert!(taken > 0);
+            assert!(taken == piece.len() || framing.at_start(), "what is left begins a request");
+            piece = &piece[taken..];
+        }
+    }
+    Ok((requests, framing.at_start()))
+}
+
+#[track_caller]
+fn whole(bytes: &[u8], expected: usize) {
+    for size in [1, 2, 3, 7, bytes.len()] {
+        assert_eq!(requests(bytes, size), Ok((expected, true)), "in pieces of {size}");
+    }
+}
+
+#[track_caller]
+fn refused(bytes: &[u8], fault: Fault) {
+    for size in [1, 2, 3, 7, bytes.len()] {
+        assert_eq!(requests(bytes, size), Err(fault), "in pieces of {size}");
+    }
+}
+
+#[test]
+fn requests_end_where_their_framing_says() {
+    whole(b"GET / HTTP/1.1\r\n\r\n", 1);
+    whole(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n", 2);
+    whole(b"POST / HTTP/1.1\r\ncontent-LENGTH:\t 3 \r\n\r\nabcPOST / HTTP/1.1\r\nContent-Length:0\r\n\r\n", 2);
+    whole(b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", 2);
+    let extended = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0A;a=\"b\" ;c\r\n\r\n\r\n345678\r\n1 ;x\r\nz\r\n000\r\nA: b\r\nC: d\r\n\r\n";
+    whole(extended, 1);
+    assert_eq!(requests(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab", 100), Ok((1, false)));
+}
+
+#[test]
+fn a_head_has_one_framing() {
+    for lines in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3",
+        "Content-Length: 3\r\nContent-Length: 3",
+        "Content-Length: 3\r\nContent-Length: 4",
+        "Content-Length: 3, 3",
+        "Content-Length: +3",
+        "Content-Length: -3",
+        "Content-Length: 0x3",
+        "Content-Length: 3 3",
+        "Content-Length:",
+        "Content-Length: 18446744073709551616",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: \x0bchunked",
+        "Transfer-Encoding:",
+    ] {
+        refused(format!("POST / HTTP/1.1\r\n{lines}\r\n\r\nabc").as_bytes(), Fault::Bad);
+    }
+}
+
+#[test]
+fn lines_end_in_cr_and_lf() {
+    refused(b"GET / HTTP/1.1\n\n", Fault::Bad);
+    refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n", Fault::Bad);
+    refused(b"\nGET / HTTP/1.1\r\n\r\n", Fault::Bad);
+}
+
+#[test]
+fn a_target_is_visible_ascii_without_a_fragment() {
+    for target in ["/a#b", "#", "/\u{e9}", "/a\x7f", "/a\tb", "/a\x00"] {
+        refused(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes(), Fault::Bad);
+    }
+    whole(b"GET /%2e%2e//;a?b=[c]&d={e}|\\ HTTP/1.1\r\n\r\n", 1);
+}
+
+#[test]
+fn a_head_has_as_many_lines_and_bytes_as_it_may_and_not_one_more() {
+    let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
+    whole(lines(100).as_bytes(), 1);
+    refused(lines(101).as_bytes(), Fault::TooLarge);
+    let bytes = |count: usize| format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(count - 23));
+    assert_eq!(bytes(4096).len(), 4096);
+    whole(bytes(4096).as_bytes(), 1);
+    refused(bytes(4097).as_bytes(), Fault::TooLarge);
+    let endless = vec![b'\r'; 5000];
+    refused(&endless, Fault::TooLarge);
+}
+
+#[test]
+fn chunks_are_framed_strictly() {
+    for body in [
+        "3\nabc\r\n0\r\n\r\n",
+        "3\r\nabc\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "3\r\nabc0\r\n\r\n",
+        "\r\n",
+        ";a\r\n",
+        "g\r\n",
+        "0x3\r\nabc\r\n0\r\n\r\n",
+        "-1\r\n",
+        "+3\r\nabc\r\n0\r\n\r\n",
+        "10000000000000000\r\n",
+        "3;a\nabc\r\n0\r\n\r\n",
+        "0\r\nA: b\n\r\n",
+        "0\n\n",
+        "0\r\n\rX",
+    ] {
+        refused(format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}").as_bytes(), Fault::Bad);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic_and_pieces_make_no_difference(
+        bytes in prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'3'), Just(b';'), any::<u8>()], 0..200),
+        chunked: bool,
+        size in 1usize..50,
+    ) {
+        let head: &[u8] = if chunked { b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" } else { b"" };
+        let bytes = [head, &bytes].concat();
+        prop_assert_eq!(requests(&bytes, size), requests(&bytes, bytes.len().max(1)));
+    }
+}

@@ -1,0 +1,118 @@
+//! Serves HTTP/1.1 on a connection until it ends or the gateway drains.
+//!
+//! hyper reads through a [`Wire`], which bounds the time and size of heads and refuses what could be read in more than
+//! one way. What it refuses, and what hyper refuses by itself, is answered here, before there is a request to pass on.
+//!
+//! A connection that ends while its sender is still sending is closed in steps, or the sender's system may throw the
+//! response away before the sender has read it.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+use tower::{Service, ServiceExt};
+
+use super::delivery::Peer;
+use super::early::{Early, close};
+use super::framing::Fault;
+use super::headers::MAX_HEADERS;
+use super::socket::Socket;
+use super::stack::ReplyBody;
+use super::wire::{End, Wire, WireLimits};
+use crate::clock::Clock;
+use crate::metrics::ObserveMetrics;
+
+/// The most that is read from a connection, or kept of a response, at once: bounds what a connection holds in memory
+/// beside the body that it delivers.
+const BUFFER: usize = 64 << 10;
+/// The least that hyper takes for it.
+const LEAST_BUFFER: usize = 8 << 10;
+/// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
+const DRAIN_FRESH: Duration = Duration::from_millis(500);
+
+/// What serving a connection needs of its thread.
+#[derive(Clone)]
+pub struct Http1Context {
+    /// For the connection's deadlines.
+    pub clock: Clock,
+    /// Counts requests that are refused before they are any.
+    pub unmatched: Rc<ObserveMetrics>,
+    /// Turns true when the gateway drains.
+    pub drain: watch::Receiver<bool>,
+}
+
+/// Serves `stream` with `stack` within `limits`.
+pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, limits: WireLimits, context: Http1Context)
+where
+    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+{
+    let Http1Context { clock, unmatched, mut drain } = context;
+    let address = peer.address;
+    let requests = Rc::new(Cell::new(0));
+    let service = service_fn({
+        let requests = requests.clone();
+        move |mut request: Request<Incoming>| {
+            requests.set(requests.get() + 1);
+            request.extensions_mut().insert(peer.clone());
+            stack.clone().oneshot(request)
+        }
+    });
+    let wire = Wire::new(stream, limits, clock.clone(), requests.clone());
+    let mut connection = http1::Builder::new()
+        .header_read_timeout(None) // the wire's; hyper's runs between requests as well
+        .max_headers(MAX_HEADERS)
+        .max_header_size(limits.max_header_bytes)
+        .max_buf_size(BUFFER.max(limits.max_header_bytes).max(LEAST_BUFFER))
+        .keep_alive(true)
+        .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
+        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
+        .writev(false) // responses are small: one copy beats a vector
+        .auto_date_header(true) // RFC 9110 section 6.6.1
+        .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
+        .title_case_headers(false)
+        .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
+        .ignore_invalid_headers(false) // refused, not dropped
+        .serve_connection(TokioIo::new(wire), service);
+    let result = tokio::select! {
+        biased;
+        result = &mut connection => Some(result),
+        _ = drain.wait_for(|drain| *drain) => None,
+    };
+    let result = match result {
+        Some(result) => result,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            tokio::select! {
+                biased;
+                result = &mut connection => result,
+                () = tokio::time::sleep(DRAIN_FRESH), if requests.get() == 0 => Ok(()),
+            }
+        }
+    };
+    let (end, stream) = connection.into_parts().io.into_inner().into_parts();
+    let early = match (end, &result) {
+        (Some(End::Refused(Fault::Bad)), _) => Some(Early::Bad),
+        (Some(End::Refused(Fault::TooLarge)), _) => Some(Early::TooLarge),
+        (Some(End::HeadTimeout), _) => Some(Early::Late),
+        (Some(End::Idle), _) => None,
+        (None, Err(error)) if error.is_parse_too_large() => Some(Early::TooLarge),
+        (None, Err(error)) if error.is_parse() => Some(Early::Bad),
+        (None, _) => None,
+    };
+    if let Some(early) = early {
+        early.count(&unmatched);
+    }
+    if let Err(error) = result {
+        tracing::debug!(%error, peer = %address, "connection ended");
+    }
+    let answer = early.map(|early| early.bytes(&clock));
+    close(stream, answer.as_deref()).await;
+}
