@@ -72,6 +72,9 @@ mod vectors;
 /// Properties over arbitrary input.
 mod properties;
 
+/// What fuzzers start from and what they found.
+mod corpora;
+
 /// What changes while the gateway runs: triggers, failures, what is kept, what is told.
 mod reload;
 
