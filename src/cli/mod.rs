@@ -13,14 +13,18 @@ macro_rules! outln {
 }
 
 mod check;
+mod conformance;
 mod demo;
 mod logging;
 mod outgoing;
 mod pinned;
+mod rehearsal;
 mod schemes;
 mod send;
 mod serve;
 mod sign;
+mod upstream;
+mod vectors;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,6 +67,8 @@ enum Command {
     Send(send::Args),
     /// List the schemes, or print all facts of one
     Schemes(schemes::Args),
+    /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
+    Conformance(conformance::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,7 +98,9 @@ enum Failure {
 impl Cli {
     /// Runs the command; what goes wrong is told on stderr.
     pub fn run(self) -> ExitCode {
-        let default_level = if matches!(self.command, Command::Demo(_)) { "warn" } else { "info" };
+        // What these print tells what happens; the gateway within has nothing to add.
+        let quiet = matches!(self.command, Command::Demo(_) | Command::Conformance(_));
+        let default_level = if quiet { "warn" } else { "info" };
         logging::start(self.log_format, self.log_level.as_deref(), default_level);
         let result = match self.command {
             Command::Serve(args) => serve::run(&args.config),
@@ -101,6 +109,7 @@ impl Cli {
             Command::Sign(args) => sign::run(&args),
             Command::Send(args) => send::run(&args),
             Command::Schemes(args) => schemes::run(&args),
+            Command::Conformance(args) => conformance::run(&args),
         };
         let failure = match result {
             Ok(()) => return ExitCode::SUCCESS,

@@ -149,6 +149,21 @@ pub enum VerifyError {
     FutureTimestamp,
 }
 
+impl VerifyError {
+    /// Its name in metrics, logs, responses and vectors.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MissingSignature => "missing_signature",
+            Self::AmbiguousSignature => "ambiguous_signature",
+            Self::MalformedSignature => "malformed_signature",
+            Self::SignatureMismatch => "signature_mismatch",
+            Self::PayloadMismatch => "payload_mismatch",
+            Self::StaleTimestamp => "stale_timestamp",
+            Self::FutureTimestamp => "future_timestamp",
+        }
+    }
+}
+
 /// What a signature proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentic {

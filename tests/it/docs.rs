@@ -177,7 +177,7 @@ fn the_table_of_commands_is_that_of_the_command_line() {
 /// A row's command and its arguments, the long names of options taken for the short ones.
 fn usage(row: &[String]) -> (String, BTreeSet<String>) {
     let words = row[0].replace("-c ", "--config ");
-    let mut words = words.split(|c: char| "`[]()| ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
+    let mut words = words.split(|c: char| "`[]()|… ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
     let name = words.next().unwrap().to_owned();
     let mut arguments = BTreeSet::new();
     while let Some(word) = words.next() {
