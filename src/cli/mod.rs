@@ -12,9 +12,11 @@ macro_rules! outln {
     };
 }
 
+mod captured;
 mod check;
 mod conformance;
 mod demo;
+mod explain;
 mod logging;
 mod outgoing;
 mod pinned;
@@ -65,6 +67,8 @@ enum Command {
     Sign(sign::Args),
     /// Sign a delivery with a route's first secret and send it
     Send(send::Args),
+    /// Say whether a route would take a captured request and, if not, why
+    Explain(explain::Args),
     /// List the schemes, or print all facts of one
     Schemes(schemes::Args),
     /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
@@ -99,8 +103,11 @@ impl Cli {
     /// Runs the command; what goes wrong is told on stderr.
     pub fn run(self) -> ExitCode {
         // What these print tells what happens; the gateway within has nothing to add.
-        let quiet = matches!(self.command, Command::Demo(_) | Command::Conformance(_));
-        let default_level = if quiet { "warn" } else { "info" };
+        let default_level = match self.command {
+            Command::Demo(_) => "warn",
+            Command::Conformance(_) | Command::Explain(_) => "error",
+            _ => "info",
+        };
         logging::start(self.log_format, self.log_level.as_deref(), default_level);
         let result = match self.command {
             Command::Serve(args) => serve::run(&args.config),
@@ -108,6 +115,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Sign(args) => sign::run(&args),
             Command::Send(args) => send::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Schemes(args) => schemes::run(&args),
             Command::Conformance(args) => conformance::run(&args),
         };

@@ -22,6 +22,7 @@ mod catalogue;
 mod codec;
 mod compile;
 mod content;
+pub mod diagnose;
 mod fields;
 mod jwt;
 mod key;
@@ -162,6 +163,13 @@ impl VerifyError {
             Self::FutureTimestamp => "future_timestamp",
         }
     }
+}
+
+/// The time since 1970-01-01T00:00:00Z that a text says: RFC 3339, or seconds in digits.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let formats = [spec::TimeFormat::UnixSeconds, spec::TimeFormat::Rfc3339];
+    let milliseconds = formats.iter().find_map(|format| time::parse(*format, text.as_bytes()))?;
+    u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
 /// What a signature proved.
