@@ -5,12 +5,14 @@
 //! [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages, which a reload exchanges
 //! through a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`]; [`observe`] counts
 //! and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`limits`] bounds what is on its way;
-//! [`verify`] looks at the signature header; [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends
+//! [`verify`] looks at the signature header, [`body`] reads the body, [`verify`] checks the signature, and has a
+//! [`challenge`] answered where it finds one; [`forward`] sends
 //! the request to the upstream through a [`pool`] of connections that [`transport`] opens; either side's is a
 //! [`socket`]. [`delivery`] has the types that pass from stage to stage, [`reject`] the closed list of refusals,
 //! [`headers`] the edits of header maps.
 
 pub mod body;
+pub mod challenge;
 pub mod client;
 pub mod delivery;
 pub mod early;

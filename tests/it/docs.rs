@@ -271,7 +271,7 @@ type Family = (String, BTreeMap<String, BTreeSet<String>>);
 fn the_table_of_metrics_is_what_is_scraped() {
     let mut documented: BTreeMap<String, Family> = readme().table("Metric").iter().map(|row| documented(row)).collect();
     let metrics = Metrics::new(0.0).unwrap();
-    metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL);
+    metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL, true);
     let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());
     let process = scraped.len();
     scraped.retain(|name, _| !name.starts_with("process_"));
