@@ -127,7 +127,8 @@ impl Challenge {
         })
     }
 
-    fn places(&self) -> impl Iterator<Item = &Place> {
+    /// Where it stands, what it is told by first.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.when.iter().map(|condition| &condition.at).chain(self.echo.as_ref().map(|echo| &echo.at))
     }
 }
