@@ -73,6 +73,31 @@ impl Reject {
         Self::UpstreamTimeout,
     ];
 
+    /// Its place in [`Reject::ALL`]. Matched without `_`: a new reason does not compile until it has one.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::NoRoute => 0,
+            Self::MethodNotAllowed => 1,
+            Self::IpNotAllowed => 2,
+            Self::Draining => 3,
+            Self::Overloaded => 4,
+            Self::RateLimited => 5,
+            Self::BadRequest => 6,
+            Self::BodyTooLarge => 7,
+            Self::BodyTimeout => 8,
+            Self::Signature(VerifyError::MissingSignature) => 9,
+            Self::Signature(VerifyError::AmbiguousSignature) => 10,
+            Self::Signature(VerifyError::MalformedSignature) => 11,
+            Self::Signature(VerifyError::SignatureMismatch) => 12,
+            Self::Signature(VerifyError::PayloadMismatch) => 13,
+            Self::Signature(VerifyError::StaleTimestamp) => 14,
+            Self::Signature(VerifyError::FutureTimestamp) => 15,
+            Self::UpstreamUnreachable => 16,
+            Self::UpstreamFailed => 17,
+            Self::UpstreamTimeout => 18,
+        }
+    }
+
     /// The reason as metrics, logs and responses name it.
     pub const fn reason(self) -> &'static str {
         match self {
@@ -213,6 +238,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn every_reason_is_at_its_place() {
+        let places: Vec<_> = Reject::ALL.into_iter().map(Reject::index).collect();
+        assert_eq!(places, Vec::from_iter(0..Reject::ALL.len()));
+    }
 
     #[test]
     fn every_reason_has_a_name_of_its_own() {
