@@ -412,7 +412,7 @@ impl ObserveMetrics {
 
     /// Counts one refusal, or what would have been one.
     pub fn rejection(&self, reject: Reject) {
-        if let Some(Some(counter)) = self.rejections.get(reject.index()) {
+        if let Some(Some(counter)) = reject.index().and_then(|at| self.rejections.get(at)) {
             counter.inc();
         }
     }

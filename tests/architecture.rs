@@ -39,10 +39,11 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::http2", "metrics proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "clock config proxy::body proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
+        "clock config proxy::body proxy::catch proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
          proxy::respond proxy::route \
          proxy::verify",
     ),
+    ("proxy::catch", "proxy::reject proxy::respond"),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),

@@ -47,10 +47,12 @@ pub enum Reject {
     UpstreamFailed,
     /// The upstream's response head did not arrive within the route's `timeout`.
     UpstreamTimeout,
+    /// A stage panicked. No refusal that anybody should count on: it is not in [`Reject::ALL`] and has no series.
+    Bug,
 }
 
 impl Reject {
-    /// Every value there is. The stages say in which order they check.
+    /// Every value there is but [`Reject::Bug`]. The stages say in which order they check.
     pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -74,8 +76,8 @@ impl Reject {
     ];
 
     /// Its place in [`Reject::ALL`]. Matched without `_`: a new reason does not compile until it has one.
-    pub const fn index(self) -> usize {
-        match self {
+    pub const fn index(self) -> Option<usize> {
+        Some(match self {
             Self::NoRoute => 0,
             Self::MethodNotAllowed => 1,
             Self::IpNotAllowed => 2,
@@ -95,7 +97,8 @@ impl Reject {
             Self::UpstreamUnreachable => 16,
             Self::UpstreamFailed => 17,
             Self::UpstreamTimeout => 18,
-        }
+            Self::Bug => return None,
+        })
     }
 
     /// The reason as metrics, logs and responses name it.
@@ -120,6 +123,7 @@ impl Reject {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::Bug => "internal_error",
         }
     }
 
@@ -137,6 +141,7 @@ impl Reject {
             Self::Signature(_) => signature,
             Self::UpstreamUnreachable | Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -164,6 +169,7 @@ impl Reject {
             Self::UpstreamUnreachable => "The upstream cannot be reached",
             Self::UpstreamFailed => "The upstream broke off before it answered",
             Self::UpstreamTimeout => "The upstream did not answer in time",
+            Self::Bug => "The gateway failed",
         }
     }
 
@@ -182,7 +188,8 @@ impl Reject {
             | Self::Signature(_)
             | Self::UpstreamUnreachable
             | Self::UpstreamFailed
-            | Self::UpstreamTimeout => None,
+            | Self::UpstreamTimeout
+            | Self::Bug => None,
         }
     }
 
@@ -197,7 +204,7 @@ impl Reject {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::Signature(_) => Fault::Sender,
-            Self::Draining | Self::Overloaded => Fault::Gateway,
+            Self::Draining | Self::Overloaded | Self::Bug => Fault::Gateway,
             Self::UpstreamUnreachable | Self::UpstreamFailed | Self::UpstreamTimeout => Fault::Upstream,
         }
     }
@@ -242,7 +249,7 @@ mod tests {
     #[test]
     fn every_reason_is_at_its_place() {
         let places: Vec<_> = Reject::ALL.into_iter().map(Reject::index).collect();
-        assert_eq!(places, Vec::from_iter(0..Reject::ALL.len()));
+        assert_eq!(places, Vec::from_iter((0..Reject::ALL.len()).map(Some)));
     }
 
     #[test]
