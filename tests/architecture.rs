@@ -30,13 +30,13 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "clock metrics proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
+        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
          proxy::wire",
     ),
     ("proxy::wire", "clock proxy::framing"),
     ("proxy::framing", "proxy::headers"),
-    ("proxy::early", "clock metrics proxy::headers proxy::reject proxy::respond"),
-    ("proxy::http2", "metrics proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
+    ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
+    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
         "clock config proxy::body proxy::catch proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \

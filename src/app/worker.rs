@@ -14,6 +14,7 @@ use super::generation::Generation;
 use super::{Phase, runtime};
 use crate::clock::Clock;
 use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::early::EarlyContext;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::http1::Http1Context;
 use crate::proxy::limits::Budget;
@@ -97,6 +98,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
     let current = Swap::new(stack(worker.context(&generation)));
     let entrance = Rc::new(RefCell::new(generation.entrance.clone()));
     let bounds = Rc::new(Cell::new(Bounds::new(&generation.server)));
+    let access_log = Rc::new(Cell::new(generation.server.access_log));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -105,8 +107,12 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
         bounds: bounds.clone(),
         entrance: entrance.clone(),
         http1: Http1Context {
-            clock: worker.clock.clone(),
-            unmatched: worker.unmatched.clone(),
+            early: EarlyContext {
+                clock: worker.clock.clone(),
+                unmatched: worker.unmatched.clone(),
+                access_log: access_log.clone(),
+                log_limit: worker.refused.clone(),
+            },
             drain: draining_connections,
         },
         shedding: Rc::default(),
@@ -126,6 +132,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
                 current.replace(stack(worker.context(&generation)));
                 entrance.replace(generation.entrance.clone());
                 bounds.set(Bounds::new(&generation.server));
+                access_log.set(generation.server.access_log);
                 generation.take_up();
             }
         }
