@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
+use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 
 use super::generation::Generation;
@@ -61,7 +62,7 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Resul
         let told = |result| drop(started.send(result));
         match runtime() {
             Err(error) => told(Err(error)),
-            Ok(runtime) => runtime.block_on(async {
+            Ok(runtime) => finish(runtime, async {
                 match sockets.into_iter().map(listen).collect() {
                     Err(error) => told(Err(error)),
                     Ok(sockets) => {
@@ -74,6 +75,13 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Resul
     })?;
     start.recv().map_err(io::Error::other)??;
     Ok(thread)
+}
+
+/// Works, and waits for nothing else: the system may look a name up for longer than any delivery waited for it, on a
+/// thread of the runtime's.
+fn finish(runtime: LocalRuntime, work: impl Future<Output = ()>) {
+    runtime.block_on(work);
+    runtime.shutdown_background();
 }
 
 fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
@@ -193,5 +201,25 @@ impl Worker {
         let router = Router::new(routes);
         self.pools = pools;
         router
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_ends_though_a_name_is_still_looked_up() {
+        let (found, name) = channel::<()>();
+        let (ended, end) = channel();
+        std::thread::spawn(move || {
+            finish(runtime().unwrap(), async { drop(tokio::task::spawn_blocking(move || name.recv())) });
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(30)).unwrap();
+        drop(found);
     }
 }
