@@ -33,7 +33,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
          proxy::wire",
     ),
-    ("proxy::wire", "clock proxy::framing"),
+    ("proxy::wire", "clock proxy::framing proxy::socket"),
     ("proxy::framing", "proxy::headers"),
     ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
     ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
