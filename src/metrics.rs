@@ -48,6 +48,21 @@ impl Outcome {
     /// Every value there is.
     pub const ALL: [Self; 4] = [Self::Forwarded, Self::Challenge, Self::Rejected, Self::UpstreamError];
 
+    /// Its place in [`Outcome::ALL`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Forwarded => 0,
+            Self::Challenge => 1,
+            Self::Rejected => 2,
+            Self::UpstreamError => 3,
+        }
+    }
+
+    /// Whether a route has deliveries that end so; `challenges` says whether it answers any.
+    const fn is_possible(self, challenges: bool) -> bool {
+        challenges || !matches!(self, Self::Challenge)
+    }
+
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,13 +71,6 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::UpstreamError => "upstream_error",
         }
-    }
-}
-
-impl Outcome {
-    /// Whether a route has deliveries that end so, of which `challenges` says whether it answers any.
-    const fn is_possible(self, challenges: bool) -> bool {
-        challenges || !matches!(self, Self::Challenge)
     }
 }
 
@@ -416,20 +424,16 @@ impl Metrics {
 impl ObserveMetrics {
     /// Counts one delivery, `seconds` after its head came.
     pub fn delivery(&self, outcome: Outcome, seconds: f64) {
-        for (at, counted) in Outcome::ALL.into_iter().enumerate() {
-            if counted == outcome
-                && let (Some(Some(requests)), Some(Some(duration))) = (self.requests.get(at), self.durations.get(at))
-            {
-                requests.inc();
-                duration.observe(seconds);
-            }
+        let at = outcome.index();
+        if let (Some(Some(requests)), Some(Some(duration))) = (self.requests.get(at), self.durations.get(at)) {
+            requests.inc();
+            duration.observe(seconds);
         }
     }
 
     /// Counts one refusal, or what would have been one.
     pub fn rejection(&self, reject: Reject) {
-        let at = Reject::ALL.into_iter().position(|counted| counted == reject);
-        if let Some(Some(counter)) = at.and_then(|at| self.rejections.get(at)) {
+        if let Some(Some(counter)) = reject.index().and_then(|at| self.rejections.get(at)) {
             counter.inc();
         }
     }

@@ -25,7 +25,7 @@ use super::fields::{self, Found};
 use super::key::Key;
 use super::payload::{self, Kind};
 use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place};
-use super::{RequestHead, SchemeOptions, SignedRequest, Spec, codec};
+use super::{RequestHead, SchemeOptions, Secret, SignedRequest, Spec, codec};
 
 /// The longest body that is looked at for a challenge, in bytes: the largest that a provider sends is a quarter of it.
 const LONGEST_BODY: usize = 4096;
@@ -82,7 +82,7 @@ struct Compiled {
 enum Expectation {
     Text(Vec<u8>),
     /// A secret as a token's key, which compares in constant time.
-    Secret(Key),
+    Secret(Box<Key>),
 }
 
 #[derive(Debug)]
@@ -217,8 +217,8 @@ impl Compiled {
         let expectation = |expected: &Expected| match expected {
             Expected::Text(text) => Expectation::Text(text.as_bytes().to_vec()),
             Expected::Parameter(name) => {
-                let secret = options.secrets.get(name).map(|secret| secret.expose()).unwrap_or_default();
-                Expectation::Secret(Key::new(&Algorithm::Token, secret))
+                let secret = options.secrets.get(name).map(Secret::expose).unwrap_or_default();
+                Expectation::Secret(Box::new(Key::new(&Algorithm::Token, secret)))
             }
         };
         let answer = &challenge.answer;

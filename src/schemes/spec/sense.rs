@@ -12,7 +12,7 @@
 //!    can be lengthened without the secret, but not to anything that is JSON;
 //! 9. challenges that make no sense: see [`challenge::check`];
 //! 10. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
-//!    say what must come out of it.
+//!     say what must come out of it.
 
 use http::{HeaderName, HeaderValue};
 
@@ -98,7 +98,7 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
             format!("{path}.name"),
             "lower case letters, digits, _ and - only, and no other option's name",
         );
-        let asked = spec.challenge.iter().flat_map(|challenge| challenge.parameters()).any(|asked| asked == name);
+        let asked = spec.challenge.iter().flat_map(super::Challenge::parameters).any(|asked| asked == name);
         let unused = if parameter.secret { !asked } else { !used(name) };
         let quiet = ["secret", "token", "password"].iter().any(|word| name.contains(word));
         let message = "a secret's name has secret, token or password in it, so that no error quotes what is below it";
