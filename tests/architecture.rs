@@ -30,35 +30,38 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "clock metrics proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
+        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
          proxy::wire",
     ),
-    ("proxy::wire", "clock proxy::framing"),
+    ("proxy::wire", "clock proxy::framing proxy::socket"),
     ("proxy::framing", "proxy::headers"),
-    ("proxy::early", "clock metrics proxy::headers proxy::reject proxy::respond"),
-    ("proxy::http2", "metrics proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
+    ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
+    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "clock config proxy::body proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
+        "clock config proxy::body proxy::catch proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
          proxy::respond proxy::route \
          proxy::verify",
     ),
+    ("proxy::catch", "proxy::reject proxy::respond"),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
-    ("proxy::respond", "proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
+    ("proxy::respond", "metrics schemes proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
     (
         "proxy::route",
-        "config metrics proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
+        "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
          proxy::respond",
     ),
     ("proxy::limits", "clock config proxy::body proxy::delivery proxy::reject proxy::respond"),
     ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond"),
     (
         "proxy::verify",
-        "clock schemes proxy::body proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route",
+        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::observe proxy::reject proxy::respond \
+         proxy::route",
     ),
+    ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",
         "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject proxy::respond \

@@ -51,6 +51,9 @@ mod secrets;
 /// Which of several routes a request takes.
 mod routing;
 
+/// Endpoint challenges, and what nobody gets by asking.
+mod challenges;
+
 /// What Prometheus and operators are told.
 mod admin;
 
@@ -71,6 +74,9 @@ mod vectors;
 
 /// Properties over arbitrary input.
 mod properties;
+
+/// Everything at once and for long, and then the accounts.
+mod soak;
 
 /// What fuzzers start from and what they found.
 mod corpora;
