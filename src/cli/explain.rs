@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::units::display_size;
 use crate::config::{Config, PathPattern, Route};
 use crate::schemes::diagnose::{Diagnosis, Effort, Suspect, diagnose};
-use crate::schemes::{self, RequestHead, SignedRequest, VerifyError};
+use crate::schemes::{self, RequestHead, SchemeOptions, SignedRequest, VerifyError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -72,10 +72,8 @@ impl Question<'_> {
     fn ask(&self, mut config: Config) -> Result<bool, Failure> {
         for route in &mut config.routes {
             route.enforce = route.name == self.route.name;
-            // Other routes take whatever comes to them, so that it shows.
-            if let (false, Some(parts)) = (route.enforce, &self.captured.parts) {
-                route.methods = vec![parts.method.clone()];
-                route.max_body = u64::MAX;
+            if !route.enforce {
+                self.open(route);
             }
         }
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.now);
@@ -101,6 +99,18 @@ impl Question<'_> {
                 self.tell_why(&reason)?;
                 Ok(false)
             }
+        }
+    }
+
+    /// Lets a route take whatever comes to it, so that it shows where a request goes.
+    fn open(&self, route: &mut Route) {
+        let method = self.captured.parts.as_ref().map(|parts| parts.method.clone());
+        route.methods.extend(method);
+        route.max_body = u64::MAX;
+        let challenge = SchemeOptions::without_challenge(&route.scheme).challenge;
+        let options = SchemeOptions { challenge, ..route.scheme_options.clone() };
+        if let Ok(verifier) = route.scheme.compile(&options, &route.secrets) {
+            route.verifier = verifier;
         }
     }
 

@@ -54,7 +54,7 @@ pub enum LoadError {
     },
 }
 
-/// One thing that is wrong with the configuration.
+/// One thing that is wrong with the configuration, or unwise about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The YAML path that it is at, as in `routes[0].secrets[1].env`; empty for the file as a whole.
@@ -93,9 +93,9 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
         Err(message) => return Err(vec![ConfigError { path: String::new(), message }]),
     };
     let config = validate::config(&root, &errors, secret::Context { folder, sources });
-    let errors = errors.into_vec();
+    let (errors, warnings) = errors.into_parts();
     match config {
-        Some(config) if errors.is_empty() => Ok(config),
+        Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
         _ => Err(errors),
     }
 }

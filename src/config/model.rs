@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::ConfigError;
 use super::network::Networks;
 use super::reload::Mark;
 use super::tls::{ClientTls, ServerTls};
@@ -27,6 +28,8 @@ pub struct Config {
     pub admin: Admin,
     /// At least one; names are unique, and so is each pair of path and host.
     pub routes: Vec<Route>,
+    /// What is valid but unwise: weak secrets.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// The public side: where deliveries come in.

@@ -36,6 +36,7 @@ pub mod spec;
 mod time;
 mod url;
 mod verifier;
+mod weak;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,6 +53,7 @@ pub use challenge::{Asked, Challenges, Reply};
 pub use sign::{SignError, Signed, Unsigned};
 pub use spec::{Spec, SpecError};
 pub use verifier::{Claim, Verifier};
+pub use weak::Weakness;
 
 /// A secret as configured. It is wiped from memory when dropped and never printed.
 #[derive(Clone)]

@@ -71,7 +71,7 @@ impl Shell {
 #[test]
 fn check_prints_a_line_for_each_route() {
     let shell = Shell::new();
-    shell.write("old", "another secret\n");
+    shell.write("old", "the-secret-of-last-year\n");
     shell.write(
         "gateway.yaml",
         "routes:\n\
@@ -90,7 +90,23 @@ fn check_prints_a_line_for_each_route() {
     ]) {
         assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     }
-    assert!(!done.stdout.contains("another secret"));
+    assert!(!done.stdout.contains("the-secret-of-last-year"));
+}
+
+#[test]
+fn check_warns_of_weak_secrets_with_their_places_and_ends_with_0() {
+    let shell = Shell::new();
+    shell.write("short", "k3jd93kd02ka9s8\n");
+    shell.write("sample", "changeme\n");
+    let keys = "upstream: \"http://a\", secrets: [{ env: SECRET }, { file: short }, { file: sample, id: old }]";
+    shell.configure("127.0.0.1:0", "civo", keys);
+    let done = shell.run(&["check"]);
+    assert_eq!((done.status, done.stdout.lines().count()), (0, 1), "{done:?}");
+    let warnings: Vec<&str> = done.stderr.lines().collect();
+    assert_eq!(warnings.len(), 2, "{done:?}");
+    assert!(warnings[0].starts_with("warning: routes[0].secrets[1].file: the secret is 15 bytes long"), "{done:?}");
+    assert!(warnings[1].starts_with("warning: routes[0].secrets[2].file: the secret is a well-known"), "{done:?}");
+    assert!(!done.stderr.contains("k3jd93kd02ka9s8") && !done.stderr.contains("changeme"), "{done:?}");
 }
 
 #[test]

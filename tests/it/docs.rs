@@ -230,6 +230,20 @@ fn the_output_that_is_shown_is_the_output() {
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), shown);
 }
 
+#[test]
+fn what_explain_is_shown_to_say_it_says() {
+    let document = Document::read("docs/explain.md");
+    let folder = tempfile::tempdir().unwrap();
+    let block = |language: &str| document.blocks(&[language]).remove(0).text;
+    fs::write(folder.path().join("hooks.yaml"), block("yaml")).unwrap();
+    fs::write(folder.path().join("captured.http"), block("http")).unwrap();
+    let shown = block("console");
+    let (typed, shown) = shown.strip_prefix("$ hooklatch ").unwrap().split_once('\n').unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
+    command.args(typed.split(' ')).current_dir(folder.path()).env("CIVO_WEBHOOK_SECRET", "a-made-up-secret");
+    assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), shown);
+}
+
 /// The demo takes free ports where the usual ones are taken.
 fn without_ports(text: &str) -> String {
     let mut parts = text.split("127.0.0.1:");

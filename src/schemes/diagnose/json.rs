@@ -312,7 +312,7 @@ impl fmt::Display for Style {
             Escapes::Ascii => traits.push("with all but ASCII escaped (\\u00e9)"),
             Escapes::Slashes => traits.push("with slashes escaped (\\/)"),
             Escapes::AsciiAndSlashes => {
-                traits.push("with slashes and all but ASCII escaped (as PHP's json_encode does)")
+                traits.push("with slashes and all but ASCII escaped (as PHP's json_encode does)");
             }
             Escapes::Html => traits.push("with <, > and & escaped (as Go's encoding/json does)"),
         }

@@ -25,11 +25,13 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::challenge::Reserved;
 use super::compile::Compiled;
 use super::content::{self, Body, Filled, Given};
 use super::spec::{Algorithm, Spec, Way};
@@ -182,8 +184,9 @@ impl<'a> Line<'a> {
     ) -> Option<Self> {
         let url = route.options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
         let compiled = way.compile(route.options, route.secrets, url.as_ref())?;
+        let compiled = Compiled { reserved: Reserved::of(route.spec, route.options), ..compiled };
         let finds = Finds::new(way, &compiled, request.head, body);
-        let outside = |at| signature::time(at, request.head, body.bytes()).ok().map(|time| time.into_owned());
+        let outside = |at| signature::time(at, request.head, body.bytes()).ok().map(Cow::into_owned);
         let inside = || finds.time.as_ref().map(|time| time.to_vec());
         let time = way.timestamp.as_ref().and_then(|timestamp| inside().or_else(|| outside(&timestamp.at)));
         let mut odd_keys = keys::odd(way, &route);
@@ -334,6 +337,9 @@ impl<'a> Search<'a> {
             match content::fill(&form.content, given, variant.urls.first()) {
                 Filled::Unfit => Err(verifier::Refusal::Absent),
                 Filled::Repeated(_) => Err(verifier::Refusal::Repeated),
+                Filled::Once(content) if line.compiled.reserved.is_some_and(|reserved| reserved.covers(&content)) => {
+                    Err(verifier::Refusal::Reserved)
+                }
                 Filled::Once(content) => {
                     let equal = self.route.options.match_payload.unwrap_or(true);
                     verifier::accept(form, &content, &body, equal).map(|_| ())

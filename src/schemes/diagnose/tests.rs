@@ -36,8 +36,9 @@ impl Signed {
         };
         let secret = |text: &str| Secret::from(text.as_bytes().to_vec());
         let pairs = SECRETS.map(|(own, other)| (secret(own), secret(other)));
-        let (own, other) = pairs.into_iter().find(|(own, _)| spec.compile(&options, &[own.clone()]).is_ok())?;
-        let verifier = spec.compile(&options, &[own.clone()]).unwrap();
+        let (own, other) =
+            pairs.into_iter().find(|(own, _)| spec.compile(&options, std::slice::from_ref(own)).is_ok())?;
+        let verifier = spec.compile(&options, std::slice::from_ref(&own)).unwrap();
         let mut headers = spec.sample.headers.to_map();
         let query = spec.sample.query.as_deref();
         let head = RequestHead { method: &Method::POST, path: "/in", query, headers: &headers };
@@ -132,7 +133,7 @@ fn a_clock_that_is_off_is_found_with_how_far_in_every_scheme_that_signs_a_time()
 #[test]
 fn a_signature_in_another_header_is_found_in_every_scheme_that_has_it_in_one() {
     for mut signed in Signed::all() {
-        let verifier = signed.spec.compile(&signed.options, &[signed.secret.clone()]).unwrap();
+        let verifier = signed.spec.compile(&signed.options, std::slice::from_ref(&signed.secret)).unwrap();
         let Some(name) = verifier.signature_headers().into_iter().find(|name| signed.headers.contains_key(name)) else {
             continue;
         };
@@ -157,7 +158,7 @@ fn quotes_and_white_space_around_a_secret_are_found_wherever_a_scheme_takes_such
             ([b" ", text, b"\n"].concat(), "white space (or a newline) around it"),
         ] {
             let wrong = Secret::from(wrong);
-            let compiled = signed.spec.compile(&signed.options, &[wrong.clone()]);
+            let compiled = signed.spec.compile(&signed.options, std::slice::from_ref(&wrong));
             if compiled.is_err() {
                 continue;
             }
