@@ -21,14 +21,12 @@ use tokio::sync::watch;
 use tower::{Service, ServiceExt};
 
 use super::delivery::Peer;
-use super::early::{Early, close};
+use super::early::{Early, EarlyContext, close};
 use super::framing::Fault;
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
 use super::stack::ReplyBody;
 use super::wire::{End, Wire, WireLimits};
-use crate::clock::Clock;
-use crate::metrics::ObserveMetrics;
 
 /// The most that is read from a connection, or kept of a response, at once: bounds what a connection holds in memory
 /// beside the body that it delivers.
@@ -41,10 +39,8 @@ const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// What serving a connection needs of its thread.
 #[derive(Clone)]
 pub struct Http1Context {
-    /// For the connection's deadlines.
-    pub clock: Clock,
-    /// Counts requests that are refused before they are any.
-    pub unmatched: Rc<ObserveMetrics>,
+    /// For what is refused before it is a request. Its clock is that of the connection's deadlines, too.
+    pub early: EarlyContext,
     /// Turns true when the gateway drains.
     pub drain: watch::Receiver<bool>,
 }
@@ -54,7 +50,7 @@ pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, limits: WireLimits, 
 where
     S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
 {
-    let Http1Context { clock, unmatched, mut drain } = context;
+    let Http1Context { early: refusing, mut drain } = context;
     let address = peer.address;
     let requests = Rc::new(Cell::new(0));
     let service = service_fn({
@@ -65,7 +61,7 @@ where
             stack.clone().oneshot(request)
         }
     });
-    let wire = Wire::new(stream, limits, clock.clone(), requests.clone());
+    let wire = Wire::new(stream, limits, refusing.clock.clone(), requests.clone());
     let mut connection = http1::Builder::new()
         .header_read_timeout(None) // the wire's; hyper's runs between requests as well
         .max_headers(MAX_HEADERS)
@@ -107,12 +103,9 @@ where
         (None, Err(error)) if error.is_parse() => Some(Early::Bad),
         (None, _) => None,
     };
-    if let Some(early) = early {
-        early.count(&unmatched);
-    }
     if let Err(error) = result {
         tracing::debug!(%error, peer = %address, "connection ended");
     }
-    let answer = early.map(|early| early.bytes(&clock));
+    let answer = early.map(|early| early.refuse_in_bytes(&refusing, address));
     close(stream, answer.as_deref()).await;
 }

@@ -18,6 +18,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::body;
+use super::catch::catch;
 use super::client::identify;
 use super::forward::{ForwardContext, forward};
 use super::headers::remove_insane_request_id;
@@ -72,7 +73,7 @@ pub fn stack(
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         // Outside of all that makes responses, so that every response has the id.
         .layer(PropagateRequestIdLayer::x_request_id())
-        // Outside of all code of ours: a bug costs one delivery.
+        // Outside of all code of ours, for a bug in the four stages that follow.
         .layer(CatchPanicLayer::custom(panicked))
         // Sees what the sender gets, refusals included.
         .layer(Stage::new(context.observe, observe))
@@ -80,6 +81,8 @@ pub fn stack(
         .layer(Stage::new((), respond))
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
+        // Outside of all that handles a delivery once its route is known, so that a bug costs that delivery alone.
+        .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
         .layer(Stage::new(context.clock, limit))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
