@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use hooklatch::clock::Clock;
 use sha1::Sha1;
 use sha2::Sha256;
 
@@ -92,7 +92,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    Clock::system().unix().as_secs()
 }
 
 const BODY: &str = r#"{"event":"instance.created","name":"caf\u00e9","url":"a/b"}"#;

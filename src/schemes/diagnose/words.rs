@@ -75,10 +75,10 @@ pub(super) fn place(found: &Found, way: &Way, compiled: &Compiled, head: Request
             }
         }
         At::Header(name) => {
-            out.push(format!("the signature stands in the header {name}, and is expected in {expected}"))
+            out.push(format!("the signature stands in the header {name}, and is expected in {expected}"));
         }
         At::Query(name) => {
-            out.push(format!("the signature stands in the query as {name}, and is expected in {expected}"))
+            out.push(format!("the signature stands in the query as {name}, and is expected in {expected}"));
         }
     }
     if !way.signature.encoding.contains(&found.encoding) {
