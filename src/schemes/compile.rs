@@ -83,9 +83,7 @@ impl Spec {
         }
         for parameter in &self.parameters {
             let missing = match parameter.secret {
-                true => {
-                    options.answers_challenges() && options.secrets.get(&parameter.name).is_none_or(Secret::is_empty)
-                }
+                true => options.challenge == Some(true) && !options.secrets.contains_key(&parameter.name),
                 false => options.parameters.get(&parameter.name).is_none_or(String::is_empty),
             };
             if missing {
