@@ -9,15 +9,16 @@
 //!    else, a JSON string, or a header's value. A place that is there twice asks nothing.
 //! 2. Where the answer holds a MAC of the text, whoever asks gets signatures over texts of his choice: of `token` letters
 //!    and 256 bytes at most. [`Reserved`] are therefore all contents of deliveries that are such a text: the verifier
-//!    takes none of them, whatever the signature. So nothing that was ever signed back can pass for a delivery.
+//!    takes none of them, whatever the signature, also on a route that answers no challenges. So nothing that was ever
+//!    signed back can pass for a delivery.
 //! 3. Secrets of the challenge itself are compared in constant time, and a wrong one is no challenge at all.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
-
-use std::borrow::Cow;
 
 use super::codec::Digest;
 use super::content::{self, Body, Content, Piece};
@@ -106,10 +107,10 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// The texts that a route's challenges may be answered with a MAC of.
-    pub(super) fn of(spec: &Spec, options: &SchemeOptions) -> Option<Self> {
-        let answered = spec.challenge.iter().filter(|challenge| options.answer(challenge));
-        let signed = answered.filter(|challenge| challenge.signs_back());
+    /// The texts that the scheme's challenges are answered with a MAC of, whoever answers them: it may be another route
+    /// or the handler.
+    pub(super) fn of(spec: &Spec) -> Option<Self> {
+        let signed = spec.challenge.iter().filter(|challenge| challenge.signs_back());
         // All of them are of the same letters: `Spec::parse` sees to it.
         let at_most = signed.filter_map(|challenge| Some(challenge.echo.as_ref()?.at_most)).max()?;
         Some(Self { letters: Letters::Token, at_most })

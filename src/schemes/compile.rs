@@ -132,7 +132,7 @@ impl Spec {
         }
         secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
         let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
-        let reserved = Reserved::of(self, options);
+        let reserved = Reserved::of(self);
         let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref()));
         let ways: Vec<_> = ways.map(|way| Compiled { reserved, ..way }).collect();
         let keys = ways.first().map(|way| way.keys.as_slice()).unwrap_or_default();

@@ -275,6 +275,14 @@ fn a_delivery_of_x_passes_beside_its_challenges() {
 }
 
 #[test]
+fn what_one_route_signs_back_is_no_delivery_for_another_that_answers_no_challenges() {
+    let asked = rig("x").send(&get("crc_token=abc").bytes());
+    let token = asked.json()["response_token"].as_str().unwrap().to_owned();
+    let forged = Delivery::unsigned("abc").header("x-twitter-webhooks-signature", &token);
+    rig_with("x", "challenge: false", "").refuses(&forged.bytes(), 401, "signature_mismatch");
+}
+
+#[test]
 fn a_challenge_that_is_turned_off_passes_as_any_request() {
     let rig = rig_with("x", "challenge: false", "");
     assert!(!rig.gateway.metrics().all().keys().any(|series| series.contains("challenge")));
