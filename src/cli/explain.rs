@@ -107,7 +107,7 @@ impl Question<'_> {
         let method = self.captured.parts.as_ref().map(|parts| parts.method.clone());
         route.methods.extend(method);
         route.max_body = u64::MAX;
-        let challenge = SchemeOptions::without_challenge(&route.scheme).challenge;
+        let challenge = route.scheme.has_challenge().then_some(false);
         let options = SchemeOptions { challenge, ..route.scheme_options.clone() };
         if let Ok(verifier) = route.scheme.compile(&options, &route.secrets) {
             route.verifier = verifier;

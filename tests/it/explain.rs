@@ -128,8 +128,8 @@ fn a_body_that_was_changed_on_the_way_is_named_with_the_change() {
     let php = r#"{"event":"instance.created","name":"caf\u00e9","url":"a\/b"}"#;
     let plain = value.to_string();
     for (signed, body, words) in [
-        (BODY, format!("{BODY}\n"), "without the newline at its end"),
-        (&format!("{BODY}\n"), BODY.to_owned(), "with a newline (LF) at its end, which is missing"),
+        (BODY, format!("{BODY}\n"), "without the trailing newline"),
+        (&format!("{BODY}\n"), BODY.to_owned(), "with a trailing newline (LF), which is missing"),
         ("a\r\nb", "a\nb".to_owned(), "ending in CRLF, and end in LF"),
         ("a\nb", "a\r\nb".to_owned(), "ending in LF, and end in CRLF"),
         (BODY, format!("\u{feff}{BODY}"), "without the byte order mark"),
@@ -157,8 +157,13 @@ fn a_signature_that_is_written_or_placed_in_another_way_is_named() {
     for (name, value, reason, words) in [
         ("x-civo-signature", STANDARD.encode(&digest), "malformed_signature", "written in base64"),
         ("x-civo-signature", format!("sha1={}", hex(&digest)), "malformed_signature", "sha1= stands before"),
-        ("x-civo-signature", hex(&sha256(SECRET.as_bytes(), BODY)), "malformed_signature", "HMAC-SHA256"),
-        ("x-signature", hex(&digest), "missing_signature", "stands in the header x-signature"),
+        (
+            "x-civo-signature",
+            hex(&sha256(SECRET.as_bytes(), BODY)),
+            "malformed_signature",
+            "wrong algorithm: the signature is made with HMAC-SHA256",
+        ),
+        ("x-signature", hex(&digest), "missing_signature", "wrong header: the signature stands in x-signature"),
     ] {
         caused("civo", &unsigned().header(name, &value), reason, &[words]);
     }
@@ -232,7 +237,7 @@ fn a_time_that_is_off_is_named_with_how_far_and_can_be_judged_at_another_time() 
     assert!(explain("stripe", &old, &[]).text.contains("--at 1700000000"));
     // Two mistakes at once.
     let both = stripe("1700000000", &format!("1700000000.{BODY}\n"));
-    caused("stripe", &both, "stale_timestamp", &["before the time", "with a newline (LF) at its end"]);
+    caused("stripe", &both, "stale_timestamp", &["before the time", "with a trailing newline (LF)"]);
 }
 
 #[test]
@@ -349,7 +354,7 @@ fn a_route_that_only_reports_logs_the_cause_once_in_a_while_and_tells_the_sender
     let named = ["route", "scheme", "reason", "request_id"].map(|key| fields[key].as_str().unwrap().to_owned());
     assert_eq!(named, ["lax", "circleci", "signature_mismatch", "an-id"]);
     assert_eq!(fields["proven"], true);
-    assert_eq!(fields["causes"], "the signature was made with the secret \"0\" of the route \"other\"");
+    assert_eq!(fields["causes"], "wrong secret: the signature was made with the secret \"0\" of the route \"other\"");
     served.gateway.process.terminate();
     let lines = served.gateway.process.printed(Stream::Stderr);
     assert_eq!(lines.iter().filter(|line| line.contains("why a delivery does not verify")).count(), 1);

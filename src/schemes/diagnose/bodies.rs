@@ -165,10 +165,10 @@ fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::NewlineAdded => "it was signed without the newline at its end",
+            Self::NewlineAdded => "it was signed without the trailing newline",
             Self::SpaceAdded => "it was signed without the white space around it",
-            Self::NewlineLost => "it was signed with a newline (LF) at its end, which is missing",
-            Self::CrLfLost => "it was signed with CRLF at its end, which is missing",
+            Self::NewlineLost => "it was signed with a trailing newline (LF), which is missing",
+            Self::CrLfLost => "it was signed with a trailing CRLF, which is missing",
             Self::LfToCrLf => "its lines were signed ending in LF, and end in CRLF",
             Self::CrLfToLf => "its lines were signed ending in CRLF, and end in LF",
             Self::BomAdded => "it was signed without the byte order mark at its start",
@@ -179,7 +179,9 @@ impl fmt::Display for Change {
             Self::Mojibake => "it was read as Latin-1 and written as UTF-8",
             Self::PlusToPercent => "its spaces were signed as +, and came as %20",
             Self::PercentToPlus => "its spaces were signed as %20, and came as +",
-            Self::Json(style) => return write!(formatter, "it was written anew, and was signed as {style}"),
+            Self::Json(style) => {
+                return write!(formatter, "it was re-serialised or re-indented, and was signed as {style}");
+            }
         })
     }
 }

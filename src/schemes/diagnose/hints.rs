@@ -37,7 +37,7 @@ pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'
             hints.push(format!("the signature is not in the scheme's format; expected is {}", expected()));
         }
         _ => hints.push(
-            "nothing that was tried makes the signature right: most likely it was made with a secret that the \
+            "nothing that was tried makes the signature right: most likely it was made with a wrong secret, one that the \
              configuration does not have"
                 .to_owned(),
         ),
@@ -101,7 +101,9 @@ pub(super) fn skew(what: &str, signed: i64, now: Duration, tolerance: Duration) 
     let off = Duration::from_millis(now.abs_diff(signed));
     let side = if signed < now { "before" } else { "after" };
     let (off, tolerance) = (words::duration(off), words::duration(tolerance));
-    let words = format!("{what} {off} {side} the time that it is judged at, and the tolerance is {tolerance}");
+    let words = format!(
+        "{what} {off} {side} the time that it is judged at, and the tolerance is {tolerance}: an old delivery, or a wrong clock"
+    );
     Skew { words, signed_at: u64::try_from(signed / 1000).ok() }
 }
 

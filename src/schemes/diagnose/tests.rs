@@ -107,7 +107,7 @@ fn a_newline_that_was_added_is_found_in_every_scheme_that_covers_the_body() {
         let diagnosis = signed.diagnose();
         // Where single fields are signed, white space around them plays no part.
         if !diagnosis.causes.is_empty() {
-            has(&signed.spec.name, &diagnosis, "without the newline at its end");
+            has(&signed.spec.name, &diagnosis, "without the trailing newline");
         }
     }
 }
@@ -149,7 +149,7 @@ fn a_signature_in_another_header_is_found_in_every_scheme_that_has_it_in_one() {
         signed.headers.insert(HeaderName::from_static("x-elsewhere"), value);
         let diagnosis = signed.diagnose();
         if diagnosis.proven {
-            has(&signed.spec.name, &diagnosis, "stands in the header x-elsewhere, and is expected in");
+            has(&signed.spec.name, &diagnosis, "wrong header: the signature stands in x-elsewhere, and is expected in");
         } else {
             assert!(diagnosis.causes.iter().any(|cause| cause.contains(name.as_str())), "{diagnosis:?}");
         }

@@ -13,7 +13,7 @@ pub(super) fn key(origin: &Origin, way: &Way) -> Vec<String> {
     let mut out = Vec::new();
     let id = &origin.id;
     if let Some(route) = &origin.route {
-        out.push(format!("the signature was made with the secret \"{id}\" of the route \"{route}\""));
+        out.push(format!("wrong secret: the signature was made with the secret \"{id}\" of the route \"{route}\""));
     }
     if let Some(around) = origin.around {
         out.push(format!("the signature was made with the secret \"{id}\", but for what is around it: {around}"));
@@ -30,7 +30,9 @@ pub(super) fn key(origin: &Origin, way: &Way) -> Vec<String> {
             Algorithm::Hmac(_) => format!("HMAC-{}", hash.name()),
             _ => hash.name().to_owned(),
         };
-        out.push(format!("the signature is made with {found}, and the scheme's algorithm is {expected}"));
+        out.push(format!(
+            "wrong algorithm: the signature is made with {found}, and the scheme's algorithm is {expected}"
+        ));
     }
     out
 }
@@ -75,7 +77,7 @@ pub(super) fn place(found: &Found, way: &Way, compiled: &Compiled, head: Request
             }
         }
         At::Header(name) => {
-            out.push(format!("the signature stands in the header {name}, and is expected in {expected}"));
+            out.push(format!("wrong header: the signature stands in {name}, and is expected in {expected}"));
         }
         At::Query(name) => {
             out.push(format!("the signature stands in the query as {name}, and is expected in {expected}"));
