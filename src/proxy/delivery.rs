@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::limits::Held;
 use super::route::Route;
-use crate::schemes::{Claim, VerifyError};
+use crate::schemes::{Asked, Claim, VerifyError};
 
 /// The far end of a connection from a sender; put into each request's extensions by the listener.
 #[derive(Debug, Clone)]
@@ -60,6 +60,8 @@ pub struct Routed {
     pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
+    /// The challenge that the head is, if it is one: then the request is no delivery.
+    pub asked: Option<Asked>,
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
@@ -70,7 +72,8 @@ pub struct Claimed {
     pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
-    /// What the signature header claims. An error goes on only where the route does not enforce.
+    /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
+    /// be a challenge that needs no signature.
     pub claim: Result<Claim, VerifyError>,
 }
 

@@ -5,7 +5,7 @@
 //!    neither `:authority` nor `Host` or with two that differ (RFC 9113 section 8.3.1);
 //! 2. `draining`: the gateway is shutting down;
 //! 3. `no_route`: no route has this path and host;
-//! 4. `method_not_allowed`: the route does not take the method;
+//! 4. `method_not_allowed`: the route does not take the method, and the request is none of its challenges;
 //! 5. `ip_not_allowed`: the client is none of the route's `allowed_ips`.
 //!
 //! An exact path beats a prefix, a longer prefix a shorter one, and at the same path a route with a host one without.
@@ -33,6 +33,7 @@ use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
+use crate::schemes::{Asked, RequestHead};
 
 /// A route as one worker thread holds it: what all of them share, and its own connections to the upstream.
 pub struct Route {
@@ -100,7 +101,13 @@ impl Common {
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
-            metrics: metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config)),
+            metrics: metrics.route(
+                &config.name,
+                &config.scheme.name,
+                &config.secret_ids,
+                &reasons(&config),
+                config.verifier.challenges().is_some(),
+            ),
             limits: limits.route(&config),
             config,
         })
@@ -109,7 +116,8 @@ impl Common {
     /// The label values that this route's series may have.
     pub fn labels(&self) -> RouteLabels<'_> {
         let reasons = reasons(&self.config).into_iter().map(Reject::reason).collect();
-        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons }
+        let challenges = self.config.verifier.challenges().is_some();
+        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons, challenges }
     }
 }
 
@@ -182,9 +190,9 @@ where
 {
     let (route, checked) = find(&context, &request);
     Ok(match (route, checked) {
-        (Some(route), Ok(())) => {
+        (Some(route), Ok(asked)) => {
             let (head, body) = request.into_parts();
-            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body }).await;
+            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body, asked }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
@@ -195,8 +203,8 @@ where
     })
 }
 
-/// The route, if one matches, and whether the request may go on.
-fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<(), Reject>) {
+/// The route, if one matches, and whether the request may go on: with the challenge that it is, if it is one.
+fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<Option<Asked>, Reject>) {
     let host = match host(request.version(), request.uri(), request.headers()) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
@@ -205,11 +213,18 @@ fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, 
     let checked = match &route {
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
-        Some(route) if !route.config.methods.contains(request.method()) => Err(Reject::MethodNotAllowed),
-        Some(route) if !lets_in(&route.config, request) => Err(Reject::IpNotAllowed),
-        Some(_) => Ok(()),
+        Some(route) => check(&route.config, request),
     };
     (route, checked)
+}
+
+fn check<B>(config: &config::Route, request: &Request<B>) -> Result<Option<Asked>, Reject> {
+    let asked =
+        config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of_request(request)));
+    if asked.is_none() && !config.methods.contains(request.method()) {
+        return Err(Reject::MethodNotAllowed);
+    }
+    if lets_in(config, request) { Ok(asked) } else { Err(Reject::IpNotAllowed) }
 }
 
 /// Whether the route takes deliveries from the client.
