@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser};
 use hooklatch::cli::Cli;
 use hooklatch::config::{self, Config, Sources};
-use hooklatch::metrics::{Metrics, NO_ROUTE};
+use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE};
 use hooklatch::proxy::delivery::Peer;
 use hooklatch::proxy::headers::{RouteHeaders, X_REQUEST_ID};
 use hooklatch::proxy::reject::Reject;
@@ -25,7 +25,7 @@ use markdown::{Document, shell_commands, spans};
 mod markdown;
 
 /// Labels whose values are a closed list.
-const CLOSED_LABELS: [&str; 3] = ["outcome", "protocol", "result"];
+const CLOSED_LABELS: [&str; 4] = ["outcome", "protocol", "result", "side"];
 
 /// Any variable is set, any file is there; those with PEM in them hold a certificate with its key.
 struct MadeUp;
@@ -272,6 +272,8 @@ fn the_table_of_metrics_is_what_is_scraped() {
     let mut documented: BTreeMap<String, Family> = readme().table("Metric").iter().map(|row| documented(row)).collect();
     let metrics = Metrics::new(0.0).unwrap();
     metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL, true);
+    let certificates = [None, Some("r")].map(|upstream| Expiry { upstream, at: 0 }).to_vec();
+    metrics.configured(&Configured { max_connections: 1, buffered_bytes: 1, certificates });
     let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());
     let process = scraped.len();
     scraped.retain(|name, _| !name.starts_with("process_"));

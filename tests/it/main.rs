@@ -63,6 +63,9 @@ mod draining;
 /// The commands and their exit statuses.
 mod cli;
 
+/// `health`, for container engines.
+mod health;
+
 /// `serve` as a process: signals, logs, secrets that must not show.
 mod serve;
 
