@@ -93,5 +93,14 @@ mod reload_under_load;
 /// Handlers in other languages behind the gateway, each checking the signature again itself.
 mod handlers;
 
+/// Prometheus in front of the gateway: its configuration, rules and the dashboard's queries.
+mod prometheus;
+
+/// The systemd unit, the Dockerfile, compose.yaml and the manifests for Kubernetes.
+mod deploy;
+
+/// nginx and Caddy in front of the gateway.
+mod in_front;
+
 /// The documentation against the code.
 mod docs;
