@@ -17,6 +17,7 @@ mod check;
 mod conformance;
 mod demo;
 mod explain;
+mod health;
 mod logging;
 mod outgoing;
 mod pinned;
@@ -69,6 +70,8 @@ enum Command {
     Send(send::Args),
     /// Say whether a route would take a captured request and, if not, why
     Explain(explain::Args),
+    /// Ask a gateway that runs on this machine whether it takes deliveries: exit status 0, or 1 if it does not
+    Health(health::Args),
     /// List the schemes, or print all facts of one
     Schemes(schemes::Args),
     /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
@@ -116,6 +119,7 @@ impl Cli {
             Command::Sign(args) => sign::run(&args),
             Command::Send(args) => send::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Health(args) => health::run(&args),
             Command::Schemes(args) => schemes::run(&args),
             Command::Conformance(args) => conformance::run(&args),
         };
