@@ -93,7 +93,7 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
     let root = as_text(&bytes).and_then(raw::parse);
     let root = root.map_err(|message| LoadError::Invalid { errors: vec![whole(message)] })?;
     let admin = validate::admin(&root, &errors);
-    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_vec() })
+    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
 }
 
 /// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
