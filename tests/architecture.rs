@@ -52,15 +52,16 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "proxy::route",
         "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
-         proxy::respond",
+         proxy::report proxy::respond",
     ),
     ("proxy::limits", "clock config proxy::body proxy::delivery proxy::reject proxy::respond"),
     ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond"),
     (
         "proxy::verify",
-        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::observe proxy::reject proxy::respond \
+        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
          proxy::route",
     ),
+    ("proxy::report", "clock schemes proxy::delivery proxy::headers proxy::observe proxy::reject proxy::route"),
     ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",

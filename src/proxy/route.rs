@@ -30,6 +30,7 @@ use super::headers::RouteHeaders;
 use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
+use super::report::Pace;
 use super::respond::{Body, Handled};
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
@@ -54,6 +55,8 @@ pub struct Common {
     pub headers: RouteHeaders,
     /// The `Allow` header of a 405 (RFC 9110 section 10.2.1).
     pub allow: HeaderValue,
+    /// Bounds how often it is found out why deliveries do not verify.
+    pub diagnosed: Pace,
 }
 
 /// All routes, by path and then by host.
@@ -76,6 +79,11 @@ impl Route {
     /// A route with a thread's connections.
     pub fn new(common: Arc<Common>, pool: Arc<Pool>) -> Self {
         Self { common, pool }
+    }
+
+    /// What all threads share of it.
+    pub fn common(&self) -> Arc<Common> {
+        self.common.clone()
     }
 }
 
@@ -109,6 +117,7 @@ impl Common {
                 config.verifier.challenges().is_some(),
             ),
             limits: limits.route(&config),
+            diagnosed: Pace::default(),
             config,
         })
     }

@@ -3,8 +3,8 @@
 //! In two steps, so that nothing is read for a sender who has no signature: [`inspect`] looks at the header before the
 //! body is read, [`verify`] at both. Refuses with the reasons of [`VerifyError`].
 //!
-//! On a route with `enforce: false` nothing is refused: what would have been is counted, logged at a bounded rate and
-//! forwarded with `Hooklatch-Verified: false`.
+//! On a route with `enforce: false` nothing is refused: what would have been is [reported](super::report) and forwarded
+//! with `Hooklatch-Verified: false`.
 //!
 //! A [`challenge`] is answered where it is found, and goes no further: by [`inspect`] if the head is one, by [`verify`] if
 //! one that is signed has verified, or if one that need not be has not.
@@ -20,8 +20,8 @@ use tower::{Service, ServiceExt};
 use super::body::refuse;
 use super::challenge;
 use super::delivery::{Buffered, Claimed, Payload, Routed};
-use super::observe::LogLimit;
-use super::reject::{Refusal, Reject};
+use super::reject::Refusal;
+use super::report::Reporter;
 use super::respond::Body;
 use super::route::Route;
 use crate::clock::Clock;
@@ -47,8 +47,8 @@ impl Verified {
 pub struct VerifyContext {
     /// For durations and the time of the last match.
     pub clock: Clock,
-    /// Bounds the lines about routes that do not enforce.
-    pub log_limit: Rc<LogLimit>,
+    /// For routes that do not enforce.
+    pub reporter: Reporter,
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
@@ -83,7 +83,7 @@ where
         Ok(authentic) => Some(authentic),
         Err(error) if buffered.route.config.enforce => return Err(error.into()),
         Err(error) => {
-            report(&context, &buffered.route, error);
+            context.reporter.report(&context.clock, &buffered, error);
             None
         }
     };
@@ -104,18 +104,4 @@ fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
         last_match.set(clock.unix().as_secs_f64());
     }
     result
-}
-
-fn report(context: &VerifyContext, route: &Route, error: VerifyError) {
-    let reject = Reject::from(error);
-    route.metrics.observe.rejection(reject);
-    if let Some(suppressed) = context.log_limit.admit(context.clock.now()) {
-        tracing::warn!(
-            route = route.config.name,
-            scheme = route.config.scheme.name,
-            reason = reject.reason(),
-            suppressed,
-            "forwarding a delivery that does not verify, as enforce is false"
-        );
-    }
 }
