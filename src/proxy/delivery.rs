@@ -21,7 +21,7 @@ use super::limits::Held;
 use super::route::Route;
 use crate::schemes::{Claim, VerifyError};
 
-/// The far end of a connection from a sender; put into each request's extensions by the listener.
+/// The far end of a connection from a sender.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its address, or the one that its PROXY protocol header gives.
@@ -52,10 +52,20 @@ pub enum Word {
     },
 }
 
+/// What comes with a request's head: its body, not yet read, and who sends it.
+pub struct Inbound {
+    /// Nothing has been read of it.
+    pub body: Incoming,
+    /// The sender.
+    pub peer: Rc<Peer>,
+}
+
 /// A request that matches a route, its body not yet read.
 pub struct Routed {
     /// The route.
     pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
     /// The request's head as it came. Boxed: each stage moves it on.
     pub head: Box<Parts>,
     /// Nothing has been read of it.
@@ -66,6 +76,8 @@ pub struct Routed {
 pub struct Claimed {
     /// The route.
     pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
     /// The request's head as it came.
     pub head: Box<Parts>,
     /// Nothing has been read of it.
@@ -78,6 +90,8 @@ pub struct Claimed {
 pub struct Buffered {
     /// The route.
     pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
     /// The request's head as it came.
     pub head: Box<Parts>,
     /// The bytes of its body.

@@ -42,8 +42,8 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
-    let (route, mut head, payload, authentic) = verified.into_parts();
-    prepare(&route, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
+    let (route, peer, mut head, payload, authentic) = verified.into_parts();
+    prepare(&route, &peer, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
     let request = Request::from_parts(*head, payload);
     let metrics = &route.metrics.upstream;
     let started = context.clock.now();
@@ -74,17 +74,16 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
 }
 
 /// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
-fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
+fn prepare(route: &Route, peer: &Peer, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
     let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
     let host = match head.uri.authority() {
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
         None => head.headers.get(HOST).cloned(),
     };
-    let peer = head.extensions.remove::<Peer>().ok_or(Reject::BadRequest)?;
     if head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
     }
-    route.headers.apply(&mut head.headers, secret, &peer, host, length);
+    route.headers.apply(&mut head.headers, secret, peer, host, length);
     head.uri = target;
     head.version = Version::HTTP_11;
     Ok(())

@@ -7,25 +7,23 @@
 //! response away before the sender has read it.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
-use tower::{Service, ServiceExt};
 
-use super::delivery::Peer;
+use super::delivery::{Inbound, Peer};
 use super::early::{Early, close};
 use super::framing::Fault;
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
-use super::stack::ReplyBody;
+use super::stack::Stack;
 use super::wire::{End, Wire, WireLimits};
 use crate::clock::Clock;
 use crate::metrics::ObserveMetrics;
@@ -50,19 +48,18 @@ pub struct Http1Context {
 }
 
 /// Serves `stream` with `stack` within `limits`.
-pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, limits: WireLimits, context: Http1Context)
+pub async fn serve<S>(stream: Socket, peer: Rc<Peer>, stack: S, limits: WireLimits, context: Http1Context)
 where
-    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+    S: Stack,
 {
     let Http1Context { clock, unmatched, mut drain } = context;
     let address = peer.address;
     let requests = Rc::new(Cell::new(0));
     let service = service_fn({
         let requests = requests.clone();
-        move |mut request: Request<Incoming>| {
+        move |request: Request<Incoming>| {
             requests.set(requests.get() + 1);
-            request.extensions_mut().insert(peer.clone());
-            stack.clone().oneshot(request)
+            stack.clone().call(request.map(|body| Inbound { body, peer: peer.clone() }))
         }
     });
     let wire = Wire::new(stream, limits, clock.clone(), requests.clone());

@@ -13,18 +13,20 @@
 //! hold [`ROUTE_BYTES`] of bodies, whatever the others do.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::Response;
 use prometheus::IntGauge;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::body::refuse;
 use super::delivery::Routed;
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
+use super::stack::Here;
 use crate::clock::Clock;
 use crate::config::{self, RateLimit};
 
@@ -167,15 +169,15 @@ impl Drop for Held {
 }
 
 /// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
-pub async fn limit<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn limit<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let permit = match routed.route.limits.admit(clock.now()) {
+    let permit = match routed.route.limits.admit(here.context.now()) {
         Ok(permit) => permit,
         Err(reject) => return Err(refuse(&routed.head.headers, routed.body, reject).await),
     };
-    let response = next.oneshot(routed).await?;
+    let response = here.next(routed).await?;
     Ok(response.map(|body| body.with_permit(permit)))
 }
 

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use prometheus::IntGauge;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
-use super::delivery::Peer;
+use super::delivery::{Inbound, Peer};
 use super::headers::X_REQUEST_ID;
 use super::reject::Reject;
 use super::respond::{Answer, Body};
+use super::stack::Here;
 use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
@@ -56,7 +56,7 @@ struct Subject {
     method: Method,
     uri: Uri,
     request_id: Option<HeaderValue>,
-    peer: Option<Peer>,
+    peer: Rc<Peer>,
 }
 
 /// Takes one off a gauge when it goes, also when a sender's disconnect drops the delivery half-way.
@@ -100,17 +100,17 @@ impl Drop for InFlight {
 
 /// The stage: counts, times and logs.
 pub async fn observe<S>(
-    context: ObserveContext,
-    next: S,
-    request: Request<Incoming>,
+    here: Rc<Here<ObserveContext, S>>,
+    request: Request<Inbound>,
 ) -> Result<Response<Observed>, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+    S: Service<Request<Inbound>, Response = Answer, Error = Infallible> + Clone,
 {
+    let context = &here.context;
     let in_flight = InFlight::new(&context.in_flight);
     let started = context.clock.now();
     let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&request));
-    let answer = next.oneshot(request).await?;
+    let answer = here.next(request).await?;
     let ended = context.clock.now();
     let outcome = answer.rejected.map_or(Outcome::Forwarded, Outcome::from);
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
@@ -119,7 +119,7 @@ where
         metrics.rejection(reject);
     }
     if let Some(subject) = subject {
-        log(&context, &subject, &answer, outcome, started, ended);
+        log(context, &subject, &answer, outcome, started, ended);
     }
     Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
 }
@@ -145,12 +145,12 @@ impl HttpBody for Observed {
 }
 
 impl Subject {
-    fn of(request: &Request<Incoming>) -> Self {
+    fn of(request: &Request<Inbound>) -> Self {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             request_id: request.headers().get(X_REQUEST_ID).cloned(),
-            peer: request.extensions().get::<Peer>().cloned(),
+            peer: request.body().peer.clone(),
         }
     }
 }
@@ -181,8 +181,8 @@ fn log(
         request_id = subject.request_id.as_ref().and_then(|id| id.to_str().ok()),
         method = subject.method.as_str(),
         path = subject.uri.path(),
-        peer = subject.peer.as_ref().map(|peer| tracing::field::display(peer.address)),
-        client = subject.peer.as_ref().and_then(forwarded_client).map(tracing::field::display),
+        peer = %subject.peer.address,
+        client = forwarded_client(&subject.peer).map(tracing::field::display),
         seconds = (ended - started).as_secs_f64(),
         suppressed = (suppressed > 0).then_some(suppressed),
         "delivery"

@@ -12,15 +12,16 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use serde::Serialize;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
+use super::delivery::Inbound;
 use super::headers::X_REQUEST_ID;
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
+use super::stack::Here;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -66,13 +67,13 @@ struct Problem<'a> {
 }
 
 /// The stage: turns refusals into responses.
-pub async fn respond<S>(_: (), next: S, request: Request<Incoming>) -> Result<Answer, Infallible>
+pub async fn respond<S>(here: Rc<Here<(), S>>, request: Request<Inbound>) -> Result<Answer, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Handled, Error = Infallible>,
+    S: Service<Request<Inbound>, Response = Handled, Error = Infallible> + Clone,
 {
     let version = request.version();
     let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    let Handled { route, result } = next.oneshot(request).await?;
+    let Handled { route, result } = here.next(request).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
         Err(Refusal { reject, unread }) => {

@@ -14,6 +14,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,16 +22,16 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
-use hyper::body::Incoming;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::body::refuse;
-use super::delivery::{Peer, Routed};
+use super::delivery::{Inbound, Routed};
 use super::headers::RouteHeaders;
 use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
+use super::stack::Here;
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
 
@@ -176,27 +177,27 @@ pub struct RouteContext {
 }
 
 /// The stage: finds the route and checks the method.
-pub async fn route<S>(context: RouteContext, next: S, request: Request<Incoming>) -> Result<Handled, Infallible>
+pub async fn route<S>(here: Rc<Here<RouteContext, S>>, request: Request<Inbound>) -> Result<Handled, Infallible>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let (route, checked) = find(&context, &request);
+    let (route, checked) = find(&here.context, &request);
     Ok(match (route, checked) {
         (Some(route), Ok(())) => {
-            let (head, body) = request.into_parts();
-            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body }).await;
+            let (head, Inbound { body, peer }) = request.into_parts();
+            let result = here.next(Routed { route: route.clone(), peer, head: Box::new(head), body }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
             let reject = checked.err().unwrap_or(Reject::NoRoute);
-            let (head, body) = request.into_parts();
+            let (head, Inbound { body, .. }) = request.into_parts();
             Handled { route, result: Err(refuse(&head.headers, body, reject).await) }
         }
     })
 }
 
 /// The route, if one matches, and whether the request may go on.
-fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<(), Reject>) {
+fn find(context: &RouteContext, request: &Request<Inbound>) -> (Option<Rc<Route>>, Result<(), Reject>) {
     let host = match host(request.version(), request.uri(), request.headers()) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
@@ -206,16 +207,15 @@ fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, 
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
         Some(route) if !route.config.methods.contains(request.method()) => Err(Reject::MethodNotAllowed),
-        Some(route) if !lets_in(&route.config, request) => Err(Reject::IpNotAllowed),
+        Some(route) if !lets_in(&route.config, request.body().peer.client) => Err(Reject::IpNotAllowed),
         Some(_) => Ok(()),
     };
     (route, checked)
 }
 
 /// Whether the route takes deliveries from the client.
-fn lets_in<B>(config: &config::Route, request: &Request<B>) -> bool {
-    let client = || request.extensions().get::<Peer>().map(|peer| peer.client);
-    config.allowed_ips.is_empty() || client().is_some_and(|client| config.allowed_ips.contains(client))
+fn lets_in(config: &config::Route, client: IpAddr) -> bool {
+    config.allowed_ips.is_empty() || config.allowed_ips.contains(client)
 }
 
 /// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.

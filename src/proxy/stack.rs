@@ -1,7 +1,7 @@
 //! Assembles the tower stack: the one place that says in which order a delivery passes the stages.
 //!
-//! A stage is an async function that takes what it needs of its thread, the rest of the stack, and the delivery as the
-//! stage before it made it. [`Stage`] makes a tower layer and service of it, with static types throughout.
+//! A stage is an async function that takes its place in the stack, [`Here`], and the delivery as the stage before it made
+//! it. [`Stage`] makes a tower layer and service of it, with static types throughout.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
-use hyper::body::Incoming;
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -19,6 +18,7 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::body;
 use super::client::identify;
+use super::delivery::Inbound;
 use super::forward::{ForwardContext, forward};
 use super::headers::remove_insane_request_id;
 use super::limits::{Budget, limit};
@@ -50,23 +50,30 @@ pub struct StackContext {
 /// The body of every response: boxed by the layer that catches panics.
 pub type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// The stack, outermost first. Built once a thread, cloned for each request.
-pub fn stack(
-    context: StackContext,
-) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone {
+/// What serves requests. Always ready: [`Service::poll_ready`] need not be asked.
+pub trait Stack:
+    Service<Request<Inbound>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static
+{
+}
+
+impl<S> Stack for S where
+    S: Service<Request<Inbound>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static
+{
+}
+
+/// The stack, outermost first. Built once a thread and configuration, shared by its requests.
+pub fn stack(context: StackContext) -> impl Stack {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
     let trusted: Rc<Networks> = Rc::new(context.trusted_proxies);
     ServiceBuilder::new()
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
-        // Before anything takes the id up; a sender's is kept if it can do no harm in a log.
-        .map_request(|mut request: Request<Incoming>| {
+        // Before anything takes the id up or asks who it is; a sender's id is kept if it can do no harm in a log.
+        .map_request(move |mut request: Request<Inbound>| {
             remove_insane_request_id(request.headers_mut());
-            request
-        })
-        // Before anything asks who it is.
-        .map_request(move |mut request: Request<Incoming>| {
-            identify(&trusted, &mut request);
+            if let Some(peer) = identify(&trusted, &request, &request.body().peer) {
+                request.body_mut().peer = Rc::new(peer);
+            }
             request
         })
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
@@ -91,18 +98,36 @@ pub fn stack(
         .service(service_fn(move |verified| forward(context.forward.clone(), verified)))
 }
 
-/// An async function as a layer: `stage(context, the rest of the stack, delivery)`.
-#[derive(Clone)]
+/// Where a stage is: what it needs of its thread, and the rest of the stack.
+///
+/// Shared by all requests that are on their way through the stage: the future of each holds one reference, whatever is
+/// below it.
+pub struct Here<C, S> {
+    /// What the stage needs of its thread.
+    pub context: C,
+    next: S,
+}
+
+/// An async function as a layer: `stage(here, delivery)`.
 struct Stage<C, F> {
     context: C,
     stage: F,
 }
 
 /// A [`Stage`] in its place.
-#[derive(Clone)]
 struct Staged<C, F, S> {
-    stage: Stage<C, F>,
-    next: S,
+    here: Rc<Here<C, S>>,
+    stage: F,
+}
+
+impl<C, S: Clone> Here<C, S> {
+    /// Hands a delivery on. Nothing below has to be waited for first: every service of the stack is always ready.
+    pub fn next<Delivery>(&self, delivery: Delivery) -> S::Future
+    where
+        S: Service<Delivery>,
+    {
+        self.next.clone().call(delivery)
+    }
 }
 
 impl<C, F> Stage<C, F> {
@@ -115,15 +140,19 @@ impl<C: Clone, F: Clone, S> Layer<S> for Stage<C, F> {
     type Service = Staged<C, F, S>;
 
     fn layer(&self, next: S) -> Self::Service {
-        Staged { stage: self.clone(), next }
+        Staged { here: Rc::new(Here { context: self.context.clone(), next }), stage: self.stage.clone() }
+    }
+}
+
+impl<C, F: Clone, S> Clone for Staged<C, F, S> {
+    fn clone(&self) -> Self {
+        Self { here: self.here.clone(), stage: self.stage.clone() }
     }
 }
 
 impl<C, F, S, Delivery, Fut, Response, Error> Service<Delivery> for Staged<C, F, S>
 where
-    C: Clone,
-    S: Clone,
-    F: Fn(C, S, Delivery) -> Fut,
+    F: Fn(Rc<Here<C, S>>, Delivery) -> Fut,
     Fut: Future<Output = Result<Response, Error>>,
 {
     type Response = Response;
@@ -131,11 +160,10 @@ where
     type Future = Fut;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // A stage makes the rest of the stack ready itself, when it gets there.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, delivery: Delivery) -> Fut {
-        (self.stage.stage)(self.stage.context.clone(), self.next.clone(), delivery)
+        (self.stage)(self.here.clone(), delivery)
     }
 }

@@ -12,29 +12,32 @@ use std::rc::Rc;
 
 use http::Response;
 use http::request::Parts;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::body::refuse;
-use super::delivery::{Buffered, Claimed, Payload, Routed};
+use super::delivery::{Buffered, Claimed, Payload, Peer, Routed};
 use super::observe::LogLimit;
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
+use super::stack::Here;
 use crate::clock::Clock;
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
 /// A delivery that may go to the upstream.
 pub struct Verified {
     route: Rc<Route>,
+    peer: Rc<Peer>,
     head: Box<Parts>,
     payload: Payload,
     authentic: Option<Authentic>,
 }
 
 impl Verified {
-    /// The route, the request's head and body, and what was authenticated: nothing, on a route that only reports.
-    pub fn into_parts(self) -> (Rc<Route>, Box<Parts>, Payload, Option<Authentic>) {
-        (self.route, self.head, self.payload, self.authentic)
+    /// The route, the sender, the request's head and body, and what was authenticated: nothing, on a route that only
+    /// reports.
+    pub fn into_parts(self) -> (Rc<Route>, Rc<Peer>, Box<Parts>, Payload, Option<Authentic>) {
+        (self.route, self.peer, self.head, self.payload, self.authentic)
     }
 }
 
@@ -48,39 +51,39 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
-pub async fn inspect<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Claimed, Response = Response<Body>, Error = Refusal>,
+    S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Routed { route, head, body } = routed;
-    let claim = route.config.verifier.inspect(RequestHead::of(&head), clock.unix());
+    let Routed { route, peer, head, body } = routed;
+    let claim = route.config.verifier.inspect(RequestHead::of(&head), here.context.unix());
     if let Err(error) = claim
         && route.config.enforce
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    next.oneshot(Claimed { route, head, body, claim }).await
+    here.next(Claimed { route, peer, head, body, claim }).await
 }
 
 /// The stage after the body has been read: the signature itself.
-pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Refusal>
+pub async fn verify<S>(here: Rc<Here<VerifyContext, S>>, buffered: Buffered) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Verified, Response = Response<Body>, Error = Refusal>,
+    S: Service<Verified, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let authentic = match check(&context.clock, &buffered) {
+    let authentic = match check(&here.context.clock, &buffered) {
         Ok(authentic) => Some(authentic),
         Err(error) if buffered.route.config.enforce => return Err(error.into()),
         Err(error) => {
-            report(&context, &buffered.route, error);
+            report(&here.context, &buffered.route, error);
             None
         }
     };
-    let Buffered { route, head, payload, .. } = buffered;
-    next.oneshot(Verified { route, head, payload, authentic }).await
+    let Buffered { route, peer, head, payload, .. } = buffered;
+    here.next(Verified { route, peer, head, payload, authentic }).await
 }
 
 fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
-    let Buffered { route, head, payload, claim } = buffered;
+    let Buffered { route, head, payload, claim, .. } = buffered;
     let claim = claim.as_ref().map_err(|error| *error)?;
     let started = clock.now();
     let signed = SignedRequest { head: RequestHead::of(head), body: payload.frames() };
