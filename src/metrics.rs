@@ -46,6 +46,15 @@ impl Outcome {
     /// Every value there is.
     pub const ALL: [Self; 3] = [Self::Forwarded, Self::Rejected, Self::UpstreamError];
 
+    /// Its place in [`Outcome::ALL`].
+    const fn index(self) -> usize {
+        match self {
+            Self::Forwarded => 0,
+            Self::Rejected => 1,
+            Self::UpstreamError => 2,
+        }
+    }
+
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -394,20 +403,16 @@ impl Metrics {
 impl ObserveMetrics {
     /// Counts one delivery, `seconds` after its head came.
     pub fn delivery(&self, outcome: Outcome, seconds: f64) {
-        for (at, counted) in Outcome::ALL.into_iter().enumerate() {
-            if counted == outcome
-                && let (Some(requests), Some(duration)) = (self.requests.get(at), self.durations.get(at))
-            {
-                requests.inc();
-                duration.observe(seconds);
-            }
+        let at = outcome.index();
+        if let (Some(requests), Some(duration)) = (self.requests.get(at), self.durations.get(at)) {
+            requests.inc();
+            duration.observe(seconds);
         }
     }
 
     /// Counts one refusal, or what would have been one.
     pub fn rejection(&self, reject: Reject) {
-        let at = Reject::ALL.into_iter().position(|counted| counted == reject);
-        if let Some(Some(counter)) = at.and_then(|at| self.rejections.get(at)) {
+        if let Some(Some(counter)) = reject.index().and_then(|at| self.rejections.get(at)) {
             counter.inc();
         }
     }

@@ -30,19 +30,20 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "clock metrics proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
+        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
          proxy::wire",
     ),
-    ("proxy::wire", "clock proxy::framing"),
+    ("proxy::wire", "clock proxy::framing proxy::socket"),
     ("proxy::framing", "proxy::headers"),
-    ("proxy::early", "clock metrics proxy::headers proxy::reject proxy::respond"),
-    ("proxy::http2", "metrics proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
+    ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
+    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "clock config proxy::body proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
+        "clock config proxy::body proxy::catch proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
          proxy::respond proxy::route \
          proxy::verify",
     ),
+    ("proxy::catch", "proxy::reject proxy::respond"),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
+use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 
 use super::generation::Generation;
 use super::{Phase, runtime};
 use crate::clock::Clock;
 use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::early::EarlyContext;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::http1::Http1Context;
 use crate::proxy::limits::Budget;
@@ -60,7 +62,7 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Resul
         let told = |result| drop(started.send(result));
         match runtime() {
             Err(error) => told(Err(error)),
-            Ok(runtime) => runtime.block_on(async {
+            Ok(runtime) => finish(runtime, async {
                 match sockets.into_iter().map(listen).collect() {
                     Err(error) => told(Err(error)),
                     Ok(sockets) => {
@@ -73,6 +75,13 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Resul
     })?;
     start.recv().map_err(io::Error::other)??;
     Ok(thread)
+}
+
+/// Works, and waits for nothing else: the system may look a name up for longer than any delivery waited for it, on a
+/// thread of the runtime's.
+fn finish(runtime: LocalRuntime, work: impl Future<Output = ()>) {
+    runtime.block_on(work);
+    runtime.shutdown_background();
 }
 
 fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
@@ -97,6 +106,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
     let current = Swap::new(stack(worker.context(&generation)));
     let entrance = Rc::new(RefCell::new(generation.entrance.clone()));
     let bounds = Rc::new(Cell::new(Bounds::new(&generation.server)));
+    let access_log = Rc::new(Cell::new(generation.server.access_log));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -105,8 +115,12 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
         bounds: bounds.clone(),
         entrance: entrance.clone(),
         http1: Http1Context {
-            clock: worker.clock.clone(),
-            unmatched: worker.unmatched.clone(),
+            early: EarlyContext {
+                clock: worker.clock.clone(),
+                unmatched: worker.unmatched.clone(),
+                access_log: access_log.clone(),
+                log_limit: worker.refused.clone(),
+            },
             drain: draining_connections,
         },
         shedding: Rc::default(),
@@ -126,6 +140,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
                 current.replace(stack(worker.context(&generation)));
                 entrance.replace(generation.entrance.clone());
                 bounds.set(Bounds::new(&generation.server));
+                access_log.set(generation.server.access_log);
                 generation.take_up();
             }
         }
@@ -186,5 +201,25 @@ impl Worker {
         let router = Router::new(routes);
         self.pools = pools;
         router
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_ends_though_a_name_is_still_looked_up() {
+        let (found, name) = channel::<()>();
+        let (ended, end) = channel();
+        std::thread::spawn(move || {
+            finish(runtime().unwrap(), async { drop(tokio::task::spawn_blocking(move || name.recv())) });
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(30)).unwrap();
+        drop(found);
     }
 }

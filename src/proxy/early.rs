@@ -4,6 +4,9 @@
 //! The list of reasons has none of its own for a head: what is no HTTP, or too large, is a `bad_request`, and what does
 //! not come in time a `body_timeout`.
 
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
@@ -11,10 +14,12 @@ use http::{HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::headers::X_REQUEST_ID;
+use super::observe::LogLimit;
 use super::reject::Reject;
 use super::respond::{Body, json};
 use crate::clock::Clock;
-use crate::metrics::{ObserveMetrics, Outcome};
+use crate::config::AccessLog;
+use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
 
 /// How long an answer may take to be sent, and how long a closed connection is read on, for the sender to see it.
 const LINGER: Duration = Duration::from_secs(2);
@@ -32,9 +37,50 @@ pub enum Early {
     Overloaded,
 }
 
+/// What refusing needs of its thread.
+#[derive(Clone)]
+pub struct EarlyContext {
+    /// For the date of an answer, and when a line was written.
+    pub clock: Clock,
+    /// Counts what has no route.
+    pub unmatched: Rc<ObserveMetrics>,
+    /// Whether there are lines about it; what is put there counts from then on.
+    pub access_log: Rc<Cell<AccessLog>>,
+    /// Bounds the lines, together with those about refused deliveries.
+    pub log_limit: Rc<LogLimit>,
+}
+
 impl Early {
+    /// Refuses what came from `peer`: counts it as a refusal without a route, and logs it; the answer.
+    pub fn refuse(self, context: &EarlyContext, peer: SocketAddr) -> Response<Body> {
+        context.unmatched.delivery(Outcome::Rejected, 0.0);
+        context.unmatched.rejection(self.reject());
+        let response = self.response();
+        if context.access_log.get() != AccessLog::None
+            && let Some(suppressed) = context.log_limit.admit(context.clock.now())
+        {
+            tracing::info!(
+                route = NO_ROUTE,
+                scheme = NO_ROUTE,
+                outcome = Outcome::Rejected.as_str(),
+                reason = self.reject().reason(),
+                status = response.status().as_u16(),
+                request_id = response.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()),
+                %peer,
+                suppressed = (suppressed > 0).then_some(suppressed),
+                "delivery"
+            );
+        }
+        response
+    }
+
+    /// The same, the answer as it goes out by HTTP/1.1.
+    pub fn refuse_in_bytes(self, context: &EarlyContext, peer: SocketAddr) -> Vec<u8> {
+        bytes(self.refuse(context, peer), &context.clock)
+    }
+
     /// The reason, by which it is counted.
-    pub const fn reject(self) -> Reject {
+    const fn reject(self) -> Reject {
         match self {
             Self::Bad | Self::TooLarge => Reject::BadRequest,
             Self::Late => Reject::BodyTimeout,
@@ -42,8 +88,7 @@ impl Early {
         }
     }
 
-    /// The answer.
-    pub fn response(self) -> Response<Body> {
+    fn response(self) -> Response<Body> {
         let reject = self.reject();
         let (status, title) = match self {
             Self::TooLarge => {
@@ -60,29 +105,23 @@ impl Early {
         }
         response
     }
+}
 
-    /// The answer as it goes out by HTTP/1.1.
-    pub fn bytes(self, clock: &Clock) -> Vec<u8> {
-        let (head, body) = self.response().into_parts();
-        let body = body.into_text();
-        let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
-        for (name, value) in &head.headers {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                bytes.extend_from_slice(part);
-            }
+/// An answer as it goes out by HTTP/1.1.
+fn bytes(response: Response<Body>, clock: &Clock) -> Vec<u8> {
+    let (head, body) = response.into_parts();
+    let body = body.into_text();
+    let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
         }
-        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + clock.unix());
-        let length = body.len();
-        bytes.extend(format!("content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n").into_bytes());
-        bytes.extend_from_slice(&body);
-        bytes
     }
-
-    /// Counts it as a refusal without a route.
-    pub fn count(self, unmatched: &ObserveMetrics) {
-        unmatched.delivery(Outcome::Rejected, 0.0);
-        unmatched.rejection(self.reject());
-    }
+    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + clock.unix());
+    let length = body.len();
+    bytes.extend(format!("content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n").into_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
 }
 
 /// Sends `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts the sending side
@@ -114,7 +153,7 @@ mod tests {
     #[test]
     fn an_early_answer_is_a_whole_response() {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
-        let text = String::from_utf8(Early::Overloaded.bytes(&clock)).unwrap();
+        let text = String::from_utf8(bytes(Early::Overloaded.response(), &clock)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
         assert!(head.ends_with("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT"), "{head}");
@@ -127,11 +166,7 @@ mod tests {
 
     #[test]
     fn each_has_its_status() {
-        let status = |early: Early| {
-            let response = early.bytes(&Clock::system());
-            String::from_utf8(response).unwrap().split(' ').nth(1).map(str::to_owned)
-        };
         let all = [Early::Bad, Early::TooLarge, Early::Late, Early::Overloaded];
-        assert_eq!(all.map(status).map(Option::unwrap), ["400", "431", "408", "503"]);
+        assert_eq!(all.map(|early| early.response().status().as_u16()), [400, 431, 408, 503]);
     }
 }

@@ -1,8 +1,8 @@
 //! Which headers the upstream and the sender get: edits of a header map in place.
 //!
 //! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
-//! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), also when
-//! spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself. What a
+//! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), and both
+//! when spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself. What a
 //! trusted proxy has said is kept: its `X-Forwarded-For` is added to, its `X-Forwarded-Proto` and `-Host` stay if they
 //! can be true. `Forwarded` (RFC 7239) stays as it is if it is what names the client; it goes in every other case, as
 //! nobody would vouch for it.
@@ -78,7 +78,10 @@ impl RouteHeaders {
         let forwarded = Forwarded::of(peer, host.as_ref(), headers);
         let vouched = matches!(peer.word, Word::Forwarded { .. });
         remove_where(headers, |name| {
-            is_hop_by_hop(name) || is_spoofed(name.as_str()) || name == EXPECT || (name == FORWARDED && !vouched)
+            is_hop_by_hop(name.as_str())
+                || is_spoofed(name.as_str())
+                || name == EXPECT
+                || (name == FORWARDED && !vouched)
         });
         set_content_length(headers, length);
         headers.insert(X_FORWARDED_FOR, forwarded.client);
@@ -162,7 +165,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
 
 /// Removes what is meant for one connection only.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    remove_where(headers, is_hop_by_hop);
+    remove_where(headers, |name| is_hop_by_hop(name.as_str()));
 }
 
 /// Removes a request id that is empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
@@ -195,26 +198,28 @@ fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 }
 
 /// Meant for one connection only, whether `Connection` names them or not.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+fn is_hop_by_hop(name: &str) -> bool {
     matches!(
-        name.as_str(),
+        name,
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
     )
 }
 
-/// What only the gateway may say, in any spelling that a handler could take for it.
+/// What only the gateway may say, and what a handler that takes underscores for hyphens could take for that, for the
+/// body's length, or for what is hop-by-hop.
 fn is_spoofed(name: &str) -> bool {
-    let same = |a: u8, b: u8| a == b || (a == b'_' && b == b'-');
-    let begins = |with: &str| name.len() >= with.len() && name.bytes().zip(with.bytes()).all(|(a, b)| same(a, b));
-    let is = |own: &HeaderName| name.len() == own.as_str().len() && begins(own.as_str());
-    match name.as_bytes().first() {
-        Some(b'h') => begins(OWN_PREFIX),
-        Some(b'x') => {
-            [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(is)
-                || (name != X_REQUEST_ID.as_str() && is(&X_REQUEST_ID))
-        }
-        _ => false,
+    if !name.contains('_') {
+        return is_own(name);
     }
+    let read_as = name.replace('_', "-");
+    is_own(&read_as)
+        || is_hop_by_hop(&read_as)
+        || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == read_as.as_str())
+}
+
+/// What only the gateway may say.
+fn is_own(name: &str) -> bool {
+    name.starts_with(OWN_PREFIX) || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name)
 }
 
 /// One line with the body's length in bytes, as it may already be there.
@@ -264,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateways_own_words_are_taken_from_nobody_else() {
+    fn the_gateways_own_words_and_those_about_framing_are_taken_from_nobody_else() {
         let mut headers = map(&[
             ("hooklatch-verified", "true"),
             ("hooklatch_verified", "true"),
@@ -275,9 +280,17 @@ mod tests {
             ("x-request-id", "kept"),
             ("x-forwarded-foreign", "kept"),
             ("hooklatched", "kept"),
+            ("transfer_encoding", "chunked"),
+            ("proxy_connection", "close"),
+            ("content_length", "1"),
+            ("content-length", "kept"),
+            ("an_other", "kept"),
         ]);
         remove_where(&mut headers, |name| is_spoofed(name.as_str()));
-        assert_eq!(names(&headers), ["hooklatched", "x-forwarded-foreign", "x-request-id"]);
+        assert_eq!(
+            names(&headers),
+            ["an_other", "content-length", "hooklatched", "x-forwarded-foreign", "x-request-id"]
+        );
     }
 
     /// What the upstream is told of a request that came by `peer` with these headers.

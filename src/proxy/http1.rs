@@ -19,14 +19,12 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
 use super::delivery::{Inbound, Peer};
-use super::early::{Early, close};
+use super::early::{Early, EarlyContext, close};
 use super::framing::Fault;
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
 use super::stack::Stack;
 use super::wire::{End, Wire, WireLimits};
-use crate::clock::Clock;
-use crate::metrics::ObserveMetrics;
 
 /// The most that is read from a connection, or kept of a response, at once: bounds what a connection holds in memory
 /// beside the body that it delivers.
@@ -39,10 +37,8 @@ const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// What serving a connection needs of its thread.
 #[derive(Clone)]
 pub struct Http1Context {
-    /// For the connection's deadlines.
-    pub clock: Clock,
-    /// Counts requests that are refused before they are any.
-    pub unmatched: Rc<ObserveMetrics>,
+    /// For what is refused before it is a request. Its clock is that of the connection's deadlines, too.
+    pub early: EarlyContext,
     /// Turns true when the gateway drains.
     pub drain: watch::Receiver<bool>,
 }
@@ -52,7 +48,7 @@ pub async fn serve<S>(stream: Socket, peer: Rc<Peer>, stack: S, limits: WireLimi
 where
     S: Stack,
 {
-    let Http1Context { clock, unmatched, mut drain } = context;
+    let Http1Context { early: refusing, mut drain } = context;
     let address = peer.address;
     let requests = Rc::new(Cell::new(0));
     let service = service_fn({
@@ -62,7 +58,7 @@ where
             stack.clone().call(request.map(|body| Inbound { body, peer: peer.clone() }))
         }
     });
-    let wire = Wire::new(stream, limits, clock.clone(), requests.clone());
+    let wire = Wire::new(stream, limits, refusing.clock.clone(), requests.clone());
     let mut connection = http1::Builder::new()
         .header_read_timeout(None) // the wire's; hyper's runs between requests as well
         .max_headers(MAX_HEADERS)
@@ -104,12 +100,9 @@ where
         (None, Err(error)) if error.is_parse() => Some(Early::Bad),
         (None, _) => None,
     };
-    if let Some(early) = early {
-        early.count(&unmatched);
-    }
     if let Err(error) = result {
         tracing::debug!(%error, peer = %address, "connection ended");
     }
-    let answer = early.map(|early| early.bytes(&clock));
+    let answer = early.map(|early| early.refuse_in_bytes(&refusing, address));
     close(stream, answer.as_deref()).await;
 }

@@ -31,11 +31,10 @@ use tokio::sync::{Notify, watch};
 use tower::BoxError;
 
 use super::delivery::{Inbound, Peer};
-use super::early::Early;
+use super::early::{Early, EarlyContext};
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
 use super::stack::{ReplyBody, Stack};
-use crate::metrics::ObserveMetrics;
 
 /// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -109,7 +108,7 @@ struct Reply {
     exchange: Exchange,
 }
 
-/// Serves a connection with `stack`; `unmatched` counts what does not get there, `draining` turns true when the gateway drains.
+/// Serves a connection with `stack`; `early` is for what does not get there, `draining` turns true when the gateway drains.
 ///
 /// # Errors
 /// How it ended, if not as it should.
@@ -118,29 +117,26 @@ pub async fn serve<S>(
     peer: Rc<Peer>,
     stack: S,
     limits: Limits,
-    unmatched: Rc<ObserveMetrics>,
+    early: EarlyContext,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()>
 where
     S: Stack,
 {
     let activity = Rc::new(Activity::default());
+    let address = peer.address;
     let service = service_fn({
         let activity = activity.clone();
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
             // HTTP/1.1 counts lines as it reads them; the answer is the same.
-            let refused = request.headers().len() > MAX_HEADERS;
-            if refused {
-                Early::TooLarge.count(&unmatched);
-            }
+            let refusal = (request.headers().len() > MAX_HEADERS).then(|| Early::TooLarge.refuse(&early, address));
             let request = request.map(|body| Inbound { body, peer: peer.clone() });
             let mut stack = stack.clone();
             async move {
-                let answer = if refused {
-                    Early::TooLarge.response().map(ReplyBody::new)
-                } else {
-                    stack.call(request).await?
+                let answer = match refusal {
+                    Some(refusal) => refusal.map(ReplyBody::new),
+                    None => stack.call(request).await?,
                 };
                 Ok::<_, Infallible>(answer.map(|body| Reply::new(body, exchange)))
             }

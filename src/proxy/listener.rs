@@ -116,7 +116,7 @@ where
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.unmatched, http1.drain).await {
+            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.early, http1.drain).await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
@@ -136,11 +136,10 @@ async fn drained(mut drain: watch::Receiver<bool>) {
 /// sees the answer, the rest at once. With HTTP/2 there is no answer to a connection, it is just closed.
 fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
     let ListenContext { http1, entrance, shedding, alive, .. } = context;
-    Early::Overloaded.count(&http1.unmatched);
+    let answer = Early::Overloaded.refuse_in_bytes(&http1.early, address);
     if Rc::strong_count(shedding) > MAX_SHEDDING {
         return;
     }
-    let answer = Early::Overloaded.bytes(&http1.clock);
     let (entrance, one_more) = (entrance.borrow().clone(), (shedding.clone(), alive.clone()));
     tokio::task::spawn_local(async move {
         let _one_more = one_more;

@@ -1,16 +1,17 @@
 //! The way of a delivery, in the order of the stages.
 //!
-//! [`listener`] accepts connections; [`entrance`] takes the PROXY protocol's header ([`proxy_protocol`]) and [`tls`] off
-//! them; [`http2`] serves those that have agreed on it, [`http1`] the rest, reading through a [`wire`] that follows the
-//! [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages, which a reload exchanges
-//! through a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`]; [`observe`] counts
-//! and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`limits`] bounds what is on its way;
-//! [`verify`] looks at the signature header; [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends
-//! the request to the upstream through a [`pool`] of connections that [`transport`] opens; either side's is a
-//! [`socket`]. [`delivery`] has the types that pass from stage to stage, [`reject`] the closed list of refusals,
-//! [`headers`] the edits of header maps.
+//! [`listener`] accepts connections; [`entrance`] takes the PROXY protocol's header ([`proxy_protocol`]) and [`tls`]
+//! off them; [`http2`] serves those that have agreed on it, [`http1`] the rest, reading through a [`wire`] that follows
+//! the [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages, which a reload
+//! exchanges through a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`];
+//! [`observe`] counts and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`catch`] sees to
+//! it that a bug costs one delivery; [`limits`] bounds what is on its way; [`verify`] looks at the signature header;
+//! [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a
+//! [`pool`] of connections that [`transport`] opens; either side's is a [`socket`]. [`delivery`] has the types that
+//! pass from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
 
 pub mod body;
+pub mod catch;
 pub mod client;
 pub mod delivery;
 pub mod early;

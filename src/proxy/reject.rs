@@ -47,10 +47,12 @@ pub enum Reject {
     UpstreamFailed,
     /// The upstream's response head did not arrive within the route's `timeout`.
     UpstreamTimeout,
+    /// A stage panicked. No refusal that anybody should count on: it is not in [`Reject::ALL`] and has no series.
+    Bug,
 }
 
 impl Reject {
-    /// Every value there is. The stages say in which order they check.
+    /// Every value there is but [`Reject::Bug`]. The stages say in which order they check.
     pub const ALL: [Self; 19] = [
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -72,6 +74,32 @@ impl Reject {
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
     ];
+
+    /// Its place in [`Reject::ALL`]. Matched without `_`: a new reason does not compile until it has one.
+    pub const fn index(self) -> Option<usize> {
+        Some(match self {
+            Self::NoRoute => 0,
+            Self::MethodNotAllowed => 1,
+            Self::IpNotAllowed => 2,
+            Self::Draining => 3,
+            Self::Overloaded => 4,
+            Self::RateLimited => 5,
+            Self::BadRequest => 6,
+            Self::BodyTooLarge => 7,
+            Self::BodyTimeout => 8,
+            Self::Signature(VerifyError::MissingSignature) => 9,
+            Self::Signature(VerifyError::AmbiguousSignature) => 10,
+            Self::Signature(VerifyError::MalformedSignature) => 11,
+            Self::Signature(VerifyError::SignatureMismatch) => 12,
+            Self::Signature(VerifyError::PayloadMismatch) => 13,
+            Self::Signature(VerifyError::StaleTimestamp) => 14,
+            Self::Signature(VerifyError::FutureTimestamp) => 15,
+            Self::UpstreamUnreachable => 16,
+            Self::UpstreamFailed => 17,
+            Self::UpstreamTimeout => 18,
+            Self::Bug => return None,
+        })
+    }
 
     /// The reason as metrics, logs and responses name it.
     pub const fn reason(self) -> &'static str {
@@ -95,6 +123,7 @@ impl Reject {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::Bug => "internal_error",
         }
     }
 
@@ -112,6 +141,7 @@ impl Reject {
             Self::Signature(_) => signature,
             Self::UpstreamUnreachable | Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Bug => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -139,6 +169,7 @@ impl Reject {
             Self::UpstreamUnreachable => "The upstream cannot be reached",
             Self::UpstreamFailed => "The upstream broke off before it answered",
             Self::UpstreamTimeout => "The upstream did not answer in time",
+            Self::Bug => "The gateway failed",
         }
     }
 
@@ -157,7 +188,8 @@ impl Reject {
             | Self::Signature(_)
             | Self::UpstreamUnreachable
             | Self::UpstreamFailed
-            | Self::UpstreamTimeout => None,
+            | Self::UpstreamTimeout
+            | Self::Bug => None,
         }
     }
 
@@ -172,7 +204,7 @@ impl Reject {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::Signature(_) => Fault::Sender,
-            Self::Draining | Self::Overloaded => Fault::Gateway,
+            Self::Draining | Self::Overloaded | Self::Bug => Fault::Gateway,
             Self::UpstreamUnreachable | Self::UpstreamFailed | Self::UpstreamTimeout => Fault::Upstream,
         }
     }
@@ -213,6 +245,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn every_reason_is_at_its_place() {
+        let places: Vec<_> = Reject::ALL.into_iter().map(Reject::index).collect();
+        assert_eq!(places, Vec::from_iter((0..Reject::ALL.len()).map(Some)));
+    }
 
     #[test]
     fn every_reason_has_a_name_of_its_own() {

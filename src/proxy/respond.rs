@@ -87,10 +87,10 @@ where
     })
 }
 
-/// The response to a delivery whose handling panicked: a bug costs one delivery, not the gateway. Says nothing of the
-/// panic to the sender; the panic hook has already told the log where it was.
+/// The response to a request whose panic no stage caught. Says nothing of the panic to the sender; the panic hook has
+/// already told the log where it was.
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    json(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The gateway failed", None)
+    problem(Reject::Bug, None, None)
 }
 
 fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {

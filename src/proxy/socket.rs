@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,6 +14,21 @@ pub enum Socket {
     Plain(TcpStream),
     /// TLS, its handshake done. Boxed, as it is a hundred times as large.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    /// Ready when the other end has broken the connection off by a reset. Not when it has shut its sending side down: it
+    /// may wait for what comes back. Wakes the task as reading does, and takes nothing of what comes.
+    pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+            Ok(_) => Poll::Pending,
+            Err(error) => Poll::Ready(error),
+        }
+    }
 }
 
 impl AsyncRead for Socket {

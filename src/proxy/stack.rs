@@ -17,6 +17,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::body;
+use super::catch::catch;
 use super::client::identify;
 use super::delivery::Inbound;
 use super::forward::{ForwardContext, forward};
@@ -79,7 +80,7 @@ pub fn stack(context: StackContext) -> impl Stack {
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         // Outside of all that makes responses, so that every response has the id.
         .layer(PropagateRequestIdLayer::x_request_id())
-        // Outside of all code of ours: a bug costs one delivery.
+        // Outside of all code of ours, for a bug in the four stages that follow.
         .layer(CatchPanicLayer::custom(panicked))
         // Sees what the sender gets, refusals included.
         .layer(Stage::new(context.observe, observe))
@@ -87,6 +88,8 @@ pub fn stack(context: StackContext) -> impl Stack {
         .layer(Stage::new((), respond))
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
+        // Outside of all that handles a delivery once its route is known, so that a bug costs that delivery alone.
+        .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
         .layer(Stage::new(context.clock, limit))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
@@ -120,11 +123,16 @@ struct Staged<C, F, S> {
     stage: F,
 }
 
-impl<C, S: Clone> Here<C, S> {
+impl<C, S> Here<C, S> {
+    /// A stage's place, with `next` as the rest of the stack.
+    pub fn new(context: C, next: S) -> Rc<Self> {
+        Rc::new(Self { context, next })
+    }
+
     /// Hands a delivery on. Nothing below has to be waited for first: every service of the stack is always ready.
     pub fn next<Delivery>(&self, delivery: Delivery) -> S::Future
     where
-        S: Service<Delivery>,
+        S: Service<Delivery> + Clone,
     {
         self.next.clone().call(delivery)
     }
@@ -140,7 +148,7 @@ impl<C: Clone, F: Clone, S> Layer<S> for Stage<C, F> {
     type Service = Staged<C, F, S>;
 
     fn layer(&self, next: S) -> Self::Service {
-        Staged { here: Rc::new(Here { context: self.context.clone(), next }), stage: self.stage.clone() }
+        Staged { here: Here::new(self.context.clone(), next), stage: self.stage.clone() }
     }
 }
 

@@ -6,7 +6,8 @@
 //! 1. a head is refused by the framing, or by hyper, whose bare answer is held back;
 //! 2. a head has not come within `header_timeout`: of its first byte, or of the connection's beginning;
 //! 3. no request begins within `idle_timeout` of the last response;
-//! 4. the sender reads nothing of its response for `idle_timeout`.
+//! 4. the sender reads nothing of its response for `idle_timeout`;
+//! 5. the sender resets the connection before it has its response: what the delivery holds is given back at once.
 //!
 //! Why it ended is told by [`Wire::into_parts`]; the answer is [`http1`](super::http1)'s to give. The stream is not shut down
 //! for hyper, so that there can be one.
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
 use super::framing::{Fault, Framing};
+use super::socket::Socket;
 use crate::clock::Clock;
 
 /// Bounds of a connection.
@@ -50,8 +52,8 @@ pub enum End {
 }
 
 /// A stream that is read one request at a time.
-pub struct Wire<S> {
-    stream: S,
+pub struct Wire {
+    stream: Socket,
     framing: Framing,
     /// What came after the end of a request.
     stash: Vec<u8>,
@@ -78,9 +80,9 @@ enum Waiting {
     Reader,
 }
 
-impl<S> Wire<S> {
+impl Wire {
     /// At the beginning of a connection. `handed_on` is to be one more with each request that comes out of hyper.
-    pub fn new(stream: S, limits: WireLimits, clock: Clock, handed_on: Rc<Cell<u64>>) -> Self {
+    pub fn new(stream: Socket, limits: WireLimits, clock: Clock, handed_on: Rc<Cell<u64>>) -> Self {
         Self {
             stream,
             framing: Framing::new(limits.max_header_bytes),
@@ -98,7 +100,7 @@ impl<S> Wire<S> {
     }
 
     /// Why it ended, if it did, and the stream.
-    pub fn into_parts(self) -> (Option<End>, S) {
+    pub fn into_parts(self) -> (Option<End>, Socket) {
         (self.end, self.stream)
     }
 
@@ -162,6 +164,11 @@ impl<S> Wire<S> {
         if taken == 0 { Err(lost()) } else { Ok(()) }
     }
 
+    /// Whether all of a request is there, and not all of its answer out.
+    fn is_answering(&self) -> bool {
+        self.waiting == Waiting::Nothing && self.begun > 0 && self.framing.at_start()
+    }
+
     /// Whether what hyper writes is its own answer to a head that it refuses. The answers to all earlier requests are out:
     /// no head is read before.
     fn is_refusal(&self) -> bool {
@@ -174,7 +181,7 @@ fn lost() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the body's framing is refused")
 }
 
-impl<S: AsyncWrite + Unpin> Wire<S> {
+impl Wire {
     fn poll_written<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.blocked = result.is_pending();
         if self.blocked {
@@ -187,7 +194,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if let Some(end) = this.end {
@@ -222,7 +229,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_refusal() {
             return Poll::Ready(Ok(bytes.len()));
@@ -232,6 +239,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it has nothing else to do, and reads nothing between a request and the end of its answer.
+        if self.is_answering()
+            && let Poll::Ready(error) = self.stream.poll_reset(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         self.poll_written(cx, result)
     }

@@ -1,5 +1,12 @@
 //! Keep-alive, pipelining and the connections to the upstream.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::support::process::poll;
 use crate::support::rig::{Rig, is_problem, route};
 use crate::support::sender::Delivery;
 
@@ -129,6 +136,30 @@ fn a_sender_that_goes_away_does_not_take_its_neighbours_along() {
     second.answer();
     assert_eq!(other.receive().status, 200);
     rig.peer().answer();
+}
+
+#[test]
+fn a_sender_that_resets_its_connection_frees_what_its_delivery_holds() {
+    let mut rig = Rig::with("timeout: 300s");
+    let body = "x".repeat(100_000);
+    for answered in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+        let sender = TcpStream::connect(rig.gateway.server).unwrap();
+        (&sender).write_all(&Delivery::circleci(&body).bytes()).unwrap();
+        let mut peer = rig.upstream.accept();
+        assert_eq!(peer.request().body, body.as_bytes());
+        if !answered.is_empty() {
+            peer.write(answered);
+            (&sender).read_exact(&mut [0; 12]).unwrap();
+        }
+        assert_eq!(rig.gateway.metrics().get("hooklatch_in_flight_requests", &[]), 1.0);
+        SockRef::from(&sender).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(sender);
+        for name in ["hooklatch_in_flight_requests", "hooklatch_buffered_bytes", "hooklatch_connections"] {
+            poll(name, || rig.gateway.metrics().get(name, &[]) == 0.0);
+        }
+        peer.expect_end();
+    }
+    rig.forwards(&Delivery::circleci("{}"));
 }
 
 #[test]

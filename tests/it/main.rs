@@ -72,6 +72,9 @@ mod vectors;
 /// Properties over arbitrary input.
 mod properties;
 
+/// Everything at once and for long, and then the accounts.
+mod soak;
+
 /// What fuzzers start from and what they found.
 mod corpora;
 

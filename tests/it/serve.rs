@@ -197,6 +197,36 @@ fn the_access_log_has_a_line_for_the_deliveries_that_it_is_set_to() {
 }
 
 #[test]
+fn what_is_refused_before_it_is_a_request_has_its_line_too() {
+    let too_many = format!("POST /hook HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(101));
+    let refused = [
+        ("POST /hook HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
+        ("POST /hook HTTP/9\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        (too_many.as_str(), 431, "bad_request"),
+        ("POST /hook HTTP/1.1\r\nHost: a", 408, "body_timeout"),
+    ];
+    for (setting, logged) in [("all", true), ("refused", true), ("none", false)] {
+        let mut served = serve(&format!("access_log: {setting}, header_timeout: 300ms"), &[]);
+        let answers = refused.map(|(request, ..)| http::send(served.gateway.server, request.as_bytes()));
+        assert_eq!(served.gateway.process.terminate().code(), Some(0));
+        let printed = served.gateway.process.printed(Stream::Stderr);
+        let lines: Vec<Value> = printed.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<&Value> = lines.iter().map(|line| &line["fields"]).collect();
+        for ((_, status, reason), answer) in refused.iter().zip(&answers) {
+            is_problem(answer, *status, reason);
+            let line = lines.iter().find(|line| line["request_id"] == answer.json()["request_id"]);
+            assert_eq!(line.is_some(), logged, "{setting}: {lines:#?}");
+            let Some(line) = line else { continue };
+            assert_eq!(
+                (&line["message"], &line["route"], &line["outcome"], &line["reason"], &line["status"]),
+                (&"delivery".into(), &"none".into(), &"rejected".into(), &(*reason).into(), &(*status).into())
+            );
+            assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_flood_of_refusals_is_counted_in_full_and_logged_in_part() {
     let mut served = serve("", &[]);
     let request = Delivery::unsigned("").bytes();

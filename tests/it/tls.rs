@@ -297,6 +297,19 @@ fn requests_on_one_connection_are_answered_as_they_are_done() {
 }
 
 #[test]
+fn a_sender_by_http_2_that_goes_away_frees_what_its_delivery_holds() {
+    let mut secure = Secure::with("", "", "timeout: 300s");
+    let client = secure.h2();
+    let _unanswered = client.start(signed(b"{}").body(b"{}".to_vec()).unwrap());
+    assert_eq!(secure.rig.request().body, b"{}");
+    drop(client);
+    for name in ["hooklatch_in_flight_requests", "hooklatch_buffered_bytes", "hooklatch_connections"] {
+        poll(name, || secure.rig.gateway.metrics().get(name, &[]) == 0.0);
+    }
+    secure.rig.peer().expect_end();
+}
+
+#[test]
 fn a_drain_lets_http_2_finish_what_it_has_begun() {
     let mut secure = Secure::start();
     let client = secure.h2();

@@ -85,6 +85,11 @@ impl Process {
         self.wait()
     }
 
+    /// Its number for the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
