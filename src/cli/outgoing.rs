@@ -99,8 +99,8 @@ pub(super) fn post(
     *request.headers_mut() = headers;
 
     let exchange = async {
-        let pool = Pool::new(connector, Clock::system());
-        let response = pool.send(request, false, || {}).await.map_err(io::Error::other)?;
+        let sent = Pool::new(connector).send_afresh(request, Clock::system().now()).await;
+        let response = sent.map_err(io::Error::other)?;
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();

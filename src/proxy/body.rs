@@ -61,12 +61,12 @@ pub async fn read<S>(here: Rc<Here<Budget, S>>, claimed: Claimed) -> Result<Resp
 where
     S: Service<Buffered, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Claimed { route, peer, head, body, claim } = claimed;
+    let Claimed { route, peer, head, body, claim, now } = claimed;
     let held = here.context.open(&route.limits);
     let read = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await;
     let payload = read.map_err(Refusal::unread)?;
     route.metrics.body_bytes.observe(payload.len() as f64);
-    here.next(Buffered { route, peer, head, payload, claim }).await
+    here.next(Buffered { route, peer, head, payload, claim, now }).await
 }
 
 /// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection

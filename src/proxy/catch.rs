@@ -47,19 +47,20 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::config::AccessLog;
+    use crate::config::{AccessLog, Networks};
     use crate::metrics::Metrics;
-    use crate::proxy::delivery::{Inbound, Peer};
+    use crate::proxy::arrive::{ArriveContext, arrive};
+    use crate::proxy::delivery::{Arrived, Inbound, Peer};
     use crate::proxy::observe::{ObserveContext, observe};
     use crate::proxy::respond::{Handled, respond};
 
     /// Where a delivery meets the bug.
-    async fn work(_: Request<Inbound>) -> Result<Response<Body>, Refusal> {
+    async fn work(_: Arrived) -> Result<Response<Body>, Refusal> {
         tokio::task::yield_now().await;
         panic!("a bug")
     }
 
-    async fn handle(request: Request<Inbound>) -> Result<Handled, Infallible> {
+    async fn handle(request: Arrived) -> Result<Handled, Infallible> {
         Ok(Handled { route: None, result: catch(Here::new((), service_fn(work)), request).await })
     }
 
@@ -75,13 +76,15 @@ mod tests {
         };
         let respond = |request| respond(Here::new((), service_fn(handle)), request);
         let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
-        let observe = |request: Request<Incoming>| {
+        let observe = |arrived| observe(Here::new(context.clone(), service_fn(respond)), arrived);
+        let arriving = ArriveContext { clock: Clock::system(), trusted_proxies: Networks::default() };
+        let arrive = |request: Request<Incoming>| {
             let request = request.map(|body| Inbound { body, peer: peer.clone() });
-            observe(Here::new(context.clone(), service_fn(respond)), request)
+            arrive(Here::new(arriving.clone(), service_fn(observe)), request)
         };
         let (mut sender, gateway) = tokio::io::duplex(4096);
         let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(gateway), hyper::service::service_fn(observe));
+            http1::Builder::new().serve_connection(TokioIo::new(gateway), hyper::service::service_fn(arrive));
         let mut answer = String::new();
         let send = async {
             sender.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nx-request-id: id-1\r\n\r\n").await.unwrap();

@@ -1,4 +1,4 @@
-//! What a delivery is at each stage of its way: [`Routed`] → [`Claimed`] → [`Buffered`] → `Verified`.
+//! What a delivery is at each stage of its way: [`Arrived`] → [`Routed`] → [`Claimed`] → [`Buffered`] → `Verified`.
 //!
 //! Each stage takes the type that the one before it makes, so a wrong order of stages does not compile. `Verified`
 //! is in [`verify`](super::verify), for only that module can make one.
@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -60,16 +61,32 @@ pub struct Inbound {
     pub peer: Rc<Peer>,
 }
 
+/// A request that has been taken up.
+pub struct Arrived {
+    /// Its head as it came, with a request id. Boxed: each stage moves it on.
+    pub head: Box<Parts>,
+    /// Nothing has been read of it.
+    pub body: Incoming,
+    /// The sender.
+    pub peer: Rc<Peer>,
+    /// The id, as it is in the head.
+    pub request_id: HeaderValue,
+    /// When its head had come.
+    pub received: Instant,
+}
+
 /// A request that matches a route, its body not yet read.
 pub struct Routed {
     /// The route.
     pub route: Rc<Route>,
     /// The sender.
     pub peer: Rc<Peer>,
-    /// The request's head as it came. Boxed: each stage moves it on.
+    /// The request's head as it came.
     pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
+    /// When its head had come.
+    pub received: Instant,
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
@@ -84,6 +101,8 @@ pub struct Claimed {
     pub body: Incoming,
     /// What the signature header claims. An error goes on only where the route does not enforce.
     pub claim: Result<Claim, VerifyError>,
+    /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
+    pub now: Duration,
 }
 
 /// A request with its whole body in memory.
@@ -98,6 +117,8 @@ pub struct Buffered {
     pub payload: Payload,
     /// As in [`Claimed`].
     pub claim: Result<Claim, VerifyError>,
+    /// As in [`Claimed`].
+    pub now: Duration,
 }
 
 /// The bytes of a body, in the pieces in which they came. A clone shares them.

@@ -20,11 +20,11 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
 use super::observe::LogLimit;
-use super::pool::SendError;
+use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::verify::Verified;
+use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
 use crate::metrics::UpstreamResult;
@@ -42,12 +42,11 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
-    let (route, peer, mut head, payload, authentic) = verified.into_parts();
-    prepare(&route, &peer, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
-    let request = Request::from_parts(*head, payload);
+    let VerifiedParts { route, peer, mut head, payload, secret, at: started } = verified.into_parts();
+    prepare(&route, &peer, &mut head, payload.len(), secret)?;
     let metrics = &route.metrics.upstream;
-    let started = context.clock.now();
-    let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
+    let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
+    let send = route.pool.send(Request::from_parts(*head, payload), resending, started);
     let sent = tokio::time::timeout(route.config.timeout, send).await;
     metrics.duration.observe((context.clock.now() - started).as_secs_f64());
     let (reject, result, error) = match sent {

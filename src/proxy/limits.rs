@@ -27,7 +27,6 @@ use super::delivery::Routed;
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::stack::Here;
-use crate::clock::Clock;
 use crate::config::{self, RateLimit};
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` are spent, so that slow senders on one route do not
@@ -169,11 +168,11 @@ impl Drop for Held {
 }
 
 /// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
-pub async fn limit<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn limit<S>(here: Rc<Here<(), S>>, routed: Routed) -> Result<Response<Body>, Refusal>
 where
     S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let permit = match routed.route.limits.admit(here.context.now()) {
+    let permit = match routed.route.limits.admit(routed.received) {
         Ok(permit) => permit,
         Err(reject) => return Err(refuse(&routed.head.headers, routed.body, reject).await),
     };
@@ -195,6 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::Clock;
 
     fn rate(per_second: u32, burst: u32) -> RateLimit {
         let number = |number| NonZeroU32::new(number).unwrap();

@@ -10,6 +10,7 @@
 //! [`pool`] of connections that [`transport`] opens; either side's is a [`socket`]. [`delivery`] has the types that
 //! pass from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
 
+pub mod arrive;
 pub mod body;
 pub mod catch;
 pub mod client;

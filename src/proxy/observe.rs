@@ -11,13 +11,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntGauge;
 use tower::{BoxError, Service};
 
-use super::delivery::{Inbound, Peer};
-use super::headers::X_REQUEST_ID;
+use super::delivery::{Arrived, Peer};
 use super::reject::Reject;
 use super::respond::{Answer, Body};
 use super::stack::Here;
@@ -55,7 +54,7 @@ pub struct LogLimit {
 struct Subject {
     method: Method,
     uri: Uri,
-    request_id: Option<HeaderValue>,
+    request_id: HeaderValue,
     peer: Rc<Peer>,
 }
 
@@ -101,16 +100,16 @@ impl Drop for InFlight {
 /// The stage: counts, times and logs.
 pub async fn observe<S>(
     here: Rc<Here<ObserveContext, S>>,
-    request: Request<Inbound>,
+    arrived: Arrived,
 ) -> Result<Response<Observed>, Infallible>
 where
-    S: Service<Request<Inbound>, Response = Answer, Error = Infallible> + Clone,
+    S: Service<Arrived, Response = Answer, Error = Infallible> + Clone,
 {
     let context = &here.context;
     let in_flight = InFlight::new(&context.in_flight);
-    let started = context.clock.now();
-    let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&request));
-    let answer = here.next(request).await?;
+    let started = arrived.received;
+    let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&arrived));
+    let answer = here.next(arrived).await?;
     let ended = context.clock.now();
     let outcome = answer.rejected.map_or(Outcome::Forwarded, Outcome::from);
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
@@ -145,12 +144,12 @@ impl HttpBody for Observed {
 }
 
 impl Subject {
-    fn of(request: &Request<Inbound>) -> Self {
+    fn of(arrived: &Arrived) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            request_id: request.headers().get(X_REQUEST_ID).cloned(),
-            peer: request.body().peer.clone(),
+            method: arrived.head.method.clone(),
+            uri: arrived.head.uri.clone(),
+            request_id: arrived.request_id.clone(),
+            peer: arrived.peer.clone(),
         }
     }
 }
@@ -178,7 +177,7 @@ fn log(
         outcome = outcome.as_str(),
         reason = answer.rejected.map(Reject::reason),
         status = answer.response.status().as_u16(),
-        request_id = subject.request_id.as_ref().and_then(|id| id.to_str().ok()),
+        request_id = subject.request_id.to_str().ok(),
         method = subject.method.as_str(),
         path = subject.uri.path(),
         peer = %subject.peer.address,

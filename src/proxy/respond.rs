@@ -10,13 +10,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use serde::Serialize;
 use tower::{BoxError, Service};
 
-use super::delivery::Inbound;
-use super::headers::X_REQUEST_ID;
+use super::delivery::Arrived;
+use super::headers::{X_REQUEST_ID, new_request_id};
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
@@ -67,17 +67,17 @@ struct Problem<'a> {
 }
 
 /// The stage: turns refusals into responses.
-pub async fn respond<S>(here: Rc<Here<(), S>>, request: Request<Inbound>) -> Result<Answer, Infallible>
+pub async fn respond<S>(here: Rc<Here<(), S>>, arrived: Arrived) -> Result<Answer, Infallible>
 where
-    S: Service<Request<Inbound>, Response = Handled, Error = Infallible> + Clone,
+    S: Service<Arrived, Response = Handled, Error = Infallible> + Clone,
 {
-    let version = request.version();
-    let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    let Handled { route, result } = here.next(request).await?;
+    let version = arrived.head.version;
+    let request_id = arrived.request_id.clone();
+    let Handled { route, result } = here.next(arrived).await?;
     Ok(match result {
         Ok(response) => Answer { response, route, rejected: None },
         Err(Refusal { reject, unread }) => {
-            let mut response = problem(reject, route.as_deref(), request_id.as_ref());
+            let mut response = problem(reject, route.as_deref(), Some(&request_id));
             // HTTP/2 ends the stream instead, and has no such header (RFC 9113 section 8.2.2).
             if unread && version != Version::HTTP_2 {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -88,9 +88,12 @@ where
 }
 
 /// The response to a request whose panic no stage caught. Says nothing of the panic to the sender; the panic hook has
-/// already told the log where it was.
+/// already told the log where it was. The request's own id is lost with it.
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    problem(Reject::Bug, None, None)
+    let id = new_request_id();
+    let mut response = problem(Reject::Bug, None, Some(&id));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
 }
 
 fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {

@@ -21,11 +21,12 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, Version};
 use tower::Service;
 
 use super::body::refuse;
-use super::delivery::{Inbound, Routed};
+use super::delivery::{Arrived, Peer, Routed};
 use super::headers::RouteHeaders;
 use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
@@ -177,37 +178,36 @@ pub struct RouteContext {
 }
 
 /// The stage: finds the route and checks the method.
-pub async fn route<S>(here: Rc<Here<RouteContext, S>>, request: Request<Inbound>) -> Result<Handled, Infallible>
+pub async fn route<S>(here: Rc<Here<RouteContext, S>>, arrived: Arrived) -> Result<Handled, Infallible>
 where
     S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let (route, checked) = find(&here.context, &request);
+    let (route, checked) = find(&here.context, &arrived.head, &arrived.peer);
     Ok(match (route, checked) {
         (Some(route), Ok(())) => {
-            let (head, Inbound { body, peer }) = request.into_parts();
-            let result = here.next(Routed { route: route.clone(), peer, head: Box::new(head), body }).await;
+            let Arrived { head, body, peer, received, .. } = arrived;
+            let result = here.next(Routed { route: route.clone(), peer, head, body, received }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
             let reject = checked.err().unwrap_or(Reject::NoRoute);
-            let (head, Inbound { body, .. }) = request.into_parts();
-            Handled { route, result: Err(refuse(&head.headers, body, reject).await) }
+            Handled { route, result: Err(refuse(&arrived.head.headers, arrived.body, reject).await) }
         }
     })
 }
 
 /// The route, if one matches, and whether the request may go on.
-fn find(context: &RouteContext, request: &Request<Inbound>) -> (Option<Rc<Route>>, Result<(), Reject>) {
-    let host = match host(request.version(), request.uri(), request.headers()) {
+fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>, Result<(), Reject>) {
+    let host = match host(head.version, &head.uri, &head.headers) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
     };
-    let route = context.router.find(request.uri().path(), host).cloned();
+    let route = context.router.find(head.uri.path(), host).cloned();
     let checked = match &route {
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
-        Some(route) if !route.config.methods.contains(request.method()) => Err(Reject::MethodNotAllowed),
-        Some(route) if !lets_in(&route.config, request.body().peer.client) => Err(Reject::IpNotAllowed),
+        Some(route) if !route.config.methods.contains(&head.method) => Err(Reject::MethodNotAllowed),
+        Some(route) if !lets_in(&route.config, peer.client) => Err(Reject::IpNotAllowed),
         Some(_) => Ok(()),
     };
     (route, checked)
@@ -263,6 +263,8 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     #[test]

@@ -13,33 +13,27 @@ use http::{HeaderName, Request, Response};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
+use super::arrive::{ArriveContext, arrive};
 use super::body;
 use super::catch::catch;
-use super::client::identify;
 use super::delivery::Inbound;
 use super::forward::{ForwardContext, forward};
-use super::headers::remove_insane_request_id;
 use super::limits::{Budget, limit};
 use super::observe::{ObserveContext, observe};
 use super::respond::{panicked, respond};
 use super::route::{RouteContext, route};
 use super::verify::{VerifyContext, inspect, verify};
-use crate::clock::Clock;
-use crate::config::Networks;
 
 /// What the stages need of their thread.
 pub struct StackContext {
-    /// For [`identify`]: whose word about the client counts.
-    pub trusted_proxies: Networks,
+    /// For [`arrive`].
+    pub arrive: ArriveContext,
     /// For [`observe`].
     pub observe: ObserveContext,
     /// For the routing stage.
     pub route: RouteContext,
-    /// For [`limit`].
-    pub clock: Clock,
     /// For the stage that reads bodies.
     pub budget: Budget,
     /// For [`verify`].
@@ -65,23 +59,13 @@ impl<S> Stack for S where
 /// The stack, outermost first. Built once a thread and configuration, shared by its requests.
 pub fn stack(context: StackContext) -> impl Stack {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
-    let trusted: Rc<Networks> = Rc::new(context.trusted_proxies);
     ServiceBuilder::new()
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
-        // Before anything takes the id up or asks who it is; a sender's id is kept if it can do no harm in a log.
-        .map_request(move |mut request: Request<Inbound>| {
-            remove_insane_request_id(request.headers_mut());
-            if let Some(peer) = identify(&trusted, &request, &request.body().peer) {
-                request.body_mut().peer = Rc::new(peer);
-            }
-            request
-        })
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        // Outside of all that makes responses, so that every response has the id.
-        .layer(PropagateRequestIdLayer::x_request_id())
-        // Outside of all code of ours, for a bug in the four stages that follow.
+        // Outside of all code of ours, for a bug in the first stages that follow.
         .layer(CatchPanicLayer::custom(panicked))
+        // Before anything asks who it is, when it came or which id it has; every response has the id.
+        .layer(Stage::new(context.arrive, arrive))
         // Sees what the sender gets, refusals included.
         .layer(Stage::new(context.observe, observe))
         // Inside observe, which wants the reason; outside of all that refuses.
@@ -91,7 +75,7 @@ pub fn stack(context: StackContext) -> impl Stack {
         // Outside of all that handles a delivery once its route is known, so that a bug costs that delivery alone.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
-        .layer(Stage::new(context.clock, limit))
+        .layer(Stage::new((), limit))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
         .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.

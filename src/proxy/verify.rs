@@ -9,6 +9,7 @@
 //! Does not protect against replays: a delivery that was captured verifies again, unless its scheme signs a time.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::Response;
 use http::request::Parts;
@@ -31,13 +32,30 @@ pub struct Verified {
     head: Box<Parts>,
     payload: Payload,
     authentic: Option<Authentic>,
+    at: Instant,
+}
+
+/// What a [`Verified`] consists of.
+pub struct VerifiedParts {
+    /// The route.
+    pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
+    /// The request's head as it came.
+    pub head: Box<Parts>,
+    /// The bytes of its body.
+    pub payload: Payload,
+    /// The position of the secret that verified it; `None` on a route that only reports.
+    pub secret: Option<usize>,
+    /// When that was known.
+    pub at: Instant,
 }
 
 impl Verified {
-    /// The route, the sender, the request's head and body, and what was authenticated: nothing, on a route that only
-    /// reports.
-    pub fn into_parts(self) -> (Rc<Route>, Rc<Peer>, Box<Parts>, Payload, Option<Authentic>) {
-        (self.route, self.peer, self.head, self.payload, self.authentic)
+    /// What it consists of.
+    pub fn into_parts(self) -> VerifiedParts {
+        let Self { route, peer, head, payload, authentic, at } = self;
+        VerifiedParts { route, peer, head, payload, secret: authentic.map(|authentic| authentic.secret), at }
     }
 }
 
@@ -55,14 +73,15 @@ pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Resp
 where
     S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Routed { route, peer, head, body } = routed;
-    let claim = route.config.verifier.inspect(RequestHead::of(&head), here.context.unix());
+    let Routed { route, peer, head, body, .. } = routed;
+    let now = here.context.unix();
+    let claim = route.config.verifier.inspect(RequestHead::of(&head), now);
     if let Err(error) = claim
         && route.config.enforce
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    here.next(Claimed { route, peer, head, body, claim }).await
+    here.next(Claimed { route, peer, head, body, claim, now }).await
 }
 
 /// The stage after the body has been read: the signature itself.
@@ -70,7 +89,8 @@ pub async fn verify<S>(here: Rc<Here<VerifyContext, S>>, buffered: Buffered) -> 
 where
     S: Service<Verified, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let authentic = match check(&here.context.clock, &buffered) {
+    let (checked, at) = check(&here.context.clock, &buffered);
+    let authentic = match checked {
         Ok(authentic) => Some(authentic),
         Err(error) if buffered.route.config.enforce => return Err(error.into()),
         Err(error) => {
@@ -79,22 +99,27 @@ where
         }
     };
     let Buffered { route, peer, head, payload, .. } = buffered;
-    here.next(Verified { route, peer, head, payload, authentic }).await
+    here.next(Verified { route, peer, head, payload, authentic, at }).await
 }
 
-fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
-    let Buffered { route, head, payload, claim, .. } = buffered;
-    let claim = claim.as_ref().map_err(|error| *error)?;
+/// What is authentic of a delivery, and when that was known.
+fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
+    let Buffered { route, head, payload, claim, now, .. } = buffered;
     let started = clock.now();
+    let claim = match claim {
+        Ok(claim) => claim,
+        Err(error) => return (Err(*error), started),
+    };
     let signed = SignedRequest { head: RequestHead::of(head), body: payload.frames() };
-    let result = route.config.verifier.verify(claim, &signed, clock.unix());
-    route.metrics.verification_duration.observe((clock.now() - started).as_secs_f64());
+    let result = route.config.verifier.verify(claim, &signed, *now);
+    let ended = clock.now();
+    route.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result
         && let Some(last_match) = route.metrics.last_match.get(authentic.secret)
     {
-        last_match.set(clock.unix().as_secs_f64());
+        last_match.set(now.as_secs_f64());
     }
-    result
+    (result, ended)
 }
 
 fn report(context: &VerifyContext, route: &Route, error: VerifyError) {
