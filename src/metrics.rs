@@ -36,6 +36,8 @@ pub const NO_ROUTE: &str = "none";
 pub enum Outcome {
     /// The upstream answered.
     Forwarded,
+    /// The gateway answered it itself: an endpoint challenge.
+    Challenge,
     /// The gateway refused it.
     Rejected,
     /// The upstream gave no answer.
@@ -44,21 +46,28 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every value there is.
-    pub const ALL: [Self; 3] = [Self::Forwarded, Self::Rejected, Self::UpstreamError];
+    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Challenge, Self::Rejected, Self::UpstreamError];
 
     /// Its place in [`Outcome::ALL`].
     const fn index(self) -> usize {
         match self {
             Self::Forwarded => 0,
-            Self::Rejected => 1,
-            Self::UpstreamError => 2,
+            Self::Challenge => 1,
+            Self::Rejected => 2,
+            Self::UpstreamError => 3,
         }
+    }
+
+    /// Whether a route has deliveries that end so; `challenges` says whether it answers any.
+    const fn is_possible(self, challenges: bool) -> bool {
+        challenges || !matches!(self, Self::Challenge)
     }
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
+            Self::Challenge => "challenge",
             Self::Rejected => "rejected",
             Self::UpstreamError => "upstream_error",
         }
@@ -160,8 +169,8 @@ pub struct RouteMetrics {
 /// Counts deliveries by outcome and reason.
 #[derive(Clone)]
 pub struct ObserveMetrics {
-    requests: [IntCounter; Outcome::ALL.len()],
-    durations: [Histogram; Outcome::ALL.len()],
+    requests: [Option<IntCounter>; Outcome::ALL.len()],
+    durations: [Option<Histogram>; Outcome::ALL.len()],
     rejections: [Option<IntCounter>; Reject::ALL.len()],
 }
 
@@ -326,10 +335,18 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// The handles of one route; makes its series. `reasons` are those that the route's configuration makes possible.
-    pub fn route(&self, route: &str, scheme: &str, secrets: &[String], reasons: &[Reject]) -> RouteMetrics {
+    /// The handles of one route; makes its series. `reasons` are those that the route's configuration makes possible;
+    /// `challenges` says whether it answers any.
+    pub fn route(
+        &self,
+        route: &str,
+        scheme: &str,
+        secrets: &[String],
+        reasons: &[Reject],
+        challenges: bool,
+    ) -> RouteMetrics {
         RouteMetrics {
-            observe: self.observe(route, scheme, reasons),
+            observe: self.observe(route, scheme, reasons, challenges),
             verification_duration: self.verification_duration.with_label_values(&[scheme]),
             last_match: secrets
                 .iter()
@@ -351,6 +368,7 @@ impl Metrics {
             NO_ROUTE,
             NO_ROUTE,
             &[Reject::NoRoute, Reject::BadRequest, Reject::Draining, Reject::Overloaded, Reject::BodyTimeout],
+            false,
         )
     }
 
@@ -388,10 +406,13 @@ impl Metrics {
         Ok(text)
     }
 
-    fn observe(&self, route: &str, scheme: &str, reasons: &[Reject]) -> ObserveMetrics {
+    fn observe(&self, route: &str, scheme: &str, reasons: &[Reject], challenges: bool) -> ObserveMetrics {
+        let outcomes = Outcome::ALL.map(|outcome| Some(outcome).filter(|_| outcome.is_possible(challenges)));
         ObserveMetrics {
-            requests: Outcome::ALL.map(|outcome| self.requests.with_label_values(&[route, scheme, outcome.as_str()])),
-            durations: Outcome::ALL.map(|outcome| self.request_duration.with_label_values(&[route, outcome.as_str()])),
+            requests: outcomes
+                .map(|outcome| Some(self.requests.with_label_values(&[route, scheme, outcome?.as_str()]))),
+            durations: outcomes
+                .map(|outcome| Some(self.request_duration.with_label_values(&[route, outcome?.as_str()]))),
             rejections: Reject::ALL.map(|reject| {
                 let possible = reject.fault() != Fault::Upstream && reasons.contains(&reject);
                 possible.then(|| self.rejections.with_label_values(&[route, scheme, reject.reason()]))
@@ -404,7 +425,7 @@ impl ObserveMetrics {
     /// Counts one delivery, `seconds` after its head came.
     pub fn delivery(&self, outcome: Outcome, seconds: f64) {
         let at = outcome.index();
-        if let (Some(requests), Some(duration)) = (self.requests.get(at), self.durations.get(at)) {
+        if let (Some(Some(requests)), Some(Some(duration))) = (self.requests.get(at), self.durations.get(at)) {
             requests.inc();
             duration.observe(seconds);
         }

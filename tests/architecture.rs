@@ -48,18 +48,20 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
     ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
-    ("proxy::respond", "proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
+    ("proxy::respond", "metrics schemes proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
     (
         "proxy::route",
-        "config metrics proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
+        "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
          proxy::respond",
     ),
     ("proxy::limits", "clock config proxy::body proxy::delivery proxy::reject proxy::respond"),
     ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond"),
     (
         "proxy::verify",
-        "clock schemes proxy::body proxy::delivery proxy::observe proxy::reject proxy::respond proxy::route",
+        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::observe proxy::reject proxy::respond \
+         proxy::route",
     ),
+    ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",
         "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject proxy::respond \

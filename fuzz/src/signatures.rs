@@ -35,12 +35,13 @@ static VERIFIERS: LazyLock<Vec<(&str, Verifier)>> = LazyLock::new(|| {
         let contents = spec.signed_content_values().into_iter().map(|value| Some(value.to_owned()));
         for signed_content in contents.chain([None]) {
             for match_payload in [None, Some(false)] {
+                let open = spec.parameters.iter().filter(|one| !one.secret);
                 let options = SchemeOptions {
                     signed_content: signed_content.clone(),
                     match_payload,
                     public_url: spec.needs_public_url().then(|| "https://hooks.example.com/in".to_owned()),
-                    parameters: spec.parameters.iter().map(|one| (one.name.clone(), "p".to_owned())).collect(),
-                    tolerance: None,
+                    parameters: open.map(|one| (one.name.clone(), "p".to_owned())).collect(),
+                    ..SchemeOptions::without_challenge(spec)
                 };
                 let own = spec.vectors.iter().map(|vector| vector.secret.as_str());
                 let mut compiled = SECRETS

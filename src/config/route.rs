@@ -66,7 +66,7 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
             field.error_below("path", format!("{other} has the same path and host"));
         }
     }
-    let scheme = section.required("scheme", |field| scheme::read(field, &seen.schemes));
+    let scheme = section.required("scheme", |field| scheme::read(field, &seen.schemes, context));
     let spec = scheme.as_ref().map(|(spec, _)| &**spec);
     let secrets = section.required("secrets", |field| read_all(field, spec, context));
     let upstream = section.required("upstream", |field| read_upstream(field, context));

@@ -1,7 +1,8 @@
 //! The `scheme` of a route, and the schemes that the file itself defines under `schemes`.
 //!
 //! Refused: 1. a scheme that nobody knows; 2. one whose deliveries cannot be verified, with the reason; 3. options that
-//! the scheme does not have, or that it needs and that are not there; 4. an own scheme that is not written in the scheme
+//! the scheme does not have, or that it needs and that are not there, see
+//! [`secret`](super::secret) for those that are secrets; 4. an own scheme that is not written in the scheme
 //! language, each fault at its path; 5. an own scheme with the name of a built-in one.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,11 +12,15 @@ use serde_json::{Map, Value};
 
 use super::raw::Node;
 use super::reader::{Field, nearest};
-use super::secret::explain_key;
-use crate::schemes::{self, SchemeOptions, Spec};
+use super::secret::{self, Context, explain_key};
+use crate::schemes::{self, SchemeOptions, Secret, Spec};
 
 /// A scheme's name, or a map of its name and its options.
-pub(super) fn read(field: &Field<'_>, own: &HashMap<String, Arc<Spec>>) -> Option<(Arc<Spec>, SchemeOptions)> {
+pub(super) fn read(
+    field: &Field<'_>,
+    own: &HashMap<String, Arc<Spec>>,
+    context: Context<'_>,
+) -> Option<(Arc<Spec>, SchemeOptions)> {
     let find = |name: &str| find(name, own);
     let (spec, options) = match field.node() {
         Node::Text(_) => (field.parsed(find), Some(SchemeOptions::default())),
@@ -26,19 +31,28 @@ pub(super) fn read(field: &Field<'_>, own: &HashMap<String, Arc<Spec>>) -> Optio
             let signed_content = section.optional("signed_content", None, text);
             let match_payload = section.optional("match_payload", None, |field| field.boolean().map(Some));
             let public_url = section.optional("public_url", None, text);
-            let declared = spec.iter().flat_map(|spec| &spec.parameters);
-            let given: Vec<_> = declared
-                .filter_map(|parameter| {
-                    let given = section.get(parameter.name.clone())?;
-                    Some(given.text().map(|text| (parameter.name.clone(), text.to_owned())))
-                })
-                .collect();
-            let parameters: Option<BTreeMap<_, _>> = given.into_iter().collect();
+            let challenge = section.optional("challenge", None, |field| field.boolean().map(Some));
+            let (mut parameters, mut secrets) = (Some(BTreeMap::new()), Some(BTreeMap::<_, Secret>::new()));
+            for parameter in spec.iter().flat_map(|spec| &spec.parameters) {
+                let Some(given) = section.get(parameter.name.clone()) else { continue };
+                let name = parameter.name.clone();
+                if parameter.secret {
+                    insert(&mut secrets, name, secret::read_required(&given, context));
+                } else {
+                    insert(&mut parameters, name, given.text().map(ToOwned::to_owned));
+                }
+            }
             section.finish(explain_key);
             let options = (|| {
-                let (signed_content, match_payload) = (signed_content?, match_payload?);
-                let (public_url, parameters) = (public_url?, parameters?);
-                Some(SchemeOptions { signed_content, match_payload, public_url, parameters, tolerance: None })
+                Some(SchemeOptions {
+                    signed_content: signed_content?,
+                    match_payload: match_payload?,
+                    public_url: public_url?,
+                    parameters: parameters?,
+                    secrets: secrets?,
+                    challenge: challenge?,
+                    tolerance: None,
+                })
             })();
             (spec, options)
         }
@@ -52,6 +66,14 @@ pub(super) fn read(field: &Field<'_>, own: &HashMap<String, Arc<Spec>>) -> Optio
         return None;
     }
     Some((spec, options))
+}
+
+/// Adds a value that was read; a wrong one spoils them all.
+fn insert<T>(all: &mut Option<BTreeMap<String, T>>, name: String, value: Option<T>) {
+    match (value, all.as_mut()) {
+        (Some(value), Some(all)) => drop(all.insert(name, value)),
+        _ => *all = None,
+    }
 }
 
 /// The schemes of the file, those that are right.

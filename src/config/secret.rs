@@ -181,8 +181,7 @@ fn read_one(
         None => Some(index.to_string()),
     };
     let optional = section.optional("optional", false, Field::boolean);
-    let all_known =
-        section.finish(|key| LITERAL_KEYS.contains(&key.to_ascii_lowercase().as_str()).then(|| LITERAL.to_owned()));
+    let all_known = section.finish(explain_literal);
 
     let at = id_field.as_ref().unwrap_or(entry);
     let id = id.and_then(|id| match taken.insert(id.clone(), entry.path().to_owned()) {
@@ -192,21 +191,8 @@ fn read_one(
         }
         None => Some(id),
     });
-    let (field, source) = match (&env, &file) {
-        (Some(field), None) => (field, from_env(field, context)),
-        (None, Some(field)) => (field, from_file(field, context)),
-        (Some(_), Some(_)) => {
-            entry.error("has both env and file: give one of them");
-            return None;
-        }
-        (None, None) => {
-            if all_known {
-                entry.error("needs env: NAME or file: PATH");
-            }
-            return None;
-        }
-    };
-    match source? {
+    let (field, source) = from(entry, env.as_ref(), file.as_ref(), all_known, context)?;
+    match source {
         Ok(secret) => {
             if let Some(spec) = spec {
                 field.checked(spec.check_secret(&secret))?;
@@ -220,6 +206,48 @@ fn read_one(
             None
         }
     }
+}
+
+/// Reads a secret that stands alone: `{ env: NAME }` or `{ file: PATH }`. It must be there.
+pub(super) fn read_required(entry: &Field<'_>, context: Context<'_>) -> Option<Secret> {
+    if is_literal(entry.node()) {
+        entry.error(LITERAL);
+        return None;
+    }
+    let mut section = entry.section()?;
+    let (env, file) = (section.get("env"), section.get("file"));
+    let all_known = section.finish(explain_literal);
+    let (field, source) = from(entry, env.as_ref(), file.as_ref(), all_known, context)?;
+    field.checked(source).filter(|_| all_known)
+}
+
+/// What the one of the two gives, and which it is.
+fn from<'f, 'a>(
+    entry: &Field<'_>,
+    env: Option<&'f Field<'a>>,
+    file: Option<&'f Field<'a>>,
+    all_known: bool,
+    context: Context<'_>,
+) -> Option<(&'f Field<'a>, Result<Secret, SecretError>)> {
+    match (env, file) {
+        (Some(field), None) => Some((field, from_env(field, context)?)),
+        (None, Some(field)) => Some((field, from_file(field, context)?)),
+        (Some(_), Some(_)) => {
+            entry.error("has both env and file: give one of them");
+            None
+        }
+        (None, None) => {
+            if all_known {
+                entry.error("needs env: NAME or file: PATH");
+            }
+            None
+        }
+    }
+}
+
+/// Why a key like `value: …` is refused beside `env` and `file`.
+fn explain_literal(key: &str) -> Option<String> {
+    LITERAL_KEYS.contains(&key.to_ascii_lowercase().as_str()).then(|| LITERAL.to_owned())
 }
 
 fn from_env(field: &Field<'_>, context: Context<'_>) -> Option<Result<Secret, SecretError>> {

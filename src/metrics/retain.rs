@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 
-use super::{Metrics, NO_ROUTE};
+use super::{Metrics, NO_ROUTE, Outcome};
 
 /// The label values that a route's configuration makes possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct RouteLabels<'a> {
     pub secrets: &'a [String],
     /// The reasons for which it can refuse.
     pub reasons: Vec<&'static str>,
+    /// Whether it answers endpoint challenges.
+    pub challenges: bool,
 }
 
 impl Metrics {
@@ -26,7 +28,11 @@ impl Metrics {
             Some(name) => routes.get(name).is_some_and(|route| {
                 let has =
                     |label, possible: &dyn Fn(&str) -> bool| labels.get(label).is_none_or(|value| possible(value));
+                let outcome = |name: &str| Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == name);
                 has("scheme", &|scheme| scheme == route.scheme)
+                    && has("outcome", &|name| {
+                        outcome(name).is_some_and(|outcome| outcome.is_possible(route.challenges))
+                    })
                     && has("secret", &|secret| route.secrets.iter().any(|id| id == secret))
                     && has("reason", &|reason| route.reasons.contains(&reason))
             }),
@@ -67,7 +73,8 @@ mod tests {
     const REASONS: [Reject; 2] = [Reject::BadRequest, Reject::Signature(VerifyError::MissingSignature)];
 
     fn labels<'a>(scheme: &'a str, secrets: &'a [String], reasons: &[Reject]) -> RouteLabels<'a> {
-        RouteLabels { scheme, secrets, reasons: reasons.iter().map(|reject| reject.reason()).collect() }
+        let reasons = reasons.iter().map(|reject| reject.reason()).collect();
+        RouteLabels { scheme, secrets, reasons, challenges: false }
     }
 
     fn series(metrics: &Metrics) -> Vec<String> {
@@ -79,8 +86,8 @@ mod tests {
     fn what_stays_keeps_its_value_and_what_went_is_gone() {
         let metrics = Metrics::new(0.0).unwrap();
         let ids = ["a".to_owned(), "b".to_owned()];
-        let stays = metrics.route("stays", "civo", &ids, &REASONS);
-        metrics.route("goes", "icr", &ids, &REASONS);
+        let stays = metrics.route("stays", "civo", &ids, &REASONS, false);
+        metrics.route("goes", "icr", &ids, &REASONS, false);
         metrics.unmatched();
         stays.observe.delivery(Outcome::Forwarded, 0.1);
 
@@ -99,13 +106,13 @@ mod tests {
     fn a_route_that_changes_loses_what_it_no_longer_has() {
         let metrics = Metrics::new(0.0).unwrap();
         let ids = ["a".to_owned(), "b".to_owned()];
-        metrics.route("r", "icr", &ids, &REASONS);
-        metrics.route("r", "civo", &ids[..1], &REASONS[..1]);
+        metrics.route("r", "icr", &ids, &REASONS, true);
+        metrics.route("r", "civo", &ids[..1], &REASONS[..1], false);
 
         metrics.retain(&BTreeMap::from([("r", labels("civo", &ids[..1], &REASONS[..1]))]));
 
         let series = series(&metrics);
-        for gone in ["icr", r#"secret="b""#, "missing_signature"] {
+        for gone in ["icr", r#"secret="b""#, "missing_signature", r#"outcome="challenge""#] {
             assert!(!series.iter().any(|line| line.contains(gone)), "{gone}: {series:#?}");
         }
         for stays in [r#"secret="a""#, r#"reason="bad_request""#, "hooklatch_upstream_resends_total"] {

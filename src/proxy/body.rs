@@ -75,19 +75,27 @@ pub async fn refuse<B>(headers: &HeaderMap, body: B, reject: impl Into<Reject>) 
 where
     B: HttpBody<Data = Bytes>,
 {
+    Refusal { reject: reject.into(), unread: leave(headers, body).await }
+}
+
+/// Reads what has come of a body that nobody is going to read, as [`refuse`] does; whether there may be more of it.
+pub async fn leave<B>(headers: &HeaderMap, body: B) -> bool
+where
+    B: HttpBody<Data = Bytes>,
+{
     if headers.contains_key(EXPECT) && !body.is_end_stream() {
-        return Refusal::unread(reject);
+        return true;
     }
     let mut body = pin!(body);
     let mut read = 0;
     while !body.is_end_stream() && read < MAX_DISCARDED {
         match poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await {
             Poll::Ready(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
-            Poll::Ready(None) => return Refusal::from(reject.into()),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => return Refusal::unread(reject),
+            Poll::Ready(None) => return false,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => return true,
         }
     }
-    Refusal { reject: reject.into(), unread: !body.is_end_stream() }
+    !body.is_end_stream()
 }
 
 /// All of a body, if it is no longer than `max` bytes.

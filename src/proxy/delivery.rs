@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use super::limits::Held;
 use super::route::Route;
-use crate::schemes::{Claim, VerifyError};
+use crate::schemes::{Asked, Claim, VerifyError};
 
 /// The far end of a connection from a sender.
 #[derive(Debug, Clone)]
@@ -87,6 +87,8 @@ pub struct Routed {
     pub body: Incoming,
     /// When its head had come.
     pub received: Instant,
+    /// The challenge that the head is, if it is one: then the request is no delivery.
+    pub asked: Option<Asked>,
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
@@ -99,7 +101,8 @@ pub struct Claimed {
     pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
-    /// What the signature header claims. An error goes on only where the route does not enforce.
+    /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
+    /// be a challenge that needs no signature.
     pub claim: Result<Claim, VerifyError>,
     /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
     pub now: Duration,

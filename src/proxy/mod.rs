@@ -6,13 +6,15 @@
 //! exchanges through a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`];
 //! [`observe`] counts and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`catch`] sees to
 //! it that a bug costs one delivery; [`limits`] bounds what is on its way; [`verify`] looks at the signature header;
-//! [`body`] reads the body; [`verify`] checks the signature; [`forward`] sends the request to the upstream through a
-//! [`pool`] of connections that [`transport`] opens; either side's is a [`socket`]. [`delivery`] has the types that
-//! pass from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
+//! [`body`] reads the body; [`verify`] checks the signature, and has a [`challenge`] answered where there is one;
+//! [`forward`] sends the request to the upstream through a [`pool`] of connections that [`transport`] opens; either
+//! side's is a [`socket`]. [`delivery`] has the types that pass from stage to stage, [`reject`] the closed list of
+//! refusals, [`headers`] the edits of header maps.
 
 pub mod arrive;
 pub mod body;
 pub mod catch;
+pub mod challenge;
 pub mod client;
 pub mod delivery;
 pub mod early;

@@ -111,14 +111,13 @@ where
     let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&arrived));
     let answer = here.next(arrived).await?;
     let ended = context.clock.now();
-    let outcome = answer.rejected.map_or(Outcome::Forwarded, Outcome::from);
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
-    metrics.delivery(outcome, (ended - started).as_secs_f64());
+    metrics.delivery(answer.outcome, (ended - started).as_secs_f64());
     if let Some(reject) = answer.rejected {
         metrics.rejection(reject);
     }
     if let Some(subject) = subject {
-        log(context, &subject, &answer, outcome, started, ended);
+        log(context, &subject, &answer, started, ended);
     }
     Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
 }
@@ -154,17 +153,10 @@ impl Subject {
     }
 }
 
-fn log(
-    context: &ObserveContext,
-    subject: &Subject,
-    answer: &Answer,
-    outcome: Outcome,
-    started: Instant,
-    ended: Instant,
-) {
-    let suppressed = match (context.access_log, outcome) {
-        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded) => return,
-        (AccessLog::All, Outcome::Forwarded) => 0,
+fn log(context: &ObserveContext, subject: &Subject, answer: &Answer, started: Instant, ended: Instant) {
+    let suppressed = match (context.access_log, answer.outcome) {
+        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded | Outcome::Challenge) => return,
+        (AccessLog::All, Outcome::Forwarded | Outcome::Challenge) => 0,
         (_, Outcome::Rejected | Outcome::UpstreamError) => match context.log_limit.admit(ended) {
             Some(suppressed) => suppressed,
             None => return,
@@ -174,7 +166,7 @@ fn log(
     tracing::info!(
         route = route.map_or(NO_ROUTE, |route| &route.config.name),
         scheme = route.map_or(NO_ROUTE, |route| &route.config.scheme.name),
-        outcome = outcome.as_str(),
+        outcome = answer.outcome.as_str(),
         reason = answer.rejected.map(Reject::reason),
         status = answer.response.status().as_u16(),
         request_id = subject.request_id.to_str().ok(),

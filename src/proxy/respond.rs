@@ -1,4 +1,4 @@
-//! Makes the response of every refusal: `application/problem+json` (RFC 9457) with constant texts.
+//! Makes the gateway's own responses. Of every refusal: `application/problem+json` (RFC 9457) with constant texts.
 //!
 //! One place, so that nothing else can say too much: no secret, no expected digest, no upstream address.
 
@@ -22,6 +22,8 @@ use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
 use super::stack::Here;
+use crate::metrics::Outcome;
+use crate::schemes::Reply;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -44,7 +46,9 @@ pub struct Answer {
     pub response: Response<Body>,
     /// The route, if one matched.
     pub route: Option<Rc<Route>>,
-    /// Why the upstream did not answer.
+    /// How the delivery ended.
+    pub outcome: Outcome,
+    /// Why it was refused, or the upstream did not answer.
     pub rejected: Option<Reject>,
 }
 
@@ -52,7 +56,7 @@ pub struct Answer {
 pub struct Handled {
     /// The route, if one matched.
     pub route: Option<Rc<Route>>,
-    /// The upstream's response, or why there is none.
+    /// The upstream's response or that to a challenge, or why there is none.
     pub result: Result<Response<Body>, Refusal>,
 }
 
@@ -75,16 +79,34 @@ where
     let request_id = arrived.request_id.clone();
     let Handled { route, result } = here.next(arrived).await?;
     Ok(match result {
-        Ok(response) => Answer { response, route, rejected: None },
+        Ok(response) => {
+            // Only a challenge has a response that is neither the upstream's nor a refusal.
+            let outcome = if response.body().is_own() { Outcome::Challenge } else { Outcome::Forwarded };
+            Answer { response, route, outcome, rejected: None }
+        }
         Err(Refusal { reject, unread }) => {
             let mut response = problem(reject, route.as_deref(), Some(&request_id));
-            // HTTP/2 ends the stream instead, and has no such header (RFC 9113 section 8.2.2).
-            if unread && version != Version::HTTP_2 {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if unread {
+                close_after(&mut response, version);
             }
-            Answer { response, route, rejected: Some(reject) }
+            Answer { response, route, outcome: reject.into(), rejected: Some(reject) }
         }
     })
+}
+
+/// The response to a challenge.
+pub fn reply(Reply { headers, body }: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::text(body));
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Says that the connection ends with this response, as its request has not been read to its end. HTTP/2 ends the stream
+/// instead, and has no such header (RFC 9113 section 8.2.2).
+pub fn close_after(response: &mut Response<Body>, version: Version) {
+    if version != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// The response to a request whose panic no stage caught. Says nothing of the panic to the sender; the panic hook has
@@ -145,6 +167,11 @@ impl Body {
             Source::Text(text) => text.unwrap_or_default(),
             Source::Upstream(_) => Bytes::new(),
         }
+    }
+
+    /// Whether it is a text of the gateway's own.
+    fn is_own(&self) -> bool {
+        matches!(self.source, Source::Text(_))
     }
 
     fn text(text: Bytes) -> Self {

@@ -5,7 +5,7 @@
 //!    neither `:authority` nor `Host` or with two that differ (RFC 9113 section 8.3.1);
 //! 2. `draining`: the gateway is shutting down;
 //! 3. `no_route`: no route has this path and host;
-//! 4. `method_not_allowed`: the route does not take the method;
+//! 4. `method_not_allowed`: the route does not take the method, and the request is none of its challenges;
 //! 5. `ip_not_allowed`: the client is none of the route's `allowed_ips`.
 //!
 //! An exact path beats a prefix, a longer prefix a shorter one, and at the same path a route with a host one without.
@@ -35,6 +35,7 @@ use super::respond::{Body, Handled};
 use super::stack::Here;
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
+use crate::schemes::{Asked, RequestHead};
 
 /// A route as one worker thread holds it: what all of them share, and its own connections to the upstream.
 pub struct Route {
@@ -102,7 +103,13 @@ impl Common {
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
-            metrics: metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config)),
+            metrics: metrics.route(
+                &config.name,
+                &config.scheme.name,
+                &config.secret_ids,
+                &reasons(&config),
+                config.verifier.challenges().is_some(),
+            ),
             limits: limits.route(&config),
             config,
         })
@@ -111,7 +118,8 @@ impl Common {
     /// The label values that this route's series may have.
     pub fn labels(&self) -> RouteLabels<'_> {
         let reasons = reasons(&self.config).into_iter().map(Reject::reason).collect();
-        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons }
+        let challenges = self.config.verifier.challenges().is_some();
+        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons, challenges }
     }
 }
 
@@ -184,9 +192,9 @@ where
 {
     let (route, checked) = find(&here.context, &arrived.head, &arrived.peer);
     Ok(match (route, checked) {
-        (Some(route), Ok(())) => {
+        (Some(route), Ok(asked)) => {
             let Arrived { head, body, peer, received, .. } = arrived;
-            let result = here.next(Routed { route: route.clone(), peer, head, body, received }).await;
+            let result = here.next(Routed { route: route.clone(), peer, head, body, received, asked }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
@@ -196,8 +204,8 @@ where
     })
 }
 
-/// The route, if one matches, and whether the request may go on.
-fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>, Result<(), Reject>) {
+/// The route, if one matches, and whether the request may go on: with the challenge that it is, if it is one.
+fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>, Result<Option<Asked>, Reject>) {
     let host = match host(head.version, &head.uri, &head.headers) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
@@ -206,11 +214,17 @@ fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>
     let checked = match &route {
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
-        Some(route) if !route.config.methods.contains(&head.method) => Err(Reject::MethodNotAllowed),
-        Some(route) if !lets_in(&route.config, peer.client) => Err(Reject::IpNotAllowed),
-        Some(_) => Ok(()),
+        Some(route) => check(&route.config, head, peer),
     };
     (route, checked)
+}
+
+fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
+    let asked = config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of(head)));
+    if asked.is_none() && !config.methods.contains(&head.method) {
+        return Err(Reject::MethodNotAllowed);
+    }
+    if lets_in(config, peer.client) { Ok(asked) } else { Err(Reject::IpNotAllowed) }
 }
 
 /// Whether the route takes deliveries from the client.

@@ -6,6 +6,9 @@
 //! On a route with `enforce: false` nothing is refused: what would have been is counted, logged at a bounded rate and
 //! forwarded with `Hooklatch-Verified: false`.
 //!
+//! A [`challenge`] is answered where it is found, and goes no further: by [`inspect`] if the head is one, by [`verify`] if
+//! one that is signed has verified, or if one that need not be has not.
+//!
 //! Does not protect against replays: a delivery that was captured verifies again, unless its scheme signs a time.
 
 use std::rc::Rc;
@@ -16,6 +19,7 @@ use http::request::Parts;
 use tower::Service;
 
 use super::body::refuse;
+use super::challenge;
 use super::delivery::{Buffered, Claimed, Payload, Peer, Routed};
 use super::observe::LogLimit;
 use super::reject::{Refusal, Reject};
@@ -73,11 +77,15 @@ pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Resp
 where
     S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Routed { route, peer, head, body, .. } = routed;
+    let Routed { route, peer, head, body, asked, .. } = routed;
+    if let Some(asked) = asked {
+        return Ok(challenge::answer_head(&route, &head, body, &asked).await);
+    }
     let now = here.context.unix();
     let claim = route.config.verifier.inspect(RequestHead::of(&head), now);
     if let Err(error) = claim
         && route.config.enforce
+        && !challenge::may_be_in_body(&route, &head, &body)
     {
         return Err(refuse(&head.headers, body, error).await);
     }
@@ -89,8 +97,11 @@ pub async fn verify<S>(here: Rc<Here<VerifyContext, S>>, buffered: Buffered) -> 
 where
     S: Service<Verified, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let (checked, at) = check(&here.context.clock, &buffered);
-    let authentic = match checked {
+    let (verdict, at) = check(&here.context.clock, &buffered);
+    if let Some(response) = challenge::answer(&buffered, verdict.as_ref().ok()) {
+        return Ok(response);
+    }
+    let authentic = match verdict {
         Ok(authentic) => Some(authentic),
         Err(error) if buffered.route.config.enforce => return Err(error.into()),
         Err(error) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use super::challenge::{Challenges, Reserved};
 use super::key::{Key, signature_len};
 use super::signature::Reader;
 use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Timestamp, Way};
@@ -29,6 +30,8 @@ pub(super) struct Compiled {
     /// For the claims of a token.
     pub(super) urls: Urls,
     pub(super) in_body: bool,
+    /// What no delivery may consist of, as a challenge can get a signature over it.
+    pub(super) reserved: Option<Reserved>,
 }
 
 /// A form with what the route fills in.
@@ -75,14 +78,24 @@ impl Spec {
                 }
             }
         }
+        if options.challenge.is_some() && !self.has_challenge() {
+            fault("challenge", unknown("challenge"));
+        }
         for parameter in &self.parameters {
-            if options.parameters.get(&parameter.name).is_none_or(String::is_empty) {
+            let missing = match parameter.secret {
+                true => {
+                    options.answers_challenges() && options.secrets.get(&parameter.name).is_none_or(Secret::is_empty)
+                }
+                false => options.parameters.get(&parameter.name).is_none_or(String::is_empty),
+            };
+            if missing {
                 let description = parameter.description.clone();
                 fault(&parameter.name, SchemeError::NoParameter { scheme: self.name.clone(), description });
             }
         }
-        for name in options.parameters.keys() {
-            if !self.parameters.iter().any(|parameter| parameter.name == *name) {
+        let given = options.parameters.keys().map(|name| (name, false));
+        for (name, secret) in given.chain(options.secrets.keys().map(|name| (name, true))) {
+            if !self.parameters.iter().any(|parameter| parameter.name == *name && parameter.secret == secret) {
                 fault(name, unknown(name));
             }
         }
@@ -121,9 +134,13 @@ impl Spec {
         }
         secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
         let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
+        let reserved = Reserved::of(self, options);
         let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref()));
+        let ways: Vec<_> = ways.map(|way| Compiled { reserved, ..way }).collect();
+        let keys = ways.first().map(|way| way.keys.as_slice()).unwrap_or_default();
         Ok(Verifier {
-            ways: ways.collect(),
+            challenges: Challenges::new(self, options, keys),
+            ways,
             secrets: secrets.len(),
             match_payload: options.match_payload.unwrap_or(true),
             sample: if self.signs_headers() { self.sample.headers.to_map() } else { HeaderMap::new() },
@@ -180,6 +197,7 @@ impl Way {
             forms,
             urls: url.map(|url| url.bases(false)).unwrap_or_default(),
             in_body: self.is_in_body(),
+            reserved: None,
         })
     }
 }

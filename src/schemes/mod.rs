@@ -19,6 +19,7 @@
 //! does not cover, and with `match_payload: false` body fields that it does not cover, are whatever the sender chose.
 
 mod catalogue;
+mod challenge;
 mod codec;
 mod compile;
 mod content;
@@ -41,11 +42,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use catalogue::{find, names, source, vectors};
+pub use challenge::{Asked, Challenges, Reply};
 pub use sign::{SignError, Signed, Unsigned};
 pub use spec::{Spec, SpecError};
 pub use verifier::{Claim, Verifier};
@@ -79,7 +81,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A route's choices within its scheme. What is not given takes the safe default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct SchemeOptions {
     /// Which form of signed content to accept: `auto`, the default, for any, or the name of one.
     pub signed_content: Option<String>,
@@ -91,6 +93,22 @@ pub struct SchemeOptions {
     pub tolerance: Option<Duration>,
     /// The texts that a scheme asks for beside.
     pub parameters: BTreeMap<String, String>,
+    /// The secrets that a scheme's challenges ask for beside.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Whether the scheme's challenges are answered. The default is that they are.
+    pub challenge: Option<bool>,
+}
+
+impl SchemeOptions {
+    /// For who signs and verifies alone: no challenge is answered, and so none of its secrets is needed.
+    pub fn without_challenge(spec: &Spec) -> Self {
+        Self { challenge: spec.has_challenge().then_some(false), ..Self::default() }
+    }
+
+    /// Whether the scheme's challenges are answered, if it has any.
+    pub fn answers_challenges(&self) -> bool {
+        self.challenge != Some(false)
+    }
 }
 
 /// A request without its body.
@@ -110,8 +128,7 @@ impl<'a> RequestHead<'a> {
     /// The head of a request.
     pub fn of(parts: &'a Parts) -> Self {
         Self { method: &parts.method, path: parts.uri.path(), query: parts.uri.query(), headers: &parts.headers }
-    }
-}
+    }}
 
 /// What a signature is checked against.
 #[derive(Clone, Copy, Debug)]

@@ -157,7 +157,7 @@ impl Verifier {
     fn first_form(&self, way: &Compiled, key: &Key, given: Given<'_>) -> Result<Option<Vec<u8>>, SignError> {
         let mut refusals = Vec::new();
         for form in &way.forms {
-            match self.signable(form, given) {
+            match self.signable(way, form, given) {
                 Ok(content) => return Ok(key.sign(&content).map(|digest| digest.as_bytes().to_vec())),
                 Err(refusal) => refusals.push(format!("{}: {refusal}", form.form.name)),
             }
@@ -166,11 +166,14 @@ impl Verifier {
     }
 
     /// The content of a form, if its signature would be accepted.
-    fn signable<'a>(&self, form: &'a CompiledForm, given: Given<'a>) -> Result<Content<'a>, Refusal> {
+    fn signable<'a>(&self, way: &Compiled, form: &'a CompiledForm, given: Given<'a>) -> Result<Content<'a>, Refusal> {
         meets(&form.form, given)?;
         match content::fill(&form.form.content, given, form.urls.first()) {
             Filled::Unfit => Err(Refusal::Absent),
             Filled::Repeated(_) => Err(Refusal::Repeated),
+            Filled::Once(content) if way.reserved.is_some_and(|reserved| reserved.covers(&content)) => {
+                Err(Refusal::Reserved)
+            }
             Filled::Once(content) => accept(&form.form, &content, given.body, self.match_payload).map(|_| content),
         }
     }

@@ -33,6 +33,7 @@
 //! the code that matches on it fails to compile until it understands the word.
 
 mod algorithm;
+mod challenge;
 mod content;
 mod describe;
 mod facts;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use algorithm::{Algorithm, ClaimRule, ClaimValue, DigestOf, Hash, Jwt, JwtAlgorithm, SecretStep, TimeClaim};
+pub use challenge::{Answer, AnswerPart, Challenge, Condition, Echo, Expected, Letters};
 pub use content::{
     Form, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm, TimeFormat,
     TimeLocation, Timestamp,
@@ -97,6 +99,9 @@ pub struct Spec {
     /// Texts that a route gives beside its secrets.
     #[serde(default)]
     pub parameters: Vec<Parameter>,
+    /// What the provider asks an endpoint beside its deliveries, and the answers.
+    #[serde(default)]
+    pub challenge: OneOrMany<Challenge>,
     /// How long the provider waits for the response, in seconds, if it says so.
     #[serde(default)]
     pub deadline_seconds: Option<u32>,
@@ -140,6 +145,9 @@ pub struct Parameter {
     pub name: String,
     /// What it is, and where to find it.
     pub description: String,
+    /// Whether it is a secret, which comes from a variable or a file. Only challenges are told by such. Default false.
+    #[serde(default)]
+    pub secret: bool,
 }
 
 /// A scheme that cannot be used.

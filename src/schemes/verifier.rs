@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
+use super::challenge::Challenges;
 use super::compile::{Compiled, CompiledForm};
 use super::content::{self, Body, Content, Filled, Given, Piece};
 use super::jwt::Token;
@@ -50,6 +51,7 @@ pub struct Verifier {
     /// How many secrets there are.
     pub(super) secrets: usize,
     pub(super) match_payload: bool,
+    pub(super) challenges: Option<Challenges>,
     /// Headers that a delivery of this provider has and that may be part of what is signed.
     pub(super) sample: HeaderMap,
 }
@@ -90,6 +92,11 @@ impl Verifier {
             }
         }
         Err(verdict.unwrap_or(VerifyError::SignatureMismatch))
+    }
+
+    /// The challenges to answer, if the scheme has any and the options do not turn them off.
+    pub fn challenges(&self) -> Option<&Challenges> {
+        self.challenges.as_ref()
     }
 
     /// The headers that carry a signature. They belong in no log.
@@ -258,6 +265,9 @@ impl Compiled {
                 Filled::Unfit => return Err(Refusal::Absent.reason()),
                 Filled::Once(content) => {
                     let Some(secret) = self.secret_for(claimed, &content) else { continue };
+                    if self.reserved.is_some_and(|reserved| reserved.covers(&content)) {
+                        return Err(Refusal::Reserved.reason());
+                    }
                     // Only now what costs more than a digest does: under a right signature.
                     let content = accept(&form.form, &content, given.body, match_payload).map_err(Refusal::reason)?;
                     let content = if form.covers_body { content } else { Authenticated::Nothing };
@@ -408,6 +418,9 @@ pub(super) enum Refusal {
     /// The payload differs from the body.
     #[error("the payload in the text to sign differs from the body")]
     Differs,
+    /// A challenge can get a signature over such a content.
+    #[error("the text to sign is what only an endpoint challenge asks to sign")]
+    Reserved,
 }
 
 impl Refusal {
@@ -415,7 +428,9 @@ impl Refusal {
     pub(super) fn reason(self) -> VerifyError {
         match self {
             // A form does not exist for a request that lacks what it needs.
-            Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson => VerifyError::SignatureMismatch,
+            Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson | Self::Reserved => {
+                VerifyError::SignatureMismatch
+            }
             Self::Repeated | Self::NoPayload | Self::Differs => VerifyError::PayloadMismatch,
         }
     }

@@ -271,7 +271,7 @@ type Family = (String, BTreeMap<String, BTreeSet<String>>);
 fn the_table_of_metrics_is_what_is_scraped() {
     let mut documented: BTreeMap<String, Family> = readme().table("Metric").iter().map(|row| documented(row)).collect();
     let metrics = Metrics::new(0.0).unwrap();
-    metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL);
+    metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL, true);
     let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());
     let process = scraped.len();
     scraped.retain(|name, _| !name.starts_with("process_"));
@@ -335,18 +335,31 @@ fn table_of_schemes() -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-/// `UPDATE_DOCS=1 cargo test --test it the_table_of_schemes` writes it anew.
+/// The README's table of challenges, as the catalogue has it.
+fn table_of_challenges() -> String {
+    let head = "| Asked by | How | Answer |\n| --- | --- | --- |\n";
+    let schemes = schemes::names().filter_map(schemes::find);
+    let challenges = schemes.flat_map(|spec| spec.challenge.iter().map(move |challenge| (spec, challenge)));
+    let rows = challenges.map(|(spec, challenge)| {
+        format!("| `{}` | {} | {} |\n", spec.name, challenge.question_in_words(), challenge.answer_in_words())
+    });
+    std::iter::once(head.to_owned()).chain(rows).collect()
+}
+
+/// `UPDATE_DOCS=1 cargo test --test it the_table_of_schemes` writes them anew.
 #[test]
-fn the_table_of_schemes_is_that_of_the_catalogue() {
-    let readme = read("README.md");
-    let start = readme.find("| Scheme |").expect("the README has a table of schemes");
-    let end = readme[start..].find("\n\n").map(|end| start + end + 1).expect("something follows the table");
-    let expected = table_of_schemes();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write("README.md", format!("{}{expected}{}", &readme[..start], &readme[end..])).unwrap();
-        return;
+fn the_table_of_schemes_and_that_of_challenges_are_those_of_the_catalogue() {
+    for expected in [table_of_schemes(), table_of_challenges()] {
+        let readme = read("README.md");
+        let head = expected.lines().next().unwrap();
+        let start = readme.find(head).unwrap_or_else(|| panic!("the README has no table {head}"));
+        let end = readme[start..].find("\n\n").map(|end| start + end + 1).expect("something follows the table");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write("README.md", format!("{}{expected}{}", &readme[..start], &readme[end..])).unwrap();
+        } else {
+            assert_eq!(readme[start..end], expected, "UPDATE_DOCS=1 writes it anew");
+        }
     }
-    assert_eq!(readme[start..end], expected, "UPDATE_DOCS=1 writes it anew");
 }
 
 #[test]

@@ -51,6 +51,9 @@ mod secrets;
 /// Which of several routes a request takes.
 mod routing;
 
+/// Endpoint challenges, and what nobody gets by asking.
+mod challenges;
+
 /// What Prometheus and operators are told.
 mod admin;
 

@@ -25,6 +25,13 @@ pub(in crate::schemes) enum Kind {
     ScalarOrEmpty,
 }
 
+impl Kind {
+    /// What stands for a value that is not there, `null` or an empty string.
+    fn empty<'a>(self) -> Value<'a> {
+        (self == Self::ScalarOrEmpty).then_some(Cow::Borrowed(&[][..]))
+    }
+}
+
 /// A value of the right kind as text.
 type Value<'a> = Option<Cow<'a, [u8]>>;
 
@@ -43,8 +50,9 @@ pub(in crate::schemes) fn find<'a>(body: &'a [u8], pointer: &Pointer, kind: Kind
             let last = found.values.pop().flatten();
             Found::Repeated { first: found.values.into_iter().next().flatten(), last }
         }
+        (false, 0) => Found::Nothing,
         (false, 1) => Found::Once(found.values.pop().flatten()),
-        (false, _) => Found::Nothing,
+        (false, _) => Found::Once(None),
     }
 }
 
@@ -106,7 +114,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                 let before = self.found.values.len();
                 map.next_value_seed(Walk { path, kind: self.kind, found: self.found })?;
                 if self.found.values.len() == before {
-                    self.found.values.push(None);
+                    self.found.values.push(self.kind.empty());
                 }
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -126,7 +134,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
             let more = if *token == Token::Every || wanted == Some(position) {
                 let more = list.next_element_seed(Walk { path, kind: self.kind, found: self.found })?.is_some();
                 if more && self.found.values.len() == before {
-                    self.found.values.push(None);
+                    self.found.values.push(self.kind.empty());
                 }
                 more
             } else {
@@ -189,12 +197,11 @@ impl Visitor<'_> for IsKey<'_> {
 
 /// A JSON value as text, if it is of this kind. The usual string is borrowed.
 fn scalar(json: &str, kind: Kind) -> Result<Value<'_>, serde_json::Error> {
-    let empty = (kind == Kind::ScalarOrEmpty).then_some(Cow::Borrowed(&[][..]));
     Ok(match json.as_bytes() {
-        [b'"', b'"'] => empty,
+        [b'"', b'"'] => kind.empty(),
         [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Some(Cow::Borrowed(text)),
         [b'"', ..] => Some(Cow::Owned(serde_json::from_str::<String>(json)?.into_bytes())),
-        [b'n', ..] => empty,
+        [b'n', ..] => kind.empty(),
         [b'{' | b'[', ..] => None,
         _ if kind == Kind::Text => None,
         text => Some(Cow::Borrowed(text)),

@@ -1,6 +1,6 @@
 //! A scheme in a few words, for tables that people read.
 
-use super::{Algorithm, Fact, Hash, Location, Place, Spec};
+use super::{Algorithm, Challenge, Fact, Hash, Location, Place, Spec};
 
 impl Spec {
     /// Where the signature stands.
@@ -56,13 +56,43 @@ impl Spec {
 impl Fact {
     fn in_words(&self) -> String {
         let signed = if self.signed { "signed" } else { "not signed" };
-        match &self.place {
-            Place::Header(name) => format!("header `{name}`: {signed}"),
-            Place::Json(pointer) => format!("`{pointer}` of the body: {signed}"),
-            Place::Form(name) => format!("form `{name}`: {signed}"),
-            Place::Query(name) => format!("query `{name}`: {signed}"),
-            Place::Claim(name) => format!("claim `{name}`: {signed}"),
+        format!("{}: {signed}", self.place.in_words())
+    }
+}
+
+impl Place {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Header(name) => format!("header `{name}`"),
+            Self::Json(pointer) => format!("`{pointer}` of the body"),
+            Self::Form(name) => format!("form `{name}`"),
+            Self::Query(name) => format!("query `{name}`"),
+            Self::Claim(name) => format!("claim `{name}`"),
         }
+    }
+}
+
+impl Challenge {
+    /// How it comes, and by what it is told.
+    pub fn question_in_words(&self) -> String {
+        let signed = if self.signed { ", signed" } else { "" };
+        let places = each(self.places().map(Place::in_words));
+        let places = if places.is_empty() { places } else { format!(": {places}") };
+        format!("{}{signed}{places}", self.method.0)
+    }
+
+    /// What the answer is made of.
+    pub fn answer_in_words(&self) -> String {
+        let members = self.answer.json.iter().flat_map(|json| json.keys());
+        let json = each(members.map(|name| format!("`{name}`")));
+        let headers = self.answer.headers.keys().map(|name| format!("header `{name}`"));
+        let body = match (&self.answer.text, json.as_str()) {
+            (Some(_), _) => Some("the text".to_owned()),
+            (None, "") => None,
+            (None, json) => Some(format!("JSON: {json}")),
+        };
+        let all = each(headers.chain(body));
+        if all.is_empty() { "200".to_owned() } else { all }
     }
 }
 

@@ -10,27 +10,28 @@
 //! 7. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
 //! 8. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
 //!    can be lengthened without the secret, but not to anything that is JSON;
-//! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
-//!    say what must come out of it.
+//! 9. challenges that make no sense: see [`challenge::check`];
+//! 10. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
+//!     say what must come out of it.
 
 use http::{HeaderName, HeaderValue};
 
 use super::{
     Algorithm, Encoding, Form, Grammar, Hash, Jwt, Location, Part, Requirement, SecretStep, Spec, SpecFault,
-    TimeLocation, Timestamp, Way,
+    TimeLocation, Timestamp, Way, challenge,
 };
 
 /// Keys of gateway.yaml that no parameter may have.
-const RESERVED: [&str; 4] = ["name", "signed_content", "match_payload", "public_url"];
+const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_url", "challenge"];
 
 /// The most signatures that one value may have.
 const MOST: usize = 64;
 
 /// Collects faults, each with its place.
-struct Faults(Vec<SpecFault>);
+pub(super) struct Faults(Vec<SpecFault>);
 
 impl Faults {
-    fn when(&mut self, wrong: bool, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn when(&mut self, wrong: bool, path: impl Into<String>, message: impl Into<String>) {
         if wrong {
             self.0.push(SpecFault { path: path.into(), message: message.into() });
         }
@@ -41,6 +42,7 @@ impl Faults {
 pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
     let mut faults = Faults(Vec::new());
     check_parameters(spec, &mut faults);
+    challenge::check(spec, &mut faults);
     for (position, way) in spec.ways.iter().enumerate() {
         let at = if spec.overrides.is_empty() { String::new() } else { format!("ways[{position}].") };
         check_grammar(&way.signature.grammar, &at, &mut faults);
@@ -96,7 +98,12 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
             format!("{path}.name"),
             "lower case letters, digits, _ and - only, and no other option's name",
         );
-        faults.when(!used(name), path, "nothing uses it");
+        let asked = spec.challenge.iter().flat_map(super::Challenge::parameters).any(|asked| asked == name);
+        let unused = if parameter.secret { !asked } else { !used(name) };
+        let quiet = ["secret", "token", "password"].iter().any(|word| name.contains(word));
+        let message = "a secret's name has secret, token or password in it, so that no error quotes what is below it";
+        faults.when(parameter.secret && !quiet, format!("{path}.name"), message);
+        faults.when(unused, path, "nothing uses it");
     }
 }
 
@@ -278,7 +285,7 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
 }
 
 fn check_declared(spec: &Spec, parts: &[Part], path: &str, faults: &mut Faults) {
-    let declared = |name: &str| spec.parameters.iter().any(|parameter| parameter.name == name);
+    let declared = |name: &str| spec.parameters.iter().any(|parameter| parameter.name == name && !parameter.secret);
     let undeclared = Part::any(parts, &|part| matches!(part, Part::Parameter(name) if !declared(name)));
     faults.when(undeclared, path, "a parameter that `parameters` does not declare");
     let empty = Part::any(parts, &|part| matches!(part, Part::ListedHeaders(listed) if listed.split.is_empty()));

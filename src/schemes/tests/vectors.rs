@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::schemes::spec::{Fact, Place};
+use crate::schemes::spec::{Fact, Grammar, Place};
 
 /// A vector of `tests/vectors`. Keys that play no part here are ignored.
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ impl Published {
         let options = SchemeOptions {
             public_url: spec.needs_public_url().then(|| self.url.clone()),
             parameters: self.options.clone(),
-            ..SchemeOptions::default()
+            ..SchemeOptions::without_challenge(spec)
         };
         let verifier = spec.compile(&options, &[self.secret.as_bytes().to_vec().into()]).unwrap();
         check_request(&verifier, head, &[self.body.as_bytes()], now)
@@ -60,10 +60,11 @@ fn supported() -> impl Iterator<Item = &'static Arc<Spec>> {
 
 /// Options with something in all that this scheme needs.
 fn some_options(spec: &Spec) -> SchemeOptions {
+    let open = spec.parameters.iter().filter(|parameter| !parameter.secret);
     SchemeOptions {
         public_url: spec.needs_public_url().then(|| "https://hooks.example.com/in".to_owned()),
-        parameters: spec.parameters.iter().map(|parameter| (parameter.name.clone(), "p".to_owned())).collect(),
-        ..SchemeOptions::default()
+        parameters: open.map(|parameter| (parameter.name.clone(), "p".to_owned())).collect(),
+        ..SchemeOptions::without_challenge(spec)
     }
 }
 
@@ -79,7 +80,8 @@ fn every_vector_of_a_scheme_file_has_the_verdict_it_says() {
             let target: http::Uri = vector.target.as_deref().unwrap_or("/").parse().unwrap();
             let method = &vector.method.0;
             let head = RequestHead { method, path: target.path(), query: target.query(), headers: &headers };
-            let mut options = SchemeOptions { parameters: vector.options.clone(), ..SchemeOptions::default() };
+            let mut options =
+                SchemeOptions { parameters: vector.options.clone(), ..SchemeOptions::without_challenge(spec) };
             options.public_url = options.parameters.remove("public_url");
             let verifier = spec.compile(&options, &[vector.secret.as_bytes().to_vec().into()]).unwrap();
             let now = if vector.now_unix == 0 { NOW } else { Duration::from_secs(vector.now_unix) };
@@ -199,6 +201,40 @@ fn a_changed_byte_of_a_signed_sample_is_refused_wherever_the_body_is_covered() {
             let same_json = verifier.possible_errors().contains(&VerifyError::PayloadMismatch);
             let verdict = check_request(&verifier, head, &[&changed], NOW);
             assert!(verdict.is_err() || same_json, "{}: {}", spec.name, String::from_utf8_lossy(&changed));
+        }
+    }
+}
+
+/// How many bytes of a signature header only name the key, which nothing covers.
+fn label(spec: &Spec, value: &http::HeaderValue) -> usize {
+    let Grammar::List { assign, key, .. } = &spec.ways[0].signature.grammar else { return 0 };
+    let text = value.to_str().unwrap();
+    if key.iter().any(|key| key == "*") { text.find(assign).unwrap_or(0) } else { 0 }
+}
+
+#[test]
+fn a_changed_character_of_what_was_signed_into_the_head_is_refused_for_every_scheme() {
+    for spec in supported() {
+        let secret = |secret: &&str| spec.compile(&some_options(spec), &[secret.as_bytes().to_vec().into()]).ok();
+        let Some(verifier) = SECRETS.iter().find_map(secret) else { continue };
+        let mut headers = spec.sample.headers.to_map();
+        let query = spec.sample.query.as_deref();
+        let head = RequestHead { method: &Method::POST, path: "/in", query, headers: &headers };
+        let signed = verifier.sign(0, &Unsigned { head, body: spec.sample.body.as_bytes() }, NOW).unwrap();
+        headers.extend(signed.headers.clone());
+        let query = signed.query.or_else(|| spec.sample.query.clone());
+        let body = signed.body.unwrap_or_else(|| spec.sample.body.clone().into_bytes());
+        for (name, value) in &signed.headers {
+            for position in label(spec, value)..value.len() {
+                let mut changed = value.as_bytes().to_vec();
+                changed[position] ^= 1;
+                let mut headers = headers.clone();
+                headers.insert(name, changed.as_slice().try_into().unwrap());
+                let head =
+                    RequestHead { method: &Method::POST, path: "/in", query: query.as_deref(), headers: &headers };
+                let verdict = check_request(&verifier, head, &[&body], NOW);
+                assert!(verdict.is_err(), "{}: byte {position} of {name}: {value:?}", spec.name);
+            }
         }
     }
 }

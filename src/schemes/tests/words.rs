@@ -136,6 +136,8 @@ fn every_part_puts_into_the_content_what_it_says() {
         (json!({ "json_or_empty": "/e" }), json, None, ""),
         (json!({ "json_or_empty": "/z" }), json, None, ""),
         (json!({ "json_or_empty": "/nothing/here" }), json, None, ""),
+        (json!({ "json_or_empty": "/o/here" }), json, None, ""),
+        (json!({ "json_or_empty": "/o/a/*/here" }), json, None, ""),
         (json!({ "optional": [{ "text": "q:" }, { "query": "q" }] }), "{}", Some("q=1"), "q:1"),
         (json!({ "optional": [{ "text": "q:" }, { "query": "q" }] }), "{}", None, ""),
         (
@@ -179,6 +181,8 @@ fn a_part_that_is_not_there_or_of_the_wrong_kind_is_a_mismatch() {
         (json!({ "json_value": "/z" }), "{\"z\":null}"),
         (json!({ "json_value": "/o" }), "{\"o\":{}}"),
         (json!({ "json": "/a/*" }), "{\"a\":[\"x\",\"x\"]}"),
+        (json!({ "json_or_empty": "/a/*" }), "{\"a\":[\"x\",\"x\"]}"),
+        (json!({ "json_or_empty": "/o" }), "{\"o\":{}}"),
     ] {
         let verifier = compiled(parts(json!([part])));
         for content in ["", "1", "x", "xx", "null", "{}"] {
