@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
