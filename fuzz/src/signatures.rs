@@ -41,7 +41,7 @@ static VERIFIERS: LazyLock<Vec<(&str, Verifier)>> = LazyLock::new(|| {
                     match_payload,
                     public_url: spec.needs_public_url().then(|| "https://hooks.example.com/in".to_owned()),
                     parameters: open.map(|one| (one.name.clone(), "p".to_owned())).collect(),
-                    ..SchemeOptions::without_challenge(spec)
+                    ..SchemeOptions::default()
                 };
                 let own = spec.vectors.iter().map(|vector| vector.secret.as_str());
                 let mut compiled = SECRETS

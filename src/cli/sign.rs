@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// Options of the scheme from `KEY=VALUE`.
 fn read_options(spec: &Spec, given: &[String]) -> Result<SchemeOptions, Failure> {
-    let mut options = SchemeOptions::without_challenge(spec);
+    let mut options = SchemeOptions::default();
     for option in given {
         let (key, value) = option
             .split_once('=')

@@ -9,15 +9,16 @@
 //!    else, a JSON string, or a header's value. A place that is there twice asks nothing.
 //! 2. Where the answer holds a MAC of the text, whoever asks gets signatures over texts of his choice: of `token` letters
 //!    and 256 bytes at most. [`Reserved`] are therefore all contents of deliveries that are such a text: the verifier
-//!    takes none of them, whatever the signature. So nothing that was ever signed back can pass for a delivery.
+//!    takes none of them, whatever the signature, also on a route that answers no challenges. So nothing that was ever
+//!    signed back can pass for a delivery.
 //! 3. Secrets of the challenge itself are compared in constant time, and a wrong one is no challenge at all.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
-
-use std::borrow::Cow;
 
 use super::codec::Digest;
 use super::content::{self, Body, Content, Piece};
@@ -81,8 +82,8 @@ struct Compiled {
 #[derive(Debug)]
 enum Expectation {
     Text(Vec<u8>),
-    /// A secret as a token's key, which compares in constant time.
-    Secret(Box<Key>),
+    /// Any of these, as keys of tokens, which compare in constant time.
+    Secret(Vec<Key>),
 }
 
 #[derive(Debug)]
@@ -106,12 +107,12 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// The texts that a route's challenges may be answered with a MAC of.
-    pub(super) fn of(spec: &Spec, options: &SchemeOptions) -> Option<Self> {
-        let signing = spec.challenge.iter().filter(|challenge| challenge.signs_back());
-        let echoes = signing.filter_map(|challenge| challenge.echo.as_ref());
+    /// The texts that the scheme's challenges are answered with a MAC of, whoever answers them: it may be another route
+    /// or the handler.
+    pub(super) fn of(spec: &Spec) -> Option<Self> {
+        let signed = spec.challenge.iter().filter(|challenge| challenge.signs_back());
         // All of them are of the same letters: `Spec::parse` sees to it.
-        let at_most = echoes.map(|echo| echo.at_most).max().filter(|_| options.answers_challenges())?;
+        let at_most = signed.filter_map(|challenge| Some(challenge.echo.as_ref()?.at_most)).max()?;
         Some(Self { letters: Letters::Token, at_most })
     }
 
@@ -129,14 +130,11 @@ impl Reserved {
 }
 
 impl Challenges {
-    /// The scheme's challenges; nothing, if it has none or they are turned off. The options have been checked.
+    /// The scheme's challenges; nothing, if it has none that the options allow. `keys` are those of its first way.
     pub(super) fn new(spec: &Spec, options: &SchemeOptions, keys: &[(usize, Key)]) -> Option<Self> {
-        if !options.answers_challenges() || !spec.has_challenge() {
-            return None;
-        }
-        let all: Vec<_> = spec.challenge.iter().map(|challenge| Compiled::new(challenge, options)).collect();
-        let signs = spec.challenge.iter().any(Challenge::signs_back);
-        Some(Self { all, keys: if signs { keys.to_vec() } else { Vec::new() } })
+        let answered = spec.challenge.iter().filter(|challenge| options.answer(challenge));
+        let all: Vec<_> = answered.map(|challenge| Compiled::new(challenge, options, keys)).collect();
+        (!all.is_empty()).then(|| Self { all, keys: keys.to_vec() })
     }
 
     /// What the head of a request asks, if that is a challenge by itself.
@@ -208,7 +206,7 @@ impl Challenges {
 }
 
 impl Compiled {
-    fn new(challenge: &Challenge, options: &SchemeOptions) -> Self {
+    fn new(challenge: &Challenge, options: &SchemeOptions, keys: &[(usize, Key)]) -> Self {
         let asking = match (challenge.signed, challenge.is_in_body()) {
             (true, _) => Asking::Signed,
             (false, true) => Asking::Body,
@@ -218,8 +216,9 @@ impl Compiled {
             Expected::Text(text) => Expectation::Text(text.as_bytes().to_vec()),
             Expected::Parameter(name) => {
                 let secret = options.secrets.get(name).map(Secret::expose).unwrap_or_default();
-                Expectation::Secret(Box::new(Key::new(&Algorithm::Token, secret)))
+                Expectation::Secret(vec![Key::new(&Algorithm::Token, secret)])
             }
+            Expected::Secret => Expectation::Secret(keys.iter().map(|(_, key)| key.clone()).collect()),
         };
         let answer = &challenge.answer;
         let headers = answer.headers.iter().filter_map(|(name, parts)| Some((name.parse().ok()?, parts.0.clone())));
@@ -274,7 +273,10 @@ impl Expectation {
         let Some(found) = value(place, head, body) else { return false };
         match self {
             Self::Text(text) => *found == **text,
-            Self::Secret(key) => key.accepts(&[Digest::from_slice(&found)], &Content::new()),
+            Self::Secret(keys) => {
+                let found = [Digest::from_slice(&found)];
+                keys.iter().any(|key| key.accepts(&found, &Content::new()))
+            }
         }
     }
 }

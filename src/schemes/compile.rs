@@ -83,9 +83,7 @@ impl Spec {
         }
         for parameter in &self.parameters {
             let missing = match parameter.secret {
-                true => {
-                    options.answers_challenges() && options.secrets.get(&parameter.name).is_none_or(Secret::is_empty)
-                }
+                true => options.challenge == Some(true) && !options.secrets.contains_key(&parameter.name),
                 false => options.parameters.get(&parameter.name).is_none_or(String::is_empty),
             };
             if missing {
@@ -134,7 +132,7 @@ impl Spec {
         }
         secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
         let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
-        let reserved = Reserved::of(self, options);
+        let reserved = Reserved::of(self);
         let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref()));
         let ways: Vec<_> = ways.map(|way| Compiled { reserved, ..way }).collect();
         let keys = ways.first().map(|way| way.keys.as_slice()).unwrap_or_default();

@@ -49,6 +49,7 @@ use zeroize::Zeroizing;
 pub use catalogue::{find, names, source, vectors};
 pub use challenge::{Asked, Challenges, Reply};
 pub use sign::{SignError, Signed, Unsigned};
+use spec::Challenge;
 pub use spec::{Spec, SpecError};
 pub use verifier::{Claim, Verifier};
 
@@ -95,19 +96,15 @@ pub struct SchemeOptions {
     pub parameters: BTreeMap<String, String>,
     /// The secrets that a scheme's challenges ask for beside.
     pub secrets: BTreeMap<String, Secret>,
-    /// Whether the scheme's challenges are answered. The default is that they are.
+    /// Whether the scheme's challenges are answered. The default is that they are, as far as the secrets that they are
+    /// told by are there; `true` demands those.
     pub challenge: Option<bool>,
 }
 
 impl SchemeOptions {
-    /// For who signs and verifies alone: no challenge is answered, and so none of its secrets is needed.
-    pub fn without_challenge(spec: &Spec) -> Self {
-        Self { challenge: spec.has_challenge().then_some(false), ..Self::default() }
-    }
-
-    /// Whether the scheme's challenges are answered, if it has any.
-    pub fn answers_challenges(&self) -> bool {
-        self.challenge != Some(false)
+    /// Whether this challenge of the scheme is answered: the route has what it is told by, and does not turn it off.
+    pub fn answer(&self, challenge: &Challenge) -> bool {
+        self.challenge != Some(false) && challenge.parameters().all(|name| self.secrets.contains_key(name))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Endpoint challenges: what providers ask before they deliver, answered by the gateway, and what nobody gets by asking.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hooklatch::clock::Clock;
-use hooklatch::config;
+use hooklatch::{config, schemes};
 use http::Request;
 
 use crate::support::certificates::Files;
@@ -16,6 +17,10 @@ use crate::support::http2::Client;
 use crate::support::rig::Rig;
 use crate::support::sender::{Delivery, sha256};
 use crate::support::served::Served;
+
+use questions::{BY_HEAD, EVENT_GRID, IN_HEADERS, SLACK, ZOOM, asked, event_grid, get, meta, now, slack, zoom};
+
+mod questions;
 
 /// Providers whose challenges need a word that no built-in scheme has.
 const OWN: &str = "schemes:
@@ -33,12 +38,6 @@ const OWN: &str = "schemes:
         signed: false
         echo: { at: { header: webhook-request-origin } }
         answer: { headers: { webhook-allowed-origin: echo } }
-  reachable:
-    signature: { at: { header: sig }, encoding: hex }
-    algorithm: { hmac: sha256 }
-    secret: utf8
-    forms: [{ name: body, content: [body] }]
-    challenge: { method: HEAD, signed: false, answer: {} }
 ";
 
 /// A gateway with a route called `hook` of this scheme, with options of the scheme and further keys of the route.
@@ -46,79 +45,30 @@ fn rig_with(scheme: &str, options: &str, keys: &str) -> Rig {
     Rig::of_routes(scheme, |upstream| yaml(upstream, scheme, options, keys))
 }
 
+/// The same with what the scheme needs.
 fn rig(scheme: &str) -> Rig {
-    rig_with(scheme, "", "")
+    let options = match scheme {
+        "meta" => "verify_token: { env: OLD_SECRET }",
+        "mandrill" | "trello" => "public_url: 'https://gateway.example/hook'",
+        _ => "",
+    };
+    rig_with(scheme, options, "")
 }
 
 fn yaml(upstream: SocketAddr, scheme: &str, options: &str, keys: &str) -> String {
+    let secret = match scheme {
+        // In hexadecimal.
+        "onfleet" => {
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hexadecimal-secret");
+            fs::write(&file, "0123456789abcdef").unwrap();
+            format!("file: {file:?}")
+        }
+        _ => "env: SECRET".to_owned(),
+    };
     format!(
-        "  - {{ name: hook, path: /hook, scheme: {{ name: {scheme}, {options} }}, secrets: [{{ env: SECRET }}], \
+        "  - {{ name: hook, path: /hook, scheme: {{ name: {scheme}, {options} }}, secrets: [{{ {secret} }}], \
          upstream: \"http://{upstream}/in\", {keys} }}\n{OWN}"
     )
-}
-
-fn get(query: &str) -> Delivery {
-    Delivery::unsigned("").method("GET").target(&format!("/hook?{query}"))
-}
-
-fn now() -> u64 {
-    Clock::system().unix().as_secs()
-}
-
-/// A POST as Slack and Zoom sign it, with these names of their headers.
-fn signed_v0(time: &str, signature: &str, body: &str) -> Delivery {
-    let now = now();
-    let mac = sha256(SECRET, format!("v0:{now}:{body}").as_bytes());
-    Delivery::unsigned(body).header(time, &now.to_string()).header(signature, &format!("v0={mac}"))
-}
-
-fn slack(body: &str) -> Delivery {
-    signed_v0("X-Slack-Request-Timestamp", "X-Slack-Signature", body)
-}
-
-fn zoom(body: &str) -> Delivery {
-    signed_v0("x-zm-request-timestamp", "x-zm-signature", body)
-}
-
-const SLACK: &str = r#"{"token":"Jhj5dZrVaK7ZwHHjRyZWjbDl","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}"#;
-const ZOOM: &str =
-    r#"{"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"},"event_ts":1654503849680,"event":"endpoint.url_validation"}"#;
-const EVENT_GRID: &str = r#"[{"id":"2d1781af","topic":"","subject":"","data":{"validationCode":"512d38b6-c7b8-40c8-89fe-f46f9e9622b6"},"eventType":"Microsoft.EventGrid.SubscriptionValidationEvent","dataVersion":"1"}]"#;
-
-fn event_grid() -> Delivery {
-    Delivery::unsigned(EVENT_GRID).header("aeg-event-type", "SubscriptionValidation")
-}
-
-/// A challenge as its provider sends it, with what it must hear: the type, and the body. The MACs are computed with
-/// Python's hmac module and the tests' secret.
-fn asked() -> Vec<(&'static str, Delivery, &'static str, &'static str)> {
-    vec![
-        ("slack", slack(SLACK), "text/plain", "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"),
-        (
-            "zoom",
-            zoom(ZOOM),
-            "application/json",
-            r#"{"encryptedToken":"814ff518dbae959ec3bcd68269e26c78c77b2ceb2cd15eacb388fd74d2c74bf1","plainToken":"qgg8vlvZRS6UYooatFL8Aw"}"#,
-        ),
-        (
-            "x",
-            get("crc_token=challenge_string&nonce=n"),
-            "application/json",
-            r#"{"response_token":"sha256=fY2uyjYu32yAU1V2eBOYbhB3DmgzGdPcFptwTbHBowQ="}"#,
-        ),
-        (
-            "linkedin",
-            get("challengeCode=890e4665-4dfe-4ab1-b689-ed553bceeed0"),
-            "application/json",
-            r#"{"challengeCode":"890e4665-4dfe-4ab1-b689-ed553bceeed0","challengeResponse":"2a1c367ad88a60d353b24b980a828387d09d33a87131d9d01a82400bc90b89dc"}"#,
-        ),
-        (
-            "event-grid",
-            event_grid(),
-            "application/json",
-            r#"{"validationResponse":"512d38b6-c7b8-40c8-89fe-f46f9e9622b6"}"#,
-        ),
-    ]
 }
 
 fn outcome(scheme: &str, outcome: &str) -> String {
@@ -159,25 +109,54 @@ fn each_provider_hears_what_it_documents() {
 
 #[test]
 fn an_answer_in_a_header_has_no_body() {
-    let rig = rig("event-grid");
-    let request =
-        Delivery::unsigned("").method("OPTIONS").header("WebHook-Request-Origin", "eventgrid.azure.net").bytes();
-    let response = answers(&rig, "event-grid", &request);
-    assert_eq!(response.all("webhook-allowed-origin"), ["eventgrid.azure.net"]);
-    assert_eq!((response.all("content-length"), response.all("content-type")), (vec!["0"], vec![]));
+    for (scheme, method, asks, hears, value) in IN_HEADERS {
+        let rig = rig(scheme);
+        let response = answers(&rig, scheme, &Delivery::unsigned("").method(method).header(asks, value).bytes());
+        assert_eq!(response.all(hears), [value], "{scheme}");
+        assert_eq!((response.all("content-length"), response.all("content-type")), (vec!["0"], vec![]), "{scheme}");
+    }
+    let rig = rig("adobe-sign");
+    let other = get("").header("X-AdobeSign-ClientId", "somebody-else");
+    rig.refuses(&other.bytes(), 405, "method_not_allowed");
 }
 
 #[test]
 fn head_is_answered_where_a_provider_asks_by_it() {
-    let rig = rig("reachable");
-    let mut sender = rig.connect();
-    for (target, status) in [("/hook", 200), ("/hook?x", 200), ("/elsewhere", 404)] {
-        sender.write(&Delivery::unsigned("").method("HEAD").target(target).bytes());
-        assert_eq!(sender.receive_head().status, status);
+    for scheme in BY_HEAD {
+        let rig = rig(scheme);
+        let mut sender = rig.connect();
+        for (target, status) in [("/hook", 200), ("/hook?x", 200), ("/elsewhere", 404)] {
+            sender.write(&Delivery::unsigned("").method("HEAD").target(target).bytes());
+            assert_eq!(sender.receive_head().status, status);
+        }
+        rig.upstream.expect_nothing();
+        assert_eq!(rig.gateway.metrics().get(&outcome(scheme, "challenge"), &[]), 2.0);
+        rig.refuses(&get("").bytes(), 405, "method_not_allowed");
     }
-    rig.upstream.expect_nothing();
-    assert_eq!(rig.gateway.metrics().get(&outcome("reachable", "challenge"), &[]), 2.0);
-    rig.refuses(&get("").bytes(), 405, "method_not_allowed");
+}
+
+#[test]
+fn every_provider_that_asks_something_is_among_those_above() {
+    let asked = asked().into_iter().map(|(scheme, ..)| scheme);
+    let tested: BTreeSet<&str> = asked
+        .chain(IN_HEADERS.map(|(scheme, ..)| scheme))
+        .chain(BY_HEAD)
+        .filter(|scheme| *scheme != "event-grid")
+        .collect();
+    let catalogue = schemes::names().filter(|name| schemes::find(name).unwrap().has_challenge());
+    assert_eq!(tested, catalogue.collect());
+}
+
+#[test]
+fn a_wrong_verify_token_is_no_challenge() {
+    let rig = rig("meta");
+    for wrong in [meta("subscribe", SECRET), meta("subscribe", ""), meta("unsubscribe", OLD_SECRET)] {
+        rig.refuses(&wrong.bytes(), 405, "method_not_allowed");
+    }
+    // A route that gives no token answers none.
+    let rig = rig_with("meta", "", "");
+    assert!(!rig.gateway.metrics().all().keys().any(|series| series.contains("challenge")));
+    rig.refuses(&meta("subscribe", OLD_SECRET).bytes(), 405, "method_not_allowed");
 }
 
 #[test]
@@ -293,6 +272,14 @@ fn a_delivery_of_x_passes_beside_its_challenges() {
     let signature = format!("sha256={}", STANDARD.encode(mac));
     let delivery = Delivery::unsigned(body).header("x-twitter-webhooks-signature", &signature);
     assert_eq!(rig.forwards(&delivery).body, body.as_bytes());
+}
+
+#[test]
+fn what_one_route_signs_back_is_no_delivery_for_another_that_answers_no_challenges() {
+    let asked = rig("x").send(&get("crc_token=abc").bytes());
+    let token = asked.json()["response_token"].as_str().unwrap().to_owned();
+    let forged = Delivery::unsigned("abc").header("x-twitter-webhooks-signature", &token);
+    rig_with("x", "challenge: false", "").refuses(&forged.bytes(), 401, "signature_mismatch");
 }
 
 #[test]
@@ -432,7 +419,7 @@ fn the_secret_of_a_challenge_comes_from_a_variable_or_a_file_and_must_be_there()
         ("verify_token: { env: TOKEN }", None),
         ("challenge: false", None),
         ("challenge: false, verify_token: { env: TOKEN }", None),
-        ("", Some("routes[0].scheme.verify_token: is missing: asks needs the token of the dashboard")),
+        ("", None),
         ("challenge: true", Some("routes[0].scheme.verify_token: is missing: asks needs the token of the dashboard")),
         ("verify_token: canary", Some(literal)),
         ("verify_token: 12", Some(literal)),

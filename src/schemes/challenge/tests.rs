@@ -158,18 +158,22 @@ fn every_condition_must_be_met_and_a_secret_one_by_its_very_text() {
 }
 
 #[test]
-fn a_secret_of_a_challenge_is_asked_for_and_shows_nowhere() {
+fn a_challenge_without_its_secret_is_not_answered_unless_it_is_demanded_and_the_secret_shows_nowhere() {
     let challenge = json!({
         "method": "GET", "signed": false, "answer": {},
         "when": { "at": { "query": "t" }, "is": { "parameter": "verify_token" } },
     });
     let spec = spec(&challenge).unwrap();
     let compiled = |options: &SchemeOptions| spec.compile(options, &[b"key".to_vec().into()]);
-    let message = compiled(&SchemeOptions::default()).unwrap_err().to_string();
+    assert!(compiled(&SchemeOptions::default()).unwrap().challenges().is_none());
+    let on = SchemeOptions { challenge: Some(true), ..SchemeOptions::default() };
+    let message = compiled(&on).unwrap_err().to_string();
     assert_eq!(message, "is missing: test needs the verify token");
     let text = SchemeOptions { parameters: [("verify_token".to_owned(), "t".to_owned())].into(), ..options(&spec) };
     assert_eq!(compiled(&text).unwrap_err().to_string(), "the scheme test has no option verify_token");
     let off = SchemeOptions { challenge: Some(false), ..SchemeOptions::default() };
+    assert!(compiled(&off).unwrap().challenges().is_none());
+    let off = SchemeOptions { challenge: Some(false), ..options(&spec) };
     assert!(compiled(&off).unwrap().challenges().is_none());
     let shown = format!("{:?} {:?}", options(&spec), compiled(&options(&spec)).unwrap());
     assert!(shown.contains("redacted") && !shown.contains("canary"), "{shown}");
@@ -325,8 +329,8 @@ fn challenges_that_are_turned_off_are_not_there() {
     let off = SchemeOptions { challenge: Some(false), ..SchemeOptions::default() };
     let verifier = spec.compile(&off, &[b"key".to_vec().into()]).unwrap();
     assert!(verifier.challenges().is_none());
-    // Nothing is signed back, so nothing is reserved.
-    assert!(verifier.sign_body(0, b"token", std::time::Duration::ZERO).is_ok());
+    // Somebody else may answer them with the same secret.
+    assert!(verifier.sign_body(0, b"token", std::time::Duration::ZERO).is_err());
     let on = SchemeOptions { challenge: Some(true), ..SchemeOptions::default() };
     assert!(spec.compile(&on, &[b"key".to_vec().into()]).unwrap().challenges().is_some());
     let none = crate::schemes::find("civo").unwrap().compile(&on, &[b"key".to_vec().into()]);
@@ -441,6 +445,32 @@ fn a_secret_parameter_is_for_challenges_and_says_what_it_is() {
         let faults = with(change).unwrap_err();
         assert!(faults.lines().any(|fault| fault == message), "{message}: {faults}");
     }
+}
+
+#[test]
+fn a_token_may_be_what_a_challenge_is_told_by() {
+    let challenge = json!({
+        "method": "GET", "signed": false, "when": { "at": { "header": "x-client" }, "is": "secret" },
+        "echo": { "at": { "header": "x-client" } }, "answer": { "headers": { "x-client": "echo" } },
+    });
+    let mut scheme = json!({
+        "signature": { "at": { "header": "x-client" }, "encoding": "text" }, "algorithm": "token", "secret": "utf8",
+        "covers": "nothing", "challenge": challenge,
+    });
+    let spec = Spec::custom("test", scheme.clone()).unwrap();
+    let secrets = [b"new".to_vec().into(), b"old".to_vec().into()];
+    let verifier = spec.compile(&SchemeOptions::default(), &secrets).unwrap();
+    let challenges = verifier.challenges().unwrap();
+    let asks = |client| get("", &[("x-client", client)]).with(|head, _| challenges.in_head(head));
+    for client in ["new", "old"] {
+        assert_eq!(challenges.reply(&asks(client).unwrap(), None).headers["x-client"], client);
+    }
+    assert_eq!((asks("ne"), asks("other"), asks("")), (None, None, None));
+    scheme["algorithm"] = json!({ "hmac": "sha256" });
+    scheme["signature"]["encoding"] = json!("hex");
+    scheme["forms"] = json!([{ "name": "f", "content": ["body"] }]);
+    let faults = Spec::custom("test", scheme).unwrap_err().to_string();
+    assert_eq!(faults, "challenge[0].when: only a token, in one way, is itself the secret");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub enum Expected {
     Text(String),
     /// `{ parameter: verify_token }`: a secret parameter of the route, compared in constant time.
     Parameter(String),
+    /// `secret`: one of the route's secrets, compared in constant time; only with the algorithm `token`.
+    Secret,
 }
 
 /// A text that comes back in the answer.
@@ -123,7 +125,7 @@ impl Challenge {
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.when.iter().filter_map(|condition| match &condition.is {
             Expected::Parameter(name) => Some(name.as_str()),
-            Expected::Text(_) => None,
+            Expected::Text(_) | Expected::Secret => None,
         })
     }
 
@@ -157,7 +159,7 @@ impl Place {
 }
 
 impl Spec {
-    /// Whether its provider sends challenges that the gateway answers, so that there is the option `challenge`.
+    /// Whether its provider sends challenges, so that there is the option `challenge`.
     pub fn has_challenge(&self) -> bool {
         !self.challenge.is_empty()
     }
@@ -192,6 +194,9 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
         faults.when(claim, path("when"), "a claim is no place of a challenge");
         let undeclared = challenge.parameters().any(|name| !spec.parameters.iter().any(|own| own.is_secret(name)));
         faults.when(undeclared, path("when"), "a parameter that `parameters` does not declare as secret");
+        let secret = challenge.when.iter().any(|condition| matches!(condition.is, Expected::Secret));
+        let token = matches!(spec.ways.as_slice(), [way] if matches!(way.algorithm, Algorithm::Token));
+        faults.when(secret && !token, path("when"), "only a token, in one way, is itself the secret");
         if let Some(echo) = &challenge.echo {
             faults.when(!(1..=LONGEST).contains(&echo.at_most), path("echo.at_most"), "from 1 to 1024");
         }

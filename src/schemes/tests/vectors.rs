@@ -42,7 +42,7 @@ impl Published {
         let options = SchemeOptions {
             public_url: spec.needs_public_url().then(|| self.url.clone()),
             parameters: self.options.clone(),
-            ..SchemeOptions::without_challenge(spec)
+            ..SchemeOptions::default()
         };
         let verifier = spec.compile(&options, &[self.secret.as_bytes().to_vec().into()]).unwrap();
         check_request(&verifier, head, &[self.body.as_bytes()], now)
@@ -64,7 +64,7 @@ fn some_options(spec: &Spec) -> SchemeOptions {
     SchemeOptions {
         public_url: spec.needs_public_url().then(|| "https://hooks.example.com/in".to_owned()),
         parameters: open.map(|parameter| (parameter.name.clone(), "p".to_owned())).collect(),
-        ..SchemeOptions::without_challenge(spec)
+        ..SchemeOptions::default()
     }
 }
 
@@ -80,8 +80,7 @@ fn every_vector_of_a_scheme_file_has_the_verdict_it_says() {
             let target: http::Uri = vector.target.as_deref().unwrap_or("/").parse().unwrap();
             let method = &vector.method.0;
             let head = RequestHead { method, path: target.path(), query: target.query(), headers: &headers };
-            let mut options =
-                SchemeOptions { parameters: vector.options.clone(), ..SchemeOptions::without_challenge(spec) };
+            let mut options = SchemeOptions { parameters: vector.options.clone(), ..SchemeOptions::default() };
             options.public_url = options.parameters.remove("public_url");
             let verifier = spec.compile(&options, &[vector.secret.as_bytes().to_vec().into()]).unwrap();
             let now = if vector.now_unix == 0 { NOW } else { Duration::from_secs(vector.now_unix) };
