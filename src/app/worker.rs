@@ -161,10 +161,7 @@ impl Worker {
         let router = self.router(generation);
         let clock = &self.clock;
         StackContext {
-            arrive: ArriveContext {
-                clock: clock.clone(),
-                trusted_proxies: generation.server.trusted_proxies.clone(),
-            },
+            arrive: ArriveContext { clock: clock.clone(), trusted_proxies: generation.server.trusted_proxies.clone() },
             observe: ObserveContext {
                 clock: clock.clone(),
                 in_flight: self.metrics.in_flight.clone(),

@@ -13,7 +13,7 @@ use super::client::identify;
 use super::delivery::{Arrived, Inbound};
 use super::headers::{X_REQUEST_ID, take_up_request_id};
 use super::observe::Observed;
-use super::stack::Here;
+use super::stage::Here;
 use crate::clock::Clock;
 use crate::config::Networks;
 

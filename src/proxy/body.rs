@@ -29,7 +29,7 @@ use super::delivery::{Buffered, Claimed, Payload};
 use super::limits::{Budget, Held};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
-use super::stack::Here;
+use super::stage::Here;
 
 /// What is read of a refused delivery's body to keep its connection, in bytes.
 const MAX_DISCARDED: usize = 64 * 1024;

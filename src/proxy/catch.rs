@@ -16,7 +16,7 @@ use tower::Service;
 
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
-use super::stack::Here;
+use super::stage::Here;
 
 /// The stage: refuses a delivery whose handling panics.
 pub async fn catch<S, Delivery>(here: Rc<Here<(), S>>, delivery: Delivery) -> Result<Response<Body>, Refusal>

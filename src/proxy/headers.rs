@@ -234,7 +234,11 @@ fn is_spoofed(name: &str) -> bool {
 
 /// What only the gateway may say.
 fn is_own(name: &str) -> bool {
-    name.starts_with(OWN_PREFIX) || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name)
+    match name.as_bytes().first() {
+        Some(b'h') => name.starts_with(OWN_PREFIX),
+        Some(b'x') => [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name),
+        _ => false,
+    }
 }
 
 /// One line with the body's length in bytes, as it may already be there.

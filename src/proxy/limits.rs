@@ -26,7 +26,7 @@ use super::body::refuse;
 use super::delivery::Routed;
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
-use super::stack::Here;
+use super::stage::Here;
 use crate::config::{self, RateLimit};
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` are spent, so that slow senders on one route do not

@@ -116,7 +116,9 @@ where
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.early, http1.drain).await {
+            // Boxed: a connection with HTTP/1.1 needs no room for it.
+            let serve = Box::pin(http2::serve(socket, peer, stack, limits, http1.early, http1.drain));
+            if let Err(error) = serve.await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }

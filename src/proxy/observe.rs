@@ -19,7 +19,7 @@ use tower::{BoxError, Service};
 use super::delivery::{Arrived, Peer};
 use super::reject::Reject;
 use super::respond::{Answer, Body};
-use super::stack::Here;
+use super::stage::Here;
 use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
@@ -98,10 +98,7 @@ impl Drop for InFlight {
 }
 
 /// The stage: counts, times and logs.
-pub async fn observe<S>(
-    here: Rc<Here<ObserveContext, S>>,
-    arrived: Arrived,
-) -> Result<Response<Observed>, Infallible>
+pub async fn observe<S>(here: Rc<Here<ObserveContext, S>>, arrived: Arrived) -> Result<Response<Observed>, Infallible>
 where
     S: Service<Arrived, Response = Answer, Error = Infallible> + Clone,
 {

@@ -56,17 +56,18 @@ pub struct Resending<'a> {
 }
 
 /// A request on its way.
-struct Exchange<F> {
+struct Exchange {
     pool: Arc<Pool>,
     connection: Connection,
     /// Bytes that the connection had read and written before.
     before: (u64, u64),
-    response: F,
+    /// Boxed: it has room for the request that hyper may give back.
+    response: Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>>>>,
 }
 
 /// A connection that broke off before a complete response head.
 struct Broken {
-    error: TrySendError<Request<Payload>>,
+    error: Box<TrySendError<Request<Payload>>>,
     /// Bytes of a response.
     read: u64,
     /// Bytes of the request.
@@ -178,14 +179,10 @@ impl Pool {
     }
 
     /// Hands a request to a connection.
-    fn begin(
-        self: &Arc<Self>,
-        mut connection: Connection,
-        request: Request<Payload>,
-    ) -> Exchange<impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>> + use<>> {
+    fn begin(self: &Arc<Self>, mut connection: Connection, request: Request<Payload>) -> Exchange {
         let before = connection.progress.get();
         connection.progress.begin_request();
-        let response = connection.sender.try_send_request(request);
+        let response = Box::pin(connection.sender.try_send_request(request));
         Exchange { pool: self.clone(), connection, before, response }
     }
 
@@ -215,22 +212,20 @@ impl Pool {
     }
 }
 
-impl<F> Exchange<F>
-where
-    F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>>,
-{
+impl Exchange {
     async fn finish(self) -> Result<Response<ResponseBody>, Broken> {
         let Self { pool, connection, before, response } = self;
         match response.await {
             Ok(response) => Ok(response.map(|incoming| {
-                let mut body = ResponseBody { incoming, connection: Some((pool, connection)), pause: None, timer: None };
+                let mut body =
+                    ResponseBody { incoming, connection: Some((pool, connection)), pause: None, timer: None };
                 body.release_at_end();
                 body
             })),
             Err(error) => {
                 let progress = connection.progress;
                 let after = progress.get();
-                Err(Broken { error, read: after.0 - before.0, written: after.1 - before.1, progress })
+                Err(Broken { error: Box::new(error), read: after.0 - before.0, written: after.1 - before.1, progress })
             }
         }
     }

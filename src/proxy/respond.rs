@@ -21,7 +21,7 @@ use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
-use super::stack::Here;
+use super::stage::Here;
 use crate::metrics::Outcome;
 use crate::schemes::Reply;
 

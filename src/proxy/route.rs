@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::uri::Authority;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, Version};
 use tower::Service;
 
@@ -32,7 +32,7 @@ use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
 use super::respond::{Body, Handled};
-use super::stack::Here;
+use super::stage::Here;
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
 use crate::schemes::{Asked, RequestHead};

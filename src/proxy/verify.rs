@@ -25,7 +25,7 @@ use super::observe::LogLimit;
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::stack::Here;
+use super::stage::Here;
 use crate::clock::Clock;
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 

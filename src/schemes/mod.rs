@@ -125,7 +125,8 @@ impl<'a> RequestHead<'a> {
     /// The head of a request.
     pub fn of(parts: &'a Parts) -> Self {
         Self { method: &parts.method, path: parts.uri.path(), query: parts.uri.query(), headers: &parts.headers }
-    }}
+    }
+}
 
 /// What a signature is checked against.
 #[derive(Clone, Copy, Debug)]
