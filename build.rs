@@ -10,20 +10,24 @@ const VECTORS: &str = "tests/vectors";
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HOOKLATCH_REVISION");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    // Of a checkout or a linked worktree. A file that is not there would have everything built anew each time.
+    if let Some(log) = git(&["--git-path", "logs/HEAD"]).filter(|log| Path::new(log).is_file()) {
+        println!("cargo::rerun-if-changed={log}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={CATALOGUE}");
     println!("cargo::rerun-if-changed={VECTORS}");
     let given = std::env::var("HOOKLATCH_REVISION").ok().filter(|revision| !revision.is_empty());
-    let revision = given.or_else(git_revision).unwrap_or_else(|| "unknown".to_owned());
+    let revision = given.or_else(|| git(&["--short=12", "HEAD"])).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=HOOKLATCH_REVISION={revision}");
     list_schemes();
 }
 
-fn git_revision() -> Option<String> {
-    let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
-    let revision = String::from_utf8(output.stdout).ok()?;
-    (output.status.success()).then(|| revision.trim().to_owned()).filter(|revision| !revision.is_empty())
+/// What `git rev-parse` says, if this is a checkout and git is there.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("rev-parse").args(arguments).output().ok()?;
+    let said = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !said.is_empty()).then_some(said)
 }
 
 /// Writes the table that `schemes/catalogue.rs` includes: a line for each scheme file, by name.

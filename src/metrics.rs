@@ -6,6 +6,7 @@
 //!
 //! Metric types and naming: <https://prometheus.io/docs/practices/naming/>.
 
+mod configured;
 mod retain;
 
 use prometheus::process_collector::ProcessCollector;
@@ -14,9 +15,11 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use configured::{Configured, Expiry};
 pub use retain::RouteLabels;
 
 use crate::proxy::reject::{Fault, Reject};
+use configured::ConfigMetrics;
 
 /// From 250 µs, what a refusal or a fast handler takes, to 10 s, the longest deadline that a provider gives.
 const REQUEST_SECONDS: [f64; 14] =
@@ -143,12 +146,8 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
     pub buffered_bytes: IntGauge,
-    /// `hooklatch_config_reloads_total`.
-    reloads: IntCounterVec,
-    /// `hooklatch_config_last_reload_successful`: 1 after start.
-    reload_successful: IntGauge,
-    /// `hooklatch_config_last_reload_success_timestamp_seconds`: also set by the load at start.
-    reload_timestamp: Gauge,
+    /// What the configuration says, and how its reloads went.
+    config: ConfigMetrics,
 }
 
 /// The handles of one route, each stage with its own.
@@ -295,28 +294,7 @@ impl Metrics {
                 &registry,
                 IntGauge::new("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?,
             )?,
-            reloads: register(
-                &registry,
-                counters(
-                    "hooklatch_config_reloads_total",
-                    "Reloads of the configuration after the start.",
-                    &["result"],
-                )?,
-            )?,
-            reload_successful: register(
-                &registry,
-                IntGauge::new(
-                    "hooklatch_config_last_reload_successful",
-                    "Whether the last load of the configuration succeeded.",
-                )?,
-            )?,
-            reload_timestamp: register(
-                &registry,
-                Gauge::new(
-                    "hooklatch_config_last_reload_success_timestamp_seconds",
-                    "Unix time of the last load of the configuration that succeeded.",
-                )?,
-            )?,
+            config: ConfigMetrics::new(&registry, now)?,
             registry,
         };
         let build = IntGauge::with_opts(
@@ -326,10 +304,6 @@ impl Metrics {
         )?;
         register(&metrics.registry, build)?.set(1);
         metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
-        metrics.reloads.with_label_values(&["success"]);
-        metrics.reloads.with_label_values(&["failure"]);
-        metrics.reload_successful.set(1);
-        metrics.reload_timestamp.set(now);
         // The threads ask for these handles when they run; the series must be there before.
         metrics.handshakes();
         Ok(metrics)
@@ -370,19 +344,6 @@ impl Metrics {
             &[Reject::NoRoute, Reject::BadRequest, Reject::Draining, Reject::Overloaded, Reject::BodyTimeout],
             false,
         )
-    }
-
-    /// Counts a reload that has replaced what ran; `now` is the Unix time in seconds.
-    pub fn reloaded(&self, now: f64) {
-        self.reloads.with_label_values(&["success"]).inc();
-        self.reload_successful.set(1);
-        self.reload_timestamp.set(now);
-    }
-
-    /// Counts a reload that has changed nothing.
-    pub fn reload_failed(&self) {
-        self.reloads.with_label_values(&["failure"]).inc();
-        self.reload_successful.set(0);
     }
 
     /// Forgets when a secret matched last: there is another one under this id now.

@@ -11,8 +11,8 @@ use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use crate::admin;
-use crate::config::{self, ClientTls, Config};
-use crate::metrics::Metrics;
+use crate::config::{self, ClientTls, Config, Identity};
+use crate::metrics::{Configured, Expiry, Metrics};
 use crate::proxy::entrance::Entrance;
 use crate::proxy::limits::Limits;
 use crate::proxy::route::Common;
@@ -118,6 +118,21 @@ impl Generation {
     /// The configurations of the routes, by name.
     pub(super) fn by_name(&self) -> BTreeMap<&str, &config::Route> {
         self.routes.iter().map(|(common, _)| (common.config.name.as_str(), &common.config)).collect()
+    }
+
+    /// Shows what this configuration says, as the one that runs.
+    pub(super) fn show(&self, metrics: &Metrics) {
+        let expiry = |upstream, identity: Option<&Identity>| Some(Expiry { upstream, at: identity?.expiry()? });
+        let server = expiry(None, self.server.tls.as_ref().map(|tls| &tls.identity));
+        let upstreams = self.routes.iter().filter_map(|(common, _)| {
+            let tls = common.config.upstream.certificates.as_ref();
+            expiry(Some(common.config.name.as_str()), tls.and_then(|tls| tls.identity.as_ref()))
+        });
+        metrics.configured(&Configured {
+            max_connections: self.server.max_connections,
+            buffered_bytes: self.server.buffered_bytes,
+            certificates: server.into_iter().chain(upstreams).collect(),
+        });
     }
 
     /// Drops the metric series that this configuration does not have.

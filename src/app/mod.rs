@@ -151,6 +151,7 @@ pub fn run_under(
 ) -> Result<Ended, StartError> {
     let metrics = Metrics::new(clock.unix().as_secs_f64())?;
     let generation = Arc::new(Generation::new(config, None, &metrics)?);
+    generation.show(&metrics);
     let (generations, current) = watch::channel(generation);
     let (phase, phases) = watch::channel(Phase::Running);
     runtime.block_on(async {

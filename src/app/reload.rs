@@ -49,6 +49,7 @@ pub(super) fn prepare(
 pub(super) fn succeeded(before: &Generation, after: &Generation, metrics: &Metrics, clock: &Clock) {
     let difference = Difference::between(before, after);
     after.drop_other_series(metrics);
+    after.show(metrics);
     for (route, secret) in &difference.replaced {
         metrics.secret_replaced(route, secret);
     }

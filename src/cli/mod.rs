@@ -14,6 +14,7 @@ macro_rules! outln {
 
 mod check;
 mod demo;
+mod health;
 mod logging;
 mod outgoing;
 mod pinned;
@@ -61,6 +62,8 @@ enum Command {
     Sign(sign::Args),
     /// Sign a delivery with a route's first secret and send it
     Send(send::Args),
+    /// Ask a gateway that runs on this machine whether it takes deliveries: exit status 0, or 1 if it does not
+    Health(health::Args),
     /// List the schemes, or print all facts of one
     Schemes(schemes::Args),
 }
@@ -100,6 +103,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Sign(args) => sign::run(&args),
             Command::Send(args) => send::run(&args),
+            Command::Health(args) => health::run(&args),
             Command::Schemes(args) => schemes::run(&args),
         };
         let failure = match result {

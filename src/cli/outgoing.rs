@@ -1,13 +1,15 @@
-//! Sends one delivery, as a provider would: for `send` and `demo`.
+//! Sends one request: a delivery, as a provider would, for `send` and `demo`, or a question to the admin listener.
 
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body::Body as _;
 use rustls::ClientConfig;
@@ -80,6 +82,36 @@ pub(super) fn post(
     mut headers: HeaderMap,
     body: Vec<u8>,
 ) -> io::Result<Reply> {
+    let host = host.or(url.authority().map(Authority::as_str)).unwrap_or_default();
+    headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
+    let mut request = Request::new(Payload::from(Bytes::from(body)));
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = headers;
+    exchange(url, way, request, RESPONSE_TIMEOUT)
+}
+
+/// GETs an `http` or `https` URL; all of it takes no longer than `timeout`.
+pub(super) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
+    let mut request = Request::new(Payload::from(Bytes::new()));
+    let host = url.authority().map(Authority::as_str).unwrap_or_default();
+    request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
+    exchange(url, Way::default(), request, timeout)
+}
+
+/// Where this machine reaches a listener: its address, or loopback for one that means every address.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Sends a request to the host of `url`, for its path and query, and reads the response.
+fn exchange(url: &Uri, way: Way, mut request: Request<Payload>, timeout: Duration) -> io::Result<Reply> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
         Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
@@ -89,15 +121,7 @@ pub(super) fn post(
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
-    let host = host.unwrap_or(authority.as_str());
-    headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
-    let mut request = Request::new(Payload::from(Bytes::from(body)));
-    *request.method_mut() = Method::POST;
     *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    *request.headers_mut() = headers;
-
     let exchange = async {
         let sent = Pool::new(connector).send_afresh(request, Clock::system().now()).await;
         let response = sent.map_err(io::Error::other)?;
@@ -116,6 +140,6 @@ pub(super) fn post(
     };
     app::runtime()?.block_on(async {
         let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
-        tokio::time::timeout(RESPONSE_TIMEOUT, exchange).await.map_err(|_| too_late())?
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| too_late())?
     })
 }

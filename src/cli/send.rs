@@ -1,12 +1,11 @@
 //! `hooklatch send ROUTE`: a delivery as the route's provider would sign it, to the gateway or to any address.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use http::Uri;
 
-use super::outgoing::{Way, post, sign};
+use super::outgoing::{Way, post, reachable, sign};
 use super::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
@@ -83,14 +82,4 @@ fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Way), Failure> {
         proxy_protocol: server.proxy_protocol && from_proxy,
     };
     Ok((url.parse().map_err(|error| Failure::Failed(format!("{url}: {error}")))?, way))
-}
-
-/// The address itself, or loopback for one that means every address.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -25,6 +25,7 @@ mod tests;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, RateLimit, Route, Server, Upstream};
@@ -81,6 +82,20 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     reload::load_watched(path).0
 }
 
+/// Where the admin listener of the configuration at `path` is. What is wrong elsewhere in the file does not matter: a
+/// gateway that runs goes on with the last configuration that was right.
+///
+/// # Errors
+/// The file cannot be read or is not YAML, or what is wrong with its section `admin`.
+pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
+    let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+    let errors = reader::Errors::default();
+    let root = as_text(&bytes).and_then(raw::parse);
+    let root = root.map_err(|message| LoadError::Invalid { errors: vec![whole(message)] })?;
+    let admin = validate::admin(&root, &errors);
+    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_vec() })
+}
+
 /// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
 /// of secret files are relative to `folder`.
 ///
@@ -90,7 +105,7 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
     let errors = reader::Errors::default();
     let root = match raw::parse(text) {
         Ok(root) => root,
-        Err(message) => return Err(vec![ConfigError { path: String::new(), message }]),
+        Err(message) => return Err(vec![whole(message)]),
     };
     let config = validate::config(&root, &errors, secret::Context { folder, sources });
     let errors = errors.into_vec();
@@ -103,7 +118,7 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
 /// Checks the content of the file at `path`.
 fn parse_bytes(bytes: &[u8], path: &Path, sources: &dyn Sources) -> Result<Config, LoadError> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let text = as_text(bytes).map_err(|message| vec![ConfigError { path: String::new(), message }]);
+    let text = as_text(bytes).map_err(|message| vec![whole(message)]);
     text.and_then(|text| parse(text, folder, sources)).map_err(|errors| LoadError::Invalid { errors })
 }
 
@@ -122,6 +137,11 @@ fn as_text(bytes: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(bytes);
     let text = text.map_err(|error| format!("the file is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// An error of the file as a whole.
+fn whole(message: String) -> ConfigError {
+    ConfigError { path: String::new(), message }
 }
 
 fn lines(errors: &[ConfigError]) -> String {

@@ -20,6 +20,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
 use super::reader::{Field, Section};
@@ -51,6 +53,7 @@ pub struct ClientTls {
 pub struct Identity {
     key: Arc<CertifiedKey>,
     digest: [u8; 32],
+    expiry: Option<u64>,
 }
 
 /// Certificates of authorities. Equal if all of them are; `Debug` shows a digest of them.
@@ -64,6 +67,12 @@ impl Identity {
     /// The chain, the certificate for this gateway first, with its key.
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         self.key.clone()
+    }
+
+    /// When the first certificate of the chain ends, in Unix seconds. `None` if one cannot be read (RFC 5280 section
+    /// 4.1): it may do for TLS all the same.
+    pub fn expiry(&self) -> Option<u64> {
+        self.expiry
     }
 }
 
@@ -122,9 +131,9 @@ fn read_identity(certificate: &Field<'_>, key: &Field<'_>, context: Context<'_>)
     let chain = read_certificates(certificate, context);
     let private = read_key(key, context);
     let (chain, private) = chain.zip(private)?;
-    let digest = digest(&chain);
+    let (digest, expiry) = (digest(&chain), expiry(&chain));
     match CertifiedKey::from_der(chain, private, &ring::default_provider()) {
-        Ok(certified) => Some(Identity { key: Arc::new(certified), digest }),
+        Ok(certified) => Some(Identity { key: Arc::new(certified), digest, expiry }),
         Err(rustls::Error::InconsistentKeys(_)) => {
             key.error("the key does not match the certificate: they are not of one pair");
             None
@@ -224,6 +233,15 @@ fn digest(certificates: &[CertificateDer<'_>]) -> [u8; 32] {
         digest.update(certificate);
     }
     digest.finalize().into()
+}
+
+/// The earliest end of these, in Unix seconds.
+fn expiry(chain: &[CertificateDer<'_>]) -> Option<u64> {
+    let ends = chain.iter().map(|certificate| {
+        let certificate = Certificate::from_der(certificate).ok()?;
+        Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
+    });
+    ends.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
 macro_rules! is_its_digest {

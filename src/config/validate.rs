@@ -10,7 +10,7 @@ use super::address::parse_listen;
 use super::model::{AccessLog, Admin, Config, Server};
 use super::network::{self, Networks};
 use super::raw::Node;
-use super::reader::{Errors, Field};
+use super::reader::{Errors, Field, Section};
 use super::route;
 use super::scheme;
 use super::secret::{Context, explain_key};
@@ -42,11 +42,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
         Some(field) => read_server(&field, context),
         None => Some(default_server()),
     };
-    let admin_field = section.get("admin");
-    let admin = match &admin_field {
-        Some(field) => read_admin(field),
-        None => Some(Admin { listen: DEFAULT_ADMIN_LISTEN }),
-    };
+    let admin = admin_of(&mut section);
     if let (Some(server), Some(admin)) = (&server, &admin)
         && server.listen.iter().any(|listen| overlap(*listen, admin.listen))
     {
@@ -58,6 +54,15 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
         .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
     section.finish(explain_key);
     Some(Config { server: server?, admin: admin?, routes: routes? })
+}
+
+/// The operator's side of a file that may be wrong elsewhere.
+pub(super) fn admin(root: &Node, errors: &Errors) -> Option<Admin> {
+    admin_of(&mut Field::root(root, errors).section()?)
+}
+
+fn admin_of(section: &mut Section<'_>) -> Option<Admin> {
+    section.get("admin").map_or(Some(Admin { listen: DEFAULT_ADMIN_LISTEN }), |field| read_admin(&field))
 }
 
 /// Looks at every item, then answers all of them or `None` if any is.

@@ -50,7 +50,8 @@ impl Metrics {
     }
 }
 
-fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, live: impl Fn(&BTreeMap<&str, &str>) -> bool) {
+/// Drops the series of one family whose labels are not live.
+pub(super) fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, live: impl Fn(&BTreeMap<&str, &str>) -> bool) {
     for collected in family.collect() {
         for metric in collected.get_metric() {
             let labels: BTreeMap<&str, &str> =

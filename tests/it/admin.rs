@@ -94,6 +94,11 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() 
         expected.insert(series(name, labels));
     }
     expected.insert("hooklatch_config_last_reload_success_timestamp_seconds".to_owned());
+    for (bound, value) in [("connections", 10_000.0), ("buffered_bytes", 268_435_456.0)] {
+        let name = format!("hooklatch_max_{bound}");
+        assert_eq!(metrics.get(&name, &[]), value);
+        expected.insert(name);
+    }
     let found: BTreeSet<String> = metrics
         .all()
         .keys()

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser};
 use hooklatch::cli::Cli;
 use hooklatch::config::{self, Config, Sources};
-use hooklatch::metrics::{Metrics, NO_ROUTE};
+use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE};
 use hooklatch::proxy::delivery::Peer;
 use hooklatch::proxy::headers::{RouteHeaders, X_REQUEST_ID};
 use hooklatch::proxy::reject::Reject;
@@ -25,7 +25,7 @@ use markdown::{Document, shell_commands, spans};
 mod markdown;
 
 /// Labels whose values are a closed list.
-const CLOSED_LABELS: [&str; 3] = ["outcome", "protocol", "result"];
+const CLOSED_LABELS: [&str; 4] = ["outcome", "protocol", "result", "side"];
 
 /// Any variable is set, any file is there; those with PEM in them hold a certificate with its key.
 struct MadeUp;
@@ -146,10 +146,15 @@ fn every_command_that_is_shown_is_understood() {
     let dockerfile = read("deploy/Dockerfile");
     let in_image: Vec<Vec<String>> = dockerfile
         .lines()
-        .filter_map(|line| line.strip_prefix("CMD "))
-        .map(|list| [vec!["hooklatch".to_owned()], serde_json::from_str(list).unwrap()].concat())
+        .filter_map(|line| line.trim().strip_prefix("CMD "))
+        .map(|list| {
+            let words: Vec<String> = serde_json::from_str(list).unwrap();
+            // The entry point is the binary; a health check names it.
+            let arguments = words.into_iter().filter(|word| word != "/usr/bin/hooklatch");
+            ["hooklatch".to_owned()].into_iter().chain(arguments).collect()
+        })
         .collect();
-    assert_eq!((in_unit.len(), in_image.len()), (1, 1));
+    assert_eq!((in_unit.len(), in_image.len()), (1, 2));
     run.extend(in_unit.into_iter().chain(in_image));
     for words in run {
         if let Err(error) = Cli::try_parse_from(&words) {
@@ -272,6 +277,8 @@ fn the_table_of_metrics_is_what_is_scraped() {
     let mut documented: BTreeMap<String, Family> = readme().table("Metric").iter().map(|row| documented(row)).collect();
     let metrics = Metrics::new(0.0).unwrap();
     metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL, true);
+    let certificates = [None, Some("r")].map(|upstream| Expiry { upstream, at: 0 }).to_vec();
+    metrics.configured(&Configured { max_connections: 1, buffered_bytes: 1, certificates });
     let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());
     let process = scraped.len();
     scraped.retain(|name, _| !name.starts_with("process_"));

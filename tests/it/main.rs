@@ -63,6 +63,9 @@ mod draining;
 /// The commands and their exit statuses.
 mod cli;
 
+/// `health`, for container engines.
+mod health;
+
 /// `serve` as a process: signals, logs, secrets that must not show.
 mod serve;
 
@@ -89,6 +92,15 @@ mod reload_under_load;
 
 /// Handlers in other languages behind the gateway, each checking the signature again itself.
 mod handlers;
+
+/// Prometheus in front of the gateway: its configuration, rules and the dashboard's queries.
+mod prometheus;
+
+/// The systemd unit, the Dockerfile, compose.yaml and the manifests for Kubernetes.
+mod deploy;
+
+/// nginx and Caddy in front of the gateway.
+mod in_front;
 
 /// The documentation against the code.
 mod docs;

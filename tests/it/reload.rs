@@ -338,6 +338,49 @@ fn a_certificate_that_is_renewed_is_in_force_by_itself_and_an_open_connection_go
 }
 
 #[test]
+fn the_ends_of_certificates_and_the_bounds_are_shown_as_the_running_configuration_has_them() {
+    let authority = Authority::new();
+    let write = |served: &Served, name: &str, year| {
+        let identity = authority.issue_until("gateway.example", year);
+        replace(&served.path(name), &(identity.certificate + &identity.key));
+    };
+    let expiry = |served: &Served, side: &str, route: &str| {
+        served
+            .metric(&format!("hooklatch_tls_certificate_expiry_timestamp_seconds{{route=\"{route}\",side=\"{side}\"}}"))
+    };
+    let tls = "listen: 127.0.0.1:0, threads: 2, tls: { certificate: tls.pem, private_key: tls.pem }, \
+               max_connections: 7, buffered_bytes: 3MiB";
+    let upstream = "upstream: { url: \"https://127.0.0.1:1\", \
+                    tls: { ca: up.pem, client_certificate: up.pem, client_key: up.pem } }";
+    let client = hook("[{ file: one, id: one }]").replace("upstream: UPSTREAM", upstream);
+    let (y2030, y2040, y2060) = (Some(1_893_456_000.0), Some(2_208_988_800.0), Some(2_840_140_800.0));
+
+    let mut served = with_one();
+    assert_eq!((expiry(&served, "server", "none"), expiry(&served, "upstream", "hook")), (None, None));
+    write(&served, "tls.pem", 2030);
+    write(&served, "up.pem", 2060);
+    served.configure_with(tls, &client);
+    served.reload();
+    assert_eq!((expiry(&served, "server", "none"), expiry(&served, "upstream", "hook")), (y2030, y2060));
+    assert_eq!(served.metric("hooklatch_max_connections"), Some(7.0));
+    assert_eq!(served.metric("hooklatch_max_buffered_bytes"), Some(f64::from(3 << 20)));
+
+    write(&served, "tls.pem", 2040);
+    served.reload();
+    assert_eq!(expiry(&served, "server", "none"), y2040);
+    served.configure_with(&tls.replace("max_connections: 7", "max_connections: 0"), &client);
+    served.gateway.process.signal("HUP");
+    served.reload_failed();
+    assert_eq!((expiry(&served, "server", "none"), expiry(&served, "upstream", "hook")), (y2040, y2060));
+    assert_eq!(served.metric("hooklatch_max_connections"), Some(7.0));
+
+    served.configure(&hook("[{ file: one, id: one }]"));
+    served.reload();
+    assert_eq!((expiry(&served, "server", "none"), expiry(&served, "upstream", "hook")), (None, None));
+    assert_eq!(served.metric("hooklatch_max_connections"), Some(10_000.0));
+}
+
+#[test]
 fn bounds_are_in_force_for_what_comes_later_and_count_what_is_on_its_way() {
     let with = |keys: &str| route("hook", "[{ file: one, id: one }]", keys);
     let mut served = Served::start(&with("max_in_flight: 5, body_timeout: 5m"), ONE);

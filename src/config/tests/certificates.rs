@@ -57,6 +57,24 @@ fn a_server_has_a_certificate_and_may_ask_clients_for_theirs() {
 }
 
 #[test]
+fn a_chain_ends_with_the_first_of_its_certificates_that_does() {
+    let until = |year| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((own, key), (early, _), (late, _)) = (until(2040), until(2030), until(2060));
+    for (chain, expiry) in
+        [(own.clone(), 2_208_988_800), (own.clone() + &late, 2_208_988_800), (own + &late + &early, 1_893_456_000)]
+    {
+        let made = Made::new().file("/etc/hl/chain", chain.as_bytes()).file("/etc/hl/key", key.as_bytes());
+        let config = made.parse(&server("certificate: chain, private_key: key")).expect("valid");
+        assert_eq!(config.server.tls.expect("there").identity.expiry(), Some(expiry));
+    }
+}
+
+#[test]
 fn an_upstream_may_have_its_own_authority_and_want_a_certificate() {
     let made = made();
     let tls = |text: &str| made.parse(&upstream(text)).expect("valid").routes.remove(0).upstream.certificates;

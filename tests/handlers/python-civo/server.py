@@ -91,6 +91,6 @@ if __name__ == "__main__":
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=stop_when_stdin_closes, daemon=True).start()
 
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", 0))), Handler)
+    server = ThreadingHTTPServer((os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", 0))), Handler)
     print("listening", server.server_port, flush=True)
     server.serve_forever()

@@ -1,16 +1,17 @@
 //! Senders: those that sign, those that do not, and those that mean harm. Each tells what became of every number that it
 //! sent; what the gateway answers is checked at once.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
 use super::{Alarm, Random, Shared};
 use crate::support::gateway::SECRET;
-use crate::support::http::ANSWER;
+use crate::support::http::{ANSWER, Connection};
 use crate::support::sender::Delivery;
 
 /// What became of a delivery, as its sender knows it.
@@ -39,37 +40,29 @@ pub struct Sent {
 /// A connection to the gateway that is made anew when it has ended.
 struct Client {
     gateway: SocketAddr,
-    stream: Option<BufReader<TcpStream>>,
+    connection: Option<Connection>,
 }
 
 /// The status of an answer, and the gateway's reason if it is not the upstream's.
 pub type Told = (u16, Option<&'static str>);
 
-/// An answer.
-struct Answer {
-    status: u16,
-    reason: Option<String>,
-    is_whole: bool,
-}
-
 impl Client {
     fn new(gateway: SocketAddr) -> Self {
-        Self { gateway, stream: None }
+        Self { gateway, connection: None }
     }
 
-    /// Sends a request and reads its answer; an error if the connection ended before the answer's head did.
-    fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => BufReader::new(connect(self.gateway)?),
-        };
+    /// Sends a request and reads its answer: the status, and the gateway's reason if it is not the upstream's.
+    fn exchange(&mut self, request: &[u8]) -> (u16, Option<String>) {
+        let mut connection = self.connection.take().unwrap_or_else(|| Connection::open(self.gateway));
         // A refusal may come, and the connection end, before all has been sent.
-        let sent = stream.get_mut().write_all(request);
-        let (answer, stays) = receive(&mut stream)?;
-        if stays && sent.is_ok() && answer.is_whole {
-            self.stream = Some(stream);
+        let sent = connection.try_write(request);
+        let answer = connection.receive_head();
+        let body = connection.receive_body(&answer);
+        let problem: Option<Value> = body.as_ref().ok().and_then(|body| serde_json::from_slice(body).ok());
+        if sent.is_ok() && body.is_ok() && answer.header("connection") != Some("close") {
+            self.connection = Some(connection);
         }
-        Ok(answer)
+        (answer.status, problem.and_then(|problem| Some(problem["reason"].as_str()?.to_owned())))
     }
 }
 
@@ -79,44 +72,6 @@ fn connect(gateway: SocketAddr) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     Ok(stream)
-}
-
-/// An answer, and whether the connection stays open.
-fn receive(stream: &mut BufReader<TcpStream>) -> io::Result<(Answer, bool)> {
-    let (mut status, mut length, mut chunked, mut stays) = (0, None, false, true);
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line)?;
-        let line = line.strip_suffix("\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-        if status == 0 {
-            status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-        } else if line.is_empty() {
-            break;
-        } else if let Some((name, value)) = line.split_once(": ") {
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse().ok(),
-                "transfer-encoding" => chunked = true,
-                "connection" => stays = !value.eq_ignore_ascii_case("close"),
-                _ => {}
-            }
-        }
-    }
-    let mut body = Vec::new();
-    let is_whole = match (chunked, length) {
-        _ if status == 204 => true,
-        (true, _) => {
-            // The only chunked answer here ends so.
-            while !body.ends_with(b"0\r\n\r\n") && stream.read_until(b'\n', &mut body).is_ok_and(|read| read > 0) {}
-            body.ends_with(b"0\r\n\r\n")
-        }
-        (false, length) => {
-            let length: usize = length.unwrap_or(0);
-            stream.take(length as u64).read_to_end(&mut body).is_ok() && body.len() == length
-        }
-    };
-    let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let reason = problem.and_then(|problem| Some(problem.get("reason")?.as_str()?.to_owned()));
-    Ok((Answer { status, reason, is_whole }, stays))
 }
 
 /// A body with its number, and some more.
@@ -143,10 +98,9 @@ pub fn provider(shared: &Shared, route: &'static str, answers: &[Told], mut rand
         let number = shared.number();
         let secret = if route == "good" { shared.good_secret() } else { SECRET.to_owned() };
         let request = signed(route, number, &secret, &mut random).bytes();
-        let answer = client.exchange(&request).unwrap_or_else(|error| panic!("{route}: no answer: {error}"));
-        let told = (answer.status, answer.reason.as_deref());
-        assert!(answers.contains(&told), "{route}: {told:?}");
-        let fate = match answer.reason {
+        let (status, reason) = client.exchange(&request);
+        assert!(answers.contains(&(status, reason.as_deref())), "{route}: {status} {reason:?}");
+        let fate = match reason {
             None => Fate::Accepted,
             Some(reason) if reason.starts_with("upstream_") => Fate::Lost(reason),
             Some(reason) => Fate::Refused(reason),
@@ -190,8 +144,7 @@ pub fn impostor(shared: &Shared, mut random: Random) -> Vec<Sent> {
                 ("icr", icr, 401, "payload_mismatch")
             }
         };
-        let answer = client.exchange(&delivery.bytes()).unwrap_or_else(|error| panic!("{reason}: no answer: {error}"));
-        assert_eq!((answer.status, answer.reason.as_deref()), (status, Some(reason)));
+        assert_eq!(client.exchange(&delivery.bytes()), (status, Some(reason.to_owned())));
         sent.push(Sent { route, number, fate: Fate::Refused(reason.to_owned()) });
     }
     sent

@@ -45,9 +45,14 @@ impl Authority {
 
     /// The same, but that it ended in 2021.
     pub fn issue_expired(&self, name: &str) -> Identity {
+        self.issue_until(name, 2021)
+    }
+
+    /// The same, from 2020 until a year begins.
+    pub fn issue_until(&self, name: &str, year: i32) -> Identity {
         self.issue_with(name, |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
-            params.not_after = date_time_ymd(2021, 1, 1);
+            params.not_after = date_time_ymd(year, 1, 1);
         })
     }
 

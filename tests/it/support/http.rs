@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client that sends exactly the bytes it is given and reads what comes back.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Connection {
     }
 
     /// Writes `bytes` to a connection that may have ended.
-    pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
@@ -91,7 +91,7 @@ impl Connection {
         loop {
             let mut response = self.receive_head();
             if !(100..200).contains(&response.status) {
-                response.body = self.body(&response);
+                response.body = self.receive_body(&response).unwrap();
                 return response;
             }
         }
@@ -117,10 +117,10 @@ impl Connection {
 
     /// Reads the next chunk of a chunked body; empty at its end.
     pub fn receive_chunk(&mut self) -> Vec<u8> {
-        let mut body = Vec::new();
         let size = self.line(&mut Vec::new());
         let size = usize::from_str_radix(size.split(';').next().unwrap().trim(), 16).unwrap();
-        self.exactly(size, &mut body);
+        let mut body = vec![0; size];
+        self.stream.read_exact(&mut body).unwrap();
         assert_eq!(
             self.line(&mut Vec::new()),
             "",
@@ -156,33 +156,31 @@ impl Connection {
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
-    fn body(&mut self, response: &Response) -> Vec<u8> {
+    /// Reads the body of an answer whose head has been read; an error if it breaks off.
+    pub fn receive_body(&mut self, response: &Response) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         if matches!(response.status, 204 | 304) {
-            return body;
+            return Ok(body);
         }
         if response.header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             loop {
                 let chunk = self.receive_chunk();
                 if chunk.is_empty() {
-                    return body;
+                    return Ok(body);
                 }
                 body.extend(chunk);
             }
         }
         match response.header("content-length") {
-            Some(length) => self.exactly(length.parse().unwrap(), &mut body),
+            Some(length) => {
+                body.resize(length.parse().unwrap(), 0);
+                self.stream.read_exact(&mut body)?;
+            }
             None => {
-                self.stream.read_to_end(&mut body).unwrap();
+                self.stream.read_to_end(&mut body)?;
             }
         }
-        body
-    }
-
-    fn exactly(&mut self, length: usize, body: &mut Vec<u8>) {
-        let start = body.len();
-        body.resize(start + length, 0);
-        self.stream.read_exact(&mut body[start..]).unwrap();
+        Ok(body)
     }
 
     /// The next line without its CRLF; `seen` gets it whole.

@@ -20,6 +20,8 @@ pub mod sender;
 pub mod served;
 /// A connection of a test, with or without TLS.
 pub mod stream;
+/// Programs that the deployment is tested with.
+pub mod tools;
 /// The handler's place: a server that the test itself plays, and that fails the test on what it did not expect.
 pub mod upstream;
 /// Deliveries with a known verdict.

@@ -1,0 +1,55 @@
+//! `hooklatch health`: asks the admin listener, for container engines and supervisors that run a command to find out.
+//!
+//! Only `admin.listen` of the configuration is read: neither a secret nor what an operator has just got wrong elsewhere
+//! in the file makes a gateway unhealthy that still runs with what it had.
+
+use std::time::Duration;
+
+use http::Uri;
+
+use super::outgoing::{get, reachable};
+use super::{ConfigArgs, Failure, failure};
+use crate::config;
+
+/// How long the answer may take: it is about this machine, and made from memory.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The admin listener, as in http://127.0.0.1:9090; without it: admin.listen of the configuration
+    #[arg(long)]
+    url: Option<Uri>,
+    /// Ask whether the process runs (/livez), rather than whether it takes deliveries (/readyz)
+    #[arg(long)]
+    live: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let base = match &args.url {
+        Some(url) if url.authority().is_none() => {
+            return Err(Failure::Usage(format!("--url must be a whole address, as in http://127.0.0.1:9090: {url}")));
+        }
+        Some(url) => url.to_string(),
+        None => configured(args)?,
+    };
+    let path = if args.live { "livez" } else { "readyz" };
+    let url = format!("{}/{path}", base.trim_end_matches('/'));
+    let asked = url.parse().map_err(|error| Failure::Usage(format!("{url}: {error}")))?;
+    let reply = get(&asked, TIMEOUT).map_err(|error| Failure::Failed(format!("no answer from {url}: {error}")))?;
+    let said = String::from_utf8_lossy(&reply.body);
+    outln!("{}", said.trim_end());
+    if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// The URL of the configured admin listener.
+fn configured(args: &Args) -> Result<String, Failure> {
+    let path = &args.config.config;
+    match config::admin_address(path).map_err(|error| failure(path, error))? {
+        address if address.port() == 0 => {
+            Err(Failure::Usage("admin.listen has port 0, so the address is not known: give it with --url".to_owned()))
+        }
+        address => Ok(format!("http://{}", reachable(address))),
+    }
+}

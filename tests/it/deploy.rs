@@ -1,0 +1,182 @@
+//! What stands in `deploy`, checked by the tools that know each kind of file. No container is built and no cluster is
+//! asked: there is no engine here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hooklatch::config::{self, Config};
+use serde_json::Value;
+
+use crate::support::gateway::Secrets;
+use crate::support::process::BINARY;
+use crate::support::tools::{succeeds, tool};
+
+fn deployed(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(deployed(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every document of a YAML file.
+fn documents(text: &str) -> Vec<Value> {
+    use serde::Deserialize;
+    serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap()).collect()
+}
+
+fn list(value: &Value) -> &Vec<Value> {
+    value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
+}
+
+/// A gateway.yaml of `deploy`, with secrets made up, from the environment where it has files.
+fn gateway(path: &str) -> Config {
+    let text = read(path).replace("file: /run/secrets/hooklatch/", "env: ");
+    let secrets = [("CIVO_WEBHOOK_SECRET", "s"), ("civo", "s")];
+    config::parse(&text, Path::new(""), &Secrets(&secrets)).unwrap_or_else(|errors| panic!("{path}: {errors:?}"))
+}
+
+#[test]
+fn systemd_understands_the_unit_and_finds_little_exposed() {
+    let Some(mut analyze) = tool("systemd-analyze") else { return };
+    let unit = read("systemd/hooklatch.service");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hooklatch.service");
+    // It must be a program that is there.
+    fs::write(&file, unit.replace("/usr/bin/hooklatch", BINARY)).unwrap();
+    assert_eq!(succeeds(analyze.arg("verify").arg(&file)), "");
+
+    // Less than 2.0, in tenths. What is looked at changes from version to version: the figure of the note is one's.
+    let (note, version) = (read("README.md"), succeeds(tool("systemd-analyze").unwrap().arg("--version")));
+    let mut security = tool("systemd-analyze").unwrap();
+    let said = succeeds(security.args(["security", "--offline=true", "--threshold=20"]).arg(&file));
+    if version.starts_with("systemd 252 ") {
+        let (figure, _) = note.split_once(" of 10 by `systemd-analyze security` of systemd 252").unwrap();
+        let figure = figure.split_whitespace().next_back().unwrap();
+        assert!(said.contains(&format!("exposure level for hooklatch.service: {figure} ")), "{said}");
+    }
+}
+
+#[test]
+fn hadolint_finds_nothing_in_the_dockerfile() {
+    let Some(mut hadolint) = tool("hadolint") else { return };
+    assert_eq!(succeeds(hadolint.arg(deployed("Dockerfile"))), "");
+}
+
+#[test]
+fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
+    let compose = documents(&read("compose.yaml")).remove(0);
+    for (name, service) in compose["services"].as_object().unwrap() {
+        for volume in service.get("volumes").into_iter().flat_map(list) {
+            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            let named = compose["volumes"].get(source).is_some();
+            assert!(named || deployed(source).exists(), "{name}: {volume}");
+        }
+    }
+    let config = gateway("compose/gateway/gateway.yaml");
+    assert_eq!(config.routes[0].upstream.host, "handler");
+    assert!(compose["services"].get("handler").is_some());
+    let scraped = documents(&read("prometheus/prometheus.yml")).remove(0);
+    let target = format!("gateway:{}", config.admin.listen.port());
+    assert_eq!(scraped["scrape_configs"][0]["static_configs"][0]["targets"], serde_json::json!([target]));
+    assert!(config.admin.listen.ip().is_unspecified(), "Prometheus comes from another container");
+
+    let Some(mut validate) = tool("check-jsonschema") else { return };
+    succeeds(validate.args(["--builtin-schema", "vendor.compose-spec"]).arg(deployed("compose.yaml")));
+}
+
+#[test]
+fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_together() {
+    let Some(mut kubectl) = tool("kubectl") else { return };
+    let rendered = succeeds(kubectl.arg("kustomize").arg(deployed("kubernetes")));
+    let kinds: BTreeSet<String> =
+        documents(&rendered).iter().map(|document| document["kind"].as_str().unwrap().to_owned()).collect();
+    let expected = [
+        "ConfigMap",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "Namespace",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+        "ServiceAccount",
+    ];
+    assert!(kinds.iter().eq(expected), "{kinds:?}");
+    assert!(rendered.contains("routes:"), "gateway.yaml is in the ConfigMap");
+    let monitoring = succeeds(tool("kubectl").unwrap().arg("kustomize").arg(deployed("kubernetes/monitoring")));
+    assert_eq!(documents(&monitoring)[0]["kind"], "ServiceMonitor");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    fs::write(&file, rendered).unwrap();
+    // The oldest that knows preStop's sleep, and the newest that the validator knows.
+    for version in [&["-k", "1.30"][..], &[]] {
+        let Some(mut validate) = tool("kubernetes-validate") else { return };
+        succeeds(validate.args(["--strict", "--quiet"]).args(version).arg(&file));
+    }
+}
+
+#[test]
+fn the_pods_fit_their_configuration() {
+    let config = gateway("kubernetes/gateway.yaml");
+    let deployment = documents(&read("kubernetes/deployment.yaml")).remove(0);
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let port = |name: &str| {
+        let ports = list(&container["ports"]).iter();
+        ports.filter(|port| port["name"] == name).map(|port| port["containerPort"].as_u64().unwrap()).next().unwrap()
+    };
+    assert_eq!(port("http"), u64::from(config.server.listen[0].port()));
+    assert_eq!(port("admin"), u64::from(config.admin.listen.port()));
+    assert!(config.admin.listen.ip().is_unspecified(), "probes come from outside of the pod");
+    for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/livez")] {
+        assert_eq!(container[probe]["httpGet"], serde_json::json!({ "path": path, "port": "admin" }));
+    }
+
+    let before = Duration::from_secs(container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap());
+    let patience = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
+    assert!(before + config.server.shutdown_grace < patience);
+    let limit = container["resources"]["limits"]["memory"].as_str().unwrap().strip_suffix("Mi").unwrap();
+    assert!(config.server.buffered_bytes * 2 <= limit.parse::<u64>().unwrap() << 20);
+
+    let mounts: Vec<&str> =
+        list(&container["volumeMounts"]).iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
+    for file in read("kubernetes/gateway.yaml").lines().filter_map(|line| line.trim().strip_prefix("- file: ")) {
+        assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
+    }
+    let file = container["args"].as_array().unwrap().last().unwrap().as_str().unwrap();
+    assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
+    for (key, value) in [("readOnlyRootFilesystem", true), ("allowPrivilegeEscalation", false)] {
+        assert_eq!(container["securityContext"][key], value);
+    }
+    assert_eq!(container["securityContext"]["capabilities"]["drop"], serde_json::json!(["ALL"]));
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+}
+
+#[test]
+fn selectors_find_the_pods_and_the_admin_service() {
+    let one = |path: &str| documents(&read(path)).remove(0);
+    let labels = &one("kubernetes/deployment.yaml")["spec"]["template"]["metadata"]["labels"];
+    for (path, pointer) in [
+        ("kubernetes/deployment.yaml", "/spec/selector/matchLabels"),
+        ("kubernetes/service.yaml", "/spec/selector"),
+        ("kubernetes/networkpolicy.yaml", "/spec/podSelector/matchLabels"),
+        ("kubernetes/poddisruptionbudget.yaml", "/spec/selector/matchLabels"),
+    ] {
+        assert_eq!(one(path).pointer(pointer), Some(labels), "{path}");
+    }
+    let monitor = one("kubernetes/monitoring/servicemonitor.yaml");
+    let services = documents(&read("kubernetes/service.yaml"));
+    let matching = services.iter().filter(|service| {
+        let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+        wanted.iter().all(|(label, value)| service["metadata"]["labels"].get(label) == Some(value))
+    });
+    let matching: Vec<&Value> = matching.collect();
+    assert_eq!(matching.len(), 1);
+    assert_eq!(matching[0]["spec"]["ports"][0]["name"], monitor["spec"]["endpoints"][0]["port"]);
+    let job = monitor["spec"]["jobLabel"].as_str().unwrap();
+    assert_eq!(matching[0]["metadata"]["labels"][job], "hooklatch", "the rules and the dashboard ask for this job");
+}
