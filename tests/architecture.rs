@@ -56,15 +56,16 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "proxy::route",
         "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool \
-         proxy::reject proxy::respond proxy::stage",
+         proxy::reject proxy::report proxy::respond proxy::stage",
     ),
     ("proxy::limits", "config proxy::body proxy::delivery proxy::reject proxy::respond proxy::stage"),
     ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond proxy::stage"),
     (
         "proxy::verify",
-        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::observe proxy::reject proxy::respond \
+        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
          proxy::route proxy::stage",
     ),
+    ("proxy::report", "clock schemes proxy::delivery proxy::headers proxy::observe proxy::reject proxy::route"),
     ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::{Config, LoadError};
+use crate::config::{Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
 use generation::Generation;
 use worker::Shared;
@@ -212,6 +212,13 @@ pub fn run_under(
         }
         Ok(ended)
     })
+}
+
+/// Logs what is unwise about a configuration.
+pub fn warn_of(warnings: &[ConfigError]) {
+    for ConfigError { path, message } in warnings {
+        tracing::warn!(at = path, warning = message, "a warning about the configuration");
+    }
 }
 
 /// A runtime for tasks that stay on its thread. With a `LocalSet` on an ordinary one, every readiness of a socket that

@@ -86,7 +86,10 @@ fn build(running: &Generation, config: Config, metrics: &Metrics) -> Result<Gene
         return Err(errors);
     }
     let failed = |error: io::Error| vec![ConfigError { path: String::new(), message: error.to_string() }];
-    Generation::new(config, Some(running), metrics).map_err(failed)
+    let warnings = config.warnings.clone();
+    let next = Generation::new(config, Some(running), metrics).map_err(failed)?;
+    super::warn_of(&warnings);
+    Ok(next)
 }
 
 impl Difference {

@@ -23,6 +23,7 @@ use crate::proxy::limits::Budget;
 use crate::proxy::listener::{Bounds, ListenContext, accept};
 use crate::proxy::observe::{LogLimit, ObserveContext};
 use crate::proxy::pool::Pool;
+use crate::proxy::report::Reporter;
 use crate::proxy::route::{Route, RouteContext, Router};
 use crate::proxy::stack::{StackContext, stack};
 use crate::proxy::swap::Swap;
@@ -160,6 +161,8 @@ impl Worker {
     fn context(&mut self, generation: &Generation) -> StackContext {
         let router = self.router(generation);
         let clock = &self.clock;
+        let routes = generation.routes.iter().map(|(common, _)| common.clone()).collect();
+        let reporter = Reporter { log_limit: self.reported.clone(), routes };
         StackContext {
             arrive: ArriveContext { clock: clock.clone(), trusted_proxies: generation.server.trusted_proxies.clone() },
             observe: ObserveContext {
@@ -171,7 +174,7 @@ impl Worker {
             },
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
             budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
-            verify: VerifyContext { clock: clock.clone(), log_limit: self.reported.clone() },
+            verify: VerifyContext { clock: clock.clone(), reporter },
             forward: ForwardContext {
                 clock: clock.clone(),
                 log_limit: self.unanswered.clone(),

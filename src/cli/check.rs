@@ -1,4 +1,5 @@
-//! `hooklatch check`: what `serve` would run, one line a route; never a secret.
+//! `hooklatch check`: what `serve` would run, one line a route; never a secret. What is
+//! valid but unwise is told on stderr.
 
 use std::path::Path;
 
@@ -6,6 +7,9 @@ use super::{Failure, load};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
     for route in &config.routes {
         let count = route.secret_ids.len();
         let secrets = if count == 1 { "secret" } else { "secrets" };

@@ -1,30 +1,21 @@
 //! `hooklatch demo`: the gateway as `serve` runs it, with an upstream of its own behind it and three deliveries for
 //! each of three providers in front of it.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::outgoing::{Reply, Way, post, sign, unsigned_headers};
+use super::upstream::Upstream;
 use super::{Failure, serve};
 use crate::app::{self, Ended, Listeners, StartError};
 use crate::clock::Clock;
 use crate::config::{self, Config, Route, Sources};
-use crate::proxy::delivery::Payload;
 
 /// The schemes shown, in this order.
 const SCHEMES: [&str; 3] = ["icr", "civo", "circleci"];
@@ -39,15 +30,6 @@ pub(super) struct Args {
 /// One random secret for each scheme, as if it were in the environment.
 struct RandomSecrets(Vec<(String, String)>);
 
-/// What the upstream got since it was last asked.
-type Seen = Arc<Mutex<Vec<Delivered>>>;
-
-/// A delivery as the upstream got it.
-struct Delivered {
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 /// What is done to a delivery before it is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -57,15 +39,12 @@ enum Kind {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let upstream = net::TcpListener::bind("127.0.0.1:0")?;
-    let upstream_address = upstream.local_addr()?;
-    let seen = Seen::default();
-    start_upstream(upstream, seen.clone())?;
+    let upstream = Upstream::start()?;
 
     let secrets = RandomSecrets::new();
-    let (config, listeners) = bind(&secrets, upstream_address)?;
+    let (config, listeners) = bind(&secrets, upstream.address)?;
     // `serve` consumes its configuration; the sender's side has one of its own.
-    let sender = configure(&secrets, upstream_address, config.server.listen.first().copied(), config.admin.listen)?;
+    let sender = configure(&secrets, upstream.address, config.server.listen.first().copied(), config.admin.listen)?;
     let server = listeners.addresses().first().copied().ok_or_else(|| io::Error::other("no address is bound"))?;
     let admin = listeners.admin_address();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -79,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut wrong = 0;
     for route in &sender.routes {
         for kind in [Kind::Signed, Kind::Unsigned, Kind::Tampered] {
-            wrong += usize::from(!show(route, kind, server, &seen)?);
+            wrong += usize::from(!show(route, kind, server, &upstream)?);
         }
     }
     let total = sender.routes.len() * 3;
@@ -101,7 +80,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Sends one delivery and prints its line; whether it went as it must.
-fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bool, Failure> {
+fn show(route: &Route, kind: Kind, server: SocketAddr, upstream: &Upstream) -> Result<bool, Failure> {
     let sample = route.scheme.sample.body.clone();
     let sign = |body: &str| signed_headers(route, body);
     let (headers, body) = match kind {
@@ -112,7 +91,7 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, seen: &Seen) -> Result<bo
     };
     let url = format!("http://{server}{}", route.path).parse().map_err(io::Error::other)?;
     let reply = post(&url, Way::default(), None, headers, body.clone().into_bytes())?;
-    let delivered = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let delivered = upstream.seen();
 
     let reason = reason(&reply);
     let answered = match &reason {
@@ -231,39 +210,4 @@ impl Sources for RandomSecrets {
     fn file(&self, _: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         Err(io::ErrorKind::NotFound.into())
     }
-}
-
-impl Delivered {
-    fn verified(&self) -> &str {
-        self.headers.get("hooklatch-verified").and_then(|value| value.to_str().ok()).unwrap_or("not set")
-    }
-}
-
-/// An HTTP server that takes every delivery and writes down what it saw. It ends with the process.
-fn start_upstream(socket: net::TcpListener, seen: Seen) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
-        let Ok(runtime) = app::runtime() else { return };
-        runtime.block_on(async {
-            let Ok(listener) = TcpListener::from_std(socket) else { return };
-            while let Ok((stream, _)) = listener.accept().await {
-                let seen = seen.clone();
-                let service = service_fn(move |request| receive(request, seen.clone()));
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                tokio::task::spawn_local(async move { drop(connection.await) });
-            }
-        });
-    })?;
-    Ok(())
-}
-
-async fn receive(request: Request<Incoming>, seen: Seen) -> Result<Response<Payload>, Infallible> {
-    let (parts, incoming) = request.into_parts();
-    let mut incoming = std::pin::pin!(incoming);
-    let mut body = Vec::new();
-    while let Some(Ok(frame)) = std::future::poll_fn(|cx| incoming.as_mut().poll_frame(cx)).await {
-        body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-    }
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(Delivered { headers: parts.headers, body });
-    Ok(Response::new(Payload::from(Bytes::from_static(b"handled\n"))))
 }

@@ -12,16 +12,22 @@ macro_rules! outln {
     };
 }
 
+mod captured;
 mod check;
+mod conformance;
 mod demo;
+mod explain;
 mod health;
 mod logging;
 mod outgoing;
 mod pinned;
+mod rehearsal;
 mod schemes;
 mod send;
 mod serve;
 mod sign;
+mod upstream;
+mod vectors;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,10 +68,14 @@ enum Command {
     Sign(sign::Args),
     /// Sign a delivery with a route's first secret and send it
     Send(send::Args),
+    /// Say whether a route would take a captured request and, if not, why
+    Explain(explain::Args),
     /// Ask a gateway that runs on this machine whether it takes deliveries: exit status 0, or 1 if it does not
     Health(health::Args),
     /// List the schemes, or print all facts of one
     Schemes(schemes::Args),
+    /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
+    Conformance(conformance::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,7 +105,12 @@ enum Failure {
 impl Cli {
     /// Runs the command; what goes wrong is told on stderr.
     pub fn run(self) -> ExitCode {
-        let default_level = if matches!(self.command, Command::Demo(_)) { "warn" } else { "info" };
+        // What these print tells what happens; the gateway within has nothing to add.
+        let default_level = match self.command {
+            Command::Demo(_) => "warn",
+            Command::Conformance(_) | Command::Explain(_) => "error",
+            _ => "info",
+        };
         logging::start(self.log_format, self.log_level.as_deref(), default_level);
         let result = match self.command {
             Command::Serve(args) => serve::run(&args.config),
@@ -103,8 +118,10 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Sign(args) => sign::run(&args),
             Command::Send(args) => send::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Schemes(args) => schemes::run(&args),
+            Command::Conformance(args) => conformance::run(&args),
         };
         let failure = match result {
             Ok(()) => return ExitCode::SUCCESS,

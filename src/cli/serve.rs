@@ -17,6 +17,7 @@ use crate::config::{Config, LoadError};
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (config, watched) = reload::load_watched(path);
     let config = config.map_err(|error| failure(path, error))?;
+    app::warn_of(&config.warnings);
     let runtime = app::runtime()?;
     // From here on no signal is missed, and none ends the process in the system's way.
     let mut operator = {

@@ -55,7 +55,7 @@ pub enum LoadError {
     },
 }
 
-/// One thing that is wrong with the configuration.
+/// One thing that is wrong with the configuration, or unwise about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The YAML path that it is at, as in `routes[0].secrets[1].env`; empty for the file as a whole.
@@ -93,7 +93,7 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
     let root = as_text(&bytes).and_then(raw::parse);
     let root = root.map_err(|message| LoadError::Invalid { errors: vec![whole(message)] })?;
     let admin = validate::admin(&root, &errors);
-    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_vec() })
+    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
 }
 
 /// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
@@ -108,9 +108,9 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
         Err(message) => return Err(vec![whole(message)]),
     };
     let config = validate::config(&root, &errors, secret::Context { folder, sources });
-    let errors = errors.into_vec();
+    let (errors, warnings) = errors.into_parts();
     match config {
-        Some(config) if errors.is_empty() => Ok(config),
+        Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
         _ => Err(errors),
     }
 }

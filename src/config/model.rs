@@ -1,8 +1,8 @@
 //! What a valid configuration is: the types that the rest of the gateway works with.
 //!
 //! Every value here has been checked, every default is filled in, and no field is an `Option` that means "must be
-//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`]. `Debug` shows no secret: secrets
-//! are held by [`Verifier`] alone, whose `Debug` is redacted.
+//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`]. `Debug` shows no secret: that of
+//! [`Secret`] and of [`Verifier`] is redacted.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::ConfigError;
 use super::network::Networks;
 use super::reload::Mark;
 use super::tls::{ClientTls, ServerTls};
-use crate::schemes::{SchemeOptions, Spec, Verifier};
+use crate::schemes::diagnose::Suspect;
+use crate::schemes::{SchemeOptions, Secret, Spec, Verifier};
 
 /// A whole, valid configuration.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub admin: Admin,
     /// At least one; names are unique, and so is each pair of path and host.
     pub routes: Vec<Route>,
+    /// What is valid but unwise: weak secrets.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// The public side: where deliveries come in.
@@ -94,7 +98,10 @@ pub struct Route {
     pub scheme_options: SchemeOptions,
     /// Checks (and makes) signatures with this route's secrets.
     pub verifier: Verifier,
-    /// The labels of the secrets that are there, in the verifier's order; at least one, none twice.
+    /// The secrets that are there; at least one. For [`diagnose`](crate::schemes::diagnose): deliveries are checked with
+    /// what the verifier has made of them.
+    pub secrets: Vec<Secret>,
+    /// The labels of the secrets, in their order; none twice.
     pub secret_ids: Vec<String>,
     /// What tells whether two loads found the same secrets, in the same order.
     pub secret_marks: Vec<Mark>,
@@ -191,6 +198,19 @@ impl HostHeader {
         match self {
             Self::Upstream => "upstream",
             Self::Preserve => "preserve",
+        }
+    }
+}
+
+impl Route {
+    /// The route as far as signatures go.
+    pub fn suspect(&self) -> Suspect<'_> {
+        Suspect {
+            route: &self.name,
+            spec: &self.scheme,
+            options: &self.scheme_options,
+            secrets: &self.secrets,
+            ids: &self.secret_ids,
         }
     }
 }

@@ -15,9 +15,12 @@ use std::collections::HashSet;
 use super::ConfigError;
 use super::raw::Node;
 
-/// All errors found so far.
+/// All errors found so far, and what is valid but unwise.
 #[derive(Debug, Default)]
-pub(super) struct Errors(RefCell<Vec<ConfigError>>);
+pub(super) struct Errors {
+    errors: RefCell<Vec<ConfigError>>,
+    warnings: RefCell<Vec<ConfigError>>,
+}
 
 /// A value with its YAML path.
 #[derive(Debug, Clone)]
@@ -38,11 +41,12 @@ pub(super) struct Section<'a> {
 
 impl Errors {
     pub(super) fn push(&self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.borrow_mut().push(ConfigError { path: path.into(), message: message.into() });
+        self.errors.borrow_mut().push(ConfigError { path: path.into(), message: message.into() });
     }
 
-    pub(super) fn into_vec(self) -> Vec<ConfigError> {
-        self.0.into_inner()
+    /// The errors, and the warnings.
+    pub(super) fn into_parts(self) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        (self.errors.into_inner(), self.warnings.into_inner())
     }
 }
 
@@ -80,6 +84,12 @@ impl<'a> Field<'a> {
             _ => None, // reported with the structure
         };
         Some(entries.iter().filter_map(field).collect())
+    }
+
+    /// Says that this value is valid but unwise.
+    pub(super) fn warn(&self, message: impl Into<String>) {
+        let warning = ConfigError { path: self.path.clone(), message: message.into() };
+        self.errors.warnings.borrow_mut().push(warning);
     }
 
     /// Reports an error at this value.
@@ -343,7 +353,7 @@ mod tests {
         let node = parse(text).expect("the test's YAML is valid");
         let errors = Errors::default();
         read(&Field::root(&node, &errors));
-        errors.into_vec().iter().map(ToString::to_string).collect()
+        errors.into_parts().0.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         scheme_options,
         verifier,
         secret_marks: secrets.iter().map(|secret| Mark::of(secret.expose())).collect(),
+        secrets,
         secret_ids,
         upstream: upstream?,
         methods: methods?,

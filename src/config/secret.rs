@@ -3,7 +3,7 @@
 //! Refused: 1. a secret written into the configuration; 2. an entry without exactly one of `env` and `file`; 3. a
 //! secret that is absent, unless it is `optional`; 4. one that is there but unreadable, empty, too long, or not what
 //! the scheme can decode, `optional` or not; 5. two entries with one id; 6. a route none of whose secrets is there.
-//! No error text holds a secret, nor anything else from below `secrets` but names of variables and of files.
+//! Told, but not refused: a [weak](crate::schemes::Weakness) one. No text holds a secret, nor anything else from below `secrets` but names of variables and of files.
 //!
 //! A file's content counts byte for byte, less one `\n` or `\r\n` at its end: most editors put one there. A variable
 //! counts as it is. Whether it must be text is the scheme's to say.
@@ -196,6 +196,9 @@ fn read_one(
         Ok(secret) => {
             if let Some(spec) = spec {
                 field.checked(spec.check_secret(&secret))?;
+                if let Some(weakness) = spec.weakness(&secret) {
+                    field.warn(format!("the secret {weakness}"));
+                }
             }
             optional?;
             Some(Some(Labelled { id: id?, secret }))

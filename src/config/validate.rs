@@ -53,7 +53,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     let routes = section
         .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
     section.finish(explain_key);
-    Some(Config { server: server?, admin: admin?, routes: routes? })
+    Some(Config { server: server?, admin: admin?, routes: routes?, warnings: Vec::new() })
 }
 
 /// The operator's side of a file that may be wrong elsewhere.

@@ -8,8 +8,8 @@
 //! it that a bug costs one delivery; [`limits`] bounds what is on its way; [`verify`] looks at the signature header;
 //! [`body`] reads the body; [`verify`] checks the signature, and has a [`challenge`] answered where there is one;
 //! [`forward`] sends the request to the upstream through a [`pool`] of connections that [`transport`] opens; either
-//! side's is a [`socket`]. [`delivery`] has the types that pass from stage to stage, [`reject`] the closed list of
-//! refusals, [`headers`] the edits of header maps.
+//! side's is a [`socket`]. [`report`] tells operators of what does not verify where that is not enforced. [`delivery`] has
+//! the types that pass from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
 
 pub mod arrive;
 pub mod body;
@@ -31,6 +31,7 @@ pub mod observe;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod reject;
+pub mod report;
 pub mod respond;
 pub mod route;
 pub mod socket;

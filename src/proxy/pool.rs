@@ -62,12 +62,15 @@ struct Exchange {
     /// Bytes that the connection had read and written before.
     before: (u64, u64),
     /// Boxed: it has room for the request that hyper may give back.
-    response: Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Payload>>>>>>,
+    response: Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unsent>>>>,
 }
+
+/// What goes wrong with a request, and the request itself if nothing has been done with it.
+type Unsent = TrySendError<Request<Payload>>;
 
 /// A connection that broke off before a complete response head.
 struct Broken {
-    error: Box<TrySendError<Request<Payload>>>,
+    error: Box<Unsent>,
     /// Bytes of a response.
     read: u64,
     /// Bytes of the request.

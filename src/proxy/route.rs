@@ -31,6 +31,7 @@ use super::headers::RouteHeaders;
 use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
+use super::report::Pace;
 use super::respond::{Body, Handled};
 use super::stage::Here;
 use crate::config::{self, PathPattern};
@@ -56,6 +57,8 @@ pub struct Common {
     pub headers: RouteHeaders,
     /// The `Allow` header of a 405 (RFC 9110 section 10.2.1).
     pub allow: HeaderValue,
+    /// Bounds how often it is found out why deliveries do not verify.
+    pub diagnosed: Pace,
 }
 
 /// All routes, by path and then by host.
@@ -78,6 +81,11 @@ impl Route {
     /// A route with a thread's connections.
     pub fn new(common: Arc<Common>, pool: Arc<Pool>) -> Self {
         Self { common, pool }
+    }
+
+    /// What all threads share of it.
+    pub fn common(&self) -> Arc<Common> {
+        self.common.clone()
     }
 }
 
@@ -111,6 +119,7 @@ impl Common {
                 config.verifier.challenges().is_some(),
             ),
             limits: limits.route(&config),
+            diagnosed: Pace::default(),
             config,
         })
     }

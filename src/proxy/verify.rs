@@ -3,8 +3,8 @@
 //! In two steps, so that nothing is read for a sender who has no signature: [`inspect`] looks at the header before the
 //! body is read, [`verify`] at both. Refuses with the reasons of [`VerifyError`].
 //!
-//! On a route with `enforce: false` nothing is refused: what would have been is counted, logged at a bounded rate and
-//! forwarded with `Hooklatch-Verified: false`.
+//! On a route with `enforce: false` nothing is refused: what would have been is [reported](super::report) and forwarded
+//! with `Hooklatch-Verified: false`.
 //!
 //! A [`challenge`] is answered where it is found, and goes no further: by [`inspect`] if the head is one, by [`verify`] if
 //! one that is signed has verified, or if one that need not be has not.
@@ -21,8 +21,8 @@ use tower::Service;
 use super::body::refuse;
 use super::challenge;
 use super::delivery::{Buffered, Claimed, Payload, Peer, Routed};
-use super::observe::LogLimit;
-use super::reject::{Refusal, Reject};
+use super::reject::Refusal;
+use super::report::Reporter;
 use super::respond::Body;
 use super::route::Route;
 use super::stage::Here;
@@ -68,8 +68,8 @@ impl Verified {
 pub struct VerifyContext {
     /// For durations and the time of the last match.
     pub clock: Clock,
-    /// Bounds the lines about routes that do not enforce.
-    pub log_limit: Rc<LogLimit>,
+    /// For routes that do not enforce.
+    pub reporter: Reporter,
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
@@ -105,7 +105,7 @@ where
         Ok(authentic) => Some(authentic),
         Err(error) if buffered.route.config.enforce => return Err(error.into()),
         Err(error) => {
-            report(&here.context, &buffered.route, error);
+            here.context.reporter.report(&here.context.clock, &buffered, error);
             None
         }
     };
@@ -131,18 +131,4 @@ fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>,
         last_match.set(now.as_secs_f64());
     }
     (result, ended)
-}
-
-fn report(context: &VerifyContext, route: &Route, error: VerifyError) {
-    let reject = Reject::from(error);
-    route.metrics.observe.rejection(reject);
-    if let Some(suppressed) = context.log_limit.admit(context.clock.now()) {
-        tracing::warn!(
-            route = route.config.name,
-            scheme = route.config.scheme.name,
-            reason = reject.reason(),
-            suppressed,
-            "forwarding a delivery that does not verify, as enforce is false"
-        );
-    }
 }

@@ -155,7 +155,12 @@ impl Spec {
 
 impl Way {
     /// The way with a route's keys; nothing, if no secret or no form is for it.
-    fn compile(&self, options: &SchemeOptions, secrets: &[Secret], url: Option<&PublicUrl>) -> Option<Compiled> {
+    pub(super) fn compile(
+        &self,
+        options: &SchemeOptions,
+        secrets: &[Secret],
+        url: Option<&PublicUrl>,
+    ) -> Option<Compiled> {
         let pinned = options.signed_content.as_deref().filter(|value| *value != "auto");
         let forms: Vec<_> = self
             .forms

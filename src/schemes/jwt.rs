@@ -78,6 +78,16 @@ impl<'a> Token<'a> {
         rules.claims.iter().try_for_each(|rule| self.check_claim(rule, given, urls))
     }
 
+    /// The first rule that the claims break.
+    pub(super) fn wrong_claim<'r>(&self, rules: &'r Jwt, given: Given<'_>, urls: &[Base]) -> Option<&'r ClaimRule> {
+        rules.claims.iter().find(|rule| self.check_claim(rule, given, urls).is_err())
+    }
+
+    /// One of its times, in milliseconds since 1970-01-01T00:00:00Z.
+    pub(super) fn time(&self, name: &str) -> Option<i64> {
+        milliseconds(self.claims.get(name)?)
+    }
+
     /// What the token says, as JSON.
     pub(super) fn into_payload(self) -> Vec<u8> {
         Value::Object(self.claims).to_string().into_bytes()

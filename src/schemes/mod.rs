@@ -23,6 +23,7 @@ mod challenge;
 mod codec;
 mod compile;
 mod content;
+pub mod diagnose;
 mod fields;
 mod jwt;
 mod key;
@@ -35,6 +36,7 @@ pub mod spec;
 mod time;
 mod url;
 mod verifier;
+mod weak;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,6 +54,7 @@ pub use sign::{SignError, Signed, Unsigned};
 use spec::Challenge;
 pub use spec::{Spec, SpecError};
 pub use verifier::{Claim, Verifier};
+pub use weak::Weakness;
 
 /// A secret as configured. It is wiped from memory when dropped and never printed.
 #[derive(Clone)]
@@ -162,6 +165,28 @@ pub enum VerifyError {
     /// The signed time is further ahead than the tolerance.
     #[error("the signed time is in the future")]
     FutureTimestamp,
+}
+
+impl VerifyError {
+    /// Its name in metrics, logs, responses and vectors.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MissingSignature => "missing_signature",
+            Self::AmbiguousSignature => "ambiguous_signature",
+            Self::MalformedSignature => "malformed_signature",
+            Self::SignatureMismatch => "signature_mismatch",
+            Self::PayloadMismatch => "payload_mismatch",
+            Self::StaleTimestamp => "stale_timestamp",
+            Self::FutureTimestamp => "future_timestamp",
+        }
+    }
+}
+
+/// The time since 1970-01-01T00:00:00Z that a text says: RFC 3339, or seconds in digits.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let formats = [spec::TimeFormat::UnixSeconds, spec::TimeFormat::Rfc3339];
+    let milliseconds = formats.iter().find_map(|format| time::parse(*format, text.as_bytes()))?;
+    u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
 /// What a signature proved.

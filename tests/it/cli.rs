@@ -71,7 +71,7 @@ impl Shell {
 #[test]
 fn check_prints_a_line_for_each_route() {
     let shell = Shell::new();
-    shell.write("old", "another secret\n");
+    shell.write("old", "the-secret-of-last-year\n");
     shell.write(
         "gateway.yaml",
         "routes:\n\
@@ -90,7 +90,23 @@ fn check_prints_a_line_for_each_route() {
     ]) {
         assert!(parts.iter().all(|part| line.contains(part)), "{line}");
     }
-    assert!(!done.stdout.contains("another secret"));
+    assert!(!done.stdout.contains("the-secret-of-last-year"));
+}
+
+#[test]
+fn check_warns_of_weak_secrets_with_their_places_and_ends_with_0() {
+    let shell = Shell::new();
+    shell.write("short", "k3jd93kd02ka9s8\n");
+    shell.write("sample", "changeme\n");
+    let keys = "upstream: \"http://a\", secrets: [{ env: SECRET }, { file: short }, { file: sample, id: old }]";
+    shell.configure("127.0.0.1:0", "civo", keys);
+    let done = shell.run(&["check"]);
+    assert_eq!((done.status, done.stdout.lines().count()), (0, 1), "{done:?}");
+    let warnings: Vec<&str> = done.stderr.lines().collect();
+    assert_eq!(warnings.len(), 2, "{done:?}");
+    assert!(warnings[0].starts_with("warning: routes[0].secrets[1].file: the secret is 15 bytes long"), "{done:?}");
+    assert!(warnings[1].starts_with("warning: routes[0].secrets[2].file: the secret is a well-known"), "{done:?}");
+    assert!(!done.stderr.contains("k3jd93kd02ka9s8") && !done.stderr.contains("changeme"), "{done:?}");
 }
 
 #[test]
@@ -348,4 +364,80 @@ fn the_annotated_reference_is_checked_as_it_stands() {
     let output = command.arg(file).envs(variables).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 3);
+}
+
+#[test]
+fn conformance_prints_a_line_for_each_provider_and_ends_with_0_if_all_went_as_they_must() {
+    let shell = Shell::new();
+    let done = shell.run(&["conformance", "circleci", "civo", "docker-hub"]);
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{done:?}");
+    let lines: Vec<Vec<&str>> = done.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(matches!(lines[0][..], ["circleci", _, "pass"]), "{done:?}");
+    assert!(matches!(lines[1][..], ["civo", _, "pass"]), "{done:?}");
+    assert!(matches!(lines[2][..3], ["docker-hub", "0/0", "cannot"]), "{done:?}");
+    assert!(matches!(lines[3][..], ["2", "providers,", _, "vectors,", "0", "failed"]), "{done:?}");
+
+    let all = shell.run(&["conformance"]);
+    assert_eq!(all.status, 0, "{all:?}");
+    let names: Vec<&str> = all.stdout.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    let known: Vec<&str> = hooklatch::schemes::names().collect();
+    assert_eq!(names[..names.len() - 1], known);
+}
+
+#[test]
+fn conformance_refuses_a_provider_that_is_not_there() {
+    let done = Shell::new().run(&["conformance", "civo", "nobody"]);
+    assert_eq!((done.status, done.stdout.as_str()), (2, ""), "{done:?}");
+    assert!(done.stderr.contains("nobody"), "{done:?}");
+}
+
+#[test]
+fn conformance_runs_the_vectors_of_a_file_and_ends_with_1_if_one_of_them_went_wrong() {
+    let shell = Shell::new();
+    let body = "hello world";
+    let signature = "v1=734cc62f32841568f45715aeb9f4d7891324e6d948e4c6c60c0621cdac48623a";
+    let vector = |provider: &str, secret: serde_json::Value, headers: serde_json::Value, accept: bool, reason: &str| {
+        let reason = (!reason.is_empty()).then_some(reason);
+        serde_json::json!({ "provider": provider, "secret": secret, "headers": headers, "body": body,
+                            "url": "https://a.example?q=1", "accept": accept, "reason": reason, "other": 1 })
+    };
+    let circleci = |accept, reason| {
+        vector("circleci", "secret".into(), serde_json::json!({ "circleci-signature": signature }), accept, reason)
+    };
+    let file = |vectors: &[serde_json::Value]| shell.write("vectors.json", serde_json::to_string(vectors).unwrap());
+    let basic = serde_json::json!({ "authorization": "Basic dXNlcjpwYXNzOndvcmQ=" });
+    let user = serde_json::json!({ "username": "user", "password": "pass:word" });
+    let twice = serde_json::json!({ "circleci-signature": [signature, signature] });
+    file(&[
+        circleci(true, ""),
+        vector("basic-auth", user, basic, true, ""),
+        vector("circleci", "secret".into(), twice, false, "ambiguous_signature"),
+        vector("circleci", "other".into(), serde_json::json!({ "circleci-signature": signature }), false, ""),
+    ]);
+    let done = shell.run(&["conformance", "--vectors", "vectors.json"]);
+    assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{done:?}");
+    assert!(done.stdout.contains("2 providers, 4 vectors, 0 failed"), "{done:?}");
+
+    for (wrong, told) in [
+        (circleci(false, ""), "was accepted, must be refused"),
+        (
+            vector("circleci", "other".into(), serde_json::json!({ "circleci-signature": signature }), true, ""),
+            "was refused as signature_mismatch, must be accepted",
+        ),
+        (
+            vector("circleci", "secret".into(), serde_json::json!({}), false, "signature_mismatch"),
+            "was refused as missing_signature, must be refused as signature_mismatch",
+        ),
+        (vector("nobody", "secret".into(), serde_json::json!({}), false, ""), "there is no such scheme"),
+        (vector("adyen-platform", "zz".into(), serde_json::json!({}), false, ""), "no route can have this"),
+    ] {
+        file(&[wrong]);
+        let done = shell.run(&["conformance", "--vectors", "vectors.json"]);
+        assert_eq!(done.status, 1, "{done:?}");
+        assert!(done.stdout.contains(told) && done.stdout.contains("FAIL"), "{done:?}");
+    }
+    for text in ["", "{}", "[]", "[{}]"] {
+        shell.write("vectors.json", text);
+        assert_eq!(shell.run(&["conformance", "--vectors", "vectors.json"]).status, 2, "{text}");
+    }
 }

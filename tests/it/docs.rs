@@ -182,7 +182,7 @@ fn the_table_of_commands_is_that_of_the_command_line() {
 /// A row's command and its arguments, the long names of options taken for the short ones.
 fn usage(row: &[String]) -> (String, BTreeSet<String>) {
     let words = row[0].replace("-c ", "--config ");
-    let mut words = words.split(|c: char| "`[]()| ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
+    let mut words = words.split(|c: char| "`[]()|… ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
     let name = words.next().unwrap().to_owned();
     let mut arguments = BTreeSet::new();
     while let Some(word) = words.next() {
@@ -233,6 +233,20 @@ fn the_output_that_is_shown_is_the_output() {
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let printed = Command::new("sh").args(["-c", typed]).env("PATH", path).output().unwrap();
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), shown);
+}
+
+#[test]
+fn what_explain_is_shown_to_say_it_says() {
+    let document = Document::read("docs/explain.md");
+    let folder = tempfile::tempdir().unwrap();
+    let block = |language: &str| document.blocks(&[language]).remove(0).text;
+    fs::write(folder.path().join("hooks.yaml"), block("yaml")).unwrap();
+    fs::write(folder.path().join("captured.http"), block("http")).unwrap();
+    let shown = block("console");
+    let (typed, shown) = shown.strip_prefix("$ hooklatch ").unwrap().split_once('\n').unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
+    command.args(typed.split(' ')).current_dir(folder.path()).env("CIVO_WEBHOOK_SECRET", "a-made-up-secret");
+    assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), shown);
 }
 
 /// The demo takes free ports where the usual ones are taken.

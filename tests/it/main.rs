@@ -63,6 +63,9 @@ mod draining;
 /// The commands and their exit statuses.
 mod cli;
 
+/// `explain`: the verdict and the cause for captured requests.
+mod explain;
+
 /// `health`, for container engines.
 mod health;
 

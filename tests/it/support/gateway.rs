@@ -47,6 +47,15 @@ impl Gateway {
 
     /// With `server` as further flow-style keys of the server, and further secrets.
     pub fn start_with(server: &str, routes: &str, secrets: &[(&str, &str)]) -> Self {
+        Self::run(Clock::system(), server, routes, secrets)
+    }
+
+    /// With one thread and another clock.
+    pub fn start_at(clock: Clock, routes: &str, secrets: &[(&str, &str)]) -> Self {
+        Self::run(clock, "threads: 1", routes, secrets)
+    }
+
+    fn run(clock: Clock, server: &str, routes: &str, secrets: &[(&str, &str)]) -> Self {
         let yaml =
             format!("server: {{ listen: 127.0.0.1:0, {server} }}\nadmin: {{ listen: 127.0.0.1:0 }}\nroutes:\n{routes}");
         let mut all = vec![("SECRET", SECRET), ("OLD_SECRET", OLD_SECRET)];
@@ -58,7 +67,7 @@ impl Gateway {
         let (server, admin) = (listeners.addresses()[0], listeners.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
-        let thread = thread::spawn(move || app::run(config, listeners, Clock::system(), shutdown));
+        let thread = thread::spawn(move || app::run(config, listeners, clock, shutdown));
         Self { server, admin, debug, stop: Some(stop), thread: Some(thread) }
     }
 

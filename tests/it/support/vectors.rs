@@ -1,26 +1,60 @@
-//! Deliveries with a known verdict, from `tests/vectors`: published by the providers, or derived from such.
+//! Deliveries with a known verdict: from `tests/vectors`, published by the providers or derived from such, and from the
+//! scheme files.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use hooklatch::schemes::{self, Spec};
 use serde::Deserialize;
 
-/// A delivery, the secret of its route, and what must come of it. Other keys of the file play no part here.
+/// A delivery, the route that it goes to, and what must come of it. Other keys of the files play no part here.
 #[derive(Debug, Deserialize)]
 pub struct Vector {
     pub secret: String,
+    #[serde(default = "post")]
+    pub method: String,
+    pub url: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
     pub accept: bool,
     /// Why it is refused, where the file says so.
     pub reason: Option<String>,
+    /// Parameters of the scheme, and its public URL.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// When it was made.
+    #[serde(default)]
+    pub now_unix: Option<u64>,
 }
 
-/// The vectors of a scheme; never none.
-pub fn load(scheme: &str) -> Vec<Vector> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/{scheme}.json"));
-    let vectors: Vec<Vector> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    assert!(vectors.iter().any(|vector| vector.accept), "{scheme} has no vector that is accepted");
-    assert!(vectors.iter().any(|vector| !vector.accept), "{scheme} has no vector that is refused");
+fn post() -> String {
+    "POST".to_owned()
+}
+
+/// The vectors of a scheme; never none, and of either kind.
+pub fn load(spec: &Spec) -> Vec<Vector> {
+    let name = &spec.name;
+    let mut vectors: Vec<Vector> = serde_json::from_str(schemes::vectors(name).unwrap()).unwrap();
+    if spec.needs_public_url() {
+        for vector in &mut vectors {
+            vector.options.insert("public_url".to_owned(), vector.url.clone());
+        }
+    }
+    vectors.extend(spec.vectors.iter().map(|vector| Vector {
+        secret: vector.secret.clone(),
+        method: vector.method.0.to_string(),
+        url: format!("https://gateway.example{}", vector.target.as_deref().unwrap_or("/")),
+        headers: vector.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: vector.body.clone(),
+        accept: vector.accept,
+        reason: vector.reason.map(|reason| reason.name().to_owned()),
+        options: vector.options.clone(),
+        now_unix: (vector.now_unix > 0).then_some(vector.now_unix),
+    }));
+    assert!(vectors.iter().any(|vector| vector.accept), "{name} has no vector that is accepted");
+    assert!(vectors.iter().any(|vector| !vector.accept), "{name} has no vector that is refused");
     vectors
+}
+
+fn text(value: &http::HeaderValue) -> String {
+    String::from_utf8(value.as_bytes().to_vec()).unwrap()
 }

@@ -1,0 +1,205 @@
+//! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why.
+//!
+//! The verdict is that of the gateway itself, see [`rehearsal`](super::rehearsal); the reason behind it is that of
+//! [`diagnose`](crate::schemes::diagnose). Not judged: who sent it (`allowed_ips`), how many others did, and how fast.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::captured::{self, Captured};
+use super::rehearsal::{Rehearsal, Verdict};
+use super::{ConfigArgs, Failure, find_route, load, read_body};
+use crate::clock::Clock;
+use crate::config::units::display_size;
+use crate::config::{Config, PathPattern, Route};
+use crate::schemes::diagnose::{Diagnosis, Effort, Suspect, diagnose};
+use crate::schemes::{self, RequestHead, SchemeOptions, SignedRequest, VerifyError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The route's name
+    route: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The request as it came: request line, headers, an empty line, body; - for standard input
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+    /// Judge it as of this time (RFC 3339, or seconds since 1970) instead of now
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Duration>,
+}
+
+fn parse_time(text: &str) -> Result<Duration, &'static str> {
+    schemes::parse_time(text).ok_or("must be like 2026-01-31T12:00:00Z, or seconds since 1970")
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = load(&args.config.config)?;
+    let route = find_route(&config, &args.route)?;
+    let source = Some(args.request.as_path()).filter(|path| path.as_os_str() != "-");
+    let file = read_body(source).map_err(|failure| Failure::Usage(failure.to_string()))?;
+    let captured = captured::read(&file).map_err(|why| Failure::Usage(format!("{} {why}", args.request.display())))?;
+    let now = args.at.unwrap_or_else(|| Clock::system().unix());
+    let question = Question { config: &config, route, captured: &captured, now };
+    let accepted = match &captured.cut_short {
+        Some(missing) => {
+            outln!("refused: bad_request (400): The request is not valid HTTP");
+            outln!("cause: the file ends before the body does: {missing}");
+            question.tell_signature()?;
+            false
+        }
+        // The gateway that judges it consumes a configuration of its own.
+        None => question.ask(load(&args.config.config)?)?,
+    };
+    for note in captured.notes.iter().cloned().chain(question.notes()) {
+        outln!("note: {note}");
+    }
+    if accepted { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// What is asked: whether a route takes a request.
+struct Question<'a> {
+    config: &'a Config,
+    route: &'a Route,
+    captured: &'a Captured,
+    now: Duration,
+}
+
+impl Question<'_> {
+    /// Tells what the gateway does to the request; whether the route takes it.
+    fn ask(&self, mut config: Config) -> Result<bool, Failure> {
+        for route in &mut config.routes {
+            route.enforce = route.name == self.route.name;
+            if !route.enforce {
+                self.open(route);
+            }
+        }
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.now);
+        match Rehearsal::new()?.judge(config, clock, &self.captured.request)? {
+            Verdict::Forwarded(seen) if seen.header("hooklatch-route") == Some(&self.route.name) => {
+                let secret = seen.header("hooklatch-secret-id").unwrap_or_default();
+                outln!("accepted: signed with the secret \"{secret}\"");
+                Ok(true)
+            }
+            Verdict::Forwarded(seen) => {
+                let other = seen.header("hooklatch-route").unwrap_or_default();
+                outln!("refused: the request goes to the route \"{other}\", whose path and host fit it better");
+                self.tell_place()?;
+                self.tell_signature()?;
+                Ok(false)
+            }
+            Verdict::Answered => {
+                outln!("accepted: it is an endpoint's challenge, which the gateway answers itself");
+                Ok(true)
+            }
+            Verdict::Refused { status, reason, title } => {
+                outln!("refused: {reason} ({status}): {title}");
+                self.tell_why(&reason)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Lets a route take whatever comes to it, so that it shows where a request goes.
+    fn open(&self, route: &mut Route) {
+        let method = self.captured.parts.as_ref().map(|parts| parts.method.clone());
+        route.methods.extend(method);
+        route.max_body = u64::MAX;
+        let challenge = route.scheme.has_challenge().then_some(false);
+        let options = SchemeOptions { challenge, ..route.scheme_options.clone() };
+        if let Ok(verifier) = route.scheme.compile(&options, &route.secrets) {
+            route.verifier = verifier;
+        }
+    }
+
+    fn tell_why(&self, reason: &str) -> Result<(), Failure> {
+        let of_signature = serde_json::from_value::<VerifyError>(reason.into()).is_ok();
+        match reason {
+            _ if of_signature => return self.tell(&self.diagnosis()),
+            "no_route" => self.tell_place()?,
+            "method_not_allowed" => {
+                let methods: Vec<&str> = self.route.methods.iter().map(http::Method::as_str).collect();
+                outln!("cause: the route takes {}", methods.join(", "));
+            }
+            "body_too_large" => {
+                let (length, most) = (self.captured.request.body.len(), display_size(self.route.max_body));
+                outln!("cause: the body has {length} bytes, and the route's max_body is {most}");
+            }
+            _ => {}
+        }
+        self.tell_signature()
+    }
+
+    /// Tells where the request goes, and where the route is.
+    fn tell_place(&self) -> Result<(), Failure> {
+        let Some(parts) = &self.captured.parts else { return Ok(()) };
+        let path = parts.uri.path();
+        let fits = match &self.route.path {
+            PathPattern::Exact(own) => path == own,
+            PathPattern::Prefix(own) => path.starts_with(own),
+        };
+        if !fits {
+            outln!("cause: the request's path is {path}, and the route's is {}", self.route.path);
+        }
+        let host = parts.headers.get(http::header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+        if let (true, Some(own)) = (fits, &self.route.host) {
+            outln!("cause: the request is for the host {}, and the route for {own}", host.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Tells how it is with the signature, where that is not why the request is refused.
+    fn tell_signature(&self) -> Result<(), Failure> {
+        if self.captured.parts.is_none() {
+            return Ok(());
+        }
+        let diagnosis = self.diagnosis();
+        if diagnosis.causes.is_empty() {
+            outln!("apart from that, the signature is right");
+            return Ok(());
+        }
+        outln!("apart from that, the signature is not right either:");
+        self.tell(&diagnosis)
+    }
+
+    fn tell(&self, diagnosis: &Diagnosis) -> Result<(), Failure> {
+        let kind = if diagnosis.proven { "cause" } else { "hint" };
+        for cause in &diagnosis.causes {
+            outln!("{kind}: {cause}");
+        }
+        if diagnosis.proven {
+            outln!("but for that, the signature is right");
+        }
+        if let Some(at) = diagnosis.signed_at {
+            outln!("note: to judge it as of the time that it was signed at: --at {at}");
+        }
+        Ok(())
+    }
+
+    fn diagnosis(&self) -> Diagnosis {
+        let Some(parts) = &self.captured.parts else { return Diagnosis::default() };
+        let others: Vec<Suspect<'_>> = self.config.routes.iter().map(Route::suspect).collect();
+        let others: Vec<Suspect<'_>> = others.into_iter().filter(|other| other.route != self.route.name).collect();
+        let body = [Bytes::copy_from_slice(&self.captured.request.body)];
+        let request = SignedRequest { head: RequestHead::of(parts), body: &body };
+        diagnose(self.route.suspect(), &others, &request, self.now, &Effort::thorough())
+    }
+
+    /// What the verdict leaves out.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.route.enforce {
+            notes.push(
+                "enforce is false on this route: what is refused here is forwarded all the same, marked \
+                 Hooklatch-Verified: false"
+                    .to_owned(),
+            );
+        }
+        if !self.route.allowed_ips.is_empty() {
+            notes.push("who sent it does not stand in the file: allowed_ips was not looked at".to_owned());
+        }
+        notes
+    }
+}

@@ -1,0 +1,137 @@
+//! What can be seen of a delivery that nothing explains, and how far times are off.
+
+use std::time::Duration;
+
+use http::header::CONTENT_ENCODING;
+use serde_json::Value;
+
+use super::bodies::is_gzip;
+use super::json::Json;
+use super::{Line, Skew, words};
+use crate::schemes::content::{Body, Given};
+use crate::schemes::key::signature_len;
+use crate::schemes::spec::{Encoding, Form, Part};
+use crate::schemes::{SignedRequest, VerifyError, codec, payload};
+
+/// A day, in milliseconds: more than any clock is off.
+const DAY: i64 = 86_400_000;
+
+/// What could be the reason, and what to look at.
+pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'_>, error: VerifyError) -> Vec<String> {
+    let mut hints = Vec::new();
+    let expected = || {
+        let formats = lines.iter().map(|line| words::format(&line.way.signature, signature_len(&line.way.algorithm)));
+        formats.collect::<Vec<_>>().join("; or ")
+    };
+    match error {
+        VerifyError::MissingSignature => {
+            let places: Vec<String> = lines.iter().map(|line| words::location(&line.way.signature.at)).collect();
+            hints.push(format!(
+                "there is no signature in {}: has the provider been given a secret?",
+                places.join(" or ")
+            ));
+            hints.extend(look_alikes(lines, request));
+        }
+        VerifyError::AmbiguousSignature => hints.push("the signature is there more than once".to_owned()),
+        VerifyError::MalformedSignature => {
+            hints.push(format!("the signature is not in the scheme's format; expected is {}", expected()));
+        }
+        _ => hints.push(
+            "nothing that was tried makes the signature right: most likely it was made with a wrong secret, one that the \
+             configuration does not have"
+                .to_owned(),
+        ),
+    }
+    if lines.iter().any(Line::covers_body) && error == VerifyError::SignatureMismatch {
+        hints.extend(of_body(request, body));
+    }
+    hints
+}
+
+/// Headers that carry signatures elsewhere.
+fn look_alikes(lines: &[Line<'_>], request: &SignedRequest<'_>) -> Option<String> {
+    let own = |name: &http::HeaderName| lines.iter().any(|line| line.compiled.reader.names().contains(name));
+    let names = request.head.headers.keys().filter(|name| !own(name)).map(http::HeaderName::as_str);
+    let alike: Vec<&str> =
+        names.filter(|name| ["signature", "hmac", "token", "-sig"].iter().any(|word| name.contains(word))).collect();
+    (!alike.is_empty()).then(|| format!("there is, which this scheme does not read: {}", alike.join(", ")))
+}
+
+fn of_body(request: &SignedRequest<'_>, body: &Body<'_>) -> Vec<String> {
+    let mut hints = Vec::new();
+    let bytes = body.bytes();
+    if bytes.is_empty() {
+        hints.push("the body is empty: did something on the way read it?".to_owned());
+    }
+    let coding = request.head.headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    if coding.eq_ignore_ascii_case(b"gzip") && !is_gzip(bytes) {
+        hints.push(
+            "Content-Encoding says gzip, and the body is not: something on the way decompressed it, and what was signed \
+             may be the compressed bytes"
+                .to_owned(),
+        );
+    }
+    if Json::read(bytes).is_some_and(|json| json.is_sorted()) {
+        hints.push(
+            "the keys of the body are in alphabetical order: if something on the way sorted them, what was signed cannot \
+             be found out"
+                .to_owned(),
+        );
+    }
+    hints
+}
+
+/// That the time may be in another unit.
+pub(super) fn other_unit(signed: i64, now: Duration, expected: &str) -> Option<Skew> {
+    let now = i64::try_from(now.as_millis()).ok()?;
+    let near = |milliseconds: i64| (now - milliseconds).abs() < DAY;
+    let found = if near(signed / 1000) {
+        "milliseconds"
+    } else if near(signed.checked_mul(1000)?) {
+        "seconds"
+    } else {
+        return None;
+    };
+    Some(Skew { words: format!("the signed time is in {found}, and the scheme has {expected}"), signed_at: None })
+}
+
+/// That a time is too far from the clock, and how far.
+pub(super) fn skew(what: &str, signed: i64, now: Duration, tolerance: Duration) -> Skew {
+    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let off = Duration::from_millis(now.abs_diff(signed));
+    let side = if signed < now { "before" } else { "after" };
+    let (off, tolerance) = (words::duration(off), words::duration(tolerance));
+    let words = format!(
+        "{what} {off} {side} the time that it is judged at, and the tolerance is {tolerance}: an old delivery, or a wrong clock"
+    );
+    Skew { words, signed_at: u64::try_from(signed / 1000).ok() }
+}
+
+/// Which keys of the body differ from the payload that was signed.
+pub(super) fn difference(form: &Form, given: Given<'_>) -> String {
+    let general = "the signature is right, but the body differs from the payload that was signed".to_owned();
+    let (Some(form_payload), [Part::Json(pointer)]) = (form.payload, form.content.as_slice()) else { return general };
+    let key = pointer.root_key().unwrap_or_default();
+    let body: Option<Value> = serde_json::from_slice(given.body.bytes()).ok();
+    let signed = body.as_ref().and_then(|body| body.get(key)?.as_str()).map(str::as_bytes);
+    let payload = signed.and_then(|signed| payload::open(form_payload.encoding, signed));
+    let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+    let (Some(Value::Object(body)), Some(Value::Object(payload))) = (body, payload) else { return general };
+    let names = body.keys().chain(payload.keys()).filter(|name| *name != key);
+    let mut differing: Vec<&str> =
+        names.filter(|name| body.get(*name) != payload.get(*name)).map(String::as_str).collect();
+    differing.sort_unstable();
+    differing.dedup();
+    match differing.is_empty() {
+        true => format!("{general}: a key is there twice, or a number is written in another way"),
+        false => format!("{general}, at: {}", differing.join(", ")),
+    }
+}
+
+/// The algorithm that a token names in its header.
+pub(super) fn token_algorithm(token: &[u8]) -> Option<String> {
+    let header = token.split(|byte| *byte == b'.').next()?;
+    let header = codec::decode(&[Encoding::Base64url], None, header)?;
+    let header: Value = serde_json::from_slice(header.as_bytes()).ok()?;
+    Some(header.get("alg")?.as_str()?.chars().filter(char::is_ascii_alphanumeric).take(16).collect())
+}
