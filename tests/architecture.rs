@@ -30,8 +30,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack \
-         proxy::wire",
+        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::wire",
     ),
     ("proxy::wire", "clock proxy::framing proxy::socket"),
     ("proxy::framing", "proxy::headers"),
@@ -39,36 +38,41 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
     (
         "proxy::stack",
-        "clock config proxy::body proxy::catch proxy::client proxy::forward proxy::headers proxy::limits proxy::observe \
-         proxy::respond proxy::route \
-         proxy::verify",
+        "clock config proxy::arrive proxy::body proxy::catch proxy::delivery proxy::forward proxy::limits \
+         proxy::observe proxy::respond proxy::route proxy::stage proxy::verify",
     ),
-    ("proxy::catch", "proxy::reject proxy::respond"),
+    ("proxy::stage", ""),
+    ("proxy::arrive", "clock config proxy::client proxy::delivery proxy::headers proxy::observe proxy::stage"),
+    ("proxy::catch", "proxy::reject proxy::respond proxy::stage"),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
-    ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond"),
-    ("proxy::respond", "metrics schemes proxy::headers proxy::limits proxy::pool proxy::reject proxy::route"),
+    ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond proxy::stage"),
+    (
+        "proxy::respond",
+        "metrics schemes proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \
+         proxy::stage",
+    ),
     (
         "proxy::route",
-        "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject \
-         proxy::report proxy::respond",
+        "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool \
+         proxy::reject proxy::report proxy::respond proxy::stage",
     ),
-    ("proxy::limits", "clock config proxy::body proxy::delivery proxy::reject proxy::respond"),
-    ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond"),
+    ("proxy::limits", "config proxy::body proxy::delivery proxy::reject proxy::respond proxy::stage"),
+    ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond proxy::stage"),
     (
         "proxy::verify",
         "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
-         proxy::route",
+         proxy::route proxy::stage",
     ),
     ("proxy::report", "clock schemes proxy::delivery proxy::headers proxy::observe proxy::reject proxy::route"),
     ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",
-        "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject proxy::respond \
-         proxy::route proxy::verify",
+        "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject \
+         proxy::respond proxy::route proxy::verify",
     ),
-    ("proxy::pool", "clock proxy::delivery proxy::transport"),
+    ("proxy::pool", "proxy::delivery proxy::transport"),
     ("proxy::transport", "proxy::socket"),
     ("proxy::socket", ""),
     ("proxy::headers", "config proxy::client proxy::delivery"),

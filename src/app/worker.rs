@@ -15,6 +15,7 @@ use super::generation::Generation;
 use super::{Phase, runtime};
 use crate::clock::Clock;
 use crate::metrics::{Metrics, ObserveMetrics};
+use crate::proxy::arrive::ArriveContext;
 use crate::proxy::early::EarlyContext;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::http1::Http1Context;
@@ -163,7 +164,7 @@ impl Worker {
         let routes = generation.routes.iter().map(|(common, _)| common.clone()).collect();
         let reporter = Reporter { log_limit: self.reported.clone(), routes };
         StackContext {
-            trusted_proxies: generation.server.trusted_proxies.clone(),
+            arrive: ArriveContext { clock: clock.clone(), trusted_proxies: generation.server.trusted_proxies.clone() },
             observe: ObserveContext {
                 clock: clock.clone(),
                 in_flight: self.metrics.in_flight.clone(),
@@ -172,7 +173,6 @@ impl Worker {
                 log_limit: self.refused.clone(),
             },
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
-            clock: clock.clone(),
             budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
             verify: VerifyContext { clock: clock.clone(), reporter },
             forward: ForwardContext {
@@ -194,7 +194,7 @@ impl Worker {
             .map(|(common, connector)| {
                 let pool = find(&pools, connector).unwrap_or_else(|| {
                     let kept = find(&self.pools, connector);
-                    let pool = kept.unwrap_or_else(|| Pool::new(connector.clone(), self.clock.clone()));
+                    let pool = kept.unwrap_or_else(|| Pool::new(connector.clone()));
                     pools.push((connector.clone(), pool.clone()));
                     pool
                 });

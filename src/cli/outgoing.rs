@@ -123,8 +123,8 @@ fn exchange(url: &Uri, way: Way, mut request: Request<Payload>, timeout: Duratio
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
     *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     let exchange = async {
-        let pool = Pool::new(connector, Clock::system());
-        let response = pool.send(request, false, || {}).await.map_err(io::Error::other)?;
+        let sent = Pool::new(connector).send_afresh(request, Clock::system().now()).await;
+        let response = sent.map_err(io::Error::other)?;
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();

@@ -15,6 +15,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -22,12 +23,13 @@ use bytes::{Bytes, BytesMut};
 use http::header::EXPECT;
 use http::{HeaderMap, Response};
 use http_body::Body as HttpBody;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::delivery::{Buffered, Claimed, Payload};
 use super::limits::{Budget, Held};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
+use super::stage::Here;
 
 /// What is read of a refused delivery's body to keep its connection, in bytes.
 const MAX_DISCARDED: usize = 64 * 1024;
@@ -55,16 +57,16 @@ struct Collector {
 }
 
 /// The stage: reads the body.
-pub async fn read<S>(budget: Budget, next: S, claimed: Claimed) -> Result<Response<Body>, Refusal>
+pub async fn read<S>(here: Rc<Here<Budget, S>>, claimed: Claimed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Buffered, Response = Response<Body>, Error = Refusal>,
+    S: Service<Buffered, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Claimed { route, head, body, claim } = claimed;
-    let held = budget.open(&route.limits);
+    let Claimed { route, peer, head, body, claim, now } = claimed;
+    let held = here.context.open(&route.limits);
     let read = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await;
     let payload = read.map_err(Refusal::unread)?;
     route.metrics.body_bytes.observe(payload.len() as f64);
-    next.oneshot(Buffered { route, head, payload, claim }).await
+    here.next(Buffered { route, peer, head, payload, claim, now }).await
 }
 
 /// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection

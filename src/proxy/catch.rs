@@ -8,20 +8,22 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use http::Response;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
+use super::stage::Here;
 
 /// The stage: refuses a delivery whose handling panics.
-pub async fn catch<S, Delivery>((): (), next: S, delivery: Delivery) -> Result<Response<Body>, Refusal>
+pub async fn catch<S, Delivery>(here: Rc<Here<(), S>>, delivery: Delivery) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Delivery, Response = Response<Body>, Error = Refusal>,
+    S: Service<Delivery, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let mut handling = pin!(next.oneshot(delivery));
+    let mut handling = pin!(here.next(delivery));
     // What the delivery has to itself is dropped with it; what it shares are counters and pools, which are whole at any
     // point where it can panic.
     poll_fn(|cx| {
@@ -34,7 +36,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::rc::Rc;
+    use std::net::SocketAddr;
 
     use http::Request;
     use hyper::body::Incoming;
@@ -45,19 +47,21 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::config::AccessLog;
+    use crate::config::{AccessLog, Networks};
     use crate::metrics::Metrics;
+    use crate::proxy::arrive::{ArriveContext, arrive};
+    use crate::proxy::delivery::{Arrived, Inbound, Peer};
     use crate::proxy::observe::{ObserveContext, observe};
     use crate::proxy::respond::{Handled, respond};
 
     /// Where a delivery meets the bug.
-    async fn work(_: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn work(_: Arrived) -> Result<Response<Body>, Refusal> {
         tokio::task::yield_now().await;
         panic!("a bug")
     }
 
-    async fn handle(request: Request<Incoming>) -> Result<Handled, Infallible> {
-        Ok(Handled { route: None, result: catch((), service_fn(work), request).await })
+    async fn handle(request: Arrived) -> Result<Handled, Infallible> {
+        Ok(Handled { route: None, result: catch(Here::new((), service_fn(work)), request).await })
     }
 
     #[tokio::test]
@@ -70,11 +74,17 @@ mod tests {
             access_log: AccessLog::None,
             log_limit: Rc::default(),
         };
-        let respond = |request| respond((), service_fn(handle), request);
-        let observe = |request| observe(context.clone(), service_fn(respond), request);
+        let respond = |request| respond(Here::new((), service_fn(handle)), request);
+        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
+        let observe = |arrived| observe(Here::new(context.clone(), service_fn(respond)), arrived);
+        let arriving = ArriveContext { clock: Clock::system(), trusted_proxies: Networks::default() };
+        let arrive = |request: Request<Incoming>| {
+            let request = request.map(|body| Inbound { body, peer: peer.clone() });
+            arrive(Here::new(arriving.clone(), service_fn(observe)), request)
+        };
         let (mut sender, gateway) = tokio::io::duplex(4096);
         let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(gateway), hyper::service::service_fn(observe));
+            http1::Builder::new().serve_connection(TokioIo::new(gateway), hyper::service::service_fn(arrive));
         let mut answer = String::new();
         let send = async {
             sender.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nx-request-id: id-1\r\n\r\n").await.unwrap();

@@ -12,24 +12,21 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue};
 
 use super::delivery::{Peer, Word};
 use super::forwarded::{address, forwarded, x_forwarded_for};
 use super::headers::X_FORWARDED_FOR;
 use crate::config::Networks;
 
-/// Finds out who sent a request, and puts it into its [`Peer`].
-pub fn identify<B>(trusted: &Networks, request: &mut Request<B>) {
-    let Some(peer) = request.extensions().get::<Peer>().map(|peer| peer.address.ip()) else { return };
-    if trusted.is_empty() || !trusted.contains(peer) {
-        return;
+/// Finds out who sent a request with these headers that came from `peer`: `None` if that is `peer` itself.
+pub fn identify(trusted: &Networks, headers: &HeaderMap, peer: &Peer) -> Option<Peer> {
+    let address = peer.address.ip();
+    if trusted.is_empty() || !trusted.contains(address) {
+        return None;
     }
-    let (client, word) = walk(trusted, peer, request.headers());
-    if let Some(peer) = request.extensions_mut().get_mut::<Peer>() {
-        peer.client = client;
-        peer.word = word;
-    }
+    let (client, word) = walk(trusted, address, headers);
+    Some(Peer { client, word, ..peer.clone() })
 }
 
 /// The client of a request that came from the trusted proxy `peer`, and whose word says so.
@@ -100,13 +97,12 @@ mod tests {
     }
 
     fn identified(peer: &str, lines: &[(HeaderName, &str)]) -> Peer {
-        let mut request = Request::new(());
+        let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            request.headers_mut().append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        request.extensions_mut().insert(Peer::new(SocketAddr::new(peer.parse().unwrap(), 4711), false));
-        identify(&trusted(), &mut request);
-        request.extensions_mut().remove().unwrap()
+        let peer = Peer::new(SocketAddr::new(peer.parse().unwrap(), 4711), false);
+        identify(&trusted(), &headers, &peer).unwrap_or(peer)
     }
 
     fn client(peer: &str, lines: &[(HeaderName, &str)]) -> String {

@@ -1,4 +1,4 @@
-//! What a delivery is at each stage of its way: [`Routed`] → [`Claimed`] → [`Buffered`] → `Verified`.
+//! What a delivery is at each stage of its way: [`Arrived`] → [`Routed`] → [`Claimed`] → [`Buffered`] → `Verified`.
 //!
 //! Each stage takes the type that the one before it makes, so a wrong order of stages does not compile. `Verified`
 //! is in [`verify`](super::verify), for only that module can make one.
@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -21,7 +22,7 @@ use super::limits::Held;
 use super::route::Route;
 use crate::schemes::{Asked, Claim, VerifyError};
 
-/// The far end of a connection from a sender; put into each request's extensions by the listener.
+/// The far end of a connection from a sender.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its address, or the one that its PROXY protocol header gives.
@@ -52,14 +53,40 @@ pub enum Word {
     },
 }
 
+/// What comes with a request's head: its body, not yet read, and who sends it.
+pub struct Inbound {
+    /// Nothing has been read of it.
+    pub body: Incoming,
+    /// The sender.
+    pub peer: Rc<Peer>,
+}
+
+/// A request that has been taken up.
+pub struct Arrived {
+    /// Its head as it came, with a request id. Boxed: each stage moves it on.
+    pub head: Box<Parts>,
+    /// Nothing has been read of it.
+    pub body: Incoming,
+    /// The sender.
+    pub peer: Rc<Peer>,
+    /// The id, as it is in the head.
+    pub request_id: HeaderValue,
+    /// When its head had come.
+    pub received: Instant,
+}
+
 /// A request that matches a route, its body not yet read.
 pub struct Routed {
     /// The route.
     pub route: Rc<Route>,
-    /// The request's head as it came. Boxed: each stage moves it on.
+    /// The sender.
+    pub peer: Rc<Peer>,
+    /// The request's head as it came.
     pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
+    /// When its head had come.
+    pub received: Instant,
     /// The challenge that the head is, if it is one: then the request is no delivery.
     pub asked: Option<Asked>,
 }
@@ -68,6 +95,8 @@ pub struct Routed {
 pub struct Claimed {
     /// The route.
     pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
     /// The request's head as it came.
     pub head: Box<Parts>,
     /// Nothing has been read of it.
@@ -75,18 +104,24 @@ pub struct Claimed {
     /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
     /// be a challenge that needs no signature.
     pub claim: Result<Claim, VerifyError>,
+    /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
+    pub now: Duration,
 }
 
 /// A request with its whole body in memory.
 pub struct Buffered {
     /// The route.
     pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
     /// The request's head as it came.
     pub head: Box<Parts>,
     /// The bytes of its body.
     pub payload: Payload,
     /// As in [`Claimed`].
     pub claim: Result<Claim, VerifyError>,
+    /// As in [`Claimed`].
+    pub now: Duration,
 }
 
 /// The bytes of a body, in the pieces in which they came. A clone shares them.

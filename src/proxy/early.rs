@@ -10,10 +10,10 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use http::header::RETRY_AFTER;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::headers::X_REQUEST_ID;
+use super::headers::{X_REQUEST_ID, new_request_id};
 use super::observe::LogLimit;
 use super::reject::Reject;
 use super::respond::{Body, json};
@@ -97,7 +97,7 @@ impl Early {
             Self::Late => (StatusCode::REQUEST_TIMEOUT, "The request's head did not arrive in time"),
             Self::Bad | Self::Overloaded => (reject.status(StatusCode::UNAUTHORIZED), reject.title()),
         };
-        let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).expect("a UUID is visible ASCII");
+        let id = new_request_id();
         let mut response = json(status, reject.reason(), title, Some(&id));
         response.headers_mut().insert(X_REQUEST_ID, id);
         if let Some(seconds) = reject.retry_after() {

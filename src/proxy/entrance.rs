@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -38,7 +39,7 @@ pub struct Entered {
     /// The connection.
     pub socket: Socket,
     /// Its far end.
-    pub peer: Peer,
+    pub peer: Rc<Peer>,
     /// Whether TLS has agreed on HTTP/2.
     pub http2: bool,
 }
@@ -68,7 +69,11 @@ impl Entrance {
         let proxies = self.proxies.as_ref();
         let has_header = proxies.is_some_and(|proxies| proxies.is_empty() || proxies.contains(address.ip()));
         if !has_header && self.tls.is_none() {
-            return Ok(Entered { socket: Socket::Plain(stream), peer: Peer::new(address, false), http2: false });
+            return Ok(Entered {
+                socket: Socket::Plain(stream),
+                peer: Rc::new(Peer::new(address, false)),
+                http2: false,
+            });
         }
         let mut failure = &self.failures.tls;
         let enter = async {
@@ -78,14 +83,18 @@ impl Entrance {
                 failure = &self.failures.tls;
             }
             let Some(tls) = &self.tls else {
-                return Ok(Entered { socket: Socket::Plain(stream), peer: Peer::new(address, false), http2: false });
+                return Ok(Entered {
+                    socket: Socket::Plain(stream),
+                    peer: Rc::new(Peer::new(address, false)),
+                    http2: false,
+                });
             };
             let stream = tls.accept(stream).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-            Ok(Entered { socket: Socket::Tls(Box::new(stream.into())), peer: Peer::new(address, true), http2 })
+            Ok(Entered { socket: Socket::Tls(Box::new(stream.into())), peer: Rc::new(Peer::new(address, true)), http2 })
         };
-        let entered =
-            tokio::time::timeout(TIMEOUT, enter).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        entered.inspect_err(|_| failure.inc())
+        // Boxed: a connection that is in needs no room for it.
+        let entered = tokio::time::timeout(TIMEOUT, Box::pin(enter)).await;
+        entered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| failure.inc())
     }
 }

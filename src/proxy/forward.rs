@@ -20,11 +20,11 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use super::delivery::Peer;
 use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
 use super::observe::LogLimit;
-use super::pool::SendError;
+use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::verify::Verified;
+use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
 use crate::metrics::UpstreamResult;
@@ -42,12 +42,11 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
-    let (route, mut head, payload, authentic) = verified.into_parts();
-    prepare(&route, &mut head, payload.len(), authentic.map(|authentic| authentic.secret))?;
-    let request = Request::from_parts(*head, payload);
+    let VerifiedParts { route, peer, mut head, payload, secret, at: started } = verified.into_parts();
+    prepare(&route, &peer, &mut head, payload.len(), secret)?;
     let metrics = &route.metrics.upstream;
-    let started = context.clock.now();
-    let send = route.pool.send(request, route.config.upstream.resend, || metrics.resends.inc());
+    let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
+    let send = route.pool.send(Request::from_parts(*head, payload), resending, started);
     let sent = tokio::time::timeout(route.config.timeout, send).await;
     metrics.duration.observe((context.clock.now() - started).as_secs_f64());
     let (reject, result, error) = match sent {
@@ -74,17 +73,16 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
 }
 
 /// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
-fn prepare(route: &Route, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
+fn prepare(route: &Route, peer: &Peer, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
     let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
     let host = match head.uri.authority() {
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
         None => head.headers.get(HOST).cloned(),
     };
-    let peer = head.extensions.remove::<Peer>().ok_or(Reject::BadRequest)?;
     if head.version == Version::HTTP_2 {
         join_cookies(&mut head.headers);
     }
-    route.headers.apply(&mut head.headers, secret, &peer, host, length);
+    route.headers.apply(&mut head.headers, secret, peer, host, length);
     head.uri = target;
     head.version = Version::HTTP_11;
     Ok(())

@@ -145,36 +145,42 @@ impl Framing {
         Ok(at)
     }
 
-    /// The next line of a head, as far as it is there; what comes after it, if not the next request.
+    /// A head's lines, as far as they are there; what comes after them, if not the next request.
     fn head(&mut self, bytes: &[u8]) -> Result<(usize, Option<State>), Fault> {
-        let end = memchr::memchr(b'\n', bytes);
-        let taken = end.map_or(bytes.len(), |end| end + 1);
-        self.head.bytes += taken;
-        if self.head.bytes > self.max_head {
-            return Err(Fault::TooLarge);
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(end + 1);
+            rest = after;
+            self.head_bytes(line)?;
+            let done = if self.head.partial.is_empty() {
+                self.head.line(line)?
+            } else {
+                let mut whole = std::mem::take(&mut self.head.partial);
+                whole.extend_from_slice(line);
+                self.head.line(&whole)?
+            };
+            if done {
+                return Ok((bytes.len() - rest.len(), self.after_head()));
+            }
         }
-        let (line, _) = bytes.split_at(taken);
-        if end.is_none() {
-            self.head.partial.extend_from_slice(line);
-            return Ok((taken, Some(State::Head)));
-        }
-        let done = if self.head.partial.is_empty() {
-            self.head.line(line)?
-        } else {
-            let mut whole = std::mem::take(&mut self.head.partial);
-            whole.extend_from_slice(line);
-            self.head.line(&whole)?
-        };
-        if !done {
-            return Ok((taken, Some(State::Head)));
-        }
+        self.head_bytes(rest)?;
+        self.head.partial.extend_from_slice(rest);
+        Ok((bytes.len(), Some(State::Head)))
+    }
+
+    fn head_bytes(&mut self, more: &[u8]) -> Result<(), Fault> {
+        self.head.bytes += more.len();
+        if self.head.bytes > self.max_head { Err(Fault::TooLarge) } else { Ok(()) }
+    }
+
+    /// What comes after a head that is whole, if not the next request.
+    fn after_head(&mut self) -> Option<State> {
         let head = std::mem::take(&mut self.head);
-        let next = match (head.chunked, head.length) {
+        match (head.chunked, head.length) {
             (true, _) => Some(State::Chunked(Chunked::Size { size: 0, digits: 0 })),
             (false, None | Some(0)) => None,
             (false, Some(length)) => Some(State::Body(length)),
-        };
-        Ok((taken, next))
+        }
     }
 }
 

@@ -11,9 +11,11 @@
 //!
 //! Does not touch anything else: neither value nor order nor count.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, InvalidHeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, InvalidHeaderValue};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::client::{is_host, protocol};
 use super::delivery::{Peer, Word};
@@ -168,15 +170,28 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_where(headers, |name| is_hop_by_hop(name.as_str()));
 }
 
-/// Removes a request id that is empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
-pub fn remove_insane_request_id(headers: &mut HeaderMap) {
-    let mut ids = headers.get_all(X_REQUEST_ID).iter();
-    let Some(id) = ids.next() else { return };
+/// The request id of these headers: the one that is there, or a new one in place of none and of what is empty, too long,
+/// there twice or not of visible ASCII without quotes: it goes into logs.
+pub fn take_up_request_id(headers: &mut HeaderMap) -> HeaderValue {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
-    let sane = ids.next().is_none() && (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane);
-    if !sane {
-        headers.remove(X_REQUEST_ID);
+    match headers.entry(X_REQUEST_ID) {
+        Entry::Vacant(vacant) => vacant.insert(new_request_id()).clone(),
+        Entry::Occupied(mut occupied) => {
+            let id = occupied.get();
+            let sane = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane);
+            if !sane || occupied.iter().nth(1).is_some() {
+                occupied.insert(new_request_id());
+            }
+            occupied.get().clone()
+        }
     }
+}
+
+/// A request id that nobody else has: a random UUID (RFC 9562 section 5.4).
+pub fn new_request_id() -> HeaderValue {
+    let mut text = [0; Hyphenated::LENGTH];
+    let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
 /// Removes every header that `goes`, and all that any `Connection` line names.
@@ -219,7 +234,11 @@ fn is_spoofed(name: &str) -> bool {
 
 /// What only the gateway may say.
 fn is_own(name: &str) -> bool {
-    name.starts_with(OWN_PREFIX) || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name)
+    match name.as_bytes().first() {
+        Some(b'h') => name.starts_with(OWN_PREFIX),
+        Some(b'x') => [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name),
+        _ => false,
+    }
 }
 
 /// One line with the body's length in bytes, as it may already be there.
@@ -367,8 +386,9 @@ mod tests {
     fn a_request_id_is_kept_only_if_it_is_sane() {
         let kept = |value: &str| {
             let mut headers = map(&[("x-request-id", value)]);
-            remove_insane_request_id(&mut headers);
-            headers.contains_key(X_REQUEST_ID)
+            let id = take_up_request_id(&mut headers);
+            assert_eq!(headers.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
+            id == value
         };
         assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
         assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
@@ -377,7 +397,8 @@ mod tests {
         assert!(!kept("a b"));
         assert!(!kept("a\"b"));
         let mut twice = map(&[("x-request-id", "a"), ("x-request-id", "b")]);
-        remove_insane_request_id(&mut twice);
-        assert!(twice.is_empty());
+        let id = take_up_request_id(&mut twice);
+        assert_eq!(twice.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
+        assert_ne!(take_up_request_id(&mut HeaderMap::new()), id);
     }
 }

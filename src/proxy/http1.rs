@@ -6,27 +6,26 @@
 //! A connection that ends while its sender is still sending is closed in steps, or the sender's system may throw the
 //! response away before the sender has read it.
 
-use std::cell::Cell;
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
-use tower::{Service, ServiceExt};
 
-use super::delivery::Peer;
+use super::delivery::{Inbound, Peer};
 use super::early::{Early, EarlyContext, close};
 use super::framing::Fault;
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
-use super::stack::ReplyBody;
-use super::wire::{End, Wire, WireLimits};
+use super::stack::Stack;
+use super::wire::{End, Shared, Wire, WireLimits};
 
 /// The most that is read from a connection, or kept of a response, at once: bounds what a connection holds in memory
 /// beside the body that it delivers.
@@ -46,54 +45,58 @@ pub struct Http1Context {
 }
 
 /// Serves `stream` with `stack` within `limits`.
-pub async fn serve<S>(stream: Socket, peer: Peer, stack: S, limits: WireLimits, context: Http1Context)
+///
+/// hyper takes a connection when something has come on it, and gives it back when it rests: its buffers are then free
+/// for others. What waits holds a few hundred bytes.
+pub async fn serve<S>(stream: Socket, peer: Rc<Peer>, stack: S, limits: WireLimits, mut context: Http1Context)
 where
-    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+    S: Stack,
 {
-    let Http1Context { early: refusing, mut drain } = context;
     let address = peer.address;
-    let requests = Rc::new(Cell::new(0));
-    let service = service_fn({
-        let requests = requests.clone();
-        move |mut request: Request<Incoming>| {
-            requests.set(requests.get() + 1);
-            request.extensions_mut().insert(peer.clone());
-            stack.clone().oneshot(request)
+    let shared = Rc::<Shared>::default();
+    // With TLS, what has come may have been read already.
+    let mut has_come = matches!(stream, Socket::Tls(_));
+    let mut wire = Wire::new(stream, limits, context.early.clock.clone(), shared.clone());
+    let result = loop {
+        if !has_come && !wait(&mut wire, &mut context.drain).await {
+            return;
         }
-    });
-    let wire = Wire::new(stream, limits, refusing.clock.clone(), requests.clone());
-    let mut connection = http1::Builder::new()
-        .header_read_timeout(None) // the wire's; hyper's runs between requests as well
-        .max_headers(MAX_HEADERS)
-        .max_header_size(limits.max_header_bytes)
-        .max_buf_size(BUFFER.max(limits.max_header_bytes).max(LEAST_BUFFER))
-        .keep_alive(true)
-        .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
-        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
-        .writev(false) // responses are small: one copy beats a vector
-        .auto_date_header(true) // RFC 9110 section 6.6.1
-        .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
-        .title_case_headers(false)
-        .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
-        .ignore_invalid_headers(false) // refused, not dropped
-        .serve_connection(TokioIo::new(wire), service);
-    let result = tokio::select! {
-        biased;
-        result = &mut connection => Some(result),
-        _ = drain.wait_for(|drain| *drain) => None,
-    };
-    let result = match result {
-        Some(result) => result,
-        None => {
-            Pin::new(&mut connection).graceful_shutdown();
-            tokio::select! {
-                biased;
-                result = &mut connection => result,
-                () = tokio::time::sleep(DRAIN_FRESH), if requests.get() == 0 => Ok(()),
+        has_come = false;
+        let service = service_fn(|request: Request<Incoming>| {
+            shared.handed_on.set(shared.handed_on.get() + 1);
+            stack.clone().call(request.map(|body| Inbound { body, peer: peer.clone() }))
+        });
+        // A request that comes while the gateway drains is the last one.
+        let builder = builder(limits, !*context.drain.borrow());
+        let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
+        let mut serve = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if shared.rests.get() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let drained = tokio::select! {
+            biased;
+            result = &mut serve => Err(result),
+            _ = context.drain.wait_for(|drain| *drain) => Ok(()),
+        };
+        let result = match drained {
+            Err(result) => result,
+            Ok(()) => {
+                Pin::new(&mut *connection).graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    result = &mut *connection => Some(result),
+                    () = tokio::time::sleep(DRAIN_FRESH), if shared.handed_on.get() == 0 => Some(Ok(())),
+                }
             }
+        };
+        // Of a connection that rests hyper has nothing but empty lines.
+        wire = (*connection).into_parts().io.into_inner();
+        if let Some(result) = result {
+            break result;
         }
     };
-    let (end, stream) = connection.into_parts().io.into_inner().into_parts();
+    let (end, stream) = wire.into_parts();
     let early = match (end, &result) {
         (Some(End::Refused(Fault::Bad)), _) => Some(Early::Bad),
         (Some(End::Refused(Fault::TooLarge)), _) => Some(Early::TooLarge),
@@ -106,6 +109,36 @@ where
     if let Err(error) = result {
         tracing::debug!(%error, peer = %address, "connection ended");
     }
-    let answer = early.map(|early| early.refuse_in_bytes(&refusing, address));
-    close(stream, answer.as_deref()).await;
+    let answer = early.map(|early| early.refuse_in_bytes(&context.early, address));
+    Box::pin(close(stream, answer.as_deref())).await;
+}
+
+/// Waits for something to come: whether there is something to serve. While draining there is not, but for the first request
+/// of a connection, which may be on its way.
+async fn wait(wire: &mut Wire, drain: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        () = poll_fn(|cx| wire.poll_readable(cx)) => return true,
+        _ = drain.wait_for(|drain| *drain) => {}
+    }
+    wire.is_untouched() && tokio::time::timeout(DRAIN_FRESH, poll_fn(|cx| wire.poll_readable(cx))).await.is_ok()
+}
+
+fn builder(limits: WireLimits, keep_alive: bool) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None) // the wire's; hyper's runs between requests as well
+        .max_headers(MAX_HEADERS)
+        .max_header_size(limits.max_header_bytes)
+        .max_buf_size(BUFFER.max(limits.max_header_bytes).max(LEAST_BUFFER))
+        .keep_alive(keep_alive)
+        .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
+        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
+        .writev(false) // responses are small: one copy beats a vector
+        .auto_date_header(true) // RFC 9110 section 6.6.1
+        .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
+        .title_case_headers(false)
+        .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
+        .ignore_invalid_headers(false); // refused, not dropped
+    builder
 }

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -28,13 +28,13 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
-use tower::{BoxError, Service, ServiceExt};
+use tower::BoxError;
 
-use super::delivery::Peer;
+use super::delivery::{Inbound, Peer};
 use super::early::{Early, EarlyContext};
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
-use super::stack::ReplyBody;
+use super::stack::{ReplyBody, Stack};
 
 /// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -114,29 +114,29 @@ struct Reply {
 /// How it ended, if not as it should.
 pub async fn serve<S>(
     socket: Socket,
-    peer: Peer,
+    peer: Rc<Peer>,
     stack: S,
     limits: Limits,
     early: EarlyContext,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+    S: Stack,
 {
     let activity = Rc::new(Activity::default());
     let address = peer.address;
     let service = service_fn({
         let activity = activity.clone();
-        move |mut request: Request<Incoming>| {
+        move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
             // HTTP/1.1 counts lines as it reads them; the answer is the same.
             let refusal = (request.headers().len() > MAX_HEADERS).then(|| Early::TooLarge.refuse(&early, address));
-            request.extensions_mut().insert(peer.clone());
-            let stack = stack.clone();
+            let request = request.map(|body| Inbound { body, peer: peer.clone() });
+            let mut stack = stack.clone();
             async move {
                 let answer = match refusal {
                     Some(refusal) => refusal.map(ReplyBody::new),
-                    None => stack.oneshot(request).await?,
+                    None => stack.call(request).await?,
                 };
                 Ok::<_, Infallible>(answer.map(|body| Reply::new(body, exchange)))
             }

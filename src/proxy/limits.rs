@@ -13,19 +13,20 @@
 //! hold [`ROUTE_BYTES`] of bodies, whatever the others do.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::Response;
 use prometheus::IntGauge;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::body::refuse;
 use super::delivery::Routed;
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
-use crate::clock::Clock;
+use super::stage::Here;
 use crate::config::{self, RateLimit};
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` are spent, so that slow senders on one route do not
@@ -167,15 +168,15 @@ impl Drop for Held {
 }
 
 /// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
-pub async fn limit<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn limit<S>(here: Rc<Here<(), S>>, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let permit = match routed.route.limits.admit(clock.now()) {
+    let permit = match routed.route.limits.admit(routed.received) {
         Ok(permit) => permit,
         Err(reject) => return Err(refuse(&routed.head.headers, routed.body, reject).await),
     };
-    let response = next.oneshot(routed).await?;
+    let response = here.next(routed).await?;
     Ok(response.map(|body| body.with_permit(permit)))
 }
 
@@ -193,6 +194,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::Clock;
 
     fn rate(per_second: u32, burst: u32) -> RateLimit {
         let number = |number| NonZeroU32::new(number).unwrap();

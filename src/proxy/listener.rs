@@ -11,18 +11,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tower::Service;
 
 use super::early::{Early, close};
 use super::entrance::{Entered, Entrance};
 use super::http1::{self, Http1Context};
 use super::http2;
-use super::stack::ReplyBody;
+use super::stack::Stack;
 use super::wire::WireLimits;
 use crate::config;
 
@@ -61,7 +58,7 @@ pub struct ListenContext {
 /// themselves.
 pub async fn accept<S>(listener: TcpListener, stack: S, context: ListenContext)
 where
-    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+    S: Stack,
 {
     let mut drain = context.http1.drain.clone();
     loop {
@@ -97,7 +94,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 /// Serves a connection that has its place among those that may be open.
 async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: ListenContext, open: Open)
 where
-    S: Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static,
+    S: Stack,
 {
     let ListenContext { bounds, entrance, http1, alive: _alive, .. } = context;
     let limits = bounds.get().wire;
@@ -119,7 +116,9 @@ where
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            if let Err(error) = http2::serve(socket, peer, stack, limits, http1.early, http1.drain).await {
+            // Boxed: a connection with HTTP/1.1 needs no room for it.
+            let serve = Box::pin(http2::serve(socket, peer, stack, limits, http1.early, http1.drain));
+            if let Err(error) = serve.await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! [`listener`] accepts connections; [`entrance`] takes the PROXY protocol's header ([`proxy_protocol`]) and [`tls`]
 //! off them; [`http2`] serves those that have agreed on it, [`http1`] the rest, reading through a [`wire`] that follows
-//! the [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages, which a reload
-//! exchanges through a [`swap`]; [`client`] finds out who sent a request, from what proxies have [`forwarded`];
+//! the [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages (each a [`stage`]),
+//! which a reload exchanges through a [`swap`]; [`arrive`] takes a request up; [`client`] finds out who sent a request, from what proxies have [`forwarded`];
 //! [`observe`] counts and logs; [`respond`] turns refusals into responses; [`route`] finds the route; [`catch`] sees to
 //! it that a bug costs one delivery; [`limits`] bounds what is on its way; [`verify`] looks at the signature header;
 //! [`body`] reads the body; [`verify`] checks the signature, and has a [`challenge`] answered where there is one;
@@ -11,6 +11,7 @@
 //! side's is a [`socket`]. [`report`] tells operators of what does not verify where that is not enforced. [`delivery`] has
 //! the types that pass from stage to stage, [`reject`] the closed list of refusals, [`headers`] the edits of header maps.
 
+pub mod arrive;
 pub mod body;
 pub mod catch;
 pub mod challenge;
@@ -35,6 +36,7 @@ pub mod respond;
 pub mod route;
 pub mod socket;
 pub mod stack;
+pub mod stage;
 pub mod swap;
 pub mod tls;
 pub mod transport;

@@ -11,16 +11,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use prometheus::IntGauge;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
-use super::delivery::Peer;
-use super::headers::X_REQUEST_ID;
+use super::delivery::{Arrived, Peer};
 use super::reject::Reject;
 use super::respond::{Answer, Body};
+use super::stage::Here;
 use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
@@ -55,8 +54,8 @@ pub struct LogLimit {
 struct Subject {
     method: Method,
     uri: Uri,
-    request_id: Option<HeaderValue>,
-    peer: Option<Peer>,
+    request_id: HeaderValue,
+    peer: Rc<Peer>,
 }
 
 /// Takes one off a gauge when it goes, also when a sender's disconnect drops the delivery half-way.
@@ -99,18 +98,15 @@ impl Drop for InFlight {
 }
 
 /// The stage: counts, times and logs.
-pub async fn observe<S>(
-    context: ObserveContext,
-    next: S,
-    request: Request<Incoming>,
-) -> Result<Response<Observed>, Infallible>
+pub async fn observe<S>(here: Rc<Here<ObserveContext, S>>, arrived: Arrived) -> Result<Response<Observed>, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+    S: Service<Arrived, Response = Answer, Error = Infallible> + Clone,
 {
+    let context = &here.context;
     let in_flight = InFlight::new(&context.in_flight);
-    let started = context.clock.now();
-    let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&request));
-    let answer = next.oneshot(request).await?;
+    let started = arrived.received;
+    let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&arrived));
+    let answer = here.next(arrived).await?;
     let ended = context.clock.now();
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
     metrics.delivery(answer.outcome, (ended - started).as_secs_f64());
@@ -118,7 +114,7 @@ where
         metrics.rejection(reject);
     }
     if let Some(subject) = subject {
-        log(&context, &subject, &answer, started, ended);
+        log(context, &subject, &answer, started, ended);
     }
     Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
 }
@@ -144,12 +140,12 @@ impl HttpBody for Observed {
 }
 
 impl Subject {
-    fn of(request: &Request<Incoming>) -> Self {
+    fn of(arrived: &Arrived) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            request_id: request.headers().get(X_REQUEST_ID).cloned(),
-            peer: request.extensions().get::<Peer>().cloned(),
+            method: arrived.head.method.clone(),
+            uri: arrived.head.uri.clone(),
+            request_id: arrived.request_id.clone(),
+            peer: arrived.peer.clone(),
         }
     }
 }
@@ -170,11 +166,11 @@ fn log(context: &ObserveContext, subject: &Subject, answer: &Answer, started: In
         outcome = answer.outcome.as_str(),
         reason = answer.rejected.map(Reject::reason),
         status = answer.response.status().as_u16(),
-        request_id = subject.request_id.as_ref().and_then(|id| id.to_str().ok()),
+        request_id = subject.request_id.to_str().ok(),
         method = subject.method.as_str(),
         path = subject.uri.path(),
-        peer = subject.peer.as_ref().map(|peer| tracing::field::display(peer.address)),
-        client = subject.peer.as_ref().and_then(forwarded_client).map(tracing::field::display),
+        peer = %subject.peer.address,
+        client = forwarded_client(&subject.peer).map(tracing::field::display),
         seconds = (ended - started).as_secs_f64(),
         suppressed = (suppressed > 0).then_some(suppressed),
         "delivery"

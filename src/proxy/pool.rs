@@ -11,17 +11,18 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use prometheus::IntCounter;
 use tokio::time::{Sleep, sleep};
 use tower::BoxError;
 
 use super::delivery::Payload;
 use super::transport::{Connector, Progress};
-use crate::clock::Clock;
 
 /// Idle connections that one pool keeps; more are closed.
 const MAX_IDLE: usize = 256;
@@ -35,7 +36,6 @@ const MAX_HEADERS: usize = 100;
 /// Connections to one upstream.
 pub struct Pool {
     connector: Arc<Connector>,
-    clock: Clock,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -43,8 +43,39 @@ pub struct Pool {
 struct Connection {
     sender: SendRequest<Payload>,
     progress: Arc<Progress>,
-    reused: bool,
-    idle_since: Instant,
+    /// When its last request was sent.
+    used: Instant,
+}
+
+/// Whether a request may be sent again, and what counts that it was.
+pub struct Resending<'a> {
+    /// Also if bytes of it had been written.
+    pub allowed: bool,
+    /// One more for each.
+    pub count: &'a IntCounter,
+}
+
+/// A request on its way.
+struct Exchange {
+    pool: Arc<Pool>,
+    connection: Connection,
+    /// Bytes that the connection had read and written before.
+    before: (u64, u64),
+    /// Boxed: it has room for the request that hyper may give back.
+    response: Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unsent>>>>,
+}
+
+/// What goes wrong with a request, and the request itself if nothing has been done with it.
+type Unsent = TrySendError<Request<Payload>>;
+
+/// A connection that broke off before a complete response head.
+struct Broken {
+    error: Box<Unsent>,
+    /// Bytes of a response.
+    read: u64,
+    /// Bytes of the request.
+    written: u64,
+    progress: Arc<Progress>,
 }
 
 /// The body of an upstream's response. Gives its connection back to the pool at its end.
@@ -75,42 +106,60 @@ pub enum SendError {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(connector: impl Into<Arc<Connector>>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { connector: connector.into(), clock, idle: Mutex::default() })
+    pub fn new(connector: impl Into<Arc<Connector>>) -> Arc<Self> {
+        Arc::new(Self { connector: connector.into(), idle: Mutex::default() })
     }
 
-    /// Sends a request and waits for the response's head; `resent` is called if it had to be sent a second time.
+    /// Sends a request at `now` and waits for the response's head.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub async fn send(
+    pub fn send(
         self: &Arc<Self>,
         request: Request<Payload>,
-        resend: bool,
-        resent: impl FnOnce(),
-    ) -> Result<Response<ResponseBody>, SendError> {
-        let Some(connection) = self.take() else {
-            return Box::pin(self.send_afresh(request)).await;
-        };
-        let again = copy(&request);
-        match self.exchange(connection, request).await {
-            Ok(response) => Ok(response),
-            Err((_, Moved { read: 0, written })) if resend || written == 0 => {
-                resent();
-                Box::pin(self.send_afresh(again)).await
+        resending: Resending<'_>,
+        now: Instant,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, SendError>> {
+        // What waits for the response holds no request: that is moved once, to the connection.
+        let begun = match self.take(now) {
+            Some(connection) => {
+                let payload = request.body().clone();
+                Ok((self.begin(connection, request), payload))
             }
-            Err((error, _)) => Err(SendError::Failed(error)),
+            None => Err(Box::pin(self.send_afresh(request, now))),
+        };
+        async move {
+            let (exchange, payload) = match begun {
+                Ok(begun) => begun,
+                Err(afresh) => return afresh.await,
+            };
+            match exchange.finish().await {
+                Ok(response) => Ok(response),
+                Err(mut broken) if broken.read == 0 && (resending.allowed || broken.written == 0) => {
+                    let Some(request) = broken.request(payload) else { return Err(broken.error()) };
+                    resending.count.inc();
+                    Box::pin(self.send_afresh(request, now)).await
+                }
+                Err(broken) => Err(broken.error()),
+            }
         }
     }
 
-    /// Sends a request on a new connection. Rare, and connecting is a large future: boxed by the callers, so that the
-    /// usual way is not moved about with room for it.
-    async fn send_afresh(self: &Arc<Self>, request: Request<Payload>) -> Result<Response<ResponseBody>, SendError> {
-        let connection = self.connect().await?;
-        self.exchange(connection, request).await.map_err(|(error, _)| SendError::Failed(error))
+    /// The same on a new connection. Connecting is a large future: boxed where it is rare, so that the usual way is not
+    /// moved about with room for it.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send_afresh(
+        self: &Arc<Self>,
+        request: Request<Payload>,
+        now: Instant,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        let connection = self.connect(now).await?;
+        self.begin(connection, request).finish().await.map_err(Broken::error)
     }
 
-    async fn connect(&self) -> Result<Connection, SendError> {
+    async fn connect(&self, now: Instant) -> Result<Connection, SendError> {
         let stream = self.connector.connect().await.map_err(SendError::Unreachable)?;
         let progress = stream.progress();
         let (sender, connection) = http1::Builder::new()
@@ -129,49 +178,33 @@ impl Pool {
             // Its error is also that of the request, or of nobody: an idle connection that ends.
             let _ = connection.await;
         });
-        Ok(Connection { sender, progress, reused: false, idle_since: self.clock.now() })
+        Ok(Connection { sender, progress, used: now })
     }
 
-    async fn exchange(
-        self: &Arc<Self>,
-        mut connection: Connection,
-        request: Request<Payload>,
-    ) -> Result<Response<ResponseBody>, (hyper::Error, Moved)> {
+    /// Hands a request to a connection.
+    fn begin(self: &Arc<Self>, mut connection: Connection, request: Request<Payload>) -> Exchange {
         let before = connection.progress.get();
-        let response = match connection.sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                let after = connection.progress.get();
-                let moved = Moved { read: after.0 - before.0, written: after.1 - before.1 };
-                return Err((error.into_error(), moved));
-            }
-        };
-        Ok(response.map(|incoming| {
-            let mut body =
-                ResponseBody { incoming, connection: Some((self.clone(), connection)), pause: None, timer: None };
-            body.release_at_end();
-            body
-        }))
+        connection.progress.begin_request();
+        let response = Box::pin(connection.sender.try_send_request(request));
+        Exchange { pool: self.clone(), connection, before, response }
     }
 
     /// The connection that was used last and can be used now.
-    fn take(&self) -> Option<Connection> {
-        let now = self.clock.now();
+    fn take(&self, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The oldest are in front; the ones still busy with their last response's end are passed over.
-        let expired = idle.iter().take_while(|idle| now.duration_since(idle.idle_since) >= IDLE_TIMEOUT).count();
+        let expired = idle.iter().take_while(|idle| now.saturating_duration_since(idle.used) >= IDLE_TIMEOUT).count();
         idle.drain(..expired);
         let at = idle.iter().rposition(|connection| connection.sender.is_ready())?;
         let mut connection = idle.remove(at);
-        connection.reused = true;
+        connection.used = now;
         Some(connection)
     }
 
-    fn put(&self, mut connection: Connection) {
+    fn put(&self, connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }
-        connection.idle_since = self.clock.now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() == MAX_IDLE {
             idle.retain(|connection| !connection.sender.is_closed());
@@ -182,10 +215,50 @@ impl Pool {
     }
 }
 
-/// Bytes that an exchange moved before it failed.
-struct Moved {
-    read: u64,
-    written: u64,
+impl Exchange {
+    async fn finish(self) -> Result<Response<ResponseBody>, Broken> {
+        let Self { pool, connection, before, response } = self;
+        match response.await {
+            Ok(response) => Ok(response.map(|incoming| {
+                let mut body =
+                    ResponseBody { incoming, connection: Some((pool, connection)), pause: None, timer: None };
+                body.release_at_end();
+                body
+            })),
+            Err(error) => {
+                let progress = connection.progress;
+                let after = progress.get();
+                Err(Broken { error: Box::new(error), read: after.0 - before.0, written: after.1 - before.1, progress })
+            }
+        }
+    }
+}
+
+impl Broken {
+    /// The request, to be sent again with `payload`: as the connection gives it back, or from the bytes of its head.
+    /// Nothing has to be kept for this rare case.
+    fn request(&mut self, payload: Payload) -> Option<Request<Payload>> {
+        self.error.take_message().or_else(|| restore(&self.progress.head()?, payload))
+    }
+
+    fn error(self) -> SendError {
+        SendError::Failed(self.error.into_error())
+    }
+}
+
+/// The request with this head and body.
+fn restore(head: &[u8], payload: Payload) -> Option<Request<Payload>> {
+    let mut lines = [httparse::EMPTY_HEADER; 2 * MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut lines);
+    parsed.parse(head).ok()?.is_complete().then_some(())?;
+    let mut request = Request::new(payload);
+    *request.method_mut() = parsed.method?.parse().ok()?;
+    *request.uri_mut() = parsed.path?.parse().ok()?;
+    for line in parsed.headers {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+        request.headers_mut().append(name, HeaderValue::from_bytes(line.value).ok()?);
+    }
+    Some(request)
 }
 
 impl ResponseBody {
@@ -242,13 +315,4 @@ impl HttpBody for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
     }
-}
-
-/// The same request once more; the body's bytes are shared.
-fn copy(request: &Request<Payload>) -> Request<Payload> {
-    let mut copy = Request::new(request.body().clone());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

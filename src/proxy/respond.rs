@@ -10,17 +10,18 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use serde::Serialize;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
-use super::headers::X_REQUEST_ID;
+use super::delivery::Arrived;
+use super::headers::{X_REQUEST_ID, new_request_id};
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{Refusal, Reject};
 use super::route::Route;
+use super::stage::Here;
 use crate::metrics::Outcome;
 use crate::schemes::Reply;
 
@@ -70,13 +71,13 @@ struct Problem<'a> {
 }
 
 /// The stage: turns refusals into responses.
-pub async fn respond<S>(_: (), next: S, request: Request<Incoming>) -> Result<Answer, Infallible>
+pub async fn respond<S>(here: Rc<Here<(), S>>, arrived: Arrived) -> Result<Answer, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Handled, Error = Infallible>,
+    S: Service<Arrived, Response = Handled, Error = Infallible> + Clone,
 {
-    let version = request.version();
-    let request_id = request.headers().get(X_REQUEST_ID).cloned();
-    let Handled { route, result } = next.oneshot(request).await?;
+    let version = arrived.head.version;
+    let request_id = arrived.request_id.clone();
+    let Handled { route, result } = here.next(arrived).await?;
     Ok(match result {
         Ok(response) => {
             // Only a challenge has a response that is neither the upstream's nor a refusal.
@@ -84,7 +85,7 @@ where
             Answer { response, route, outcome, rejected: None }
         }
         Err(Refusal { reject, unread }) => {
-            let mut response = problem(reject, route.as_deref(), request_id.as_ref());
+            let mut response = problem(reject, route.as_deref(), Some(&request_id));
             if unread {
                 close_after(&mut response, version);
             }
@@ -109,9 +110,12 @@ pub fn close_after(response: &mut Response<Body>, version: Version) {
 }
 
 /// The response to a request whose panic no stage caught. Says nothing of the panic to the sender; the panic hook has
-/// already told the log where it was.
+/// already told the log where it was. The request's own id is lost with it.
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    problem(Reject::Bug, None, None)
+    let id = new_request_id();
+    let mut response = problem(Reject::Bug, None, Some(&id));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
 }
 
 fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {

@@ -14,24 +14,26 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::HOST;
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version};
-use hyper::body::Incoming;
-use tower::{Service, ServiceExt};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, Version};
+use tower::Service;
 
 use super::body::refuse;
-use super::delivery::{Peer, Routed};
+use super::delivery::{Arrived, Peer, Routed};
 use super::headers::RouteHeaders;
 use super::limits::{Limits, RouteLimits};
 use super::pool::Pool;
 use super::reject::{Refusal, Reject};
 use super::report::Pace;
 use super::respond::{Body, Handled};
+use super::stage::Here;
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
 use crate::schemes::{Asked, RequestHead};
@@ -193,53 +195,50 @@ pub struct RouteContext {
 }
 
 /// The stage: finds the route and checks the method.
-pub async fn route<S>(context: RouteContext, next: S, request: Request<Incoming>) -> Result<Handled, Infallible>
+pub async fn route<S>(here: Rc<Here<RouteContext, S>>, arrived: Arrived) -> Result<Handled, Infallible>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal>,
+    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let (route, checked) = find(&context, &request);
+    let (route, checked) = find(&here.context, &arrived.head, &arrived.peer);
     Ok(match (route, checked) {
         (Some(route), Ok(asked)) => {
-            let (head, body) = request.into_parts();
-            let result = next.oneshot(Routed { route: route.clone(), head: Box::new(head), body, asked }).await;
+            let Arrived { head, body, peer, received, .. } = arrived;
+            let result = here.next(Routed { route: route.clone(), peer, head, body, received, asked }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
             let reject = checked.err().unwrap_or(Reject::NoRoute);
-            let (head, body) = request.into_parts();
-            Handled { route, result: Err(refuse(&head.headers, body, reject).await) }
+            Handled { route, result: Err(refuse(&arrived.head.headers, arrived.body, reject).await) }
         }
     })
 }
 
 /// The route, if one matches, and whether the request may go on: with the challenge that it is, if it is one.
-fn find<B>(context: &RouteContext, request: &Request<B>) -> (Option<Rc<Route>>, Result<Option<Asked>, Reject>) {
-    let host = match host(request.version(), request.uri(), request.headers()) {
+fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>, Result<Option<Asked>, Reject>) {
+    let host = match host(head.version, &head.uri, &head.headers) {
         Ok(host) => host,
         Err(reject) => return (None, Err(reject)),
     };
-    let route = context.router.find(request.uri().path(), host).cloned();
+    let route = context.router.find(head.uri.path(), host).cloned();
     let checked = match &route {
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
-        Some(route) => check(&route.config, request),
+        Some(route) => check(&route.config, head, peer),
     };
     (route, checked)
 }
 
-fn check<B>(config: &config::Route, request: &Request<B>) -> Result<Option<Asked>, Reject> {
-    let asked =
-        config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of_request(request)));
-    if asked.is_none() && !config.methods.contains(request.method()) {
+fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
+    let asked = config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of(head)));
+    if asked.is_none() && !config.methods.contains(&head.method) {
         return Err(Reject::MethodNotAllowed);
     }
-    if lets_in(config, request) { Ok(asked) } else { Err(Reject::IpNotAllowed) }
+    if lets_in(config, peer.client) { Ok(asked) } else { Err(Reject::IpNotAllowed) }
 }
 
 /// Whether the route takes deliveries from the client.
-fn lets_in<B>(config: &config::Route, request: &Request<B>) -> bool {
-    let client = || request.extensions().get::<Peer>().map(|peer| peer.client);
-    config.allowed_ips.is_empty() || client().is_some_and(|client| config.allowed_ips.contains(client))
+fn lets_in(config: &config::Route, client: IpAddr) -> bool {
+    config.allowed_ips.is_empty() || config.allowed_ips.contains(client)
 }
 
 /// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
@@ -287,6 +286,8 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     #[test]

@@ -17,16 +17,25 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// Ready when there is something to be read, or the other end has closed. Only right after a read that was pending: TLS
+    /// may hold what it has already read.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp().poll_read_ready(cx)
+    }
+
     /// Ready when the other end has broken the connection off by a reset. Not when it has shut its sending side down: it
     /// may wait for what comes back. Wakes the task as reading does, and takes nothing of what comes.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let stream = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+        match ready!(self.tcp().poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
             Ok(_) => Poll::Pending,
             Err(error) => Poll::Ready(error),
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 }

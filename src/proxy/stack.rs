@@ -1,45 +1,37 @@
 //! Assembles the tower stack: the one place that says in which order a delivery passes the stages.
 //!
-//! A stage is an async function that takes what it needs of its thread, the rest of the stack, and the delivery as the
-//! stage before it made it. [`Stage`] makes a tower layer and service of it, with static types throughout.
+//! A stage is an async function; see [`stage`](super::stage).
 
 use std::convert::Infallible;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
-use hyper::body::Incoming;
-use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
+use tower::{BoxError, Service, ServiceBuilder, service_fn};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
+use super::arrive::{ArriveContext, arrive};
 use super::body;
 use super::catch::catch;
-use super::client::identify;
+use super::delivery::Inbound;
 use super::forward::{ForwardContext, forward};
-use super::headers::remove_insane_request_id;
 use super::limits::{Budget, limit};
 use super::observe::{ObserveContext, observe};
 use super::respond::{panicked, respond};
 use super::route::{RouteContext, route};
+use super::stage::Stage;
 use super::verify::{VerifyContext, inspect, verify};
-use crate::clock::Clock;
-use crate::config::Networks;
 
 /// What the stages need of their thread.
 pub struct StackContext {
-    /// For [`identify`]: whose word about the client counts.
-    pub trusted_proxies: Networks,
+    /// For [`arrive`].
+    pub arrive: ArriveContext,
     /// For [`observe`].
     pub observe: ObserveContext,
     /// For the routing stage.
     pub route: RouteContext,
-    /// For [`limit`].
-    pub clock: Clock,
     /// For the stage that reads bodies.
     pub budget: Budget,
     /// For [`verify`].
@@ -51,30 +43,27 @@ pub struct StackContext {
 /// The body of every response: boxed by the layer that catches panics.
 pub type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// The stack, outermost first. Built once a thread, cloned for each request.
-pub fn stack(
-    context: StackContext,
-) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = Infallible> + Clone {
+/// What serves requests. Always ready: [`Service::poll_ready`] need not be asked.
+pub trait Stack:
+    Service<Request<Inbound>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static
+{
+}
+
+impl<S> Stack for S where
+    S: Service<Request<Inbound>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static
+{
+}
+
+/// The stack, outermost first. Built once a thread and configuration, shared by its requests.
+pub fn stack(context: StackContext) -> impl Stack {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
-    let trusted: Rc<Networks> = Rc::new(context.trusted_proxies);
     ServiceBuilder::new()
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
-        // Before anything takes the id up; a sender's is kept if it can do no harm in a log.
-        .map_request(|mut request: Request<Incoming>| {
-            remove_insane_request_id(request.headers_mut());
-            request
-        })
-        // Before anything asks who it is.
-        .map_request(move |mut request: Request<Incoming>| {
-            identify(&trusted, &mut request);
-            request
-        })
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        // Outside of all that makes responses, so that every response has the id.
-        .layer(PropagateRequestIdLayer::x_request_id())
-        // Outside of all code of ours, for a bug in the four stages that follow.
+        // Outside of all code of ours, for a bug in the first stages that follow.
         .layer(CatchPanicLayer::custom(panicked))
+        // Before anything asks who it is, when it came or which id it has; every response has the id.
+        .layer(Stage::new(context.arrive, arrive))
         // Sees what the sender gets, refusals included.
         .layer(Stage::new(context.observe, observe))
         // Inside observe, which wants the reason; outside of all that refuses.
@@ -84,7 +73,7 @@ pub fn stack(
         // Outside of all that handles a delivery once its route is known, so that a bug costs that delivery alone.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
-        .layer(Stage::new(context.clock, limit))
+        .layer(Stage::new((), limit))
         // Costs no byte of the body: whoever has no signature is refused before any is read.
         .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
@@ -92,53 +81,4 @@ pub fn stack(
         // The only maker of what `forward` takes.
         .layer(Stage::new(context.verify, verify))
         .service(service_fn(move |verified| forward(context.forward.clone(), verified)))
-}
-
-/// An async function as a layer: `stage(context, the rest of the stack, delivery)`.
-#[derive(Clone)]
-struct Stage<C, F> {
-    context: C,
-    stage: F,
-}
-
-/// A [`Stage`] in its place.
-#[derive(Clone)]
-struct Staged<C, F, S> {
-    stage: Stage<C, F>,
-    next: S,
-}
-
-impl<C, F> Stage<C, F> {
-    fn new(context: C, stage: F) -> Self {
-        Self { context, stage }
-    }
-}
-
-impl<C: Clone, F: Clone, S> Layer<S> for Stage<C, F> {
-    type Service = Staged<C, F, S>;
-
-    fn layer(&self, next: S) -> Self::Service {
-        Staged { stage: self.clone(), next }
-    }
-}
-
-impl<C, F, S, Delivery, Fut, Response, Error> Service<Delivery> for Staged<C, F, S>
-where
-    C: Clone,
-    S: Clone,
-    F: Fn(C, S, Delivery) -> Fut,
-    Fut: Future<Output = Result<Response, Error>>,
-{
-    type Response = Response;
-    type Error = Error;
-    type Future = Fut;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // A stage makes the rest of the stack ready itself, when it gets there.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, delivery: Delivery) -> Fut {
-        (self.stage.stage)(self.stage.context.clone(), self.next.clone(), delivery)
-    }
 }

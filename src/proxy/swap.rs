@@ -1,16 +1,18 @@
-//! A service that can be exchanged for another while it is in use.
+//! A service that can be exchanged for another while it is in use. Each must always be ready.
 //!
 //! A connection holds a clone of the [`Swap`], not of what is in it: a request that comes after the exchange goes to the
 //! new service, also on a connection that was open before. A request that came before it ends where it began.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use tower::util::Oneshot;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 /// The place of a service. Clones are the same place.
+///
+/// The service's futures are boxed: whoever keeps room for one, as hyper does in each connection, keeps that of a pointer.
 pub struct Swap<S>(Rc<RefCell<S>>);
 
 impl<S> Swap<S> {
@@ -39,16 +41,16 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Oneshot<S, Request>;
+    type Future = Pin<Box<S::Future>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // Whichever service it will be makes itself ready when the request comes.
+        // Whichever service it will be is always ready.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let service = self.0.borrow().clone();
-        service.oneshot(request)
+        let mut service = self.0.borrow().clone();
+        Box::pin(service.call(request))
     }
 }
 

@@ -4,8 +4,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ pub struct Connector {
     beginning: &'static [u8],
 }
 
-/// A connection that counts what passes: that decides whether a request may be sent again.
+/// A connection that counts what passes, and keeps the head of a request: that decides whether a request may be sent again,
+/// and makes it possible.
 pub struct Stream {
     socket: Socket,
     progress: Arc<Progress>,
@@ -36,12 +37,24 @@ pub struct Stream {
     deaf: bool,
 }
 
-/// Bytes that a connection has carried.
+/// What a connection has carried.
 #[derive(Debug, Default)]
 pub struct Progress {
     read: AtomicU64,
     written: AtomicU64,
+    head: Mutex<Head>,
 }
+
+/// The head of the request that is being sent, as it went out.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: Vec<u8>,
+    /// What is written next begins with it.
+    is_next: bool,
+}
+
+/// A longer head's memory is not kept for the next one.
+const KEPT_HEAD: usize = 4 << 10;
 
 impl Connector {
     /// To `host` (a name, or an address without brackets) and `port`, within `timeout`; with TLS if `tls` is given.
@@ -124,6 +137,35 @@ impl Progress {
     pub fn get(&self) -> (u64, u64) {
         (self.read.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
     }
+
+    /// A request is to be sent: its head will be kept.
+    pub fn begin_request(&self) {
+        let mut head = self.lock();
+        if head.bytes.capacity() > KEPT_HEAD {
+            head.bytes = Vec::new();
+        }
+        head.bytes.clear();
+        head.is_next = true;
+    }
+
+    /// The head of the request, if any of it was offered to the connection, and with what else was in the same buffer.
+    pub fn head(&self) -> Option<Vec<u8>> {
+        let mut head = self.lock();
+        (!head.is_next).then(|| std::mem::take(&mut head.bytes))
+    }
+
+    /// Keeps what is written if it is a head: a head is written at once, in one buffer.
+    fn offered(&self, buffer: &[u8]) {
+        let mut head = self.lock();
+        if head.is_next {
+            head.is_next = false;
+            head.bytes.extend_from_slice(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl AsyncRead for Stream {
@@ -141,6 +183,7 @@ impl AsyncWrite for Stream {
         if self.deaf {
             return Poll::Ready(Ok(buf.len()));
         }
+        self.progress.offered(buf);
         let result = Pin::new(&mut self.socket).poll_write(cx, buf);
         self.wrote(result, buf.len())
     }
@@ -154,6 +197,7 @@ impl AsyncWrite for Stream {
         if self.deaf {
             return Poll::Ready(Ok(offered));
         }
+        self.progress.offered(bufs.first().map_or(&[], |buf| buf));
         let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
         self.wrote(result, offered)
     }

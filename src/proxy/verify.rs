@@ -12,33 +12,54 @@
 //! Does not protect against replays: a delivery that was captured verifies again, unless its scheme signs a time.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::Response;
 use http::request::Parts;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::body::refuse;
 use super::challenge;
-use super::delivery::{Buffered, Claimed, Payload, Routed};
+use super::delivery::{Buffered, Claimed, Payload, Peer, Routed};
 use super::reject::Refusal;
 use super::report::Reporter;
 use super::respond::Body;
 use super::route::Route;
+use super::stage::Here;
 use crate::clock::Clock;
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
 /// A delivery that may go to the upstream.
 pub struct Verified {
     route: Rc<Route>,
+    peer: Rc<Peer>,
     head: Box<Parts>,
     payload: Payload,
     authentic: Option<Authentic>,
+    at: Instant,
+}
+
+/// What a [`Verified`] consists of.
+pub struct VerifiedParts {
+    /// The route.
+    pub route: Rc<Route>,
+    /// The sender.
+    pub peer: Rc<Peer>,
+    /// The request's head as it came.
+    pub head: Box<Parts>,
+    /// The bytes of its body.
+    pub payload: Payload,
+    /// The position of the secret that verified it; `None` on a route that only reports.
+    pub secret: Option<usize>,
+    /// When that was known.
+    pub at: Instant,
 }
 
 impl Verified {
-    /// The route, the request's head and body, and what was authenticated: nothing, on a route that only reports.
-    pub fn into_parts(self) -> (Rc<Route>, Box<Parts>, Payload, Option<Authentic>) {
-        (self.route, self.head, self.payload, self.authentic)
+    /// What it consists of.
+    pub fn into_parts(self) -> VerifiedParts {
+        let Self { route, peer, head, payload, authentic, at } = self;
+        VerifiedParts { route, peer, head, payload, secret: authentic.map(|authentic| authentic.secret), at }
     }
 }
 
@@ -52,30 +73,31 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
-pub async fn inspect<S>(clock: Clock, next: S, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Claimed, Response = Response<Body>, Error = Refusal>,
+    S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Routed { route, head, body, asked } = routed;
+    let Routed { route, peer, head, body, asked, .. } = routed;
     if let Some(asked) = asked {
         return Ok(challenge::answer_head(&route, &head, body, &asked).await);
     }
-    let claim = route.config.verifier.inspect(RequestHead::of(&head), clock.unix());
+    let now = here.context.unix();
+    let claim = route.config.verifier.inspect(RequestHead::of(&head), now);
     if let Err(error) = claim
         && route.config.enforce
         && !challenge::may_be_in_body(&route, &head, &body)
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    next.oneshot(Claimed { route, head, body, claim }).await
+    here.next(Claimed { route, peer, head, body, claim, now }).await
 }
 
 /// The stage after the body has been read: the signature itself.
-pub async fn verify<S>(context: VerifyContext, next: S, buffered: Buffered) -> Result<Response<Body>, Refusal>
+pub async fn verify<S>(here: Rc<Here<VerifyContext, S>>, buffered: Buffered) -> Result<Response<Body>, Refusal>
 where
-    S: Service<Verified, Response = Response<Body>, Error = Refusal>,
+    S: Service<Verified, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let verdict = check(&context.clock, &buffered);
+    let (verdict, at) = check(&here.context.clock, &buffered);
     if let Some(response) = challenge::answer(&buffered, verdict.as_ref().ok()) {
         return Ok(response);
     }
@@ -83,25 +105,30 @@ where
         Ok(authentic) => Some(authentic),
         Err(error) if buffered.route.config.enforce => return Err(error.into()),
         Err(error) => {
-            context.reporter.report(&context.clock, &buffered, error);
+            here.context.reporter.report(&here.context.clock, &buffered, error);
             None
         }
     };
-    let Buffered { route, head, payload, .. } = buffered;
-    next.oneshot(Verified { route, head, payload, authentic }).await
+    let Buffered { route, peer, head, payload, .. } = buffered;
+    here.next(Verified { route, peer, head, payload, authentic, at }).await
 }
 
-fn check(clock: &Clock, buffered: &Buffered) -> Result<Authentic, VerifyError> {
-    let Buffered { route, head, payload, claim } = buffered;
-    let claim = claim.as_ref().map_err(|error| *error)?;
+/// What is authentic of a delivery, and when that was known.
+fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
+    let Buffered { route, head, payload, claim, now, .. } = buffered;
     let started = clock.now();
+    let claim = match claim {
+        Ok(claim) => claim,
+        Err(error) => return (Err(*error), started),
+    };
     let signed = SignedRequest { head: RequestHead::of(head), body: payload.frames() };
-    let result = route.config.verifier.verify(claim, &signed, clock.unix());
-    route.metrics.verification_duration.observe((clock.now() - started).as_secs_f64());
+    let result = route.config.verifier.verify(claim, &signed, *now);
+    let ended = clock.now();
+    route.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result
         && let Some(last_match) = route.metrics.last_match.get(authentic.secret)
     {
-        last_match.set(clock.unix().as_secs_f64());
+        last_match.set(now.as_secs_f64());
     }
-    result
+    (result, ended)
 }

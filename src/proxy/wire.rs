@@ -59,8 +59,7 @@ pub struct Wire {
     stash: Vec<u8>,
     /// Heads that have begun.
     begun: u64,
-    /// Requests that hyper has handed on.
-    handed_on: Rc<Cell<u64>>,
+    shared: Rc<Shared>,
     limits: WireLimits,
     clock: Clock,
     waiting: Waiting,
@@ -70,6 +69,18 @@ pub struct Wire {
     blocked: bool,
     end: Option<End>,
 }
+
+/// What a [`Wire`] and who serves it tell each other.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Requests that hyper has handed on: to be one more with each.
+    pub handed_on: Cell<u64>,
+    /// Nothing has come for [`RESTS_AFTER`] since the last response, and nothing is on its way.
+    pub rests: Cell<bool>,
+}
+
+/// How long after a response a connection without a request comes to rest.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
 
 /// What the deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +92,14 @@ enum Waiting {
 }
 
 impl Wire {
-    /// At the beginning of a connection. `handed_on` is to be one more with each request that comes out of hyper.
-    pub fn new(stream: Socket, limits: WireLimits, clock: Clock, handed_on: Rc<Cell<u64>>) -> Self {
+    /// At the beginning of a connection.
+    pub fn new(stream: Socket, limits: WireLimits, clock: Clock, shared: Rc<Shared>) -> Self {
         Self {
             stream,
             framing: Framing::new(limits.max_header_bytes),
             stash: Vec::new(),
             begun: 0,
-            handed_on,
+            shared,
             limits,
             waiting: Waiting::Head,
             deadline: clock.now() + limits.header_timeout,
@@ -108,12 +119,24 @@ impl Wire {
     fn poll_deadline(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<io::Error> {
         if self.waiting != waiting {
             self.waiting = waiting;
+            self.shared.rests.set(false);
             self.deadline = self.clock.now()
                 + match waiting {
                     Waiting::Head => self.limits.header_timeout,
-                    Waiting::Nothing | Waiting::Request | Waiting::Reader => self.limits.idle_timeout,
+                    Waiting::Request => self.limits.idle_timeout.min(RESTS_AFTER),
+                    Waiting::Nothing | Waiting::Reader => self.limits.idle_timeout,
                 };
         }
+        ready!(self.poll_timer(cx));
+        if waiting == Waiting::Request && !self.shared.rests.replace(true) {
+            self.deadline += self.limits.idle_timeout.saturating_sub(RESTS_AFTER);
+            ready!(self.poll_timer(cx));
+        }
+        let end = if waiting == Waiting::Head && !self.is_untouched() { End::HeadTimeout } else { End::Idle };
+        Poll::Ready(self.ended(end))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadline = self.deadline.into();
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() > deadline {
@@ -124,9 +147,7 @@ impl Wire {
             timer.as_mut().reset(deadline);
             ready!(timer.as_mut().poll(cx));
         }
-        let silent = self.begun == 0 && self.framing.is_untouched();
-        let end = if waiting == Waiting::Head && !silent { End::HeadTimeout } else { End::Idle };
-        Poll::Ready(self.ended(end))
+        Poll::Ready(())
     }
 
     fn ended(&mut self, end: End) -> io::Error {
@@ -164,6 +185,26 @@ impl Wire {
         if taken == 0 { Err(lost()) } else { Ok(()) }
     }
 
+    /// Ready when something may be read, or the connection has ended. For who has just begun, or found that it
+    /// [rests](Shared::rests), to have hyper serve it from then on.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.stash.is_empty() || self.stream.poll_readable(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.poll_idle(cx).map(drop)
+    }
+
+    /// Nothing has come. Until the first request there is one clock, from the beginning on.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let idle = self.framing.at_start() && self.begun > 0;
+        self.poll_deadline(cx, if idle { Waiting::Request } else { Waiting::Head })
+    }
+
+    /// Whether nothing has come on the connection yet.
+    pub fn is_untouched(&self) -> bool {
+        self.begun == 0 && self.framing.is_untouched()
+    }
+
     /// Whether all of a request is there, and not all of its answer out.
     fn is_answering(&self) -> bool {
         self.waiting == Waiting::Nothing && self.begun > 0 && self.framing.at_start()
@@ -172,7 +213,7 @@ impl Wire {
     /// Whether what hyper writes is its own answer to a head that it refuses. The answers to all earlier requests are out:
     /// no head is read before.
     fn is_refusal(&self) -> bool {
-        self.begun > self.handed_on.get()
+        self.begun > self.shared.handed_on.get()
     }
 }
 
@@ -219,12 +260,7 @@ impl AsyncRead for Wire {
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Ready(result) => Poll::Ready(result.and_then(|()| this.follow(buffer, before))),
             Poll::Pending if !this.framing.in_head() => Poll::Pending,
-            Poll::Pending => {
-                // Until the first request there is one clock, from the beginning on.
-                let idle = this.framing.at_start() && this.begun > 0;
-                let waiting = if idle { Waiting::Request } else { Waiting::Head };
-                this.poll_deadline(cx, waiting).map(Err)
-            }
+            Poll::Pending => this.poll_idle(cx).map(Err),
         }
     }
 }

@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -128,12 +128,6 @@ impl<'a> RequestHead<'a> {
     /// The head of a request.
     pub fn of(parts: &'a Parts) -> Self {
         Self { method: &parts.method, path: parts.uri.path(), query: parts.uri.query(), headers: &parts.headers }
-    }
-
-    /// The head of a request that is still whole.
-    pub fn of_request<B>(request: &'a Request<B>) -> Self {
-        let (method, uri) = (request.method(), request.uri());
-        Self { method, path: uri.path(), query: uri.query(), headers: request.headers() }
     }
 }
 

@@ -1,0 +1,46 @@
+//! Takes a request up: when it came, who sent it, and the id under which it goes from here on.
+//!
+//! The sender's `X-Request-Id` is kept if it can do no harm in a log, see [`take_up_request_id`]; else there is a new one. The
+//! upstream, the response and the log have the same.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::{Request, Response};
+use tower::Service;
+
+use super::client::identify;
+use super::delivery::{Arrived, Inbound};
+use super::headers::{X_REQUEST_ID, take_up_request_id};
+use super::observe::Observed;
+use super::stage::Here;
+use crate::clock::Clock;
+use crate::config::Networks;
+
+/// What the stage needs of its thread.
+#[derive(Clone)]
+pub struct ArriveContext {
+    /// For the time of arrival.
+    pub clock: Clock,
+    /// Whose word about the client counts.
+    pub trusted_proxies: Networks,
+}
+
+/// The stage: takes a request up, and gives the response its id.
+pub async fn arrive<S>(
+    here: Rc<Here<ArriveContext, S>>,
+    request: Request<Inbound>,
+) -> Result<Response<Observed>, Infallible>
+where
+    S: Service<Arrived, Response = Response<Observed>, Error = Infallible> + Clone,
+{
+    let received = here.context.clock.now();
+    let (head, Inbound { body, peer }) = request.into_parts();
+    let mut head = Box::new(head);
+    let request_id = take_up_request_id(&mut head.headers);
+    let peer = identify(&here.context.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
+    let arrived = Arrived { head, body, peer, request_id: request_id.clone(), received };
+    let mut response = here.next(arrived).await?;
+    response.headers_mut().insert(X_REQUEST_ID, request_id);
+    Ok(response)
+}

@@ -1,0 +1,85 @@
+//! Stages of the stack: async functions as tower layers.
+//!
+//! A stage takes its place in the stack, [`Here`], and the delivery as the stage before it made it. [`Stage`] makes a tower
+//! layer and service of it, with static types throughout.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tower::{Layer, Service};
+
+/// Where a stage is: what it needs of its thread, and the rest of the stack.
+///
+/// Shared by all requests that are on their way through the stage: the future of each holds one reference, whatever is
+/// below it.
+pub struct Here<C, S> {
+    /// What the stage needs of its thread.
+    pub context: C,
+    next: S,
+}
+
+/// An async function as a layer: `stage(here, delivery)`.
+pub struct Stage<C, F> {
+    context: C,
+    stage: F,
+}
+
+/// A [`Stage`] in its place.
+pub struct Staged<C, F, S> {
+    here: Rc<Here<C, S>>,
+    stage: F,
+}
+
+impl<C, S> Here<C, S> {
+    /// A stage's place, with `next` as the rest of the stack.
+    pub fn new(context: C, next: S) -> Rc<Self> {
+        Rc::new(Self { context, next })
+    }
+
+    /// Hands a delivery on. Nothing below has to be waited for first: every service of the stack is always ready.
+    pub fn next<Delivery>(&self, delivery: Delivery) -> S::Future
+    where
+        S: Service<Delivery> + Clone,
+    {
+        self.next.clone().call(delivery)
+    }
+}
+
+impl<C, F> Stage<C, F> {
+    /// The layer of `stage`, which needs `context`.
+    pub fn new(context: C, stage: F) -> Self {
+        Self { context, stage }
+    }
+}
+
+impl<C: Clone, F: Clone, S> Layer<S> for Stage<C, F> {
+    type Service = Staged<C, F, S>;
+
+    fn layer(&self, next: S) -> Self::Service {
+        Staged { here: Here::new(self.context.clone(), next), stage: self.stage.clone() }
+    }
+}
+
+impl<C, F: Clone, S> Clone for Staged<C, F, S> {
+    fn clone(&self) -> Self {
+        Self { here: self.here.clone(), stage: self.stage.clone() }
+    }
+}
+
+impl<C, F, S, Delivery, Fut, Response, Error> Service<Delivery> for Staged<C, F, S>
+where
+    F: Fn(Rc<Here<C, S>>, Delivery) -> Fut,
+    Fut: Future<Output = Result<Response, Error>>,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = Fut;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, delivery: Delivery) -> Fut {
+        (self.stage)(self.here.clone(), delivery)
+    }
+}
