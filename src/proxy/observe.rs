@@ -173,6 +173,7 @@ fn log(context: &ObserveContext, subject: &Subject, answer: &Answer, started: In
         client = forwarded_client(&subject.peer).map(tracing::field::display),
         seconds = (ended - started).as_secs_f64(),
         suppressed = (suppressed > 0).then_some(suppressed),
+        hint = answer.rejected.map(Reject::hint),
         "delivery"
     );
 }
