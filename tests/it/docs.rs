@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use markdown::{Document, shell_commands, spans};
 
-mod markdown;
+pub mod markdown;
 
 /// Labels whose values are a closed list.
 const CLOSED_LABELS: [&str; 4] = ["outcome", "protocol", "result", "side"];
