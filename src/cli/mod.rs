@@ -22,6 +22,7 @@ mod logging;
 mod outgoing;
 mod pinned;
 mod rehearsal;
+mod schema;
 mod schemes;
 mod send;
 mod serve;
@@ -74,6 +75,8 @@ enum Command {
     Health(health::Args),
     /// List the schemes, or print all facts of one
     Schemes(schemes::Args),
+    /// Print the JSON Schema of gateway.yaml, for editors
+    Schema,
     /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
     Conformance(conformance::Args),
 }
@@ -121,6 +124,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Schemes(args) => schemes::run(&args),
+            Command::Schema => schema::run(),
             Command::Conformance(args) => conformance::run(&args),
         };
         let failure = match result {

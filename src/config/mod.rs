@@ -3,7 +3,7 @@
 //! The file is read ([`load`]), parsed into a tree that has lost nothing of it (`raw`), and walked key by key
 //! (`reader`) by pure checks (`validate`, `route`, `secret`, `tls`, `address`, `network`, [`units`]) into the types of
 //! `model`. [`reload`] knows when to do so again. What is refused stands in the documentation of each of these; the
-//! keys, with their defaults, in the annotated `gateway.yaml` at the top of the repository.
+//! keys, with their defaults, in the annotated `gateway.yaml` at the top of the repository, and for editors in [`schema`].
 //!
 //! Not found here: whether an address can be bound and an upstream be reached. Nothing is bound or connected to.
 
@@ -14,6 +14,7 @@ mod raw;
 mod reader;
 pub mod reload;
 mod route;
+mod schema;
 mod scheme;
 mod secret;
 mod tls;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, RateLimit, Route, Server, Upstream};
 pub use network::Networks;
+pub use schema::schema;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};
 

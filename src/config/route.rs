@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,18 +21,22 @@ use super::validate::{all, read_size, read_timeout};
 use crate::schemes::{Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
-const DEFAULT_IN_FLIGHT: u32 = 1024;
+pub(super) const DEFAULT_IN_FLIGHT: u32 = 1024;
 /// The most that a number of requests may be.
-const MAX_COUNT: u32 = 1_000_000;
+pub(super) const MAX_COUNT: u32 = 1_000_000;
+
+pub(super) const REJECT_STATUSES: RangeInclusive<u16> = 400..=599;
+pub(super) const HOST_HEADERS: [(&str, HostHeader); 2] =
+    [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
 
 /// What the gateway keeps of a provider's deadline for itself: reading the request and sending the response back.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
 
 /// The methods of RFC 9110 section 9.3 and RFC 5789, but CONNECT, which has no path.
-const METHODS: [Method; 8] = [
+pub(super) const METHODS: [Method; 8] = [
     Method::GET,
     Method::HEAD,
     Method::POST,
@@ -153,8 +158,8 @@ fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<Upstream> {
             let url = section.required("url", read_url);
             let connect_timeout = section.optional("connect_timeout", DEFAULT_CONNECT_TIMEOUT, read_timeout);
             let resend = section.optional("resend", true, Field::boolean);
-            let words = [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
-            let host_header = section.optional("host_header", HostHeader::default(), |field| field.one_of(&words));
+            let host_header =
+                section.optional("host_header", HostHeader::default(), |field| field.one_of(&HOST_HEADERS));
             let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_ref(), context));
             section.finish(|_| None);
             (url, connect_timeout, resend, host_header, certificates)
@@ -221,7 +226,8 @@ fn parse_method(text: &str) -> Result<Method, String> {
 }
 
 fn read_status(field: &Field<'_>) -> Option<StatusCode> {
-    let status = u16::try_from(field.integer(400, 599)?).ok()?;
+    let status =
+        u16::try_from(field.integer((*REJECT_STATUSES.start()).into(), (*REJECT_STATUSES.end()).into())?).ok()?;
     field.checked(StatusCode::from_u16(status))
 }
 

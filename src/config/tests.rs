@@ -16,6 +16,7 @@ mod addresses;
 mod certificates;
 mod errors;
 mod robustness;
+mod schema;
 mod schemes;
 mod secrets;
 

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 /// Units of time in milliseconds, smallest first.
-const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+pub(super) const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// Units of size in bytes, smallest first.
-const SIZE_UNITS: [(&str, u64); 7] = [
+pub(super) const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
     ("KB", 1_000),
     ("KiB", 1 << 10),

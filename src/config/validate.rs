@@ -17,19 +17,23 @@ use super::secret::{Context, explain_key};
 use super::tls;
 use super::units::{display_size, parse_duration, parse_size};
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
-const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
-const DEFAULT_GRACE: Duration = Duration::from_secs(30);
-const DEFAULT_CONNECTIONS: u32 = 10_000;
-const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-const DEFAULT_HEADER_BYTES: u32 = 64 << 10;
-const DEFAULT_BUFFERED_BYTES: u64 = 256 << 20;
+pub(super) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
+pub(super) const DEFAULT_ADMIN_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+pub(super) const DEFAULT_CONNECTIONS: u32 = 10_000;
+pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+pub(super) const DEFAULT_HEADER_BYTES: u32 = 64 << 10;
+pub(super) const DEFAULT_BUFFERED_BYTES: u64 = 256 << 20;
 /// More would not fit the file descriptors of a process.
-const MAX_CONNECTIONS: u32 = 1_000_000;
+pub(super) const MAX_CONNECTIONS: u32 = 1_000_000;
 /// Less would refuse what senders commonly send, more is none of a webhook.
-const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 20;
-const MAX_THREADS: usize = 1024;
+pub(super) const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 20;
+pub(super) const MAX_THREADS: usize = 1024;
+pub(super) const ACCESS_LOGS: [(&str, AccessLog); 3] =
+    [("all", AccessLog::All), ("refused", AccessLog::Refused), ("none", AccessLog::None)];
 
 /// Checks the whole file. `None` means that `errors` is not empty; the reverse need not hold.
 pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Option<Config> {
@@ -86,8 +90,7 @@ fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
     let buffered_bytes = section.optional("buffered_bytes", default.buffered_bytes, read_size);
     let shutdown_grace =
         section.optional("shutdown_grace", default.shutdown_grace, |field| field.parsed_or_number(parse_duration));
-    let words = [("all", AccessLog::All), ("refused", AccessLog::Refused), ("none", AccessLog::None)];
-    let access_log = section.optional("access_log", default.access_log, |field| field.one_of(&words));
+    let access_log = section.optional("access_log", default.access_log, |field| field.one_of(&ACCESS_LOGS));
     section.finish(explain_key);
     Some(Server {
         listen: listen?,

@@ -78,11 +78,14 @@ fn completed(text: &str) -> String {
 }
 
 #[test]
-fn every_configuration_that_is_shown_loads() {
+fn every_configuration_that_is_shown_loads_and_fits_the_schema() {
+    let schema = jsonschema::validator_for(&config::schema()).unwrap();
     let mut loaded = Vec::new();
     for document in Document::all() {
         for block in document.blocks(&["yaml", "yml"]) {
-            load(&completed(&block.text), &block.place);
+            let text = completed(&block.text);
+            load(&text, &block.place);
+            schema.validate(&serde_yaml::from_str(&text).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", block.place));
             loaded.push(block.place);
         }
     }

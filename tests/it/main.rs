@@ -69,6 +69,9 @@ mod explain;
 /// `health`, for container engines.
 mod health;
 
+/// The JSON Schema of gateway.yaml, as editors use it.
+mod schema;
+
 /// `serve` as a process: signals, logs, secrets that must not show.
 mod serve;
 

@@ -1,0 +1,139 @@
+//! The JSON Schema of gateway.yaml (draft 2020-12), for editors: they complete keys and mark mistakes while one types.
+//!
+//! Refuses nothing that the loader takes. Of what the loader refuses it sees the shape: unknown keys, missing ones,
+//! kinds of values, units, ranges, words, the names of built-in schemes and their options. It does not see what takes
+//! more than the file (secrets, certificates), nor what spans values (names that are there twice, ports that are
+//! taken), nor the inside of a scheme of one's own. The tests hold it against the loader, key by key and value by
+//! value.
+
+mod kinds;
+mod route;
+mod scheme;
+
+use serde_json::{Value, json};
+
+use self::kinds::{
+    any_of, duration, duration_or_zero, file, flag, list, map, or_nothing, put, set_default, size, text, whole, word,
+};
+use super::model::AccessLog;
+use super::units::display_size;
+use super::validate as of;
+
+/// An IP address and a port, as far as a pattern tells.
+const LISTEN: &str = "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]+$";
+const LISTEN_EXAMPLE: &str = "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080";
+
+/// The schema of the whole file.
+pub fn schema() -> Value {
+    let routes = list("The public paths, each with its scheme, its secrets and the handler behind it.", route::route());
+    let mut root = map(
+        "The configuration of hooklatch.",
+        &["routes"],
+        [
+            ("server", or_nothing(server())),
+            ("admin", or_nothing(admin())),
+            ("routes", routes),
+            ("schemes", scheme::own()),
+        ],
+    );
+    put(&mut root, "$schema", json!("https://json-schema.org/draft/2020-12/schema"));
+    put(&mut root, "title", json!("gateway.yaml of hooklatch"));
+    // A schema cannot say "a built-in scheme or one of those below", so a file with schemes of its own may name any.
+    put(&mut root, "if", json!({ "required": ["schemes"] }));
+    let routes = json!({ "items": { "properties": { "scheme": scheme::built_in() } } });
+    put(&mut root, "else", json!({ "properties": { "routes": routes } }));
+    root
+}
+
+fn server() -> Value {
+    let listen = |about: &str| text(about, LISTEN);
+    let header_bytes = format!(
+        "How long a request's head may be, {} to {}; over it, or over 100 header lines, 431 and a close.",
+        display_size((*of::HEADER_BYTES.start()).into()),
+        display_size((*of::HEADER_BYTES.end()).into())
+    );
+    let proxies = "Networks and addresses whose X-Forwarded-* and Forwarded are believed. Default: nobody's.";
+    map(
+        "The public side: where deliveries come in.",
+        &[],
+        [
+            (
+                "listen",
+                any_of(
+                    "Where to listen: an IP address and a port, or a list of them. Takes a restart.",
+                    [listen(LISTEN_EXAMPLE), list("Several addresses.", listen(LISTEN_EXAMPLE))],
+                    Some(json!(of::DEFAULT_LISTEN.to_string())),
+                ),
+            ),
+            ("tls", server_tls()),
+            ("trusted_proxies", route::networks(proxies)),
+            (
+                "proxy_protocol",
+                flag(
+                    "Whether connections from trusted_proxies (from anywhere, if there are none) begin with a PROXY \
+                     protocol header, version 1 or 2.",
+                    false,
+                ),
+            ),
+            ("threads", whole("Worker threads. Default: one per core. Takes a restart.", of::MAX_THREADS as u64, None)),
+            (
+                "max_connections",
+                whole(
+                    "Connections open at once; over it a connection is answered 503 and closed.",
+                    of::MAX_CONNECTIONS.into(),
+                    Some(of::DEFAULT_CONNECTIONS.into()),
+                ),
+            ),
+            (
+                "header_timeout",
+                duration(
+                    "How long a request's head may take to come in; over it 408 or a close.",
+                    Some(of::DEFAULT_HEADER_TIMEOUT),
+                ),
+            ),
+            (
+                "idle_timeout",
+                duration(
+                    "How long a connection may be idle between two requests, and a response stand still.",
+                    Some(of::DEFAULT_IDLE_TIMEOUT),
+                ),
+            ),
+            ("max_header_bytes", size(&header_bytes, Some(of::DEFAULT_HEADER_BYTES.into()))),
+            (
+                "buffered_bytes",
+                size("Bodies held in memory, all together; over it 503.", Some(of::DEFAULT_BUFFERED_BYTES)),
+            ),
+            (
+                "shutdown_grace",
+                duration_or_zero("How long deliveries in flight may take to finish on SIGTERM.", of::DEFAULT_GRACE),
+            ),
+            (
+                "access_log",
+                word(
+                    "Which deliveries get a line in the log.",
+                    &of::ACCESS_LOGS.map(|(name, _)| name),
+                    AccessLog::default().as_str(),
+                ),
+            ),
+        ],
+    )
+}
+
+fn server_tls() -> Value {
+    map(
+        "With it the gateway speaks HTTPS: HTTP/2 and HTTP/1.1, by ALPN. Default: HTTP in the clear.",
+        &["certificate", "private_key"],
+        [
+            ("certificate", file("PEM: the certificate, then its chain. Relative to this file's folder.")),
+            ("private_key", file("PEM, not encrypted.")),
+            ("client_ca", file("PEM. With it every client needs a certificate that one of these signed.")),
+        ],
+    )
+}
+
+fn admin() -> Value {
+    let mut listen =
+        text("Where /metrics, /livez, /readyz and /config are: an IP address and a port. Takes a restart.", LISTEN);
+    set_default(&mut listen, json!(of::DEFAULT_ADMIN_LISTEN.to_string()));
+    map("The operator's side: metrics and health.", &[], [("listen", listen)])
+}

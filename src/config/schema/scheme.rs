@@ -1,0 +1,147 @@
+//! The schema of a route's `scheme`, from the catalogue, and of schemes of one's own.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::kinds::{any_of, file, flag, map, put, text};
+use super::route::source;
+use crate::schemes::{self, Spec};
+
+/// The keys of a scheme of one's own, each with what it says. `docs/schemes.md` has what they take.
+const OWN_KEYS: [(&str, &str); 25] = [
+    ("name", "The same as the key that the scheme stands under, if it is there."),
+    ("title", "What people call the provider."),
+    ("documentation", "Addresses of the pages that the facts were taken from."),
+    ("source", "Where the facts come from, if not from those pages."),
+    ("confidence", "How well the facts are founded: documented, sdk or second_hand."),
+    ("unsupported", "Why no delivery of this provider can be verified."),
+    ("signature", "Where the signature stands, its grammar and its encoding."),
+    ("algorithm", "What makes the signature."),
+    ("secret", "How the configured secret becomes the key."),
+    ("timestamp", "Where the signed time stands, its format and tolerance."),
+    ("forms", "What is signed, the form to sign with first."),
+    ("ways", "Several ways to sign, each with what differs from the rest."),
+    ("covers", "What the signature covers, where that is not the body."),
+    ("parameters", "Texts that a route gives beside its secrets."),
+    ("challenge", "What the provider asks of an endpoint beside its deliveries, and the answers."),
+    ("deadline_seconds", "How long the provider waits for the response."),
+    ("success", "What response counts as success."),
+    ("retries", "When, and how often, the provider sends a failed delivery again."),
+    ("event_id", "Where the provider's own id of the event stands."),
+    ("event_type", "Where the kind of the event stands."),
+    ("max_body_bytes", "The largest body that the provider sends, in bytes."),
+    ("reject_status", "The status for a refused delivery, where the provider demands a certain one."),
+    ("notes", "What a user of this provider should know."),
+    ("sample", "A delivery as the provider would send it, but for the signature."),
+    ("vectors", "Deliveries with a known verdict."),
+];
+
+/// The scheme of a route: a name, or a map of the name and the scheme's options.
+pub(super) fn any() -> Value {
+    let name = json!({ "description": "The scheme's name; `hooklatch schemes` lists them.", "type": "string" });
+    any_of("How the provider signs.", [name.clone(), long(name)], None)
+}
+
+/// What the scheme of a route is besides, in a file without schemes of its own.
+pub(super) fn built_in() -> Value {
+    let all: Vec<&str> = supported().map(|spec| spec.name.as_str()).collect();
+    let alone: Vec<&str> =
+        supported().filter(|spec| required(spec).is_empty()).map(|spec| spec.name.as_str()).collect();
+    json!({ "anyOf": [{ "enum": alone }, { "type": "object", "properties": { "name": { "enum": all } } }] })
+}
+
+/// Schemes of one's own, by name.
+pub(super) fn own() -> Value {
+    let keys = OWN_KEYS.map(|(key, about)| (key, json!({ "description": about })));
+    let scheme = map("A scheme, in the language of docs/schemes.md.", &[], keys);
+    json!({
+        "description": "Schemes of your own, by name. `hooklatch schemes NAME` prints a built-in one, to be changed.",
+        "type": "object",
+        "additionalProperties": scheme,
+    })
+}
+
+/// The long form. What an option takes depends on the scheme, and nothing is known of those of a scheme of one's own.
+fn long(name: Value) -> Value {
+    let mut options = Map::new();
+    options.insert("name".to_owned(), name);
+    for spec in supported() {
+        for (option, value) in own_options(spec) {
+            options.entry(option).or_insert_with(|| json!({ "description": value.get("description") }));
+        }
+    }
+    json!({
+        "description": "The scheme's name and its options.",
+        "type": "object",
+        "required": ["name"],
+        "properties": options,
+        "allOf": by_options(),
+    })
+}
+
+/// What holds for the built-in schemes with the same options, once for each such set.
+fn by_options() -> Vec<Value> {
+    let mut sets: BTreeMap<String, (Value, Vec<&str>)> = BTreeMap::new();
+    for spec in supported() {
+        let options = own_options(spec);
+        let names: Vec<&str> = ["name"].into_iter().chain(options.keys().map(String::as_str)).collect();
+        let mut then = json!({ "propertyNames": { "enum": names }, "properties": options, "required": required(spec) });
+        let secrets: Vec<&str> = named(spec, true).collect();
+        if !secrets.is_empty() {
+            put(
+                &mut then,
+                "if",
+                json!({ "properties": { "challenge": { "const": true } }, "required": ["challenge"] }),
+            );
+            put(&mut then, "then", json!({ "required": secrets }));
+        }
+        sets.entry(then.to_string()).or_insert((then, Vec::new())).1.push(&spec.name);
+    }
+    let sets = sets.into_values();
+    sets.map(|(then, names)| json!({ "if": { "properties": { "name": { "enum": names } } }, "then": then })).collect()
+}
+
+/// The options that a route gives one scheme, beside its name.
+fn own_options(spec: &Spec) -> Map<String, Value> {
+    let mut options = Map::new();
+    let mut add = |name: &str, value: Value| drop(options.insert(name.to_owned(), value));
+    let contents = spec.signed_content_values();
+    if !contents.is_empty() {
+        let about = "Which form of signed content to take. Default: auto, which is any.";
+        add("signed_content", json!({ "description": about, "enum": contents }));
+    }
+    if spec.has_payload() {
+        add("match_payload", flag("Whether to refuse a body that differs from its signed payload.", true));
+    }
+    if spec.needs_public_url() {
+        let about = "The URL that the provider sends to: with a path that of this endpoint, without one any.";
+        add("public_url", text(about, "^https?://[^/?#@]+([/?][^#]*)?$"));
+    }
+    if spec.has_challenge() {
+        let about = "Whether what the provider asks of an endpoint is answered here. Default: yes, as far as the \
+                     secrets for it are there; true demands them.";
+        add("challenge", json!({ "description": about, "type": "boolean" }));
+    }
+    for parameter in &spec.parameters {
+        let about = parameter.description.as_str();
+        add(&parameter.name, if parameter.secret { source(about) } else { file(about) });
+    }
+    options
+}
+
+/// The options that one scheme cannot do without.
+fn required(spec: &Spec) -> Vec<&str> {
+    let url = spec.needs_public_url().then_some("public_url");
+    url.into_iter().chain(named(spec, false)).collect()
+}
+
+/// The names of the texts, or of the secrets, that a route gives one scheme.
+fn named(spec: &Spec, secret: bool) -> impl Iterator<Item = &str> {
+    spec.parameters.iter().filter(move |parameter| parameter.secret == secret).map(|parameter| parameter.name.as_str())
+}
+
+/// The built-in schemes that a route can name.
+fn supported() -> impl Iterator<Item = &'static Spec> {
+    schemes::names().filter_map(schemes::find).map(|spec| &**spec).filter(|spec| spec.unsupported.is_none())
+}
