@@ -24,18 +24,22 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", "schemes"),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
-    ("proxy::listener", "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::wire"),
+    (
+        "proxy::listener",
+        "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::swap proxy::wire",
+    ),
     ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
     ("proxy::proxy_protocol", ""),
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::wire",
+        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::swap \
+         proxy::wire",
     ),
     ("proxy::wire", "clock proxy::framing proxy::socket"),
     ("proxy::framing", "proxy::headers"),
     ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
-    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
+    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack proxy::swap"),
     (
         "proxy::stack",
         "clock config proxy::arrive proxy::body proxy::catch proxy::delivery proxy::forward proxy::limits \
