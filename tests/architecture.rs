@@ -46,12 +46,17 @@ const IMPORTS: &[(&str, &str)] = &[
          proxy::observe proxy::respond proxy::route proxy::stage proxy::verify",
     ),
     ("proxy::stage", ""),
-    ("proxy::arrive", "clock config proxy::client proxy::delivery proxy::headers proxy::observe proxy::stage"),
+    (
+        "proxy::arrive",
+        "clock config proxy::client proxy::delivery proxy::headers proxy::observe proxy::stage proxy::trail",
+    ),
     ("proxy::catch", "proxy::reject proxy::respond proxy::stage"),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
-    ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond proxy::stage"),
+    ("proxy::observe", "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trail"),
+    ("proxy::access", "metrics proxy::delivery proxy::reject proxy::respond proxy::route proxy::trail"),
+    ("proxy::trail", "schemes proxy::delivery"),
     (
         "proxy::respond",
         "metrics schemes proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \
@@ -67,20 +72,20 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "proxy::verify",
         "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
-         proxy::route proxy::stage",
+         proxy::route proxy::stage proxy::trail",
     ),
     ("proxy::report", "clock schemes proxy::delivery proxy::headers proxy::observe proxy::reject proxy::route"),
     ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",
         "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject \
-         proxy::respond proxy::route proxy::verify",
+         proxy::respond proxy::route proxy::trail proxy::verify",
     ),
     ("proxy::pool", "proxy::delivery proxy::transport"),
     ("proxy::transport", "proxy::socket"),
     ("proxy::socket", ""),
     ("proxy::headers", "config proxy::client proxy::delivery"),
-    ("proxy::delivery", "schemes proxy::limits proxy::route"),
+    ("proxy::delivery", "schemes proxy::limits proxy::route proxy::trail"),
     ("proxy::reject", "schemes"),
 ];
 

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use markdown::{Block, Document, shell_commands, spans};
 
 /// Just enough of Markdown.
-mod markdown;
+pub mod markdown;
 
 /// The pages, done as they say.
 mod pages;
