@@ -24,30 +24,39 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", "schemes"),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
-    ("proxy::listener", "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::wire"),
+    (
+        "proxy::listener",
+        "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::swap proxy::wire",
+    ),
     ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
     ("proxy::proxy_protocol", ""),
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::wire",
+        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::swap \
+         proxy::wire",
     ),
     ("proxy::wire", "clock proxy::framing proxy::socket"),
     ("proxy::framing", "proxy::headers"),
     ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
-    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack"),
+    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack proxy::swap"),
     (
         "proxy::stack",
         "clock config proxy::arrive proxy::body proxy::catch proxy::delivery proxy::forward proxy::limits \
          proxy::observe proxy::respond proxy::route proxy::stage proxy::verify",
     ),
     ("proxy::stage", ""),
-    ("proxy::arrive", "clock config proxy::client proxy::delivery proxy::headers proxy::observe proxy::stage"),
+    (
+        "proxy::arrive",
+        "clock config proxy::client proxy::delivery proxy::headers proxy::observe proxy::stage proxy::trail",
+    ),
     ("proxy::catch", "proxy::reject proxy::respond proxy::stage"),
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
-    ("proxy::observe", "clock config metrics proxy::delivery proxy::headers proxy::reject proxy::respond proxy::stage"),
+    ("proxy::observe", "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trail"),
+    ("proxy::access", "metrics proxy::delivery proxy::reject proxy::respond proxy::route proxy::trail"),
+    ("proxy::trail", "schemes proxy::delivery"),
     (
         "proxy::respond",
         "metrics schemes proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \
@@ -63,20 +72,20 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "proxy::verify",
         "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
-         proxy::route proxy::stage",
+         proxy::route proxy::stage proxy::trail",
     ),
     ("proxy::report", "clock schemes proxy::delivery proxy::headers proxy::observe proxy::reject proxy::route"),
     ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",
         "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject \
-         proxy::respond proxy::route proxy::verify",
+         proxy::respond proxy::route proxy::trail proxy::verify",
     ),
     ("proxy::pool", "proxy::delivery proxy::transport"),
     ("proxy::transport", "proxy::socket"),
     ("proxy::socket", ""),
     ("proxy::headers", "config proxy::client proxy::delivery"),
-    ("proxy::delivery", "schemes proxy::limits proxy::route"),
+    ("proxy::delivery", "schemes proxy::limits proxy::route proxy::trail"),
     ("proxy::reject", "schemes"),
 ];
 

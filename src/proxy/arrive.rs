@@ -14,6 +14,7 @@ use super::delivery::{Arrived, Inbound};
 use super::headers::{X_REQUEST_ID, take_up_request_id};
 use super::observe::Observed;
 use super::stage::Here;
+use super::trail::Trail;
 use crate::clock::Clock;
 use crate::config::Networks;
 
@@ -39,7 +40,7 @@ where
     let mut head = Box::new(head);
     let request_id = take_up_request_id(&mut head.headers);
     let peer = identify(&here.context.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
-    let arrived = Arrived { head, body, peer, request_id: request_id.clone(), received };
+    let arrived = Arrived { head, body, peer, request_id: request_id.clone(), received, trail: Trail::default() };
     let mut response = here.next(arrived).await?;
     response.headers_mut().insert(X_REQUEST_ID, request_id);
     Ok(response)

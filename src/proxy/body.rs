@@ -61,12 +61,13 @@ pub async fn read<S>(here: Rc<Here<Budget, S>>, claimed: Claimed) -> Result<Resp
 where
     S: Service<Buffered, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Claimed { route, peer, head, body, claim, now } = claimed;
+    let Claimed { route, peer, head, body, claim, now, trail } = claimed;
     let held = here.context.open(&route.limits);
     let read = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await;
     let payload = read.map_err(Refusal::unread)?;
     route.metrics.body_bytes.observe(payload.len() as f64);
-    here.next(Buffered { route, peer, head, payload, claim, now }).await
+    trail.body(&payload);
+    here.next(Buffered { route, peer, head, payload, claim, now, trail }).await
 }
 
 /// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection

@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 
 use super::limits::Held;
 use super::route::Route;
+use super::trail::Trail;
 use crate::schemes::{Asked, Claim, VerifyError};
 
 /// The far end of a connection from a sender.
@@ -73,6 +74,8 @@ pub struct Arrived {
     pub request_id: HeaderValue,
     /// When its head had come.
     pub received: Instant,
+    /// What is noted of it.
+    pub trail: Trail,
 }
 
 /// A request that matches a route, its body not yet read.
@@ -89,6 +92,8 @@ pub struct Routed {
     pub received: Instant,
     /// The challenge that the head is, if it is one: then the request is no delivery.
     pub asked: Option<Asked>,
+    /// What is noted of it.
+    pub trail: Trail,
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
@@ -106,6 +111,8 @@ pub struct Claimed {
     pub claim: Result<Claim, VerifyError>,
     /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
     pub now: Duration,
+    /// What is noted of it.
+    pub trail: Trail,
 }
 
 /// A request with its whole body in memory.
@@ -122,6 +129,8 @@ pub struct Buffered {
     pub claim: Result<Claim, VerifyError>,
     /// As in [`Claimed`].
     pub now: Duration,
+    /// What is noted of it.
+    pub trail: Trail,
 }
 
 /// The bytes of a body, in the pieces in which they came. A clone shares them.

@@ -24,6 +24,7 @@ use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
+use super::trail::Period;
 use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -42,13 +43,15 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
-    let VerifiedParts { route, peer, mut head, payload, secret, at: started } = verified.into_parts();
+    let VerifiedParts { route, peer, mut head, payload, secret, at: started, trail } = verified.into_parts();
     prepare(&route, &peer, &mut head, payload.len(), secret)?;
     let metrics = &route.metrics.upstream;
     let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
     let send = route.pool.send(Request::from_parts(*head, payload), resending, started);
     let sent = tokio::time::timeout(route.config.timeout, send).await;
-    metrics.duration.observe((context.clock.now() - started).as_secs_f64());
+    let period = Period { start: started, end: context.clock.now() };
+    metrics.duration.observe(period.length().as_secs_f64());
+    trail.upstream(period, sent.as_ref().ok().and_then(|sent| Some(sent.as_ref().ok()?.status())));
     let (reject, result, error) = match sent {
         Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let error = "the upstream switches protocols, which nobody asked it for".to_owned();

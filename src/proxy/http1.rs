@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
+use tower::Service;
 
 use super::delivery::{Inbound, Peer};
 use super::early::{Early, EarlyContext, close};
@@ -25,6 +26,7 @@ use super::framing::Fault;
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
 use super::stack::Stack;
+use super::swap::Swap;
 use super::wire::{End, Shared, Wire, WireLimits};
 
 /// The most that is read from a connection, or kept of a response, at once: bounds what a connection holds in memory
@@ -48,10 +50,7 @@ pub struct Http1Context {
 ///
 /// hyper takes a connection when something has come on it, and gives it back when it rests: its buffers are then free
 /// for others. What waits holds a few hundred bytes.
-pub async fn serve<S>(stream: Socket, peer: Rc<Peer>, stack: S, limits: WireLimits, mut context: Http1Context)
-where
-    S: Stack,
-{
+pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: WireLimits, mut context: Http1Context) {
     let address = peer.address;
     let shared = Rc::<Shared>::default();
     // With TLS, what has come may have been read already.

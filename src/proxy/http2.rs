@@ -28,13 +28,14 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
-use tower::BoxError;
+use tower::{BoxError, Service};
 
 use super::delivery::{Inbound, Peer};
 use super::early::{Early, EarlyContext};
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
 use super::stack::{ReplyBody, Stack};
+use super::swap::Swap;
 
 /// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -112,17 +113,14 @@ struct Reply {
 ///
 /// # Errors
 /// How it ended, if not as it should.
-pub async fn serve<S>(
+pub async fn serve(
     socket: Socket,
     peer: Rc<Peer>,
-    stack: S,
+    stack: Swap<Stack>,
     limits: Limits,
     early: EarlyContext,
     mut draining: watch::Receiver<bool>,
-) -> hyper::Result<()>
-where
-    S: Stack,
-{
+) -> hyper::Result<()> {
     let activity = Rc::new(Activity::default());
     let address = peer.address;
     let service = service_fn({

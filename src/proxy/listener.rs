@@ -20,6 +20,7 @@ use super::entrance::{Entered, Entrance};
 use super::http1::{self, Http1Context};
 use super::http2;
 use super::stack::Stack;
+use super::swap::Swap;
 use super::wire::WireLimits;
 use crate::config;
 
@@ -56,10 +57,7 @@ pub struct ListenContext {
 
 /// Accepts connections on `listener` and serves them with `stack` until the gateway drains. Those then open go on by
 /// themselves.
-pub async fn accept<S>(listener: TcpListener, stack: S, context: ListenContext)
-where
-    S: Stack,
-{
+pub async fn accept(listener: TcpListener, stack: Swap<Stack>, context: ListenContext) {
     let mut drain = context.http1.drain.clone();
     loop {
         let accepted = tokio::select! {
@@ -92,10 +90,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection that has its place among those that may be open.
-async fn serve<S>(stream: TcpStream, address: SocketAddr, stack: S, context: ListenContext, open: Open)
-where
-    S: Stack,
-{
+async fn serve(stream: TcpStream, address: SocketAddr, stack: Swap<Stack>, context: ListenContext, open: Open) {
     let ListenContext { bounds, entrance, http1, alive: _alive, .. } = context;
     let limits = bounds.get().wire;
     let _open = open;

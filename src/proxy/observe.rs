@@ -4,25 +4,25 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, Uri};
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntGauge;
 use tower::{BoxError, Service};
 
-use super::delivery::{Arrived, Peer};
-use super::reject::Reject;
+use super::access::Subject;
+use super::delivery::Arrived;
 use super::respond::{Answer, Body};
 use super::stage::Here;
+use super::trail::Trail;
 use crate::clock::Clock;
 use crate::config::AccessLog;
-use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
+use crate::metrics::{ObserveMetrics, Outcome};
 
 /// Lines about refused deliveries that one thread writes in a second; the rest is counted in the next line.
 const LINES_PER_SECOND: u32 = 20;
@@ -48,14 +48,6 @@ pub struct LogLimit {
     window: Cell<Option<Instant>>,
     lines: Cell<u32>,
     suppressed: Cell<u64>,
-}
-
-/// What a line says of the request.
-struct Subject {
-    method: Method,
-    uri: Uri,
-    request_id: HeaderValue,
-    peer: Rc<Peer>,
 }
 
 /// Takes one off a gauge when it goes, also when a sender's disconnect drops the delivery half-way.
@@ -98,14 +90,20 @@ impl Drop for InFlight {
 }
 
 /// The stage: counts, times and logs.
-pub async fn observe<S>(here: Rc<Here<ObserveContext, S>>, arrived: Arrived) -> Result<Response<Observed>, Infallible>
+pub async fn observe<S>(
+    here: Rc<Here<ObserveContext, S>>,
+    mut arrived: Arrived,
+) -> Result<Response<Observed>, Infallible>
 where
     S: Service<Arrived, Response = Answer, Error = Infallible> + Clone,
 {
     let context = &here.context;
     let in_flight = InFlight::new(&context.in_flight);
     let started = arrived.received;
-    let subject = (context.access_log != AccessLog::None).then(|| Subject::of(&arrived));
+    let subject = (context.access_log != AccessLog::None).then(|| {
+        arrived.trail = Trail::kept();
+        Subject::of(&arrived)
+    });
     let answer = here.next(arrived).await?;
     let ended = context.clock.now();
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
@@ -113,8 +111,10 @@ where
     if let Some(reject) = answer.rejected {
         metrics.rejection(reject);
     }
-    if let Some(subject) = subject {
-        log(context, &subject, &answer, started, ended);
+    if let Some(subject) = subject
+        && let Some(suppressed) = admit(context, answer.outcome, ended)
+    {
+        subject.log(&answer, started, ended, suppressed);
     }
     Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
 }
@@ -139,47 +139,13 @@ impl HttpBody for Observed {
     }
 }
 
-impl Subject {
-    fn of(arrived: &Arrived) -> Self {
-        Self {
-            method: arrived.head.method.clone(),
-            uri: arrived.head.uri.clone(),
-            request_id: arrived.request_id.clone(),
-            peer: arrived.peer.clone(),
-        }
+/// Whether a line is to be written about a delivery that ended so at `ended`: how many have been left out before it.
+fn admit(context: &ObserveContext, outcome: Outcome, ended: Instant) -> Option<u64> {
+    match (context.access_log, outcome) {
+        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded | Outcome::Challenge) => None,
+        (AccessLog::All, Outcome::Forwarded | Outcome::Challenge) => Some(0),
+        (_, Outcome::Rejected | Outcome::UpstreamError) => context.log_limit.admit(ended),
     }
-}
-
-fn log(context: &ObserveContext, subject: &Subject, answer: &Answer, started: Instant, ended: Instant) {
-    let suppressed = match (context.access_log, answer.outcome) {
-        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded | Outcome::Challenge) => return,
-        (AccessLog::All, Outcome::Forwarded | Outcome::Challenge) => 0,
-        (_, Outcome::Rejected | Outcome::UpstreamError) => match context.log_limit.admit(ended) {
-            Some(suppressed) => suppressed,
-            None => return,
-        },
-    };
-    let route = answer.route.as_ref();
-    tracing::info!(
-        route = route.map_or(NO_ROUTE, |route| &route.config.name),
-        scheme = route.map_or(NO_ROUTE, |route| &route.config.scheme.name),
-        outcome = answer.outcome.as_str(),
-        reason = answer.rejected.map(Reject::reason),
-        status = answer.response.status().as_u16(),
-        request_id = subject.request_id.to_str().ok(),
-        method = subject.method.as_str(),
-        path = subject.uri.path(),
-        peer = %subject.peer.address,
-        client = forwarded_client(&subject.peer).map(tracing::field::display),
-        seconds = (ended - started).as_secs_f64(),
-        suppressed = (suppressed > 0).then_some(suppressed),
-        "delivery"
-    );
-}
-
-/// The client, where that is not the peer itself.
-fn forwarded_client(peer: &Peer) -> Option<IpAddr> {
-    (peer.client != peer.address.ip()).then_some(peer.client)
 }
 
 #[cfg(test)]

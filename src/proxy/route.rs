@@ -200,10 +200,13 @@ where
     S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
     let (route, checked) = find(&here.context, &arrived.head, &arrived.peer);
+    if let Some(route) = &route {
+        arrived.trail.head(&route.config.scheme, &arrived.head.headers);
+    }
     Ok(match (route, checked) {
         (Some(route), Ok(asked)) => {
-            let Arrived { head, body, peer, received, .. } = arrived;
-            let result = here.next(Routed { route: route.clone(), peer, head, body, received, asked }).await;
+            let Arrived { head, body, peer, received, trail, .. } = arrived;
+            let result = here.next(Routed { route: route.clone(), peer, head, body, received, asked, trail }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
-use tower::{BoxError, Service, ServiceBuilder, service_fn};
+use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
@@ -21,7 +21,7 @@ use super::limits::{Budget, limit};
 use super::observe::{ObserveContext, observe};
 use super::respond::{panicked, respond};
 use super::route::{RouteContext, route};
-use super::stage::Stage;
+use super::stage::{Erased, Stage};
 use super::verify::{VerifyContext, inspect, verify};
 
 /// What the stages need of their thread.
@@ -43,21 +43,13 @@ pub struct StackContext {
 /// The body of every response: boxed by the layer that catches panics.
 pub type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// What serves requests. Always ready: [`Service::poll_ready`] need not be asked.
-pub trait Stack:
-    Service<Request<Inbound>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static
-{
-}
-
-impl<S> Stack for S where
-    S: Service<Request<Inbound>, Response = Response<ReplyBody>, Error = Infallible> + Clone + 'static
-{
-}
+/// What serves requests. Always ready: [`Service::poll_ready`](tower::Service::poll_ready) need not be asked.
+pub type Stack = Erased<Request<Inbound>, Response<ReplyBody>, Infallible>;
 
 /// The stack, outermost first. Built once a thread and configuration, shared by its requests.
-pub fn stack(context: StackContext) -> impl Stack {
+pub fn stack(context: StackContext) -> Stack {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
-    ServiceBuilder::new()
+    let stages = ServiceBuilder::new()
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
         // Outside of all code of ours, for a bug in the first stages that follow.
@@ -70,6 +62,7 @@ pub fn stack(context: StackContext) -> impl Stack {
         .layer(Stage::new((), respond))
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
+        .layer(Erased::layer())
         // Outside of all that handles a delivery once its route is known, so that a bug costs that delivery alone.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
@@ -78,7 +71,9 @@ pub fn stack(context: StackContext) -> impl Stack {
         .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))
+        .layer(Erased::layer())
         // The only maker of what `forward` takes.
         .layer(Stage::new(context.verify, verify))
-        .service(service_fn(move |verified| forward(context.forward.clone(), verified)))
+        .service(service_fn(move |verified| forward(context.forward.clone(), verified)));
+    Erased::new(stages)
 }

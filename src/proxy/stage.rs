@@ -1,11 +1,14 @@
 //! Stages of the stack: async functions as tower layers.
 //!
 //! A stage takes its place in the stack, [`Here`], and the delivery as the stage before it made it. [`Stage`] makes a tower
-//! layer and service of it, with static types throughout.
+//! layer and service of it, whose type names all that is below twice over: in itself, and in the function. So that names and
+//! compile times do not double with each stage, an [`Erased`] service stands between every few.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
 /// Where a stage is: what it needs of its thread, and the rest of the stack.
@@ -81,5 +84,49 @@ where
 
     fn call(&mut self, delivery: Delivery) -> Fut {
         (self.stage)(self.here.clone(), delivery)
+    }
+}
+
+/// A service of which only the delivery, the response and the error are known. Its futures are boxed.
+pub struct Erased<D, R, E>(Rc<Serve<D, R, E>>);
+
+type Serve<D, R, E> = dyn Fn(D) -> Boxed<R, E>;
+type Boxed<R, E> = Pin<Box<dyn Future<Output = Result<R, E>>>>;
+
+impl<D, R, E> Erased<D, R, E> {
+    /// `service`, which must always be ready.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<D, Response = R, Error = E, Future: 'static> + Clone + 'static,
+    {
+        Self(Rc::new(move |delivery| Box::pin(service.clone().call(delivery))))
+    }
+
+    /// The layer that erases what is below.
+    pub fn layer<S>() -> impl Layer<S, Service = Self>
+    where
+        S: Service<D, Response = R, Error = E, Future: 'static> + Clone + 'static,
+    {
+        layer_fn(Self::new)
+    }
+}
+
+impl<D, R, E> Clone for Erased<D, R, E> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D, R, E> Service<D> for Erased<D, R, E> {
+    type Response = R;
+    type Error = E;
+    type Future = Boxed<R, E>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, delivery: D) -> Self::Future {
+        (self.0)(delivery)
     }
 }

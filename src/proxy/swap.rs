@@ -4,15 +4,12 @@
 //! new service, also on a connection that was open before. A request that came before it ends where it began.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tower::Service;
 
 /// The place of a service. Clones are the same place.
-///
-/// The service's futures are boxed: whoever keeps room for one, as hyper does in each connection, keeps that of a pointer.
 pub struct Swap<S>(Rc<RefCell<S>>);
 
 impl<S> Swap<S> {
@@ -41,7 +38,7 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<S::Future>>;
+    type Future = S::Future;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         // Whichever service it will be is always ready.
@@ -50,7 +47,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let mut service = self.0.borrow().clone();
-        Box::pin(service.call(request))
+        service.call(request)
     }
 }
 

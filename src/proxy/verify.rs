@@ -26,6 +26,7 @@ use super::report::Reporter;
 use super::respond::Body;
 use super::route::Route;
 use super::stage::Here;
+use super::trail::{Period, Trail};
 use crate::clock::Clock;
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
@@ -37,6 +38,7 @@ pub struct Verified {
     payload: Payload,
     authentic: Option<Authentic>,
     at: Instant,
+    trail: Trail,
 }
 
 /// What a [`Verified`] consists of.
@@ -53,13 +55,15 @@ pub struct VerifiedParts {
     pub secret: Option<usize>,
     /// When that was known.
     pub at: Instant,
+    /// What is noted of it.
+    pub trail: Trail,
 }
 
 impl Verified {
     /// What it consists of.
     pub fn into_parts(self) -> VerifiedParts {
-        let Self { route, peer, head, payload, authentic, at } = self;
-        VerifiedParts { route, peer, head, payload, secret: authentic.map(|authentic| authentic.secret), at }
+        let Self { route, peer, head, payload, authentic, at, trail } = self;
+        VerifiedParts { route, peer, head, payload, secret: authentic.map(|authentic| authentic.secret), at, trail }
     }
 }
 
@@ -77,7 +81,7 @@ pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Resp
 where
     S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Routed { route, peer, head, body, asked, .. } = routed;
+    let Routed { route, peer, head, body, asked, trail, .. } = routed;
     if let Some(asked) = asked {
         return Ok(challenge::answer_head(&route, &head, body, &asked).await);
     }
@@ -89,7 +93,7 @@ where
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    here.next(Claimed { route, peer, head, body, claim, now }).await
+    here.next(Claimed { route, peer, head, body, claim, now, trail }).await
 }
 
 /// The stage after the body has been read: the signature itself.
@@ -109,13 +113,13 @@ where
             None
         }
     };
-    let Buffered { route, peer, head, payload, .. } = buffered;
-    here.next(Verified { route, peer, head, payload, authentic, at }).await
+    let Buffered { route, peer, head, payload, trail, .. } = buffered;
+    here.next(Verified { route, peer, head, payload, authentic, at, trail }).await
 }
 
 /// What is authentic of a delivery, and when that was known.
 fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
-    let Buffered { route, head, payload, claim, now, .. } = buffered;
+    let Buffered { route, head, payload, claim, now, trail, .. } = buffered;
     let started = clock.now();
     let claim = match claim {
         Ok(claim) => claim,
@@ -124,6 +128,7 @@ fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>,
     let signed = SignedRequest { head: RequestHead::of(head), body: payload.frames() };
     let result = route.config.verifier.verify(claim, &signed, *now);
     let ended = clock.now();
+    trail.verification(Period { start: started, end: ended });
     route.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result
         && let Some(last_match) = route.metrics.last_match.get(authentic.secret)

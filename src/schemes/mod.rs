@@ -24,6 +24,7 @@ mod codec;
 mod compile;
 mod content;
 pub mod diagnose;
+mod event;
 mod fields;
 mod jwt;
 mod key;

@@ -57,6 +57,9 @@ mod challenges;
 /// What Prometheus and operators are told.
 mod admin;
 
+/// The line that a delivery has in the log.
+mod access_log;
+
 /// Shutdown in this process: what happens to deliveries that are on their way.
 mod draining;
 

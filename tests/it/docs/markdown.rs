@@ -13,6 +13,8 @@ pub struct Document {
 /// A fenced block.
 pub struct Block {
     pub language: String,
+    /// What follows the language on the fence.
+    pub info: String,
     pub text: String,
     /// Where it begins, for messages.
     pub place: String,
@@ -44,19 +46,26 @@ impl Document {
         found
     }
 
-    /// The fenced blocks in one of these languages, without the indentation of the fence.
+    /// The fenced blocks in one of these languages, see [`Document::blocks_of_any`].
     pub fn blocks(&self, languages: &[&str]) -> Vec<Block> {
+        let mut blocks = self.blocks_of_any();
+        blocks.retain(|block| languages.contains(&block.language.as_str()));
+        blocks
+    }
+
+    /// All fenced blocks, without the indentation of the fence.
+    pub fn blocks_of_any(&self) -> Vec<Block> {
         let mut blocks = Vec::new();
         let mut lines = self.text.lines().enumerate();
         while let Some((number, line)) = lines.next() {
-            let Some(language) = line.trim_start().strip_prefix("```") else { continue };
+            let Some(fence) = line.trim_start().strip_prefix("```") else { continue };
+            let (language, info) = fence.split_once(' ').unwrap_or((fence, ""));
             let indent = line.len() - line.trim_start().len();
             let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| !line.trim_start().starts_with("```"));
             let text = inside.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect();
             let place = format!("{}:{}", self.path.display(), number + 1);
-            blocks.push(Block { language: language.to_owned(), text, place });
+            blocks.push(Block { language: language.to_owned(), info: info.to_owned(), text, place });
         }
-        blocks.retain(|block| languages.contains(&block.language.as_str()));
         blocks
     }
 
@@ -68,16 +77,27 @@ impl Document {
 
     /// The rows of the one table whose first column has this title.
     pub fn table(&self, title: &str) -> Vec<Vec<String>> {
+        let tables = self.tables(title);
+        assert_eq!(tables.len(), 1, "tables that begin with {title:?} in {}", self.path.display());
+        tables.concat()
+    }
+
+    /// The rows of each table whose first column has this title.
+    pub fn tables(&self, title: &str) -> Vec<Vec<Vec<String>>> {
         let prose = self.prose();
-        let heads = prose.lines().filter(|line| cells(line).first().is_some_and(|cell| cell == title)).count();
-        assert_eq!(heads, 1, "tables that begin with {title:?} in {}", self.path.display());
-        let rows = prose.lines().skip_while(|line| cells(line).first().is_none_or(|cell| cell != title));
-        let rows = rows.skip(2).map(cells).take_while(|cells| !cells.is_empty());
-        let rows: Vec<Vec<String>> = rows.collect();
-        assert!(!rows.is_empty(), "the table {title:?} is empty");
-        let first: BTreeSet<&String> = rows.iter().map(|row| &row[0]).collect();
-        assert_eq!(first.len(), rows.len(), "the table {title:?} has a row twice");
-        rows
+        let mut tables = Vec::new();
+        let mut lines = prose.lines().map(cells);
+        while let Some(head) = lines.next() {
+            if head.first().is_none_or(|cell| cell != title) {
+                continue;
+            }
+            let rows: Vec<Vec<String>> = lines.by_ref().skip(1).take_while(|cells| !cells.is_empty()).collect();
+            assert!(!rows.is_empty(), "a table {title:?} is empty");
+            let first: BTreeSet<&String> = rows.iter().map(|row| &row[0]).collect();
+            assert_eq!(first.len(), rows.len(), "a table {title:?} has a row twice");
+            tables.push(rows);
+        }
+        tables
     }
 
     /// The targets of all links.

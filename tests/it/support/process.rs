@@ -3,7 +3,7 @@
 //! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream,
 //! so that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,6 +53,15 @@ impl Process {
         read_lines(Stream::Stdout, child.stdout.take().unwrap(), sender.clone());
         read_lines(Stream::Stderr, child.stderr.take().unwrap(), sender);
         Self { name: name.to_owned(), child, lines, printed: Vec::new() }
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    /// When it has closed it.
+    pub fn type_in(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        writeln!(input, "{line}").unwrap();
     }
 
     /// Reads on until `pick` takes something from a line.

@@ -1,0 +1,166 @@
+//! The line that a delivery has in the log, for machines and for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::http::{self, Connection};
+use crate::support::process::{BINARY, Process, Stream};
+use crate::support::sender::sha256;
+use crate::support::served::{Served, route};
+
+const SECRET: &str = "a-secret-for-access-log-tests";
+const KIND: [(&str, &str); 1] = [("circleci-event-type", "workflow-completed")];
+const EVENT: &[u8] = br#"{"type":"workflow-completed","id":"3888f21b"}"#;
+
+/// A route whose scheme names its event in the body, and one where headers do.
+fn routes() -> String {
+    let github = "  - { name: gh, path: /gh, scheme: github, secrets: [{ file: s }], upstream: UPSTREAM }\n";
+    route("ci", "[{ file: s }]", "") + github
+}
+
+fn serve(server: &str) -> Served {
+    Served::start_with(&format!("listen: 127.0.0.1:0, threads: 1, {server}"), &routes(), &[("s", SECRET)])
+}
+
+fn circleci(path: &str, secret: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let signature = format!("v1={}", sha256(secret, body));
+    http::post(path, headers.iter().copied().chain([("circleci-signature", signature.as_str())]), body)
+}
+
+fn github(headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let signature = format!("sha256={}", sha256(SECRET, body));
+    http::post("/gh", headers.iter().copied().chain([("x-hub-signature-256", signature.as_str())]), body)
+}
+
+/// The lines about deliveries of a gateway that has ended.
+fn lines(served: &Served) -> Vec<Value> {
+    let printed = served.gateway.process.printed(Stream::Stderr);
+    let entries = printed.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone());
+    entries.filter(|fields| fields["message"] == "delivery").collect()
+}
+
+#[test]
+fn a_line_tells_what_a_delivery_was_what_became_of_it_and_how_long_it_took() {
+    let mut served = serve("access_log: all");
+    assert_eq!(http::send(served.gateway.server, &circleci("/ci?token=t", SECRET, &KIND, EVENT)).status, 200);
+    let push = [("x-github-event", "push"), ("x-github-delivery", "72d3162e")];
+    assert_eq!(http::send(served.gateway.server, &github(&push, b"{}")).status, 200);
+    assert_eq!(http::send(served.gateway.server, &circleci("/ci", "another-secret", &KIND, EVENT)).status, 401);
+    assert!(served.gateway.process.terminate().success());
+
+    let lines = lines(&served);
+    let [forwarded, pushed, refused] = lines.as_slice() else { panic!("{lines:#?}") };
+    let told = |line: &Value, field: &str| line[field].as_str().map(str::to_owned);
+    for (line, kind, id) in [
+        (forwarded, "workflow-completed", "3888f21b"),
+        (pushed, "push", "72d3162e"),
+        (refused, "workflow-completed", "3888f21b"),
+    ] {
+        assert_eq!((told(line, "event_type").as_deref(), told(line, "event_id").as_deref()), (Some(kind), Some(id)));
+        assert!(line["verification_seconds"].as_f64() <= line["seconds"].as_f64(), "{line}");
+    }
+    assert_eq!(forwarded["request_bytes"], EVENT.len());
+    assert_eq!(forwarded["path"], "/ci");
+    assert_eq!((&forwarded["status"], &forwarded["upstream_status"]), (&200.into(), &200.into()));
+    assert!(forwarded["upstream_seconds"].as_f64().unwrap() > 0.0);
+    assert!(forwarded["response_bytes"].is_u64(), "{forwarded}");
+    assert_eq!(refused["reason"], "signature_mismatch");
+    assert!(refused.get("upstream_seconds").is_none() && refused.get("upstream_status").is_none(), "{refused}");
+}
+
+#[test]
+fn what_a_sender_calls_its_event_cannot_garble_the_log() {
+    let mut served = serve("access_log: all");
+    let long = "x".repeat(300);
+    let request = github(&[("x-github-event", "a\tb\u{e4}"), ("x-github-delivery", &long)], b"{}");
+    assert_eq!(http::send(served.gateway.server, &request).status, 200);
+    let body = br#"{"id":"a\nlevel=\"ERROR\" \u001b[31m"}"#;
+    assert_eq!(http::send(served.gateway.server, &circleci("/ci", SECRET, &[], body)).status, 200);
+    assert!(served.gateway.process.terminate().success());
+    let lines = lines(&served);
+    assert_eq!(lines[0]["event_type"], "a?b??");
+    assert_eq!(lines[0]["event_id"], "x".repeat(128));
+    assert_eq!(lines[1]["event_id"], "a?level=\"ERROR\" ?[31m");
+    assert!(lines[1].get("event_type").is_none(), "{}", lines[1]);
+}
+
+#[test]
+fn the_lines_for_people_say_the_same() {
+    let mut served = serve("access_log: all");
+    assert!(served.gateway.process.terminate().success());
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--log-format", "text", "-c"]).arg(served.path("gateway.yaml")).env_remove("RUST_LOG");
+    let mut gateway = Process::start("the gateway", &mut command, "");
+    let address: SocketAddr = gateway.wait_for("its address", |_, line| {
+        let (_, address) = line.split_once("listener=\"server\" address=")?;
+        address.trim().parse().ok()
+    });
+    assert_eq!(http::send(address, &circleci("/ci", SECRET, &KIND, EVENT)).status, 200);
+    assert!(gateway.terminate().success());
+    let printed = gateway.printed(Stream::Stderr);
+    let line = printed.iter().find(|line| line.contains(" delivery ")).unwrap();
+    for field in [
+        "INFO delivery",
+        r#"outcome="forwarded""#,
+        r#"event_type="workflow-completed""#,
+        r#"event_id="3888f21b""#,
+        "request_bytes=45",
+        "upstream_status=200",
+    ] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
+    assert!(["verification_seconds=", "upstream_seconds=", " seconds="].iter().all(|field| line.contains(field)));
+    assert!(!line.contains("reason"), "what a delivery does not have is left out: {line}");
+}
+
+#[test]
+fn a_flood_of_refusals_is_sampled_and_what_is_left_out_is_told() {
+    let mut served = serve("trusted_proxies: [127.0.0.1]");
+    let request = http::post("/ci", [("x-forwarded-for", "192.0.2.1")], EVENT);
+    let mut sender = Connection::open(served.gateway.server);
+    let start = now();
+    let mut sent = 0;
+    while start.elapsed() < Duration::from_millis(2500) {
+        sender.write(&request);
+        assert_eq!(sender.receive().status, 401);
+        sent += 1;
+    }
+    drop(sender);
+    assert!(served.gateway.process.terminate().success());
+    let lines = lines(&served);
+    let told: u64 = lines.iter().map(|line| 1 + line["suppressed"].as_u64().unwrap_or(0)).sum();
+    assert!(lines.len() <= 20 * 4 && lines.len() < sent, "{} lines for {sent}", lines.len());
+    assert!(told > lines.len() as u64 && told <= sent as u64, "{told} told of {sent}");
+    assert_eq!(lines[0]["client"], "192.0.2.1");
+}
+
+#[test]
+fn the_table_of_fields_is_what_is_logged() {
+    let mut served = serve("access_log: all, trusted_proxies: [127.0.0.1]");
+    let mut sender = Connection::open(served.gateway.server);
+    sender.write(&circleci("/ci", SECRET, &KIND, EVENT));
+    sender.receive();
+    let refused = http::post("/ci", [("x-forwarded-for", "192.0.2.1")], EVENT);
+    let start = now();
+    while start.elapsed() < Duration::from_millis(1500) {
+        sender.write(&refused);
+        sender.receive();
+    }
+    drop(sender);
+    assert!(served.gateway.process.terminate().success());
+    let lines = lines(&served);
+    let logged: BTreeSet<&String> = lines.iter().flat_map(|line| line.as_object().unwrap().keys()).collect();
+    let document = crate::docs::markdown::Document::read("docs/logs.md");
+    let documented: BTreeMap<String, String> =
+        document.table("Field").into_iter().map(|row| (row[0].trim_matches('`').to_owned(), row[1].clone())).collect();
+    assert_eq!(documented.keys().collect::<BTreeSet<_>>(), logged);
+}
+
+#[allow(clippy::disallowed_methods, reason = "bounds how long a flood lasts")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,98 @@
+//! The README and the pages of `docs`: what they tell readers to do is done, and every block is of a kind that a test
+//! looks at.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use hooklatch::proxy::reject::Reject;
+use hooklatch::schemes;
+
+use super::markdown::{Document, spans};
+use super::session::{self, reason};
+use super::{Block, read};
+use crate::support::tools::{succeeds, tool};
+
+/// How many blocks are not run: builds with all optimisations, packages, and what runs the tests themselves.
+const NOT_RUN: usize = 5;
+
+fn pages() -> Vec<Document> {
+    let root = Document::read("README.md").path;
+    let docs = root.with_file_name("docs");
+    Document::all().into_iter().filter(|page| page.path == root || page.path.starts_with(&docs)).collect()
+}
+
+fn blocks() -> Vec<Block> {
+    pages().iter().flat_map(Document::blocks_of_any).collect()
+}
+
+#[test]
+fn what_the_pages_tell_their_readers_to_do_does_what_they_show() {
+    let typed: usize = pages().iter().map(session::follow).sum();
+    assert!(typed >= 50, "{typed}");
+}
+
+#[test]
+fn what_is_not_run_says_why() {
+    let blocks = blocks();
+    let not_run: Vec<_> = blocks.iter().filter_map(|block| Some((&block.place, reason(block)?))).collect();
+    assert_eq!(not_run.len(), NOT_RUN, "{not_run:#?}");
+}
+
+#[test]
+fn every_block_is_of_a_kind_that_is_checked() {
+    for Block { language, info, text, place } in blocks() {
+        match language.as_str() {
+            // Run, loaded, or compared by other tests.
+            "console" | "yaml" | "promql" | "scheme" | "text" | "http" => {}
+            "json" => drop(serde_json::from_str::<serde_json::Value>(&text).expect(&place)),
+            "python" | "js" => assert!(!info.is_empty(), "{place}: a program that is never run"),
+            other => panic!("{place}: nothing checks {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_query_is_about_metrics_that_there_are_and_prometheus_takes_it() {
+    let known: BTreeSet<String> =
+        Document::read("docs/metrics.md").table("Metric").iter().map(|row| spans(&row[0]).concat()).collect();
+    let queries: Vec<(String, String)> = blocks()
+        .into_iter()
+        .filter(|block| block.language == "promql")
+        .flat_map(|block| block.text.lines().map(|line| (block.place.clone(), line.to_owned())).collect::<Vec<_>>())
+        .collect();
+    assert!(queries.len() >= 10);
+    for (place, query) in &queries {
+        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let own: Vec<&str> = words.clone().filter(|word| word.starts_with("hooklatch_")).collect();
+        assert!(!own.is_empty() || words.clone().any(|word| word.starts_with("process_")), "{place}: {query}");
+        for name in own {
+            assert!(known.contains(name.strip_suffix("_bucket").unwrap_or(name)), "{place}: {name}");
+        }
+    }
+    let Some(mut promtool) = tool("promtool") else { return };
+    let rules: Vec<_> = (0..)
+        .zip(&queries)
+        .map(|(number, (_, query))| serde_json::json!({ "record": format!("q:{number}"), "expr": query }))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.yml");
+    fs::write(&file, serde_json::json!({ "groups": [{ "name": "docs", "rules": rules }] }).to_string()).unwrap();
+    succeeds(promtool.args(["check", "rules"]).arg(file));
+}
+
+#[test]
+fn every_reason_has_its_place_in_the_troubleshooting() {
+    let page = Document::read("docs/troubleshooting.md");
+    let headings: Vec<String> =
+        page.text.lines().filter_map(|line| line.strip_prefix("### ")).map(|line| spans(line).concat()).collect();
+    let expected: BTreeSet<&str> = Reject::ALL.iter().chain([&Reject::Bug]).map(|reject| reject.reason()).collect();
+    assert_eq!(headings.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(headings.len(), expected.len());
+}
+
+#[test]
+fn the_number_of_providers_is_that_of_the_schemes() {
+    let supported = schemes::names().filter_map(schemes::find).filter(|spec| spec.unsupported.is_none()).count();
+    let shown = format!("[{supported} providers]");
+    assert!(read("README.md").contains(&shown), "the README does not say {shown}");
+}

@@ -1,0 +1,106 @@
+//! `docs/configuration.md` against the loader: the keys, their defaults, and which take a restart.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use hooklatch::admin;
+use hooklatch::config;
+use serde_json::{Value, json};
+
+use super::markdown::{Document, spans};
+use super::{MadeUp, read};
+
+/// A key that no section has, and that is near none.
+const UNKNOWN: &str = "qqqqqqqqqqqq";
+
+/// Each row of the reference: the key's path and its cells.
+fn rows() -> Vec<(String, Vec<String>)> {
+    let rows = Document::read("docs/configuration.md").tables("Key").concat();
+    rows.into_iter().map(|row| (spans(&row[0]).concat(), row)).collect()
+}
+
+/// What the loader says that it knows, where it is asked for something that it does not.
+fn known() -> BTreeSet<String> {
+    let everywhere = json!({
+        "server": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 },
+        "admin": { UNKNOWN: 1 },
+        "routes": [{
+            "scheme": { "name": "icr", UNKNOWN: 1 },
+            "secrets": [{ UNKNOWN: 1 }],
+            "upstream": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 },
+            "rate_limit": { UNKNOWN: 1 },
+            UNKNOWN: 1,
+        }],
+        UNKNOWN: 1,
+    });
+    let errors = config::parse(&everywhere.to_string(), Path::new(""), &MadeUp).unwrap_err();
+    let sections = errors.iter().filter_map(|error| {
+        let (_, keys) = error.message.split_once("known here: ")?;
+        let path = error.path.replace("[0]", "[]");
+        Some((path.trim_end_matches(UNKNOWN).trim_end_matches('.').to_owned(), keys.split(", ")))
+    });
+    let keys = sections.flat_map(|(section, keys)| {
+        let dot = if section.is_empty() { "" } else { "." };
+        keys.map(|key| format!("{section}{dot}{key}")).collect::<Vec<_>>()
+    });
+    keys.collect()
+}
+
+#[test]
+fn the_reference_has_every_key_that_the_loader_knows_and_no_other() {
+    let documented: Vec<String> = rows().into_iter().map(|(key, _)| key).collect();
+    let known = known();
+    assert!(known.len() >= 50, "{known:?}");
+    assert_eq!(documented.iter().cloned().collect::<BTreeSet<_>>(), known);
+    assert_eq!(documented.len(), known.len());
+}
+
+#[test]
+fn the_annotated_file_has_every_key() {
+    let file = read("gateway.yaml");
+    for key in known() {
+        let name = key.rsplit('.').next().unwrap();
+        assert!(file.contains(&format!("{name}:")), "{key}");
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_loader() {
+    let least = json!({ "routes": [{
+        "name": "r", "path": "/r", "scheme": "icr", "secrets": [{ "env": "S" }], "upstream": { "url": "http://h/" },
+    }]});
+    let summary = |config: &Value| {
+        let config = config::parse(&config.to_string(), Path::new(""), &MadeUp);
+        admin::summary(&config.unwrap_or_else(|errors| panic!("{errors:?}")))
+    };
+    let expected = summary(&least);
+    let mut compared = 0;
+    for (key, row) in rows() {
+        // A scheme's options are shown as they are set.
+        if !row[2].starts_with('`') || key.starts_with("routes[].scheme.") {
+            continue;
+        }
+        let default: Value = serde_yaml::from_str(&spans(&row[2])[0]).unwrap();
+        let mut config = least.clone();
+        let place = key.split('.').fold(&mut config, |value, name| match name.strip_suffix("[]") {
+            Some(list) => &mut value[list][0],
+            None => &mut value[name],
+        });
+        assert!(place.is_null(), "{key} is required");
+        *place = default;
+        assert_eq!(summary(&config), expected, "{key}");
+        compared += 1;
+    }
+    assert!(compared >= 20, "{compared}");
+}
+
+#[test]
+fn the_keys_that_take_a_restart_are_those_that_a_reload_refuses() {
+    let code = read("src/app/reload.rs");
+    let (_, list) = code.split_once("const RESTART_ONLY").unwrap();
+    let (list, _) = list.split_once(';').and_then(|(_, list)| list.split_once(';')).unwrap();
+    let refused: BTreeSet<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(!refused.is_empty());
+    let documented = rows().into_iter().filter(|(_, row)| row[3].contains("*Takes a restart*")).map(|(key, _)| key);
+    assert_eq!(documented.collect::<BTreeSet<_>>(), refused);
+}
