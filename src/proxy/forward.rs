@@ -24,7 +24,7 @@ use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::trail::Period;
+use super::trail::{Notes, Period};
 use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -45,6 +45,9 @@ pub struct ForwardContext {
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
     let VerifiedParts { route, peer, mut head, payload, secret, at: started, trail } = verified.into_parts();
     prepare(&route, &peer, &mut head, payload.len(), secret)?;
+    if let Some(trace) = trail.notes().and_then(Notes::trace) {
+        trace.propagate(&mut head.headers);
+    }
     let metrics = &route.metrics.upstream;
     let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
     let send = route.pool.send(Request::from_parts(*head, payload), resending, started);
@@ -107,7 +110,10 @@ fn received(mut response: Response<Body>) -> Response<Body> {
 
 /// The request target for the upstream: its own path for an exact route, its path and what follows the prefix for a
 /// prefix route; the query as it came.
-fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, Reject> {
+///
+/// # Errors
+/// [`Reject::BadRequest`]: together they are no request target.
+pub fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, Reject> {
     let base = upstream.path.as_str();
     let mut target = String::with_capacity(base.len() + uri.path().len() + uri.query().map_or(0, str::len) + 2);
     match pattern {
