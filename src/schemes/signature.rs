@@ -304,7 +304,9 @@ fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Verif
 }
 
 fn split<'v>(value: &'v [u8], separator: &str) -> impl Iterator<Item = &'v [u8]> {
-    value.split(move |byte| separator.as_bytes().contains(byte)).map(<[u8]>::trim_ascii)
+    // Nearly always there is one, and a comparison is a tenth of a search.
+    let (first, others) = separator.as_bytes().split_first().unwrap_or((&b',', &[]));
+    value.split(move |byte| byte == first || (!others.is_empty() && others.contains(byte))).map(<[u8]>::trim_ascii)
 }
 
 fn strip<'v>(value: &'v [u8], prefix: &[u8], ignore_case: bool) -> Option<&'v [u8]> {
