@@ -80,7 +80,7 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
 
 /// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
 fn prepare(route: &Route, peer: &Peer, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
-    let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
+    let target = target(&route.config.path, &route.config.upstream, head.uri.path(), head.uri.query())?;
     let host = match head.uri.authority() {
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
         None => head.headers.get(HOST).cloned(),
@@ -113,18 +113,18 @@ fn received(mut response: Response<Body>) -> Response<Body> {
 ///
 /// # Errors
 /// [`Reject::BadRequest`]: together they are no request target.
-pub fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, Reject> {
+pub fn target(pattern: &PathPattern, upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, Reject> {
     let base = upstream.path.as_str();
-    let mut target = String::with_capacity(base.len() + uri.path().len() + uri.query().map_or(0, str::len) + 2);
+    let mut target = String::with_capacity(base.len() + path.len() + query.map_or(0, str::len) + 2);
     match pattern {
         PathPattern::Exact(_) => target.push_str(if base.is_empty() { "/" } else { base }),
         PathPattern::Prefix(prefix) => {
             target.push_str(base.strip_suffix('/').unwrap_or(base));
             target.push('/');
-            target.push_str(uri.path().get(prefix.len()..).unwrap_or_default());
+            target.push_str(path.get(prefix.len()..).unwrap_or_default());
         }
     }
-    if let Some(query) = uri.query() {
+    if let Some(query) = query {
         target.push('?');
         target.push_str(query);
     }
@@ -148,7 +148,8 @@ mod tests {
             host_header: HostHeader::Upstream,
             certificates: None,
         };
-        target(&pattern, &upstream, &uri.parse().unwrap()).unwrap().to_string()
+        let uri: Uri = uri.parse().unwrap();
+        target(&pattern, &upstream, uri.path(), uri.query()).unwrap().to_string()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
@@ -32,6 +32,11 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The longest `tracestate` that is told with a span; the standard asks for no less (section 3.3.1.5).
 const MAX_STATE: usize = 512;
+
+/// Methods that are told by name (RFC 9110 section 9, RFC 5789); others could be anything.
+const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+/// The longest path that is told with a span, in characters.
+const MAX_PATH: usize = 1024;
 
 /// Names a trace.
 pub type TraceId = [u8; 16];
@@ -63,7 +68,7 @@ pub struct TraceContext {
     /// The sender's span, if it is not.
     pub link: Option<Remote>,
     /// The sender's `tracestate` with a trace that is continued, if it is short.
-    pub state: Option<HeaderValue>,
+    pub state: Option<String>,
     /// Whether spans are made of it.
     pub sampled: bool,
 }
@@ -81,16 +86,16 @@ pub struct Tracer {
     pub dropped: IntCounter,
 }
 
-/// A traced delivery that has ended: all that its spans say.
+/// A traced delivery that has ended: all that its spans say. Nothing in it keeps the buffer that its head was read into.
 pub struct Ended {
     /// Its trace.
     pub context: TraceContext,
     /// Its route, if one matched.
     pub route: Option<Arc<Common>>,
-    /// The request's method.
-    pub method: Method,
-    /// Its target.
-    pub uri: Uri,
+    /// The request's method, `_OTHER` if that is none of [`METHODS`].
+    pub method: &'static str,
+    /// Its path, cut to [`MAX_PATH`] characters.
+    pub path: String,
     /// Its version of HTTP.
     pub version: Version,
     /// Whether it came by TLS.
@@ -100,7 +105,7 @@ pub struct Ended {
     /// Who sent it.
     pub client: IpAddr,
     /// Its id in logs.
-    pub request_id: HeaderValue,
+    pub request_id: Option<String>,
     /// What it says of its event.
     pub event: Event,
     /// How it ended.
@@ -151,6 +156,11 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// A method as spans tell it.
+fn method(method: &Method) -> &'static str {
+    METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
 impl TraceContext {
     /// The trace of a request whose sender says `remote`. `drawn` is a new trace's id, two spans' and a number from 0 to 1.
     fn begin(tracer: &Tracer, remote: Option<Remote>, trusted: bool, drawn: (TraceId, SpanId, SpanId, f64)) -> Self {
@@ -199,8 +209,8 @@ impl Tracer {
     pub fn begin(&self, headers: &HeaderMap, peer: &Peer) -> TraceContext {
         let trusted = !matches!(peer.word, Word::Nobody);
         let context = TraceContext::begin(self, Remote::of(headers), trusted, rand::random());
-        let told = context.parent.is_some().then(|| headers.get(TRACESTATE).cloned()).flatten();
-        TraceContext { state: told.filter(|state| state.len() <= MAX_STATE), ..context }
+        let state = context.parent.and_then(|_| headers.get(TRACESTATE)?.to_str().ok());
+        TraceContext { state: state.filter(|state| state.len() <= MAX_STATE).map(str::to_owned), ..context }
     }
 
     /// Hands a delivery that ended at `at` (since 1970-01-01T00:00:00Z) over for export, if it is traced.
@@ -214,13 +224,13 @@ impl Tracer {
         let ended = Ended {
             context: context.clone(),
             route: answer.route.as_ref().map(|route| route.common()),
-            method: subject.method.clone(),
-            uri: subject.uri.clone(),
+            method: method(&subject.method),
+            path: subject.uri.path().chars().take(MAX_PATH).collect(),
             version: subject.version,
             tls: subject.peer.tls,
             peer: subject.peer.address,
             client: subject.peer.client,
-            request_id: subject.request_id.clone(),
+            request_id: subject.request_id.to_str().ok().map(str::to_owned),
             event: subject.event(answer.route.as_deref()),
             outcome: answer.outcome,
             rejected: answer.rejected,
@@ -343,13 +353,13 @@ mod tests {
         Ended {
             context: TraceContext::begin(tracer, None, false, DRAWN),
             route: None,
-            method: Method::POST,
-            uri: Uri::from_static("/"),
+            method: "POST",
+            path: "/".to_owned(),
             version: Version::HTTP_11,
             tls: false,
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             client: IpAddr::from([127, 0, 0, 1]),
-            request_id: HeaderValue::from_static("id-1"),
+            request_id: Some("id-1".to_owned()),
             event: Event::default(),
             outcome: Outcome::Rejected,
             rejected: Some(Reject::NoRoute),

@@ -6,7 +6,6 @@
 //! counted.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -37,7 +36,7 @@ const MAX_ANSWER: usize = 64 << 10;
 
 /// Exports spans to one collector.
 pub(super) struct Exporter {
-    connector: Arc<Connector>,
+    connector: Connector,
     uri: http::Uri,
     headers: HeaderMap,
     timeout: Duration,
@@ -52,13 +51,15 @@ pub(super) struct Exporter {
 /// An attempt that did not succeed.
 struct Failure {
     why: String,
-    /// Whether another may: at once if the collector asks for no pause.
+    /// When another may be made, if one may.
     again: Option<Again>,
 }
 
 /// When to try again.
 enum Again {
+    /// After a pause of the exporter's own.
     InAWhile,
+    /// After the one that the collector asks for.
     After(Duration),
 }
 
@@ -76,7 +77,7 @@ impl Exporter {
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
         headers.extend(otlp.headers.iter().cloned());
         Ok(Self {
-            connector: Arc::new(Connector::new(host, *port, CONNECT_TIMEOUT, tls)?),
+            connector: Connector::new(host, *port, CONNECT_TIMEOUT, tls)?,
             uri: path.parse().map_err(io::Error::other)?,
             headers,
             timeout: otlp.timeout,

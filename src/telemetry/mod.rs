@@ -22,7 +22,7 @@ use crate::metrics::SpanMetrics;
 use crate::proxy::trace::{Ended, Tracer};
 use export::Exporter;
 
-/// Deliveries that may wait for export, a few hundred bytes each.
+/// Deliveries that may wait for export: some hundred bytes each, 3 KiB at most.
 const QUEUE: usize = 8192;
 /// Deliveries in one request to the collector.
 const BATCH: usize = 512;

@@ -19,8 +19,6 @@ use crate::proxy::trail::Period;
 
 /// The version of the conventions that the names are taken from.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.38.0";
-/// Methods that may be told by name (RFC 9110 section 9, RFC 5789); others could be anything.
-const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 /// Flags of a span: bit 8 says that bit 9 tells whether the parent is of another process.
 const KNOWN_ORIGIN: u32 = 0x100;
 const REMOTE: u32 = 0x200;
@@ -80,13 +78,13 @@ fn spans(ended: &Ended) -> Vec<Span> {
 /// The span of the whole delivery.
 fn receive(ended: &Ended) -> Span {
     let route = ended.route.as_deref();
-    let method = method(ended);
+    let method = ended.method;
     let path = route.map(|route| route.config.path.to_string());
     let status = ended.status.as_u16();
     let mut attributes = Attributes::default();
     attributes.text("http.request.method", Some(method));
     attributes.text("url.scheme", Some(if ended.tls { "https" } else { "http" }));
-    attributes.text("url.path", Some(ended.uri.path()));
+    attributes.text("url.path", Some(ended.path.as_str()));
     attributes.text("http.route", path.as_deref());
     attributes.number("http.response.status_code", Some(status.into()));
     attributes.text("network.protocol.version", version(ended));
@@ -99,7 +97,7 @@ fn receive(ended: &Ended) -> Span {
     attributes.text("hooklatch.scheme", route.map(|route| route.config.scheme.name.as_str()));
     attributes.text("hooklatch.outcome", Some(ended.outcome.as_str()));
     attributes.text("hooklatch.reason", ended.rejected.map(Reject::reason));
-    attributes.text("hooklatch.request_id", ended.request_id.to_str().ok());
+    attributes.text("hooklatch.request_id", ended.request_id.as_deref());
     attributes.text("hooklatch.event_type", ended.event.kind.as_deref());
     attributes.text("hooklatch.event_id", ended.event.id.as_deref());
     // A 4xx is the sender's error, not this service's.
@@ -112,11 +110,10 @@ fn receive(ended: &Ended) -> Span {
         flags: KNOWN_ORIGIN | REMOTE | u32::from(link.sampled),
         ..Link::default()
     });
-    let state = context.state.as_ref().and_then(|state| state.to_str().ok());
     Span {
         name: path.map_or_else(|| method.to_owned(), |path| format!("{method} {path}")),
         parent_span_id: context.parent.map(|parent| parent.span.to_vec()).unwrap_or_default(),
-        trace_state: state.unwrap_or_default().to_owned(),
+        trace_state: context.state.clone().unwrap_or_default(),
         flags: SAMPLED | KNOWN_ORIGIN | if context.parent.is_some() { REMOTE } else { 0 },
         attributes: attributes.0,
         links: links.into_iter().collect(),
@@ -144,7 +141,7 @@ fn forward(ended: &Ended, period: Period) -> Span {
     let refused = ended.rejected.map(Reject::reason);
     let failed = refused.is_some() || status.is_some_and(|status| status >= 400);
     let mut attributes = Attributes::default();
-    attributes.text("http.request.method", Some(method(ended)));
+    attributes.text("http.request.method", Some(ended.method));
     attributes.number("http.response.status_code", status.map(u64::from));
     attributes.text("error.type", failed.then(|| error_type(ended.rejected, status.unwrap_or_default())));
     if let Some(route) = ended.route.as_deref() {
@@ -156,14 +153,14 @@ fn forward(ended: &Ended, period: Period) -> Span {
     Span {
         attributes: attributes.0,
         status: error(failed),
-        ..child(ended, method(ended), SpanKind::Client, ended.context.forward, period)
+        ..child(ended, ended.method, SpanKind::Client, ended.context.forward, period)
     }
 }
 
 /// Where the upstream gets it, without the query.
 fn url(route: &Common, ended: &Ended) -> Option<String> {
     let upstream = &route.config.upstream;
-    let target = target(&route.config.path, upstream, &ended.uri).ok()?;
+    let target = target(&route.config.path, upstream, &ended.path, None).ok()?;
     let scheme = if upstream.tls { "https" } else { "http" };
     Some(format!("{scheme}://{}{}", upstream.authority, target.path()))
 }
@@ -190,10 +187,6 @@ fn error(failed: bool) -> Option<Status> {
 /// The gateway's own reason, or the status that was passed on.
 fn error_type(reject: Option<Reject>, status: u16) -> String {
     reject.map_or_else(|| status.to_string(), |reject| reject.reason().to_owned())
-}
-
-fn method(ended: &Ended) -> &'static str {
-    METHODS.into_iter().find(|method| *method == ended.method.as_str()).unwrap_or("_OTHER")
 }
 
 fn version(ended: &Ended) -> Option<&'static str> {
