@@ -7,6 +7,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+/// How long responses may take that are not measured.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What the upstream answers to everything.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 
@@ -32,7 +34,12 @@ pub struct Plan<'a> {
     pub time: Duration,
     /// Requests a second in all, evenly spaced; `None`: each connection sends as soon as it has its response.
     pub rate: Option<f64>,
+    /// Whether the gateway may run on this thread's core: it is then left to it when there is nothing to do.
+    pub shares_core: bool,
 }
+
+/// Requests that have been sent but for their last byte.
+pub struct Held(Vec<Sender>);
 
 /// What came of a run.
 #[derive(Default)]
@@ -88,9 +95,8 @@ impl Load {
         while open || senders.iter().any(Sender::is_busy) {
             let now = Instant::now();
             open = now.duration_since(start) < plan.time;
-            if now.duration_since(start) > plan.time + Duration::from_secs(20) {
-                return Err(io::Error::new(ErrorKind::TimedOut, "responses are missing"));
-            }
+            late(start + plan.time + PATIENCE)?;
+            let before = count.responses;
             for sender in &mut senders {
                 if !sender.is_busy() && open {
                     match interval {
@@ -112,19 +118,24 @@ impl Load {
                     *sender = Sender::connect(plan.gateway, now)?;
                 }
             }
-            self.serve()?;
+            let served = self.serve()?;
+            if plan.shares_core && !served && count.responses == before {
+                std::thread::yield_now();
+            }
         }
         count.elapsed = start.elapsed();
         Ok(count)
     }
 
-    /// Sends this many requests, one after the other.
+    /// Sends this many requests, one after the other, within the plan's time.
     pub fn exactly(&mut self, plan: Plan<'_>, requests: u64) -> io::Result<()> {
+        let deadline = Instant::now() + plan.time;
         let mut sender = Sender::connect(plan.gateway, Instant::now())?;
         for _ in 0..requests {
             sender.start(Instant::now());
             while !sender.step(&plan, &mut self.buffer)? {
                 self.serve()?;
+                late(deadline)?;
             }
             if sender.closed {
                 sender = Sender::connect(plan.gateway, Instant::now())?;
@@ -147,22 +158,58 @@ impl Load {
         Ok(idle)
     }
 
-    /// Whatever the upstream can do now.
-    pub fn serve(&mut self) -> io::Result<()> {
+    /// Sends one request on each connection, all but its last byte.
+    pub fn hold(&mut self, plan: Plan<'_>) -> io::Result<Held> {
+        let all = plan.request.len() - 1;
+        let cut = Plan { request: &plan.request[..all], ..plan };
+        let mut senders = Vec::new();
+        for _ in 0..plan.connections {
+            let mut sender = Sender::connect(plan.gateway, Instant::now())?;
+            sender.start(Instant::now());
+            senders.push(sender);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while senders.iter().any(|sender| sender.written != Some(all)) {
+            for sender in &mut senders {
+                if sender.step(&cut, &mut self.buffer)? {
+                    return Err(io::Error::other("a response before the request's end"));
+                }
+            }
+            late(deadline)?;
+        }
+        Ok(Held(senders))
+    }
+
+    /// Sends the last bytes, and waits for every response.
+    pub fn finish(&mut self, plan: Plan<'_>, Held(mut senders): Held) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while senders.iter().any(Sender::is_busy) {
+            for sender in &mut senders {
+                sender.step(&plan, &mut self.buffer)?;
+            }
+            self.serve()?;
+            late(deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Whatever the upstream can do now; whether it answered anything.
+    pub fn serve(&mut self) -> io::Result<bool> {
         if let Some((stream, _)) = ready(self.listener.accept())? {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
             self.upstream.push(Served { stream, head: Vec::new(), body_left: 0 });
         }
         let buffer = &mut self.buffer;
-        self.upstream.retain_mut(|served| served.step(buffer).unwrap_or(false));
-        Ok(())
+        let mut answered = false;
+        self.upstream.retain_mut(|served| served.step(buffer, &mut answered).unwrap_or(false));
+        Ok(answered)
     }
 }
 
 impl Served {
     /// Whether the connection is still open.
-    fn step(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+    fn step(&mut self, buffer: &mut [u8], answered: &mut bool) -> io::Result<bool> {
         let Some(read) = ready(self.stream.read(buffer))? else { return Ok(true) };
         if read == 0 {
             return Ok(false);
@@ -182,6 +229,7 @@ impl Served {
             bytes = &bytes[taken..];
             if self.body_left == 0 {
                 self.stream.write_all(ANSWER)?;
+                *answered = true;
             }
         }
         Ok(true)
@@ -247,6 +295,10 @@ impl Sender {
         self.written = None;
         Ok(true)
     }
+}
+
+fn late(deadline: Instant) -> io::Result<()> {
+    if Instant::now() < deadline { Ok(()) } else { Err(io::Error::new(ErrorKind::TimedOut, "responses are missing")) }
 }
 
 fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {

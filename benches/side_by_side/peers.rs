@@ -1,7 +1,7 @@
 //! The gateways that are measured, each with the same job: verify CircleCI's HMAC-SHA256 and forward.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// The secret of every gateway; base64 is how HAProxy wants it.
 pub const SECRET: &str = "benchmark-secret-of-32-bytes-len";
 const SECRET_BASE64: &str = "YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcy1sZW4=";
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The path that verifies.
 pub const PATH: &str = "/webhooks/circleci";
 
@@ -38,7 +40,8 @@ pub struct Setting<'a> {
     pub idle_routes: usize,
 }
 
-type Start = fn(&Setting<'_>) -> io::Result<Gateway>;
+/// Starts one.
+pub type Start = fn(&Setting<'_>) -> io::Result<Gateway>;
 
 /// HAProxy first: it is what the others are compared with.
 pub const ALL: [(&str, Start); 4] =
@@ -63,7 +66,7 @@ impl Gateway {
             .stderr(log)
             .spawn()?;
         let mut gateway = Self { name, address, child };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             if gateway.child.try_wait()?.is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(setting.folder.join(format!("{name}.log")))?;
@@ -119,7 +122,8 @@ impl Drop for Gateway {
     }
 }
 
-/// hooklatch as built by this run, with its default configuration but for addresses and threads.
+/// hooklatch as built by this run, with its default configuration but for addresses and threads. It is there when it
+/// says that it is ready.
 pub fn hooklatch(setting: &Setting<'_>) -> io::Result<Gateway> {
     let (address, admin) = (free()?, free()?);
     let Setting { upstream, threads, .. } = setting;
@@ -134,7 +138,27 @@ pub fn hooklatch(setting: &Setting<'_>) -> io::Result<Gateway> {
     write(setting, "secret", SECRET)?;
     let config = write(setting, "gateway.yaml", &config)?;
     let program = PathBuf::from(env!("CARGO_BIN_EXE_hooklatch"));
-    Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])
+    let gateway = Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])?;
+    let deadline = Instant::now() + PATIENCE;
+    while !is_ready(admin) {
+        if Instant::now() > deadline {
+            return Err(io::Error::other("hooklatch does not get ready"));
+        }
+        std::thread::yield_now();
+    }
+    Ok(gateway)
+}
+
+/// Whether `/readyz` says so.
+fn is_ready(admin: SocketAddr) -> bool {
+    let ask = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect(admin)?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200 "))
+    };
+    ask().unwrap_or(false)
 }
 
 /// HAProxy with its own HMAC and its comparison in constant time.
@@ -144,7 +168,7 @@ pub fn haproxy(setting: &Setting<'_>) -> io::Result<Gateway> {
     // Bodies beyond tune.bufsize would be cut, and good signatures refused; a larger one than needed costs CPU.
     let buffer = (setting.largest_body + 8192).max(16_384);
     let config = format!(
-        "global\n  nbthread {threads}\n  tune.bufsize {buffer}\n  maxconn 1000\n\
+        "global\n  nbthread {threads}\n  tune.bufsize {buffer}\n  maxconn 4000\n\
          defaults\n  mode http\n  timeout client 75s\n  timeout server 10s\n  timeout connect 1s\n  \
          timeout http-request 10s\n  timeout http-keep-alive 75s\n  option http-keep-alive\n  http-reuse always\n  \
          option forwardfor\n\

@@ -282,10 +282,10 @@ fn replace_number(text: &str, number: &str, by: &str) -> String {
     replaced + rest
 }
 
-/// A port that nobody has, and that this process gives out once.
+/// A port that nobody has, and that this process gives out once. Those that begin one after the other begin far apart.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % u32::from(FREE.end - FREE.start)).unwrap();
+    let first = u16::try_from(std::process::id().wrapping_mul(7919) % u32::from(FREE.end - FREE.start)).unwrap();
     loop {
         let next = (first + NEXT.fetch_add(1, Ordering::Relaxed)) % (FREE.end - FREE.start);
         let port = FREE.start + next;

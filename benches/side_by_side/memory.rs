@@ -1,0 +1,71 @@
+//! Memory: of connections that wait, and of large bodies that are held.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::load::{Load, Plan};
+use crate::peers::{ALL, Gateway};
+use crate::requests::signed;
+use crate::table::{Table, Unit};
+use crate::{CONNECTIONS, plan, start};
+
+/// Connections that wait.
+const IDLE: usize = 2000;
+/// How long memory may take to settle.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Memory has settled if it stays about the same for this long.
+const STILL: Duration = Duration::from_millis(500);
+/// The same after a response: longer than a gateway keeps the buffers of a connection that went idle.
+const STILL_IDLE: Duration = Duration::from_secs(2);
+/// What is about the same, in bytes.
+const ABOUT: u64 = 64 << 10;
+
+/// Memory of a keep-alive connection that has served one delivery and waits for the next.
+pub fn idle(load: &mut Load, table: &mut Table) -> io::Result<()> {
+    let request = signed(3 * 1024);
+    let mut samples = Vec::new();
+    for peer in ALL {
+        let folder = tempfile::tempdir()?;
+        let gateway = &start(load, &folder, &[peer], request.len())?[0];
+        let plan = plan(gateway, &request, 200, Duration::ZERO);
+        drop(load.open_idle(Plan { connections: 1, ..plan })?);
+        let before = settled(gateway, STILL_IDLE);
+        let connections = load.open_idle(Plan { connections: IDLE, ..plan })?;
+        let each = settled(gateway, STILL_IDLE).saturating_sub(before) as f64 / connections.len() as f64;
+        samples.push((gateway.name, vec![each / 1024.0]));
+    }
+    table.row("memory of an idle connection that has served", Unit::Kibibytes, &samples);
+    Ok(())
+}
+
+/// Memory of deliveries of 1 MiB that have come but for their last byte, beyond that of the gateway without them.
+pub fn large(load: &mut Load, table: &mut Table) -> io::Result<()> {
+    let request = signed(1 << 20);
+    let mut samples = Vec::new();
+    for peer in ALL {
+        let folder = tempfile::tempdir()?;
+        let gateway = &start(load, &folder, &[peer], request.len())?[0];
+        let before = settled(gateway, STILL);
+        let plan = Plan { connections: CONNECTIONS, ..plan(gateway, &request, 200, Duration::ZERO) };
+        let held = load.hold(plan)?;
+        let held_bytes = settled(gateway, STILL).saturating_sub(before);
+        load.finish(plan, held)?;
+        samples.push((gateway.name, vec![held_bytes as f64 / 1024.0 / 1024.0]));
+    }
+    table.row("memory of 64 deliveries of 1 MiB at once", Unit::Mebibytes, &samples);
+    Ok(())
+}
+
+/// The gateway's memory once it has settled.
+fn settled(gateway: &Gateway, still: Duration) -> u64 {
+    let start = Instant::now();
+    let (mut memory, mut since) = (gateway.memory(), start);
+    while since.elapsed() < still && start.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = gateway.memory();
+        if now.abs_diff(memory) > ABOUT {
+            (memory, since) = (now, Instant::now());
+        }
+    }
+    gateway.memory()
+}

@@ -1,0 +1,34 @@
+//! The requests that are sent.
+
+use std::time::Duration;
+
+use hooklatch::schemes::{self, SchemeOptions, Secret};
+
+use crate::peers::{PATH, SECRET};
+
+/// A CircleCI delivery with a body of this many bytes.
+pub fn signed(size: usize) -> Vec<u8> {
+    let (before, after) = (r#"{"type":"workflow-completed","id":"1","filler":""#, r#""}"#);
+    let filler = "x".repeat(size - before.len() - after.len());
+    let body = [before, &filler, after].concat().into_bytes();
+    let secret = Secret::from(SECRET.as_bytes().to_vec());
+    let verifier = schemes::find("circleci").unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
+    let (_, value) = verifier.sign_body(0, &body, Duration::ZERO).unwrap().remove(0);
+    request(PATH, Some(value.to_str().unwrap().trim_start_matches("v1=")), &body)
+}
+
+/// The same with a body of 3 KB to any path, with any digest or none.
+pub fn refused(path: &str, digest: Option<&str>) -> Vec<u8> {
+    request(path, digest, &[b'x'; 3 * 1024])
+}
+
+fn request(path: &str, digest: Option<&str>, body: &[u8]) -> Vec<u8> {
+    let signature = digest.map(|digest| format!("circleci-signature: v1={digest}\r\n")).unwrap_or_default();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: hooks.example.com\r\nUser-Agent: CircleCI-Webhook/1.0\r\n\
+         Content-Type: application/json\r\ncircleci-event-type: workflow-completed\r\nAccept: */*\r\n\
+         Accept-Encoding: gzip\r\n{signature}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}

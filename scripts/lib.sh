@@ -1,0 +1,76 @@
+# What scripts/test and scripts/bench share: words for the reader, and what is missing installed by package name.
+# shellcheck shell=bash
+
+log=$(mktemp) # of the last command that is not shown
+updated=      # whether the lists of packages are of today
+export CARGO_TERM_PROGRESS_WHEN=never
+
+say() { printf '\n==> %s\n' "$*"; }
+
+fail() {
+    printf '\nscripts/%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+run() { # shows the command, then runs it
+    printf '    $ %s\n' "$*"
+    "$@"
+}
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    elif [[ -t 0 ]]; then
+        sudo "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+missing_commands() { # COMMAND… → those that are not there
+    local name
+    for name in "$@"; do
+        command -v "$name" >/dev/null || printf '%s ' "$name"
+    done
+}
+
+# Installs the packages of those commands that are not there. Succeeds if all are there afterwards.
+install_commands() {
+    local missing packages=()
+    missing=$(missing_commands "$@")
+    [[ -z $missing ]] && return
+    if ! command -v apt-get >/dev/null; then
+        printf '    no apt-get here to install: %s\n' "$missing" >&2
+        return 1
+    fi
+    local name
+    for name in $missing; do
+        case $name in
+            cc) packages+=(gcc libc6-dev) ;;
+            node) packages+=(nodejs ca-certificates) ;; # npm reads the system's certificates
+            taskset) packages+=(util-linux) ;;
+            systemd-analyze) packages+=(systemd) ;;
+            *) packages+=("$name") ;;
+        esac
+    done
+    install_packages "${packages[@]}"
+    [[ -z $(missing_commands "$@") ]]
+}
+
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+
+update_lists() { # once; an old list may do
+    [[ -n $updated ]] || apt_get update >"$log" 2>&1 || true
+    updated=yes
+}
+
+install_packages() { # PACKAGE…
+    printf '    installing %s\n' "$*"
+    update_lists
+    apt_get install -y --no-install-recommends "$@" >>"$log" 2>&1 || tail -n 20 "$log" >&2
+}
+
+need_rust() {
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.88 or later first"
+    install_commands cc || fail "a C compiler (cc) is missing and could not be installed; install gcc"
+}
