@@ -65,6 +65,7 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
             shared.handed_on.set(shared.handed_on.get() + 1);
             stack.clone().call(request.map(|body| Inbound { body, peer: peer.clone() }))
         });
+        shared.rests.set(false);
         // A request that comes while the gateway drains is the last one.
         let builder = builder(limits, !*context.drain.borrow());
         let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));

@@ -64,6 +64,8 @@ pub struct Wire {
     clock: Clock,
     waiting: Waiting,
     deadline: Instant,
+    /// The connection has come to rest: the deadline is now that of an idle one.
+    rested: bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// Bytes of a response wait for the sender to read.
     blocked: bool,
@@ -104,6 +106,7 @@ impl Wire {
             waiting: Waiting::Head,
             deadline: clock.now() + limits.header_timeout,
             clock,
+            rested: false,
             timer: None,
             blocked: false,
             end: None,
@@ -119,7 +122,7 @@ impl Wire {
     fn poll_deadline(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<io::Error> {
         if self.waiting != waiting {
             self.waiting = waiting;
-            self.shared.rests.set(false);
+            self.rested = false;
             self.deadline = self.clock.now()
                 + match waiting {
                     Waiting::Head => self.limits.header_timeout,
@@ -127,11 +130,14 @@ impl Wire {
                     Waiting::Nothing | Waiting::Reader => self.limits.idle_timeout,
                 };
         }
-        ready!(self.poll_timer(cx));
-        if waiting == Waiting::Request && !self.shared.rests.replace(true) {
+        let mut timer = self.poll_timer(cx);
+        if timer.is_ready() && waiting == Waiting::Request && !self.rested {
+            self.rested = true;
             self.deadline += self.limits.idle_timeout.saturating_sub(RESTS_AFTER);
-            ready!(self.poll_timer(cx));
+            timer = self.poll_timer(cx);
         }
+        self.shared.rests.set(self.rested);
+        ready!(timer);
         let end = if waiting == Waiting::Head && !self.is_untouched() { End::HeadTimeout } else { End::Idle };
         Poll::Ready(self.ended(end))
     }
@@ -165,9 +171,10 @@ impl Wire {
         if came.is_empty() {
             return Ok(());
         }
-        let rested = self.framing.at_start();
+        self.shared.rests.set(false);
+        let at_start = self.framing.at_start();
         let fed = self.framing.feed(came);
-        if rested && (fed.is_err() || !self.framing.at_start() || self.framing.is_untouched()) {
+        if at_start && (fed.is_err() || !self.framing.at_start() || self.framing.is_untouched()) {
             self.begun += 1;
         }
         let taken = fed.map_err(|fault| self.ended(End::Refused(fault)))?;

@@ -133,6 +133,22 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
+fn a_connection_that_has_rested_takes_a_delivery_as_before() {
+    let mut rig = Rig::with_server("idle_timeout: 60s, header_timeout: 1200ms", "");
+    let mut sender = rig.connect();
+    for _ in 0..3 {
+        sender.write(&Delivery::circleci("{}").bytes());
+        rig.request();
+        // The upstream works while the gateway's threads have nothing to do.
+        rig.wait_for_gauge("hooklatch_in_flight_requests", 1.0);
+        rig.peer().answer();
+        assert_eq!(sender.receive().status, 200);
+        // Longer than a connection takes to come to rest.
+        rig.connect().expect_end();
+    }
+}
+
+#[test]
 fn a_delivery_that_takes_longer_than_a_connection_may_be_idle_is_not_cut_off() {
     let mut rig = Rig::with_server("idle_timeout: 400ms, header_timeout: 400ms", "");
     let mut sender = rig.connect();
