@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::config::{Config, Identity, Networks, Roots};
+use crate::config::{ClientTls, Config, Identity, Networks, Otlp, Roots};
 use crate::metrics::Metrics;
 use crate::proxy::delivery::Payload;
 
@@ -82,10 +82,7 @@ pub fn summary(config: &Config) -> serde_json::Value {
                 "connect_timeout_seconds": route.upstream.connect_timeout.as_secs_f64(),
                 "resend": route.upstream.resend,
                 "host_header": route.upstream.host_header.as_str(),
-                "upstream_tls": route.upstream.certificates.as_ref().map(|tls| serde_json::json!({
-                    "ca": tls.ca.as_ref().map(Roots::fingerprint),
-                    "client_certificate": tls.identity.as_ref().map(Identity::fingerprint),
-                })),
+                "upstream_tls": route.upstream.certificates.as_ref().map(client_tls),
                 "allowed_ips": texts(&route.allowed_ips),
                 "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "enforce": route.enforce,
@@ -121,7 +118,27 @@ pub fn summary(config: &Config) -> serde_json::Value {
             "access_log": config.server.access_log.as_str(),
         },
         "admin": { "listen": config.admin.listen.to_string() },
+        "telemetry": { "otlp": config.telemetry.as_ref().map(otlp) },
         "routes": routes,
+    })
+}
+
+fn otlp(otlp: &Otlp) -> serde_json::Value {
+    serde_json::json!({
+        "endpoint": otlp.endpoint.to_string(),
+        "headers": otlp.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        "tls": otlp.endpoint.certificates.as_ref().map(client_tls),
+        "timeout_seconds": otlp.timeout.as_secs_f64(),
+        "sample": otlp.sample,
+        "service_name": otlp.service_name,
+        "context_from": otlp.context_from.as_str(),
+    })
+}
+
+fn client_tls(tls: &ClientTls) -> serde_json::Value {
+    serde_json::json!({
+        "ca": tls.ca.as_ref().map(Roots::fingerprint),
+        "client_certificate": tls.identity.as_ref().map(Identity::fingerprint),
     })
 }
 

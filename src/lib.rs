@@ -19,6 +19,7 @@
 //! - [`metrics`] is what Prometheus is told.
 //! - [`proxy`] is the way of a delivery.
 //! - [`schemes`] knows how providers sign: pure functions over data.
+//! - [`telemetry`] exports traces.
 
 pub mod admin;
 pub mod app;
@@ -28,6 +29,7 @@ pub mod config;
 pub mod metrics;
 pub mod proxy;
 pub mod schemes;
+pub mod telemetry;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

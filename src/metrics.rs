@@ -8,6 +8,7 @@
 
 mod configured;
 mod retain;
+mod spans;
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -17,6 +18,7 @@ use prometheus::{
 
 pub use configured::{Configured, Expiry};
 pub use retain::RouteLabels;
+pub use spans::SpanMetrics;
 
 use crate::proxy::reject::{Fault, Reject};
 use configured::ConfigMetrics;
@@ -146,6 +148,8 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
     pub buffered_bytes: IntGauge,
+    /// What becomes of spans.
+    pub spans: SpanMetrics,
     /// What the configuration says, and how its reloads went.
     config: ConfigMetrics,
 }
@@ -294,6 +298,7 @@ impl Metrics {
                 &registry,
                 IntGauge::new("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?,
             )?,
+            spans: SpanMetrics::new(&registry)?,
             config: ConfigMetrics::new(&registry, now)?,
             registry,
         };

@@ -18,10 +18,15 @@ mod rust;
 /// A module and what it may import of this crate; `proxy::reject` allows that part of `proxy` alone.
 const IMPORTS: &[(&str, &str)] = &[
     ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::tls proxy::transport"),
-    ("app", "admin clock config metrics proxy"),
+    ("app", "admin clock config metrics proxy telemetry"),
     ("admin", "config metrics proxy::delivery"),
     ("clock", ""),
     ("config", "schemes"),
+    (
+        "telemetry",
+        "config metrics proxy::delivery proxy::forward proxy::reject proxy::route proxy::tls proxy::trace proxy::trail \
+         proxy::transport",
+    ),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
     (
@@ -54,9 +59,16 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::swap", ""),
     ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
     ("proxy::forwarded", ""),
-    ("proxy::observe", "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trail"),
-    ("proxy::access", "metrics proxy::delivery proxy::reject proxy::respond proxy::route proxy::trail"),
-    ("proxy::trail", "schemes proxy::delivery"),
+    (
+        "proxy::observe",
+        "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trace proxy::trail",
+    ),
+    ("proxy::access", "metrics proxy::delivery proxy::reject proxy::respond proxy::route proxy::trace proxy::trail"),
+    ("proxy::trail", "schemes proxy::delivery proxy::trace"),
+    (
+        "proxy::trace",
+        "config metrics proxy::access proxy::delivery proxy::reject proxy::respond proxy::route proxy::trail",
+    ),
     (
         "proxy::respond",
         "metrics schemes proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \

@@ -18,6 +18,7 @@ use crate::proxy::limits::Limits;
 use crate::proxy::route::Common;
 use crate::proxy::tls::client_config;
 use crate::proxy::transport::Connector;
+use crate::telemetry::Telemetry;
 
 /// How long a reload waits for every thread before it is told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,6 +31,8 @@ pub(super) struct Generation {
     pub(super) routes: Vec<(Arc<Common>, Arc<Connector>)>,
     /// For operators, without secrets.
     pub(super) summary: serde_json::Value,
+    /// Where traces go. It stays, with what waits in it, as long as its part of the configuration does.
+    pub(super) telemetry: Option<Arc<Telemetry>>,
     /// How connections from senders begin.
     pub(super) entrance: Entrance,
     /// What is on its way, by route: the same in every generation.
@@ -63,6 +66,11 @@ impl Generation {
             Some(before) => before.entrance.clone(),
             None => Entrance::new(&config.server, metrics.handshakes())?,
         };
+        let telemetry = match (&config.telemetry, before.and_then(|before| before.telemetry.as_ref())) {
+            (None, _) => None,
+            (Some(otlp), Some(before)) if before.is_as(otlp) => Some(before.clone()),
+            (Some(otlp), _) => Some(Arc::new(Telemetry::start(otlp, metrics.spans.clone())?)),
+        };
         let limits = before.map(|before| before.limits.clone()).unwrap_or_default();
         let mut tls = HashMap::new();
         let mut connectors = HashMap::new();
@@ -93,6 +101,7 @@ impl Generation {
             routes: routes.collect::<io::Result<_>>()?,
             server: config.server,
             summary,
+            telemetry,
             entrance,
             limits: limits.clone(),
             connectors,

@@ -16,6 +16,7 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -31,6 +32,9 @@ use worker::Shared;
 
 /// Connections that the kernel holds for a listener that is busy; it caps this at its own `somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How long the spans of the last deliveries may take to be exported, within the grace.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// Bound sockets: for each worker thread one per address, and the admin listener's.
 pub struct Listeners {
@@ -191,6 +195,7 @@ pub fn run_under(
             }
         };
         let grace = generations.borrow().server.shutdown_grace;
+        let begun = clock.now();
         tracing::info!(in_flight = metrics.in_flight.get(), grace_seconds = grace.as_secs_f64(), "draining");
         phase.send_replace(Phase::Draining);
         let drained = tokio::select! {
@@ -209,6 +214,9 @@ pub fn run_under(
             if thread.join().is_err() {
                 return Err(io::Error::other("a worker thread panicked").into());
             }
+        }
+        if let (false, Some(telemetry)) = (matches!(ended, Ended::Stopped(_)), &generations.borrow().telemetry) {
+            telemetry.finish(grace.saturating_sub(clock.now() - begun).min(LAST_SPANS));
         }
         Ok(ended)
     })

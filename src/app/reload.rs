@@ -150,7 +150,7 @@ impl Difference {
 
 /// The keys of every section but the routes whose values differ, with their section.
 fn changed_keys(before: &Value, after: &Value) -> Vec<String> {
-    let sections = ["server", "admin"].into_iter();
+    let sections = ["server", "admin", "telemetry"].into_iter();
     let keys = sections.flat_map(|section| {
         let keys = differing(before.get(section), after.get(section));
         keys.into_iter().map(move |key| format!("{section}.{key}"))

@@ -171,6 +171,7 @@ impl Worker {
                 unmatched: self.unmatched.clone(),
                 access_log: generation.server.access_log,
                 log_limit: self.refused.clone(),
+                tracer: generation.telemetry.as_ref().map(|telemetry| telemetry.tracer()),
             },
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
             budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),

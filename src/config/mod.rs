@@ -1,7 +1,7 @@
 //! gateway.yaml: from text to a checked model, with every error at once.
 //!
 //! The file is read ([`load`]), parsed into a tree that has lost nothing of it (`raw`), and walked key by key
-//! (`reader`) by pure checks (`validate`, `route`, `secret`, `tls`, `address`, `network`, [`units`]) into the types of
+//! (`reader`) by pure checks (`validate`, `route`, `secret`, `telemetry`, `tls`, `address`, `network`, [`units`]) into the types of
 //! `model`. [`reload`] knows when to do so again. What is refused stands in the documentation of each of these; the
 //! keys, with their defaults, in the annotated `gateway.yaml` at the top of the repository, and for editors in [`schema`].
 //!
@@ -17,6 +17,7 @@ mod route;
 mod schema;
 mod scheme;
 mod secret;
+mod telemetry;
 mod tls;
 pub mod units;
 mod validate;
@@ -33,6 +34,7 @@ pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, RateLimit, Ro
 pub use network::Networks;
 pub use schema::schema;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};
+pub use telemetry::{ContextFrom, Endpoint, Otlp};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};
 
 /// The longest configuration file in bytes; room for thousands of routes.

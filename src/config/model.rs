@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 use super::ConfigError;
 use super::network::Networks;
 use super::reload::Mark;
+use super::telemetry::Otlp;
 use super::tls::{ClientTls, ServerTls};
 use crate::schemes::diagnose::Suspect;
 use crate::schemes::{SchemeOptions, Secret, Spec, Verifier};
@@ -26,6 +27,8 @@ pub struct Config {
     pub server: Server,
     /// The operator's side.
     pub admin: Admin,
+    /// Where traces go, if anywhere.
+    pub telemetry: Option<Otlp>,
     /// At least one; names are unique, and so is each pair of path and host.
     pub routes: Vec<Route>,
     /// What is valid but unwise: weak secrets.

@@ -181,16 +181,20 @@ fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<Upstream> {
 }
 
 /// Certificates for an `https://` URL.
-fn read_certificates(field: &Field<'_>, url: Option<&Url>, context: Context<'_>) -> Option<Option<ClientTls>> {
+pub(super) fn read_certificates(
+    field: &Field<'_>,
+    url: Option<&Url>,
+    context: Context<'_>,
+) -> Option<Option<ClientTls>> {
     let certificates = tls::read_client(field, context);
     if url.is_some_and(|url| !url.tls) {
-        field.error("is for upstreams by https://, and this one's URL begins with http://");
+        field.error("is for URLs that begin with https://, and this one begins with http://");
         return None;
     }
     certificates.map(Some)
 }
 
-fn read_url(field: &Field<'_>) -> Option<Url> {
+pub(super) fn read_url(field: &Field<'_>) -> Option<Url> {
     match parse_url(field.text()?) {
         Ok(url) => Some(url),
         Err(errors) => {

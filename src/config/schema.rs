@@ -9,6 +9,7 @@
 mod kinds;
 mod route;
 mod scheme;
+mod telemetry;
 
 use serde_json::{Value, json};
 
@@ -32,6 +33,7 @@ pub fn schema() -> Value {
         [
             ("server", or_nothing(server())),
             ("admin", or_nothing(admin())),
+            ("telemetry", or_nothing(telemetry::telemetry())),
             ("routes", routes),
             ("schemes", scheme::own()),
         ],

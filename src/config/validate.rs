@@ -14,6 +14,7 @@ use super::reader::{Errors, Field, Section};
 use super::route;
 use super::scheme;
 use super::secret::{Context, explain_key};
+use super::telemetry;
 use super::tls;
 use super::units::{display_size, parse_duration, parse_size};
 
@@ -52,12 +53,13 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     {
         errors.push("admin.listen", format!("{} is taken by server.listen", admin.listen));
     }
+    let telemetry = section.optional("telemetry", None, |field| telemetry::read(field, context));
     let mut seen = route::Seen::default();
     seen.schemes = section.get("schemes").map(|field| scheme::read_own(&field)).unwrap_or_default();
     let routes = section
         .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
     section.finish(explain_key);
-    Some(Config { server: server?, admin: admin?, routes: routes?, warnings: Vec::new() })
+    Some(Config { server: server?, admin: admin?, telemetry: telemetry?, routes: routes?, warnings: Vec::new() })
 }
 
 /// The operator's side of a file that may be wrong elsewhere.

@@ -4,25 +4,32 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
 
-use http::{HeaderValue, Method, Uri};
+use http::{HeaderValue, Method, Uri, Version};
 use http_body::Body as _;
 
 use super::delivery::{Arrived, Peer};
 use super::reject::Reject;
 use super::respond::Answer;
 use super::route::Route;
+use super::trace::TraceContext;
 use super::trail::{Event, Notes, Period, Trail};
 use crate::metrics::NO_ROUTE;
 
-/// What a line says of the request.
+/// What is told of the request, in a line or in spans.
 pub struct Subject {
-    method: Method,
-    uri: Uri,
-    request_id: HeaderValue,
-    peer: Rc<Peer>,
-    trail: Trail,
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub uri: Uri,
+    /// Its version of HTTP.
+    pub version: Version,
+    /// Its id.
+    pub request_id: HeaderValue,
+    /// Its sender.
+    pub peer: Rc<Peer>,
+    /// What is noted of it on its way.
+    pub trail: Trail,
 }
 
 impl Subject {
@@ -31,6 +38,7 @@ impl Subject {
         Self {
             method: arrived.head.method.clone(),
             uri: arrived.head.uri.clone(),
+            version: arrived.head.version,
             request_id: arrived.request_id.clone(),
             peer: arrived.peer.clone(),
             trail: arrived.trail.clone(),
@@ -38,7 +46,7 @@ impl Subject {
     }
 
     /// Writes the line. `suppressed` lines have been left out before it.
-    pub fn log(&self, answer: &Answer, started: Instant, ended: Instant, suppressed: u64) {
+    pub fn log(&self, answer: &Answer, period: Period, suppressed: u64) {
         let route = answer.route.as_deref();
         let notes = self.trail.notes();
         let event = self.event(route);
@@ -50,6 +58,7 @@ impl Subject {
             reason = answer.rejected.map(Reject::reason),
             status = answer.response.status().as_u16(),
             request_id = self.request_id.to_str().ok(),
+            trace_id = notes.and_then(Notes::trace).map(TraceContext::trace_id),
             event_type = event.kind,
             event_id = event.id,
             method = self.method.as_str(),
@@ -58,7 +67,7 @@ impl Subject {
             client = forwarded_client(&self.peer).map(tracing::field::display),
             request_bytes = notes.and_then(Notes::body_bytes),
             response_bytes = answer.response.body().size_hint().exact(),
-            seconds = (ended - started).as_secs_f64(),
+            seconds = period.length().as_secs_f64(),
             verification_seconds = seconds(notes.and_then(Notes::verification)),
             upstream_seconds = seconds(notes.and_then(Notes::upstream)),
             upstream_status = notes.and_then(Notes::upstream_status).map(|status| status.as_u16()),
@@ -67,7 +76,8 @@ impl Subject {
         );
     }
 
-    fn event(&self, route: Option<&Route>) -> Event {
+    /// What it says of its event, if it has a route.
+    pub fn event(&self, route: Option<&Route>) -> Event {
         let found = route.zip(self.trail.notes());
         found.map(|(route, notes)| notes.event(&route.config.scheme, self.uri.query())).unwrap_or_default()
     }

@@ -73,6 +73,7 @@ mod tests {
             unmatched: Rc::new(metrics.unmatched()),
             access_log: AccessLog::None,
             log_limit: Rc::default(),
+            tracer: None,
         };
         let respond = |request| respond(Here::new((), service_fn(handle)), request);
         let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));

@@ -24,7 +24,7 @@ use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::trail::Period;
+use super::trail::{Notes, Period};
 use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -45,6 +45,9 @@ pub struct ForwardContext {
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
     let VerifiedParts { route, peer, mut head, payload, secret, at: started, trail } = verified.into_parts();
     prepare(&route, &peer, &mut head, payload.len(), secret)?;
+    if let Some(trace) = trail.notes().and_then(Notes::trace) {
+        trace.propagate(&mut head.headers);
+    }
     let metrics = &route.metrics.upstream;
     let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
     let send = route.pool.send(Request::from_parts(*head, payload), resending, started);
@@ -77,7 +80,7 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
 
 /// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
 fn prepare(route: &Route, peer: &Peer, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
-    let target = target(&route.config.path, &route.config.upstream, &head.uri)?;
+    let target = target(&route.config.path, &route.config.upstream, head.uri.path(), head.uri.query())?;
     let host = match head.uri.authority() {
         Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
         None => head.headers.get(HOST).cloned(),
@@ -107,18 +110,21 @@ fn received(mut response: Response<Body>) -> Response<Body> {
 
 /// The request target for the upstream: its own path for an exact route, its path and what follows the prefix for a
 /// prefix route; the query as it came.
-fn target(pattern: &PathPattern, upstream: &Upstream, uri: &Uri) -> Result<Uri, Reject> {
+///
+/// # Errors
+/// [`Reject::BadRequest`]: together they are no request target.
+pub fn target(pattern: &PathPattern, upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, Reject> {
     let base = upstream.path.as_str();
-    let mut target = String::with_capacity(base.len() + uri.path().len() + uri.query().map_or(0, str::len) + 2);
+    let mut target = String::with_capacity(base.len() + path.len() + query.map_or(0, str::len) + 2);
     match pattern {
         PathPattern::Exact(_) => target.push_str(if base.is_empty() { "/" } else { base }),
         PathPattern::Prefix(prefix) => {
             target.push_str(base.strip_suffix('/').unwrap_or(base));
             target.push('/');
-            target.push_str(uri.path().get(prefix.len()..).unwrap_or_default());
+            target.push_str(path.get(prefix.len()..).unwrap_or_default());
         }
     }
-    if let Some(query) = uri.query() {
+    if let Some(query) = query {
         target.push('?');
         target.push_str(query);
     }
@@ -142,7 +148,8 @@ mod tests {
             host_header: HostHeader::Upstream,
             certificates: None,
         };
-        target(&pattern, &upstream, &uri.parse().unwrap()).unwrap().to_string()
+        let uri: Uri = uri.parse().unwrap();
+        target(&pattern, &upstream, uri.path(), uri.query()).unwrap().to_string()
     }
 
     #[test]

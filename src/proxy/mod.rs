@@ -4,7 +4,7 @@
 //! off them; [`http2`] serves those that have agreed on it, [`http1`] the rest, reading through a [`wire`] that follows
 //! the [`framing`] of requests; [`early`] answers what is none; [`stack`] assembles the stages (each a [`stage`]),
 //! which a reload exchanges through a [`swap`]; [`arrive`] takes a request up; [`client`] finds out who sent a request, from what proxies have [`forwarded`];
-//! [`observe`] counts, and has a line logged ([`access`]) of what stages have noted in a [`trail`]; [`respond`] turns refusals into responses; [`route`] finds the route; [`catch`] sees to
+//! [`observe`] counts, and has a line logged ([`access`]) of what stages have noted in a [`trail`]; [`trace`] knows the trace that a delivery belongs to; [`respond`] turns refusals into responses; [`route`] finds the route; [`catch`] sees to
 //! it that a bug costs one delivery; [`limits`] bounds what is on its way; [`verify`] looks at the signature header;
 //! [`body`] reads the body; [`verify`] checks the signature, and has a [`challenge`] answered where there is one;
 //! [`forward`] sends the request to the upstream through a [`pool`] of connections that [`transport`] opens; either
@@ -40,6 +40,7 @@ pub mod stack;
 pub mod stage;
 pub mod swap;
 pub mod tls;
+pub mod trace;
 pub mod trail;
 pub mod transport;
 pub mod verify;

@@ -19,7 +19,8 @@ use super::access::Subject;
 use super::delivery::Arrived;
 use super::respond::{Answer, Body};
 use super::stage::Here;
-use super::trail::Trail;
+use super::trace::Tracer;
+use super::trail::{Period, Trail};
 use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::metrics::{ObserveMetrics, Outcome};
@@ -40,6 +41,8 @@ pub struct ObserveContext {
     pub access_log: AccessLog,
     /// Bounds the lines about refused deliveries.
     pub log_limit: Rc<LogLimit>,
+    /// Traces deliveries, if they are traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// A bound on log lines, so that a flood of bad deliveries does not fill the disk.
@@ -100,21 +103,25 @@ where
     let context = &here.context;
     let in_flight = InFlight::new(&context.in_flight);
     let started = arrived.received;
-    let subject = (context.access_log != AccessLog::None).then(|| {
-        arrived.trail = Trail::kept();
+    let trace = context.tracer.as_ref().map(|tracer| tracer.begin(&arrived.head.headers, &arrived.peer));
+    let subject = (trace.is_some() || context.access_log != AccessLog::None).then(|| {
+        arrived.trail = Trail::kept(trace);
         Subject::of(&arrived)
     });
     let answer = here.next(arrived).await?;
-    let ended = context.clock.now();
+    let period = Period { start: started, end: context.clock.now() };
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
-    metrics.delivery(answer.outcome, (ended - started).as_secs_f64());
+    metrics.delivery(answer.outcome, period.length().as_secs_f64());
     if let Some(reject) = answer.rejected {
         metrics.rejection(reject);
     }
-    if let Some(subject) = subject
-        && let Some(suppressed) = admit(context, answer.outcome, ended)
-    {
-        subject.log(&answer, started, ended, suppressed);
+    if let Some(subject) = subject {
+        if let Some(suppressed) = admit(context, answer.outcome, period.end) {
+            subject.log(&answer, period, suppressed);
+        }
+        if let Some(tracer) = &context.tracer {
+            tracer.end(&subject, &answer, period, context.clock.unix());
+        }
     }
     Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
 }

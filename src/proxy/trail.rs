@@ -1,6 +1,6 @@
-//! What is noted of a delivery on its way, for its line in the log.
+//! What is noted of a delivery on its way, for its line in the log and its spans.
 //!
-//! Stages note what they have at hand; nothing is looked for or parsed before a line is written. A delivery that no line
+//! Stages note what they have at hand; nothing is looked for or parsed before they are made. A delivery that neither
 //! can tell of has an empty trail, and noting costs nothing.
 //!
 //! What a delivery says of its event is told as it came, also where its signature is wrong or does not cover it. It is
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::delivery::Payload;
+use super::trace::TraceContext;
 use crate::schemes::Spec;
 use crate::schemes::spec::{Fact, Place};
 
@@ -29,6 +30,7 @@ pub struct Trail(Option<Rc<Notes>>);
 /// What has been noted.
 #[derive(Default)]
 pub struct Notes {
+    trace: Option<TraceContext>,
     event_type: RefCell<Option<HeaderValue>>,
     event_id: RefCell<Option<HeaderValue>>,
     payload: RefCell<Option<Payload>>,
@@ -56,9 +58,9 @@ pub struct Event {
 }
 
 impl Trail {
-    /// One that keeps what is noted.
-    pub fn kept() -> Self {
-        Self(Some(Rc::default()))
+    /// One that keeps what is noted, of a delivery that may belong to a trace.
+    pub fn kept(trace: Option<TraceContext>) -> Self {
+        Self(Some(Rc::new(Notes { trace, ..Notes::default() })))
     }
 
     /// The notes, if they are kept.
@@ -101,6 +103,11 @@ impl Trail {
 }
 
 impl Notes {
+    /// The trace that the delivery belongs to, if there is one.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
+
     /// The length of the body in bytes, if it has come in full.
     pub fn body_bytes(&self) -> Option<u64> {
         self.payload.borrow().as_ref().map(Payload::len)
@@ -162,7 +169,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        let trail = Trail::kept();
+        let trail = Trail::kept(None);
         trail.head(scheme, &map);
         trail.body(&Bytes::from_static(body).into());
         trail.notes().unwrap().event(scheme, None)
@@ -193,7 +200,7 @@ mod tests {
     #[test]
     fn a_long_body_is_not_searched() {
         let scheme = schemes::find("circleci").unwrap();
-        let trail = Trail::kept();
+        let trail = Trail::kept(None);
         trail.body(&Bytes::from(format!(r#"{{"id":"7","x":"{}"}}"#, "x".repeat(64 << 10))).into());
         let notes = trail.notes().unwrap();
         assert_eq!(notes.event(scheme, None), Event::default());
@@ -205,7 +212,7 @@ mod tests {
         let scheme = schemes::find("github").unwrap();
         let mut value = HeaderValue::from_static("signature");
         value.set_sensitive(true);
-        let trail = Trail::kept();
+        let trail = Trail::kept(None);
         trail.head(scheme, &HeaderMap::from_iter([(http::HeaderName::from_static("x-github-event"), value)]));
         assert_eq!(trail.notes().unwrap().event(scheme, None), Event::default());
     }

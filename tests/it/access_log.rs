@@ -140,7 +140,9 @@ fn a_flood_of_refusals_is_sampled_and_what_is_left_out_is_told() {
 
 #[test]
 fn the_table_of_fields_is_what_is_logged() {
-    let mut served = serve("access_log: all, trusted_proxies: [127.0.0.1]");
+    let nowhere = "telemetry: { otlp: { endpoint: 'http://127.0.0.1:1/v1/traces' } }\n";
+    let server = "listen: 127.0.0.1:0, threads: 1, access_log: all, trusted_proxies: [127.0.0.1]";
+    let mut served = Served::start_with(server, &(routes() + nowhere), &[("s", SECRET)]);
     let mut sender = Connection::open(served.gateway.server);
     sender.write(&circleci("/ci", SECRET, &KIND, EVENT));
     sender.receive();

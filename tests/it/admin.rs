@@ -80,6 +80,9 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() 
     for protocol in ["proxy", "tls"] {
         expected.insert(series("hooklatch_handshake_failures_total", &[("protocol", protocol)]));
     }
+    for result in ["exported", "failed", "dropped"] {
+        expected.insert(series("hooklatch_spans_total", &[("result", result)]));
+    }
     for result in ["success", "failure"] {
         expected.insert(series("hooklatch_config_reloads_total", &[("result", result)]));
     }

@@ -57,6 +57,9 @@ mod challenges;
 /// What Prometheus and operators are told.
 mod admin;
 
+/// Traces, as a collector gets them.
+mod telemetry;
+
 /// The line that a delivery has in the log.
 mod access_log;
 

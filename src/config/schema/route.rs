@@ -117,17 +117,6 @@ fn upstream() -> Value {
     let words = of::HOST_HEADERS.map(|(word, _)| word);
     let host_header = "The Host that the upstream sees: its own, or the sender's.";
     let resend = "Whether to send once more what a stale connection swallowed. false: only if none of it was sent.";
-    let mut tls = map(
-        "Certificates for https://. Default: the system's roots, and no certificate of the gateway's own.",
-        &[],
-        [
-            ("ca", file("PEM: who must have signed the upstream's certificate, in place of the system's roots.")),
-            ("client_certificate", file("PEM: the gateway's own certificate, then its chain.")),
-            ("client_key", file("PEM, not encrypted.")),
-        ],
-    );
-    let pair = json!({ "client_certificate": ["client_key"], "client_key": ["client_certificate"] });
-    put(&mut tls, "dependentRequired", pair);
     map(
         "The upstream's URL, and how to talk to it.",
         &["url"],
@@ -138,10 +127,27 @@ fn upstream() -> Value {
                 duration("How long connecting may take; over it 502.", Some(of::DEFAULT_CONNECT_TIMEOUT)),
             ),
             ("resend", flag(resend, true)),
-            ("tls", tls),
+            ("tls", client_tls("the upstream's")),
             ("host_header", word(host_header, &words, HostHeader::default().as_str())),
         ],
     )
+}
+
+/// Certificates for a connection to whom `whose` names.
+pub(super) fn client_tls(whose: &str) -> Value {
+    let ca = format!("PEM: who must have signed {whose} certificate, in place of the system's roots.");
+    let mut tls = map(
+        "Certificates for https://. Default: the system's roots, and no certificate of the gateway's own.",
+        &[],
+        [
+            ("ca", file(&ca)),
+            ("client_certificate", file("PEM: the gateway's own certificate, then its chain.")),
+            ("client_key", file("PEM, not encrypted.")),
+        ],
+    );
+    let pair = json!({ "client_certificate": ["client_key"], "client_key": ["client_certificate"] });
+    put(&mut tls, "dependentRequired", pair);
+    tls
 }
 
 fn reject_status() -> Value {

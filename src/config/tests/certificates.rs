@@ -99,7 +99,7 @@ fn keys_that_belong_together_are_missed() {
     );
     assert_eq!(
         errors(&one(&["upstream: {url: 'http://u', tls: {ca: b.crt}}"])),
-        [format!("{at}: is for upstreams by https://, and this one's URL begins with http://")]
+        [format!("{at}: is for URLs that begin with https://, and this one begins with http://")]
     );
 }
 

@@ -57,7 +57,7 @@ fn missing_keys() {
 #[test]
 fn unknown_keys() {
     refused_before("servr: {}\n", "servr: unknown key; did you mean \"server\"?");
-    refused_before("log: {}\n", "log: unknown key; known here: server, admin, schemes, routes");
+    refused_before("log: {}\n", "log: unknown key; known here: server, admin, telemetry, schemes, routes");
     refused_before(
         "server: {listen: 127.0.0.1:0, backlog: 5}\n",
         "server.backlog: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, threads, \

@@ -24,6 +24,7 @@ fn known() -> BTreeSet<String> {
     let everywhere = json!({
         "server": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 },
         "admin": { UNKNOWN: 1 },
+        "telemetry": { "otlp": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 }, UNKNOWN: 1 },
         "routes": [{
             "scheme": { "name": "icr", UNKNOWN: 1 },
             "secrets": [{ UNKNOWN: 1 }],
@@ -66,9 +67,12 @@ fn the_annotated_file_has_every_key() {
 
 #[test]
 fn the_defaults_are_those_of_the_loader() {
-    let least = json!({ "routes": [{
-        "name": "r", "path": "/r", "scheme": "icr", "secrets": [{ "env": "S" }], "upstream": { "url": "http://h/" },
-    }]});
+    let least = json!({
+        "telemetry": { "otlp": { "endpoint": "http://h/v1/traces" } },
+        "routes": [{
+            "name": "r", "path": "/r", "scheme": "icr", "secrets": [{ "env": "S" }], "upstream": { "url": "http://h/" },
+        }],
+    });
     let summary = |config: &Value| {
         let config = config::parse(&config.to_string(), Path::new(""), &MadeUp);
         admin::summary(&config.unwrap_or_else(|errors| panic!("{errors:?}")))

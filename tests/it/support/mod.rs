@@ -4,6 +4,8 @@
 pub mod bookkeeper;
 /// Certificates that the tests make, and the files that they stand in.
 pub mod certificates;
+/// A receiver of traces.
+pub mod collector;
 /// The gateway in this process, and what its metrics say.
 pub mod gateway;
 /// A small HTTP/1.1 client that sends exactly the bytes it is given.

@@ -1,0 +1,180 @@
+//! `telemetry`: where traces go.
+//!
+//! Refused, besides what each reader names: 1. an endpoint without a path, since what a collector takes at `/` is not
+//! traces; 2. a header whose name or value HTTP cannot carry, or which the exporter sets itself; 3. a header's value in
+//! the file: such are credentials; 4. certificates for an endpoint by `http://`.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue};
+
+use super::address::Url;
+use super::reader::Field;
+use super::route::{read_certificates, read_url};
+use super::secret::{self, Context, explain_key};
+use super::tls::ClientTls;
+use super::validate::{all, read_timeout};
+
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_SERVICE_NAME: &str = "hooklatch";
+pub(super) const CONTEXTS: [(&str, ContextFrom); 3] = [
+    ("trusted_proxies", ContextFrom::TrustedProxies),
+    ("anyone", ContextFrom::Anyone),
+    ("nobody", ContextFrom::Nobody),
+];
+/// The longest name of a service.
+pub(super) const MAX_NAME: usize = 128;
+/// What a request to the collector says by itself.
+const OWN_HEADERS: [HeaderName; 7] =
+    [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING];
+
+/// Traces by OTLP over HTTP, with protobuf.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Otlp {
+    /// Who takes them.
+    pub endpoint: Endpoint,
+    /// Headers of each request to the collector; marked as sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long the collector may take to accept spans, all attempts together; not zero. Default 10 s.
+    pub timeout: Duration,
+    /// The share of deliveries that are traced, 0 to 1. Default 1.
+    pub sample: f64,
+    /// `service.name` of the resource; not empty. Default `hooklatch`.
+    pub service_name: String,
+    /// Whose traces are continued.
+    pub context_from: ContextFrom,
+}
+
+/// A collector's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `https://` rather than `http://`.
+    pub tls: bool,
+    /// What to resolve and connect to.
+    pub host: String,
+    /// The port, the scheme's default (80, 443) filled in.
+    pub port: u16,
+    /// What `Host` says.
+    pub authority: String,
+    /// The path; not empty.
+    pub path: String,
+    /// Certificates for `https://`; `None` without any of the gateway's own.
+    pub certificates: Option<ClientTls>,
+}
+
+/// Whose `traceparent` a delivery's trace continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContextFrom {
+    /// That of `server.trusted_proxies`, whose decision to sample is followed as well.
+    #[default]
+    TrustedProxies,
+    /// Anyone's, but only the trusted proxies decide what is sampled.
+    Anyone,
+    /// Nobody's.
+    Nobody,
+}
+
+impl ContextFrom {
+    /// As the file has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TrustedProxies => "trusted_proxies",
+            Self::Anyone => "anyone",
+            Self::Nobody => "nobody",
+        }
+    }
+}
+
+/// As a URL: for people, not for requests.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+/// Reads the section; `Some(None)` if it is empty.
+pub(super) fn read(field: &Field<'_>, context: Context<'_>) -> Option<Option<Otlp>> {
+    let mut section = field.section_or_nothing()?;
+    let otlp = section.optional("otlp", None, |field| read_otlp(field, context).map(Some));
+    section.finish(explain_key);
+    otlp
+}
+
+fn read_otlp(field: &Field<'_>, context: Context<'_>) -> Option<Otlp> {
+    let mut section = field.section()?;
+    let url = section.required("endpoint", read_endpoint);
+    let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_ref(), context));
+    let headers = section.optional("headers", Vec::new(), |field| read_headers(field, context));
+    let timeout = section.optional("timeout", DEFAULT_TIMEOUT, read_timeout);
+    let sample = section.optional("sample", 1.0, |field| field.parsed(parse_share));
+    let service_name =
+        section.optional("service_name", DEFAULT_SERVICE_NAME.to_owned(), |field| field.parsed(parse_name));
+    let context_from = section.optional("context_from", ContextFrom::default(), |field| field.one_of(&CONTEXTS));
+    section.finish(explain_key);
+    let Url { tls, host, port, authority, path } = url?;
+    Some(Otlp {
+        endpoint: Endpoint { tls, host, port, authority, path, certificates: certificates? },
+        headers: headers?,
+        timeout: timeout?,
+        sample: sample?,
+        service_name: service_name?,
+        context_from: context_from?,
+    })
+}
+
+fn read_endpoint(field: &Field<'_>) -> Option<Url> {
+    let url = read_url(field)?;
+    if url.path.is_empty() || url.path == "/" {
+        field.error("needs a path: most collectors take traces at /v1/traces");
+        return None;
+    }
+    Some(url)
+}
+
+/// A map of names to `{ env: NAME }` or `{ file: PATH }`.
+fn read_headers(field: &Field<'_>, context: Context<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    all(field.entries()?.into_iter().map(|(name, field)| {
+        let value = secret::read_required(&field, context);
+        let name = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !OWN_HEADERS.contains(name));
+        if name.is_none() {
+            field.error("is no header that can be set here");
+        }
+        let mut value = HeaderValue::from_bytes(value?.expose()).ok();
+        match &mut value {
+            Some(value) => value.set_sensitive(true),
+            None => field.error("holds what no header can: a line break or another control character"),
+        }
+        Some((name?, value?))
+    }))
+}
+
+/// `100%`, `0.5%`.
+fn parse_share(text: &str) -> Result<f64, &'static str> {
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.strip_suffix('%').filter(|number| number.splitn(2, '.').all(is_number));
+    let share = number.and_then(|number| number.parse::<f64>().ok()).map(|percent| percent / 100.0);
+    share.filter(|share| (0.0..=1.0).contains(share)).ok_or("must be a share from 0% to 100%, such as 10% or 0.5%")
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= MAX_NAME && !text.contains(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("must be 1 to {MAX_NAME} bytes without control characters")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        for (text, share) in [("100%", 1.0), ("0%", 0.0), ("10%", 0.1), ("0.5%", 0.005), ("12.50%", 0.125)] {
+            assert_eq!(parse_share(text), Ok(share), "{text}");
+        }
+        for text in ["", "%", "1", "0.1", "101%", "-1%", "1e1%", "NaN%", "inf%", "1 %", "+1%", "1.2.3%", ".5%", "5.%"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+    }
+}
