@@ -2,7 +2,8 @@
 //!
 //! It stands in front of the parser and is stricter, so that whatever gets through can be read in one way only: by the
 //! parser, by a proxy in front of the gateway, and by the handler behind it. Refuses, in a head:
-//! 1. a line that does not end in CRLF (RFC 9112 section 2.2 lets a server take a bare LF; a proxy in front may not);
+//! 1. a line that does not end in CRLF (RFC 9112 section 2.2 lets a server take a bare LF; a proxy in front may not), and a
+//!    CR before or in the request line;
 //! 2. a control character or a byte that is not ASCII in the request target, or a `#`: the parser drops what follows
 //!    (RFC 9112 section 3.2);
 //! 3. `Content-Length` with `Transfer-Encoding`, either of them twice, a length that is not digits, and any transfer
@@ -189,6 +190,9 @@ impl Head {
     fn line(&mut self, line: &[u8]) -> Result<bool, Fault> {
         let line = line.strip_suffix(b"\r\n").ok_or(Fault::Bad)?;
         if !self.started {
+            if line.contains(&b'\r') {
+                return Err(Fault::Bad);
+            }
             // Empty lines before a request are passed over (RFC 9112 section 2.2).
             self.started = !line.is_empty();
             let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();

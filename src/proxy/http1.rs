@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tower::Service;
 
@@ -58,6 +59,9 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
     let mut wire = Wire::new(stream, limits, context.early.clock.clone(), shared.clone());
     let result = loop {
         if !has_come && !wait(&mut wire, &mut context.drain).await {
+            let (_, mut stream) = wire.into_parts();
+            // Says goodbye by TLS too. The connection is dropped either way.
+            let _ = tokio::time::timeout(DRAIN_FRESH, stream.shutdown()).await;
             return;
         }
         has_come = false;
@@ -66,6 +70,7 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
             stack.clone().call(request.map(|body| Inbound { body, peer: peer.clone() }))
         });
         shared.rests.set(false);
+        let before = shared.handed_on.get();
         // A request that comes while the gateway drains is the last one.
         let builder = builder(limits, !*context.drain.borrow());
         let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
@@ -86,7 +91,7 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
                 tokio::select! {
                     biased;
                     result = &mut *connection => Some(result),
-                    () = tokio::time::sleep(DRAIN_FRESH), if shared.handed_on.get() == 0 => Some(Ok(())),
+                    () = tokio::time::sleep(DRAIN_FRESH), if shared.handed_on.get() == before => Some(Ok(())),
                 }
             }
         };

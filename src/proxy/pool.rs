@@ -250,7 +250,8 @@ impl Broken {
 fn restore(head: &[u8], payload: Payload) -> Option<Request<Payload>> {
     let mut lines = [httparse::EMPTY_HEADER; 2 * MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
-    parsed.parse(head).ok()?.is_complete().then_some(())?;
+    // The buffer held one head and nothing else.
+    (parsed.parse(head).ok()? == httparse::Status::Complete(head.len())).then_some(())?;
     let mut request = Request::new(payload);
     *request.method_mut() = parsed.method?.parse().ok()?;
     *request.uri_mut() = parsed.path?.parse().ok()?;

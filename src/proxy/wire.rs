@@ -77,7 +77,7 @@ pub struct Wire {
 pub struct Shared {
     /// Requests that hyper has handed on: to be one more with each.
     pub handed_on: Cell<u64>,
-    /// Nothing has come for [`RESTS_AFTER`] since the last response, and nothing is on its way.
+    /// Nothing has come yet, or nothing for [`RESTS_AFTER`] since the last response.
     pub rests: Cell<bool>,
 }
 
@@ -136,7 +136,7 @@ impl Wire {
             self.deadline += self.limits.idle_timeout.saturating_sub(RESTS_AFTER);
             timer = self.poll_timer(cx);
         }
-        self.shared.rests.set(self.rested);
+        self.shared.rests.set(self.rested || self.is_untouched());
         ready!(timer);
         let end = if waiting == Waiting::Head && !self.is_untouched() { End::HeadTimeout } else { End::Idle };
         Poll::Ready(self.ended(end))

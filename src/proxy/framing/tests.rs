@@ -39,6 +39,13 @@ fn refused(bytes: &[u8], fault: Fault) {
 }
 
 #[test]
+fn a_cr_before_the_request_line_is_no_empty_line() {
+    refused(b"\rPOST / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::Bad);
+    refused(b"\r\n\r\rPOST / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::Bad);
+    whole(b"\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
+}
+
+#[test]
 fn requests_end_where_their_framing_says() {
     whole(b"GET / HTTP/1.1\r\n\r\n", 1);
     whole(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n", 2);
