@@ -125,7 +125,7 @@ fn a_delivery_is_a_trace_of_its_receipt_its_check_and_its_way_to_the_handler() {
     assert_eq!(exports[0].headers["authorization"], "Bearer collector-token");
     let resource = exports[0].request.resource_spans[0].resource.as_ref().unwrap();
     assert_eq!(attribute(&resource.attributes, "service.name").as_deref(), Some("gateway-a"));
-    assert_eq!(spans_counted(&served, "exported"), 4.0);
+    poll("counted", || spans_counted(&served, "exported") == 4.0);
     let shown = String::from_utf8(served.admin("/config").body).unwrap();
     assert!(shown.contains("/v1/traces") && !shown.contains("collector-token"), "{shown}");
 
