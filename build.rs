@@ -18,9 +18,22 @@ fn main() {
     println!("cargo::rerun-if-changed={CATALOGUE}");
     println!("cargo::rerun-if-changed={VECTORS}");
     let given = std::env::var("HOOKLATCH_REVISION").ok().filter(|revision| !revision.is_empty());
-    let revision = given.or_else(|| git(&["--short=12", "HEAD"])).unwrap_or_else(|| "unknown".to_owned());
+    let revision = given.or_else(checked_out).or_else(packaged).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=HOOKLATCH_REVISION={revision}");
     list_schemes();
+}
+
+/// The commit of this checkout; none where the sources were unpacked within somebody else's.
+fn checked_out() -> Option<String> {
+    let top = fs::canonicalize(git(&["--show-toplevel"])?).ok()?;
+    (top == fs::canonicalize(std::env::var_os("CARGO_MANIFEST_DIR")?).ok()?).then(|| git(&["--short=12", "HEAD"]))?
+}
+
+/// The commit that `cargo package` notes down in what it packs.
+fn packaged() -> Option<String> {
+    let noted = fs::read_to_string(".cargo_vcs_info.json").ok()?;
+    let (_, hash) = noted.split_once("\"sha1\": \"")?;
+    hash.get(..12).map(ToOwned::to_owned)
 }
 
 /// What `git rev-parse` says, if this is a checkout and git is there.

@@ -17,7 +17,7 @@ mod rust;
 
 /// A module and what it may import of this crate; `proxy::reject` allows that part of `proxy` alone.
 const IMPORTS: &[(&str, &str)] = &[
-    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::tls proxy::transport"),
+    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::reject proxy::tls proxy::transport"),
     ("app", "admin clock config metrics proxy telemetry"),
     ("admin", "config metrics proxy::delivery"),
     ("clock", ""),

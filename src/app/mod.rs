@@ -48,7 +48,7 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken, not of this machine, or not allowed.
-    #[error("cannot listen on {address} ({key}): {source}")]
+    #[error("cannot listen on {address} ({key}): {source}{}", what_to_do(source, *address, key))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -63,6 +63,23 @@ pub enum StartError {
     /// A family that the metrics registry refuses.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// What whoever starts the gateway can do about an address that cannot be bound.
+fn what_to_do(error: &io::Error, address: SocketAddr, key: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let port = address.port();
+            format!("; another process has it (`ss -ltnp sport = :{port}` says which): stop that, or change {key}")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("; this machine has no such address: 0.0.0.0 in {key} stands for all it has")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("; ports below 1024 take a privilege (CAP_NET_BIND_SERVICE): take a higher one in {key}")
+        }
+        _ => String::new(),
+    }
 }
 
 /// How the gateway ended.

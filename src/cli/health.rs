@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::outgoing::{get, reachable};
+use super::outgoing::{get, is_it_there, reachable};
 use super::{ConfigArgs, Failure, failure};
 use crate::config;
 
@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let path = if args.live { "livez" } else { "readyz" };
     let url = format!("{}/{path}", base.trim_end_matches('/'));
     let asked = url.parse().map_err(|error| Failure::Usage(format!("{url}: {error}")))?;
-    let reply = get(&asked, TIMEOUT).map_err(|error| Failure::Failed(format!("no answer from {url}: {error}")))?;
+    let reply = get(&asked, TIMEOUT)
+        .map_err(|error| Failure::Failed(format!("no answer from {url}: {error}{}", is_it_there(&error))))?;
     let said = String::from_utf8_lossy(&reply.body);
     outln!("{}", said.trim_end());
     if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }

@@ -14,11 +14,13 @@ macro_rules! outln {
 
 mod captured;
 mod check;
+mod completions;
 mod conformance;
 mod demo;
 mod explain;
 mod health;
 mod logging;
+mod man;
 mod outgoing;
 mod pinned;
 mod rehearsal;
@@ -41,7 +43,24 @@ pub use logging::LogFormat;
 use crate::config::{self, Config, LoadError};
 
 /// What `--version` prints after the name.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HOOKLATCH_REVISION"), ")");
+const VERSION: &str = match crate::REVISION.as_bytes() {
+    b"unknown" => concat!(env!("CARGO_PKG_VERSION"), " (revision unknown)"),
+    _ => concat!(env!("CARGO_PKG_VERSION"), " (", env!("HOOKLATCH_REVISION"), ")"),
+};
+
+/// What helps those who have no configuration yet.
+const FIRST_STEPS: &str = "\
+-c FILE names another file. To begin one:
+
+    routes:
+      - name: civo
+        path: /webhooks/civo
+        scheme: civo    # `hooklatch schemes` lists them
+        secrets:
+          - env: CIVO_WEBHOOK_SECRET
+        upstream: http://127.0.0.1:8000/webhooks/civo
+
+`hooklatch check -c FILE` tells what is wrong with a file, and `hooklatch demo` needs none.";
 
 /// A webhook gateway: lets in what a provider signed, forwards it byte for byte, refuses the rest.
 #[derive(Debug, Parser)]
@@ -77,6 +96,10 @@ enum Command {
     Schemes(schemes::Args),
     /// Print the JSON Schema of gateway.yaml, for editors
     Schema,
+    /// Print a script that completes this command line in a shell
+    Completions(completions::Args),
+    /// Write the manual pages into a folder
+    Man(man::Args),
     /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
     Conformance(conformance::Args),
 }
@@ -125,6 +148,8 @@ impl Cli {
             Command::Health(args) => health::run(&args),
             Command::Schemes(args) => schemes::run(&args),
             Command::Schema => schema::run(),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::Conformance(args) => conformance::run(&args),
         };
         let failure = match result {
@@ -166,6 +191,9 @@ fn failure(path: &Path, error: LoadError) -> Failure {
 
 fn describe(path: &Path, error: &LoadError) -> String {
     match error {
+        LoadError::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            format!("cannot read {}: there is no such file\n\n{FIRST_STEPS}", path.display())
+        }
         LoadError::Unreadable { .. } => error.to_string(),
         LoadError::Invalid { errors } => {
             let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();

@@ -18,7 +18,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::Route;
 use crate::proxy::delivery::Payload;
-use crate::proxy::pool::Pool;
+use crate::proxy::pool::{Pool, SendError};
 use crate::proxy::tls::client_config;
 use crate::proxy::transport::Connector;
 use crate::schemes::{RequestHead, SignError, Unsigned};
@@ -100,6 +100,14 @@ pub(super) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
     exchange(url, Way::default(), request, timeout)
 }
 
+/// What to look at where nobody listens.
+pub(super) fn is_it_there(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; does the gateway run? `hooklatch serve -c FILE` starts it",
+        _ => "",
+    }
+}
+
 /// Where this machine reaches a listener: its address, or loopback for one that means every address.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
@@ -124,7 +132,10 @@ fn exchange(url: &Uri, way: Way, mut request: Request<Payload>, timeout: Duratio
     *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     let exchange = async {
         let sent = Pool::new(connector).send_afresh(request, Clock::system().now()).await;
-        let response = sent.map_err(io::Error::other)?;
+        let response = sent.map_err(|error| match error {
+            SendError::Unreachable(error) => error,
+            SendError::Failed(_) => io::Error::other(error),
+        })?;
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();

@@ -1,6 +1,7 @@
 //! `hooklatch schemes [NAME]`: the built-in schemes, or all facts of one in the language that they are written in.
 
 use super::Failure;
+use crate::config;
 use crate::schemes;
 
 #[derive(Debug, clap::Args)]
@@ -24,8 +25,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// That there is no such scheme, and which there are.
+/// That there is no such scheme, and which may have been meant.
 pub(super) fn unknown(name: &str) -> Failure {
-    let names: Vec<_> = schemes::names().collect();
-    Failure::Usage(format!("there is no scheme \"{name}\"; there is: {}", names.join(", ")))
+    let names: Vec<&str> = schemes::names().collect();
+    let hint = config::suggestion(name, &names);
+    Failure::Usage(format!("there is no scheme \"{name}\": `hooklatch schemes` lists those that there are{hint}"))
 }

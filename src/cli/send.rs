@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::outgoing::{Way, post, reachable, sign};
+use super::outgoing::{Way, is_it_there, post, reachable, sign};
 use super::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
+use crate::proxy::reject::{PROBLEM_TYPE, Reject};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -43,12 +44,26 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let delivery = sign(route, url.path(), url.query(), &body).map_err(|error| Failure::Failed(error.to_string()))?;
     let url = with_query(url, delivery.query.as_deref())?;
-    let reply = post(&url, way, host, delivery.headers, delivery.body)
-        .map_err(|error| Failure::Failed(format!("cannot send the delivery to {url}: {error}")))?;
+    let reply = post(&url, way, host, delivery.headers, delivery.body).map_err(|error| {
+        Failure::Failed(format!("cannot send the delivery to {url}: {error}{}", is_it_there(&error)))
+    })?;
     outln!("{}", reply.status);
     let line_end: &[u8] = if reply.body.is_empty() || reply.body.ends_with(b"\n") { b"" } else { b"\n" };
     written(io::stdout().write_all(&reply.body).and_then(|()| io::stdout().write_all(line_end)))?;
-    if reply.status.is_success() { Ok(()) } else { Err(Failure::Told) }
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    if let Some(refused) = refusal(&reply.body) {
+        eprintln!("hooklatch: {}: {}", refused.reason(), refused.hint());
+    }
+    Err(Failure::Told)
+}
+
+/// Why a gateway refused the delivery, if it was one that did.
+fn refusal(body: &[u8]) -> Option<Reject> {
+    let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let reason = problem.get("type")?.as_str()?.strip_prefix(PROBLEM_TYPE)?;
+    Reject::ALL.into_iter().find(|reject| reject.reason() == reason)
 }
 
 /// The URL with this query instead of its own.

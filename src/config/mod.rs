@@ -9,6 +9,7 @@
 
 mod address;
 mod model;
+mod near;
 mod network;
 mod raw;
 mod reader;
@@ -31,6 +32,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use model::{AccessLog, Admin, Config, HostHeader, PathPattern, RateLimit, Route, Server, Upstream};
+pub use near::suggestion;
 pub use network::Networks;
 pub use schema::schema;
 pub use secret::{SecretError, Sources, System, secret_from_env, secret_from_file};

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use super::ConfigError;
+use super::near::nearest;
 use super::raw::Node;
 
 /// All errors found so far, and what is valid but unwise.
@@ -318,32 +319,6 @@ fn is_text(node: &Node, text: &str) -> bool {
     matches!(node, Node::Text(name) if name == text)
 }
 
-/// The word that `text` may be a slip of, if one is near: at most a third of its letters are wrong.
-pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
-    let limit = (text.len() / 3).min(3);
-    let distances = words.iter().map(|word| (distance(text, word), *word));
-    distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
-}
-
-/// How many letters must be put in, taken out or changed (Levenshtein); long texts are far from everything.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 32 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, pair) in b.chars().zip(row.windows(2)) {
-            let [diagonal, above] = pair else { continue };
-            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::raw::parse;
@@ -390,14 +365,5 @@ mod tests {
         let errors = errors("a: {1: x, true: y, ~: z, [b]: c, !t d: e}", |_| ());
         let found = ["a number", "true or false", "nothing", "a list", "a tagged value"];
         assert_eq!(errors, found.map(|kind| format!("a: a key must be text, found {kind}")));
-    }
-
-    #[test]
-    fn distance_counts_slips() {
-        assert_eq!(distance("listen", "listen"), 0);
-        assert_eq!(distance("lisen", "listen"), 1);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(nearest("evn", &["env"]), None, "two slips in three letters could be anything");
-        assert_eq!(nearest("max-body", &["max_body", "methods"]), Some("max_body"));
     }
 }

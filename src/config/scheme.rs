@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::near::suggestion;
 use super::raw::Node;
-use super::reader::{Field, nearest};
+use super::reader::Field;
 use super::secret::{self, Context, explain_key};
 use crate::schemes::{self, SchemeOptions, Secret, Spec};
 
@@ -104,8 +105,8 @@ fn find(name: &str, own: &HashMap<String, Arc<Spec>>) -> Result<Arc<Spec>, Strin
     let Some(spec) = found else {
         let mut names: Vec<&str> = own.keys().map(String::as_str).collect();
         schemes::names().for_each(|name| names.push(name));
-        let hint = nearest(name, &names).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-        return Err(format!("unknown scheme{hint}; `hooklatch schemes` lists those that there are"));
+        let hint = suggestion(name, &names);
+        return Err(format!("unknown scheme: `hooklatch schemes` lists those that there are{hint}"));
     };
     match &spec.unsupported {
         Some(reason) => Err(format!("{name} cannot be verified: {reason}")),

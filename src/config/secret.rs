@@ -22,6 +22,9 @@ use crate::schemes::{Secret, Spec};
 /// The longest secret file in bytes; the largest key that a provider gives out is far shorter.
 const MAX_FILE: usize = 64 * 1024;
 
+/// What to do about a variable that is not there.
+const EXPORT: &str = "export it where hooklatch is started (sudo and systemd do not pass it on by themselves)";
+
 const LITERAL: &str = "a secret must not stand in this file: \
     use env: NAME (an environment variable) or file: PATH (a file that holds it)";
 
@@ -104,8 +107,8 @@ pub(super) struct Labelled {
 /// # Errors
 /// See [`SecretError`].
 pub fn secret_from_env(name: &str, sources: &dyn Sources) -> Result<Secret, SecretError> {
-    let value =
-        sources.env(name).ok_or_else(|| SecretError::Absent(format!("environment variable {name} is not set")))?;
+    let unset = || format!("environment variable {name} is not set: {EXPORT}");
+    let value = sources.env(name).ok_or_else(|| SecretError::Absent(unset()))?;
     if value.is_empty() {
         return Err(SecretError::Unusable(format!("environment variable {name} is empty")));
     }

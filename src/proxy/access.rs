@@ -72,6 +72,7 @@ impl Subject {
             upstream_seconds = seconds(notes.and_then(Notes::upstream)),
             upstream_status = notes.and_then(Notes::upstream_status).map(|status| status.as_u16()),
             suppressed = (suppressed > 0).then_some(suppressed),
+            hint = answer.rejected.map(Reject::hint),
             "delivery"
         );
     }

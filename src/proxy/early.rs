@@ -68,6 +68,7 @@ impl Early {
                 request_id = response.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok()),
                 %peer,
                 suppressed = (suppressed > 0).then_some(suppressed),
+                hint = self.reject().hint(),
                 "delivery"
             );
         }

@@ -7,6 +7,9 @@ use http::StatusCode;
 
 use crate::schemes::VerifyError;
 
+/// What the type of a problem begins with (RFC 9457 section 3.1.1); the reason follows.
+pub const PROBLEM_TYPE: &str = "urn:hooklatch:problem:";
+
 /// Who has to act on a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -164,6 +167,39 @@ impl Reject {
             Self::UpstreamFailed => "The upstream broke off before it answered",
             Self::UpstreamTimeout => "The upstream did not answer in time",
             Self::Bug => "The gateway failed",
+        }
+    }
+
+    /// What an operator can look at, for the log; nothing of it goes to the sender.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::NoRoute => "`hooklatch check` lists the routes with their hosts and paths",
+            Self::MethodNotAllowed => "`methods` of the route says which it takes",
+            Self::IpNotAllowed => "`allowed_ips` of the route; a proxy in front belongs into server.trusted_proxies",
+            Self::Draining => "the gateway stops; the sender has to send it again",
+            Self::Overloaded => {
+                "server.max_connections, server.buffered_bytes or `max_in_flight` of the route is spent"
+            }
+            Self::RateLimited => "`rate_limit` of the route is spent",
+            Self::BadRequest => "the sender, or a proxy in front, does not keep to HTTP",
+            Self::BodyTooLarge => "`max_body` of the route says how large it may be",
+            Self::BodyTimeout => "`body_timeout` of the route says how long it may take",
+            Self::Signature(VerifyError::MissingSignature) => {
+                "is a secret set at the provider? `hooklatch send ROUTE` sends a signed delivery"
+            }
+            Self::Signature(VerifyError::AmbiguousSignature) => "the sender, or a proxy in front, repeats the header",
+            Self::Signature(VerifyError::MalformedSignature) => "is `scheme` of the route that of this provider?",
+            Self::Signature(VerifyError::SignatureMismatch | VerifyError::PayloadMismatch) => {
+                "another secret, or a body that was changed on its way: `hooklatch explain ROUTE --request FILE` says which"
+            }
+            Self::Signature(VerifyError::StaleTimestamp) => {
+                "an old delivery, or a clock that is wrong; `tolerance` of the route says how old it may be"
+            }
+            Self::Signature(VerifyError::FutureTimestamp) => "a clock is wrong, the sender's or this machine's",
+            Self::UpstreamUnreachable => "does the handler run, and does `upstream` of the route lead to it?",
+            Self::UpstreamFailed => "the handler closed the connection, or what listens there does not speak HTTP",
+            Self::UpstreamTimeout => "the handler takes longer than `timeout` of the route",
+            Self::Bug => "a fault of the gateway: please report it, with the log around it",
         }
     }
 

@@ -19,7 +19,7 @@ use super::delivery::Arrived;
 use super::headers::{X_REQUEST_ID, new_request_id};
 use super::limits::Permit;
 use super::pool::ResponseBody;
-use super::reject::{Refusal, Reject};
+use super::reject::{PROBLEM_TYPE, Refusal, Reject};
 use super::route::Route;
 use super::stage::Here;
 use crate::metrics::Outcome;
@@ -141,7 +141,7 @@ pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&H
 
 fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let problem = Problem {
-        r#type: format!("urn:hooklatch:problem:{reason}"),
+        r#type: format!("{PROBLEM_TYPE}{reason}"),
         title,
         status: status.as_u16(),
         reason,

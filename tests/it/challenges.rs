@@ -425,7 +425,10 @@ fn the_secret_of_a_challenge_comes_from_a_variable_or_a_file_and_must_be_there()
         ("verify_token: 12", Some(literal)),
         (
             "verify_token: { env: NOWHERE }",
-            Some("routes[0].scheme.verify_token.env: environment variable NOWHERE is not set"),
+            Some(
+                "routes[0].scheme.verify_token.env: environment variable NOWHERE is not set: \
+                 export it where hooklatch is started (sudo and systemd do not pass it on by themselves)",
+            ),
         ),
         (
             "verify_token: { env: EMPTY }",

@@ -201,7 +201,8 @@ fn help_and_version_are_no_errors() {
         assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{arguments:?}");
         assert!(done.stdout.contains("hooklatch"));
     }
-    assert!(shell.run(&["--version"]).stdout.contains(hooklatch::VERSION));
+    let revision = hooklatch::REVISION.replace("unknown", "revision unknown");
+    assert_eq!(shell.run(&["--version"]).stdout, format!("hooklatch {} ({revision})\n", hooklatch::VERSION));
 }
 
 #[test]

@@ -75,6 +75,12 @@ mod explain;
 /// `health`, for container engines.
 mod health;
 
+/// What a newcomer meets: each mistake is told with what to do next.
+mod newcomers;
+
+/// Completions and manual pages.
+mod shipped;
+
 /// The JSON Schema of gateway.yaml, as editors use it.
 mod schema;
 

@@ -140,14 +140,14 @@ fn paths_and_hosts() {
 
 #[test]
 fn schemes_and_their_options() {
-    refused("scheme: nobody", "routes[0].scheme: unknown scheme; `hooklatch schemes` lists those that there are");
+    refused("scheme: nobody", "routes[0].scheme: unknown scheme: `hooklatch schemes` lists those that there are");
     refused(
         "scheme: {name: cvio}",
-        "routes[0].scheme.name: unknown scheme; `hooklatch schemes` lists those that there are",
+        "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists those that there are",
     );
     refused(
         "scheme: circlci",
-        "routes[0].scheme: unknown scheme; did you mean \"circleci\"?; `hooklatch schemes` lists those that there are",
+        "routes[0].scheme: unknown scheme: `hooklatch schemes` lists those that there are; did you mean \"circleci\"?",
     );
     let both = Made::new().errors(&one(&["scheme: {name: civo, signed_content: auto, match_payload: true}"]));
     assert_eq!(both.len(), 2, "{both:?}");

@@ -69,7 +69,8 @@ fn an_absent_secret_is_an_error() {
     let made = Made::new();
     assert_eq!(
         error(&made, "[{env: SET}, {env: UNSET}]"),
-        "routes[0].secrets[1].env: environment variable UNSET is not set"
+        "routes[0].secrets[1].env: environment variable UNSET is not set: \
+         export it where hooklatch is started (sudo and systemd do not pass it on by themselves)"
     );
     assert_eq!(error(&made, "[{file: gone}]"), "routes[0].secrets[0].file: the file \"/etc/hl/gone\" does not exist");
 }

@@ -1,0 +1,77 @@
+//! Which word was meant, where one is not known.
+
+/// The most words that are suggested.
+const SUGGESTED: usize = 3;
+
+/// `; did you mean "a" or "b"?` with the words that are near `text` or have to do with it; nothing, if none is.
+pub fn suggestion(text: &str, words: &[&str]) -> String {
+    let is_part = |word: &str| text.len().min(word.len()) >= 3 && (word.contains(text) || text.contains(word));
+    let near = words.iter().map(|word| (distance(text, word), *word));
+    let mut near: Vec<_> = near.filter(|(distance, word)| *distance <= limit(text) || is_part(word)).collect();
+    near.sort_unstable();
+    let words: Vec<String> = near.iter().take(SUGGESTED).map(|(_, word)| format!("\"{word}\"")).collect();
+    match words.split_last() {
+        None => String::new(),
+        Some((only, [])) => format!("; did you mean {only}?"),
+        Some((last, others)) => format!("; did you mean {} or {last}?", others.join(", ")),
+    }
+}
+
+/// The word that `text` may be a slip of, if one is near: at most a third of its letters are wrong.
+pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+    let distances = words.iter().map(|word| (distance(text, word), *word));
+    distances
+        .filter(|(distance, _)| *distance <= limit(text))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein); long texts are far from everything.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > 32 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, pair) in b.chars().zip(row.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+/// How many letters of a slip may be wrong.
+fn limit(text: &str) -> usize {
+    (text.len() / 3).min(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_words_that_are_near_are_suggested_the_nearest_first() {
+        let words = ["github", "gitlab", "gitea", "standard-webhooks", "meta"];
+        let suggested = |text| suggestion(text, &words);
+        assert_eq!(suggested("githb"), "; did you mean \"github\"?");
+        assert_eq!(suggested("gitlb"), "; did you mean \"gitlab\"?");
+        assert_eq!(suggested("git"), "; did you mean \"gitea\", \"github\" or \"gitlab\"?");
+        assert_eq!(suggested("webhooks"), "; did you mean \"standard-webhooks\"?");
+        assert_eq!(suggested("github-app"), "; did you mean \"github\"?");
+        assert_eq!(suggested("unheard-of"), "");
+    }
+
+    #[test]
+    fn distance_counts_slips() {
+        assert_eq!(distance("listen", "listen"), 0);
+        assert_eq!(distance("lisen", "listen"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(nearest("evn", &["env"]), None, "two slips in three letters could be anything");
+        assert_eq!(nearest("max-body", &["max_body", "methods"]), Some("max_body"));
+    }
+}

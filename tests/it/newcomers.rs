@@ -1,0 +1,151 @@
+//! The mistakes of the first minutes: each is told together with what to do next, to whoever can do it. What senders get
+//! stays the constant text that it is.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::http::{get, post, send};
+use crate::support::process::{BINARY, GatewayProcess, Stream};
+use crate::support::upstream::Nobody;
+
+const SECRET: &str = "a secret of the first minutes";
+
+fn hooklatch(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).current_dir(folder).env_remove("RUST_LOG").env("SET", SECRET).output().unwrap()
+}
+
+/// The exit status, and what was told.
+fn told(folder: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = hooklatch(folder, arguments);
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// A configuration of one route, in a folder of its own.
+fn folder(server: &str, scheme: &str, secret: &str, upstream: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "server: {{ listen: \"{server}\", access_log: all }}\nadmin: {{ listen: \"127.0.0.1:0\" }}\nroutes:\n  \
+         - {{ name: civo, path: /webhooks/civo, scheme: {scheme}, secrets: [{{ env: {secret} }}], upstream: \"{upstream}\" }}\n"
+    );
+    fs::write(folder.path().join("gateway.yaml"), text).unwrap();
+    folder
+}
+
+#[test]
+fn without_a_configuration_there_is_one_to_begin_with_and_it_works() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["serve", "check"] {
+        let (status, said) = told(folder.path(), &[command]);
+        assert_eq!(status, 78);
+        assert!(said.starts_with("hooklatch: cannot read gateway.yaml: there is no such file\n"), "{said}");
+        for part in ["-c FILE", "hooklatch check", "hooklatch demo"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    let (_, said) = told(folder.path(), &["serve"]);
+    let example: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    fs::write(folder.path().join("gateway.yaml"), example.join("\n").replace("CIVO_WEBHOOK_SECRET", "SET")).unwrap();
+    let checked = hooklatch(folder.path(), &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+}
+
+#[test]
+fn a_secret_that_is_not_set_is_to_be_exported() {
+    let folder = folder("127.0.0.1:0", "civo", "NOT_SET", "http://127.0.0.1:1");
+    let (status, said) = told(folder.path(), &["serve"]);
+    assert_eq!(status, 78);
+    let expected =
+        "routes[0].secrets[0].env: environment variable NOT_SET is not set: export it where hooklatch is started";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_scheme_that_is_not_known_brings_the_nearest_names() {
+    let folder = folder("127.0.0.1:0", "circle-ci", "SET", "http://127.0.0.1:1");
+    let (status, said) = told(folder.path(), &["check"]);
+    assert_eq!(status, 78);
+    assert!(said.contains("`hooklatch schemes` lists those that there are; did you mean \"circleci\"?"), "{said}");
+    for arguments in [&["schemes", "githb"][..], &["sign", "--scheme", "githb", "--secret-env", "SET"]] {
+        let (status, said) = told(folder.path(), arguments);
+        assert_eq!(status, 2);
+        assert_eq!(
+            said,
+            "hooklatch: there is no scheme \"githb\": `hooklatch schemes` lists those that there are; did you mean \
+             \"github\"?\n"
+        );
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_with_how_to_find_who_has_it() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let folder = folder(&taken.to_string(), "civo", "SET", "http://127.0.0.1:1");
+    let (status, said) = told(folder.path(), &["serve"]);
+    assert_eq!(status, 1);
+    let hint = format!("another process has it (`ss -ltnp sport = :{}` says which)", taken.port());
+    assert!(said.contains(&hint) && said.contains("change server.listen"), "{said}");
+}
+
+#[test]
+fn an_address_that_is_not_of_this_machine_is_told_with_what_stands_for_all() {
+    // Of the documentation (RFC 5737).
+    let folder = folder("192.0.2.1:8080", "civo", "SET", "http://127.0.0.1:1");
+    let (status, said) = told(folder.path(), &["serve"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("this machine has no such address: 0.0.0.0 in server.listen"), "{said}");
+}
+
+#[test]
+fn who_sends_to_no_gateway_is_told_to_start_it() {
+    let nobody = Nobody::bind();
+    let folder = folder(&nobody.address.to_string(), "civo", "SET", "http://127.0.0.1:1");
+    for arguments in [&["send", "civo"][..], &["health", "--url", &format!("http://{}", nobody.address)]] {
+        let (status, said) = told(folder.path(), arguments);
+        assert_eq!(status, 1);
+        assert!(said.ends_with("does the gateway run? `hooklatch serve -c FILE` starts it\n"), "{said}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_with_the_first_deliveries_is_told_in_the_log_with_what_to_look_at() {
+    let handler = Nobody::bind();
+    let folder = folder("127.0.0.1:0", "civo", "SET", &format!("http://{}/in", handler.address));
+    let mut command = Command::new(BINARY);
+    command
+        .args(["serve", "--log-format", "json"])
+        .current_dir(folder.path())
+        .env("SET", SECRET)
+        .env_remove("RUST_LOG");
+    let mut gateway = GatewayProcess::start_command(&mut command);
+    let server = gateway.server;
+    let mut hint = |reason: &str| {
+        gateway.process.wait_for("the delivery's line", |stream, line| {
+            let entry: serde_json::Value = serde_json::from_str(line).ok().filter(|_| stream == Stream::Stderr)?;
+            let fields = &entry["fields"];
+            let is_it = fields["message"] == "delivery" && fields["reason"] == reason;
+            is_it.then(|| fields["hint"].as_str().unwrap().to_owned())
+        })
+    };
+
+    assert_eq!(send(server, &post("/webhook/civo", [], b"{}")).status, 404);
+    assert_eq!(hint("no_route"), "`hooklatch check` lists the routes with their hosts and paths");
+    assert_eq!(send(server, &get("/webhooks/civo")).status, 405);
+    assert!(hint("method_not_allowed").contains("`methods`"));
+    let unsigned = send(server, &post("/webhooks/civo", [], b"{}"));
+    assert_eq!(
+        (unsigned.status, unsigned.json()["title"].as_str()),
+        (401, Some("The signature header is missing or empty"))
+    );
+    assert!(hint("missing_signature").contains("`hooklatch send ROUTE` sends a signed delivery"));
+
+    // The one who sends is told the same, if that is `send`.
+    let url = format!("http://{server}/webhooks/civo");
+    let (status, said) = told(folder.path(), &["send", "civo", "--url", &url]);
+    let expected = "does the handler run, and does `upstream` of the route lead to it?";
+    assert_eq!((status, said), (1, format!("hooklatch: upstream_unreachable: {expected}\n")));
+    assert_eq!(hint("upstream_unreachable"), expected);
+}
