@@ -20,6 +20,7 @@ use hooklatch::config::{self, Sources};
 use hooklatch::metrics::Metrics;
 use hooklatch::proxy::delivery::Peer;
 use hooklatch::proxy::headers::RouteHeaders;
+use hooklatch::proxy::outgoing::Head;
 use hooklatch::proxy::limits::Limits;
 use hooklatch::proxy::pool::Pool;
 use hooklatch::proxy::route::{Common, Route, Router};
@@ -111,7 +112,7 @@ fn verify(bencher: Bencher<'_, '_>, scheme: &str) {
 
 /// The headers of a delivery for its upstream.
 #[divan::bench]
-fn edit_headers(bencher: Bencher<'_, '_>) {
+fn write_headers(bencher: Bencher<'_, '_>) {
     let route = configured(["path: /in".to_owned()]).remove(0);
     let edits = RouteHeaders::new(&route).unwrap();
     let peer = Peer::new("192.0.2.1:4711".parse().unwrap(), true);
@@ -130,9 +131,10 @@ fn edit_headers(bencher: Bencher<'_, '_>) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     headers.insert(HOST, host.clone());
-    bencher.with_inputs(|| headers.clone()).bench_local_values(|mut headers| {
-        edits.apply(&mut headers, Some(0), &peer, Some(host.clone()), 3072);
-        headers
+    bencher.bench_local(|| {
+        let mut head = Head::new(Method::POST, &["/in"]);
+        edits.write(&mut head, &headers, Some(0), &peer, Some(&host), 3072);
+        head
     });
 }
 

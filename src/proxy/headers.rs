@@ -1,4 +1,4 @@
-//! Which headers the upstream and the sender get: edits of a header map in place.
+//! Which headers the upstream gets, and what of them is not for it or not for anybody.
 //!
 //! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
 //! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), and both
@@ -19,6 +19,7 @@ use uuid::fmt::Hyphenated;
 
 use super::client::{is_host, protocol};
 use super::delivery::{Peer, Word};
+use super::outgoing::Head;
 use crate::config::{self, HostHeader};
 
 /// `X-Request-Id`: the same in the request to the upstream, the response and the log.
@@ -41,10 +42,10 @@ const OWN_PREFIX: &str = "hooklatch-";
 /// A request id that is passed on holds this many bytes at most.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The values that a route adds to every request, made once.
+/// What a route adds to every request, made once.
 pub struct RouteHeaders {
-    route: HeaderValue,
-    scheme: HeaderValue,
+    /// Lines that all requests have.
+    constant: Head,
     secrets: Vec<HeaderValue>,
     /// The upstream's own `Host`.
     host: HeaderValue,
@@ -53,54 +54,84 @@ pub struct RouteHeaders {
 }
 
 impl RouteHeaders {
-    /// The values of `route`.
+    /// The lines of `route`.
     ///
     /// # Errors
     /// A name that no header can carry, which validation of the configuration rules out.
     pub fn new(route: &config::Route) -> Result<Self, InvalidHeaderValue> {
+        let mut constant = Head::default();
+        constant.line(&HOOKLATCH_ROUTE, &HeaderValue::from_str(&route.name)?);
+        constant.line(&HOOKLATCH_SCHEME, &HeaderValue::from_str(&route.scheme.name)?);
         Ok(Self {
-            route: HeaderValue::from_str(&route.name)?,
-            scheme: HeaderValue::from_str(&route.scheme.name)?,
+            constant,
             secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
             host: HeaderValue::from_str(&route.upstream.authority)?,
             preserve_host: route.upstream.host_header == HostHeader::Preserve,
         })
     }
 
-    /// Turns a sender's request headers into those for the upstream. `secret` is the position of the secret that
-    /// verified the delivery, `peer` and `host` who and what the sender asked for, `length` the body's in bytes.
-    pub fn apply(
+    /// Writes the header lines for the upstream of a request that came with `headers`. `secret` is the position of the
+    /// secret that verified the delivery, `peer` and `host` who and what the sender asked for, `length` the body's in
+    /// bytes.
+    pub fn write(
         &self,
-        headers: &mut HeaderMap,
+        head: &mut Head,
+        headers: &HeaderMap,
         secret: Option<usize>,
         peer: &Peer,
-        host: Option<HeaderValue>,
+        host: Option<&HeaderValue>,
         length: u64,
     ) {
-        let forwarded = Forwarded::of(peer, host.as_ref(), headers);
-        let vouched = matches!(peer.word, Word::Forwarded { .. });
-        remove_where(headers, |name| {
-            is_hop_by_hop(name.as_str())
-                || is_spoofed(name.as_str())
-                || name == EXPECT
-                || (name == FORWARDED && !vouched)
-        });
-        set_content_length(headers, length);
-        headers.insert(X_FORWARDED_FOR, forwarded.client);
-        headers.insert(X_FORWARDED_PROTO, forwarded.proto);
-        headers.insert(HOOKLATCH_ROUTE, self.route.clone());
-        headers.insert(HOOKLATCH_SCHEME, self.scheme.clone());
+        let preserved = if self.preserve_host { host } else { None };
+        head.line(&HOST, preserved.unwrap_or(&self.host));
+        for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
+            head.line(name, value);
+        }
+        head.content_length(length);
+        let forwarded = Forwarded::of(peer, host, headers);
+        head.line(&X_FORWARDED_FOR, &forwarded.client);
+        head.line(&X_FORWARDED_PROTO, &forwarded.proto);
+        if let Some(host) = &forwarded.host {
+            head.line(&X_FORWARDED_HOST, host);
+        }
+        head.lines(&self.constant);
         let verified = if secret.is_some() { "true" } else { "false" };
-        headers.insert(HOOKLATCH_VERIFIED, HeaderValue::from_static(verified));
+        head.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
         if let Some(id) = secret.and_then(|secret| self.secrets.get(secret)) {
-            headers.insert(HOOKLATCH_SECRET_ID, id.clone());
+            head.line(&HOOKLATCH_SECRET_ID, id);
         }
-        if let Some(host) = forwarded.host {
-            headers.insert(X_FORWARDED_HOST, host);
-        }
-        let host = if self.preserve_host { host } else { None };
-        headers.insert(HOST, host.unwrap_or_else(|| self.host.clone()));
     }
+}
+
+/// Those headers of a sender that go on as they came: not what is hop-by-hop, and not what the gateway says itself.
+/// `vouched` is whether `Forwarded` is a trusted proxy's word.
+pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let named = named_by_connection(headers);
+    headers.iter().filter(move |(name, _)| {
+        let text = name.as_str();
+        !is_hop_by_hop(text)
+            && !is_spoofed(text)
+            && ![HOST, CONTENT_LENGTH, EXPECT].contains(name)
+            && (vouched || **name != FORWARDED)
+            && !named.contains(name)
+    })
+}
+
+/// What the `Connection` lines of a request name.
+fn named_by_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
+    if !headers.contains_key(CONNECTION) {
+        return SmallVec::new();
+    }
+    // `get_all`: a second Connection line names headers just as well as the first.
+    let named = connection_options(headers.get_all(CONNECTION).iter());
+    // The response and the log have the request id, whatever a Connection line says.
+    named.filter(|name| *name != X_REQUEST_ID).collect()
+}
+
+/// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
+pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = HeaderName> {
+    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    options.filter_map(|option| HeaderName::from_bytes(option).ok())
 }
 
 /// What the upstream is told about the way of a request.
@@ -165,11 +196,6 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Removes what is meant for one connection only.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    remove_where(headers, |name| is_hop_by_hop(name.as_str()));
-}
-
 /// The request id of these headers: the one that is there, or a new one in place of none and of what is empty, too long,
 /// there twice or not of visible ASCII without quotes: it goes into logs.
 pub fn take_up_request_id(headers: &mut HeaderMap) -> HeaderValue {
@@ -194,26 +220,8 @@ pub fn new_request_id() -> HeaderValue {
     HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
-/// Removes every header that `goes`, and all that any `Connection` line names.
-fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
-    let mut names: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| goes(name)).cloned().collect();
-    if names.contains(&CONNECTION) {
-        // `get_all`: a second Connection line names headers just as well as the first.
-        let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        let named = tokens
-            .map(<[u8]>::trim_ascii)
-            .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"));
-        // The response and the log have the request id, whatever a Connection line says.
-        let named = named.filter_map(|token| HeaderName::from_bytes(token).ok());
-        names.extend(named.filter(|name| *name != X_REQUEST_ID));
-    }
-    for name in names {
-        headers.remove(name);
-    }
-}
-
 /// Meant for one connection only, whether `Connection` names them or not.
-fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
@@ -241,17 +249,6 @@ fn is_own(name: &str) -> bool {
     }
 }
 
-/// One line with the body's length in bytes, as it may already be there.
-fn set_content_length(headers: &mut HeaderMap, length: u64) {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    // A zero in front means octal to some.
-    let plain = lines.next().filter(|line| line.len() == 1 || !line.as_bytes().starts_with(b"0"));
-    let said = plain.and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
-    if said != Some(length) || lines.next().is_some() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,17 +261,20 @@ mod tests {
         headers
     }
 
-    fn names(headers: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    /// The names of those headers that go on.
+    fn names_going_on(lines: &[(&'static str, &str)]) -> Vec<String> {
+        let headers = map(lines);
+        let mut names: Vec<_> = going_on(&headers, false).map(|(name, _)| name.to_string()).collect();
         names.sort_unstable();
         names
     }
 
     #[test]
     fn what_any_connection_line_names_goes() {
-        let mut headers = map(&[
+        let lines = [
             ("connection", "close, x-one"),
-            ("connection", "X-Two,, ;bad;"),
+            ("connection", "X-Two,, ;bad;, x-request-id"),
+            ("x-request-id", "1"),
             ("x-one", "1"),
             ("x-two", "2"),
             ("x-two", "3"),
@@ -282,14 +282,13 @@ mod tests {
             ("te", "trailers"),
             ("keep-alive", "timeout=5"),
             ("upgrade", "h2c"),
-        ]);
-        remove_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["x-three"]);
+        ];
+        assert_eq!(names_going_on(&lines), ["x-request-id", "x-three"]);
     }
 
     #[test]
     fn the_gateways_own_words_and_those_about_framing_are_taken_from_nobody_else() {
-        let mut headers = map(&[
+        let lines = [
             ("hooklatch-verified", "true"),
             ("hooklatch_verified", "true"),
             ("hooklatch-anything", "x"),
@@ -302,14 +301,13 @@ mod tests {
             ("transfer_encoding", "chunked"),
             ("proxy_connection", "close"),
             ("content_length", "1"),
-            ("content-length", "kept"),
+            ("content-length", "1"),
+            ("host", "spoofed"),
+            ("forwarded", "for=192.0.2.1"),
+            ("expect", "100-continue"),
             ("an_other", "kept"),
-        ]);
-        remove_where(&mut headers, |name| is_spoofed(name.as_str()));
-        assert_eq!(
-            names(&headers),
-            ["an_other", "content-length", "hooklatched", "x-forwarded-foreign", "x-request-id"]
-        );
+        ];
+        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign", "x-request-id"]);
     }
 
     /// What the upstream is told of a request that came by `peer` with these headers.
