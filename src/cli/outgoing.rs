@@ -132,7 +132,8 @@ fn exchange(
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
-    let mut head = Head::new(method, &[url.path_and_query().map_or("/", PathAndQuery::as_str)]);
+    let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut head = Head::new(method, &[target], body.len() as u64);
     headers.iter().for_each(|(name, value)| head.line(name, value));
     let request = head.with(Payload::from(Bytes::from(body)));
     let exchange = async {

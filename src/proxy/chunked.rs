@@ -116,8 +116,18 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for body in [
-            "\r\n", "g\r\n", "-1\r\n", "1\n", ";\r\n", "3\r\nabcd\r\n", "3\r\nabc\n", "0\r\nx\n", "0\r\n\n", "0\r\nx\rx",
-            "10000000000000000\r\n", "1\r\r\n",
+            "\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "1\n",
+            ";\r\n",
+            "3\r\nabcd\r\n",
+            "3\r\nabc\n",
+            "0\r\nx\n",
+            "0\r\n\n",
+            "0\r\nx\rx",
+            "10000000000000000\r\n",
+            "1\r\r\n",
         ] {
             assert_eq!(read(body.as_bytes(), 1), None, "{body:?}");
         }

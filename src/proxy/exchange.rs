@@ -12,7 +12,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -45,6 +45,8 @@ pub struct Connection {
     extent: Option<Extent>,
     is_persistent: bool,
     timer: Timer,
+    /// The task has just been told that there is nothing to be read.
+    is_watched: bool,
     /// When its last request was sent.
     pub used: Instant,
 }
@@ -81,11 +83,12 @@ impl Connection {
             extent: Some(Extent::Length(0)),
             is_persistent: true,
             timer: Timer::default(),
+            is_watched: false,
             used: now,
         }
     }
 
-    /// Sends a request on a connection that [is reusable](Self::is_reusable) and waits until `deadline` for the head of its
+    /// Sends a request on a connection that is new, or [is quiet](Self::is_quiet) to this task, and waits until `deadline` for the head of its
     /// response. Interim responses are passed over.
     ///
     /// # Errors
@@ -118,9 +121,11 @@ impl Connection {
         self.is_persistent && self.is_done() && self.sending == Sending::Done && self.buffer.is_empty()
     }
 
-    /// Whether it still is after a time without use: nothing has come on it, the end neither.
-    pub fn is_quiet(&mut self) -> bool {
-        self.poll_fill(&mut Context::from_waker(Waker::noop()), READ).is_pending()
+    /// Whether it still is after a time without use: nothing has come on it, the end neither. The task is woken when
+    /// something does.
+    pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_watched = self.poll_fill(cx, READ).is_pending();
+        self.is_watched
     }
 
     /// Bytes that are to come of the response's body, if that is known.
@@ -200,6 +205,9 @@ impl Connection {
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Response<()>>> {
         // Before all is written, too: an upstream may answer before it has read all.
         self.poll_send(cx)?;
+        if std::mem::take(&mut self.is_watched) {
+            return Poll::Pending;
+        }
         loop {
             if !self.buffer.is_empty()
                 && let Some(response) = self.take_head()?

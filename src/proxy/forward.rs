@@ -15,17 +15,16 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, Response, StatusCode};
 
-use super::delivery::{Payload, Peer};
-use super::headers::join_cookies;
+use super::delivery::{Arrival, Payload};
 use super::observe::LogLimit;
 use super::outgoing::{Head, Outgoing};
 use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::trail::{Notes, Period};
+use super::trail::Period;
 use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -44,17 +43,14 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
-    let VerifiedParts { route, peer, mut head, payload, secret, at: started, trail } = verified.into_parts();
-    if let Some(trace) = trail.notes().and_then(Notes::trace) {
-        trace.propagate(&mut head.headers);
-    }
-    let request = request(&route, &peer, *head, payload, secret)?;
+    let VerifiedParts { arrival, route, payload, secret, at: started } = verified.into_parts();
+    let request = request(&route, &arrival, payload, secret)?;
     let metrics = &route.metrics.upstream;
     let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
     let sent = route.pool.send(request, resending, started, started + route.config.timeout).await;
     let period = Period { start: started, end: context.clock.now() };
     metrics.duration.observe(period.length().as_secs_f64());
-    trail.upstream(period, sent.as_ref().ok().map(Response::status));
+    arrival.trail.upstream(period, sent.as_ref().ok().map(Response::status));
     let error = match sent {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             SendError::Failed(io::Error::other("the upstream switches protocols, which nobody asked it for"))
@@ -78,24 +74,15 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
     Err(reject.into())
 }
 
-/// The request for the upstream of one that came with this head and body.
-fn request(
-    route: &Route,
-    peer: &Peer,
-    mut parts: Parts,
-    payload: Payload,
-    secret: Option<usize>,
-) -> Result<Outgoing, Reject> {
-    let host = match parts.uri.authority() {
-        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
-        None => parts.headers.get(HOST).cloned(),
-    };
-    if parts.version == Version::HTTP_2 {
-        join_cookies(&mut parts.headers);
-    }
-    let target = target(&route.config.path, &route.config.upstream, parts.uri.path(), parts.uri.query());
-    let mut head = Head::new(parts.method, &target);
-    route.headers.write(&mut head, &parts.headers, secret, peer, host.as_ref(), payload.len());
+/// The request for the upstream.
+fn request(route: &Route, arrival: &Arrival, payload: Payload, secret: Option<usize>) -> Result<Outgoing, Reject> {
+    let Parts { method, uri, headers, .. } = &arrival.head;
+    let authority = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let authority = authority.transpose().map_err(|_| Reject::BadRequest)?;
+    let host = authority.as_ref().or(headers.get(HOST));
+    let target = target(&route.config.path, &route.config.upstream, uri.path(), uri.query());
+    let mut head = Head::new(method.clone(), &target, payload.len());
+    route.headers.write(&mut head, arrival, host, secret, payload.len());
     Ok(head.with(payload))
 }
 

@@ -11,14 +11,14 @@
 //!
 //! Does not touch anything else: neither value nor order nor count.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, InvalidHeaderValue};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, InvalidHeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::client::{is_host, protocol};
-use super::delivery::{Peer, Word};
+use super::delivery::{Arrival, Peer, Word};
 use super::outgoing::Head;
 use crate::config::{self, HostHeader};
 
@@ -70,24 +70,34 @@ impl RouteHeaders {
         })
     }
 
-    /// Writes the header lines for the upstream of a request that came with `headers`. `secret` is the position of the
-    /// secret that verified the delivery, `peer` and `host` who and what the sender asked for, `length` the body's in
-    /// bytes.
+    /// Writes the header lines for the upstream. `host` is what the sender asked for, `secret` the position of the secret
+    /// that verified the delivery, `length` the body's in bytes.
     pub fn write(
         &self,
         head: &mut Head,
-        headers: &HeaderMap,
-        secret: Option<usize>,
-        peer: &Peer,
+        arrival: &Arrival,
         host: Option<&HeaderValue>,
+        secret: Option<usize>,
         length: u64,
     ) {
+        let Arrival { head: Parts { headers, version, .. }, peer, request_id, trail, .. } = arrival;
         let preserved = if self.preserve_host { host } else { None };
         head.line(&HOST, preserved.unwrap_or(&self.host));
+        let trace = trail.trace();
+        let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
         for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
-            head.line(name, value);
+            if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
+                head.line(name, value);
+            }
+        }
+        if let Some(cookies) = &cookies {
+            head.line(&COOKIE, cookies);
+        }
+        if let Some(trace) = trace {
+            trace.propagate(head);
         }
         head.content_length(length);
+        head.line(&X_REQUEST_ID, request_id);
         let forwarded = Forwarded::of(peer, host, headers);
         head.line(&X_FORWARDED_FOR, &forwarded.client);
         head.line(&X_FORWARDED_PROTO, &forwarded.proto);
@@ -111,21 +121,16 @@ pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&He
         let text = name.as_str();
         !is_hop_by_hop(text)
             && !is_spoofed(text)
-            && ![HOST, CONTENT_LENGTH, EXPECT].contains(name)
-            && (vouched || **name != FORWARDED)
+            && !matches!(text, "host" | "content-length" | "expect" | "x-request-id")
+            && (vouched || text != "forwarded")
             && !named.contains(name)
     })
 }
 
 /// What the `Connection` lines of a request name.
-fn named_by_connection(headers: &HeaderMap) -> SmallVec<[HeaderName; 4]> {
-    if !headers.contains_key(CONNECTION) {
-        return SmallVec::new();
-    }
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     // `get_all`: a second Connection line names headers just as well as the first.
-    let named = connection_options(headers.get_all(CONNECTION).iter());
-    // The response and the log have the request id, whatever a Connection line says.
-    named.filter(|name| *name != X_REQUEST_ID).collect()
+    connection_options(headers.get_all(CONNECTION).iter()).collect()
 }
 
 /// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
@@ -170,13 +175,11 @@ fn added_to(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     join(lines.filter(|line| !line.is_empty()).chain([peer.as_bytes()]), b", ")
 }
 
-/// Joins the cookies of a request, which HTTP/2 may split over several lines.
-pub fn join_cookies(headers: &mut HeaderMap) {
+/// The cookies of a request as one line, if HTTP/2 has split them over several.
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(COOKIE).iter();
-    if lines.next().is_some() && lines.next().is_some() {
-        let cookies = join(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), b"; ");
-        headers.insert(COOKIE, cookies);
-    }
+    let (first, second) = (lines.next()?, lines.next()?);
+    Some(join([first, second].into_iter().chain(lines).map(HeaderValue::as_bytes), b"; "))
 }
 
 fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> HeaderValue {
@@ -196,21 +199,13 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
     values.next().filter(|_| values.next().is_none())
 }
 
-/// The request id of these headers: the one that is there, or a new one in place of none and of what is empty, too long,
-/// there twice or not of visible ASCII without quotes: it goes into logs.
-pub fn take_up_request_id(headers: &mut HeaderMap) -> HeaderValue {
+/// The request id for a request with these headers: the one that is there, or a new one in place of none and of what is
+/// empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
-    match headers.entry(X_REQUEST_ID) {
-        Entry::Vacant(vacant) => vacant.insert(new_request_id()).clone(),
-        Entry::Occupied(mut occupied) => {
-            let id = occupied.get();
-            let sane = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane);
-            if !sane || occupied.iter().nth(1).is_some() {
-                occupied.insert(new_request_id());
-            }
-            occupied.get().clone()
-        }
-    }
+    let said = single(headers, &X_REQUEST_ID)
+        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane));
+    said.cloned().unwrap_or_else(new_request_id)
 }
 
 /// A request id that nobody else has: a random UUID (RFC 9562 section 5.4).
@@ -231,7 +226,7 @@ pub fn is_hop_by_hop(name: &str) -> bool {
 /// What only the gateway may say, and what a handler that takes underscores for hyphens could take for that, for the
 /// body's length, or for what is hop-by-hop.
 fn is_spoofed(name: &str) -> bool {
-    if !name.contains('_') {
+    if !name.bytes().any(|byte| byte == b'_') {
         return is_own(name);
     }
     let read_as = name.replace('_', "-");
@@ -244,7 +239,7 @@ fn is_spoofed(name: &str) -> bool {
 fn is_own(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'h') => name.starts_with(OWN_PREFIX),
-        Some(b'x') => [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name),
+        Some(b'x') => matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"),
         _ => false,
     }
 }
@@ -273,8 +268,7 @@ mod tests {
     fn what_any_connection_line_names_goes() {
         let lines = [
             ("connection", "close, x-one"),
-            ("connection", "X-Two,, ;bad;, x-request-id"),
-            ("x-request-id", "1"),
+            ("connection", "X-Two,, ;bad;"),
             ("x-one", "1"),
             ("x-two", "2"),
             ("x-two", "3"),
@@ -283,7 +277,7 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("upgrade", "h2c"),
         ];
-        assert_eq!(names_going_on(&lines), ["x-request-id", "x-three"]);
+        assert_eq!(names_going_on(&lines), ["x-three"]);
     }
 
     #[test]
@@ -295,7 +289,7 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("x_forwarded-for", "10.0.0.1"),
             ("x_request_id", "x"),
-            ("x-request-id", "kept"),
+            ("x-request-id", "1"),
             ("x-forwarded-foreign", "kept"),
             ("hooklatched", "kept"),
             ("transfer_encoding", "chunked"),
@@ -307,7 +301,7 @@ mod tests {
             ("expect", "100-continue"),
             ("an_other", "kept"),
         ];
-        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign", "x-request-id"]);
+        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign"]);
     }
 
     /// What the upstream is told of a request that came by `peer` with these headers.
@@ -375,28 +369,22 @@ mod tests {
 
     #[test]
     fn cookies_that_were_split_are_joined() {
-        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
-        join_cookies(&mut headers);
-        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3; d=4"]);
+        let cookies = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
+        assert_eq!(joined_cookies(&cookies).unwrap(), "a=1; b=2; c=3; d=4");
+        assert_eq!(joined_cookies(&map(&[("cookie", "a=1")])), None);
     }
 
     #[test]
     fn a_request_id_is_kept_only_if_it_is_sane() {
-        let kept = |value: &str| {
-            let mut headers = map(&[("x-request-id", value)]);
-            let id = take_up_request_id(&mut headers);
-            assert_eq!(headers.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
-            id == value
-        };
+        let kept = |value: &str| request_id(&map(&[("x-request-id", value)])) == value;
         assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
         assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
         assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
         assert!(!kept(""));
         assert!(!kept("a b"));
         assert!(!kept("a\"b"));
-        let mut twice = map(&[("x-request-id", "a"), ("x-request-id", "b")]);
-        let id = take_up_request_id(&mut twice);
-        assert_eq!(twice.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
-        assert_ne!(take_up_request_id(&mut HeaderMap::new()), id);
+        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]));
+        assert_ne!(id, "a");
+        assert_ne!(request_id(&HeaderMap::new()), id);
     }
 }

@@ -1,6 +1,7 @@
 //! A request as it goes to the upstream: the bytes of its head, written once, and its body.
 
 use std::io::{self, IoSlice, Write};
+use std::iter::once;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -32,16 +33,18 @@ pub struct Outgoing {
     /// The head, and behind it the body if that is small.
     head: Vec<u8>,
     /// The body if it is not in `head`.
-    payload: Payload,
+    payload: Option<Payload>,
     method: Method,
     /// Bytes that have been written.
     written: usize,
 }
 
 impl Head {
-    /// With a request line for a target in these parts, which must be of an absolute path and a query.
-    pub fn new(method: Method, target: &[&str]) -> Self {
-        let mut bytes = Vec::with_capacity(USUAL_HEAD);
+    /// With a request line for a target in these parts, which must be of an absolute path and a query; for a body of `length`
+    /// bytes.
+    pub fn new(method: Method, target: &[&str], length: u64) -> Self {
+        let body = if length <= SMALL { usize::try_from(length).unwrap_or_default() } else { 0 };
+        let mut bytes = Vec::with_capacity(USUAL_HEAD + body);
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.push(b' ');
         for part in target {
@@ -75,12 +78,13 @@ impl Head {
     }
 
     /// The request with this head and `payload`, whose length the head must say.
-    pub fn with(mut self, mut payload: Payload) -> Outgoing {
+    pub fn with(mut self, payload: Payload) -> Outgoing {
         self.bytes.extend_from_slice(b"\r\n");
-        if payload.len() <= SMALL {
+        let is_small = payload.len() <= SMALL;
+        if is_small {
             payload.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
-            payload = Payload::default();
         }
+        let payload = (!is_small).then_some(payload);
         Outgoing { head: self.bytes, payload, method: self.method, written: 0 }
     }
 }
@@ -124,7 +128,7 @@ impl Outgoing {
     fn rest<'a, 's>(&'a self, slices: &'s mut [IoSlice<'a>]) -> &'s [IoSlice<'a>] {
         let mut before = self.written;
         let mut count = 0;
-        for piece in [&self.head[..]].into_iter().chain(self.payload.frames().iter().map(Bytes::as_ref)) {
+        for piece in once(&self.head[..]).chain(self.payload.iter().flat_map(Payload::frames).map(Bytes::as_ref)) {
             let Some(rest) = piece.get(before..) else {
                 before -= piece.len();
                 continue;
@@ -145,9 +149,13 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        let mut head = Head::new(Method::POST, &["/base", "/", "a", "?", "b=%20"]);
+        let mut head = Head::new(Method::POST, &["/base", "/", "a", "?", "b=%20"], 0);
         head.line(&http::header::HOST, &HeaderValue::from_static("h"));
         head
+    }
+
+    fn payload(pieces: &[Vec<u8>]) -> Payload {
+        Payload::new(pieces.iter().map(|piece| Bytes::from(piece.clone())).collect(), None)
     }
 
     /// What is left of a request of which so much has been written.
@@ -158,8 +166,7 @@ mod tests {
 
     #[test]
     fn a_small_body_goes_with_its_head() {
-        let mut payload = Payload::from(Bytes::from_static(b"ab"));
-        payload.push(Bytes::from_static(b"c"));
+        let payload = payload(&[b"ab".to_vec(), b"c".to_vec()]);
         let mut head = head();
         head.content_length(payload.len());
         let outgoing = head.with(payload);
@@ -170,9 +177,7 @@ mod tests {
     #[test]
     fn what_is_left_of_a_large_body_is_written_from_where_it_stopped() {
         let pieces = [vec![b'a'; 9000], vec![b'b'; 9000]];
-        let mut payload = Payload::default();
-        pieces.iter().for_each(|piece| payload.push(Bytes::from(piece.clone())));
-        let mut outgoing = head().with(payload);
+        let mut outgoing = head().with(payload(&pieces));
         let whole: Vec<u8> = rest(&outgoing).concat();
         assert_eq!(rest(&outgoing)[1..], pieces);
         let head = whole.len() - 18_000;
@@ -187,9 +192,7 @@ mod tests {
 
     #[test]
     fn more_pieces_than_leave_at_once_leave_one_after_another() {
-        let mut payload = Payload::default();
-        (0..40).for_each(|piece| payload.push(Bytes::from(vec![piece; 1000])));
-        let mut outgoing = head().with(payload);
+        let mut outgoing = head().with(payload(&(0..40).map(|piece| vec![piece; 1000]).collect::<Vec<_>>()));
         let (mut all, mut calls) = (Vec::new(), 0);
         while let written @ [_, ..] = &rest(&outgoing)[..] {
             all.extend(written.concat());

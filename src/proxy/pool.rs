@@ -5,6 +5,7 @@
 //! retry would come in minutes, or never). With `resend: false` only if none of the request's bytes had been written.
 //! Nothing else is ever sent twice.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -100,7 +101,7 @@ impl Pool {
         now: Instant,
         deadline: Instant,
     ) -> Result<Response<ResponseBody>, SendError> {
-        let request = match self.take(now) {
+        let request = match poll_fn(|cx| Poll::Ready(self.take(now, cx))).await {
             None => request,
             Some(mut connection) => match connection.exchange(request, deadline).await {
                 Ok(response) => return Ok(self.received(response, connection)),
@@ -136,14 +137,15 @@ impl Pool {
 
     fn received(self: &Arc<Self>, response: Response<()>, connection: Box<Connection>) -> Response<ResponseBody> {
         response.map(|()| {
-            let mut body = ResponseBody { connection: Some((self.clone(), connection)), pause: None, timer: None, error: None };
+            let mut body =
+                ResponseBody { connection: Some((self.clone(), connection)), pause: None, timer: None, error: None };
             body.release_at_end();
             body
         })
     }
 
     /// The connection that was used last and can be used now.
-    fn take(&self, now: Instant) -> Option<Box<Connection>> {
+    fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Connection>> {
         let mut idle = self.idle();
         while let Some(mut connection) = idle.connections.pop() {
             if now.saturating_duration_since(connection.used) >= IDLE_TIMEOUT {
@@ -151,7 +153,7 @@ impl Pool {
                 idle.connections.clear();
                 return None;
             }
-            if connection.is_quiet() {
+            if connection.is_quiet(cx) {
                 connection.used = now;
                 return Some(connection);
             }
@@ -174,6 +176,16 @@ impl Pool {
         }
     }
 
+    /// Closes those that have been idle for too long at `now`, or that the upstream has closed: whether none are left.
+    fn close_idle(&self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut idle = self.idle();
+        idle.connections.retain_mut(|connection| {
+            now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
+        });
+        idle.is_swept = !idle.connections.is_empty();
+        !idle.is_swept
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,19 +201,14 @@ fn may_be_resent(broken: Broken, allowed: bool) -> Result<Outgoing, SendError> {
     }
 }
 
-/// Closes idle connections that have been idle for too long, or that the upstream has closed, until there are none.
+/// Looks at idle connections from time to time, until there are none.
 async fn sweep(pool: Weak<Pool>) {
     loop {
         let timer = sleep(SWEEP);
         let now = timer.deadline().into_std();
         timer.await;
         let Some(pool) = pool.upgrade() else { return };
-        let mut idle = pool.idle();
-        idle.connections.retain_mut(|connection| {
-            now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet()
-        });
-        if idle.connections.is_empty() {
-            idle.is_swept = false;
+        if poll_fn(|cx| Poll::Ready(pool.close_idle(now, cx))).await {
             return;
         }
     }

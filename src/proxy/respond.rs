@@ -20,6 +20,7 @@ use super::headers::{X_REQUEST_ID, new_request_id};
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{PROBLEM_TYPE, Refusal, Reject};
+use super::response::USUAL_HEADERS;
 use super::route::Route;
 use super::stage::Here;
 use crate::metrics::Outcome;
@@ -75,8 +76,7 @@ pub async fn respond<S>(here: Rc<Here<(), S>>, arrived: Arrived) -> Result<Answe
 where
     S: Service<Arrived, Response = Handled, Error = Infallible> + Clone,
 {
-    let version = arrived.head.version;
-    let request_id = arrived.request_id.clone();
+    let arrival = arrived.arrival.clone();
     let Handled { route, result } = here.next(arrived).await?;
     Ok(match result {
         Ok(response) => {
@@ -85,9 +85,9 @@ where
             Answer { response, route, outcome, rejected: None }
         }
         Err(Refusal { reject, unread }) => {
-            let mut response = problem(reject, route.as_deref(), Some(&request_id));
+            let mut response = problem(reject, route.as_deref(), Some(&arrival.request_id));
             if unread {
-                close_after(&mut response, version);
+                close_after(&mut response, arrival.head.version);
             }
             Answer { response, route, outcome: reject.into(), rejected: Some(reject) }
         }
@@ -134,6 +134,7 @@ fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValu
 pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
     let text = problem_text(status, reason, title, request_id);
     let mut response = Response::new(Body::text(text.into()));
+    response.headers_mut().reserve(USUAL_HEADERS);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
     response

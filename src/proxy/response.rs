@@ -24,6 +24,9 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Header lines in a head, of a final response or an interim one.
 const MAX_HEADERS: usize = 100;
 
+/// Room for headers that a response is given: for those of the next request, too, which hyper reads into the same map.
+pub const USUAL_HEADERS: usize = 12;
+
 /// A head that has come.
 pub struct Received {
     /// The response.
@@ -113,7 +116,7 @@ impl Framing {
     /// Sorts the lines of a head: what is for the next hop goes to `headers`.
     fn read(lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, Garbled> {
         let mut framing = Self::default();
-        headers.reserve(lines.len());
+        headers.reserve(lines.len().max(USUAL_HEADERS));
         for line in lines {
             let name = HeaderName::from_bytes(line.name.as_bytes());
             let name = name.map_err(|_| Garbled::Syntax(httparse::Error::HeaderName))?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hooklatch::proxy::headers::{going_on, take_up_request_id};
+use hooklatch::proxy::headers::{going_on, request_id};
 use hooklatch::schemes::{self, RequestHead, SchemeOptions, Secret, SignedRequest};
 use http::Method;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
@@ -78,8 +78,7 @@ proptest! {
     fn a_request_id_is_harmless_in_a_log(id in value()) {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", id);
-        let id = take_up_request_id(&mut headers);
-        prop_assert_eq!(headers.get("x-request-id"), Some(&id));
+        let id = request_id(&headers);
         let id = id.to_str().unwrap();
         let harmful = |c: char| c.is_whitespace() || "\"'{}<>\\,".contains(c);
         prop_assert!(!id.is_empty() && !id.contains(harmful), "{}", id);
