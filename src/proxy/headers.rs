@@ -9,7 +9,7 @@
 //!
 //! Cookies that HTTP/2 has split are joined (RFC 9113 section 8.2.3).
 //!
-//! Does not touch anything else: neither value nor order nor count.
+//! Everything else goes on as it came: neither value nor order nor count change.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, InvalidHeaderValue};
 use http::request::Parts;

@@ -40,6 +40,7 @@ pub struct Pool {
 #[derive(Default)]
 struct Idle {
     /// The one that was used last at the end.
+    #[expect(clippy::vec_box, reason = "a connection goes from here to its exchange and to the body of its response")]
     connections: Vec<Box<Connection>>,
     /// Whether a task looks at them.
     is_swept: bool,
