@@ -67,6 +67,23 @@ fn hadolint_finds_nothing_in_the_dockerfile() {
 }
 
 #[test]
+fn the_build_in_the_container_gets_all_that_it_reads() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |name: &str| fs::read_to_string(top.join(name)).unwrap();
+    let ignored = file(".dockerignore");
+    let copied: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert!(ignored.lines().any(|line| line == "*") && copied.iter().all(|path| top.join(path).exists()), "{ignored}");
+    let (script, manifest) = (file("build.rs"), file("Cargo.toml"));
+    let folders = script.lines().filter_map(|line| line.split_once(": &str = \"")?.1.strip_suffix("\";"));
+    let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'));
+    let read: Vec<&str> = folders.chain(targets).chain(["Cargo.toml", "Cargo.lock", "build.rs", "src"]).collect();
+    assert!(read.len() >= 8, "{read:?}");
+    for path in read {
+        assert!(copied.iter().any(|copied| Path::new(path).starts_with(copied)), "{path} is not copied");
+    }
+}
+
+#[test]
 fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
     let compose = documents(&read("compose.yaml")).remove(0);
     for (name, service) in compose["services"].as_object().unwrap() {
