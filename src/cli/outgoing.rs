@@ -100,10 +100,14 @@ pub(super) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
     exchange(url, Way::default(), request, timeout)
 }
 
-/// What to look at where nobody listens.
+/// What to look at where nobody listens, or who listens speaks something else.
 pub(super) fn is_it_there(error: &io::Error) -> &'static str {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; does the gateway run? `hooklatch serve -c FILE` starts it",
+        _ if matches!(tls, Some(rustls::Error::InvalidMessage(_))) => {
+            "; does it speak TLS? Without server.tls the gateway is at http://"
+        }
         _ => "",
     }
 }
