@@ -8,7 +8,7 @@ use super::{Failure, load};
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     for route in &config.routes {
         let count = route.secret_ids.len();

@@ -12,6 +12,13 @@ macro_rules! outln {
     };
 }
 
+/// A line on stderr. If nobody reads it, there is nobody to tell.
+macro_rules! errln {
+    ($($text:tt)*) => {
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*)));
+    };
+}
+
 mod captured;
 mod check;
 mod completions;
@@ -163,7 +170,7 @@ impl Cli {
             Err(failure) => failure,
         };
         if !matches!(failure, Failure::Told) {
-            eprintln!("hooklatch: {failure}");
+            errln!("hooklatch: {failure}");
         }
         ExitCode::from(match failure {
             Failure::Failed(_) | Failure::Told => 1,

@@ -206,11 +206,24 @@ fn the_pods_fit_their_configuration() {
     let limit = container["resources"]["limits"]["memory"].as_str().unwrap().strip_suffix("Mi").unwrap();
     assert!(config.server.buffered_bytes * 2 <= limit.parse::<u64>().unwrap() << 20);
 
+    assert!(container["resources"]["requests"]["cpu"].is_string());
+
+    // Several, of which a node that is drained takes one.
+    let scaler = documents(&read("kubernetes/horizontalpodautoscaler.yaml")).remove(0);
+    assert!(scaler["spec"]["minReplicas"].as_u64() >= Some(2));
+    for key in ["apiVersion", "kind"] {
+        assert_eq!(scaler["spec"]["scaleTargetRef"][key], deployment[key]);
+    }
+    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
+    let budget = documents(&read("kubernetes/poddisruptionbudget.yaml")).remove(0);
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+
     let mounts: Vec<&str> =
         list(&container["volumeMounts"]).iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
     for file in read("kubernetes/gateway.yaml").lines().filter_map(|line| line.trim().strip_prefix("- file: ")) {
         assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     }
+    assert!(list(&container["volumeMounts"]).iter().all(|mount| mount["readOnly"] == true));
     let file = container["args"].as_array().unwrap().last().unwrap().as_str().unwrap();
     assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     for (key, value) in [("readOnlyRootFilesystem", true), ("allowPrivilegeEscalation", false)] {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::gateway::Gateway;
-use crate::support::http::{get, post, send};
+use crate::support::http::{Connection, get, post, send};
 use crate::support::process::{BINARY, GatewayProcess, Stream};
 use crate::support::rig::route;
 use crate::support::upstream::Nobody;
@@ -214,7 +214,11 @@ fn what_goes_wrong_with_the_first_deliveries_is_told_in_the_log_with_what_to_loo
     assert_eq!(send(server, &post("/webhook/civo", [], b"{}")).status, 404);
     assert_eq!(hint("no_route"), "`hooklatch check` lists the routes with their hosts and paths");
     assert_eq!(send(server, &get("/webhooks/civo")).status, 405);
-    assert!(hint("method_not_allowed").contains("`methods`"));
+    assert!(hint("method_not_allowed").contains("a browser asks with GET, providers send POST"));
+    // The beginning of a TLS handshake: https:// where there is no TLS.
+    let mut tls = Connection::open(server);
+    tls.write(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03");
+    assert!(hint("bad_request").contains("speaks TLS where server.tls is not set"));
     let unsigned = send(server, &post("/webhooks/civo", [], b"{}"));
     assert_eq!(
         (unsigned.status, unsigned.json()["title"].as_str()),

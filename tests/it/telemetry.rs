@@ -1,6 +1,8 @@
 //! Traces: the running binary and a collector that speaks OTLP.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -328,6 +330,28 @@ fn a_collector_that_asks_to_be_hammered_is_not() {
     // At once, after 0.5 s and after 1.5 s, although it asks for `Retry-After: 0`.
     assert!(collector.refusals_left() >= 97, "{}", collector.refusals_left());
     assert!(served.gateway.process.terminate().success());
+}
+
+#[test]
+fn what_is_no_collector_costs_spans_and_nothing_else() {
+    for answer in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\n\r\nwithout an end", "HTTP/1.1 100 Continue\r\n\r\n"]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // Says the same for as long as it is listened to.
+        thread::spawn(move || {
+            for mut connection in listener.incoming().map(Result::unwrap) {
+                while connection.write_all(answer.as_bytes()).is_ok() {}
+            }
+        });
+        let mut served = serve("", &telemetry(address, "timeout: 1s"));
+        assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+        poll("given up", || spans_counted(&served, "failed") == 4.0);
+        let memory = served.metric("process_resident_memory_bytes").unwrap();
+        assert!(memory < f64::from(200 << 20), "{memory} after {answer:?}");
+        assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+        assert!(served.gateway.process.terminate().success());
+    }
 }
 
 #[test]

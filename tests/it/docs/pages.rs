@@ -59,6 +59,17 @@ fn every_block_is_of_a_kind_that_is_checked() {
 }
 
 #[test]
+fn every_block_is_in_a_fence() {
+    for page in pages() {
+        let prose = page.prose();
+        let lines = prose.lines().collect::<Vec<_>>();
+        // Code by indentation, which no test would see. In lists the text is indented less.
+        let indented = lines.windows(2).find(|pair| pair[0].is_empty() && pair[1].starts_with("    "));
+        assert!(indented.is_none() && !prose.contains("~~~"), "{}: {indented:?}", page.path.display());
+    }
+}
+
+#[test]
 fn every_query_is_about_metrics_that_there_are_and_prometheus_takes_it() {
     let known: BTreeSet<String> =
         Document::read("docs/metrics.md").table("Metric").iter().map(|row| spans(&row[0]).concat()).collect();
