@@ -24,6 +24,8 @@ use crate::metrics::Metrics;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long accepting pauses after an error of the system.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// For whoever looks around.
+const NOT_FOUND: &[u8] = b"not found: here are /metrics, /livez, /readyz and /config\n";
 
 /// What the admin listener tells.
 pub struct Admin {
@@ -160,7 +162,7 @@ impl Admin {
             "/readyz" if (self.ready)() => (StatusCode::OK, "text/plain", Bytes::from_static(b"ready\n")),
             "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", Bytes::from_static(b"starting or draining\n")),
             "/config" => (StatusCode::OK, "application/json", (self.summary)().into()),
-            _ => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(b"not found\n")),
+            _ => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(NOT_FOUND)),
         };
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = status;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use mimalloc::MiMalloc;
 
 /// Bodies and buffers of all sizes come and go: takes fewer instructions for them than the system's allocator, and gives the
@@ -11,5 +10,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    hooklatch::cli::Cli::parse().run()
+    hooklatch::cli::Cli::of_process().run()
 }

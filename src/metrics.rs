@@ -7,10 +7,10 @@
 //! Metric types and naming: <https://prometheus.io/docs/practices/naming/>.
 
 mod configured;
+mod process;
 mod retain;
 mod spans;
 
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder,
@@ -22,6 +22,7 @@ pub use spans::SpanMetrics;
 
 use crate::proxy::reject::{Fault, Reject};
 use configured::ConfigMetrics;
+use process::ProcessMetrics;
 
 /// From 250 µs, what a refusal or a fast handler takes, to 10 s, the longest deadline that a provider gives.
 const REQUEST_SECONDS: [f64; 14] =
@@ -308,7 +309,7 @@ impl Metrics {
                 .const_label("revision", crate::REVISION),
         )?;
         register(&metrics.registry, build)?.set(1);
-        metrics.registry.register(Box::new(ProcessCollector::for_self()))?;
+        metrics.registry.register(Box::new(ProcessMetrics::new()))?;
         // The threads ask for these handles when they run; the series must be there before.
         metrics.handshakes();
         Ok(metrics)

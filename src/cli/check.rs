@@ -1,5 +1,5 @@
-//! `hooklatch check`: what `serve` would run, one line a route; never a secret. What is
-//! valid but unwise is told on stderr.
+//! `hooklatch check`: what `serve` would run, one line a route, which also says whether the route answers challenges;
+//! never a secret. What is valid but unwise is told on stderr.
 
 use std::path::Path;
 
@@ -8,13 +8,15 @@ use super::{Failure, load};
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        errln!("warning: {warning}");
     }
     for route in &config.routes {
         let count = route.secret_ids.len();
         let secrets = if count == 1 { "secret" } else { "secrets" };
         let host = route.host.as_deref().unwrap_or_default();
-        outln!("{}  {host}{}  {}  {count} {secrets}  {}", route.name, route.path, route.scheme.name, route.upstream);
+        let challenges = if route.verifier.challenges().is_some() { "  answers challenges" } else { "" };
+        let (name, path, scheme, upstream) = (&route.name, &route.path, &route.scheme.name, &route.upstream);
+        outln!("{name}  {host}{path}  {scheme}  {count} {secrets}  {upstream}{challenges}");
     }
     Ok(())
 }

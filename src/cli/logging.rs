@@ -1,4 +1,5 @@
-//! Log lines on stderr: text for people, one JSON object a line for machines.
+//! Log lines on stderr: text for people, one JSON object a line for machines. A line that nobody takes, since who read
+//! them has gone, is lost without a word.
 
 use std::io::{self, IsTerminal};
 use std::panic;
@@ -27,12 +28,14 @@ pub(super) fn start(format: Option<LogFormat>, level: Option<&str>, default: &st
     let variable = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
     let chosen = level.or(variable.as_deref()).unwrap_or(default);
     let filter = filter.parse(chosen).unwrap_or_else(|error| {
-        eprintln!("hooklatch: RUST_LOG is not a filter and is passed over: {error}");
+        errln!("hooklatch: RUST_LOG is not a filter and is passed over: {error}");
         EnvFilter::new(default)
     });
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let subscriber = fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // It would be told on stderr, by a macro that panics where that cannot be written to.
+    let subscriber = fmt().log_internal_errors(false);
+    let subscriber = subscriber.with_env_filter(filter).with_writer(io::stderr).with_target(false);
     // Fails only if logging has been started before: then that stays.
     let _ = match format {
         LogFormat::Text => subscriber.with_ansi(terminal).try_init(),

@@ -12,6 +12,13 @@ macro_rules! outln {
     };
 }
 
+/// A line on stderr. If nobody reads it, there is nobody to tell.
+macro_rules! errln {
+    ($($text:tt)*) => {
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*)));
+    };
+}
+
 mod captured;
 mod check;
 mod completions;
@@ -36,11 +43,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 pub use logging::LogFormat;
 
-use crate::config::{self, Config, LoadError};
+use crate::config::{self, Config, LoadError, next_step};
 
 /// What `--version` prints after the name.
 const VERSION: &str = match crate::REVISION.as_bytes() {
@@ -129,6 +137,11 @@ enum Failure {
 }
 
 impl Cli {
+    /// What the process was started with. Ends the process if that is wrong or asks for help.
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| advised(error).exit())
+    }
+
     /// Runs the command; what goes wrong is told on stderr.
     pub fn run(self) -> ExitCode {
         // What these print tells what happens; the gateway within has nothing to add.
@@ -157,7 +170,7 @@ impl Cli {
             Err(failure) => failure,
         };
         if !matches!(failure, Failure::Told) {
-            eprintln!("hooklatch: {failure}");
+            errln!("hooklatch: {failure}");
         }
         ExitCode::from(match failure {
             Failure::Failed(_) | Failure::Told => 1,
@@ -171,6 +184,17 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Failed(error.to_string())
     }
+}
+
+/// Says how a configuration is named to whoever has named it without `-c`.
+fn advised(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg).cloned()
+        && [".yaml", ".yml"].iter().any(|end| given.ends_with(end))
+    {
+        let advice = format!("'-c {given}' names a configuration");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
+    }
+    error
 }
 
 /// An error of standard output as the command's. A reader that has gone away, as in `| head -1`, needs no words.
@@ -215,7 +239,7 @@ fn find_route<'a>(config: &'a Config, name: &str) -> Result<&'a config::Route, F
 fn read_body(path: Option<&Path>) -> Result<Vec<u8>, Failure> {
     match path {
         Some(path) => std::fs::read(path)
-            .map_err(|error| Failure::Failed(format!("cannot read the body from {}: {error}", path.display()))),
+            .map_err(|error| Failure::Failed(format!("cannot read {}: {error}{}", path.display(), next_step(&error)))),
         None => {
             let mut body = Vec::new();
             io::Read::read_to_end(&mut io::stdin(), &mut body)?;

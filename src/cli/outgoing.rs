@@ -97,10 +97,14 @@ pub(super) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
     exchange(url, Way::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
 }
 
-/// What to look at where nobody listens.
+/// What to look at where nobody listens, or who listens speaks something else.
 pub(super) fn is_it_there(error: &io::Error) -> &'static str {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; does the gateway run? `hooklatch serve -c FILE` starts it",
+        _ if matches!(tls, Some(rustls::Error::InvalidMessage(_))) => {
+            "; does it speak TLS? Without server.tls the gateway is at http://"
+        }
         _ => "",
     }
 }

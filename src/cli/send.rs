@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(refused) = refusal(&reply.body) {
-        eprintln!("hooklatch: {}: {}", refused.reason(), refused.hint());
+        errln!("hooklatch: {}: {}", refused.reason(), refused.hint());
     }
     Err(Failure::Told)
 }

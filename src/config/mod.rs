@@ -46,7 +46,7 @@ const MAX_FILE: usize = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}{}", path.display(), next_step(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -143,6 +143,15 @@ fn as_text(bytes: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(bytes);
     let text = text.map_err(|error| format!("the file is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// What to do about a file that cannot be read, where that is known.
+pub(crate) fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => ": name a file in that folder",
+        io::ErrorKind::PermissionDenied => ": the user that hooklatch runs as must be allowed to read it",
+        _ => "",
+    }
 }
 
 /// An error of the file as a whole.

@@ -56,7 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
         return Err("nested too deeply".to_owned());
     }
     // First the syntax alone: the texts of these errors are constants of the parser.
-    serde_yaml::from_str::<IgnoredAny>(text).map_err(|error| located(&error, syntax_text(&error)))?;
+    serde_yaml::from_str::<IgnoredAny>(text).map_err(|error| located(&error, syntax_text(&error, text)))?;
     // What fails from here on may quote the file in its own words, so it gets ours.
     let budget = Cell::new(MAX_EXPANDED);
     let node = Seed(&budget).deserialize(serde_yaml::Deserializer::from_str(text));
@@ -85,7 +85,7 @@ fn located(error: &serde_yaml::Error, text: String) -> String {
     }
 }
 
-fn syntax_text(error: &serde_yaml::Error) -> String {
+fn syntax_text(error: &serde_yaml::Error, file: &str) -> String {
     let text = error.to_string();
     if text.contains("more than one document") {
         return "the file holds more than one YAML document".to_owned();
@@ -93,7 +93,11 @@ fn syntax_text(error: &serde_yaml::Error) -> String {
     // "did not find expected key at line 3 column 5, while parsing …": the place stands at the front already.
     let (problem, rest) = text.split_once(" at ").unwrap_or((&text, ""));
     let context = rest.split_once(", ").map(|(_, context)| format!(", {context}")).unwrap_or_default();
-    format!("not valid YAML: {problem}{context}")
+    // The parser has more than one word for it.
+    let line = error.location().and_then(|at| file.lines().nth(at.line().checked_sub(1)?)).unwrap_or_default();
+    let mut blanks = line.chars().take_while(|c| [' ', '\t'].contains(c));
+    let advice = if blanks.any(|c| c == '\t') { "; indent by spaces, never by tabs" } else { "" };
+    format!("not valid YAML: {problem}{context}{advice}")
 }
 
 fn content_text(error: &serde_yaml::Error, budget: &Cell<usize>) -> &'static str {
@@ -220,6 +224,14 @@ mod tests {
     fn a_syntax_error_has_its_line_and_column() {
         let error = error("server:\n  listen: [\n  }\n");
         assert!(error.starts_with("line 3 column 3: not valid YAML: "), "{error}");
+    }
+
+    #[test]
+    fn a_tab_is_to_be_spaces() {
+        for text in ["server:\n\tlisten: 1\n", "server:\n  listen: 1\n \tthreads: 1\n", "a:\n  - b: 1\n\tc: 1\n"] {
+            let error = error(text);
+            assert!(error.ends_with("; indent by spaces, never by tabs"), "{error}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::next_step;
 use super::raw::Node;
 use super::reader::{Field, could_hold_secret};
 use crate::schemes::{Secret, Spec};
@@ -110,7 +111,7 @@ pub fn secret_from_env(name: &str, sources: &dyn Sources) -> Result<Secret, Secr
     let unset = || format!("environment variable {name} is not set: {EXPORT}");
     let value = sources.env(name).ok_or_else(|| SecretError::Absent(unset()))?;
     if value.is_empty() {
-        return Err(SecretError::Unusable(format!("environment variable {name} is empty")));
+        return Err(SecretError::Unusable(format!("environment variable {name} is empty: the secret belongs into it")));
     }
     Ok(Secret::from(value.into_encoded_bytes()))
 }
@@ -121,15 +122,17 @@ pub fn secret_from_env(name: &str, sources: &dyn Sources) -> Result<Secret, Secr
 /// See [`SecretError`].
 pub fn secret_from_file(path: &Path, sources: &dyn Sources) -> Result<Secret, SecretError> {
     let content = sources.file(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => SecretError::Absent(format!("the file {path:?} does not exist")),
-        _ => SecretError::Unusable(format!("cannot read the file {path:?}: {error}")),
+        io::ErrorKind::NotFound => SecretError::Absent(format!(
+            "the file {path:?} does not exist: write the secret into it, or correct its name"
+        )),
+        _ => SecretError::Unusable(format!("cannot read the file {path:?}: {error}{}", next_step(&error))),
     })?;
     if content.len() > MAX_FILE {
         return Err(SecretError::Unusable(format!("the file {path:?} is longer than 64KiB")));
     }
     let line = content.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     match line.unwrap_or(&content) {
-        [] => Err(SecretError::Unusable(format!("the file {path:?} is empty"))),
+        [] => Err(SecretError::Unusable(format!("the file {path:?} is empty: the secret belongs into it"))),
         secret => Ok(Secret::from(secret.to_vec())),
     }
 }

@@ -24,6 +24,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
+use super::next_step;
 use super::reader::{Field, Section};
 use super::secret::Context;
 
@@ -216,7 +217,7 @@ fn read_file(field: &Field<'_>, context: Context<'_>) -> Option<(PathBuf, Zeroiz
             None
         }
         Err(error) => {
-            field.error(format!("cannot read the file {path:?}: {error}"));
+            field.error(format!("cannot read the file {path:?}: {error}{}", next_step(&error)));
             None
         }
     }

@@ -42,7 +42,11 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
         errors.push("", "the file is empty: at least one route is needed");
         return None;
     }
-    let mut section = Field::root(root, errors).section()?;
+    let root = Field::root(root, errors);
+    if !matches!(root.node(), Node::Map(_)) {
+        return root.wrong_kind("a map with routes");
+    }
+    let mut section = root.section()?;
     let server = match section.get("server") {
         Some(field) => read_server(&field, context),
         None => Some(default_server()),

@@ -174,14 +174,18 @@ impl Reject {
     pub const fn hint(self) -> &'static str {
         match self {
             Self::NoRoute => "`hooklatch check` lists the routes with their hosts and paths",
-            Self::MethodNotAllowed => "`methods` of the route says which it takes",
+            Self::MethodNotAllowed => {
+                "`methods` of the route says which it takes; a browser asks with GET, providers send POST"
+            }
             Self::IpNotAllowed => "`allowed_ips` of the route; a proxy in front belongs into server.trusted_proxies",
             Self::Draining => "the gateway stops; the sender has to send it again",
             Self::Overloaded => {
                 "server.max_connections, server.buffered_bytes or `max_in_flight` of the route is spent"
             }
             Self::RateLimited => "`rate_limit` of the route is spent",
-            Self::BadRequest => "the sender, or a proxy in front, does not keep to HTTP",
+            Self::BadRequest => {
+                "the sender, or a proxy in front, does not keep to HTTP, or speaks TLS where server.tls is not set"
+            }
             Self::BodyTooLarge => "`max_body` of the route says how large it may be",
             Self::BodyTimeout => "`body_timeout` of the route says how long it may take",
             Self::Signature(VerifyError::MissingSignature) => {

@@ -36,6 +36,8 @@ const MAX_STATE: usize = 512;
 
 /// Methods that are told by name (RFC 9110 section 9, RFC 5789); others could be anything.
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+/// What all others are told as.
+pub const OTHER_METHOD: &str = "_OTHER";
 /// The longest path that is told with a span, in characters.
 const MAX_PATH: usize = 1024;
 
@@ -93,7 +95,7 @@ pub struct Ended {
     pub context: TraceContext,
     /// Its route, if one matched.
     pub route: Option<Arc<Common>>,
-    /// The request's method, `_OTHER` if that is none of [`METHODS`].
+    /// The request's method, [`OTHER_METHOD`] if that is none of [`METHODS`].
     pub method: &'static str,
     /// Its path, cut to [`MAX_PATH`] characters.
     pub path: String,
@@ -157,9 +159,16 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// The `tracestate` of a request, which may stand in several lines (section 3.3.1), if it is short.
+fn state(headers: &HeaderMap) -> Option<String> {
+    let lines: Result<Vec<&str>, _> = headers.get_all(TRACESTATE).iter().map(HeaderValue::to_str).collect();
+    let state = lines.ok()?.join(",");
+    (!state.is_empty() && state.len() <= MAX_STATE).then_some(state)
+}
+
 /// A method as spans tell it.
 fn method(method: &Method) -> &'static str {
-    METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 impl TraceContext {
@@ -212,8 +221,7 @@ impl Tracer {
     pub fn begin(&self, headers: &HeaderMap, peer: &Peer) -> TraceContext {
         let trusted = !matches!(peer.word, Word::Nobody);
         let context = TraceContext::begin(self, Remote::of(headers), trusted, rand::random());
-        let state = context.parent.and_then(|_| headers.get(TRACESTATE)?.to_str().ok());
-        TraceContext { state: state.filter(|state| state.len() <= MAX_STATE).map(str::to_owned), ..context }
+        TraceContext { state: context.parent.and_then(|_| state(headers)), ..context }
     }
 
     /// Hands a delivery that ended at `at` (since 1970-01-01T00:00:00Z) over for export, if it is traced.
@@ -316,6 +324,20 @@ mod tests {
         assert!(Remote::of(&headers).is_some());
         headers.append(TRACEPARENT, value);
         assert!(Remote::of(&headers).is_none());
+    }
+
+    #[test]
+    fn a_tracestate_is_told_in_one_if_it_is_short() {
+        let told = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|line| (TRACESTATE, HeaderValue::from_static(line)));
+            state(&HeaderMap::from_iter(lines))
+        };
+        assert_eq!(told(&["a=1", "b=2"]).as_deref(), Some("a=1,b=2"));
+        let long: &'static str = "x".repeat(MAX_STATE).leak();
+        assert_eq!(told(&[long]).as_deref(), Some(long));
+        for none in [&[][..], &[""], &[long, "a=1"]] {
+            assert_eq!(told(none), None);
+        }
     }
 
     #[test]

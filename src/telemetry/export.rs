@@ -1,7 +1,7 @@
 //! Sends spans to a collector: OTLP over HTTP with protobuf
 //! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>), one request at a time on one connection.
 //!
-//! A request is made again, after growing pauses or the one that the collector asks for, when no connection comes about or
+//! A request is made again, after growing pauses or a longer one that the collector asks for, when no connection comes about or
 //! the collector answers 429, 502, 503 or 504: until its spans are taken or `timeout` is over. Then they are given up and
 //! counted.
 
@@ -51,16 +51,8 @@ pub(super) struct Exporter {
 /// An attempt that did not succeed.
 struct Failure {
     why: String,
-    /// When another may be made, if one may.
-    again: Option<Again>,
-}
-
-/// When to try again.
-enum Again {
-    /// After a pause of the exporter's own.
-    InAWhile,
-    /// After the one that the collector asks for.
-    After(Duration),
+    /// The pause that the collector asks for before another, zero if it does not say; `None` if there must be none.
+    again: Option<Duration>,
 }
 
 impl Exporter {
@@ -75,7 +67,9 @@ impl Exporter {
         headers.insert(HOST, HeaderValue::from_str(authority).map_err(io::Error::other)?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
-        headers.extend(otlp.headers.iter().cloned());
+        for (name, value) in &otlp.headers {
+            headers.insert(name, value.clone());
+        }
         Ok(Self {
             connector: Connector::new(host, *port, CONNECT_TIMEOUT, tls)?,
             uri: path.parse().map_err(io::Error::other)?,
@@ -131,11 +125,8 @@ impl Exporter {
                 Ok(rejected) => return Ok(rejected),
                 Err(failure) => failure,
             };
-            let wait = match again {
-                Some(Again::After(wait)) => wait,
-                Some(Again::InAWhile) => pause,
-                None => return Err(why),
-            };
+            let Some(asked) = again else { return Err(why) };
+            let wait = asked.max(pause);
             pause *= 2;
             tokio::select! {
                 biased;
@@ -174,7 +165,7 @@ impl Exporter {
 
 impl Failure {
     fn passing(error: impl ToString) -> Self {
-        Self { why: error.to_string(), again: Some(Again::InAWhile) }
+        Self { why: error.to_string(), again: Some(Duration::ZERO) }
     }
 }
 
@@ -208,8 +199,8 @@ fn check(answer: &Response<Bytes>) -> Result<u64, Failure> {
             | StatusCode::GATEWAY_TIMEOUT
     );
     let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let again = after.map_or(Again::InAWhile, |seconds| Again::After(Duration::from_secs(seconds)));
-    Err(Failure { why: format!("it answers {status}"), again: passing.then_some(again) })
+    let asked = Duration::from_secs(after.unwrap_or_default());
+    Err(Failure { why: format!("it answers {status}"), again: passing.then_some(asked) })
 }
 
 #[cfg(test)]
@@ -242,9 +233,9 @@ mod tests {
         }
         for status in [429, 502, 503, 504] {
             let again = |retry_after| check(&answer(status, retry_after, Vec::new())).err().unwrap().again;
-            assert!(matches!(again(None), Some(Again::InAWhile)));
-            assert!(matches!(again(Some("soon")), Some(Again::InAWhile)));
-            assert!(matches!(again(Some("7")), Some(Again::After(wait)) if wait == Duration::from_secs(7)));
+            assert_eq!(again(None), Some(Duration::ZERO));
+            assert_eq!(again(Some("soon")), Some(Duration::ZERO));
+            assert_eq!(again(Some("7")), Some(Duration::from_secs(7)));
         }
     }
 }

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use crate::proxy::forward::target;
 use crate::proxy::reject::Reject;
 use crate::proxy::route::Common;
-use crate::proxy::trace::{Ended, SpanId};
+use crate::proxy::trace::{Ended, OTHER_METHOD, SpanId};
 use crate::proxy::trail::Period;
 
 /// The version of the conventions that the names are taken from.
@@ -110,8 +110,9 @@ fn receive(ended: &Ended) -> Span {
         flags: KNOWN_ORIGIN | REMOTE | u32::from(link.sampled),
         ..Link::default()
     });
+    let verb = verb(method);
     Span {
-        name: path.map_or_else(|| method.to_owned(), |path| format!("{method} {path}")),
+        name: path.map_or_else(|| verb.to_owned(), |path| format!("{verb} {path}")),
         parent_span_id: context.parent.map(|parent| parent.span.to_vec()).unwrap_or_default(),
         trace_state: context.state.clone().unwrap_or_default(),
         flags: SAMPLED | KNOWN_ORIGIN | if context.parent.is_some() { REMOTE } else { 0 },
@@ -153,8 +154,13 @@ fn forward(ended: &Ended, period: Period) -> Span {
     Span {
         attributes: attributes.0,
         status: error(failed),
-        ..child(ended, ended.method, SpanKind::Client, ended.context.forward, period)
+        ..child(ended, verb(ended.method), SpanKind::Client, ended.context.forward, period)
     }
+}
+
+/// A method as the names of spans have it.
+fn verb(method: &str) -> &str {
+    if method == OTHER_METHOD { "HTTP" } else { method }
 }
 
 /// Where the upstream gets it, without the query.

@@ -432,11 +432,13 @@ fn the_secret_of_a_challenge_comes_from_a_variable_or_a_file_and_must_be_there()
         ),
         (
             "verify_token: { env: EMPTY }",
-            Some("routes[0].scheme.verify_token.env: environment variable EMPTY is empty"),
+            Some("routes[0].scheme.verify_token.env: environment variable EMPTY is empty: the secret belongs into it"),
         ),
         (
             "verify_token: { file: /nonexistent/token }",
-            Some("routes[0].scheme.verify_token.file: the file \"/nonexistent/token\" does not exist"),
+            Some(
+                "routes[0].scheme.verify_token.file: the file \"/nonexistent/token\" does not exist: write the secret into it, or correct its name",
+            ),
         ),
         (
             "verify_token: { env: TOKEN, file: token }",

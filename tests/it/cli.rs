@@ -94,6 +94,22 @@ fn check_prints_a_line_for_each_route() {
 }
 
 #[test]
+fn check_tells_which_routes_answer_challenges() {
+    let shell = Shell::new();
+    let route = |name: &str, scheme: &str| {
+        format!(
+            "- {{ name: {name}, path: /{name}, scheme: {scheme}, secrets: [{{ env: SECRET }}], upstream: \"http://a\" }}\n"
+        )
+    };
+    let routes = [("answers", "slack"), ("does-not", "{ name: slack, challenge: false }"), ("has-none", "civo")];
+    shell.write("gateway.yaml", format!("routes:\n{}", routes.map(|(name, scheme)| route(name, scheme)).concat()));
+    let done = shell.run(&["check"]);
+    assert_eq!(done.status, 0, "{done:?}");
+    let told: Vec<&str> = done.stdout.lines().map(|line| line.split_once("http://a").unwrap().1).collect();
+    assert_eq!(told, ["/  answers challenges", "/", "/"], "{done:?}");
+}
+
+#[test]
 fn check_warns_of_weak_secrets_with_their_places_and_ends_with_0() {
     let shell = Shell::new();
     shell.write("short", "k3jd93kd02ka9s8\n");

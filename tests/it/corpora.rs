@@ -34,3 +34,26 @@ fn any_signature_header_that_nobody_signed_is_refused() {
 fn any_connection_reaches_the_upstream_only_as_promised() {
     run("requests", targets::requests::check);
 }
+
+/// Cargo would not build the fuzzers, and `scripts/test fuzz` would pass them over.
+#[test]
+fn the_fuzzers_lock_file_has_all_that_the_gateway_depends_on() {
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (manifest, lock) = (read("Cargo.toml"), read("fuzz/Cargo.lock"));
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (dependencies, _) = dependencies.split_once("\n[").unwrap();
+    let (_, locked) = lock.split_once("\nname = \"hooklatch\"\n").unwrap();
+    let (locked, _) = locked.split_once(']').unwrap();
+    let names = dependencies.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (name, rest) = line.split_once(" = ")?;
+        let renamed = rest.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
+        Some(renamed.unwrap_or(name))
+    });
+    let mut count = 0;
+    for name in names {
+        // With its version, where there is more than one.
+        assert!([format!("\"{name}\""), format!("\"{name} ")].iter().any(|name| locked.contains(name)), "{name}");
+        count += 1;
+    }
+    assert!(count >= 20, "{count}");
+}

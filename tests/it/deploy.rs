@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use hooklatch::config::{self, Config};
@@ -66,6 +67,23 @@ fn hadolint_finds_nothing_in_the_dockerfile() {
 }
 
 #[test]
+fn the_build_in_the_container_gets_all_that_it_reads() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |name: &str| fs::read_to_string(top.join(name)).unwrap();
+    let ignored = file(".dockerignore");
+    let copied: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    assert!(ignored.lines().any(|line| line == "*") && copied.iter().all(|path| top.join(path).exists()), "{ignored}");
+    let (script, manifest) = (file("build.rs"), file("Cargo.toml"));
+    let folders = script.lines().filter_map(|line| line.split_once(": &str = \"")?.1.strip_suffix("\";"));
+    let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'));
+    let read: Vec<&str> = folders.chain(targets).chain(["Cargo.toml", "Cargo.lock", "build.rs", "src"]).collect();
+    assert!(read.len() >= 8, "{read:?}");
+    for path in read {
+        assert!(copied.iter().any(|copied| Path::new(path).starts_with(copied)), "{path} is not copied");
+    }
+}
+
+#[test]
 fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
     let compose = documents(&read("compose.yaml")).remove(0);
     for (name, service) in compose["services"].as_object().unwrap() {
@@ -105,9 +123,6 @@ fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_togethe
     ];
     assert!(kinds.iter().eq(expected), "{kinds:?}");
     assert!(rendered.contains("routes:"), "gateway.yaml is in the ConfigMap");
-    let monitoring = succeeds(tool("kubectl").unwrap().arg("kustomize").arg(deployed("kubernetes/monitoring")));
-    assert_eq!(documents(&monitoring)[0]["kind"], "ServiceMonitor");
-
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.yaml");
     fs::write(&file, rendered).unwrap();
@@ -115,6 +130,56 @@ fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_togethe
     for version in [&["-k", "1.30"][..], &[]] {
         let Some(mut validate) = tool("kubernetes-validate") else { return };
         succeeds(validate.args(["--strict", "--quiet"]).args(version).arg(&file));
+    }
+}
+
+#[test]
+fn the_operators_objects_are_of_its_models_as_kustomize_puts_them_together() {
+    let Some(mut kubectl) = tool("kubectl") else { return };
+    let objects = documents(&succeeds(kubectl.arg("kustomize").arg(deployed("kubernetes/monitoring"))));
+    let kinds: Vec<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["PrometheusRule", "ServiceMonitor"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &Value| {
+        let file = folder.path().join(name);
+        fs::write(&file, content.to_string()).unwrap();
+        file
+    };
+    if let Some(mut promtool) = tool("promtool") {
+        succeeds(promtool.args(["check", "rules"]).arg(write("rules.json", &objects[0]["spec"])));
+    }
+    // The models are beside the validator, for the Python that it runs with.
+    let Some(validator) = tool("kubernetes-validate") else { return };
+    let python = || {
+        let mut python = Command::new(Path::new(validator.get_program()).with_file_name("python"));
+        python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator_models.py"));
+        python
+    };
+    succeeds(python().arg(write("objects.json", &Value::Array(objects.clone()))));
+    let mut misspelt = objects[1].clone();
+    misspelt["spec"]["endpoints"][0]["intervall"] = "15s".into();
+    let refused = python().arg(write("misspelt.json", &Value::Array(vec![misspelt]))).output().unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
+/// `UPDATE_DOCS=1 cargo test --test it the_operator_gets_the_rules` writes it anew.
+#[test]
+fn the_operator_gets_the_rules_that_prometheus_gets() {
+    const FILE: &str = "kubernetes/monitoring/prometheusrule.yaml";
+    let rules = read("prometheus/rules.yml");
+    let (comment, groups) = rules.split_at(rules.find("groups:\n").unwrap());
+    let indented: String =
+        groups.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
+    let expected = format!(
+        "# Made from deploy/prometheus/rules.yml by a test, which says how: change the rules there.\n#\n{comment}\
+         apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: hooklatch\n  labels:\n    \
+         app.kubernetes.io/name: hooklatch\nspec:\n{indented}"
+    );
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(deployed(FILE), expected).unwrap();
+    } else {
+        assert_eq!(read(FILE), expected, "UPDATE_DOCS=1 writes it anew");
     }
 }
 
@@ -141,11 +206,24 @@ fn the_pods_fit_their_configuration() {
     let limit = container["resources"]["limits"]["memory"].as_str().unwrap().strip_suffix("Mi").unwrap();
     assert!(config.server.buffered_bytes * 2 <= limit.parse::<u64>().unwrap() << 20);
 
+    assert!(container["resources"]["requests"]["cpu"].is_string());
+
+    // Several, of which a node that is drained takes one.
+    let scaler = documents(&read("kubernetes/horizontalpodautoscaler.yaml")).remove(0);
+    assert!(scaler["spec"]["minReplicas"].as_u64() >= Some(2));
+    for key in ["apiVersion", "kind"] {
+        assert_eq!(scaler["spec"]["scaleTargetRef"][key], deployment[key]);
+    }
+    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
+    let budget = documents(&read("kubernetes/poddisruptionbudget.yaml")).remove(0);
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+
     let mounts: Vec<&str> =
         list(&container["volumeMounts"]).iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
     for file in read("kubernetes/gateway.yaml").lines().filter_map(|line| line.trim().strip_prefix("- file: ")) {
         assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     }
+    assert!(list(&container["volumeMounts"]).iter().all(|mount| mount["readOnly"] == true));
     let file = container["args"].as_array().unwrap().last().unwrap().as_str().unwrap();
     assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     for (key, value) in [("readOnlyRootFilesystem", true), ("allowPrivilegeEscalation", false)] {

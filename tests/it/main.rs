@@ -117,8 +117,11 @@ mod prometheus;
 /// The systemd unit, the Dockerfile, compose.yaml and the manifests for Kubernetes.
 mod deploy;
 
-/// nginx and Caddy in front of the gateway.
+/// nginx, Caddy, Traefik and HAProxy in front of the gateway.
 mod in_front;
+
+/// The scripts, read by shellcheck.
+mod scripts;
 
 /// The documentation against the code.
 mod docs;

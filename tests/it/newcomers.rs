@@ -3,11 +3,15 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::http::{get, post, send};
+use crate::support::gateway::Gateway;
+use crate::support::http::{Connection, get, post, send};
 use crate::support::process::{BINARY, GatewayProcess, Stream};
+use crate::support::rig::route;
 use crate::support::upstream::Nobody;
 
 const SECRET: &str = "a secret of the first minutes";
@@ -63,6 +67,75 @@ fn a_secret_that_is_not_set_is_to_be_exported() {
 }
 
 #[test]
+fn a_secret_file_that_is_of_no_use_is_told_with_what_to_do() {
+    let folder = folder("127.0.0.1:0", "civo", "SET", "http://127.0.0.1:1");
+    let file = folder.path().join("gateway.yaml");
+    let text = fs::read_to_string(&file).unwrap().replace("env: SET", "file: secret");
+    fs::write(&file, text).unwrap();
+    let check = || {
+        let (status, said) = told(folder.path(), &["check"]);
+        assert_eq!(status, 78);
+        said
+    };
+    let secret = folder.path().join("secret");
+    assert!(check().contains("the file \"secret\" does not exist: write the secret into it, or correct its name"));
+    fs::write(&secret, "\n").unwrap();
+    assert!(check().contains("the file \"secret\" is empty: the secret belongs into it"));
+    fs::remove_file(&secret).unwrap();
+    fs::create_dir(&secret).unwrap();
+    assert!(
+        check().contains("cannot read the file \"secret\": Is a directory (os error 21): name a file in that folder")
+    );
+}
+
+#[test]
+fn what_the_user_may_not_read_is_told_with_who_must() {
+    let folder = folder("127.0.0.1:0", "civo", "SET", "http://127.0.0.1:1");
+    // Readable by nobody. Who runs the tests as root has to become somebody else for it to count.
+    fs::set_permissions(folder.path().join("gateway.yaml"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(BINARY);
+    command.arg("check").current_dir(folder.path());
+    if fs::read(folder.path().join("gateway.yaml")).is_ok() {
+        let copy = folder.path().join("hooklatch");
+        fs::copy(BINARY, &copy).unwrap();
+        command = Command::new(copy);
+        command.arg("check").current_dir(folder.path()).uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "cannot read gateway.yaml: Permission denied (os error 13): the user that hooklatch runs as must be allowed to read it";
+    assert!(output.status.code() == Some(78) && said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_configuration_that_is_named_in_the_wrong_way_is_told_with_the_right_one() {
+    let folder = folder("127.0.0.1:0", "civo", "SET", "http://127.0.0.1:1");
+    let (status, said) = told(folder.path(), &["serve", "gateway.yaml"]);
+    assert!(status == 2 && said.contains("tip: '-c gateway.yaml' names a configuration"), "{said}");
+    let (status, said) = told(folder.path(), &["check", "-c", "."]);
+    assert_eq!(status, 78);
+    assert_eq!(said, "hooklatch: cannot read .: Is a directory (os error 21): name a file in that folder\n");
+    fs::write(folder.path().join("text"), "just text").unwrap();
+    let (_, said) = told(folder.path(), &["check", "-c", "text"]);
+    assert!(said.contains("expected a map with routes, found text"), "{said}");
+    let (status, said) = told(folder.path(), &["explain", "civo", "--request", "nowhere"]);
+    assert_eq!(
+        (status, said.as_str()),
+        (2, "hooklatch: cannot read nowhere: No such file or directory (os error 2)\n")
+    );
+}
+
+#[test]
+fn a_key_that_is_misspelt_brings_the_nearest_one() {
+    let folder = folder("127.0.0.1:0", "civo", "SET", "http://127.0.0.1:1");
+    let file = folder.path().join("gateway.yaml");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("upstream:", "upsteam:")).unwrap();
+    let (status, said) = told(folder.path(), &["check"]);
+    assert!(status == 78 && said.contains("routes[0].upsteam: unknown key; did you mean \"upstream\"?"), "{said}");
+}
+
+#[test]
 fn a_scheme_that_is_not_known_brings_the_nearest_names() {
     let folder = folder("127.0.0.1:0", "circle-ci", "SET", "http://127.0.0.1:1");
     let (status, said) = told(folder.path(), &["check"]);
@@ -100,9 +173,16 @@ fn an_address_that_is_not_of_this_machine_is_told_with_what_stands_for_all() {
 }
 
 #[test]
-fn who_sends_to_no_gateway_is_told_to_start_it() {
+fn who_sends_to_no_gateway_is_told_to_start_it_and_who_expects_tls_that_there_is_none() {
     let nobody = Nobody::bind();
     let folder = folder(&nobody.address.to_string(), "civo", "SET", "http://127.0.0.1:1");
+    let gateway = Gateway::start(&route("civo", "upstream: \"http://127.0.0.1:1\""));
+    let tls = format!("https://{}", gateway.server);
+    for arguments in [&["send", "civo", "--url", &tls][..], &["health", "--url", &tls]] {
+        let (status, said) = told(folder.path(), arguments);
+        assert_eq!(status, 1);
+        assert!(said.ends_with("; does it speak TLS? Without server.tls the gateway is at http://\n"), "{said}");
+    }
     for arguments in [&["send", "civo"][..], &["health", "--url", &format!("http://{}", nobody.address)]] {
         let (status, said) = told(folder.path(), arguments);
         assert_eq!(status, 1);
@@ -134,7 +214,11 @@ fn what_goes_wrong_with_the_first_deliveries_is_told_in_the_log_with_what_to_loo
     assert_eq!(send(server, &post("/webhook/civo", [], b"{}")).status, 404);
     assert_eq!(hint("no_route"), "`hooklatch check` lists the routes with their hosts and paths");
     assert_eq!(send(server, &get("/webhooks/civo")).status, 405);
-    assert!(hint("method_not_allowed").contains("`methods`"));
+    assert!(hint("method_not_allowed").contains("a browser asks with GET, providers send POST"));
+    // The beginning of a TLS handshake: https:// where there is no TLS.
+    let mut tls = Connection::open(server);
+    tls.write(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03");
+    assert!(hint("bad_request").contains("speaks TLS where server.tls is not set"));
     let unsigned = send(server, &post("/webhooks/civo", [], b"{}"));
     assert_eq!(
         (unsigned.status, unsigned.json()["title"].as_str()),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::certificates::Files;
+use crate::support::collector::Collector;
 use crate::support::http::{self, Connection};
 use crate::support::process::{Process, poll};
 use crate::support::served::{Served, delivery, route};
@@ -26,7 +27,7 @@ struct Prometheus {
     address: SocketAddr,
 }
 
-/// A gateway with TLS, one route whose handler answers and one whose handler does not.
+/// A gateway with TLS and traces, one route whose handler answers and one whose handler does not.
 struct Watched {
     served: Served,
     files: Files,
@@ -94,6 +95,8 @@ impl Watched {
         let routes = route("up", "[{ file: new, id: new }, { file: old, id: old }]", "")
             + &route("down", "[{ file: new, id: new }]", "")
                 .replace("UPSTREAM", &format!("\"http://{}\"", nobody.address));
+        let collector = Collector::start();
+        let routes = routes + &collector.telemetry("");
         let served = Served::start_with(&server, &routes, &[("new", "the-new-secret"), ("old", "the-old-secret")]);
         Self { served, files, _nobody: nobody }
     }
@@ -144,6 +147,8 @@ fn prometheus_scrapes_the_gateway_and_watches_it_by_the_rules_that_are_shipped()
         (r#"hooklatch_upstream_responses_total{route="down", result="unreachable"}"#, 3.0),
         (r#"sum(hooklatch_request_duration_seconds_count{outcome="forwarded"})"#, 6.0),
         (r#"count(time() - hooklatch_secret_last_match_timestamp_seconds{route="up"} < 60)"#, 2.0),
+        (r#"hooklatch_spans_total{result="exported"}"#, 45.0),
+        (r#"sum(hooklatch_spans_total{result!="exported"})"#, 0.0),
         ("hooklatch_in_flight_requests", 0.0),
         ("hooklatch_config_last_reload_successful", 1.0),
     ] {

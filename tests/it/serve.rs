@@ -1,7 +1,9 @@
 //! `serve` as a process: signals, logs, secrets that must not show.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -293,4 +295,26 @@ fn no_secret_signature_or_body_is_in_any_log_metric_or_answer() {
             assert!(!text.contains(canary), "{canary} in {text}");
         }
     }
+}
+
+#[test]
+fn a_gateway_whose_log_nobody_reads_any_more_goes_on() {
+    let (_upstream, folder) = configure("access_log: all");
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "-c"]).arg(folder.path().join("gateway.yaml")).env_remove("RUST_LOG");
+    let mut gateway = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let mut address = || -> SocketAddr {
+        let entry: Value = serde_json::from_str(&log.next().unwrap().unwrap()).unwrap();
+        entry["fields"]["address"].as_str().unwrap().parse().unwrap()
+    };
+    let (server, admin) = (address(), address());
+    drop(log);
+    for _ in 0..3 {
+        is_problem(&http::send(server, &Delivery::unsigned("{}").bytes()), 401, "missing_signature");
+    }
+    assert_eq!(http::send(admin, &http::get("/readyz")).status, 200);
+    let id = gateway.id().to_string();
+    assert!(Command::new("sh").args(["-c", "kill \"$1\"", "sh", &id]).status().unwrap().success());
+    assert_eq!(gateway.wait().unwrap().code(), Some(0));
 }

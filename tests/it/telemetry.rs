@@ -1,6 +1,8 @@
 //! Traces: the running binary and a collector that speaks OTLP.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -8,6 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde_json::Value;
 
+use crate::support::certificates::{Authority, Files};
 use crate::support::collector::{Collector, attribute, telemetry};
 use crate::support::http;
 use crate::support::process::{Stream, poll};
@@ -288,6 +291,67 @@ fn a_collector_that_is_busy_for_a_moment_gets_its_spans_all_the_same() {
     collector.wait_for(4);
     poll("counted", || spans_counted(&served, "exported") == 4.0);
     assert_eq!(spans_counted(&served, "failed"), 0.0);
+}
+
+#[test]
+fn a_collector_is_reached_by_tls_with_both_certificates_checked() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let collector = Collector::start_tls(ours.issue("127.0.0.1").server(Some(&ours)));
+    let files = Files::new();
+    files.write_identity("client", &ours.issue("gateway-a"));
+    let telemetry = |ca: &Authority| {
+        let ca = files.write("collector-ca.pem", &ca.pem());
+        let (certificate, key) = (files.path("client.crt"), files.path("client.key"));
+        let tls = format!("{{ ca: '{ca}', client_certificate: '{certificate}', client_key: '{key}' }}");
+        collector.telemetry(&format!("tls: {tls}, timeout: 1s")).replace("http://", "https://")
+    };
+    let mut served = serve("", &telemetry(&theirs));
+    assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+    poll("given up", || spans_counted(&served, "failed") == 4.0);
+    assert!(collector.exports().is_empty(), "another authority's collector gets nothing");
+
+    // The same file with another content.
+    telemetry(&ours);
+    served.reload();
+    assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+    collector.wait_for(4);
+    assert!(served.gateway.process.terminate().success());
+}
+
+#[test]
+fn a_collector_that_asks_to_be_hammered_is_not() {
+    let collector = Collector::start();
+    for _ in 0..100 {
+        collector.refuse_once(503);
+    }
+    let mut served = serve("", &collector.telemetry("timeout: 2s"));
+    assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+    poll("given up", || spans_counted(&served, "failed") == 4.0);
+    // At once, after 0.5 s and after 1.5 s, although it asks for `Retry-After: 0`.
+    assert!(collector.refusals_left() >= 97, "{}", collector.refusals_left());
+    assert!(served.gateway.process.terminate().success());
+}
+
+#[test]
+fn what_is_no_collector_costs_spans_and_nothing_else() {
+    for answer in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\n\r\nwithout an end", "HTTP/1.1 100 Continue\r\n\r\n"]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // Says the same for as long as it is listened to.
+        thread::spawn(move || {
+            for mut connection in listener.incoming().map(Result::unwrap) {
+                while connection.write_all(answer.as_bytes()).is_ok() {}
+            }
+        });
+        let mut served = serve("", &telemetry(address, "timeout: 1s"));
+        assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+        poll("given up", || spans_counted(&served, "failed") == 4.0);
+        let memory = served.metric("process_resident_memory_bytes").unwrap();
+        assert!(memory < f64::from(200 << 20), "{memory} after {answer:?}");
+        assert_eq!(http::send(served.gateway.server, &signed(SECRET, &[])).status, 200);
+        assert!(served.gateway.process.terminate().success());
+    }
 }
 
 #[test]

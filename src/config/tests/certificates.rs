@@ -107,7 +107,10 @@ fn keys_that_belong_together_are_missed() {
 fn a_file_that_does_not_hold_what_it_should_is_an_error_at_its_key() {
     for (file, error) in [
         ("gone", "the file \"/etc/hl/gone\" does not exist"),
-        ("broken", "cannot read the file \"/etc/hl/broken\": permission denied"),
+        (
+            "broken",
+            "cannot read the file \"/etc/hl/broken\": permission denied: the user that hooklatch runs as must be allowed to read it",
+        ),
         ("long", "the file \"/etc/hl/long\" is longer than 1MiB"),
         ("empty", "the file \"/etc/hl/empty\" holds no PEM certificate (-----BEGIN CERTIFICATE-----)"),
         ("a.key", "the file \"/etc/hl/a.key\" holds no PEM certificate (-----BEGIN CERTIFICATE-----)"),

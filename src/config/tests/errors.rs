@@ -26,8 +26,8 @@ fn an_empty_file() {
 
 #[test]
 fn a_file_that_is_no_map() {
-    assert_eq!(Made::new().errors("hello"), ["expected a map, found text"]);
-    assert_eq!(Made::new().errors("[1]"), ["expected a map, found a list"]);
+    assert_eq!(Made::new().errors("hello"), ["expected a map with routes, found text"]);
+    assert_eq!(Made::new().errors("[1]"), ["expected a map with routes, found a list"]);
 }
 
 #[test]

@@ -72,7 +72,10 @@ fn an_absent_secret_is_an_error() {
         "routes[0].secrets[1].env: environment variable UNSET is not set: \
          export it where hooklatch is started (sudo and systemd do not pass it on by themselves)"
     );
-    assert_eq!(error(&made, "[{file: gone}]"), "routes[0].secrets[0].file: the file \"/etc/hl/gone\" does not exist");
+    assert_eq!(
+        error(&made, "[{file: gone}]"),
+        "routes[0].secrets[0].file: the file \"/etc/hl/gone\" does not exist: write the secret into it, or correct its name"
+    );
 }
 
 #[test]
@@ -84,15 +87,15 @@ fn an_optional_secret_may_be_absent_but_not_wrong() {
     }
     assert_eq!(
         error(&made, "[{env: EMPTY, optional: true}]"),
-        "routes[0].secrets[0].env: environment variable EMPTY is empty"
+        "routes[0].secrets[0].env: environment variable EMPTY is empty: the secret belongs into it"
     );
     assert_eq!(
         error(&made, "[{file: empty, optional: true}]"),
-        "routes[0].secrets[0].file: the file \"/etc/hl/empty\" is empty"
+        "routes[0].secrets[0].file: the file \"/etc/hl/empty\" is empty: the secret belongs into it"
     );
     assert_eq!(
         error(&made, "[{file: broken, optional: true}]"),
-        "routes[0].secrets[0].file: cannot read the file \"/etc/hl/broken\": permission denied"
+        "routes[0].secrets[0].file: cannot read the file \"/etc/hl/broken\": permission denied: the user that hooklatch runs as must be allowed to read it"
     );
 }
 

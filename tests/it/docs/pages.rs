@@ -42,12 +42,30 @@ fn what_is_not_run_says_why() {
 fn every_block_is_of_a_kind_that_is_checked() {
     for Block { language, info, text, place } in blocks() {
         match language.as_str() {
-            // Run, loaded, or compared by other tests.
-            "console" | "yaml" | "promql" | "scheme" | "text" | "http" => {}
+            // Run, loaded, or asked of Prometheus, on every page.
+            "console" | "yaml" | "promql" => {}
+            // Compared by tests that know where they stand.
+            "text" => assert!(text.starts_with("hooklatch demo:"), "{place}: nothing compares it"),
+            "scheme" => assert!(place.contains("docs/schemes.md:"), "{place}: nothing loads it"),
+            "http" => {
+                let is_refusal = place.contains("docs/troubleshooting.md:");
+                assert!(!info.is_empty() || is_refusal, "{place}: a request that is in no file");
+            }
             "json" => drop(serde_json::from_str::<serde_json::Value>(&text).expect(&place)),
             "python" | "js" => assert!(!info.is_empty(), "{place}: a program that is never run"),
             other => panic!("{place}: nothing checks {other:?}"),
         }
+    }
+}
+
+#[test]
+fn every_block_is_in_a_fence() {
+    for page in pages() {
+        let prose = page.prose();
+        let lines = prose.lines().collect::<Vec<_>>();
+        // Code by indentation, which no test would see. In lists the text is indented less.
+        let indented = lines.windows(2).find(|pair| pair[0].is_empty() && pair[1].starts_with("    "));
+        assert!(indented.is_none() && !prose.contains("~~~"), "{}: {indented:?}", page.path.display());
     }
 }
 

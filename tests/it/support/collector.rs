@@ -19,7 +19,9 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::process::poll;
 
@@ -49,6 +51,15 @@ struct State {
 
 impl Collector {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that speaks TLS.
+    pub fn start_tls(config: Arc<ServerConfig>) -> Self {
+        Self::start_with(Some(config.into()))
+    }
+
+    fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -60,9 +71,20 @@ impl Collector {
                 let listener = TcpListener::from_std(listener).unwrap();
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    let state = shared.clone();
-                    let service = service_fn(move |request| take(state.clone(), request));
-                    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                    let (state, tls) = (shared.clone(), tls.clone());
+                    tokio::spawn(async move {
+                        let service = service_fn(move |request| take(state.clone(), request));
+                        let http = http1::Builder::new();
+                        // Its error is that of the request, or of the handshake.
+                        match tls {
+                            None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+                            Some(tls) => {
+                                if let Ok(stream) = tls.accept(stream).await {
+                                    drop(http.serve_connection(TokioIo::new(stream), service).await);
+                                }
+                            }
+                        }
+                    });
                 }
             });
         });
@@ -74,9 +96,14 @@ impl Collector {
         telemetry(self.address, keys)
     }
 
-    /// Answers the next request with this status, and takes nothing from it.
+    /// Answers the next request with this status and `Retry-After: 0`, and takes nothing from it.
     pub fn refuse_once(&self, status: u16) {
         self.state.refusals.lock().unwrap().push(status);
+    }
+
+    /// How many of those refusals have not been given yet.
+    pub fn refusals_left(&self) -> usize {
+        self.state.refusals.lock().unwrap().len()
     }
 
     /// Answers no more.
@@ -129,6 +156,7 @@ async fn take(state: Arc<State>, request: Request<Incoming>) -> Result<Response<
     let mut response = Response::new(Full::default());
     if let Some(status) = state.refusals.lock().unwrap().pop() {
         *response.status_mut() = status.try_into().unwrap();
+        response.headers_mut().insert("retry-after", http::HeaderValue::from_static("0"));
         return Ok(response);
     }
     let request = ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap();
