@@ -116,10 +116,10 @@ impl Framing {
 
     /// A head's lines, as far as they are there; what comes after them, if not the next request.
     fn head(&mut self, bytes: &[u8]) -> Result<(usize, Option<State>), Fault> {
-        let mut rest = bytes;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, after) = rest.split_at(end + 1);
-            rest = after;
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(start..=end).unwrap_or_default();
+            start = end + 1;
             self.head_bytes(line)?;
             let done = if self.head.partial.is_empty() {
                 self.head.line(line)?
@@ -129,9 +129,10 @@ impl Framing {
                 self.head.line(&whole)?
             };
             if done {
-                return Ok((bytes.len() - rest.len(), self.after_head()));
+                return Ok((start, self.after_head()));
             }
         }
+        let rest = bytes.get(start..).unwrap_or_default();
         self.head_bytes(rest)?;
         self.head.partial.extend_from_slice(rest);
         Ok((bytes.len(), Some(State::Head)))
