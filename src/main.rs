@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-/// Bodies and buffers of all sizes come and go: takes fewer instructions for them than the system's allocator, and a thread
-/// of its own gives the memory back when they have gone.
+/// Bodies and buffers of all sizes come and go: takes fewer instructions for them than the system's allocator, and gives the
+/// memory back when they have gone; by a thread of its own, but with musl, where that waits for the next request.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

@@ -6,8 +6,9 @@
 //! been written and read; see [`pool`](super::pool). What is read of the response is strict, see
 //! [`response`](super::response).
 //!
-//! A response may come before all of its request is written: it goes on, and so does writing. An upstream that reads no
-//! further may have answered all the same: its response is read (RFC 9112 section 9.5). Neither connection is used again.
+//! A response may come before all of its request is written: it goes on, and so does writing, also after the response's end.
+//! For an upstream may acknowledge first and read afterwards. One that reads no further may have answered all the same: its
+//! response is read (RFC 9112 section 9.5), and the connection is not used again.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use tokio::io::AsyncReadExt;
+use tokio::task::unconstrained;
 
 use super::outgoing::Outgoing;
 use super::response::{Extent, parse};
@@ -36,6 +38,8 @@ pub struct Connection {
     socket: Socket,
     /// What has been read and not yet taken.
     buffer: BytesMut,
+    /// The buffer was made for a long body.
+    is_long: bool,
     /// The request, until the head of its response has come and all of it is written.
     request: Option<Outgoing>,
     sending: Sending,
@@ -77,6 +81,7 @@ impl Connection {
         Self {
             socket,
             buffer: BytesMut::new(),
+            is_long: false,
             request: None,
             sending: Sending::Done,
             has_answered: false,
@@ -116,6 +121,22 @@ impl Connection {
         self.extent == Some(Extent::Length(0))
     }
 
+    /// Whether the response has ended before its request, of which the upstream may want the rest: it has not said that it
+    /// closes.
+    pub fn is_owing(&self) -> bool {
+        self.is_persistent && self.is_done() && self.sending == Sending::Going
+    }
+
+    /// Ready when no more of the request can be written.
+    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_send(cx) {
+            Ok(()) if self.sending == Sending::Going => return Poll::Pending,
+            Ok(()) => {}
+            Err(_) => self.sending = Sending::Refused,
+        }
+        Poll::Ready(())
+    }
+
     /// Whether another request can be sent on it.
     pub fn is_reusable(&self) -> bool {
         self.is_persistent && self.is_done() && self.sending == Sending::Done && self.buffer.is_empty()
@@ -124,7 +145,9 @@ impl Connection {
     /// Whether it still is after a time without use: nothing has come on it, the end neither. The task is woken when
     /// something does.
     pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        self.is_watched = self.poll_fill(cx, READ).is_pending();
+        // Without the task's budget (tokio::task::coop): where that is spent, any connection would look quiet.
+        let fill = pin!(unconstrained(poll_fn(|cx| self.poll_fill(cx, READ))));
+        self.is_watched = fill.poll(cx).is_pending();
         self.is_watched
     }
 
@@ -267,13 +290,14 @@ impl Connection {
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() - self.buffer.len() < room / 2 {
             self.buffer.reserve(room);
+            self.is_long |= room > READ;
         }
         pin!(self.socket.read_buf(&mut self.buffer)).poll(cx)
     }
 
     /// Gives back what only a long response needed.
     pub fn shrink(&mut self) {
-        if self.buffer.capacity() > 2 * READ {
+        if std::mem::take(&mut self.is_long) {
             self.buffer = BytesMut::new();
         }
     }

@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 use tower::Service;
 
 use super::delivery::{Inbound, Peer};
@@ -116,7 +117,8 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
 /// What `serve` ends with, if that is before the gateway drains.
 async fn unless_drained<T>(mut serve: impl Future<Output = T> + Unpin, drain: &mut watch::Receiver<bool>) -> Option<T> {
     let glance = drain.clone();
-    let mut draining = pin!(drain.wait_for(|drain| *drain));
+    // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
+    let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
     let mut is_watched = false;
     poll_fn(|cx| {
         if let Poll::Ready(result) = Pin::new(&mut serve).poll(cx) {

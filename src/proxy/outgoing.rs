@@ -37,6 +37,8 @@ pub struct Outgoing {
     method: Method,
     /// Bytes that have been written.
     written: usize,
+    /// Writing has failed by TLS, which does not tell whether any byte had gone.
+    is_doubtful: bool,
 }
 
 impl Head {
@@ -85,7 +87,7 @@ impl Head {
             payload.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
         }
         let payload = (!is_small).then_some(payload);
-        Outgoing { head: self.bytes, payload, method: self.method, written: 0 }
+        Outgoing { head: self.bytes, payload, method: self.method, written: 0, is_doubtful: false }
     }
 }
 
@@ -95,14 +97,14 @@ impl Outgoing {
         &self.method
     }
 
-    /// Whether any byte of it has been written.
+    /// Whether any byte of it may have been written.
     pub fn has_begun(&self) -> bool {
-        self.written > 0
+        self.written > 0 || self.is_doubtful
     }
 
     /// To be sent from its beginning.
     pub fn again(self) -> Self {
-        Self { written: 0, ..self }
+        Self { written: 0, is_doubtful: false, ..self }
     }
 
     /// Writes what has not been written, until all of it is on its way.
@@ -117,6 +119,7 @@ impl Outgoing {
                 [slice] => Pin::new(&mut *socket).poll_write(cx, slice),
                 slices => Pin::new(&mut *socket).poll_write_vectored(cx, slices),
             };
+            self.is_doubtful |= matches!((&written, &*socket), (Poll::Ready(Err(_)), Socket::Tls(_)));
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.written += written,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntCounter;
-use tokio::time::{Sleep, sleep, timeout_at};
+use tokio::time::{Sleep, sleep, timeout, timeout_at};
 use tower::BoxError;
 
 use super::exchange::{Broken, Connection};
@@ -149,12 +149,7 @@ impl Pool {
     fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Connection>> {
         let mut idle = self.idle();
         while let Some(mut connection) = idle.connections.pop() {
-            if now.saturating_duration_since(connection.used) >= IDLE_TIMEOUT {
-                // All others are older.
-                idle.connections.clear();
-                return None;
-            }
-            if connection.is_quiet(cx) {
+            if now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx) {
                 connection.used = now;
                 return Some(connection);
             }
@@ -163,6 +158,10 @@ impl Pool {
     }
 
     fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
+        if connection.is_owing() {
+            tokio::task::spawn_local(finish(Arc::downgrade(self), connection));
+            return;
+        }
         if !connection.is_reusable() {
             return;
         }
@@ -199,6 +198,14 @@ fn may_be_resent(broken: Broken, allowed: bool) -> Result<Outgoing, SendError> {
     match request {
         Some(request) if !has_answered && (allowed || !request.has_begun()) => Ok(request.again()),
         _ => Err(SendError::Failed(error)),
+    }
+}
+
+/// Writes the rest of a request that has been answered before it was read. The end of the gateway cuts it off.
+async fn finish(pool: Weak<Pool>, mut connection: Box<Connection>) {
+    let sent = timeout(IDLE_TIMEOUT, poll_fn(|cx| connection.poll_sent(cx))).await;
+    if let (Ok(()), Some(pool)) = (sent, pool.upgrade()) {
+        pool.put(connection);
     }
 }
 

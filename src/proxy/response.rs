@@ -5,7 +5,7 @@
 //! that say the same, of which one goes on.
 //!
 //! Fails with what is no HTTP/1, or leaves open where the body ends (RFC 9112 section 6.3): lengths that differ or are no
-//! numbers, and any transfer coding but `chunked`, which nobody asked for. Obsolete line folding and blanks before a colon
+//! numbers, and chunks within chunks. A body in another transfer coding, which nobody asked for, goes on in it. Obsolete line folding and blanks before a colon
 //! are no HTTP/1 (RFC 9112 sections 5.1 and 5.2).
 
 use std::mem::MaybeUninit;
@@ -68,7 +68,12 @@ pub enum Garbled {
 #[derive(Default)]
 struct Framing {
     length: Option<HeaderValue>,
+    /// There is a transfer coding.
+    coded: bool,
+    /// The last of them is `chunked`.
     chunked: bool,
+    /// There is another one.
+    foreign: bool,
     connection: Vec<HeaderValue>,
 }
 
@@ -106,8 +111,7 @@ pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled>
     let extent = if is_bodiless { Extent::Length(0) } else { framing.extent()? };
     let is_persistent = status != StatusCode::SWITCHING_PROTOCOLS
         && extent != Extent::Close
-        // Of two lengths, one may be believed by somebody else (RFC 9112 section 6.1).
-        && !(framing.chunked && (framing.length.is_some() || !is_1_1))
+        && !framing.is_doubtful(status, is_1_1)
         && framing.keeps_alive(is_1_1);
     Ok(Some(Received { response, extent, is_persistent, length }))
 }
@@ -135,7 +139,7 @@ impl Framing {
         for named in connection_options(framing.connection.iter()) {
             headers.remove(named);
         }
-        if let Some(length) = framing.length.as_ref().filter(|_| !framing.chunked) {
+        if let Some(length) = framing.length.as_ref().filter(|_| !framing.coded) {
             headers.insert(CONTENT_LENGTH, length.clone());
         }
         Ok(framing)
@@ -147,19 +151,33 @@ impl Framing {
     }
 
     fn transfer_encoding(&mut self, value: &HeaderValue) -> Result<(), Garbled> {
-        let is_known = !self.chunked && value.as_bytes().eq_ignore_ascii_case(b"chunked");
-        self.chunked = true;
-        if is_known { Ok(()) } else { Err(Garbled::Framing) }
+        self.coded = true;
+        for coding in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if self.chunked {
+                return Err(Garbled::Framing);
+            }
+            self.chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.foreign |= !self.chunked;
+        }
+        Ok(())
     }
 
     fn extent(&self) -> Result<Extent, Garbled> {
         if self.chunked {
             return Ok(Extent::Chunked(Chunks::START));
         }
-        let Some(length) = &self.length else { return Ok(Extent::Close) };
+        let Some(length) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(Extent::Close) };
         // A sign is none of its digits (RFC 9110 section 8.6).
         let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         digits.and_then(|digits| digits.parse().ok()).map(Extent::Length).ok_or(Garbled::Framing)
+    }
+
+    /// Whether somebody else may see the body end elsewhere (RFC 9112 section 6.1): there are two lengths, or one that a 204
+    /// must not have.
+    fn is_doubtful(&self, status: StatusCode, is_1_1: bool) -> bool {
+        let announced = self.coded || self.length.as_ref().is_some_and(|length| length != "0");
+        let doubly = self.coded && (self.length.is_some() || self.foreign || !is_1_1);
+        doubly || (status == StatusCode::NO_CONTENT && announced)
     }
 
     /// Whether the connection outlives the response (RFC 9112 section 9.3).

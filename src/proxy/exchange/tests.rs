@@ -107,12 +107,28 @@ async fn what_an_upstream_that_answers_early_has_not_read_yet_is_still_written()
 }
 
 #[tokio::test]
-async fn a_response_that_ends_before_its_request_ends_the_connection() {
+async fn a_request_that_was_answered_early_is_owed_unless_the_upstream_closes() {
+    for (connection_line, is_owing) in [("", true), ("Connection: close\r\n", false)] {
+        answered_early(connection_line, is_owing).await;
+    }
+}
+
+async fn answered_early(connection_line: &str, is_owing: bool) {
     let (mut connection, mut upstream) = connected().await;
-    upstream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    let answer = format!("HTTP/1.1 413 Content Too Large\r\n{connection_line}Content-Length: 0\r\n\r\n");
+    upstream.write_all(answer.as_bytes()).await.unwrap();
     let response = connection.exchange(request(vec![b'x'; 16 << 20]), soon()).await.map_err(|broken| broken.error);
     assert_eq!(response.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert!(connection.is_done() && !connection.is_reusable());
+    assert_eq!(connection.is_owing(), is_owing);
+    let read = async {
+        let mut read = 0;
+        while read < 16 << 20 {
+            read += upstream.read_buf(&mut Vec::with_capacity(1 << 20)).await.unwrap();
+        }
+    };
+    tokio::join!(poll_fn(|cx| connection.poll_sent(cx)), read);
+    assert_eq!(connection.is_reusable(), is_owing);
 }
 
 #[tokio::test]

@@ -54,6 +54,9 @@ fn the_end_of_a_body_is_where_rfc_9112_has_it() {
         ("200 OK", "Content-Length: 012\r\nContent-Length: 012\r\n", Extent::Length(12)),
         ("200 OK", "Transfer-Encoding: Chunked\r\n", chunked),
         ("200 OK", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", chunked),
+        ("200 OK", "Transfer-Encoding: gzip, chunked\r\n", chunked),
+        ("200 OK", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", chunked),
+        ("200 OK", "Transfer-Encoding: identity\r\nContent-Length: 5\r\n", Extent::Close),
         ("204 No Content", "Content-Length: 5\r\n", Extent::Length(0)),
         ("304 Not Modified", "Content-Length: 5\r\n", Extent::Length(0)),
         ("100 Continue", "", Extent::Length(0)),
@@ -78,7 +81,12 @@ fn a_connection_persists_only_if_both_ends_must_agree_on_it() {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", true),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", false),
         ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", false),
         ("HTTP/1.1 204 No Content\r\n\r\n", true),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", true),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", false),
+        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", true),
         ("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\r\n", false),
     ] {
         assert_eq!(received(head).is_persistent, expected, "{head}");
@@ -94,9 +102,9 @@ fn what_can_be_read_in_two_ways_is_garbled() {
         "Content-Length: \r\n",
         "Content-Length: -1\r\n",
         "Content-Length: 18446744073709551616\r\n",
-        "Transfer-Encoding: gzip\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n",
     ] {
         let result = parsed(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
         assert_eq!(result.err(), Some(Garbled::Framing), "{lines}");
