@@ -16,17 +16,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use divan::Bencher;
+use hooklatch::clock::Clock;
 use hooklatch::config::{self, Sources};
 use hooklatch::metrics::Metrics;
-use hooklatch::proxy::delivery::Peer;
+use hooklatch::proxy::delivery::{Arrival, Peer};
 use hooklatch::proxy::headers::RouteHeaders;
 use hooklatch::proxy::limits::Limits;
+use hooklatch::proxy::outgoing::Head;
 use hooklatch::proxy::pool::Pool;
 use hooklatch::proxy::route::{Common, Route, Router};
+use hooklatch::proxy::trail::Trail;
 use hooklatch::proxy::transport::Connector;
 use hooklatch::schemes::{self, RequestHead, SchemeOptions, SignedRequest, Spec, Unsigned, Verifier};
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use zeroize::Zeroizing;
 
 /// What the clock says.
@@ -111,10 +114,9 @@ fn verify(bencher: Bencher<'_, '_>, scheme: &str) {
 
 /// The headers of a delivery for its upstream.
 #[divan::bench]
-fn edit_headers(bencher: Bencher<'_, '_>) {
+fn write_headers(bencher: Bencher<'_, '_>) {
     let route = configured(["path: /in".to_owned()]).remove(0);
-    let edits = RouteHeaders::new(&route).unwrap();
-    let peer = Peer::new("192.0.2.1:4711".parse().unwrap(), true);
+    let lines = RouteHeaders::new(&route).unwrap();
     let host = HeaderValue::from_static("hooks.example.com");
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -125,14 +127,23 @@ fn edit_headers(bencher: Bencher<'_, '_>) {
         ("accept-encoding", "gzip"),
         ("circleci-signature", "v1=4fcc06915b43d8a49aff193441e9e18654e6a27c2c428b02e8fcc41ccc2299f9"),
         ("content-length", "3072"),
-        ("x-request-id", "1f0c8a4e-1d0c-4f5e-9a43-3d1f0e5b7c11"),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     headers.insert(HOST, host.clone());
-    bencher.with_inputs(|| headers.clone()).bench_local_values(|mut headers| {
-        edits.apply(&mut headers, Some(0), &peer, Some(host.clone()), 3072);
-        headers
+    let mut head = Request::new(()).into_parts().0;
+    head.headers = headers;
+    let arrival = Arrival {
+        head,
+        peer: Rc::new(Peer::new("192.0.2.1:4711".parse().unwrap(), true)),
+        request_id: HeaderValue::from_static("1f0c8a4e-1d0c-4f5e-9a43-3d1f0e5b7c11"),
+        received: Clock::system().now(),
+        trail: Trail::default(),
+    };
+    bencher.bench_local(|| {
+        let mut head = Head::new(Method::POST, &["/in"], 0);
+        lines.write(&mut head, &arrival, Some(&host), Some(0), 3072);
+        head
     });
 }
 

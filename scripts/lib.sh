@@ -72,5 +72,5 @@ install_packages() { # PACKAGE…
 
 need_rust() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.88 or later first"
-    install_commands cc || fail "a C compiler (cc) is missing and could not be installed; install gcc"
+    install_commands cc make || fail "not there and could not be installed: $(missing_commands cc make); install gcc and make"
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,7 +19,6 @@ use tokio::net::TcpListener;
 
 use crate::config::{ClientTls, Config, Identity, Networks, Otlp, Roots};
 use crate::metrics::Metrics;
-use crate::proxy::delivery::Payload;
 
 /// How long a connection may wait for a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -149,7 +149,7 @@ fn texts(networks: &Networks) -> Vec<String> {
 }
 
 impl Admin {
-    fn answer(&self, method: &Method, path: &str) -> Response<Payload> {
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let (status, kind, text) = match path {
             "/metrics" => match self.metrics.encode() {
                 Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()),
@@ -164,10 +164,10 @@ impl Admin {
             "/config" => (StatusCode::OK, "application/json", (self.summary)().into()),
             _ => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(NOT_FOUND)),
         };
-        let mut response = Response::new(Payload::from(text));
+        let mut response = Response::new(Full::from(text));
         *response.status_mut() = status;
         if status != StatusCode::NOT_FOUND && method != Method::GET && method != Method::HEAD {
-            response = Response::new(Payload::from(Bytes::from_static(b"method not allowed\n")));
+            response = Response::new(Full::from(Bytes::from_static(b"method not allowed\n")));
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 /// Bodies and buffers of all sizes come and go: takes fewer instructions for them than the system's allocator, and gives the
-/// memory back when they have gone.
+/// memory back when they have gone; by a thread of its own, but with musl, where that waits for the next request.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     hooklatch::cli::Cli::of_process().run()

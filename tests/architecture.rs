@@ -17,15 +17,19 @@ mod rust;
 
 /// A module and what it may import of this crate; `proxy::reject` allows that part of `proxy` alone.
 const IMPORTS: &[(&str, &str)] = &[
-    ("cli", "app clock config schemes proxy::delivery proxy::pool proxy::reject proxy::tls proxy::transport"),
+    (
+        "cli",
+        "app clock config proxy::delivery proxy::outgoing proxy::pool proxy::reject proxy::tls proxy::transport \
+         schemes",
+    ),
     ("app", "admin clock config metrics proxy telemetry"),
     ("admin", "config metrics proxy::delivery"),
     ("clock", ""),
     ("config", "schemes"),
     (
         "telemetry",
-        "config metrics proxy::delivery proxy::forward proxy::reject proxy::route proxy::tls proxy::trace proxy::trail \
-         proxy::transport",
+        "config metrics proxy::delivery proxy::forward proxy::reject proxy::route proxy::tls proxy::trace \
+         proxy::trail proxy::transport",
     ),
     ("metrics", "proxy::reject"),
     ("schemes", ""),
@@ -41,8 +45,10 @@ const IMPORTS: &[(&str, &str)] = &[
         "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::swap \
          proxy::wire",
     ),
-    ("proxy::wire", "clock proxy::framing proxy::socket"),
-    ("proxy::framing", "proxy::headers"),
+    ("proxy::wire", "clock proxy::framing proxy::socket proxy::timer"),
+    ("proxy::timer", ""),
+    ("proxy::framing", "proxy::chunked proxy::headers"),
+    ("proxy::chunked", ""),
     ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
     ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack proxy::swap"),
     (
@@ -61,18 +67,20 @@ const IMPORTS: &[(&str, &str)] = &[
     ("proxy::forwarded", ""),
     (
         "proxy::observe",
-        "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trace proxy::trail",
+        "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trace \
+         proxy::trail",
     ),
     ("proxy::access", "metrics proxy::delivery proxy::reject proxy::respond proxy::route proxy::trace proxy::trail"),
     ("proxy::trail", "schemes proxy::delivery proxy::trace"),
     (
         "proxy::trace",
-        "config metrics proxy::access proxy::delivery proxy::reject proxy::respond proxy::route proxy::trail",
+        "config metrics proxy::access proxy::delivery proxy::outgoing proxy::reject proxy::respond proxy::route \
+         proxy::trail",
     ),
     (
         "proxy::respond",
-        "metrics schemes proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \
-         proxy::stage",
+        "metrics proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::response \
+         proxy::route proxy::stage schemes",
     ),
     (
         "proxy::route",
@@ -86,17 +94,20 @@ const IMPORTS: &[(&str, &str)] = &[
         "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
          proxy::route proxy::stage proxy::trail",
     ),
-    ("proxy::report", "clock schemes proxy::delivery proxy::headers proxy::observe proxy::reject proxy::route"),
+    ("proxy::report", "clock proxy::delivery proxy::observe proxy::reject proxy::route schemes"),
     ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
         "proxy::forward",
-        "clock config metrics proxy::delivery proxy::headers proxy::observe proxy::pool proxy::reject \
+        "clock config metrics proxy::delivery proxy::observe proxy::outgoing proxy::pool proxy::reject \
          proxy::respond proxy::route proxy::trail proxy::verify",
     ),
-    ("proxy::pool", "proxy::delivery proxy::transport"),
+    ("proxy::pool", "proxy::exchange proxy::outgoing proxy::transport"),
+    ("proxy::exchange", "proxy::outgoing proxy::response proxy::socket proxy::timer"),
+    ("proxy::outgoing", "proxy::delivery proxy::socket"),
+    ("proxy::response", "proxy::chunked proxy::headers"),
     ("proxy::transport", "proxy::socket"),
     ("proxy::socket", ""),
-    ("proxy::headers", "config proxy::client proxy::delivery"),
+    ("proxy::headers", "config proxy::client proxy::delivery proxy::outgoing"),
     ("proxy::delivery", "schemes proxy::limits proxy::route proxy::trail"),
     ("proxy::reject", "schemes"),
 ];

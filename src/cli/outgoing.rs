@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
 use rustls::ClientConfig;
 
@@ -18,6 +18,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::Route;
 use crate::proxy::delivery::Payload;
+use crate::proxy::outgoing::Head;
 use crate::proxy::pool::{Pool, SendError};
 use crate::proxy::tls::client_config;
 use crate::proxy::transport::Connector;
@@ -86,18 +87,14 @@ pub(super) fn post(
     headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
-    let mut request = Request::new(Payload::from(Bytes::from(body)));
-    *request.method_mut() = Method::POST;
-    *request.headers_mut() = headers;
-    exchange(url, way, request, RESPONSE_TIMEOUT)
+    exchange(url, way, (Method::POST, headers), body, RESPONSE_TIMEOUT)
 }
 
 /// GETs an `http` or `https` URL; all of it takes no longer than `timeout`.
 pub(super) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
-    let mut request = Request::new(Payload::from(Bytes::new()));
     let host = url.authority().map(Authority::as_str).unwrap_or_default();
-    request.headers_mut().insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
-    exchange(url, Way::default(), request, timeout)
+    let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
+    exchange(url, Way::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
 }
 
 /// What to look at where nobody listens, or who listens speaks something else.
@@ -123,7 +120,13 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Sends a request to the host of `url`, for its path and query, and reads the response.
-fn exchange(url: &Uri, way: Way, mut request: Request<Payload>, timeout: Duration) -> io::Result<Reply> {
+fn exchange(
+    url: &Uri,
+    way: Way,
+    (method, headers): (Method, HeaderMap),
+    body: Vec<u8>,
+    timeout: Duration,
+) -> io::Result<Reply> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
         Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
@@ -133,12 +136,17 @@ fn exchange(url: &Uri, way: Way, mut request: Request<Payload>, timeout: Duratio
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
-    *request.uri_mut() = url.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut head = Head::new(method, &[target], body.len() as u64);
+    headers.iter().for_each(|(name, value)| head.line(name, value));
+    let request = head.with(Payload::from(Bytes::from(body)));
     let exchange = async {
-        let sent = Pool::new(connector).send_afresh(request, Clock::system().now()).await;
+        let now = Clock::system().now();
+        let sent = Pool::new(connector).send_afresh(request, now, now + timeout).await;
         let response = sent.map_err(|error| match error {
             SendError::Unreachable(error) => error,
             SendError::Failed(_) => io::Error::other(error),
+            SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
         })?;
         let status = response.status();
         let mut incoming = response.into_body();

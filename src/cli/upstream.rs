@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,7 +16,6 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::app;
-use crate::proxy::delivery::Payload;
 
 /// An HTTP server on a port of its own. It ends with the process.
 pub(super) struct Upstream {
@@ -73,7 +73,7 @@ fn serve(socket: net::TcpListener, seen: &Seen) {
     });
 }
 
-async fn receive(request: Request<Incoming>, seen: Seen) -> Result<Response<Payload>, Infallible> {
+async fn receive(request: Request<Incoming>, seen: Seen) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, incoming) = request.into_parts();
     let mut incoming = std::pin::pin!(incoming);
     let mut body = Vec::new();
@@ -81,5 +81,5 @@ async fn receive(request: Request<Incoming>, seen: Seen) -> Result<Response<Payl
         body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
     seen.lock().unwrap_or_else(PoisonError::into_inner).push(Delivered { headers: parts.headers, body });
-    Ok(Response::new(Payload::from(Bytes::from_static(b"handled\n"))))
+    Ok(Response::new(Full::from(Bytes::from_static(b"handled\n"))))
 }

@@ -1,6 +1,6 @@
 //! Takes a request up: when it came, who sent it, and the id under which it goes from here on.
 //!
-//! The sender's `X-Request-Id` is kept if it can do no harm in a log, see [`take_up_request_id`]; else there is a new one. The
+//! The sender's `X-Request-Id` is kept if it can do no harm in a log, see [`request_id`]; else there is a new one. The
 //! upstream, the response and the log have the same.
 
 use std::convert::Infallible;
@@ -10,8 +10,8 @@ use http::{Request, Response};
 use tower::Service;
 
 use super::client::identify;
-use super::delivery::{Arrived, Inbound};
-use super::headers::{X_REQUEST_ID, take_up_request_id};
+use super::delivery::{Arrival, Arrived, Inbound};
+use super::headers::{X_REQUEST_ID, request_id};
 use super::observe::Observed;
 use super::stage::Here;
 use super::trail::Trail;
@@ -28,20 +28,29 @@ pub struct ArriveContext {
 }
 
 /// The stage: takes a request up, and gives the response its id.
-pub async fn arrive<S>(
+pub fn arrive<S>(
     here: Rc<Here<ArriveContext, S>>,
     request: Request<Inbound>,
-) -> Result<Response<Observed>, Infallible>
+) -> impl Future<Output = Result<Response<Observed>, Infallible>>
 where
     S: Service<Arrived, Response = Response<Observed>, Error = Infallible> + Clone,
 {
-    let received = here.context.clock.now();
-    let (head, Inbound { body, peer }) = request.into_parts();
-    let mut head = Box::new(head);
-    let request_id = take_up_request_id(&mut head.headers);
-    let peer = identify(&here.context.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
-    let arrived = Arrived { head, body, peer, request_id: request_id.clone(), received, trail: Trail::default() };
-    let mut response = here.next(arrived).await?;
-    response.headers_mut().insert(X_REQUEST_ID, request_id);
-    Ok(response)
+    // Here, so that the future holds no request.
+    let arrived = here.context.take_up(request);
+    async move {
+        let arrival = arrived.arrival.clone();
+        let mut response = here.next(arrived).await?;
+        response.headers_mut().insert(X_REQUEST_ID, arrival.request_id.clone());
+        Ok(response)
+    }
+}
+
+impl ArriveContext {
+    fn take_up(&self, request: Request<Inbound>) -> Arrived {
+        let received = self.clock.now();
+        let (head, Inbound { body, peer }) = request.into_parts();
+        let request_id = request_id(&head.headers);
+        let peer = identify(&self.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
+        Arrived { arrival: Rc::new(Arrival { head, peer, request_id, received, trail: Trail::default() }), body }
+    }
 }

@@ -25,7 +25,7 @@ use http::{HeaderMap, Response};
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use super::delivery::{Buffered, Claimed, Payload};
+use super::delivery::{Buffered, Claimed, Frames, Payload};
 use super::limits::{Budget, Held};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
@@ -43,7 +43,7 @@ const FIRST_BLOCK: usize = 1 << 10;
 
 /// A body on its way into memory.
 struct Collector {
-    payload: Payload,
+    frames: Frames,
     /// The first piece, for as long as it is the only one: most bodies come whole, with their head.
     only: Option<Bytes>,
     block: BytesMut,
@@ -52,7 +52,7 @@ struct Collector {
     length: Option<u64>,
     /// Bytes that have come.
     received: u64,
-    /// Bytes in `payload` and `block`, the unused ones of blocks included.
+    /// Bytes in `frames` and `block`, the unused ones of blocks included.
     allocated: u64,
 }
 
@@ -61,13 +61,13 @@ pub async fn read<S>(here: Rc<Here<Budget, S>>, claimed: Claimed) -> Result<Resp
 where
     S: Service<Buffered, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Claimed { route, peer, head, body, claim, now, trail } = claimed;
+    let Claimed { arrival, route, body, claim, now } = claimed;
     let held = here.context.open(&route.limits);
     let read = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await;
     let payload = read.map_err(Refusal::unread)?;
     route.metrics.body_bytes.observe(payload.len() as f64);
-    trail.body(&payload);
-    here.next(Buffered { route, peer, head, payload, claim, now, trail }).await
+    arrival.trail.body(&payload);
+    here.next(Buffered { arrival, route, payload, claim, now }).await
 }
 
 /// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection
@@ -125,8 +125,8 @@ where
 
 impl Collector {
     fn new(held: Held, length: Option<u64>) -> Self {
-        let (payload, block) = (Payload::default(), BytesMut::new());
-        Self { payload, only: None, block, held, length, received: 0, allocated: 0 }
+        let (frames, block) = (Frames::new(), BytesMut::new());
+        Self { frames, only: None, block, held, length, received: 0, allocated: 0 }
     }
 
     fn push(&mut self, piece: Bytes) -> Result<(), Reject> {
@@ -148,10 +148,10 @@ impl Collector {
 
     fn add(&mut self, piece: Bytes) -> Result<(), Reject> {
         if piece.len() >= LARGE_PIECE {
-            self.payload.push(self.block.split().freeze());
+            self.frames.extend(nonempty(self.block.split().freeze()));
             self.hold(piece.len())?;
             self.allocated += piece.len() as u64;
-            self.payload.push(piece);
+            self.frames.push(piece);
             return Ok(());
         }
         let mut rest = piece.as_ref();
@@ -175,7 +175,8 @@ impl Collector {
             _ => allocated.clamp(FIRST_BLOCK, BLOCK),
         };
         self.hold(size)?;
-        self.payload.push(std::mem::replace(&mut self.block, BytesMut::with_capacity(size)).freeze());
+        let full = std::mem::replace(&mut self.block, BytesMut::with_capacity(size));
+        self.frames.extend(nonempty(full.freeze()));
         self.allocated += self.block.capacity() as u64;
         Ok(())
     }
@@ -186,10 +187,13 @@ impl Collector {
     }
 
     fn finish(mut self) -> Payload {
-        self.payload.push(self.only.take().unwrap_or_else(|| self.block.freeze()));
-        self.payload.hold(self.held);
-        self.payload
+        self.frames.extend(nonempty(self.only.take().unwrap_or_else(|| self.block.freeze())));
+        Payload::new(self.frames, Some(self.held))
     }
+}
+
+fn nonempty(piece: Bytes) -> Option<Bytes> {
+    (!piece.is_empty()).then_some(piece)
 }
 
 /// `collect`'s result, or `body_timeout`. A body that has come with its head costs no timer.
@@ -198,7 +202,8 @@ async fn within<T>(limit: Duration, collect: impl Future<Output = Result<T, Reje
     let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut collect).poll(cx))).await;
     match first {
         Poll::Ready(result) => result,
-        Poll::Pending => tokio::time::timeout(limit, collect).await.unwrap_or(Err(Reject::BodyTimeout)),
+        // Boxed, so that what all have to hold has no room for a timer.
+        Poll::Pending => Box::pin(tokio::time::timeout(limit, collect)).await.unwrap_or(Err(Reject::BodyTimeout)),
     }
 }
 

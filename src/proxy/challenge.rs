@@ -34,7 +34,7 @@ pub fn may_be_in_body(route: &Route, head: &Parts, body: &Incoming) -> bool {
 /// The answer to a challenge that is the whole request: `authentic` if it has verified.
 pub fn answer(buffered: &Buffered, authentic: Option<&Authentic>) -> Option<Response<Body>> {
     let challenges = challenges(&buffered.route)?;
-    let request = SignedRequest { head: RequestHead::of(&buffered.head), body: buffered.payload.frames() };
+    let request = SignedRequest { head: RequestHead::of(&buffered.arrival.head), body: buffered.payload.frames() };
     let asked = match authentic {
         Some(_) => challenges.verified(&request),
         None => challenges.unsigned(&request),

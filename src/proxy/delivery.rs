@@ -3,18 +3,14 @@
 //! Each stage takes the type that the one before it makes, so a wrong order of stages does not compile. `Verified`
 //! is in [`verify`](super::verify), for only that module can make one.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
@@ -62,86 +58,82 @@ pub struct Inbound {
     pub peer: Rc<Peer>,
 }
 
-/// A request that has been taken up.
-pub struct Arrived {
-    /// Its head as it came, with a request id. Boxed: each stage moves it on.
-    pub head: Box<Parts>,
-    /// Nothing has been read of it.
-    pub body: Incoming,
+/// What is known of a request from its head on. Shared by all that work on it, and by what will tell of it.
+pub struct Arrival {
+    /// Its head as it came.
+    pub head: Parts,
     /// The sender.
     pub peer: Rc<Peer>,
-    /// The id, as it is in the head.
+    /// The id under which it goes from here on.
     pub request_id: HeaderValue,
     /// When its head had come.
     pub received: Instant,
-    /// What is noted of it.
+    /// What is noted of it on its way.
     pub trail: Trail,
+}
+
+/// A request that has been taken up.
+pub struct Arrived {
+    /// Its head.
+    pub arrival: Rc<Arrival>,
+    /// Nothing has been read of it.
+    pub body: Incoming,
 }
 
 /// A request that matches a route, its body not yet read.
 pub struct Routed {
+    /// Its head.
+    pub arrival: Rc<Arrival>,
     /// The route.
     pub route: Rc<Route>,
-    /// The sender.
-    pub peer: Rc<Peer>,
-    /// The request's head as it came.
-    pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
-    /// When its head had come.
-    pub received: Instant,
     /// The challenge that the head is, if it is one: then the request is no delivery.
     pub asked: Option<Asked>,
-    /// What is noted of it.
-    pub trail: Trail,
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
 pub struct Claimed {
+    /// Its head.
+    pub arrival: Rc<Arrival>,
     /// The route.
     pub route: Rc<Route>,
-    /// The sender.
-    pub peer: Rc<Peer>,
-    /// The request's head as it came.
-    pub head: Box<Parts>,
     /// Nothing has been read of it.
     pub body: Incoming,
     /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
-    /// be a challenge that needs no signature.
-    pub claim: Result<Claim, VerifyError>,
+    /// be a challenge that needs no signature. Boxed: it is moved from stage to stage.
+    pub claim: Result<Box<Claim>, VerifyError>,
     /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
     pub now: Duration,
-    /// What is noted of it.
-    pub trail: Trail,
 }
 
 /// A request with its whole body in memory.
 pub struct Buffered {
+    /// Its head.
+    pub arrival: Rc<Arrival>,
     /// The route.
     pub route: Rc<Route>,
-    /// The sender.
-    pub peer: Rc<Peer>,
-    /// The request's head as it came.
-    pub head: Box<Parts>,
     /// The bytes of its body.
     pub payload: Payload,
     /// As in [`Claimed`].
-    pub claim: Result<Claim, VerifyError>,
+    pub claim: Result<Box<Claim>, VerifyError>,
     /// As in [`Claimed`].
     pub now: Duration,
-    /// What is noted of it.
-    pub trail: Trail,
 }
 
 /// The bytes of a body, in the pieces in which they came. A clone shares them.
-#[derive(Clone, Default)]
-pub struct Payload {
-    frames: SmallVec<[Bytes; 2]>,
-    /// The first of `frames` that has not been sent on.
-    next: usize,
-    /// Bytes in `frames[next..]`.
+#[derive(Clone)]
+pub struct Payload(Arc<Pieces>);
+
+/// Pieces of a body, in order.
+pub type Frames = SmallVec<[Bytes; 2]>;
+
+struct Pieces {
+    frames: Frames,
+    /// The length of all, in bytes.
     length: u64,
-    _held: Option<Arc<Held>>,
+    /// Kept until the last clone is gone.
+    _held: Option<Held>,
 }
 
 impl Peer {
@@ -156,65 +148,30 @@ impl Peer {
 }
 
 impl Payload {
-    /// Adds a piece at the end.
-    pub fn push(&mut self, frame: Bytes) {
-        if !frame.is_empty() {
-            self.length = self.length.saturating_add(frame.len() as u64);
-            self.frames.push(frame);
-        }
+    /// A body in these pieces, which are accounted for by `held`.
+    pub fn new(frames: Frames, held: Option<Held>) -> Self {
+        let length = frames.iter().map(|frame| frame.len() as u64).sum();
+        Self(Arc::new(Pieces { frames, length, _held: held }))
     }
 
     /// The length of the whole in bytes.
     pub fn len(&self) -> u64 {
-        self.length
+        self.0.length
     }
 
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
     /// The pieces, in order.
     pub fn frames(&self) -> &[Bytes] {
-        &self.frames
-    }
-
-    /// Keeps `held` until the last clone is gone.
-    pub fn hold(&mut self, held: Held) {
-        self._held = Some(Arc::new(held));
+        &self.0.frames
     }
 }
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        let mut payload = Self::default();
-        payload.push(bytes);
-        payload
-    }
-}
-
-impl HttpBody for Payload {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let next = self.next;
-        let Some(frame) = self.frames.get_mut(next).map(std::mem::take) else {
-            return Poll::Ready(None);
-        };
-        self.next += 1;
-        self.length = self.length.saturating_sub(frame.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(frame))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.next == self.frames.len()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length)
+        Self::new(Frames::from_iter([bytes]), None)
     }
 }

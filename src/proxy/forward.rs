@@ -9,22 +9,22 @@
 //! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
 //! streamed; one that breaks off half-way, or pauses for longer than `idle_timeout`, breaks the sender's connection off too, so that nobody takes it for whole.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::HOST;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Response, StatusCode};
 
-use super::delivery::Peer;
-use super::headers::{X_REQUEST_ID, join_cookies, remove_hop_by_hop};
+use super::delivery::{Arrival, Payload};
 use super::observe::LogLimit;
+use super::outgoing::{Head, Outgoing};
 use super::pool::{Resending, SendError};
 use super::reject::{Refusal, Reject};
 use super::respond::Body;
 use super::route::Route;
-use super::trail::{Notes, Period};
+use super::trail::Period;
 use super::verify::{Verified, VerifiedParts};
 use crate::clock::Clock;
 use crate::config::{PathPattern, Upstream};
@@ -43,96 +43,73 @@ pub struct ForwardContext {
 
 /// The last stage: sends the request and returns the response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Response<Body>, Refusal> {
-    let VerifiedParts { route, peer, mut head, payload, secret, at: started, trail } = verified.into_parts();
-    prepare(&route, &peer, &mut head, payload.len(), secret)?;
-    if let Some(trace) = trail.notes().and_then(Notes::trace) {
-        trace.propagate(&mut head.headers);
-    }
+    let VerifiedParts { arrival, route, payload, secret, at: started } = verified.into_parts();
+    let request = request(&route, &arrival, payload, secret)?;
     let metrics = &route.metrics.upstream;
     let resending = Resending { allowed: route.config.upstream.resend, count: &metrics.resends };
-    let send = route.pool.send(Request::from_parts(*head, payload), resending, started);
-    let sent = tokio::time::timeout(route.config.timeout, send).await;
+    let sent = route.pool.send(request, resending, started, started + route.config.timeout).await;
     let period = Period { start: started, end: context.clock.now() };
     metrics.duration.observe(period.length().as_secs_f64());
-    trail.upstream(period, sent.as_ref().ok().and_then(|sent| Some(sent.as_ref().ok()?.status())));
-    let (reject, result, error) = match sent {
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let error = "the upstream switches protocols, which nobody asked it for".to_owned();
-            (Reject::UpstreamFailed, UpstreamResult::Failed, error)
+    arrival.trail.upstream(period, sent.as_ref().ok().map(Response::status));
+    let error = match sent {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            SendError::Failed(io::Error::other("the upstream switches protocols, which nobody asked it for"))
         }
-        Ok(Ok(response)) => {
+        Ok(response) => {
             metrics.result(UpstreamResult::Status(response.status().as_u16()));
-            return Ok(received(response.map(|body| Body::upstream(body.pausing_at_most(context.pause)))));
+            return Ok(response.map(|body| Body::upstream(body.pausing_at_most(context.pause))));
         }
-        Ok(Err(error @ SendError::Unreachable(_))) => {
-            (Reject::UpstreamUnreachable, UpstreamResult::Unreachable, error.to_string())
-        }
-        Ok(Err(error @ SendError::Failed(_))) => (Reject::UpstreamFailed, UpstreamResult::Failed, error.to_string()),
-        Err(elapsed) => (Reject::UpstreamTimeout, UpstreamResult::Timeout, elapsed.to_string()),
+        Err(error) => error,
+    };
+    let (reject, result) = match &error {
+        SendError::Unreachable(_) => (Reject::UpstreamUnreachable, UpstreamResult::Unreachable),
+        SendError::Failed(_) => (Reject::UpstreamFailed, UpstreamResult::Failed),
+        SendError::Late => (Reject::UpstreamTimeout, UpstreamResult::Timeout),
     };
     metrics.result(result);
     if let Some(suppressed) = context.log_limit.admit(context.clock.now()) {
         let (route, upstream) = (&route.config.name, &route.config.upstream);
-        tracing::warn!(route, reason = reject.reason(), %upstream, error, suppressed, "no answer from the upstream");
+        tracing::warn!(route, reason = reject.reason(), %upstream, %error, suppressed, "no answer from the upstream");
     }
     Err(reject.into())
 }
 
-/// Turns the head that the sender sent into the one that the upstream gets, with a body of `length` bytes.
-fn prepare(route: &Route, peer: &Peer, head: &mut Parts, length: u64, secret: Option<usize>) -> Result<(), Reject> {
-    let target = target(&route.config.path, &route.config.upstream, head.uri.path(), head.uri.query())?;
-    let host = match head.uri.authority() {
-        Some(authority) => Some(HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::BadRequest)?),
-        None => head.headers.get(HOST).cloned(),
-    };
-    if head.version == Version::HTTP_2 {
-        join_cookies(&mut head.headers);
-    }
-    route.headers.apply(&mut head.headers, secret, peer, host, length);
-    head.uri = target;
-    head.version = Version::HTTP_11;
-    Ok(())
+/// The request for the upstream.
+fn request(route: &Route, arrival: &Arrival, payload: Payload, secret: Option<usize>) -> Result<Outgoing, Reject> {
+    let Parts { method, uri, headers, .. } = &arrival.head;
+    let authority = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let authority = authority.transpose().map_err(|_| Reject::BadRequest)?;
+    let host = authority.as_ref().or(headers.get(HOST));
+    let target = target(&route.config.path, &route.config.upstream, uri.path(), uri.query());
+    let mut head = Head::new(method.clone(), &target, payload.len());
+    route.headers.write(&mut head, arrival, host, secret, payload.len());
+    Ok(head.with(payload))
 }
 
-/// The upstream's response without what was meant for the upstream's connection only.
-fn received(mut response: Response<Body>) -> Response<Body> {
-    if response.headers().contains_key(TRANSFER_ENCODING) {
-        // It overrides a length, which is then not that of the body (RFC 9112 section 6.3).
-        response.headers_mut().remove(CONTENT_LENGTH);
-    }
-    remove_hop_by_hop(response.headers_mut());
-    // The gateway's own is set further out, the same as in the request.
-    response.headers_mut().remove(X_REQUEST_ID);
-    // The version of this hop, not of the other one (RFC 9110 section 2.5).
-    *response.version_mut() = Version::HTTP_11;
-    response
-}
-
-/// The request target for the upstream: its own path for an exact route, its path and what follows the prefix for a
-/// prefix route; the query as it came.
-///
-/// # Errors
-/// [`Reject::BadRequest`]: together they are no request target.
-pub fn target(pattern: &PathPattern, upstream: &Upstream, path: &str, query: Option<&str>) -> Result<Uri, Reject> {
+/// The parts of the request target for the upstream: its own path for an exact route, its path and what follows the prefix
+/// for a prefix route; the query as it came.
+pub fn target<'a>(
+    pattern: &PathPattern,
+    upstream: &'a Upstream,
+    path: &'a str,
+    query: Option<&'a str>,
+) -> [&'a str; 5] {
     let base = upstream.path.as_str();
-    let mut target = String::with_capacity(base.len() + path.len() + query.map_or(0, str::len) + 2);
-    match pattern {
-        PathPattern::Exact(_) => target.push_str(if base.is_empty() { "/" } else { base }),
+    let [base, between, rest] = match pattern {
+        PathPattern::Exact(_) if base.is_empty() => ["/", "", ""],
+        PathPattern::Exact(_) => [base, "", ""],
         PathPattern::Prefix(prefix) => {
-            target.push_str(base.strip_suffix('/').unwrap_or(base));
-            target.push('/');
-            target.push_str(path.get(prefix.len()..).unwrap_or_default());
+            [base.strip_suffix('/').unwrap_or(base), "/", path.get(prefix.len()..).unwrap_or_default()]
         }
-    }
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
-    }
-    PathAndQuery::from_maybe_shared(target).map(Uri::from).map_err(|_| Reject::BadRequest)
+    };
+    let mark = if query.is_some() { "?" } else { "" };
+    [base, between, rest, mark, query.unwrap_or_default()]
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
+
     use super::*;
     use crate::config::HostHeader;
 
@@ -149,7 +126,7 @@ mod tests {
             certificates: None,
         };
         let uri: Uri = uri.parse().unwrap();
-        target(&pattern, &upstream, uri.path(), uri.query()).unwrap().to_string()
+        target(&pattern, &upstream, uri.path(), uri.query()).concat()
     }
 
     #[test]

@@ -10,11 +10,9 @@
 //!    coding but `chunked` (RFC 9112 sections 6.1 to 6.3): the handler would get bytes in a coding that it is not told;
 //! 4. more than [`MAX_HEADERS`] lines of headers, more bytes than it may have.
 //!
-//! Refuses in a chunked body (RFC 9112 section 7.1): a size that is not hexadecimal digits or does not fit 64 bits, a line that
-//! does not end in CRLF, data without CRLF after it.
-//!
-//! What else HTTP forbids (names, values, methods, versions, folded lines) the parser refuses.
+//! In a chunked body it refuses what [`chunked`](super::chunked) does. What else HTTP forbids (names, values, methods, versions, folded lines) the parser refuses.
 
+use super::chunked::Chunks;
 use super::headers::MAX_HEADERS;
 
 /// What is wrong with a request before it is one.
@@ -39,39 +37,9 @@ enum State {
     Head,
     /// Bytes of the body still to come.
     Body(u64),
-    Chunked(Chunked),
+    Chunked(Chunks),
     /// In a body that cannot be followed.
     Lost,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunked {
-    /// In the size, of which there are this many digits.
-    Size {
-        size: u64,
-        digits: u8,
-    },
-    /// After the size, in extensions.
-    Extension {
-        size: u64,
-    },
-    /// After the CR of the size's line.
-    SizeEnd {
-        size: u64,
-    },
-    /// In a chunk's data.
-    Data(u64),
-    /// After a chunk's data.
-    DataCr,
-    DataLf,
-    /// At the beginning of a line of trailers.
-    TrailerStart,
-    /// In a line of trailers.
-    Trailer,
-    /// After a CR in trailers.
-    TrailerEnd,
-    /// After the CR of the last line.
-    LastLf,
 }
 
 /// What is known of a head so far.
@@ -128,8 +96,8 @@ impl Framing {
                     let left = left - taken as u64;
                     (taken, (left > 0).then_some(State::Body(left)))
                 }
-                State::Chunked(state) => match chunked(state, rest) {
-                    Some(next) => next,
+                State::Chunked(chunks) => match chunks.take(rest) {
+                    Some((taken, next)) => (taken, next.map(State::Chunked)),
                     None => (0, Some(State::Lost)),
                 },
                 State::Lost => return Ok(at),
@@ -148,10 +116,10 @@ impl Framing {
 
     /// A head's lines, as far as they are there; what comes after them, if not the next request.
     fn head(&mut self, bytes: &[u8]) -> Result<(usize, Option<State>), Fault> {
-        let mut rest = bytes;
-        while let Some(end) = memchr::memchr(b'\n', rest) {
-            let (line, after) = rest.split_at(end + 1);
-            rest = after;
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(start..=end).unwrap_or_default();
+            start = end + 1;
             self.head_bytes(line)?;
             let done = if self.head.partial.is_empty() {
                 self.head.line(line)?
@@ -161,9 +129,10 @@ impl Framing {
                 self.head.line(&whole)?
             };
             if done {
-                return Ok((bytes.len() - rest.len(), self.after_head()));
+                return Ok((start, self.after_head()));
             }
         }
+        let rest = bytes.get(start..).unwrap_or_default();
         self.head_bytes(rest)?;
         self.head.partial.extend_from_slice(rest);
         Ok((bytes.len(), Some(State::Head)))
@@ -178,7 +147,7 @@ impl Framing {
     fn after_head(&mut self) -> Option<State> {
         let head = std::mem::take(&mut self.head);
         match (head.chunked, head.length) {
-            (true, _) => Some(State::Chunked(Chunked::Size { size: 0, digits: 0 })),
+            (true, _) => Some(State::Chunked(Chunks::START)),
             (false, None | Some(0)) => None,
             (false, Some(length)) => Some(State::Body(length)),
         }
@@ -256,42 +225,6 @@ fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |end| end + 1);
     value.get(start..end)
-}
-
-/// The next bytes of a chunked body, at least one: how many, and what then comes, if not the next request. `None` if they
-/// are none.
-fn chunked(state: Chunked, bytes: &[u8]) -> Option<(usize, Option<State>)> {
-    let &byte = bytes.first()?;
-    let mut taken = 1;
-    let next = match (state, byte) {
-        (Chunked::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
-            let digit = (byte as char).to_digit(16)?;
-            let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into()))?;
-            Chunked::Size { size, digits: digits.saturating_add(1) }
-        }
-        (Chunked::Size { digits: 0, .. }, _) => return None,
-        (Chunked::Size { size, .. } | Chunked::Extension { size }, b'\r') => Chunked::SizeEnd { size },
-        (Chunked::Size { size, .. }, b';' | b' ' | b'\t') => Chunked::Extension { size },
-        (Chunked::Extension { size }, byte) if byte != b'\n' => Chunked::Extension { size },
-        (Chunked::SizeEnd { size: 0 }, b'\n') => Chunked::TrailerStart,
-        (Chunked::SizeEnd { size }, b'\n') => Chunked::Data(size),
-        (Chunked::Data(left), _) => {
-            taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-            match left - taken as u64 {
-                0 => Chunked::DataCr,
-                left => Chunked::Data(left),
-            }
-        }
-        (Chunked::DataCr, b'\r') => Chunked::DataLf,
-        (Chunked::DataLf, b'\n') => Chunked::Size { size: 0, digits: 0 },
-        (Chunked::TrailerStart, b'\r') => Chunked::LastLf,
-        (Chunked::Trailer, b'\r') => Chunked::TrailerEnd,
-        (Chunked::TrailerStart | Chunked::Trailer, byte) if byte != b'\n' => Chunked::Trailer,
-        (Chunked::TrailerEnd, b'\n') => Chunked::TrailerStart,
-        (Chunked::LastLf, b'\n') => return Some((1, None)),
-        _ => return None,
-    };
-    Some((taken, Some(State::Chunked(next))))
 }
 
 #[cfg(test)]

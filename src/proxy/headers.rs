@@ -1,4 +1,4 @@
-//! Which headers the upstream and the sender get: edits of a header map in place.
+//! Which headers the upstream gets, and what of them is not for it or not for anybody.
 //!
 //! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
 //! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), and both
@@ -9,16 +9,17 @@
 //!
 //! Cookies that HTTP/2 has split are joined (RFC 9113 section 8.2.3).
 //!
-//! Does not touch anything else: neither value nor order nor count.
+//! Everything else goes on as it came: neither value nor order nor count change.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, InvalidHeaderValue};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, InvalidHeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::client::{is_host, protocol};
-use super::delivery::{Peer, Word};
+use super::delivery::{Arrival, Peer, Word};
+use super::outgoing::Head;
 use crate::config::{self, HostHeader};
 
 /// `X-Request-Id`: the same in the request to the upstream, the response and the log.
@@ -41,10 +42,10 @@ const OWN_PREFIX: &str = "hooklatch-";
 /// A request id that is passed on holds this many bytes at most.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The values that a route adds to every request, made once.
+/// What a route adds to every request, made once.
 pub struct RouteHeaders {
-    route: HeaderValue,
-    scheme: HeaderValue,
+    /// Lines that all requests have.
+    constant: Head,
     secrets: Vec<HeaderValue>,
     /// The upstream's own `Host`.
     host: HeaderValue,
@@ -53,54 +54,89 @@ pub struct RouteHeaders {
 }
 
 impl RouteHeaders {
-    /// The values of `route`.
+    /// The lines of `route`.
     ///
     /// # Errors
     /// A name that no header can carry, which validation of the configuration rules out.
     pub fn new(route: &config::Route) -> Result<Self, InvalidHeaderValue> {
+        let mut constant = Head::default();
+        constant.line(&HOOKLATCH_ROUTE, &HeaderValue::from_str(&route.name)?);
+        constant.line(&HOOKLATCH_SCHEME, &HeaderValue::from_str(&route.scheme.name)?);
         Ok(Self {
-            route: HeaderValue::from_str(&route.name)?,
-            scheme: HeaderValue::from_str(&route.scheme.name)?,
+            constant,
             secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
             host: HeaderValue::from_str(&route.upstream.authority)?,
             preserve_host: route.upstream.host_header == HostHeader::Preserve,
         })
     }
 
-    /// Turns a sender's request headers into those for the upstream. `secret` is the position of the secret that
-    /// verified the delivery, `peer` and `host` who and what the sender asked for, `length` the body's in bytes.
-    pub fn apply(
+    /// Writes the header lines for the upstream. `host` is what the sender asked for, `secret` the position of the secret
+    /// that verified the delivery, `length` the body's in bytes.
+    pub fn write(
         &self,
-        headers: &mut HeaderMap,
+        head: &mut Head,
+        arrival: &Arrival,
+        host: Option<&HeaderValue>,
         secret: Option<usize>,
-        peer: &Peer,
-        host: Option<HeaderValue>,
         length: u64,
     ) {
-        let forwarded = Forwarded::of(peer, host.as_ref(), headers);
-        let vouched = matches!(peer.word, Word::Forwarded { .. });
-        remove_where(headers, |name| {
-            is_hop_by_hop(name.as_str())
-                || is_spoofed(name.as_str())
-                || name == EXPECT
-                || (name == FORWARDED && !vouched)
-        });
-        set_content_length(headers, length);
-        headers.insert(X_FORWARDED_FOR, forwarded.client);
-        headers.insert(X_FORWARDED_PROTO, forwarded.proto);
-        headers.insert(HOOKLATCH_ROUTE, self.route.clone());
-        headers.insert(HOOKLATCH_SCHEME, self.scheme.clone());
+        let Arrival { head: Parts { headers, version, .. }, peer, request_id, trail, .. } = arrival;
+        let preserved = if self.preserve_host { host } else { None };
+        head.line(&HOST, preserved.unwrap_or(&self.host));
+        let trace = trail.trace();
+        let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
+        for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
+            if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
+                head.line(name, value);
+            }
+        }
+        if let Some(cookies) = &cookies {
+            head.line(&COOKIE, cookies);
+        }
+        if let Some(trace) = trace {
+            trace.propagate(head);
+        }
+        head.content_length(length);
+        head.line(&X_REQUEST_ID, request_id);
+        let forwarded = Forwarded::of(peer, host, headers);
+        head.line(&X_FORWARDED_FOR, &forwarded.client);
+        head.line(&X_FORWARDED_PROTO, &forwarded.proto);
+        if let Some(host) = &forwarded.host {
+            head.line(&X_FORWARDED_HOST, host);
+        }
+        head.lines(&self.constant);
         let verified = if secret.is_some() { "true" } else { "false" };
-        headers.insert(HOOKLATCH_VERIFIED, HeaderValue::from_static(verified));
+        head.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
         if let Some(id) = secret.and_then(|secret| self.secrets.get(secret)) {
-            headers.insert(HOOKLATCH_SECRET_ID, id.clone());
+            head.line(&HOOKLATCH_SECRET_ID, id);
         }
-        if let Some(host) = forwarded.host {
-            headers.insert(X_FORWARDED_HOST, host);
-        }
-        let host = if self.preserve_host { host } else { None };
-        headers.insert(HOST, host.unwrap_or_else(|| self.host.clone()));
     }
+}
+
+/// Those headers of a sender that go on as they came: not what is hop-by-hop, and not what the gateway says itself.
+/// `vouched` is whether `Forwarded` is a trusted proxy's word.
+pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let named = named_by_connection(headers);
+    headers.iter().filter(move |(name, _)| {
+        let text = name.as_str();
+        !is_hop_by_hop(text)
+            && !is_spoofed(text)
+            && !matches!(text, "host" | "content-length" | "expect" | "x-request-id")
+            && (vouched || text != "forwarded")
+            && !named.contains(name)
+    })
+}
+
+/// What the `Connection` lines of a request name.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    // `get_all`: a second Connection line names headers just as well as the first.
+    connection_options(headers.get_all(CONNECTION).iter()).collect()
+}
+
+/// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
+pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = HeaderName> {
+    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    options.filter_map(|option| HeaderName::from_bytes(option).ok())
 }
 
 /// What the upstream is told about the way of a request.
@@ -139,13 +175,11 @@ fn added_to(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     join(lines.filter(|line| !line.is_empty()).chain([peer.as_bytes()]), b", ")
 }
 
-/// Joins the cookies of a request, which HTTP/2 may split over several lines.
-pub fn join_cookies(headers: &mut HeaderMap) {
+/// The cookies of a request as one line, if HTTP/2 has split them over several.
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(COOKIE).iter();
-    if lines.next().is_some() && lines.next().is_some() {
-        let cookies = join(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), b"; ");
-        headers.insert(COOKIE, cookies);
-    }
+    let (first, second) = (lines.next()?, lines.next()?);
+    Some(join([first, second].into_iter().chain(lines).map(HeaderValue::as_bytes), b"; "))
 }
 
 fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> HeaderValue {
@@ -165,26 +199,13 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderVal
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Removes what is meant for one connection only.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    remove_where(headers, |name| is_hop_by_hop(name.as_str()));
-}
-
-/// The request id of these headers: the one that is there, or a new one in place of none and of what is empty, too long,
-/// there twice or not of visible ASCII without quotes: it goes into logs.
-pub fn take_up_request_id(headers: &mut HeaderMap) -> HeaderValue {
+/// The request id for a request with these headers: the one that is there, or a new one in place of none and of what is
+/// empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
-    match headers.entry(X_REQUEST_ID) {
-        Entry::Vacant(vacant) => vacant.insert(new_request_id()).clone(),
-        Entry::Occupied(mut occupied) => {
-            let id = occupied.get();
-            let sane = (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane);
-            if !sane || occupied.iter().nth(1).is_some() {
-                occupied.insert(new_request_id());
-            }
-            occupied.get().clone()
-        }
-    }
+    let said = single(headers, &X_REQUEST_ID)
+        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane));
+    said.cloned().unwrap_or_else(new_request_id)
 }
 
 /// A request id that nobody else has: a random UUID (RFC 9562 section 5.4).
@@ -194,26 +215,8 @@ pub fn new_request_id() -> HeaderValue {
     HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
-/// Removes every header that `goes`, and all that any `Connection` line names.
-fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
-    let mut names: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| goes(name)).cloned().collect();
-    if names.contains(&CONNECTION) {
-        // `get_all`: a second Connection line names headers just as well as the first.
-        let tokens = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        let named = tokens
-            .map(<[u8]>::trim_ascii)
-            .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"));
-        // The response and the log have the request id, whatever a Connection line says.
-        let named = named.filter_map(|token| HeaderName::from_bytes(token).ok());
-        names.extend(named.filter(|name| *name != X_REQUEST_ID));
-    }
-    for name in names {
-        headers.remove(name);
-    }
-}
-
 /// Meant for one connection only, whether `Connection` names them or not.
-fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
@@ -223,7 +226,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// What only the gateway may say, and what a handler that takes underscores for hyphens could take for that, for the
 /// body's length, or for what is hop-by-hop.
 fn is_spoofed(name: &str) -> bool {
-    if !name.contains('_') {
+    if !name.bytes().any(|byte| byte == b'_') {
         return is_own(name);
     }
     let read_as = name.replace('_', "-");
@@ -236,19 +239,8 @@ fn is_spoofed(name: &str) -> bool {
 fn is_own(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'h') => name.starts_with(OWN_PREFIX),
-        Some(b'x') => [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().any(|own| own == name),
+        Some(b'x') => matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"),
         _ => false,
-    }
-}
-
-/// One line with the body's length in bytes, as it may already be there.
-fn set_content_length(headers: &mut HeaderMap, length: u64) {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    // A zero in front means octal to some.
-    let plain = lines.next().filter(|line| line.len() == 1 || !line.as_bytes().starts_with(b"0"));
-    let said = plain.and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
-    if said != Some(length) || lines.next().is_some() {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -264,15 +256,17 @@ mod tests {
         headers
     }
 
-    fn names(headers: &HeaderMap) -> Vec<&str> {
-        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    /// The names of those headers that go on.
+    fn names_going_on(lines: &[(&'static str, &str)]) -> Vec<String> {
+        let headers = map(lines);
+        let mut names: Vec<_> = going_on(&headers, false).map(|(name, _)| name.to_string()).collect();
         names.sort_unstable();
         names
     }
 
     #[test]
     fn what_any_connection_line_names_goes() {
-        let mut headers = map(&[
+        let lines = [
             ("connection", "close, x-one"),
             ("connection", "X-Two,, ;bad;"),
             ("x-one", "1"),
@@ -282,34 +276,32 @@ mod tests {
             ("te", "trailers"),
             ("keep-alive", "timeout=5"),
             ("upgrade", "h2c"),
-        ]);
-        remove_hop_by_hop(&mut headers);
-        assert_eq!(names(&headers), ["x-three"]);
+        ];
+        assert_eq!(names_going_on(&lines), ["x-three"]);
     }
 
     #[test]
     fn the_gateways_own_words_and_those_about_framing_are_taken_from_nobody_else() {
-        let mut headers = map(&[
+        let lines = [
             ("hooklatch-verified", "true"),
             ("hooklatch_verified", "true"),
             ("hooklatch-anything", "x"),
             ("x-forwarded-for", "10.0.0.1"),
             ("x_forwarded-for", "10.0.0.1"),
             ("x_request_id", "x"),
-            ("x-request-id", "kept"),
+            ("x-request-id", "1"),
             ("x-forwarded-foreign", "kept"),
             ("hooklatched", "kept"),
             ("transfer_encoding", "chunked"),
             ("proxy_connection", "close"),
             ("content_length", "1"),
-            ("content-length", "kept"),
+            ("content-length", "1"),
+            ("host", "spoofed"),
+            ("forwarded", "for=192.0.2.1"),
+            ("expect", "100-continue"),
             ("an_other", "kept"),
-        ]);
-        remove_where(&mut headers, |name| is_spoofed(name.as_str()));
-        assert_eq!(
-            names(&headers),
-            ["an_other", "content-length", "hooklatched", "x-forwarded-foreign", "x-request-id"]
-        );
+        ];
+        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign"]);
     }
 
     /// What the upstream is told of a request that came by `peer` with these headers.
@@ -377,28 +369,22 @@ mod tests {
 
     #[test]
     fn cookies_that_were_split_are_joined() {
-        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
-        join_cookies(&mut headers);
-        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3; d=4"]);
+        let cookies = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
+        assert_eq!(joined_cookies(&cookies).unwrap(), "a=1; b=2; c=3; d=4");
+        assert_eq!(joined_cookies(&map(&[("cookie", "a=1")])), None);
     }
 
     #[test]
     fn a_request_id_is_kept_only_if_it_is_sane() {
-        let kept = |value: &str| {
-            let mut headers = map(&[("x-request-id", value)]);
-            let id = take_up_request_id(&mut headers);
-            assert_eq!(headers.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
-            id == value
-        };
+        let kept = |value: &str| request_id(&map(&[("x-request-id", value)])) == value;
         assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
         assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
         assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
         assert!(!kept(""));
         assert!(!kept("a b"));
         assert!(!kept("a\"b"));
-        let mut twice = map(&[("x-request-id", "a"), ("x-request-id", "b")]);
-        let id = take_up_request_id(&mut twice);
-        assert_eq!(twice.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
-        assert_ne!(take_up_request_id(&mut HeaderMap::new()), id);
+        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]));
+        assert_ne!(id, "a");
+        assert_ne!(request_id(&HeaderMap::new()), id);
     }
 }

@@ -7,7 +7,7 @@
 //! response away before the sender has read it.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
+use tokio::task::unconstrained;
 use tower::Service;
 
 use super::delivery::{Inbound, Peer};
@@ -79,14 +80,9 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
             Poll::Pending if shared.rests.get() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
-        let drained = tokio::select! {
-            biased;
-            result = &mut serve => Err(result),
-            _ = context.drain.wait_for(|drain| *drain) => Ok(()),
-        };
-        let result = match drained {
-            Err(result) => result,
-            Ok(()) => {
+        let result = match unless_drained(&mut serve, &mut context.drain).await {
+            Some(result) => result,
+            None => {
                 Pin::new(&mut *connection).graceful_shutdown();
                 tokio::select! {
                     biased;
@@ -116,6 +112,26 @@ pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: W
     }
     let answer = early.map(|early| early.refuse_in_bytes(&context.early, address));
     Box::pin(close(stream, answer.as_deref())).await;
+}
+
+/// What `serve` ends with, if that is before the gateway drains.
+async fn unless_drained<T>(mut serve: impl Future<Output = T> + Unpin, drain: &mut watch::Receiver<bool>) -> Option<T> {
+    let glance = drain.clone();
+    // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
+    let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
+    let mut is_watched = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut serve).poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        // Once it has been waited for, it wakes this task by itself; other wake-ups come a few times a request.
+        if is_watched && glance.has_changed().is_ok_and(|changed| !changed) {
+            return Poll::Pending;
+        }
+        is_watched = true;
+        draining.as_mut().poll(cx).map(|_| None)
+    })
+    .await
 }
 
 /// Waits for something to come: whether there is something to serve. While draining there is not, but for the first request

@@ -172,9 +172,9 @@ pub async fn limit<S>(here: Rc<Here<(), S>>, routed: Routed) -> Result<Response<
 where
     S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let permit = match routed.route.limits.admit(routed.received) {
+    let permit = match routed.route.limits.admit(routed.arrival.received) {
         Ok(permit) => permit,
-        Err(reject) => return Err(refuse(&routed.head.headers, routed.body, reject).await),
+        Err(reject) => return Err(refuse(&routed.arrival.head.headers, routed.body, reject).await),
     };
     let response = here.next(routed).await?;
     Ok(response.map(|body| body.with_permit(permit)))

@@ -15,12 +15,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use prometheus::IntGauge;
 use tower::{BoxError, Service};
 
-use super::access::Subject;
+use super::access::log;
 use super::delivery::Arrived;
 use super::respond::{Answer, Body};
 use super::stage::Here;
 use super::trace::Tracer;
-use super::trail::{Period, Trail};
+use super::trail::Period;
 use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::metrics::{ObserveMetrics, Outcome};
@@ -93,35 +93,28 @@ impl Drop for InFlight {
 }
 
 /// The stage: counts, times and logs.
-pub async fn observe<S>(
-    here: Rc<Here<ObserveContext, S>>,
-    mut arrived: Arrived,
-) -> Result<Response<Observed>, Infallible>
+pub async fn observe<S>(here: Rc<Here<ObserveContext, S>>, arrived: Arrived) -> Result<Response<Observed>, Infallible>
 where
     S: Service<Arrived, Response = Answer, Error = Infallible> + Clone,
 {
     let context = &here.context;
     let in_flight = InFlight::new(&context.in_flight);
-    let started = arrived.received;
-    let trace = context.tracer.as_ref().map(|tracer| tracer.begin(&arrived.head.headers, &arrived.peer));
-    let subject = (trace.is_some() || context.access_log != AccessLog::None).then(|| {
-        arrived.trail = Trail::kept(trace);
-        Subject::of(&arrived)
-    });
+    let arrival = arrived.arrival.clone();
+    if let Some(tracer) = &context.tracer {
+        arrival.trail.trace_by(tracer.begin(&arrival.head.headers, &arrival.peer));
+    }
     let answer = here.next(arrived).await?;
-    let period = Period { start: started, end: context.clock.now() };
+    let period = Period { start: arrival.received, end: context.clock.now() };
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.metrics.observe);
     metrics.delivery(answer.outcome, period.length().as_secs_f64());
     if let Some(reject) = answer.rejected {
         metrics.rejection(reject);
     }
-    if let Some(subject) = subject {
-        if let Some(suppressed) = admit(context, answer.outcome, period.end) {
-            subject.log(&answer, period, suppressed);
-        }
-        if let Some(tracer) = &context.tracer {
-            tracer.end(&subject, &answer, period, context.clock.unix());
-        }
+    if let Some(suppressed) = admit(context, answer.outcome, period.end) {
+        log(&arrival, &answer, period, suppressed);
+    }
+    if let Some(tracer) = &context.tracer {
+        tracer.end(&arrival, &answer, period, context.clock.unix());
     }
     Ok(answer.response.map(|body| Observed { body, _in_flight: in_flight }))
 }

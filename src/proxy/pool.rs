@@ -1,50 +1,49 @@
 //! Connections to one upstream, kept for reuse: last in, first out, one pool a worker thread.
 //!
-//! Our own rather than a client library's, since the rule for sending a request twice is part of the contract: on a
-//! *reused* connection that breaks off before any byte of a response, once, on a fresh connection (RFC 9110 section
-//! 9.2.2 leaves this to who knows the request; a webhook's own retry would come in minutes, or never). With
-//! `resend: false` only if none of the request's bytes had been written. Nothing else is ever sent twice.
+//! The rule for sending a request twice is part of the contract: on a *reused* connection that breaks off before any byte
+//! of a response, once, on a fresh connection (RFC 9110 section 9.2.2 leaves this to who knows the request; a webhook's own
+//! retry would come in minutes, or never). With `resend: false` only if none of the request's bytes had been written.
+//! Nothing else is ever sent twice.
 
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use prometheus::IntCounter;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout, timeout_at};
 use tower::BoxError;
 
-use super::delivery::Payload;
-use super::transport::{Connector, Progress};
+use super::exchange::{Broken, Connection};
+use super::outgoing::Outgoing;
+use super::transport::Connector;
 
 /// Idle connections that one pool keeps; more are closed.
 const MAX_IDLE: usize = 256;
 /// How long a connection may be idle. Handlers often close theirs sooner, which is noticed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// A response's header section may be as large as a request's.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Header lines in a response.
-const MAX_HEADERS: usize = 100;
+/// How often idle connections are looked at: those that the upstream has closed are closed here within this time.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Connections to one upstream.
 pub struct Pool {
     connector: Arc<Connector>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Idle>,
 }
 
-/// A connection that is not in use, or a response that still comes from it.
-struct Connection {
-    sender: SendRequest<Payload>,
-    progress: Arc<Progress>,
-    /// When its last request was sent.
-    used: Instant,
+/// Connections that are not in use.
+#[derive(Default)]
+struct Idle {
+    /// The one that was used last at the end.
+    #[expect(clippy::vec_box, reason = "a connection goes from here to its exchange and to the body of its response")]
+    connections: Vec<Box<Connection>>,
+    /// Whether a task looks at them.
+    is_swept: bool,
 }
 
 /// Whether a request may be sent again, and what counts that it was.
@@ -55,37 +54,16 @@ pub struct Resending<'a> {
     pub count: &'a IntCounter,
 }
 
-/// A request on its way.
-struct Exchange {
-    pool: Arc<Pool>,
-    connection: Connection,
-    /// Bytes that the connection had read and written before.
-    before: (u64, u64),
-    /// Boxed: it has room for the request that hyper may give back.
-    response: Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unsent>>>>,
-}
-
-/// What goes wrong with a request, and the request itself if nothing has been done with it.
-type Unsent = TrySendError<Request<Payload>>;
-
-/// A connection that broke off before a complete response head.
-struct Broken {
-    error: Box<Unsent>,
-    /// Bytes of a response.
-    read: u64,
-    /// Bytes of the request.
-    written: u64,
-    progress: Arc<Progress>,
-}
-
 /// The body of an upstream's response. Gives its connection back to the pool at its end.
 pub struct ResponseBody {
-    incoming: Incoming,
-    connection: Option<(Arc<Pool>, Connection)>,
+    /// `None` at its end.
+    connection: Option<(Arc<Pool>, Box<Connection>)>,
     /// How long it may pause.
     pause: Option<Duration>,
     /// Runs while it pauses.
     timer: Option<Pin<Box<Sleep>>>,
+    /// What it breaks off with, once what came before is on its way to the sender.
+    error: Option<BoxError>,
 }
 
 /// An upstream that pauses for too long in a response's body.
@@ -98,10 +76,13 @@ struct Stalled;
 pub enum SendError {
     /// Name resolution, TCP or TLS failed, or took too long.
     #[error("{0}")]
-    Unreachable(std::io::Error),
+    Unreachable(io::Error),
     /// The connection broke off before a complete response head, or what came is not HTTP.
     #[error("{0}")]
-    Failed(hyper::Error),
+    Failed(io::Error),
+    /// The head of the response has not come by the deadline.
+    #[error("no response in time")]
+    Late,
 }
 
 impl Pool {
@@ -110,156 +91,135 @@ impl Pool {
         Arc::new(Self { connector: connector.into(), idle: Mutex::default() })
     }
 
-    /// Sends a request at `now` and waits for the response's head.
+    /// Sends a request at `now` and waits until `deadline` for the head of the response.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub fn send(
+    pub async fn send(
         self: &Arc<Self>,
-        request: Request<Payload>,
+        request: Outgoing,
         resending: Resending<'_>,
         now: Instant,
-    ) -> impl Future<Output = Result<Response<ResponseBody>, SendError>> {
-        // What waits for the response holds no request: that is moved once, to the connection.
-        let begun = match self.take(now) {
-            Some(connection) => {
-                let payload = request.body().clone();
-                Ok((self.begin(connection, request), payload))
-            }
-            None => Err(Box::pin(self.send_afresh(request, now))),
-        };
-        async move {
-            let (exchange, payload) = match begun {
-                Ok(begun) => begun,
-                Err(afresh) => return afresh.await,
-            };
-            match exchange.finish().await {
-                Ok(response) => Ok(response),
-                Err(mut broken) if broken.read == 0 && (resending.allowed || broken.written == 0) => {
-                    let Some(request) = broken.request(payload) else { return Err(broken.error()) };
+        deadline: Instant,
+    ) -> Result<Response<ResponseBody>, SendError> {
+        let request = match poll_fn(|cx| Poll::Ready(self.take(now, cx))).await {
+            None => request,
+            Some(mut connection) => match connection.exchange(request, deadline).await {
+                Ok(response) => return Ok(self.received(response, connection)),
+                Err(broken) => {
+                    let request = may_be_resent(broken, resending.allowed)?;
                     resending.count.inc();
-                    Box::pin(self.send_afresh(request, now)).await
+                    request
                 }
-                Err(broken) => Err(broken.error()),
-            }
-        }
+            },
+        };
+        // Connecting is a large future: boxed where it is rare, so that the usual way is not moved about with room for it.
+        Box::pin(self.send_afresh(request, now, deadline)).await
     }
 
-    /// The same on a new connection. Connecting is a large future: boxed where it is rare, so that the usual way is not
-    /// moved about with room for it.
+    /// The same on a new connection.
     ///
     /// # Errors
     /// See [`SendError`].
     pub async fn send_afresh(
         self: &Arc<Self>,
-        request: Request<Payload>,
+        request: Outgoing,
         now: Instant,
+        deadline: Instant,
     ) -> Result<Response<ResponseBody>, SendError> {
-        let connection = self.connect(now).await?;
-        self.begin(connection, request).finish().await.map_err(Broken::error)
+        let connecting = timeout_at(deadline.into(), self.connector.connect()).await;
+        let socket = connecting.map_err(|_| SendError::Late)?.map_err(SendError::Unreachable)?;
+        let mut connection = Box::new(Connection::new(socket, now));
+        match connection.exchange(request, deadline).await {
+            Ok(response) => Ok(self.received(response, connection)),
+            Err(broken) => Err(broken.error.map_or(SendError::Late, SendError::Failed)),
+        }
     }
 
-    async fn connect(&self, now: Instant) -> Result<Connection, SendError> {
-        let stream = self.connector.connect().await.map_err(SendError::Unreachable)?;
-        let progress = stream.progress();
-        let (sender, connection) = http1::Builder::new()
-            .writev(true) // head and body leave in one call, uncopied
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEAD_BYTES)
-            .http09_responses(false) // whatever has no status line is a failure
-            .allow_spaces_after_header_name_in_responses(false) // RFC 9112 section 5.1
-            .allow_obsolete_multiline_headers_in_responses(false) // RFC 9112 section 5.2
-            .ignore_invalid_headers_in_responses(false) // a garbled head is a failure, not a shorter head
-            .title_case_headers(false) // names have no case (RFC 9110 section 5.1)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(SendError::Failed)?;
-        tokio::task::spawn_local(async move {
-            // Its error is also that of the request, or of nobody: an idle connection that ends.
-            let _ = connection.await;
-        });
-        Ok(Connection { sender, progress, used: now })
-    }
-
-    /// Hands a request to a connection.
-    fn begin(self: &Arc<Self>, mut connection: Connection, request: Request<Payload>) -> Exchange {
-        let before = connection.progress.get();
-        connection.progress.begin_request();
-        let response = Box::pin(connection.sender.try_send_request(request));
-        Exchange { pool: self.clone(), connection, before, response }
+    fn received(self: &Arc<Self>, response: Response<()>, connection: Box<Connection>) -> Response<ResponseBody> {
+        response.map(|()| {
+            let mut body =
+                ResponseBody { connection: Some((self.clone(), connection)), pause: None, timer: None, error: None };
+            body.release_at_end();
+            body
+        })
     }
 
     /// The connection that was used last and can be used now.
-    fn take(&self, now: Instant) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // The oldest are in front; the ones still busy with their last response's end are passed over.
-        let expired = idle.iter().take_while(|idle| now.saturating_duration_since(idle.used) >= IDLE_TIMEOUT).count();
-        idle.drain(..expired);
-        let at = idle.iter().rposition(|connection| connection.sender.is_ready())?;
-        let mut connection = idle.remove(at);
-        connection.used = now;
-        Some(connection)
-    }
-
-    fn put(&self, connection: Connection) {
-        if connection.sender.is_closed() {
-            return;
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() == MAX_IDLE {
-            idle.retain(|connection| !connection.sender.is_closed());
-        }
-        if idle.len() < MAX_IDLE {
-            idle.push(connection);
-        }
-    }
-}
-
-impl Exchange {
-    async fn finish(self) -> Result<Response<ResponseBody>, Broken> {
-        let Self { pool, connection, before, response } = self;
-        match response.await {
-            Ok(response) => Ok(response.map(|incoming| {
-                let mut body =
-                    ResponseBody { incoming, connection: Some((pool, connection)), pause: None, timer: None };
-                body.release_at_end();
-                body
-            })),
-            Err(error) => {
-                let progress = connection.progress;
-                let after = progress.get();
-                Err(Broken { error: Box::new(error), read: after.0 - before.0, written: after.1 - before.1, progress })
+    fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Connection>> {
+        let mut idle = self.idle();
+        while let Some(mut connection) = idle.connections.pop() {
+            if now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx) {
+                connection.used = now;
+                return Some(connection);
             }
         }
+        None
+    }
+
+    fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
+        if connection.is_owing() {
+            tokio::task::spawn_local(finish(Arc::downgrade(self), connection));
+            return;
+        }
+        if !connection.is_reusable() {
+            return;
+        }
+        connection.shrink();
+        let mut idle = self.idle();
+        if idle.connections.len() < MAX_IDLE {
+            idle.connections.push(connection);
+        }
+        if !idle.is_swept {
+            idle.is_swept = true;
+            tokio::task::spawn_local(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes those that have been idle for too long at `now`, or that the upstream has closed: whether none are left.
+    fn close_idle(&self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut idle = self.idle();
+        idle.connections.retain_mut(|connection| {
+            now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
+        });
+        idle.is_swept = !idle.connections.is_empty();
+        !idle.is_swept
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Broken {
-    /// The request, to be sent again with `payload`: as the connection gives it back, or from the bytes of its head.
-    /// Nothing has to be kept for this rare case.
-    fn request(&mut self, payload: Payload) -> Option<Request<Payload>> {
-        self.error.take_message().or_else(|| restore(&self.progress.head()?, payload))
-    }
-
-    fn error(self) -> SendError {
-        SendError::Failed(self.error.into_error())
+/// The request that a reused connection did not answer, if it may be sent on another one.
+fn may_be_resent(broken: Broken, allowed: bool) -> Result<Outgoing, SendError> {
+    let Broken { error, has_answered, request } = broken;
+    let error = error.ok_or(SendError::Late)?;
+    match request {
+        Some(request) if !has_answered && (allowed || !request.has_begun()) => Ok(request.again()),
+        _ => Err(SendError::Failed(error)),
     }
 }
 
-/// The request with this head and body.
-fn restore(head: &[u8], payload: Payload) -> Option<Request<Payload>> {
-    let mut lines = [httparse::EMPTY_HEADER; 2 * MAX_HEADERS];
-    let mut parsed = httparse::Request::new(&mut lines);
-    // The buffer held one head and nothing else.
-    (parsed.parse(head).ok()? == httparse::Status::Complete(head.len())).then_some(())?;
-    let mut request = Request::new(payload);
-    *request.method_mut() = parsed.method?.parse().ok()?;
-    *request.uri_mut() = parsed.path?.parse().ok()?;
-    for line in parsed.headers {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        request.headers_mut().append(name, HeaderValue::from_bytes(line.value).ok()?);
+/// Writes the rest of a request that has been answered before it was read. The end of the gateway cuts it off.
+async fn finish(pool: Weak<Pool>, mut connection: Box<Connection>) {
+    let sent = timeout(IDLE_TIMEOUT, poll_fn(|cx| connection.poll_sent(cx))).await;
+    if let (Ok(()), Some(pool)) = (sent, pool.upgrade()) {
+        pool.put(connection);
     }
-    Some(request)
+}
+
+/// Looks at idle connections from time to time, until there are none.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        let timer = sleep(SWEEP);
+        let now = timer.deadline().into_std();
+        timer.await;
+        let Some(pool) = pool.upgrade() else { return };
+        if poll_fn(|cx| Poll::Ready(pool.close_idle(now, cx))).await {
+            return;
+        }
+    }
 }
 
 impl ResponseBody {
@@ -275,13 +235,7 @@ impl ResponseBody {
     }
 
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.release();
-        }
-    }
-
-    fn release(&mut self) {
-        if let Some((pool, connection)) = self.connection.take() {
+        if let Some((pool, connection)) = self.connection.take_if(|(_, connection)| connection.is_done()) {
             pool.put(connection);
         }
     }
@@ -295,25 +249,45 @@ impl HttpBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => frame.map(|frame| frame.map_err(BoxError::from)),
-            Poll::Pending => Some(Err(ready!(self.poll_stalled(cx)).into())),
-        };
-        self.timer = None;
-        match &frame {
-            Some(Err(_)) => self.connection = None,
-            // Of a chunked body, only this tells the end.
-            None => self.release(),
-            Some(Ok(_)) => self.release_at_end(),
+        let this = &mut *self;
+        if let Some(error) = this.error.take() {
+            return Poll::Ready(Some(Err(error)));
         }
-        Poll::Ready(frame)
+        let Some((_, connection)) = &mut this.connection else { return Poll::Ready(None) };
+        let data = match connection.poll_data(cx) {
+            Poll::Ready(data) => data.map(|data| data.map_err(BoxError::from)),
+            Poll::Pending => Some(Err(ready!(this.poll_stalled(cx)).into())),
+        };
+        this.timer = None;
+        match data {
+            Some(Err(error)) => {
+                // hyper ends a connection at once, but writes what it has where it has to wait.
+                this.connection = None;
+                this.error = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Ok(data)) => {
+                this.release_at_end();
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            // Of a chunked body, only this tells the end.
+            None => {
+                this.release_at_end();
+                Poll::Ready(None)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.connection.is_none() && self.error.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.connection {
+            None if self.error.is_some() => SizeHint::default(),
+            None => SizeHint::with_exact(0),
+            Some((_, connection)) => connection.remaining().map(SizeHint::with_exact).unwrap_or_default(),
+        }
     }
 }

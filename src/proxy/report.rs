@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::delivery::Buffered;
-use super::headers::X_REQUEST_ID;
 use super::observe::LogLimit;
 use super::reject::Reject;
 use super::route::Common;
@@ -69,7 +68,8 @@ impl Reporter {
     fn diagnose(&self, now: Duration, delivery: &Buffered, reject: Reject) {
         let own = delivery.route.common();
         let others: Vec<_> = self.routes.iter().filter(|other| !Arc::ptr_eq(other, &own)).cloned().collect();
-        let head = delivery.head.clone();
+        let head = delivery.arrival.head.clone();
+        let request_id = delivery.arrival.request_id.clone();
         let payload = delivery.payload.clone();
         // It ends by itself, within the effort; nobody waits for it.
         drop(tokio::task::spawn_blocking(move || {
@@ -81,7 +81,7 @@ impl Reporter {
                 route = own.config.name,
                 scheme = own.config.scheme.name,
                 reason = reject.reason(),
-                request_id = head.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()),
+                request_id = request_id.to_str().ok(),
                 proven,
                 causes = causes.join("; "),
                 "why a delivery does not verify"

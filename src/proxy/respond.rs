@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use serde::Serialize;
 use tower::{BoxError, Service};
 
 use super::delivery::Arrived;
@@ -20,6 +19,7 @@ use super::headers::{X_REQUEST_ID, new_request_id};
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{PROBLEM_TYPE, Refusal, Reject};
+use super::response::USUAL_HEADERS;
 use super::route::Route;
 use super::stage::Here;
 use crate::metrics::Outcome;
@@ -60,23 +60,12 @@ pub struct Handled {
     pub result: Result<Response<Body>, Refusal>,
 }
 
-/// RFC 9457 section 3.1, with two members of our own.
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    reason: &'a str,
-    request_id: &'a str,
-}
-
 /// The stage: turns refusals into responses.
 pub async fn respond<S>(here: Rc<Here<(), S>>, arrived: Arrived) -> Result<Answer, Infallible>
 where
     S: Service<Arrived, Response = Handled, Error = Infallible> + Clone,
 {
-    let version = arrived.head.version;
-    let request_id = arrived.request_id.clone();
+    let arrival = arrived.arrival.clone();
     let Handled { route, result } = here.next(arrived).await?;
     Ok(match result {
         Ok(response) => {
@@ -85,9 +74,9 @@ where
             Answer { response, route, outcome, rejected: None }
         }
         Err(Refusal { reject, unread }) => {
-            let mut response = problem(reject, route.as_deref(), Some(&request_id));
+            let mut response = problem(reject, route.as_deref(), Some(&arrival.request_id));
             if unread {
-                close_after(&mut response, version);
+                close_after(&mut response, arrival.head.version);
             }
             Answer { response, route, outcome: reject.into(), rejected: Some(reject) }
         }
@@ -134,20 +123,31 @@ fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValu
 pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
     let text = problem_text(status, reason, title, request_id);
     let mut response = Response::new(Body::text(text.into()));
+    response.headers_mut().reserve(USUAL_HEADERS);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
     response
 }
 
+/// RFC 9457 section 3.1, with two members of our own. There is nothing to be escaped: the texts are constants, and an id is
+/// sane or made here.
 fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
-    let problem = Problem {
-        r#type: format!("{PROBLEM_TYPE}{reason}"),
-        title,
-        status: status.as_u16(),
+    let id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let text = [
+        r#"{"type":""#,
+        PROBLEM_TYPE,
         reason,
-        request_id: request_id.and_then(|id| id.to_str().ok()).unwrap_or_default(),
-    };
-    serde_json::to_vec(&problem).expect("strings and a number serialise")
+        r#"","title":""#,
+        title,
+        r#"","status":"#,
+        status.as_str(),
+        r#","reason":""#,
+        reason,
+        r#"","request_id":""#,
+        id,
+        r#""}"#,
+    ];
+    text.concat().into_bytes()
 }
 
 impl Body {
@@ -212,15 +212,21 @@ mod tests {
     #[test]
     fn a_refusal_is_a_problem_with_the_reason_and_the_request_id() {
         let id = HeaderValue::from_static("id-1");
-        let response = problem(Reject::NoRoute, None, Some(&id));
-        assert_eq!(response.status(), StatusCode::NOT_FOUND);
-        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
-        let Source::Text(Some(text)) = response.into_body().source else { panic!("a text") };
-        let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!(problem["type"], "urn:hooklatch:problem:no_route");
-        assert_eq!(problem["title"], Reject::NoRoute.title());
-        assert_eq!(problem["status"], 404);
-        assert_eq!(problem["reason"], "no_route");
-        assert_eq!(problem["request_id"], "id-1");
+        for reject in Reject::ALL {
+            let response = problem(reject, None, Some(&id));
+            let status = response.status();
+            assert_eq!(status, reject.status(StatusCode::UNAUTHORIZED));
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            let Source::Text(Some(text)) = response.into_body().source else { panic!("a text") };
+            let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let expected = serde_json::json!({
+                "type": format!("urn:hooklatch:problem:{}", reject.reason()),
+                "title": reject.title(),
+                "status": status.as_u16(),
+                "reason": reject.reason(),
+                "request_id": "id-1",
+            });
+            assert_eq!(problem, expected);
+        }
     }
 }

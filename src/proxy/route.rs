@@ -199,19 +199,16 @@ pub async fn route<S>(here: Rc<Here<RouteContext, S>>, arrived: Arrived) -> Resu
 where
     S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let (route, checked) = find(&here.context, &arrived.head, &arrived.peer);
-    if let Some(route) = &route {
-        arrived.trail.head(&route.config.scheme, &arrived.head.headers);
-    }
+    let Arrived { arrival, body } = arrived;
+    let (route, checked) = find(&here.context, &arrival.head, &arrival.peer);
     Ok(match (route, checked) {
         (Some(route), Ok(asked)) => {
-            let Arrived { head, body, peer, received, trail, .. } = arrived;
-            let result = here.next(Routed { route: route.clone(), peer, head, body, received, asked, trail }).await;
+            let result = here.next(Routed { arrival, route: route.clone(), body, asked }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
             let reject = checked.err().unwrap_or(Reject::NoRoute);
-            Handled { route, result: Err(refuse(&arrived.head.headers, arrived.body, reject).await) }
+            Handled { route, result: Err(refuse(&arrival.head.headers, body, reject).await) }
         }
     })
 }

@@ -17,8 +17,9 @@ use http_body::Body as _;
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
-use super::access::Subject;
-use super::delivery::{Peer, Word};
+use super::access::event;
+use super::delivery::{Arrival, Peer, Word};
+use super::outgoing::Head;
 use super::reject::Reject;
 use super::respond::Answer;
 use super::route::Common;
@@ -192,14 +193,16 @@ impl TraceContext {
         }
     }
 
-    /// Tells the upstream of it, in place of what the sender said.
-    pub fn propagate(&self, headers: &mut HeaderMap) {
+    /// Tells the upstream of it, in place of what it [replaces](Self::replaces).
+    pub fn propagate(&self, head: &mut Head) {
         if let Ok(value) = HeaderValue::from_str(&self.traceparent()) {
-            headers.insert(TRACEPARENT, value);
+            head.line(&TRACEPARENT, &value);
         }
-        if self.parent.is_none() {
-            headers.remove(TRACESTATE);
-        }
+    }
+
+    /// Whether a header of the sender does not go on.
+    pub fn replaces(&self, name: &HeaderName) -> bool {
+        *name == TRACEPARENT || (*name == TRACESTATE && self.parent.is_none())
     }
 
     /// The trace's id as it is written.
@@ -222,34 +225,30 @@ impl Tracer {
     }
 
     /// Hands a delivery that ended at `at` (since 1970-01-01T00:00:00Z) over for export, if it is traced.
-    pub fn end(&self, subject: &Subject, answer: &Answer, period: Period, at: Duration) {
-        let Some((notes, context)) = subject.trail.notes().and_then(|notes| Some((notes, notes.trace()?))) else {
-            return;
-        };
-        if !context.sampled {
-            return;
-        }
+    pub fn end(&self, arrival: &Arrival, answer: &Answer, period: Period, at: Duration) {
+        let Arrival { head, peer, request_id, trail, .. } = arrival;
+        let Some(context) = trail.trace().filter(|context| context.sampled) else { return };
         let ended = Ended {
             context: context.clone(),
             route: answer.route.as_ref().map(|route| route.common()),
-            method: method(&subject.method),
-            path: subject.uri.path().chars().take(MAX_PATH).collect(),
-            version: subject.version,
-            tls: subject.peer.tls,
-            peer: subject.peer.address,
-            client: subject.peer.client,
-            request_id: subject.request_id.to_str().ok().map(str::to_owned),
-            event: subject.event(answer.route.as_deref()),
+            method: method(&head.method),
+            path: head.uri.path().chars().take(MAX_PATH).collect(),
+            version: head.version,
+            tls: peer.tls,
+            peer: peer.address,
+            client: peer.client,
+            request_id: request_id.to_str().ok().map(str::to_owned),
+            event: event(arrival, answer.route.as_deref()),
             outcome: answer.outcome,
             rejected: answer.rejected,
             status: answer.response.status(),
-            request_bytes: notes.body_bytes(),
+            request_bytes: trail.body_bytes(),
             response_bytes: answer.response.body().size_hint().exact(),
             period,
             at,
-            verification: notes.verification(),
-            upstream: notes.upstream(),
-            upstream_status: notes.upstream_status(),
+            verification: trail.verified(),
+            upstream: trail.sent(),
+            upstream_status: trail.upstream_status(),
         };
         self.hand_over(ended);
     }
@@ -421,19 +420,18 @@ mod tests {
 
     #[test]
     fn the_upstream_is_told_of_the_gateways_own_span() {
-        let mut headers = HeaderMap::new();
-        headers.append(TRACEPARENT, HeaderValue::from_static("the sender's"));
-        headers.append(TRACEPARENT, HeaderValue::from_static("another"));
-        headers.append(TRACESTATE, HeaderValue::from_static("a=b"));
+        let told = |context: &TraceContext| {
+            let mut head = Head::default();
+            context.propagate(&mut head);
+            String::from_utf8(head.bytes().to_vec()).unwrap()
+        };
         let mut continued = TraceContext::begin(&tracer(ContextFrom::Nobody, 1.0), None, false, DRAWN);
         continued.parent = Some(Remote { trace: [1; 16], span: [9; 8], sampled: true });
-        continued.propagate(&mut headers);
-        let told: Vec<_> = headers.get_all(TRACEPARENT).iter().collect();
-        assert_eq!(told, ["00-01010101010101010101010101010101-0303030303030303-01"]);
-        assert_eq!(headers[TRACESTATE], "a=b");
+        let span = "01010101010101010101010101010101-0303030303030303";
+        assert_eq!(told(&continued), format!("traceparent: 00-{span}-01\r\n"));
+        assert!(continued.replaces(&TRACEPARENT) && !continued.replaces(&TRACESTATE));
         let own = TraceContext { parent: None, sampled: false, ..continued };
-        own.propagate(&mut headers);
-        assert_eq!(headers[TRACEPARENT], "00-01010101010101010101010101010101-0303030303030303-00");
-        assert!(!headers.contains_key(TRACESTATE));
+        assert_eq!(told(&own), format!("traceparent: 00-{span}-00\r\n"));
+        assert!(own.replaces(&TRACEPARENT) && own.replaces(&TRACESTATE));
     }
 }

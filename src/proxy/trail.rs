@@ -1,17 +1,16 @@
 //! What is noted of a delivery on its way, for its line in the log and its spans.
 //!
-//! Stages note what they have at hand; nothing is looked for or parsed before they are made. A delivery that neither
-//! can tell of has an empty trail, and noting costs nothing.
+//! Stages note what they have at hand; nothing is looked for or parsed before it is told.
 //!
 //! What a delivery says of its event is told as it came, also where its signature is wrong or does not cover it. It is
 //! cut to [`MAX_VALUE`] bytes, and what is not visible ASCII is told as `?`, so that it can do no harm in a log. A header
 //! that carries a signature is never told, nor is a body of more than [`MAX_BODY`] bytes looked into.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::cell::{Cell, OnceCell};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
+use http::request::Parts;
 
 use super::delivery::Payload;
 use super::trace::TraceContext;
@@ -23,19 +22,13 @@ const MAX_VALUE: usize = 128;
 /// The longest body that is searched for one, in bytes.
 const MAX_BODY: u64 = 64 << 10;
 
-/// The notes of one delivery; a clone shares them.
-#[derive(Clone, Default)]
-pub struct Trail(Option<Rc<Notes>>);
-
-/// What has been noted.
+/// What has been noted of one delivery.
 #[derive(Default)]
-pub struct Notes {
-    trace: Option<TraceContext>,
-    event_type: RefCell<Option<HeaderValue>>,
-    event_id: RefCell<Option<HeaderValue>>,
-    payload: RefCell<Option<Payload>>,
-    verification: Cell<Option<Period>>,
-    upstream: Cell<Option<Period>>,
+pub struct Trail {
+    trace: OnceCell<Box<TraceContext>>,
+    payload: OnceCell<Payload>,
+    verified: Cell<Option<Period>>,
+    sent: Cell<Option<Period>>,
     upstream_status: Cell<Option<StatusCode>>,
 }
 
@@ -58,69 +51,45 @@ pub struct Event {
 }
 
 impl Trail {
-    /// One that keeps what is noted, of a delivery that may belong to a trace.
-    pub fn kept(trace: Option<TraceContext>) -> Self {
-        Self(Some(Rc::new(Notes { trace, ..Notes::default() })))
+    /// Notes the trace that the delivery belongs to, once.
+    pub fn trace_by(&self, trace: TraceContext) {
+        self.trace.get_or_init(|| Box::new(trace));
     }
 
-    /// The notes, if they are kept.
-    pub fn notes(&self) -> Option<&Notes> {
-        self.0.as_deref()
-    }
-
-    /// Notes the headers that say what the event is.
-    pub fn head(&self, scheme: &Spec, headers: &HeaderMap) {
-        let Some(notes) = self.notes() else { return };
-        let header = |fact: &Option<Fact>| match &fact.as_ref()?.place {
-            Place::Header(name) => headers.get(name).cloned(),
-            _ => None,
-        };
-        notes.event_type.replace(header(&scheme.event_type));
-        notes.event_id.replace(header(&scheme.event_id));
-    }
-
-    /// Notes a body that has come in full.
+    /// Notes a body that has come in full, once.
     pub fn body(&self, payload: &Payload) {
-        if let Some(notes) = self.notes() {
-            notes.payload.replace(Some(payload.clone()));
-        }
+        self.payload.get_or_init(|| payload.clone());
     }
 
     /// Notes when the signature was checked.
     pub fn verification(&self, period: Period) {
-        if let Some(notes) = self.notes() {
-            notes.verification.set(Some(period));
-        }
+        self.verified.set(Some(period));
     }
 
     /// Notes when the upstream had the delivery, and with which status it answered, if it did.
     pub fn upstream(&self, period: Period, status: Option<StatusCode>) {
-        if let Some(notes) = self.notes() {
-            notes.upstream.set(Some(period));
-            notes.upstream_status.set(status);
-        }
+        self.sent.set(Some(period));
+        self.upstream_status.set(status);
     }
-}
 
-impl Notes {
     /// The trace that the delivery belongs to, if there is one.
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.trace.as_ref()
+        self.trace.get().map(|trace| &**trace)
     }
 
     /// The length of the body in bytes, if it has come in full.
     pub fn body_bytes(&self) -> Option<u64> {
-        self.payload.borrow().as_ref().map(Payload::len)
+        self.payload.get().map(Payload::len)
     }
 
     /// When the signature was checked, if it was.
-    pub fn verification(&self) -> Option<Period> {
-        self.verification.get()
+    pub fn verified(&self) -> Option<Period> {
+        self.verified.get()
     }
 
     /// When the upstream had the delivery, if it got so far.
-    pub fn upstream(&self) -> Option<Period> {
-        self.upstream.get()
+    pub fn sent(&self) -> Option<Period> {
+        self.sent.get()
     }
 
     /// The status of the upstream's response, if there was one.
@@ -128,18 +97,17 @@ impl Notes {
         self.upstream_status.get()
     }
 
-    /// What the delivery says of its event, in the places that its scheme names. Searches the body.
-    pub fn event(&self, scheme: &Spec, query: Option<&str>) -> Event {
-        let payload = self.payload.borrow();
-        let searched = payload.as_ref().filter(|payload| payload.len() <= MAX_BODY);
+    /// What the delivery with this head says of its event, in the places that its scheme names. Searches the body.
+    pub fn event(&self, scheme: &Spec, head: &Parts) -> Event {
+        let searched = self.payload.get().filter(|payload| payload.len() <= MAX_BODY);
         let frames = searched.map_or(&[][..], Payload::frames);
-        let find = |fact: &Option<Fact>, header: &RefCell<Option<HeaderValue>>| {
-            if let Some(header) = &*header.borrow() {
-                return (!header.is_sensitive()).then(|| told(header.as_bytes()));
+        let find = |fact: &Option<Fact>| match &fact.as_ref()?.place {
+            Place::Header(name) => {
+                head.headers.get(name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
             }
-            fact.as_ref()?.place.in_query_or_body(query, frames).map(|value| told(&value))
+            place => place.in_query_or_body(head.uri.query(), frames).map(|value| told(&value)),
         };
-        Event { kind: find(&scheme.event_type, &self.event_type), id: find(&scheme.event_id, &self.event_id) }
+        Event { kind: find(&scheme.event_type), id: find(&scheme.event_id) }
     }
 }
 
@@ -159,20 +127,23 @@ fn told(value: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use http::{HeaderValue, Request};
 
     use super::*;
     use crate::schemes;
 
-    fn event(scheme: &str, headers: &[(&'static str, &[u8])], body: &'static [u8]) -> Event {
-        let scheme = schemes::find(scheme).unwrap();
-        let mut map = HeaderMap::new();
+    fn head(headers: &[(&'static str, &[u8])]) -> Parts {
+        let mut head = Request::new(()).into_parts().0;
         for (name, value) in headers {
-            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+            head.headers.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        let trail = Trail::kept(None);
-        trail.head(scheme, &map);
+        head
+    }
+
+    fn event(scheme: &str, headers: &[(&'static str, &[u8])], body: &'static [u8]) -> Event {
+        let trail = Trail::default();
         trail.body(&Bytes::from_static(body).into());
-        trail.notes().unwrap().event(scheme, None)
+        trail.event(schemes::find(scheme).unwrap(), &head(headers))
     }
 
     fn both(kind: &str, id: &str) -> Event {
@@ -200,27 +171,17 @@ mod tests {
     #[test]
     fn a_long_body_is_not_searched() {
         let scheme = schemes::find("circleci").unwrap();
-        let trail = Trail::kept(None);
+        let trail = Trail::default();
         trail.body(&Bytes::from(format!(r#"{{"id":"7","x":"{}"}}"#, "x".repeat(64 << 10))).into());
-        let notes = trail.notes().unwrap();
-        assert_eq!(notes.event(scheme, None), Event::default());
-        assert!(notes.body_bytes().unwrap() > MAX_BODY);
+        assert_eq!(trail.event(scheme, &head(&[])), Event::default());
+        assert!(trail.body_bytes().unwrap() > MAX_BODY);
     }
 
     #[test]
     fn a_header_with_a_signature_is_not_told() {
         let scheme = schemes::find("github").unwrap();
-        let mut value = HeaderValue::from_static("signature");
-        value.set_sensitive(true);
-        let trail = Trail::kept(None);
-        trail.head(scheme, &HeaderMap::from_iter([(http::HeaderName::from_static("x-github-event"), value)]));
-        assert_eq!(trail.notes().unwrap().event(scheme, None), Event::default());
-    }
-
-    #[test]
-    fn an_empty_trail_stays_empty() {
-        let trail = Trail::default();
-        trail.body(&Payload::default());
-        assert!(trail.notes().is_none());
+        let mut head = head(&[("x-github-event", b"signature")]);
+        head.headers.values_mut().for_each(|value| value.set_sensitive(true));
+        assert_eq!(Trail::default().event(scheme, &head), Event::default());
     }
 }

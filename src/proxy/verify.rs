@@ -15,55 +15,48 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::Response;
-use http::request::Parts;
 use tower::Service;
 
 use super::body::refuse;
 use super::challenge;
-use super::delivery::{Buffered, Claimed, Payload, Peer, Routed};
+use super::delivery::{Arrival, Buffered, Claimed, Payload, Routed};
 use super::reject::Refusal;
 use super::report::Reporter;
 use super::respond::Body;
 use super::route::Route;
 use super::stage::Here;
-use super::trail::{Period, Trail};
+use super::trail::Period;
 use crate::clock::Clock;
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
 /// A delivery that may go to the upstream.
 pub struct Verified {
+    arrival: Rc<Arrival>,
     route: Rc<Route>,
-    peer: Rc<Peer>,
-    head: Box<Parts>,
     payload: Payload,
     authentic: Option<Authentic>,
     at: Instant,
-    trail: Trail,
 }
 
 /// What a [`Verified`] consists of.
 pub struct VerifiedParts {
+    /// Its head.
+    pub arrival: Rc<Arrival>,
     /// The route.
     pub route: Rc<Route>,
-    /// The sender.
-    pub peer: Rc<Peer>,
-    /// The request's head as it came.
-    pub head: Box<Parts>,
     /// The bytes of its body.
     pub payload: Payload,
     /// The position of the secret that verified it; `None` on a route that only reports.
     pub secret: Option<usize>,
     /// When that was known.
     pub at: Instant,
-    /// What is noted of it.
-    pub trail: Trail,
 }
 
 impl Verified {
     /// What it consists of.
     pub fn into_parts(self) -> VerifiedParts {
-        let Self { route, peer, head, payload, authentic, at, trail } = self;
-        VerifiedParts { route, peer, head, payload, secret: authentic.map(|authentic| authentic.secret), at, trail }
+        let Self { arrival, route, payload, authentic, at } = self;
+        VerifiedParts { arrival, route, payload, secret: authentic.map(|authentic| authentic.secret), at }
     }
 }
 
@@ -81,19 +74,20 @@ pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Resp
 where
     S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
 {
-    let Routed { route, peer, head, body, asked, trail, .. } = routed;
+    let Routed { arrival, route, body, asked } = routed;
+    let head = &arrival.head;
     if let Some(asked) = asked {
-        return Ok(challenge::answer_head(&route, &head, body, &asked).await);
+        return Ok(challenge::answer_head(&route, head, body, &asked).await);
     }
     let now = here.context.unix();
-    let claim = route.config.verifier.inspect(RequestHead::of(&head), now);
+    let claim = route.config.verifier.inspect(RequestHead::of(head), now).map(Box::new);
     if let Err(error) = claim
         && route.config.enforce
-        && !challenge::may_be_in_body(&route, &head, &body)
+        && !challenge::may_be_in_body(&route, head, &body)
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    here.next(Claimed { route, peer, head, body, claim, now, trail }).await
+    here.next(Claimed { arrival, route, body, claim, now }).await
 }
 
 /// The stage after the body has been read: the signature itself.
@@ -113,22 +107,22 @@ where
             None
         }
     };
-    let Buffered { route, peer, head, payload, trail, .. } = buffered;
-    here.next(Verified { route, peer, head, payload, authentic, at, trail }).await
+    let Buffered { arrival, route, payload, .. } = buffered;
+    here.next(Verified { arrival, route, payload, authentic, at }).await
 }
 
 /// What is authentic of a delivery, and when that was known.
 fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
-    let Buffered { route, head, payload, claim, now, trail, .. } = buffered;
+    let Buffered { arrival, route, payload, claim, now } = buffered;
     let started = clock.now();
     let claim = match claim {
         Ok(claim) => claim,
         Err(error) => return (Err(*error), started),
     };
-    let signed = SignedRequest { head: RequestHead::of(head), body: payload.frames() };
+    let signed = SignedRequest { head: RequestHead::of(&arrival.head), body: payload.frames() };
     let result = route.config.verifier.verify(claim, &signed, *now);
     let ended = clock.now();
-    trail.verification(Period { start: started, end: ended });
+    arrival.trail.verification(Period { start: started, end: ended });
     route.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result
         && let Some(last_match) = route.metrics.last_match.get(authentic.secret)

@@ -12,8 +12,7 @@
 //! Why it ended is told by [`Wire::into_parts`]; the answer is [`http1`](super::http1)'s to give. The stream is not shut down
 //! for hyper, so that there can be one.
 //!
-//! One timer a connection, which is set when it has to fire earlier than it would, or has fired too early: a connection in
-//! use costs no timer a request. Says nothing of bodies: their time is the route's.
+//! One [`Timer`] serves all of a connection's deadlines. Says nothing of bodies: their time is the route's.
 
 use std::cell::Cell;
 use std::io;
@@ -23,10 +22,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep_until};
 
 use super::framing::{Fault, Framing};
 use super::socket::Socket;
+use super::timer::Timer;
 use crate::clock::Clock;
 
 /// Bounds of a connection.
@@ -66,7 +65,7 @@ pub struct Wire {
     deadline: Instant,
     /// The connection has come to rest: the deadline is now that of an idle one.
     rested: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     /// Bytes of a response wait for the sender to read.
     blocked: bool,
     end: Option<End>,
@@ -107,7 +106,7 @@ impl Wire {
             deadline: clock.now() + limits.header_timeout,
             clock,
             rested: false,
-            timer: None,
+            timer: Timer::default(),
             blocked: false,
             end: None,
         }
@@ -130,30 +129,16 @@ impl Wire {
                     Waiting::Nothing | Waiting::Reader => self.limits.idle_timeout,
                 };
         }
-        let mut timer = self.poll_timer(cx);
+        let mut timer = self.timer.poll(cx, self.deadline);
         if timer.is_ready() && waiting == Waiting::Request && !self.rested {
             self.rested = true;
             self.deadline += self.limits.idle_timeout.saturating_sub(RESTS_AFTER);
-            timer = self.poll_timer(cx);
+            timer = self.timer.poll(cx, self.deadline);
         }
         self.shared.rests.set(self.rested || self.is_untouched());
         ready!(timer);
         let end = if waiting == Waiting::Head && !self.is_untouched() { End::HeadTimeout } else { End::Idle };
         Poll::Ready(self.ended(end))
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline.into();
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        ready!(timer.as_mut().poll(cx));
-        if timer.deadline() < deadline {
-            timer.as_mut().reset(deadline);
-            ready!(timer.as_mut().poll(cx));
-        }
-        Poll::Ready(())
     }
 
     fn ended(&mut self, end: End) -> io::Error {

@@ -304,9 +304,19 @@ fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Verif
 }
 
 fn split<'v>(value: &'v [u8], separator: &str) -> impl Iterator<Item = &'v [u8]> {
-    // Nearly always there is one, and a comparison is a tenth of a search.
-    let (first, others) = separator.as_bytes().split_first().unwrap_or((&b',', &[]));
-    value.split(move |byte| byte == first || (!others.is_empty() && others.contains(byte))).map(<[u8]>::trim_ascii)
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let value = rest.take()?;
+        let end = match separator.as_bytes() {
+            [one] => memchr::memchr(*one, value),
+            any => value.iter().position(|byte| any.contains(byte)),
+        };
+        let entry = end.and_then(|end| value.split_at_checked(end)).map_or(value, |(entry, after)| {
+            rest = after.get(1..);
+            entry
+        });
+        Some(entry.trim_ascii())
+    })
 }
 
 fn strip<'v>(value: &'v [u8], prefix: &[u8], ignore_case: bool) -> Option<&'v [u8]> {

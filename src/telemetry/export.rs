@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -22,7 +23,6 @@ use tokio::sync::watch;
 use super::spans::Maker;
 use crate::config::{Endpoint, Otlp};
 use crate::metrics::SpanMetrics;
-use crate::proxy::delivery::Payload;
 use crate::proxy::tls::client_config;
 use crate::proxy::trace::Ended;
 use crate::proxy::transport::Connector;
@@ -41,7 +41,7 @@ pub(super) struct Exporter {
     headers: HeaderMap,
     timeout: Duration,
     maker: Maker,
-    connection: Option<SendRequest<Payload>>,
+    connection: Option<SendRequest<Full<Bytes>>>,
     metrics: SpanMetrics,
     finishing: watch::Receiver<bool>,
     /// Whether the last spans were given up.
@@ -141,7 +141,7 @@ impl Exporter {
             Some(connection) => connection,
             None => self.connect().await.map_err(Failure::passing)?,
         };
-        let mut request = Request::new(Payload::from(body));
+        let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -152,7 +152,7 @@ impl Exporter {
         check(&Response::from_parts(head, answer))
     }
 
-    async fn connect(&self) -> io::Result<SendRequest<Payload>> {
+    async fn connect(&self) -> io::Result<SendRequest<Full<Bytes>>> {
         let stream = self.connector.connect().await?;
         let (connection, rest) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::task::spawn_local(async move {

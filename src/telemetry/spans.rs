@@ -149,7 +149,7 @@ fn forward(ended: &Ended, period: Period) -> Span {
         let upstream = &route.config.upstream;
         attributes.text("server.address", Some(upstream.host.as_str()));
         attributes.number("server.port", Some(upstream.port.into()));
-        attributes.text("url.full", url(route, ended));
+        attributes.text("url.full", Some(url(route, ended)));
     }
     Span {
         attributes: attributes.0,
@@ -164,11 +164,11 @@ fn verb(method: &str) -> &str {
 }
 
 /// Where the upstream gets it, without the query.
-fn url(route: &Common, ended: &Ended) -> Option<String> {
+fn url(route: &Common, ended: &Ended) -> String {
     let upstream = &route.config.upstream;
-    let target = target(&route.config.path, upstream, &ended.path, None).ok()?;
+    let path = target(&route.config.path, upstream, &ended.path, None).concat();
     let scheme = if upstream.tls { "https" } else { "http" };
-    Some(format!("{scheme}://{}{}", upstream.authority, target.path()))
+    format!("{scheme}://{}{path}", upstream.authority)
 }
 
 /// A span within that of the delivery.

@@ -190,6 +190,25 @@ fn an_answer_that_comes_before_the_upstream_has_read_the_delivery_goes_back() {
 }
 
 #[test]
+fn a_delivery_that_is_acknowledged_before_it_is_read_arrives_whole() {
+    let mut rig = Rig::with("max_body: 16MiB");
+    let body = vec![b'x'; 16 << 20];
+    let mut sender = rig.connect();
+    sender.write(&Delivery::circleci(body.clone()).bytes());
+    let mut peer = rig.upstream.accept();
+    let head = peer.head();
+    peer.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
+    assert_eq!(sender.receive().body, b"ok\n");
+    assert!(peer.body(head).body == body);
+    // Then the connection takes the next one.
+    sender.write(&Delivery::circleci("{}").bytes());
+    rig.peer = Some(peer);
+    rig.request();
+    rig.peer().answer();
+    assert_eq!(sender.receive().body, b"ok\n");
+}
+
+#[test]
 fn every_answer_has_a_date() {
     let mut rig = Rig::start();
     let response = answered(&mut rig, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use hooklatch::proxy::delivery::Payload;
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -143,7 +144,7 @@ pub fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-async fn take(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Payload>, Infallible> {
+async fn take(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
     let mut bytes = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -152,7 +153,7 @@ async fn take(state: Arc<State>, request: Request<Incoming>) -> Result<Response<
     if *state.hangs.lock().unwrap() {
         std::future::pending::<()>().await;
     }
-    let mut response = Response::new(Payload::default());
+    let mut response = Response::new(Full::default());
     if let Some(status) = state.refusals.lock().unwrap().pop() {
         *response.status_mut() = status.try_into().unwrap();
         response.headers_mut().insert("retry-after", http::HeaderValue::from_static("0"));

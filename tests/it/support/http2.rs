@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use bytes::Bytes;
-use hooklatch::proxy::delivery::Payload;
 use http::{HeaderMap, Request};
 use http_body::Body as _;
+use http_body_util::Full;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
@@ -23,7 +23,7 @@ use super::stream::Stream;
 /// A connection of hyper's.
 pub struct Client {
     runtime: Runtime,
-    sender: SendRequest<Payload>,
+    sender: SendRequest<Full<Bytes>>,
 }
 
 /// What came back.
@@ -81,7 +81,7 @@ impl Client {
     pub fn start(&self, request: Request<Vec<u8>>) -> Pending {
         let (answered, pending) = sync_channel(1);
         let mut sender = self.sender.clone();
-        let request = request.map(|body| Payload::from(Bytes::from(body)));
+        let request = request.map(|body| Full::from(Bytes::from(body)));
         self.runtime.spawn(async move {
             let answer = async {
                 sender.ready().await.ok()?;

@@ -115,10 +115,16 @@ impl Peer {
     /// The next request, whole.
     #[track_caller]
     pub fn request(&mut self) -> Seen {
-        let mut seen = self.head();
-        seen.body = vec![0; seen.one("content-length").parse().unwrap()];
-        self.stream.read_exact(&mut seen.body).unwrap();
-        seen
+        let head = self.head();
+        self.body(head)
+    }
+
+    /// The request of which this is the head.
+    #[track_caller]
+    pub fn body(&mut self, mut head: Seen) -> Seen {
+        head.body = vec![0; head.one("content-length").parse().unwrap()];
+        self.stream.read_exact(&mut head.body).unwrap();
+        head
     }
 
     /// The next request's head. Its body must have a length and no transfer coding.
