@@ -93,8 +93,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request on a connection that is new, or [is quiet](Self::is_quiet) to this task, and waits until `deadline` for the head of its
-    /// response. Interim responses are passed over.
+    /// Sends a request on a connection that is new, or [is quiet](Self::is_quiet) to this task, and waits until `deadline`
+    /// for the head of its response. Interim responses are passed over.
     ///
     /// # Errors
     /// What went wrong, and the request. The connection is of no use then.

@@ -7,7 +7,8 @@
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
 //! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
-//! streamed; one that breaks off half-way, or pauses for longer than `idle_timeout`, breaks the sender's connection off too, so that nobody takes it for whole.
+//! streamed; one that breaks off half-way, or pauses for longer than `idle_timeout`, breaks the sender's connection off
+//! too, so that nobody takes it for whole.
 
 use std::io;
 use std::rc::Rc;

@@ -10,7 +10,8 @@
 //!    coding but `chunked` (RFC 9112 sections 6.1 to 6.3): the handler would get bytes in a coding that it is not told;
 //! 4. more than [`MAX_HEADERS`] lines of headers, more bytes than it may have.
 //!
-//! In a chunked body it refuses what [`chunked`](super::chunked) does. What else HTTP forbids (names, values, methods, versions, folded lines) the parser refuses.
+//! In a chunked body it refuses what [`chunked`](super::chunked) does. What else HTTP forbids (names, values, methods,
+//! versions, folded lines) the parser refuses.
 
 use super::chunked::Chunks;
 use super::headers::MAX_HEADERS;

@@ -2,14 +2,16 @@
 //!
 //! [`listener`] accepts connections; [`entrance`] takes the PROXY protocol's header ([`proxy_protocol`]) and [`tls`]
 //! off them; [`http2`] serves those that have agreed on it, [`http1`] the rest, reading through a [`wire`] that follows
-//! the [`framing`] of requests, [`chunked`] or not; [`early`] answers what is none; [`stack`] assembles the stages (each a [`stage`]),
-//! which a reload exchanges through a [`swap`]; [`arrive`] takes a request up; [`client`] finds out who sent a request, from what proxies have [`forwarded`];
-//! [`observe`] counts, and has a line logged ([`access`]) of what stages have noted in a [`trail`]; [`trace`] knows the trace that a delivery belongs to; [`respond`] turns refusals into responses; [`route`] finds the route; [`catch`] sees to
-//! it that a bug costs one delivery; [`limits`] bounds what is on its way; [`verify`] looks at the signature header;
-//! [`body`] reads the body; [`verify`] checks the signature, and has a [`challenge`] answered where there is one;
-//! [`forward`] sends the request ([`outgoing`], with its [`headers`]) to the upstream through a [`pool`] of connections
-//! that [`transport`] opens; on each, an [`exchange`] follows another, and [`response`] reads what comes back. Either
-//! side's connection is a [`socket`], and has one [`timer`]. [`report`] tells operators of what does not verify where that is not enforced. [`delivery`] has
+//! the [`framing`] of requests, [`chunked`] or not; [`early`] answers what is none; [`stack`] assembles the stages
+//! (each a [`stage`]), which a reload exchanges through a [`swap`]; [`arrive`] takes a request up; [`client`] finds out
+//! who sent a request, from what proxies have [`forwarded`]; [`observe`] counts, and has a line logged ([`access`]) of
+//! what stages have noted in a [`trail`]; [`trace`] knows the trace that a delivery belongs to; [`respond`] turns
+//! refusals into responses; [`route`] finds the route; [`catch`] sees to it that a bug costs one delivery; [`limits`]
+//! bounds what is on its way; [`verify`] looks at the signature header; [`body`] reads the body; [`verify`] checks the
+//! signature, and has a [`challenge`] answered where there is one; [`forward`] sends the request ([`outgoing`], with
+//! its [`headers`]) to the upstream through a [`pool`] of connections that [`transport`] opens; on each, an
+//! [`exchange`] follows another, and [`response`] reads what comes back. Either side's connection is a [`socket`], and
+//! has one [`timer`]. [`report`] tells operators of what does not verify where that is not enforced. [`delivery`] has
 //! the types that pass from stage to stage, [`reject`] the closed list of refusals.
 
 pub mod access;

@@ -4,9 +4,9 @@
 //! `Content-Length` that is not that of the body: one beside a `Transfer-Encoding` (RFC 9112 section 6.3), or several
 //! that say the same, of which one goes on.
 //!
-//! Fails with what is no HTTP/1, or leaves open where the body ends (RFC 9112 section 6.3): lengths that differ or are no
-//! numbers, and chunks within chunks. A body in another transfer coding, which nobody asked for, goes on in it. Obsolete line folding and blanks before a colon
-//! are no HTTP/1 (RFC 9112 sections 5.1 and 5.2).
+//! Fails with what is no HTTP/1, or leaves open where the body ends (RFC 9112 section 6.3): lengths that differ or are
+//! no numbers, and chunks within chunks. A body in another transfer coding, which nobody asked for, goes on in it.
+//! Obsolete line folding and blanks before a colon are no HTTP/1 (RFC 9112 sections 5.1 and 5.2).
 
 use std::mem::MaybeUninit;
 
