@@ -116,7 +116,8 @@ impl RouteHeaders {
 /// Those headers of a sender that go on as they came: not what is hop-by-hop, and not what the gateway says itself.
 /// `vouched` is whether `Forwarded` is a trusted proxy's word.
 pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    let named = named_by_connection(headers);
+    // `get_all`: a second Connection line names headers just as well as the first.
+    let named: Vec<_> = connection_options(headers.get_all(CONNECTION).iter()).collect();
     headers.iter().filter(move |(name, _)| {
         let text = name.as_str();
         !is_hop_by_hop(text)
@@ -127,16 +128,14 @@ pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&He
     })
 }
 
-/// What the `Connection` lines of a request name.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    // `get_all`: a second Connection line names headers just as well as the first.
-    connection_options(headers.get_all(CONNECTION).iter()).collect()
-}
-
 /// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
 pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = HeaderName> {
-    let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    options.filter_map(|option| HeaderName::from_bytes(option).ok())
+    lines.flat_map(elements).filter_map(|option| HeaderName::from_bytes(option).ok())
+}
+
+/// The elements of a line that is a list (RFC 9110 section 5.6.1), empty ones included.
+pub fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// What the upstream is told about the way of a request.

@@ -149,7 +149,7 @@ impl Pool {
     fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Connection>> {
         let mut idle = self.idle();
         while let Some(mut connection) = idle.connections.pop() {
-            if now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx) {
+            if can_be_used(&mut connection, now, cx) {
                 connection.used = now;
                 return Some(connection);
             }
@@ -179,9 +179,7 @@ impl Pool {
     /// Closes those that have been idle for too long at `now`, or that the upstream has closed: whether none are left.
     fn close_idle(&self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut idle = self.idle();
-        idle.connections.retain_mut(|connection| {
-            now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
-        });
+        idle.connections.retain_mut(|connection| can_be_used(connection, now, cx));
         idle.is_swept = !idle.connections.is_empty();
         !idle.is_swept
     }
@@ -189,6 +187,11 @@ impl Pool {
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an idle connection is still of use: not idle for too long at `now`, nor closed by the upstream.
+fn can_be_used(connection: &mut Connection, now: Instant, cx: &mut Context<'_>) -> bool {
+    now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
 }
 
 /// The request that a reused connection did not answer, if it may be sent on another one.

@@ -17,7 +17,7 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::chunked::Chunks;
-use super::headers::{connection_options, is_hop_by_hop};
+use super::headers::{connection_options, elements, is_hop_by_hop};
 
 /// The longest head, in bytes: as long as a request's by default.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -152,7 +152,7 @@ impl Framing {
 
     fn transfer_encoding(&mut self, value: &HeaderValue) -> Result<(), Garbled> {
         self.coded = true;
-        for coding in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        for coding in elements(value) {
             if self.chunked {
                 return Err(Garbled::Framing);
             }
@@ -183,8 +183,7 @@ impl Framing {
     /// Whether the connection outlives the response (RFC 9112 section 9.3).
     fn keeps_alive(&self, is_1_1: bool) -> bool {
         let says = |option: &str| {
-            let lines = self.connection.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-            lines.map(<[u8]>::trim_ascii).any(|said| said.eq_ignore_ascii_case(option.as_bytes()))
+            self.connection.iter().flat_map(elements).any(|said| said.eq_ignore_ascii_case(option.as_bytes()))
         };
         !says("close") && (is_1_1 || says("keep-alive"))
     }
