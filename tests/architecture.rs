@@ -35,21 +35,29 @@ const IMPORTS: &[(&str, &str)] = &[
     ("schemes", ""),
     (
         "proxy::listener",
-        "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::stack proxy::swap proxy::wire",
+        "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::sender proxy::stack proxy::swap",
     ),
     ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
     ("proxy::proxy_protocol", ""),
     ("proxy::tls", "config"),
     (
         "proxy::http1",
-        "proxy::delivery proxy::early proxy::framing proxy::headers proxy::socket proxy::stack proxy::swap \
-         proxy::wire",
+        "proxy::delivery proxy::early proxy::reply proxy::request proxy::sender proxy::socket proxy::stack \
+         proxy::swap",
     ),
-    ("proxy::wire", "clock proxy::framing proxy::socket proxy::timer"),
+    ("proxy::sender", "clock proxy::inflow proxy::reply proxy::request proxy::socket proxy::timer"),
+    ("proxy::request", "proxy::chunked proxy::headers proxy::inflow"),
+    ("proxy::reply", "proxy::date proxy::lines proxy::socket proxy::stack"),
+    ("proxy::date", "clock"),
     ("proxy::timer", ""),
-    ("proxy::framing", "proxy::chunked proxy::headers"),
+    ("proxy::inflow", "proxy::chunked proxy::socket"),
+    ("proxy::lines", ""),
     ("proxy::chunked", ""),
-    ("proxy::early", "clock config metrics proxy::headers proxy::observe proxy::reject proxy::respond"),
+    (
+        "proxy::early",
+        "clock config metrics proxy::date proxy::headers proxy::observe proxy::reject proxy::reply \
+         proxy::respond",
+    ),
     ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack proxy::swap"),
     (
         "proxy::stack",
@@ -79,8 +87,8 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "proxy::respond",
-        "metrics proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::response \
-         proxy::route proxy::stage schemes",
+        "metrics proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \
+         proxy::stage schemes",
     ),
     (
         "proxy::route",
@@ -102,13 +110,13 @@ const IMPORTS: &[(&str, &str)] = &[
          proxy::respond proxy::route proxy::trail proxy::verify",
     ),
     ("proxy::pool", "proxy::exchange proxy::outgoing proxy::transport"),
-    ("proxy::exchange", "proxy::outgoing proxy::response proxy::socket proxy::timer"),
-    ("proxy::outgoing", "proxy::delivery proxy::socket"),
-    ("proxy::response", "proxy::chunked proxy::headers"),
+    ("proxy::exchange", "proxy::inflow proxy::outgoing proxy::response proxy::socket proxy::timer"),
+    ("proxy::outgoing", "proxy::delivery proxy::lines proxy::socket"),
+    ("proxy::response", "proxy::chunked proxy::headers proxy::inflow"),
     ("proxy::transport", "proxy::socket"),
     ("proxy::socket", ""),
     ("proxy::headers", "config proxy::client proxy::delivery proxy::outgoing"),
-    ("proxy::delivery", "schemes proxy::limits proxy::route proxy::trail"),
+    ("proxy::delivery", "schemes proxy::limits proxy::route proxy::sender proxy::trail"),
     ("proxy::reject", "schemes"),
 ];
 

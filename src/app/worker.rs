@@ -16,6 +16,7 @@ use super::{Phase, runtime};
 use crate::clock::Clock;
 use crate::metrics::{Metrics, ObserveMetrics};
 use crate::proxy::arrive::ArriveContext;
+use crate::proxy::date::Dates;
 use crate::proxy::early::EarlyContext;
 use crate::proxy::forward::ForwardContext;
 use crate::proxy::http1::Http1Context;
@@ -119,6 +120,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
         http1: Http1Context {
             early: EarlyContext {
                 clock: worker.clock.clone(),
+                dates: Rc::new(Dates::new(worker.clock.clone())),
                 unmatched: worker.unmatched.clone(),
                 access_log: access_log.clone(),
                 log_limit: worker.refused.clone(),

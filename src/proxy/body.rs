@@ -7,8 +7,8 @@
 //! 3. `body_timeout`: the whole body has not come within the route's `body_timeout`;
 //! 4. `bad_request`: the body ended early, or its chunks are not those of RFC 9112 section 7.1.
 //!
-//! What is counted is what is held. A piece as hyper gives it keeps the whole buffer alive that it was read into, so a
-//! sender of single bytes could hold thousands of times as much as it sends: small pieces are copied together.
+//! What is counted is what is held. A piece can keep the whole buffer alive that it was read into, so a sender of single
+//! bytes could hold thousands of times as much as it sends: small pieces are copied together.
 //!
 //! Trailer fields are dropped: no scheme signs them, and the upstream gets a `Content-Length`. Content codings are left
 //! alone: what was signed is the bytes on the wire.
@@ -33,8 +33,7 @@ use super::stage::Here;
 
 /// What is read of a refused delivery's body to keep its connection, in bytes.
 const MAX_DISCARDED: usize = 64 * 1024;
-/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see
-/// [`listener`](super::listener).
+/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`inflow`](super::inflow).
 const LARGE_PIECE: usize = 48 << 10;
 /// Small pieces are copied into blocks; of the last one a part may be unused.
 const BLOCK: usize = 16 << 10;

@@ -35,14 +35,14 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::convert::Infallible;
     use std::net::SocketAddr;
+    use std::time::Duration;
 
     use http::Request;
-    use hyper::body::Incoming;
-    use hyper::server::conn::http1;
-    use hyper_util::rt::TokioIo;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use http_body_util::BodyExt as _;
+    use tokio::net::{TcpListener, TcpStream};
     use tower::service_fn;
 
     use super::*;
@@ -50,9 +50,11 @@ mod tests {
     use crate::config::{AccessLog, Networks};
     use crate::metrics::Metrics;
     use crate::proxy::arrive::{ArriveContext, arrive};
-    use crate::proxy::delivery::{Arrived, Inbound, Peer};
+    use crate::proxy::delivery::{Arrived, Inbound, Peer, RequestBody};
     use crate::proxy::observe::{ObserveContext, observe};
     use crate::proxy::respond::{Handled, respond};
+    use crate::proxy::sender::{Sender, SenderBody, SenderLimits};
+    use crate::proxy::socket::Socket;
 
     /// Where a delivery meets the bug.
     async fn work(_: Arrived) -> Result<Response<Body>, Refusal> {
@@ -62,6 +64,17 @@ mod tests {
 
     async fn handle(request: Arrived) -> Result<Handled, Infallible> {
         Ok(Handled { route: None, result: catch(Here::new((), service_fn(work)), request).await })
+    }
+
+    /// What comes with a request without a body.
+    async fn inbound() -> Inbound {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let second = Duration::from_secs(1);
+        let limits = SenderLimits { header_timeout: second, idle_timeout: second, max_header_bytes: 1024 };
+        let sender = Rc::new(RefCell::new(Sender::new(Socket::Plain(stream), limits, Clock::system())));
+        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
+        Inbound { body: RequestBody::Http1(SenderBody::new(sender)), peer }
     }
 
     #[tokio::test]
@@ -76,26 +89,15 @@ mod tests {
             tracer: None,
         };
         let respond = |request| respond(Here::new((), service_fn(handle)), request);
-        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
         let observe = |arrived| observe(Here::new(context.clone(), service_fn(respond)), arrived);
         let arriving = ArriveContext { clock: Clock::system(), trusted_proxies: Networks::default() };
-        let arrive = |request: Request<Incoming>| {
-            let request = request.map(|body| Inbound { body, peer: peer.clone() });
-            arrive(Here::new(arriving.clone(), service_fn(observe)), request)
-        };
-        let (mut sender, gateway) = tokio::io::duplex(4096);
-        let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(gateway), hyper::service::service_fn(arrive));
-        let mut answer = String::new();
-        let send = async {
-            sender.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nx-request-id: id-1\r\n\r\n").await.unwrap();
-            sender.read_to_string(&mut answer).await.unwrap();
-        };
-        let (ended, ()) = tokio::join!(connection, send);
+        let request = Request::post("/").header("x-request-id", "id-1").body(inbound().await).unwrap();
+        let response = arrive(Here::new(arriving, service_fn(observe)), request).await.unwrap();
 
-        ended.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
-        assert!(answer.contains(r#""reason":"internal_error","request_id":"id-1"}"#), "{answer}");
+        assert_eq!(response.status(), 500);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let answer = String::from_utf8(body.to_vec()).unwrap();
+        assert!(answer.ends_with(r#""reason":"internal_error","request_id":"id-1"}"#), "{answer}");
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
         let counted = r#"hooklatch_requests_total{outcome="rejected",route="none",scheme="none"} 1"#;
         assert!(text.lines().any(|line| line == counted), "{text}");

@@ -7,16 +7,15 @@
 use http::Response;
 use http::request::Parts;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::body::leave;
-use super::delivery::Buffered;
+use super::delivery::{Buffered, RequestBody};
 use super::respond::{Body, close_after, reply};
 use super::route::Route;
 use crate::schemes::{Asked, Authentic, Challenges, RequestHead, SignedRequest};
 
 /// The answer to a challenge that is the request's head. Nobody reads the body.
-pub async fn answer_head(route: &Route, head: &Parts, body: Incoming, asked: &Asked) -> Response<Body> {
+pub async fn answer_head(route: &Route, head: &Parts, body: RequestBody, asked: &Asked) -> Response<Body> {
     let answered = challenges(route).map(|challenges| challenges.reply(asked, None));
     let mut response = reply(answered.unwrap_or_default());
     if leave(&head.headers, body).await {
@@ -26,7 +25,7 @@ pub async fn answer_head(route: &Route, head: &Parts, body: Incoming, asked: &As
 }
 
 /// Whether the body has to be read although there is no signature: it may be a challenge.
-pub fn may_be_in_body(route: &Route, head: &Parts, body: &Incoming) -> bool {
+pub fn may_be_in_body(route: &Route, head: &Parts, body: &RequestBody) -> bool {
     let length = body.size_hint().exact();
     challenges(route).is_some_and(|challenges| challenges.may_be_in_body(RequestHead::of(head), length))
 }

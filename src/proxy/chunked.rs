@@ -1,11 +1,18 @@
 //! Follows a body in chunks (RFC 9112 section 7.1), whoever sends it.
 //!
 //! Refuses a size that is not hexadecimal digits or does not fit 64 bits, a line that does not end in CRLF, and data without
-//! CRLF after it. Extensions and trailers are passed over.
+//! CRLF after it. Extensions and trailers are passed over; more than [`MAX_BESIDE`] bytes of them are refused.
+
+/// Bytes of extensions and trailers in a body, which nobody wants, at most.
+const MAX_BESIDE: u32 = 16 << 10;
 
 /// Where in a chunked body what comes next is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chunks(State);
+pub struct Chunks {
+    state: State,
+    /// Bytes of extensions and trailers so far.
+    beside: u32,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -39,11 +46,11 @@ enum State {
 
 impl Chunks {
     /// At the beginning of the body.
-    pub const START: Self = Self(State::Size { size: 0, digits: 0 });
+    pub const START: Self = Self { state: State::Size { size: 0, digits: 0 }, beside: 0 };
 
     /// Whether what comes next is the body's own bytes.
     pub fn is_in_data(self) -> bool {
-        matches!(self.0, State::Data(_))
+        matches!(self.state, State::Data(_))
     }
 
     /// The next bytes, at least one, which are all of the body's own or none: how many, and where that leads, if not to
@@ -51,7 +58,7 @@ impl Chunks {
     pub fn take(self, bytes: &[u8]) -> Option<(usize, Option<Self>)> {
         let &byte = bytes.first()?;
         let mut taken = 1;
-        let next = match (self.0, byte) {
+        let next = match (self.state, byte) {
             (State::Size { size, digits }, byte) if byte.is_ascii_hexdigit() => {
                 let digit = (byte as char).to_digit(16)?;
                 let size = size.checked_mul(16).and_then(|size| size.checked_add(digit.into()))?;
@@ -79,7 +86,9 @@ impl Chunks {
             (State::LastLf, b'\n') => return Some((1, None)),
             _ => return None,
         };
-        Some((taken, Some(Self(next))))
+        let is_beside = matches!(next, State::Extension { .. } | State::Trailer);
+        let beside = self.beside + u32::from(is_beside);
+        (beside <= MAX_BESIDE).then_some((taken, Some(Self { state: next, beside })))
     }
 }
 
@@ -111,6 +120,16 @@ mod tests {
             assert_eq!(read(body, size), Some((b"abc0123456789".to_vec(), b"next".to_vec())), "{size}");
         }
         assert_eq!(read(b"0\r\n\r\n", 9), Some((Vec::new(), Vec::new())));
+    }
+
+    #[test]
+    fn extensions_and_trailers_have_an_end() {
+        let max = MAX_BESIDE as usize;
+        for (bytes, expected) in [(max, Some((b"a".to_vec(), Vec::new()))), (max + 1, None)] {
+            let (extension, trailer) = ("x".repeat(bytes / 2 - 1), "x".repeat(bytes - bytes / 2));
+            let body = format!("1;{extension}\r\na\r\n0\r\n{trailer}\r\n\r\n");
+            assert_eq!(read(body.as_bytes(), 100), expected, "{bytes}");
+        }
     }
 
     #[test]

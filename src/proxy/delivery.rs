@@ -4,18 +4,23 @@
 //! is in [`verify`](super::verify), for only that module can make one.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
+use tower::BoxError;
 
 use super::limits::Held;
 use super::route::Route;
+use super::sender::SenderBody;
 use super::trail::Trail;
 use crate::schemes::{Asked, Claim, VerifyError};
 
@@ -53,9 +58,17 @@ pub enum Word {
 /// What comes with a request's head: its body, not yet read, and who sends it.
 pub struct Inbound {
     /// Nothing has been read of it.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The sender.
     pub peer: Rc<Peer>,
+}
+
+/// A request's body on its way in, by the version that the connection speaks.
+pub enum RequestBody {
+    /// HTTP/1.1.
+    Http1(SenderBody),
+    /// HTTP/2.
+    Http2(Incoming),
 }
 
 /// What is known of a request from its head on. Shared by all that work on it, and by what will tell of it.
@@ -77,7 +90,7 @@ pub struct Arrived {
     /// Its head.
     pub arrival: Rc<Arrival>,
     /// Nothing has been read of it.
-    pub body: Incoming,
+    pub body: RequestBody,
 }
 
 /// A request that matches a route, its body not yet read.
@@ -87,7 +100,7 @@ pub struct Routed {
     /// The route.
     pub route: Rc<Route>,
     /// Nothing has been read of it.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The challenge that the head is, if it is one: then the request is no delivery.
     pub asked: Option<Asked>,
 }
@@ -99,7 +112,7 @@ pub struct Claimed {
     /// The route.
     pub route: Rc<Route>,
     /// Nothing has been read of it.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
     /// be a challenge that needs no signature. Boxed: it is moved from stage to stage.
     pub claim: Result<Box<Claim>, VerifyError>,
@@ -144,6 +157,32 @@ impl Peer {
         let text = address.ip().to_string();
         let forwarded_for = HeaderValue::from_str(&text).expect("an address is visible ASCII");
         Self { address, forwarded_for, tls, client: address.ip(), word: Word::Nobody }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }
 

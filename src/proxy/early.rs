@@ -7,15 +7,17 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::date::Dates;
 use super::headers::{X_REQUEST_ID, new_request_id};
 use super::observe::LogLimit;
 use super::reject::Reject;
+use super::reply::last;
 use super::respond::{Body, json};
 use crate::clock::Clock;
 use crate::config::AccessLog;
@@ -40,8 +42,10 @@ pub enum Early {
 /// What refusing needs of its thread.
 #[derive(Clone)]
 pub struct EarlyContext {
-    /// For the date of an answer, and when a line was written.
+    /// For when a line was written.
     pub clock: Clock,
+    /// For the date of an answer.
+    pub dates: Rc<Dates>,
     /// Counts what has no route.
     pub unmatched: Rc<ObserveMetrics>,
     /// Whether there are lines about it; what is put there counts from then on.
@@ -77,7 +81,7 @@ impl Early {
 
     /// The same, the answer as it goes out by HTTP/1.1.
     pub fn refuse_in_bytes(self, context: &EarlyContext, peer: SocketAddr) -> Vec<u8> {
-        bytes(self.refuse(context, peer), &context.clock)
+        bytes(self.refuse(context, peer), &context.dates)
     }
 
     /// The reason, by which it is counted.
@@ -109,20 +113,9 @@ impl Early {
 }
 
 /// An answer as it goes out by HTTP/1.1.
-fn bytes(response: Response<Body>, clock: &Clock) -> Vec<u8> {
+fn bytes(response: Response<Body>, dates: &Dates) -> Vec<u8> {
     let (head, body) = response.into_parts();
-    let body = body.into_text();
-    let mut bytes = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
-    for (name, value) in &head.headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            bytes.extend_from_slice(part);
-        }
-    }
-    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + clock.unix());
-    let length = body.len();
-    bytes.extend(format!("content-length: {length}\r\nconnection: close\r\ndate: {date}\r\n\r\n").into_bytes());
-    bytes.extend_from_slice(&body);
-    bytes
+    last(&head, &body.into_text(), dates)
 }
 
 /// Sends `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts the sending side
@@ -149,12 +142,14 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
     fn an_early_answer_is_a_whole_response() {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
-        let text = String::from_utf8(bytes(Early::Overloaded.response(), &clock)).unwrap();
+        let text = String::from_utf8(bytes(Early::Overloaded.response(), &Dates::new(clock))).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
         assert!(head.ends_with("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT"), "{head}");

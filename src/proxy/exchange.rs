@@ -16,37 +16,26 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::{Response, StatusCode};
-use tokio::io::AsyncReadExt;
 use tokio::task::unconstrained;
 
+use super::inflow::{Extent, Inflow, READ};
 use super::outgoing::Outgoing;
-use super::response::{Extent, parse};
+use super::response::parse;
 use super::socket::Socket;
 use super::timer::Timer;
-
-/// What is read at once, in bytes.
-const READ: usize = 8 << 10;
-/// The same of a long body.
-const LONG_READ: usize = 64 << 10;
-/// A piece of a body up to this size is copied out of the buffer, so that the buffer can be read into again.
-const SMALL: usize = 2 << 10;
 
 /// A connection, and where on it the current exchange is.
 pub struct Connection {
     socket: Socket,
-    /// What has been read and not yet taken.
-    buffer: BytesMut,
-    /// The buffer was made for a long body.
-    is_long: bool,
+    /// What has been read, and what is to come of the response's body.
+    inflow: Inflow,
     /// The request, until the head of its response has come and all of it is written.
     request: Option<Outgoing>,
     sending: Sending,
     /// Whether anything has been read of the response.
     has_answered: bool,
-    /// What is to come of the response's body; `None` before its head.
-    extent: Option<Extent>,
     is_persistent: bool,
     timer: Timer,
     /// The task has just been told that there is nothing to be read.
@@ -80,12 +69,10 @@ impl Connection {
     pub fn new(socket: Socket, now: Instant) -> Self {
         Self {
             socket,
-            buffer: BytesMut::new(),
-            is_long: false,
+            inflow: Inflow::new(Some(Extent::Length(0))),
             request: None,
             sending: Sending::Done,
             has_answered: false,
-            extent: Some(Extent::Length(0)),
             is_persistent: true,
             timer: Timer::default(),
             is_watched: false,
@@ -102,7 +89,7 @@ impl Connection {
         self.request = Some(request);
         self.sending = Sending::Going;
         self.has_answered = false;
-        self.extent = None;
+        self.inflow.extent = None;
         let outcome = poll_fn(|cx| match self.poll_response(cx) {
             Poll::Ready(result) => Poll::Ready(Ok(result)),
             Poll::Pending => self.timer.poll(cx, deadline).map(Err),
@@ -118,7 +105,7 @@ impl Connection {
 
     /// Whether the response's body has ended, and the connection can be used again if it is persistent.
     pub fn is_done(&self) -> bool {
-        self.extent == Some(Extent::Length(0))
+        self.inflow.is_done()
     }
 
     /// Whether the response has ended before its request, of which the upstream may want the rest: it has not said that it
@@ -139,24 +126,21 @@ impl Connection {
 
     /// Whether another request can be sent on it.
     pub fn is_reusable(&self) -> bool {
-        self.is_persistent && self.is_done() && self.sending == Sending::Done && self.buffer.is_empty()
+        self.is_persistent && self.is_done() && self.sending == Sending::Done && self.inflow.buffer.is_empty()
     }
 
     /// Whether it still is after a time without use: nothing has come on it, the end neither. The task is woken when
     /// something does.
     pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         // Without the task's budget (tokio::task::coop): where that is spent, any connection would look quiet.
-        let fill = pin!(unconstrained(poll_fn(|cx| self.poll_fill(cx, READ))));
+        let fill = pin!(unconstrained(poll_fn(|cx| self.inflow.poll_fill(cx, &mut self.socket, READ))));
         self.is_watched = fill.poll(cx).is_pending();
         self.is_watched
     }
 
     /// Bytes that are to come of the response's body, if that is known.
     pub fn remaining(&self) -> Option<u64> {
-        match self.extent {
-            Some(Extent::Length(left)) => Some(left),
-            Some(Extent::Chunked(_) | Extent::Close) | None => None,
-        }
+        self.inflow.remaining()
     }
 
     /// More of the response's body; `None` at its end.
@@ -165,64 +149,7 @@ impl Connection {
     /// The connection broke off before, or what came is no chunk.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         self.poll_send(cx)?;
-        loop {
-            let (taken, is_data) = match self.next_part() {
-                Ok(Some(part)) => part,
-                Ok(None) if self.is_done() => return Poll::Ready(None),
-                Ok(None) => {
-                    let read = match self.extent {
-                        Some(Extent::Length(left)) => usize::try_from(left).unwrap_or(LONG_READ),
-                        _ => LONG_READ,
-                    };
-                    match ready!(self.poll_fill(cx, read.clamp(READ, LONG_READ))) {
-                        Ok(0) if self.extent == Some(Extent::Close) => {
-                            self.extent = Some(Extent::Length(0));
-                            return Poll::Ready(None);
-                        }
-                        Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
-                        Ok(_) => continue,
-                        Err(error) => return Poll::Ready(Some(Err(error))),
-                    }
-                }
-                Err(error) => return Poll::Ready(Some(Err(error))),
-            };
-            if is_data {
-                return Poll::Ready(Some(Ok(self.split(taken))));
-            }
-            self.buffer.advance(taken);
-        }
-    }
-
-    /// The next bytes of the body that are in the buffer, and whether they are its own or those of its chunks' lines.
-    fn next_part(&mut self) -> io::Result<Option<(usize, bool)>> {
-        let bytes = self.buffer.len();
-        if bytes == 0 {
-            return Ok(None);
-        }
-        Ok(match self.extent {
-            None | Some(Extent::Length(0)) => None,
-            Some(Extent::Length(left)) => {
-                let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes);
-                self.extent = Some(Extent::Length(left - taken as u64));
-                Some((taken, true))
-            }
-            Some(Extent::Chunked(chunks)) => {
-                let garbled = || io::Error::new(io::ErrorKind::InvalidData, "the upstream's chunks are garbled");
-                let (taken, next) = chunks.take(&self.buffer).ok_or_else(garbled)?;
-                self.extent = Some(next.map_or(Extent::Length(0), Extent::Chunked));
-                Some((taken, chunks.is_in_data()))
-            }
-            Some(Extent::Close) => Some((bytes, true)),
-        })
-    }
-
-    fn split(&mut self, bytes: usize) -> Bytes {
-        if bytes > SMALL {
-            return self.buffer.split_to(bytes).freeze();
-        }
-        let piece = Bytes::copy_from_slice(self.buffer.get(..bytes).unwrap_or_default());
-        self.buffer.advance(bytes);
-        piece
+        self.inflow.poll_data(cx, &mut self.socket)
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Response<()>>> {
@@ -232,12 +159,12 @@ impl Connection {
             return Poll::Pending;
         }
         loop {
-            if !self.buffer.is_empty()
+            if !self.inflow.buffer.is_empty()
                 && let Some(response) = self.take_head()?
             {
                 return Poll::Ready(Ok(response));
             }
-            if ready!(self.poll_fill(cx, READ))? == 0 {
+            if ready!(self.inflow.poll_fill(cx, &mut self.socket, READ))? == 0 {
                 let error = "the upstream closed the connection before the head of its response was complete";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)));
             }
@@ -248,13 +175,13 @@ impl Connection {
     /// The head of the response that is no interim one, if all of it has been read.
     fn take_head(&mut self) -> io::Result<Option<Response<()>>> {
         while let Some(request) = &self.request {
-            let Some(received) = parse(&self.buffer, request.method()).map_err(io::Error::other)? else { break };
-            self.buffer.advance(received.length);
+            let Some(received) = parse(&self.inflow.buffer, request.method()).map_err(io::Error::other)? else { break };
+            self.inflow.buffer.advance(received.length);
             let status = received.response.status();
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            self.extent = Some(received.extent);
+            self.inflow.extent = Some(received.extent);
             self.is_persistent = received.is_persistent;
             if self.sending != Sending::Going {
                 self.request = None;
@@ -280,26 +207,15 @@ impl Connection {
             }
             Poll::Ready(Err(error)) => return Err(error),
         };
-        if self.extent.is_some() {
+        if self.inflow.extent.is_some() {
             self.request = None;
         }
         Ok(())
     }
 
-    /// Reads what has come: how many bytes; none at the connection's end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() - self.buffer.len() < room / 2 {
-            self.buffer.reserve(room);
-            self.is_long |= room > READ;
-        }
-        pin!(self.socket.read_buf(&mut self.buffer)).poll(cx)
-    }
-
     /// Gives back what only a long response needed.
     pub fn shrink(&mut self) {
-        if std::mem::take(&mut self.is_long) {
-            self.buffer = BytesMut::new();
-        }
+        self.inflow.shrink();
     }
 }
 

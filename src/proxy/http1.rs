@@ -1,165 +1,141 @@
-//! Serves HTTP/1.1 on a connection until it ends or the gateway drains.
+//! Serves HTTP/1.1 on a connection until it ends or the gateway drains: a request, its response, and the next.
 //!
-//! hyper reads through a [`Wire`], which bounds the time and size of heads and refuses what could be read in more than
-//! one way. What it refuses, and what hyper refuses by itself, is answered here, before there is a request to pass on.
+//! What is refused before it is a request (see [`sender`](super::sender)) is answered here.
 //!
 //! A connection that ends while its sender is still sending is closed in steps, or the sender's system may throw the
 //! response away before the sender has read it.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::Response;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tower::Service;
 
-use super::delivery::{Inbound, Peer};
+use super::delivery::{Inbound, Peer, RequestBody};
 use super::early::{Early, EarlyContext, close};
-use super::framing::Fault;
-use super::headers::MAX_HEADERS;
+use super::reply::{Asked, Reply};
+use super::request::{Fault, Received};
+use super::sender::{End, Sender, SenderBody, SenderLimits};
 use super::socket::Socket;
-use super::stack::Stack;
+use super::stack::{ReplyBody, Stack};
 use super::swap::Swap;
-use super::wire::{End, Shared, Wire, WireLimits};
 
-/// The most that is read from a connection, or kept of a response, at once: bounds what a connection holds in memory
-/// beside the body that it delivers.
-const BUFFER: usize = 64 << 10;
-/// The least that hyper takes for it.
-const LEAST_BUFFER: usize = 8 << 10;
-/// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
-const DRAIN_FRESH: Duration = Duration::from_millis(500);
+/// How long saying goodbye may take, by TLS.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What serving a connection needs of its thread.
 #[derive(Clone)]
 pub struct Http1Context {
     /// For what is refused before it is a request. Its clock is that of the connection's deadlines, too.
     pub early: EarlyContext,
-    /// Turns true when the gateway drains.
+    /// Turns true when the gateway drains. Nobody marks it as seen.
     pub drain: watch::Receiver<bool>,
 }
 
-/// Serves `stream` with `stack` within `limits`.
-///
-/// hyper takes a connection when something has come on it, and gives it back when it rests: its buffers are then free
-/// for others. What waits holds a few hundred bytes.
-pub async fn serve(stream: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: WireLimits, mut context: Http1Context) {
+/// Serves `socket` with `stack` within `limits`.
+pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: SenderLimits, context: Http1Context) {
+    let sender = Rc::new(RefCell::new(Sender::new(socket, limits, context.early.clock.clone())));
+    let end = exchanges(&sender, &peer, stack, &context).await;
     let address = peer.address;
-    let shared = Rc::<Shared>::default();
-    // With TLS, what has come may have been read already.
-    let mut has_come = matches!(stream, Socket::Tls(_));
-    let mut wire = Wire::new(stream, limits, context.early.clock.clone(), shared.clone());
-    let result = loop {
-        if !has_come && !wait(&mut wire, &mut context.drain).await {
-            let (_, mut stream) = wire.into_parts();
-            // Says goodbye by TLS too. The connection is dropped either way.
-            let _ = tokio::time::timeout(DRAIN_FRESH, stream.shutdown()).await;
-            return;
-        }
-        has_come = false;
-        let service = service_fn(|request: Request<Incoming>| {
-            shared.handed_on.set(shared.handed_on.get() + 1);
-            stack.clone().call(request.map(|body| Inbound { body, peer: peer.clone() }))
-        });
-        shared.rests.set(false);
-        let before = shared.handed_on.get();
-        // A request that comes while the gateway drains is the last one.
-        let builder = builder(limits, !*context.drain.borrow());
-        let mut connection = Box::new(builder.serve_connection(TokioIo::new(wire), service));
-        let mut serve = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if shared.rests.get() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        let result = match unless_drained(&mut serve, &mut context.drain).await {
-            Some(result) => result,
-            None => {
-                Pin::new(&mut *connection).graceful_shutdown();
-                tokio::select! {
-                    biased;
-                    result = &mut *connection => Some(result),
-                    () = tokio::time::sleep(DRAIN_FRESH), if shared.handed_on.get() == before => Some(Ok(())),
-                }
-            }
-        };
-        // Of a connection that rests hyper has nothing but empty lines.
-        wire = (*connection).into_parts().io.into_inner();
-        if let Some(result) = result {
-            break result;
-        }
+    let early = match &end {
+        End::Refused(Fault::Bad) => Some(Early::Bad),
+        End::Refused(Fault::TooLarge) => Some(Early::TooLarge),
+        End::HeadTimeout => Some(Early::Late),
+        End::Idle | End::Drained | End::Gone(_) => None,
     };
-    let (end, stream) = wire.into_parts();
-    let early = match (end, &result) {
-        (Some(End::Refused(Fault::Bad)), _) => Some(Early::Bad),
-        (Some(End::Refused(Fault::TooLarge)), _) => Some(Early::TooLarge),
-        (Some(End::HeadTimeout), _) => Some(Early::Late),
-        (Some(End::Idle), _) => None,
-        (None, Err(error)) if error.is_parse_too_large() => Some(Early::TooLarge),
-        (None, Err(error)) if error.is_parse() => Some(Early::Bad),
-        (None, _) => None,
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, peer = %address, "connection ended");
+    tracing::debug!(?end, peer = %address, "connection ended");
+    // All that took part in an exchange is gone.
+    let Some(sender) = Rc::into_inner(sender) else { return };
+    let mut socket = sender.into_inner().into_socket();
+    if matches!(end, End::Drained) {
+        // The connection is dropped either way.
+        let _ = tokio::time::timeout(GOODBYE, socket.shutdown()).await;
+        return;
     }
     let answer = early.map(|early| early.refuse_in_bytes(&context.early, address));
-    Box::pin(close(stream, answer.as_deref())).await;
+    // Boxed: what waits for a request needs no room for it.
+    Box::pin(close(socket, answer.as_deref())).await;
 }
 
-/// What `serve` ends with, if that is before the gateway drains.
-async fn unless_drained<T>(mut serve: impl Future<Output = T> + Unpin, drain: &mut watch::Receiver<bool>) -> Option<T> {
-    let glance = drain.clone();
+/// One exchange after another; how that ends.
+async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<Stack>, context: &Http1Context) -> End {
+    let mut drain = context.drain.clone();
+    let is_draining = || context.drain.has_changed().unwrap_or(true);
     // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
     let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
-    let mut is_watched = false;
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = Pin::new(&mut serve).poll(cx) {
-            return Poll::Ready(Some(result));
+    let mut watched = Some(false);
+    loop {
+        let next = poll_fn(|cx| {
+            let mut sender = sender.borrow_mut();
+            if let Poll::Ready(next) = sender.poll_request(cx) {
+                return Poll::Ready(next);
+            }
+            // Once it has been waited for, it wakes this task by itself.
+            if watched == Some(false) || (watched == Some(true) && is_draining()) {
+                watched = Some(true);
+                if draining.as_mut().poll(cx).is_ready() {
+                    watched = None;
+                    sender.drain()?;
+                    // Has the time that is left waited for.
+                    return sender.poll_request(cx);
+                }
+            }
+            Poll::Pending
+        });
+        let received = match next.await {
+            Ok(received) => received,
+            Err(end) => return end,
+        };
+        match exchange(sender, received, peer, &stack, context).await {
+            Ok(true) => {}
+            Ok(false) => return End::Gone(None),
+            Err(error) => return End::Gone(Some(error)),
         }
-        // Once it has been waited for, it wakes this task by itself; other wake-ups come a few times a request.
-        if is_watched && glance.has_changed().is_ok_and(|changed| !changed) {
-            return Poll::Pending;
-        }
-        is_watched = true;
-        draining.as_mut().poll(cx).map(|_| None)
+    }
+}
+
+/// Has a request answered; whether there can be another after it.
+async fn exchange(
+    sender: &Rc<RefCell<Sender>>,
+    received: Received,
+    peer: &Rc<Peer>,
+    stack: &Swap<Stack>,
+    context: &Http1Context,
+) -> io::Result<bool> {
+    let Received { request, is_persistent, .. } = received;
+    let mut asked = Asked { method: request.method().clone(), version: request.version(), is_persistent };
+    let body = RequestBody::Http1(SenderBody::new(sender.clone()));
+    let response = answered(sender, stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }))).await?;
+    // A body that somebody still had could be read into the next request.
+    let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
+    let is_draining = context.drain.has_changed().unwrap_or(true);
+    asked.is_persistent &= is_read && !is_draining;
+    let mut reply = Reply::new(response, &asked, &context.early.dates);
+    let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
+    if sent.is_err() && reply.ends_with_connection() {
+        sender.borrow().reset_at_close()?;
+    }
+    sent.map(|()| reply.is_persistent())
+}
+
+/// The stack's response, unless the sender is gone before that.
+async fn answered(
+    sender: &RefCell<Sender>,
+    mut handling: impl Future<Output = Result<Response<ReplyBody>, Infallible>> + Unpin,
+) -> io::Result<Response<ReplyBody>> {
+    poll_fn(|cx| match Pin::new(&mut handling).poll(cx) {
+        Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+        Poll::Ready(Err(never)) => match never {},
+        Poll::Pending => sender.borrow().poll_reset(cx).map(Err),
     })
     .await
-}
-
-/// Waits for something to come: whether there is something to serve. While draining there is not, but for the first request
-/// of a connection, which may be on its way.
-async fn wait(wire: &mut Wire, drain: &mut watch::Receiver<bool>) -> bool {
-    tokio::select! {
-        biased;
-        () = poll_fn(|cx| wire.poll_readable(cx)) => return true,
-        _ = drain.wait_for(|drain| *drain) => {}
-    }
-    wire.is_untouched() && tokio::time::timeout(DRAIN_FRESH, poll_fn(|cx| wire.poll_readable(cx))).await.is_ok()
-}
-
-fn builder(limits: WireLimits, keep_alive: bool) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .header_read_timeout(None) // the wire's; hyper's runs between requests as well
-        .max_headers(MAX_HEADERS)
-        .max_header_size(limits.max_header_bytes)
-        .max_buf_size(BUFFER.max(limits.max_header_bytes).max(LEAST_BUFFER))
-        .keep_alive(keep_alive)
-        .half_close(true) // a sender may shut its side down and wait; also saves a read for each request
-        .pipeline_flush(false) // else an answer waits while the sender's next bytes do, and is lost at the end
-        .writev(false) // responses are small: one copy beats a vector
-        .auto_date_header(true) // RFC 9110 section 6.6.1
-        .preserve_header_case(false) // names have no case; keeping it costs 9 % of the CPU
-        .title_case_headers(false)
-        .allow_multiple_spaces_in_request_line_delimiters(false) // RFC 9112 section 3: a smuggler's friend
-        .ignore_invalid_headers(false); // refused, not dropped
-    builder
 }

@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
 use tower::{BoxError, Service};
 
-use super::delivery::{Inbound, Peer};
+use super::delivery::{Inbound, Peer, RequestBody};
 use super::early::{Early, EarlyContext};
 use super::headers::MAX_HEADERS;
 use super::socket::Socket;
@@ -129,7 +129,7 @@ pub async fn serve(
             let exchange = Exchange::new(activity.clone());
             // HTTP/1.1 counts lines as it reads them; the answer is the same.
             let refusal = (request.headers().len() > MAX_HEADERS).then(|| Early::TooLarge.refuse(&early, address));
-            let request = request.map(|body| Inbound { body, peer: peer.clone() });
+            let request = request.map(|body| Inbound { body: RequestBody::Http2(body), peer: peer.clone() });
             let mut stack = stack.clone();
             async move {
                 let answer = match refusal {

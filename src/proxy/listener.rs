@@ -19,9 +19,9 @@ use super::early::{Early, close};
 use super::entrance::{Entered, Entrance};
 use super::http1::{self, Http1Context};
 use super::http2;
+use super::sender::SenderLimits;
 use super::stack::Stack;
 use super::swap::Swap;
-use super::wire::WireLimits;
 use crate::config;
 
 /// Connections over the limit that a thread closes in steps at the same time.
@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     max_connections: u32,
-    wire: WireLimits,
+    sender: SenderLimits,
 }
 
 /// What accepting and serving connections needs of its thread.
@@ -92,7 +92,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 /// Serves a connection that has its place among those that may be open.
 async fn serve(stream: TcpStream, address: SocketAddr, stack: Swap<Stack>, context: ListenContext, open: Open) {
     let ListenContext { bounds, entrance, http1, alive: _alive, .. } = context;
-    let limits = bounds.get().wire;
+    let limits = bounds.get().sender;
     let _open = open;
     // Without it a response can wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
@@ -149,12 +149,12 @@ fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
 impl Bounds {
     /// As the configuration has them.
     pub fn new(server: &config::Server) -> Self {
-        let wire = WireLimits {
+        let sender = SenderLimits {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
         };
-        Self { max_connections: server.max_connections, wire }
+        Self { max_connections: server.max_connections, sender }
     }
 }
 

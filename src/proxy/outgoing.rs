@@ -1,6 +1,6 @@
 //! A request as it goes to the upstream: the bytes of its head, written once, and its body.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::iter::once;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use tokio::io::AsyncWrite;
 
 use super::delivery::Payload;
+use super::lines::{content_length, line};
 use super::socket::Socket;
 
 /// Pieces that leave in one call at most.
@@ -20,8 +21,6 @@ const SMALL: u64 = 8 << 10;
 const USUAL_HEAD: usize = 1 << 10;
 
 /// The head of a request (RFC 9112 section 2.1), line by line.
-///
-/// What is written comes from parsed names and values, so no line can become two.
 #[derive(Default)]
 pub struct Head {
     bytes: Vec<u8>,
@@ -58,15 +57,12 @@ impl Head {
 
     /// Adds a header line.
     pub fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
-        self.bytes.extend_from_slice(name.as_str().as_bytes());
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value.as_bytes());
-        self.bytes.extend_from_slice(b"\r\n");
+        line(&mut self.bytes, name, value);
     }
 
     /// Adds the `Content-Length` of a body of so many bytes (RFC 9112 section 6.2).
     pub fn content_length(&mut self, length: u64) {
-        write!(self.bytes, "content-length: {length}\r\n").expect("memory can be written to");
+        content_length(&mut self.bytes, length);
     }
 
     /// Adds the lines of a head that has no request line.

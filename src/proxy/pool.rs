@@ -264,7 +264,7 @@ impl HttpBody for ResponseBody {
         this.timer = None;
         match data {
             Some(Err(error)) => {
-                // hyper ends a connection at once, but writes what it has where it has to wait.
+                // HTTP/2 ends a stream at once, but writes what it has where it has to wait.
                 this.connection = None;
                 this.error = Some(error);
                 cx.waker().wake_by_ref();

@@ -19,12 +19,13 @@ use super::headers::{X_REQUEST_ID, new_request_id};
 use super::limits::Permit;
 use super::pool::ResponseBody;
 use super::reject::{PROBLEM_TYPE, Refusal, Reject};
-use super::response::USUAL_HEADERS;
 use super::route::Route;
 use super::stage::Here;
 use crate::metrics::Outcome;
 use crate::schemes::Reply;
 
+/// Room for the headers of a refusal.
+const OWN_HEADERS: usize = 4;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// The body of a response: the upstream's, streamed, or a text of the gateway's own.
@@ -123,7 +124,7 @@ fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValu
 pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
     let text = problem_text(status, reason, title, request_id);
     let mut response = Response::new(Body::text(text.into()));
-    response.headers_mut().reserve(USUAL_HEADERS);
+    response.headers_mut().reserve(OWN_HEADERS);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
     response

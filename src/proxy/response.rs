@@ -18,14 +18,12 @@ use hyper::ext::ReasonPhrase;
 
 use super::chunked::Chunks;
 use super::headers::{connection_options, elements, is_hop_by_hop};
+use super::inflow::Extent;
 
 /// The longest head, in bytes: as long as a request's by default.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Header lines in a head, of a final response or an interim one.
 const MAX_HEADERS: usize = 100;
-
-/// Room for headers that a response is given: for those of the next request, too, which hyper reads into the same map.
-pub const USUAL_HEADERS: usize = 12;
 
 /// A head that has come.
 pub struct Received {
@@ -37,17 +35,6 @@ pub struct Received {
     pub is_persistent: bool,
     /// The head's own bytes.
     pub length: usize,
-}
-
-/// Where a body ends (RFC 9112 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// After so many bytes more.
-    Length(u64),
-    /// With the last of its chunks.
-    Chunked(Chunks),
-    /// With the connection.
-    Close,
 }
 
 /// What came is no response, or none whose end can be told.
@@ -120,7 +107,7 @@ impl Framing {
     /// Sorts the lines of a head: what is for the next hop goes to `headers`.
     fn read(lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, Garbled> {
         let mut framing = Self::default();
-        headers.reserve(lines.len().max(USUAL_HEADERS));
+        headers.reserve(lines.len() + 1); // with the request's id
         for line in lines {
             let name = HeaderName::from_bytes(line.name.as_bytes());
             let name = name.map_err(|_| Garbled::Syntax(httparse::Error::HeaderName))?;

@@ -32,6 +32,26 @@ impl Socket {
         }
     }
 
+    /// Writes at least one byte of `bytes`, of which there must be one.
+    ///
+    /// # Errors
+    /// Those of the system, and when it takes nothing.
+    pub fn poll_write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(self).poll_write(cx, bytes))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => Poll::Ready(Ok(written)),
+        }
+    }
+
+    /// Has the connection reset when it is closed (RFC 9293 section 3.10.7.1's ABORT), so that nobody takes what was sent on it
+    /// for whole.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn reset_at_close(&self) -> io::Result<()> {
+        self.tcp().set_zero_linger()
+    }
+
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,

@@ -5,23 +5,32 @@ use super::*;
 /// How many requests the bytes are, and whether the last of them is whole; fed in pieces of `size`. A body that cannot
 /// be followed is a fault here.
 fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), Fault> {
-    let mut framing = Framing::new(4096);
-    let mut requests = 0;
+    let (mut scan, mut buffer, mut extent, mut requests) = (Scan::default(), BytesMut::new(), None, 0);
     for piece in bytes.chunks(size) {
-        let mut piece = piece;
-        while !piece.is_empty() {
-            let rested = framing.at_start();
-            let taken = framing.feed(piece)?;
-            requests += usize::from(rested && (!framing.at_start() || framing.is_untouched()));
-            if framing.is_lost() {
-                return Err(Fault::Bad);
-            }
-            assert!(taken > 0);
-            assert!(taken == piece.len() || framing.at_start(), "what is left begins a request");
-            piece = &piece[taken..];
+        buffer.extend_from_slice(piece);
+        while !buffer.is_empty() {
+            let (taken, next) = match extent {
+                None => match scan.take(&mut buffer, 4096)? {
+                    Some(received) => (0, Some(received.extent)),
+                    None => break,
+                },
+                Some(Extent::Length(left)) => {
+                    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                    (taken, Some(Extent::Length(left - taken as u64)))
+                }
+                Some(Extent::Chunked(chunks)) => {
+                    let (taken, next) = chunks.take(&buffer).ok_or(Fault::Bad)?;
+                    (taken, Some(next.map_or(Extent::Length(0), Extent::Chunked)))
+                }
+                Some(Extent::Close) => unreachable!("no request ends with its connection"),
+            };
+            requests += usize::from(extent.is_none());
+            let _ = buffer.split_to(taken);
+            extent = next.filter(|extent| *extent != Extent::Length(0));
         }
     }
-    Ok((requests, framing.at_start()))
+    let is_whole = extent.is_none() && scan.is_at_start(&buffer);
+    Ok((requests + usize::from(extent.is_none() && !is_whole), is_whole))
 }
 
 #[track_caller]
@@ -105,7 +114,7 @@ fn a_head_has_as_many_lines_and_bytes_as_it_may_and_not_one_more() {
     assert_eq!(bytes(4096).len(), 4096);
     whole(bytes(4096).as_bytes(), 1);
     refused(bytes(4097).as_bytes(), Fault::TooLarge);
-    let endless = vec![b'\r'; 5000];
+    let endless = b"\r\n".repeat(2500);
     refused(&endless, Fault::TooLarge);
 }
 
@@ -147,13 +156,73 @@ proptest! {
 
 #[test]
 fn empty_lines_begin_no_request() {
-    let mut framing = Framing::new(1024);
+    let (mut scan, mut buffer) = (Scan::default(), BytesMut::new());
     for piece in [&b"\r\n"[..], b"\r", b"\n"] {
-        assert_eq!(framing.feed(piece).unwrap(), piece.len());
-        assert!(framing.at_start() && !framing.is_untouched(), "{piece:?}");
+        buffer.extend_from_slice(piece);
+        assert!(scan.take(&mut buffer, 1024).unwrap().is_none());
+        assert!(scan.is_at_start(&buffer), "{piece:?}");
     }
-    framing.feed(b"G").unwrap();
-    assert!(!framing.at_start());
-    framing.feed(b"ET / HTTP/1.1\r\n\r\n").unwrap();
-    assert!(framing.at_start() && framing.is_untouched());
+    buffer.extend_from_slice(b"G");
+    assert!(scan.take(&mut buffer, 1024).unwrap().is_none());
+    assert!(!scan.is_at_start(&buffer));
+    buffer.extend_from_slice(b"ET / HTTP/1.1\r\n\r\nnext");
+    assert!(scan.take(&mut buffer, 1024).unwrap().is_some());
+    assert!(!scan.is_at_start(&buffer));
+    assert_eq!(buffer, "next");
+}
+
+fn received(bytes: &'static str) -> Received {
+    Scan::default().take(&mut BytesMut::from(bytes), 4096).unwrap().unwrap()
+}
+
+#[test]
+fn a_head_is_read_as_it_stands() {
+    let Received { request, extent, .. } = received(
+        "PUT http://a.example/%2e/x?y HTTP/1.1\r\nHost: a\r\nX-A:  1\t\r\nx-a:\r\nX-B: \u{e9}\r\nContent-Length: 7\r\n\r\n",
+    );
+    assert_eq!((request.method(), request.version()), (&Method::PUT, Version::HTTP_11));
+    assert_eq!(request.uri(), "http://a.example/%2e/x?y");
+    assert_eq!(extent, Extent::Length(7));
+    let lines: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let expected: [(&str, &[u8]); 5] =
+        [("host", b"a"), ("x-a", b"1"), ("x-a", b""), ("x-b", "\u{e9}".as_bytes()), ("content-length", b"7")];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_sender_says_whether_its_connection_goes_on() {
+    for (head, expected) in [
+        ("POST / HTTP/1.1\r\n\r\n", true),
+        ("POST / HTTP/1.1\r\nConnection: x, Close\r\n\r\n", false),
+        ("POST / HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", false),
+        ("POST / HTTP/1.0\r\n\r\n", false),
+        ("POST / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
+        ("POST / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", false),
+    ] {
+        assert_eq!(received(head).is_persistent, expected, "{head:?}");
+    }
+}
+
+#[test]
+fn a_sender_that_waits_for_leave_says_so_by_http_1_1() {
+    for (head, expected) in [
+        ("POST / HTTP/1.1\r\nExpect: 100-Continue\r\n\r\n", true),
+        ("POST / HTTP/1.1\r\nExpect: more\r\n\r\n", false),
+        ("POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", false),
+    ] {
+        assert_eq!(received(head).expects_continue, expected, "{head:?}");
+    }
+}
+
+#[test]
+fn what_is_no_http_is_refused_before_its_line_ends() {
+    for bytes in [&b"\x16\x03\x01\x02"[..], b"{\"a\":", b"POST /\x00", b"\rG"] {
+        let taken = Scan::default().take(&mut BytesMut::from(bytes), 4096);
+        assert!(matches!(taken, Err(Fault::Bad)), "{bytes:?}");
+    }
+}
+
+#[test]
+fn chunks_are_of_http_1_1() {
+    refused(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Fault::Bad);
 }

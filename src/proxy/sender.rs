@@ -1,0 +1,284 @@
+//! The far end of an HTTP/1.1 connection, whose requests come one after another: their heads, their bodies, and the time
+//! that there is for each.
+//!
+//! A connection ends when
+//! 1. what comes is no request to pass on, see [`request`](super::request);
+//! 2. a head has not come within `header_timeout`: of its first byte, or of the connection's beginning;
+//! 3. no request begins within `idle_timeout` of the last response;
+//! 4. the sender reads nothing of its response for `idle_timeout`;
+//! 5. the sender resets it before it has its response: what the delivery holds is given back at once.
+//!
+//! The answer is [`http1`](super::http1)'s to give. Says nothing of bodies' time and size: those are the route's.
+//!
+//! While nothing comes, a connection holds no buffer; one [`Timer`] serves all of its deadlines.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::AsyncWrite;
+
+use super::inflow::{Inflow, READ};
+use super::reply::Reply;
+use super::request::{Fault, Received, Scan};
+use super::socket::Socket;
+use super::timer::Timer;
+use crate::clock::Clock;
+
+/// What a sender waits for that has said so (RFC 9110 section 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// While draining, how long a connection stays open on which nothing has come yet, or a part of a head: the request may be
+/// on its way.
+const DRAIN_FRESH: Duration = Duration::from_millis(500);
+
+/// Bounds of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct SenderLimits {
+    /// For a request's head.
+    pub header_timeout: Duration,
+    /// Between two requests, and for a sender that reads no response.
+    pub idle_timeout: Duration,
+    /// The longest head.
+    pub max_header_bytes: usize,
+}
+
+/// Why there is no further request.
+#[derive(Debug)]
+pub enum End {
+    /// What came is no request to pass on.
+    Refused(Fault),
+    /// A part of a head has come, the rest not in time.
+    HeadTimeout,
+    /// Nothing has come, in the time that there was for it.
+    Idle,
+    /// Nothing has come, and the gateway drains.
+    Drained,
+    /// The sender has closed the connection, or it broke.
+    Gone(Option<io::Error>),
+}
+
+/// The far end.
+pub struct Sender {
+    socket: Socket,
+    /// What has come of the request, and of those after it.
+    inflow: Inflow,
+    scan: Scan,
+    limits: SenderLimits,
+    clock: Clock,
+    /// When what is waited for must have come.
+    deadline: Instant,
+    timer: Timer,
+    waiting: Waiting,
+    /// What of [`CONTINUE`] is to be sent before the body comes.
+    interim: Option<&'static [u8]>,
+    /// How much of its response the sender has taken that takes no more of it now.
+    blocked_at: Option<u64>,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// The first request: there is one clock, from the beginning on.
+    First,
+    /// Another request.
+    Next,
+    /// The rest of its head.
+    Head,
+    /// The same or the first request, while the gateway drains.
+    Drain,
+    /// The response, or the sender to take it.
+    Response,
+}
+
+/// The body of the request that has come last.
+pub struct SenderBody(Rc<RefCell<Sender>>);
+
+impl Sender {
+    /// At the beginning of a connection.
+    pub fn new(socket: Socket, limits: SenderLimits, clock: Clock) -> Self {
+        Self {
+            socket,
+            inflow: Inflow::new(None),
+            scan: Scan::default(),
+            limits,
+            deadline: clock.now() + limits.header_timeout,
+            clock,
+            timer: Timer::default(),
+            waiting: Waiting::First,
+            interim: None,
+            blocked_at: None,
+        }
+    }
+
+    /// The connection.
+    pub fn into_socket(self) -> Socket {
+        self.socket
+    }
+
+    /// The next request. Its body is to be read, by a [`SenderBody`], before there is another.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, End>> {
+        loop {
+            if !self.inflow.buffer.is_empty() {
+                let taken = self.scan.take(&mut self.inflow.buffer, self.limits.max_header_bytes);
+                if let Some(received) = taken.map_err(End::Refused)? {
+                    self.inflow.extent = Some(received.extent);
+                    self.waiting = Waiting::Response;
+                    self.interim = received.expects_continue.then_some(CONTINUE);
+                    return Poll::Ready(Ok(received));
+                }
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Gone(None))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Gone(Some(error)))),
+                Poll::Pending => return self.poll_late(cx).map(Err),
+            }
+        }
+    }
+
+    /// Reads on in a head, or waits for one without a buffer.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.inflow.buffer.is_empty() {
+            self.inflow.buffer = BytesMut::new();
+            // With TLS, what has come may have been read already.
+            if matches!(self.socket, Socket::Plain(_)) {
+                ready!(self.socket.poll_readable(cx))?;
+            }
+        }
+        let read = self.inflow.poll_fill(cx, &mut self.socket, READ);
+        if read.is_pending() && self.inflow.buffer.is_empty() {
+            self.inflow.buffer = BytesMut::new();
+        }
+        read
+    }
+
+    /// Ready when what is waited for has not come in time.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let has_begun = !self.scan.is_at_start(&self.inflow.buffer);
+        if self.waiting == Waiting::Response || (self.waiting == Waiting::Next && has_begun) {
+            self.waiting = if has_begun { Waiting::Head } else { Waiting::Next };
+            let limit = if has_begun { self.limits.header_timeout } else { self.limits.idle_timeout };
+            self.deadline = self.clock.now() + limit;
+        }
+        ready!(self.timer.poll(cx, self.deadline));
+        Poll::Ready(match self.waiting {
+            Waiting::Drain => End::Drained,
+            Waiting::First | Waiting::Head if !self.inflow.buffer.is_empty() => End::HeadTimeout,
+            _ => End::Idle,
+        })
+    }
+
+    /// To be told when the gateway drains while [a request](Self::poll_request) is waited for: one whose head has begun to
+    /// come, or which would be the first, has a little time.
+    ///
+    /// # Errors
+    /// There will be none.
+    pub fn drain(&mut self) -> Result<(), End> {
+        if self.waiting == Waiting::Next {
+            return Err(End::Drained);
+        }
+        self.waiting = Waiting::Drain;
+        self.deadline = self.deadline.min(self.clock.now() + DRAIN_FRESH);
+        Ok(())
+    }
+
+    /// Whether all of the request has been read.
+    pub fn is_read(&self) -> bool {
+        self.inflow.is_done()
+    }
+
+    /// Ready when the sender has reset the connection, which is looked at once all of its request has been read.
+    pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.is_read() { self.socket.poll_reset(cx) } else { Poll::Pending }
+    }
+
+    /// Sends the response, all of it.
+    ///
+    /// # Errors
+    /// The sender is gone or takes nothing of it, or the response broke off.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<io::Result<()>> {
+        // Whether the sender still waits for it or not, half of it is no HTTP.
+        let interim = match self.interim {
+            Some(CONTINUE) | None => Poll::Ready(Ok(())),
+            Some(_) => self.poll_interim(cx),
+        };
+        match interim.map_ok(|()| reply.poll_write(cx, &mut self.socket)) {
+            Poll::Ready(Ok(Poll::Pending)) if !reply.is_blocked() => {
+                self.blocked_at = None;
+                return self.poll_reset(cx).map(Err);
+            }
+            Poll::Ready(Ok(Poll::Pending)) | Poll::Pending => {}
+            Poll::Ready(Ok(sent)) => {
+                self.blocked_at = None;
+                return sent;
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        }
+        if self.blocked_at.replace(reply.taken()) != Some(reply.taken()) {
+            self.deadline = self.clock.now() + self.limits.idle_timeout;
+        }
+        let unread = || io::Error::new(io::ErrorKind::TimedOut, "the sender does not read its response");
+        self.timer.poll(cx, self.deadline).map(|()| Err(unread()))
+    }
+
+    /// Has the connection reset when it is closed: what was sent of a response looks whole otherwise.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn reset_at_close(&self) -> io::Result<()> {
+        self.socket.reset_at_close()
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        // Who has sent some of it waits for nothing.
+        if self.inflow.buffer.is_empty() && !self.is_read() {
+            ready!(self.poll_interim(cx))?;
+        }
+        self.inflow.poll_piece(cx, &mut self.socket)
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.interim {
+            if rest.is_empty() {
+                ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+                self.interim = None;
+            } else {
+                let written = ready!(self.socket.poll_write_some(cx, rest))?;
+                self.interim = rest.get(written..);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl SenderBody {
+    /// The body of the request that `sender` has just given.
+    pub fn new(sender: Rc<RefCell<Sender>>) -> Self {
+        Self(sender)
+    }
+}
+
+impl HttpBody for SenderBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.borrow_mut().poll_body(cx).map_ok(Frame::data)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.borrow().is_read()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.borrow().inflow.remaining().map(SizeHint::with_exact).unwrap_or_default()
+    }
+}
