@@ -16,7 +16,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -40,13 +40,16 @@ const BLOCK: usize = 16 << 10;
 /// The first block of a body whose length is not known.
 const FIRST_BLOCK: usize = 1 << 10;
 
-/// A body on its way into memory.
-struct Collector {
+/// A body on its way into memory: becomes all of it, if it is no longer than `max` bytes.
+struct Collector<B> {
+    body: B,
+    max: u64,
     frames: Frames,
     /// The first piece, for as long as it is the only one: most bodies come whole, with their head.
     only: Option<Bytes>,
     block: BytesMut,
-    held: Held,
+    /// `None` once it is part of what was collected.
+    held: Option<Held>,
     /// What `Content-Length` says.
     length: Option<u64>,
     /// Bytes that have come.
@@ -62,8 +65,9 @@ where
 {
     let Claimed { arrival, route, body, claim, now } = claimed;
     let held = here.context.open(&route.limits);
-    let read = within(route.config.body_timeout, collect(body, route.config.max_body, held)).await;
-    let payload = read.map_err(Refusal::unread)?;
+    let mut collector = Collector::new(body, route.config.max_body, held).map_err(Refusal::unread)?;
+    let collected = within(route.config.body_timeout, &mut collector).await;
+    let payload = collected.map_err(Refusal::unread)?;
     route.metrics.body_bytes.observe(payload.len() as f64);
     arrival.trail.body(&payload);
     here.next(Buffered { arrival, route, payload, claim, now }).await
@@ -98,36 +102,37 @@ where
     !body.is_end_stream()
 }
 
-/// All of a body, if it is no longer than `max` bytes.
-async fn collect<B>(body: B, max: u64, mut held: Held) -> Result<Payload, Reject>
-where
-    B: HttpBody<Data = Bytes>,
-{
-    let length = body.size_hint().exact();
-    if body.size_hint().lower() > max {
-        return Err(Reject::BodyTooLarge);
-    }
-    held.grow_to(length.unwrap_or(0))?;
-    let mut collector = Collector::new(held, length);
-    let mut body = pin!(body);
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|_| Reject::BadRequest)?;
-        if let Ok(data) = frame.into_data() {
-            if collector.received + data.len() as u64 > max {
-                return Err(Reject::BodyTooLarge);
-            }
-            collector.push(data)?;
+impl<B: HttpBody> Collector<B> {
+    /// Of a body of a known length it takes that much of the budget at once.
+    fn new(body: B, max: u64, mut held: Held) -> Result<Self, Reject> {
+        let length = body.size_hint().exact();
+        if body.size_hint().lower() > max {
+            return Err(Reject::BodyTooLarge);
         }
+        held.grow_to(length.unwrap_or(0))?;
+        let (frames, block) = (Frames::new(), BytesMut::new());
+        Ok(Self { body, max, frames, only: None, block, held: Some(held), length, received: 0, allocated: 0 })
     }
-    Ok(collector.finish())
 }
 
-impl Collector {
-    fn new(held: Held, length: Option<u64>) -> Self {
-        let (frames, block) = (Frames::new(), BytesMut::new());
-        Self { frames, only: None, block, held, length, received: 0, allocated: 0 }
-    }
+impl<B: HttpBody<Data = Bytes> + Unpin> Future for Collector<B> {
+    type Output = Result<Payload, Reject>;
 
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Payload, Reject>> {
+        while let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let frame = frame.map_err(|_| Reject::BadRequest)?;
+            if let Ok(data) = frame.into_data() {
+                if self.received + data.len() as u64 > self.max {
+                    return Poll::Ready(Err(Reject::BodyTooLarge));
+                }
+                self.push(data)?;
+            }
+        }
+        Poll::Ready(Ok(self.finish()))
+    }
+}
+
+impl<B> Collector<B> {
     fn push(&mut self, piece: Bytes) -> Result<(), Reject> {
         if piece.is_empty() {
             return Ok(());
@@ -182,12 +187,14 @@ impl Collector {
 
     /// Counts `more` bytes beyond those that are allocated.
     fn hold(&mut self, more: usize) -> Result<(), Reject> {
-        self.held.grow_to(self.allocated + more as u64)
+        let total = self.allocated + more as u64;
+        self.held.as_mut().map_or(Ok(()), |held| held.grow_to(total))
     }
 
-    fn finish(mut self) -> Payload {
-        self.frames.extend(nonempty(self.only.take().unwrap_or_else(|| self.block.freeze())));
-        Payload::new(self.frames, Some(self.held))
+    fn finish(&mut self) -> Payload {
+        let last = self.only.take().unwrap_or_else(|| self.block.split().freeze());
+        self.frames.extend(nonempty(last));
+        Payload::new(std::mem::take(&mut self.frames), self.held.take())
     }
 }
 
@@ -195,14 +202,14 @@ fn nonempty(piece: Bytes) -> Option<Bytes> {
     (!piece.is_empty()).then_some(piece)
 }
 
-/// `collect`'s result, or `body_timeout`. A body that has come with its head costs no timer.
-async fn within<T>(limit: Duration, collect: impl Future<Output = Result<T, Reject>>) -> Result<T, Reject> {
-    let mut collect = pin!(collect);
-    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut collect).poll(cx))).await;
-    match first {
-        Poll::Ready(result) => result,
-        // Boxed, so that what all have to hold has no room for a timer.
-        Poll::Pending => Box::pin(tokio::time::timeout(limit, collect)).await.unwrap_or(Err(Reject::BodyTimeout)),
+/// What is collected, or `body_timeout`. A body that has come with its head costs no timer, nor room for one.
+async fn within<T>(
+    limit: Duration,
+    collector: &mut (impl Future<Output = Result<T, Reject>> + Unpin),
+) -> Result<T, Reject> {
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut *collector).poll(cx))).await {
+        Poll::Ready(collected) => collected,
+        Poll::Pending => Box::pin(tokio::time::timeout(limit, collector)).await.unwrap_or(Err(Reject::BodyTimeout)),
     }
 }
 

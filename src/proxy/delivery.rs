@@ -114,8 +114,8 @@ pub struct Claimed {
     /// Nothing has been read of it.
     pub body: RequestBody,
     /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
-    /// be a challenge that needs no signature. Boxed: it is moved from stage to stage.
-    pub claim: Result<Box<Claim>, VerifyError>,
+    /// be a challenge that needs no signature.
+    pub claim: Result<Claim, VerifyError>,
     /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
     pub now: Duration,
 }
@@ -129,7 +129,7 @@ pub struct Buffered {
     /// The bytes of its body.
     pub payload: Payload,
     /// As in [`Claimed`].
-    pub claim: Result<Box<Claim>, VerifyError>,
+    pub claim: Result<Claim, VerifyError>,
     /// As in [`Claimed`].
     pub now: Duration,
 }

@@ -104,27 +104,31 @@ async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<St
 }
 
 /// Has a request answered; whether there can be another after it.
-async fn exchange(
+fn exchange(
     sender: &Rc<RefCell<Sender>>,
     received: Received,
     peer: &Rc<Peer>,
     stack: &Swap<Stack>,
     context: &Http1Context,
-) -> io::Result<bool> {
+) -> impl Future<Output = io::Result<bool>> {
+    // Here, so that the future holds no request.
     let Received { request, is_persistent, .. } = received;
     let mut asked = Asked { method: request.method().clone(), version: request.version(), is_persistent };
     let body = RequestBody::Http1(SenderBody::new(sender.clone()));
-    let response = answered(sender, stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }))).await?;
-    // A body that somebody still had could be read into the next request.
-    let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
-    let is_draining = context.drain.has_changed().unwrap_or(true);
-    asked.is_persistent &= is_read && !is_draining;
-    let mut reply = Reply::new(response, &asked, &context.early.dates);
-    let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
-    if sent.is_err() && reply.ends_with_connection() {
-        sender.borrow().reset_at_close()?;
+    let handling = stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
+    async move {
+        let response = answered(sender, handling).await?;
+        // A body that somebody still had could be read into the next request.
+        let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
+        let is_draining = context.drain.has_changed().unwrap_or(true);
+        asked.is_persistent &= is_read && !is_draining;
+        let mut reply = Reply::new(response, &asked, &context.early.dates);
+        let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
+        if sent.is_err() && reply.ends_with_connection() {
+            sender.borrow().reset_at_close()?;
+        }
+        sent.map(|()| reply.is_persistent())
     }
-    sent.map(|()| reply.is_persistent())
 }
 
 /// The stack's response, unless the sender is gone before that.

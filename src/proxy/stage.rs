@@ -99,7 +99,12 @@ impl<D, R, E> Erased<D, R, E> {
     where
         S: Service<D, Response = R, Error = E, Future: 'static> + Clone + 'static,
     {
-        Self(Rc::new(move |delivery| Box::pin(service.clone().call(delivery))))
+        Self(Rc::new(move |delivery| {
+            // The box first: so the future can be made in its place, instead of being moved there.
+            let place = Box::<S::Future>::new_uninit();
+            let future: Box<S::Future> = Box::write(place, service.clone().call(delivery));
+            Box::into_pin(future)
+        }))
     }
 
     /// The layer that erases what is below.

@@ -80,7 +80,7 @@ where
         return Ok(challenge::answer_head(&route, head, body, &asked).await);
     }
     let now = here.context.unix();
-    let claim = route.config.verifier.inspect(RequestHead::of(head), now).map(Box::new);
+    let claim = route.config.verifier.inspect(RequestHead::of(head), now);
     if let Err(error) = claim
         && route.config.enforce
         && !challenge::may_be_in_body(&route, head, &body)

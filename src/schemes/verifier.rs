@@ -7,7 +7,6 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
-use smallvec::SmallVec;
 
 use super::challenge::Challenges;
 use super::compile::{Compiled, CompiledForm};
@@ -20,7 +19,7 @@ use super::{Authentic, Authenticated, RequestHead, SignedRequest, VerifyError, c
 /// What a signature claims, for each way to sign that the request could be signed in.
 #[derive(Clone)]
 pub struct Claim {
-    ways: SmallVec<[WayClaim; 1]>,
+    ways: Vec<WayClaim>,
 }
 
 #[derive(Clone)]
@@ -62,7 +61,7 @@ impl Verifier {
     /// # Errors
     /// Any of [`VerifyError`] but [`VerifyError::PayloadMismatch`].
     pub fn inspect(&self, head: RequestHead<'_>, now: Duration) -> Result<Claim, VerifyError> {
-        let mut ways = SmallVec::new();
+        let mut ways = Vec::with_capacity(self.ways.len());
         let mut verdict = None;
         for (position, way) in self.ways.iter().enumerate() {
             match way.inspect(position, head, now) {
