@@ -4,23 +4,29 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the one place that may read the clock")]
 
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
+
+/// How long wall-clock time is told by the monotonic clock: an adjustment of the system's is seen after that.
+const SYNCED: Duration = Duration::from_secs(1);
 
 /// The system's time, or one that stands still.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     fixed: Option<(Instant, SystemTime)>,
+    /// What both clocks said when they were last compared.
+    synced: Cell<Option<(Instant, Duration)>>,
 }
 
 impl Clock {
     /// The system's clocks.
     pub fn system() -> Self {
-        Self { fixed: None }
+        Self::default()
     }
 
     /// A clock that always says `at`.
     pub fn fixed(at: SystemTime) -> Self {
-        Self { fixed: Some((Instant::now(), at)) }
+        Self { fixed: Some((Instant::now(), at)), synced: Cell::default() }
     }
 
     /// Monotonic time, for durations.
@@ -33,6 +39,19 @@ impl Clock {
         let wall = self.fixed.map_or_else(SystemTime::now, |(_, wall)| wall);
         wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
+
+    /// The same for a moment that was just now, without another look at the system's clock.
+    pub fn unix_at(&self, moment: Instant) -> Duration {
+        if let Some((at, unix)) = self.synced.get()
+            && let Some(since) = moment.checked_duration_since(at)
+            && since < SYNCED
+        {
+            return unix + since;
+        }
+        let (at, unix) = (self.now(), self.unix());
+        self.synced.set(Some((at, unix)));
+        unix.saturating_sub(at.saturating_duration_since(moment))
+    }
 }
 
 #[cfg(test)]
@@ -44,5 +63,19 @@ mod tests {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         assert_eq!(clock.unix(), Duration::from_secs(1_700_000_000));
         assert_eq!(clock.now(), clock.now());
+        assert_eq!(clock.unix_at(clock.now()), Duration::from_secs(1_700_000_000));
+    }
+
+    #[test]
+    fn a_moment_has_its_wall_clock_time_whenever_the_clocks_were_compared() {
+        let clock = Clock::system();
+        let (moment, unix) = (clock.now(), clock.unix());
+        for seconds in [0, 1, 60] {
+            let before = moment.checked_sub(Duration::from_secs(seconds)).unwrap();
+            let off = clock.unix_at(before).abs_diff(unix - Duration::from_secs(seconds));
+            assert!(off < Duration::from_millis(500), "{seconds}: {off:?}");
+            let after = clock.unix_at(moment + Duration::from_millis(700)).abs_diff(unix + Duration::from_millis(700));
+            assert!(after < Duration::from_millis(500), "{seconds}: {after:?}");
+        }
     }
 }

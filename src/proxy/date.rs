@@ -1,7 +1,7 @@
 //! The time for `Date` (RFC 9110 section 6.6.1), written once a second.
 
 use std::cell::Cell;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Clock;
 
@@ -22,9 +22,9 @@ impl Dates {
         Self { clock, second: Cell::new(0), written: Cell::new(write(0)) }
     }
 
-    /// That of now.
-    pub fn now(&self) -> HttpDate {
-        let second = self.clock.unix().as_secs();
+    /// That of a moment that was just now.
+    pub fn at(&self, moment: Instant) -> HttpDate {
+        let second = self.clock.unix_at(moment).as_secs();
         if self.second.replace(second) != second {
             self.written.set(write(second));
         }
@@ -45,9 +45,10 @@ mod tests {
     fn the_date_is_that_of_the_clock() {
         for (second, expected) in [(0, "Thu, 01 Jan 1970 00:00:00 GMT"), (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT")]
         {
-            let dates = Dates::new(Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(second)));
-            assert_eq!(dates.now(), expected.as_bytes());
-            assert_eq!(dates.now(), expected.as_bytes());
+            let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+            let (dates, now) = (Dates::new(clock.clone()), clock.now());
+            assert_eq!(dates.at(now), expected.as_bytes());
+            assert_eq!(dates.at(now), expected.as_bytes());
         }
     }
 }

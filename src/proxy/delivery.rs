@@ -116,7 +116,7 @@ pub struct Claimed {
     /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
     /// be a challenge that needs no signature.
     pub claim: Result<Claim, VerifyError>,
-    /// When the signature header was looked at: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
+    /// When the head had come: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
     pub now: Duration,
 }
 

@@ -13,7 +13,7 @@ use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::date::Dates;
+use super::date::{Dates, HttpDate};
 use super::headers::{X_REQUEST_ID, new_request_id};
 use super::observe::LogLimit;
 use super::reject::Reject;
@@ -81,7 +81,7 @@ impl Early {
 
     /// The same, the answer as it goes out by HTTP/1.1.
     pub fn refuse_in_bytes(self, context: &EarlyContext, peer: SocketAddr) -> Vec<u8> {
-        bytes(self.refuse(context, peer), &context.dates)
+        bytes(self.refuse(context, peer), context.dates.at(context.clock.now()))
     }
 
     /// The reason, by which it is counted.
@@ -113,9 +113,9 @@ impl Early {
 }
 
 /// An answer as it goes out by HTTP/1.1.
-fn bytes(response: Response<Body>, dates: &Dates) -> Vec<u8> {
+fn bytes(response: Response<Body>, date: HttpDate) -> Vec<u8> {
     let (head, body) = response.into_parts();
-    last(&head, &body.into_text(), dates)
+    last(&head, &body.into_text(), date)
 }
 
 /// Sends `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts the sending side
@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn an_early_answer_is_a_whole_response() {
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
-        let text = String::from_utf8(bytes(Early::Overloaded.response(), &Dates::new(clock))).unwrap();
+        let date = Dates::new(clock.clone()).at(clock.now());
+        let text = String::from_utf8(bytes(Early::Overloaded.response(), date)).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
         assert!(head.ends_with("\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT"), "{head}");

@@ -122,7 +122,10 @@ fn exchange(
         let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
         let is_draining = context.drain.has_changed().unwrap_or(true);
         asked.is_persistent &= is_read && !is_draining;
-        let mut reply = Reply::new(response, &asked, &context.early.dates);
+        let EarlyContext { clock, dates, .. } = &context.early;
+        let now = clock.now();
+        let mut reply = Reply::new(response, &asked, dates.at(now));
+        sender.borrow_mut().answers(now);
         let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
         if sent.is_err() && reply.ends_with_connection() {
             sender.borrow().reset_at_close()?;

@@ -18,7 +18,7 @@ use http_body::Body as HttpBody;
 use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncWrite;
 
-use super::date::Dates;
+use super::date::HttpDate;
 use super::lines::{content_length, line};
 use super::socket::Socket;
 use super::stack::ReplyBody;
@@ -68,13 +68,13 @@ enum Framing {
 }
 
 impl Reply {
-    /// Of `response` to a request that `asked`.
-    pub fn new(response: Response<ReplyBody>, asked: &Asked, dates: &Dates) -> Self {
+    /// Of `response`, made at `date`, to a request that `asked`.
+    pub fn new(response: Response<ReplyBody>, asked: &Asked, date: HttpDate) -> Self {
         let (head, body) = response.into_parts();
         let framing = framing(head.status, asked, &body);
         let is_persistent = asked.is_persistent && framing != Framing::Close && !head.headers.contains_key(CONNECTION);
         let mut bytes = Vec::with_capacity(USUAL);
-        Said::new(&head, &body, asked, framing, is_persistent).write(&mut bytes, &head, dates);
+        Said::new(&head, &body, asked, framing, is_persistent).write(&mut bytes, &head, &date);
         let is_whole = framing == Framing::None || framing == Framing::Length(0);
         let (written, taken_before, error) = (0, 0, None);
         Self { body, framing, bytes, written, taken_before, is_whole, error, is_blocked: false, is_persistent }
@@ -213,11 +213,11 @@ struct Said {
 }
 
 /// A response with `text` as its body, after which the connection ends, as it goes out.
-pub fn last(head: &Parts, text: &[u8], dates: &Dates) -> Vec<u8> {
+pub fn last(head: &Parts, text: &[u8], date: HttpDate) -> Vec<u8> {
     let length = Some(text.len() as u64);
     let said = Said { is_1_0: false, length, keeps_length: false, is_chunked: false, is_persistent: false };
     let mut bytes = Vec::with_capacity(USUAL);
-    said.write(&mut bytes, head, dates);
+    said.write(&mut bytes, head, &date);
     bytes.extend_from_slice(text);
     bytes
 }
@@ -239,7 +239,7 @@ impl Said {
         Self { is_1_0, length, keeps_length, is_chunked: framing == Framing::Chunked, is_persistent }
     }
 
-    fn write(&self, bytes: &mut Vec<u8>, head: &Parts, dates: &Dates) {
+    fn write(&self, bytes: &mut Vec<u8>, head: &Parts, date: &HttpDate) {
         bytes.extend_from_slice(if self.is_1_0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
         bytes.extend_from_slice(head.status.as_str().as_bytes());
         bytes.push(b' ');
@@ -269,7 +269,7 @@ impl Said {
         }
         if !has_date {
             bytes.extend_from_slice(b"date: ");
-            bytes.extend_from_slice(&dates.now());
+            bytes.extend_from_slice(date);
             bytes.extend_from_slice(b"\r\n");
         }
         bytes.extend_from_slice(b"\r\n");

@@ -26,6 +26,8 @@ use crate::schemes::Reply;
 
 /// Room for the headers of a refusal.
 const OWN_HEADERS: usize = 4;
+/// Room for its text, in bytes.
+const USUAL_TEXT: usize = 320;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// The body of a response: the upstream's, streamed, or a text of the gateway's own.
@@ -134,21 +136,20 @@ pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&H
 /// sane or made here.
 fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let text = [
-        r#"{"type":""#,
-        PROBLEM_TYPE,
-        reason,
-        r#"","title":""#,
-        title,
-        r#"","status":"#,
-        status.as_str(),
-        r#","reason":""#,
-        reason,
-        r#"","request_id":""#,
-        id,
-        r#""}"#,
-    ];
-    text.concat().into_bytes()
+    let mut text = String::with_capacity(USUAL_TEXT);
+    text.push_str(r#"{"type":""#);
+    text.push_str(PROBLEM_TYPE);
+    text.push_str(reason);
+    text.push_str(r#"","title":""#);
+    text.push_str(title);
+    text.push_str(r#"","status":"#);
+    text.push_str(status.as_str());
+    text.push_str(r#","reason":""#);
+    text.push_str(reason);
+    text.push_str(r#"","request_id":""#);
+    text.push_str(id);
+    text.push_str(r#""}"#);
+    text.into_bytes()
 }
 
 impl Body {

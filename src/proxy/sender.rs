@@ -76,6 +76,8 @@ pub struct Sender {
     waiting: Waiting,
     /// What of [`CONTINUE`] is to be sent before the body comes.
     interim: Option<&'static [u8]>,
+    /// When its response was there to be sent, unless that takes time.
+    answered: Option<Instant>,
     /// How much of its response the sender has taken that takes no more of it now.
     blocked_at: Option<u64>,
 }
@@ -111,6 +113,7 @@ impl Sender {
             timer: Timer::default(),
             waiting: Waiting::First,
             interim: None,
+            answered: None,
             blocked_at: None,
         }
     }
@@ -166,7 +169,7 @@ impl Sender {
         if self.waiting == Waiting::Response || (self.waiting == Waiting::Next && has_begun) {
             self.waiting = if has_begun { Waiting::Head } else { Waiting::Next };
             let limit = if has_begun { self.limits.header_timeout } else { self.limits.idle_timeout };
-            self.deadline = self.clock.now() + limit;
+            self.deadline = self.answered.take().unwrap_or_else(|| self.clock.now()) + limit;
         }
         ready!(self.timer.poll(cx, self.deadline));
         Poll::Ready(match self.waiting {
@@ -200,27 +203,30 @@ impl Sender {
         if self.is_read() { self.socket.poll_reset(cx) } else { Poll::Pending }
     }
 
+    /// To be told when there is a response to be sent.
+    pub fn answers(&mut self, now: Instant) {
+        self.answered = Some(now);
+        self.blocked_at = None;
+        // Of an interim response that has begun the rest must go out: half of it is no HTTP.
+        self.interim = self.interim.filter(|rest| rest.len() < CONTINUE.len());
+    }
+
     /// Sends the response, all of it.
     ///
     /// # Errors
     /// The sender is gone or takes nothing of it, or the response broke off.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<io::Result<()>> {
-        // Whether the sender still waits for it or not, half of it is no HTTP.
-        let interim = match self.interim {
-            Some(CONTINUE) | None => Poll::Ready(Ok(())),
-            Some(_) => self.poll_interim(cx),
+        let sent = match self.poll_interim(cx) {
+            Poll::Ready(Ok(())) => reply.poll_write(cx, &mut self.socket),
+            interim => interim,
         };
-        match interim.map_ok(|()| reply.poll_write(cx, &mut self.socket)) {
-            Poll::Ready(Ok(Poll::Pending)) if !reply.is_blocked() => {
-                self.blocked_at = None;
-                return self.poll_reset(cx).map(Err);
-            }
-            Poll::Ready(Ok(Poll::Pending)) | Poll::Pending => {}
-            Poll::Ready(Ok(sent)) => {
-                self.blocked_at = None;
-                return sent;
-            }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        if sent.is_ready() {
+            return sent;
+        }
+        self.answered = None;
+        if self.interim.is_none() && !reply.is_blocked() {
+            self.blocked_at = None;
+            return self.poll_reset(cx).map(Err);
         }
         if self.blocked_at.replace(reply.taken()) != Some(reply.taken()) {
             self.deadline = self.clock.now() + self.limits.idle_timeout;

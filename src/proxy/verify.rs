@@ -79,7 +79,7 @@ where
     if let Some(asked) = asked {
         return Ok(challenge::answer_head(&route, head, body, &asked).await);
     }
-    let now = here.context.unix();
+    let now = here.context.unix_at(arrival.received);
     let claim = route.config.verifier.inspect(RequestHead::of(head), now);
     if let Err(error) = claim
         && route.config.enforce
