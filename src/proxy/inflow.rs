@@ -104,8 +104,11 @@ impl Inflow {
     pub fn poll_piece(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Option<io::Result<Bytes>>> {
         if matches!(self.extent, Some(Extent::Length(_))) {
             let piece = self.room();
+            if self.buffer.capacity() < piece {
+                let begun = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(piece));
+                self.buffer.extend_from_slice(&begun);
+            }
             while let missing @ 1.. = piece.saturating_sub(self.buffer.len()) {
-                self.buffer.reserve(missing);
                 if ready!(self.poll_fill(cx, socket, missing))? == 0 {
                     return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
                 }

@@ -275,3 +275,6 @@ impl Said {
         bytes.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests;

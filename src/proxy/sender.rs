@@ -288,3 +288,6 @@ impl HttpBody for SenderBody {
         self.0.borrow().inflow.remaining().map(SizeHint::with_exact).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;
