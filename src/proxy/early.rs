@@ -5,13 +5,16 @@
 //! not come in time a `body_timeout`.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::date::{Dates, HttpDate};
 use super::headers::{X_REQUEST_ID, new_request_id};
@@ -25,6 +28,9 @@ use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
 
 /// How long an answer may take to be sent, and how long a closed connection is read on, for the sender to see it.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// What is read at once and thrown away, in bytes.
+const DISCARDED: usize = 4096;
 
 /// Why there is no request to pass on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,10 +138,17 @@ where
     if !matches!(tokio::time::timeout(LINGER, send).await, Ok(Ok(()))) {
         return;
     }
-    let discard = async {
-        let mut buffer = [0; 4096];
-        while matches!(stream.read(&mut buffer).await, Ok(read) if read > 0) {}
-    };
+    // Nothing is held meanwhile: there can be many.
+    let discard = poll_fn(|cx| {
+        loop {
+            let mut bytes = [0; DISCARDED];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match ready!(Pin::new(&mut stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    });
     // Either way the connection is then dropped.
     let _ = tokio::time::timeout(LINGER, discard).await;
 }

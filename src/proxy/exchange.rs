@@ -89,7 +89,7 @@ impl Connection {
         self.request = Some(request);
         self.sending = Sending::Going;
         self.has_answered = false;
-        self.inflow.extent = None;
+        self.inflow.begin(None);
         let outcome = poll_fn(|cx| match self.poll_response(cx) {
             Poll::Ready(result) => Poll::Ready(Ok(result)),
             Poll::Pending => self.timer.poll(cx, deadline).map(Err),
@@ -181,7 +181,7 @@ impl Connection {
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            self.inflow.extent = Some(received.extent);
+            self.inflow.begin(Some(received.extent));
             self.is_persistent = received.is_persistent;
             if self.sending != Sending::Going {
                 self.request = None;
@@ -207,7 +207,7 @@ impl Connection {
             }
             Poll::Ready(Err(error)) => return Err(error),
         };
-        if self.inflow.extent.is_some() {
+        if self.inflow.has_head() {
             self.request = None;
         }
         Ok(())

@@ -50,16 +50,25 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: S
         End::Refused(Fault::Bad) => Some(Early::Bad),
         End::Refused(Fault::TooLarge) => Some(Early::TooLarge),
         End::HeadTimeout => Some(Early::Late),
-        End::Idle | End::Drained | End::Gone(_) => None,
+        End::Idle | End::Drained | End::Gone(_) | End::Torn(_) => None,
     };
     tracing::debug!(?end, peer = %address, "connection ended");
     // All that took part in an exchange is gone.
     let Some(sender) = Rc::into_inner(sender) else { return };
     let mut socket = sender.into_inner().into_socket();
-    if matches!(end, End::Drained) {
-        // The connection is dropped either way.
-        let _ = tokio::time::timeout(GOODBYE, socket.shutdown()).await;
-        return;
+    match end {
+        End::Drained => {
+            // The connection is dropped either way.
+            let _ = tokio::time::timeout(GOODBYE, socket.shutdown()).await;
+            return;
+        }
+        End::Torn(_) => {
+            if let Err(error) = socket.reset_at_close() {
+                tracing::warn!(%error, peer = %address, "a response that broke off may look whole");
+            }
+            return;
+        }
+        End::Refused(_) | End::HeadTimeout | End::Idle | End::Gone(_) => {}
     }
     let answer = early.map(|early| early.refuse_in_bytes(&context.early, address));
     // Boxed: what waits for a request needs no room for it.
@@ -98,7 +107,7 @@ async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<St
         match exchange(sender, received, peer, &stack, context).await {
             Ok(true) => {}
             Ok(false) => return End::Gone(None),
-            Err(error) => return End::Gone(Some(error)),
+            Err(end) => return end,
         }
     }
 }
@@ -110,14 +119,14 @@ fn exchange(
     peer: &Rc<Peer>,
     stack: &Swap<Stack>,
     context: &Http1Context,
-) -> impl Future<Output = io::Result<bool>> {
+) -> impl Future<Output = Result<bool, End>> {
     // Here, so that the future holds no request.
     let Received { request, is_persistent, .. } = received;
     let mut asked = Asked { method: request.method().clone(), version: request.version(), is_persistent };
     let body = RequestBody::Http1(SenderBody::new(sender.clone()));
     let handling = stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
     async move {
-        let response = answered(sender, handling).await?;
+        let response = answered(sender, handling).await.map_err(|error| End::Gone(Some(error)))?;
         // A body that somebody still had could be read into the next request.
         let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
         let is_draining = context.drain.has_changed().unwrap_or(true);
@@ -127,10 +136,11 @@ fn exchange(
         let mut reply = Reply::new(response, &asked, dates.at(now));
         sender.borrow_mut().answers(now);
         let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
-        if sent.is_err() && reply.ends_with_connection() {
-            sender.borrow().reset_at_close()?;
+        match sent {
+            Ok(()) => Ok(reply.is_persistent()),
+            Err(error) if reply.ends_with_connection() => Err(End::Torn(error)),
+            Err(error) => Err(End::Gone(Some(error))),
         }
-        sent.map(|()| reply.is_persistent())
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Inflow {
     /// What has been read and not yet taken.
     pub buffer: BytesMut,
     /// What is to come of a message's body; `None` before its head.
-    pub extent: Option<Extent>,
+    extent: Option<Extent>,
     /// The buffer was made for a long body.
     is_long: bool,
 }
@@ -45,6 +45,16 @@ impl Inflow {
     /// With nothing read, and this of a body to come.
     pub fn new(extent: Option<Extent>) -> Self {
         Self { buffer: BytesMut::new(), extent, is_long: false }
+    }
+
+    /// To be told when the head of the next message is waited for, or what it says of the body.
+    pub fn begin(&mut self, extent: Option<Extent>) {
+        self.extent = extent;
+    }
+
+    /// Whether the head of a message has been read.
+    pub fn has_head(&self) -> bool {
+        self.extent.is_some()
     }
 
     /// Whether the body has ended.
@@ -69,16 +79,29 @@ impl Inflow {
         pin!(socket.read_buf(&mut self.buffer)).poll(cx)
     }
 
+    /// The same for who has taken all that has been read: while nothing comes, there is no buffer.
+    pub fn poll_wait(&mut self, cx: &mut Context<'_>, socket: &mut Socket, room: usize) -> Poll<io::Result<usize>> {
+        let read = self.poll_fill(cx, socket, room);
+        if read.is_pending() && self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        read
+    }
+
     /// More of the body, as soon as there is any; `None` at its end.
     ///
     /// # Errors
     /// See the module.
     pub fn poll_data(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Option<io::Result<Bytes>>> {
+        self.poll_part(cx, socket, self.room().max(READ))
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>, socket: &mut Socket, room: usize) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             let (taken, is_data) = match self.next_part() {
                 Ok(Some(part)) => part,
                 Ok(None) if self.is_done() => return Poll::Ready(None),
-                Ok(None) => match ready!(self.poll_fill(cx, socket, self.room().max(READ))) {
+                Ok(None) => match ready!(self.poll_wait(cx, socket, room)) {
                     Ok(0) if self.extent == Some(Extent::Close) => {
                         self.extent = Some(Extent::Length(0));
                         return Poll::Ready(None);
@@ -96,8 +119,8 @@ impl Inflow {
         }
     }
 
-    /// The same for who wants all of it: of a body whose length is known, only full pieces, of which none has to be copied
-    /// to be kept.
+    /// The same for who wants all of it and counts what he holds: of a body whose length is known, only full pieces, of which
+    /// none has to be copied to be kept; else little at once.
     ///
     /// # Errors
     /// See the module.
@@ -114,7 +137,7 @@ impl Inflow {
                 }
             }
         }
-        self.poll_data(cx, socket)
+        self.poll_part(cx, socket, READ)
     }
 
     /// What is read of the body at once.

@@ -86,7 +86,10 @@ impl Scan {
         }
         if let Some(end) = end {
             *self = Self::default();
-            return parse(buffer.split_to(end).freeze()).map(Some);
+            // A head that came alone is copied, lest it keep a whole buffer alive while its body is waited for.
+            let is_alone = end == buffer.len();
+            let head = buffer.split_to(end);
+            return parse(if is_alone { Bytes::copy_from_slice(&head) } else { head.freeze() }).map(Some);
         }
         // Not with every byte: so what comes in small pieces costs no more than as many looks as there are lines.
         if before.0 == 0 || self.line > before.1 {

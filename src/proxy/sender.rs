@@ -58,8 +58,10 @@ pub enum End {
     Idle,
     /// Nothing has come, and the gateway drains.
     Drained,
-    /// The sender has closed the connection, or it broke.
+    /// The sender has closed the connection, or wants it closed, or it broke.
     Gone(Option<io::Error>),
+    /// A response broke off of which the sender would take the connection's end for its own.
+    Torn(io::Error),
 }
 
 /// The far end.
@@ -132,7 +134,7 @@ impl Sender {
             if !self.inflow.buffer.is_empty() {
                 let taken = self.scan.take(&mut self.inflow.buffer, self.limits.max_header_bytes);
                 if let Some(received) = taken.map_err(End::Refused)? {
-                    self.inflow.extent = Some(received.extent);
+                    self.inflow.begin(Some(received.extent));
                     self.waiting = Waiting::Response;
                     self.interim = received.expects_continue.then_some(CONTINUE);
                     return Poll::Ready(Ok(received));
@@ -156,11 +158,7 @@ impl Sender {
                 ready!(self.socket.poll_readable(cx))?;
             }
         }
-        let read = self.inflow.poll_fill(cx, &mut self.socket, READ);
-        if read.is_pending() && self.inflow.buffer.is_empty() {
-            self.inflow.buffer = BytesMut::new();
-        }
-        read
+        self.inflow.poll_wait(cx, &mut self.socket, READ)
     }
 
     /// Ready when what is waited for has not come in time.
@@ -233,14 +231,6 @@ impl Sender {
         }
         let unread = || io::Error::new(io::ErrorKind::TimedOut, "the sender does not read its response");
         self.timer.poll(cx, self.deadline).map(|()| Err(unread()))
-    }
-
-    /// Has the connection reset when it is closed: what was sent of a response looks whole otherwise.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn reset_at_close(&self) -> io::Result<()> {
-        self.socket.reset_at_close()
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {

@@ -159,6 +159,19 @@ fn an_http_1_0_sender_gets_an_answer_that_it_can_read() {
 }
 
 #[test]
+fn half_an_answer_that_ends_with_the_connection_resets_it() {
+    let mut rig = Rig::start();
+    let mut sender = rig.connect();
+    sender.write(&Delivery::circleci("{}").version("HTTP/1.0").bytes());
+    rig.request();
+    rig.peer().write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    let response = sender.receive_head();
+    assert_eq!((response.status, response.header("content-length")), (200, None));
+    rig.peer = None;
+    sender.expect_reset();
+}
+
+#[test]
 fn the_version_of_the_upstreams_answer_is_not_that_of_the_senders() {
     let mut rig = Rig::start();
     let response = answered(&mut rig, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");

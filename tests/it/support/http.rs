@@ -156,6 +156,12 @@ impl Connection {
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
+    /// Reads what comes until the connection is broken off by a reset: nobody may take that for the end of something.
+    pub fn expect_reset(&mut self) {
+        let error = std::io::copy(&mut self.stream, &mut std::io::sink()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+
     /// Reads the body of an answer whose head has been read; an error if it breaks off.
     pub fn receive_body(&mut self, response: &Response) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
