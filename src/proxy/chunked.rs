@@ -1,17 +1,18 @@
 //! Follows a body in chunks (RFC 9112 section 7.1), whoever sends it.
 //!
-//! Refuses a size that is not hexadecimal digits or does not fit 64 bits, a line that does not end in CRLF, and data without
-//! CRLF after it. Extensions and trailers are passed over; more than [`MAX_BESIDE`] bytes of them are refused.
+//! Refuses a size that is not hexadecimal digits or does not fit 64 bits, a line that does not end in CRLF, data without CRLF
+//! after it, and in an extension what no header value could have. Extensions and trailers are passed over; a chunk's line and
+//! the trailers, all together, have [`MAX_BESIDE`] bytes each at most.
 
-/// Bytes of extensions and trailers in a body, which nobody wants, at most.
-const MAX_BESIDE: u32 = 16 << 10;
+/// Bytes of a chunk's line, and of all trailers: nobody wants so many.
+const MAX_BESIDE: u16 = 16 << 10;
 
 /// Where in a chunked body what comes next is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunks {
     state: State,
-    /// Bytes of extensions and trailers so far.
-    beside: u32,
+    /// Bytes so far of the chunk's line, or of the trailers.
+    beside: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,11 @@ enum State {
         size: u64,
         digits: u8,
     },
-    /// After the size, in extensions.
+    /// In blanks after the size.
+    Blank {
+        size: u64,
+    },
+    /// In extensions.
     Extension {
         size: u64,
     },
@@ -65,9 +70,12 @@ impl Chunks {
                 State::Size { size, digits: digits.saturating_add(1) }
             }
             (State::Size { digits: 0, .. }, _) => return None,
-            (State::Size { size, .. } | State::Extension { size }, b'\r') => State::SizeEnd { size },
-            (State::Size { size, .. }, b';' | b' ' | b'\t') => State::Extension { size },
-            (State::Extension { size }, byte) if byte != b'\n' => State::Extension { size },
+            (State::Size { size, .. } | State::Blank { size } | State::Extension { size }, b'\r') => {
+                State::SizeEnd { size }
+            }
+            (State::Size { size, .. } | State::Blank { size }, b' ' | b'\t') => State::Blank { size },
+            (State::Size { size, .. } | State::Blank { size }, b';') => State::Extension { size },
+            (State::Extension { size }, byte) if byte == b'\t' || !byte.is_ascii_control() => State::Extension { size },
             (State::SizeEnd { size: 0 }, b'\n') => State::TrailerStart,
             (State::SizeEnd { size }, b'\n') => State::Data(size),
             (State::Data(left), _) => {
@@ -86,8 +94,8 @@ impl Chunks {
             (State::LastLf, b'\n') => return Some((1, None)),
             _ => return None,
         };
-        let is_beside = matches!(next, State::Extension { .. } | State::Trailer);
-        let beside = self.beside + u32::from(is_beside);
+        let is_data = matches!(next, State::Data(_) | State::DataCr | State::DataLf) || self.state == State::DataLf;
+        let beside = if is_data { 0 } else { self.beside + 1 };
         (beside <= MAX_BESIDE).then_some((taken, Some(Self { state: next, beside })))
     }
 }
@@ -123,13 +131,25 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_trailers_have_an_end() {
-        let max = MAX_BESIDE as usize;
-        for (bytes, expected) in [(max, Some((b"a".to_vec(), Vec::new()))), (max + 1, None)] {
-            let (extension, trailer) = ("x".repeat(bytes / 2 - 1), "x".repeat(bytes - bytes / 2));
-            let body = format!("1;{extension}\r\na\r\n0\r\n{trailer}\r\n\r\n");
-            assert_eq!(read(body.as_bytes(), 100), expected, "{bytes}");
+    fn lines_and_trailers_have_an_end() {
+        for (bytes, expected) in [(MAX_BESIDE, true), (MAX_BESIDE + 1, false)] {
+            let bytes = usize::from(bytes);
+            // The line of the last chunk counts as well, and a line's last byte does not.
+            let trailers = bytes - 4;
+            let (short, longer) = ("a\r\n".repeat(trailers / 3 - 1), "b".repeat(trailers % 3 + 1));
+            for body in [
+                format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(bytes - 2)),
+                format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(bytes - 3)),
+                format!("1\r\na\r\n0\r\n{short}{longer}\r\n\r\n"),
+            ] {
+                let read = read(body.as_bytes(), 100);
+                assert_eq!(read, expected.then(|| (b"a".to_vec(), Vec::new())), "{bytes} {}", &body[..10]);
+            }
         }
+        // What is padded may be as long as it is.
+        let padded = "1     \r\na\r\n".repeat(10_000);
+        let (data, rest) = read(format!("{padded}0\r\n\r\n").as_bytes(), 1000).unwrap();
+        assert_eq!((data.len(), rest.len()), (10_000, 0));
     }
 
     #[test]
@@ -147,6 +167,9 @@ mod tests {
             "0\r\nx\rx",
             "10000000000000000\r\n",
             "1\r\r\n",
+            "1 1\r\n",
+            "1 x\r\n",
+            "1;\0\r\n",
         ] {
             assert_eq!(read(body.as_bytes(), 1), None, "{body:?}");
         }

@@ -22,7 +22,7 @@ use tower::Service;
 
 use super::delivery::{Inbound, Peer, RequestBody};
 use super::early::{Early, EarlyContext, close};
-use super::reply::{Asked, Reply};
+use super::reply::{Reply, ReplyTo};
 use super::request::{Fault, Received};
 use super::sender::{End, Sender, SenderBody, SenderLimits};
 use super::socket::Socket;
@@ -62,12 +62,8 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: S
             let _ = tokio::time::timeout(GOODBYE, socket.shutdown()).await;
             return;
         }
-        End::Torn(_) => {
-            if let Err(error) = socket.reset_at_close() {
-                tracing::warn!(%error, peer = %address, "a response that broke off may look whole");
-            }
-            return;
-        }
+        // Dropping it resets the connection.
+        End::Torn(_) => return,
         End::Refused(_) | End::HeadTimeout | End::Idle | End::Gone(_) => {}
     }
     let answer = early.map(|early| early.refuse_in_bytes(&context.early, address));
@@ -122,7 +118,7 @@ fn exchange(
 ) -> impl Future<Output = Result<bool, End>> {
     // Here, so that the future holds no request.
     let Received { request, is_persistent, .. } = received;
-    let mut asked = Asked { method: request.method().clone(), version: request.version(), is_persistent };
+    let mut asked = ReplyTo { method: request.method().clone(), version: request.version(), is_persistent };
     let body = RequestBody::Http1(SenderBody::new(sender.clone()));
     let handling = stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
     async move {
@@ -135,12 +131,15 @@ fn exchange(
         let now = clock.now();
         let mut reply = Reply::new(response, &asked, dates.at(now));
         sender.borrow_mut().answers(now);
-        let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
-        match sent {
-            Ok(()) => Ok(reply.is_persistent()),
-            Err(error) if reply.ends_with_connection() => Err(End::Torn(error)),
-            Err(error) => Err(End::Gone(Some(error))),
+        if reply.ends_with_connection() {
+            sender.borrow().tears(true).map_err(End::Torn)?;
+            poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await.map_err(End::Torn)?;
+            sender.borrow().tears(false).map_err(End::Torn)?;
+        } else {
+            let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
+            sent.map_err(|error| End::Gone(Some(error)))?;
         }
+        Ok(reply.is_persistent())
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Inflow {
     pub buffer: BytesMut,
     /// What is to come of a message's body; `None` before its head.
     extent: Option<Extent>,
-    /// The buffer was made for a long body.
+    /// The buffer was made for a long body that is taken as it comes.
     is_long: bool,
 }
 

@@ -19,15 +19,13 @@ use super::early::{Early, close};
 use super::entrance::{Entered, Entrance};
 use super::http1::{self, Http1Context};
 use super::http2;
-use super::sender::SenderLimits;
+use super::sender::{DRAIN_FRESH, SenderLimits};
 use super::stack::Stack;
 use super::swap::Swap;
 use crate::config;
 
 /// Connections over the limit that a thread closes in steps at the same time.
 const MAX_SHEDDING: usize = 64;
-/// How long a connection on which nothing has come yet stays open while draining: a request may be on its way.
-const DRAIN_FRESH: Duration = Duration::from_millis(500);
 /// How long accepting pauses after an error of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Method, Response, StatusCode, Version};
@@ -23,14 +23,16 @@ use super::lines::{content_length, line};
 use super::socket::Socket;
 use super::stack::ReplyBody;
 
-/// Bytes of a response that wait for the sender to take them, at most, but for the last piece.
-const MAX_WAITING: usize = 64 << 10;
+/// Small pieces of a body are put together up to so many bytes.
+const MAX_WAITING: usize = 16 << 10;
+/// A piece of more is written as it is.
+const SMALL: usize = 8 << 10;
 /// Room for the usual response.
 const USUAL: usize = 1 << 10;
 
 /// What a response depends on of its request.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ReplyTo {
     /// By `HEAD` there is no body.
     pub method: Method,
     /// What the sender understands.
@@ -46,9 +48,13 @@ pub struct Reply {
     /// What is to be written, from `written` on.
     bytes: Vec<u8>,
     written: usize,
-    /// Bytes that were written before `bytes`.
-    taken_before: u64,
-    /// All of it is in `bytes`, or `error` is what it broke off with.
+    /// What is to be written after that.
+    piece: Bytes,
+    /// The piece is a chunk, which has a line end after it.
+    owes_crlf: bool,
+    /// Bytes that have been written.
+    taken: u64,
+    /// All of it is in `bytes` and `piece`, or `error` is what it broke off with.
     is_whole: bool,
     error: Option<io::Error>,
     is_blocked: bool,
@@ -69,15 +75,26 @@ enum Framing {
 
 impl Reply {
     /// Of `response`, made at `date`, to a request that `asked`.
-    pub fn new(response: Response<ReplyBody>, asked: &Asked, date: HttpDate) -> Self {
+    pub fn new(response: Response<ReplyBody>, asked: &ReplyTo, date: HttpDate) -> Self {
         let (head, body) = response.into_parts();
         let framing = framing(head.status, asked, &body);
         let is_persistent = asked.is_persistent && framing != Framing::Close && !head.headers.contains_key(CONNECTION);
         let mut bytes = Vec::with_capacity(USUAL);
         Said::new(&head, &body, asked, framing, is_persistent).write(&mut bytes, &head, &date);
         let is_whole = framing == Framing::None || framing == Framing::Length(0);
-        let (written, taken_before, error) = (0, 0, None);
-        Self { body, framing, bytes, written, taken_before, is_whole, error, is_blocked: false, is_persistent }
+        Self {
+            body,
+            framing,
+            bytes,
+            written: 0,
+            piece: Bytes::new(),
+            owes_crlf: false,
+            taken: 0,
+            is_whole,
+            error: None,
+            is_blocked: false,
+            is_persistent,
+        }
     }
 
     /// Whether the connection can take another request after it.
@@ -97,7 +114,7 @@ impl Reply {
 
     /// Bytes that the sender has taken.
     pub fn taken(&self) -> u64 {
-        self.taken_before + self.written as u64
+        self.taken
     }
 
     /// Ready when all of it is on its way.
@@ -110,13 +127,23 @@ impl Reply {
             let is_waiting = self.poll_body(cx).is_pending();
             self.is_blocked = true;
             while let Some(rest @ [_, ..]) = self.bytes.get(self.written..) {
-                self.written += ready!(socket.poll_write_some(cx, rest))?;
+                let written = ready!(socket.poll_write_some(cx, rest))?;
+                self.written += written;
+                self.taken += written as u64;
+            }
+            while !self.piece.is_empty() {
+                let written = ready!(socket.poll_write_some(cx, &self.piece))?;
+                self.piece.advance(written);
+                self.taken += written as u64;
             }
             ready!(Pin::new(&mut *socket).poll_flush(cx))?;
             self.is_blocked = false;
-            self.taken_before += self.written as u64;
             self.written = 0;
             self.bytes.clear();
+            if std::mem::take(&mut self.owes_crlf) {
+                self.bytes.extend_from_slice(b"\r\n");
+                continue;
+            }
             if let Some(error) = self.error.take() {
                 return Poll::Ready(Err(error));
             }
@@ -131,11 +158,11 @@ impl Reply {
 
     /// Adds what there is of the body to what is to be written, as far as there is room. Pending if it waits for more.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_whole && self.bytes.len() < MAX_WAITING {
+        while !self.is_whole && self.piece.is_empty() && self.bytes.len() < MAX_WAITING {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data()
-                        && let Err(error) = self.push(&data)
+                        && let Err(error) = self.push(data)
                     {
                         self.fail(error);
                     }
@@ -147,22 +174,25 @@ impl Reply {
         Poll::Ready(())
     }
 
-    fn push(&mut self, data: &Bytes) -> io::Result<()> {
-        match &mut self.framing {
-            Framing::None => {}
-            Framing::Length(left) => {
-                let more = || io::Error::new(io::ErrorKind::InvalidData, "the response's body is longer than it said");
-                *left = left.checked_sub(data.len() as u64).ok_or_else(more)?;
-                self.bytes.extend_from_slice(data);
-                self.is_whole = *left == 0;
-            }
-            Framing::Chunked if data.is_empty() => {} // would be the last one
-            Framing::Chunked => {
-                write!(self.bytes, "{:x}\r\n", data.len())?;
-                self.bytes.extend_from_slice(data);
-                self.bytes.extend_from_slice(b"\r\n");
-            }
-            Framing::Close => self.bytes.extend_from_slice(data),
+    fn push(&mut self, data: Bytes) -> io::Result<()> {
+        let is_chunk = self.framing == Framing::Chunked;
+        if let Framing::Length(left) = &mut self.framing {
+            let more = || io::Error::new(io::ErrorKind::InvalidData, "the response's body is longer than it said");
+            *left = left.checked_sub(data.len() as u64).ok_or_else(more)?;
+            self.is_whole = *left == 0;
+        }
+        // An empty chunk would be the last one.
+        if is_chunk && !data.is_empty() {
+            write!(self.bytes, "{:x}\r\n", data.len())?;
+        }
+        if data.len() > SMALL {
+            self.piece = data;
+            self.owes_crlf = is_chunk;
+            return Ok(());
+        }
+        self.bytes.extend_from_slice(&data);
+        if is_chunk && !data.is_empty() {
+            self.bytes.extend_from_slice(b"\r\n");
         }
         Ok(())
     }
@@ -185,7 +215,7 @@ impl Reply {
 }
 
 /// How the body of a response with this status goes out (RFC 9112 section 6.3).
-fn framing<B: HttpBody>(status: StatusCode, asked: &Asked, body: &B) -> Framing {
+fn framing<B: HttpBody>(status: StatusCode, asked: &ReplyTo, body: &B) -> Framing {
     if asked.method == Method::HEAD || is_bodiless(status) {
         Framing::None
     } else if let Some(length) = body.size_hint().exact() {
@@ -223,7 +253,7 @@ pub fn last(head: &Parts, text: &[u8], date: HttpDate) -> Vec<u8> {
 }
 
 impl Said {
-    fn new<B: HttpBody>(head: &Parts, body: &B, asked: &Asked, framing: Framing, is_persistent: bool) -> Self {
+    fn new<B: HttpBody>(head: &Parts, body: &B, asked: &ReplyTo, framing: Framing, is_persistent: bool) -> Self {
         let keeps_length = framing == Framing::None
             && head.status != StatusCode::NO_CONTENT
             && head.headers.contains_key(CONTENT_LENGTH);

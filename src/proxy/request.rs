@@ -16,7 +16,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use httparse::{ParserConfig, Status};
@@ -53,6 +53,8 @@ pub struct Received {
 /// How much of a head has been looked at.
 #[derive(Debug, Default)]
 pub struct Scan {
+    /// Bytes of empty lines before it, which are passed over (RFC 9112 section 2.2).
+    skipped: usize,
     /// Bytes of it.
     seen: usize,
     /// Where its last line begins.
@@ -79,9 +81,13 @@ impl Scan {
     /// # Errors
     /// What is wrong with it, see the module's list; `max` is how many bytes it may have.
     pub fn take(&mut self, buffer: &mut BytesMut, max: usize) -> Result<Option<Received>, Fault> {
+        while !self.has_started && buffer.starts_with(b"\r\n") {
+            buffer.advance(2);
+            *self = Self { skipped: self.skipped + 2, ..Self::default() };
+        }
         let before = (self.seen, self.line);
         let end = self.end(buffer)?;
-        if end.unwrap_or(buffer.len()) > max {
+        if self.skipped + end.unwrap_or(buffer.len()) > max {
             return Err(Fault::TooLarge);
         }
         if let Some(end) = end {
@@ -98,9 +104,14 @@ impl Scan {
         Ok(None)
     }
 
-    /// Whether no request has begun in `buffer`. Empty lines begin none (RFC 9112 section 2.2).
+    /// Whether no request has begun in `buffer`. Empty lines begin none.
     pub fn is_at_start(&self, buffer: &[u8]) -> bool {
-        !self.has_started && buffer.get(self.line..).unwrap_or_default().iter().all(|byte| *byte == b'\r')
+        matches!(buffer, b"" | b"\r")
+    }
+
+    /// Whether nothing at all has come of it, empty lines neither.
+    pub fn is_untouched(&self, buffer: &[u8]) -> bool {
+        self.skipped == 0 && buffer.is_empty()
     }
 
     /// Where the head ends, if it does.
@@ -110,17 +121,16 @@ impl Scan {
             let end = start + at + 1;
             let line = bytes.get(self.line..end).unwrap_or_default().strip_suffix(b"\r\n").ok_or(Fault::Bad)?;
             self.line = end;
+            if line.is_empty() {
+                return Ok(Some(end));
+            }
             if self.has_started {
-                if line.is_empty() {
-                    return Ok(Some(end));
-                }
                 self.lines += 1;
                 if self.lines > MAX_HEADERS {
                     return Err(Fault::TooLarge);
                 }
             }
-            // Empty lines before a request are passed over (RFC 9112 section 2.2).
-            self.has_started |= !line.is_empty();
+            self.has_started = true;
         }
         self.seen = bytes.len();
         Ok(None)

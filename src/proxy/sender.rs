@@ -5,8 +5,9 @@
 //! 1. what comes is no request to pass on, see [`request`](super::request);
 //! 2. a head has not come within `header_timeout`: of its first byte, or of the connection's beginning;
 //! 3. no request begins within `idle_timeout` of the last response;
-//! 4. the sender reads nothing of its response for `idle_timeout`;
-//! 5. the sender resets it before it has its response: what the delivery holds is given back at once.
+//! 4. the system takes nothing more of the response for `idle_timeout`, since the sender reads none or next to none of it;
+//! 5. the sender resets it before it has its response: what the delivery holds is given back at once. (After it has shut its
+//!    sending side, that is only seen when the response is written.)
 //!
 //! The answer is [`http1`](super::http1)'s to give. Says nothing of bodies' time and size: those are the route's.
 //!
@@ -34,7 +35,7 @@ use crate::clock::Clock;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// While draining, how long a connection stays open on which nothing has come yet, or a part of a head: the request may be
 /// on its way.
-const DRAIN_FRESH: Duration = Duration::from_millis(500);
+pub const DRAIN_FRESH: Duration = Duration::from_millis(500);
 
 /// Bounds of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +53,7 @@ pub struct SenderLimits {
 pub enum End {
     /// What came is no request to pass on.
     Refused(Fault),
-    /// A part of a head has come, the rest not in time.
+    /// A part of a head has come, the rest not in time; or nothing but empty lines where the first was to be.
     HeadTimeout,
     /// Nothing has come, in the time that there was for it.
     Idle,
@@ -172,7 +173,7 @@ impl Sender {
         ready!(self.timer.poll(cx, self.deadline));
         Poll::Ready(match self.waiting {
             Waiting::Drain => End::Drained,
-            Waiting::First | Waiting::Head if !self.inflow.buffer.is_empty() => End::HeadTimeout,
+            Waiting::First | Waiting::Head if !self.scan.is_untouched(&self.inflow.buffer) => End::HeadTimeout,
             _ => End::Idle,
         })
     }
@@ -209,6 +210,15 @@ impl Sender {
         self.interim = self.interim.filter(|rest| rest.len() < CONTINUE.len());
     }
 
+    /// Sees to it that the connection is reset if it is dropped, whyever, while a response is on its way that only the
+    /// connection's end ends: the sender would take what has come for all of it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn tears(&self, tears: bool) -> io::Result<()> {
+        self.socket.reset_at_close(tears)
+    }
+
     /// Sends the response, all of it.
     ///
     /// # Errors
@@ -234,11 +244,16 @@ impl Sender {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        // Who has sent some of it waits for nothing.
         if self.inflow.buffer.is_empty() && !self.is_read() {
             ready!(self.poll_interim(cx))?;
+        } else if self.interim == Some(CONTINUE) {
+            self.interim = None; // who has sent some of it waits for nothing
         }
-        self.inflow.poll_piece(cx, &mut self.socket)
+        let piece = self.inflow.poll_piece(cx, &mut self.socket);
+        if self.is_read() && self.inflow.buffer.is_empty() {
+            self.inflow.buffer = BytesMut::new();
+        }
+        piece
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,7 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -17,8 +19,8 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Ready when there is something to be read, or the other end has closed. Only right after a read that was pending: TLS
-    /// may hold what it has already read.
+    /// Ready when there is something to be read, or the other end has closed. With TLS only right after a read that was
+    /// pending: it may hold what it has already read.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tcp().poll_read_ready(cx)
     }
@@ -43,13 +45,13 @@ impl Socket {
         }
     }
 
-    /// Has the connection reset when it is closed (RFC 9293 section 3.10.7.1's ABORT), so that nobody takes what was sent on it
-    /// for whole.
+    /// Whether the connection is reset when it is closed (RFC 9293 section 3.10.4), so that nobody takes what was sent on it
+    /// for whole, instead of ended in order.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn reset_at_close(&self) -> io::Result<()> {
-        self.tcp().set_zero_linger()
+    pub fn reset_at_close(&self, resets: bool) -> io::Result<()> {
+        SockRef::from(self.tcp()).set_linger(resets.then_some(Duration::ZERO))
     }
 
     fn tcp(&self) -> &TcpStream {

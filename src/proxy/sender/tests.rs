@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::proxy::reply::Asked;
+use crate::proxy::reply::ReplyTo;
 use crate::proxy::stack::ReplyBody;
 
 const LIMITS: SenderLimits = SenderLimits {
@@ -31,7 +31,7 @@ async fn request(sender: &RefCell<Sender>) -> Result<Received, End> {
 
 /// Answers the request that has come; what that is.
 async fn answer(sender: &RefCell<Sender>, stream: &mut TcpStream) -> String {
-    let asked = Asked { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
+    let asked = ReplyTo { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
     let mut reply = Reply::new(Response::new(ReplyBody::default()), &asked, *b"Sun, 06 Nov 1994 08:49:37 GMT");
     let now = sender.borrow().clock.now();
     sender.borrow_mut().answers(now);
