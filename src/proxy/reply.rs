@@ -136,14 +136,14 @@ impl Reply {
                 self.piece.advance(written);
                 self.taken += written as u64;
             }
-            ready!(Pin::new(&mut *socket).poll_flush(cx))?;
-            self.is_blocked = false;
             self.written = 0;
             self.bytes.clear();
             if std::mem::take(&mut self.owes_crlf) {
                 self.bytes.extend_from_slice(b"\r\n");
                 continue;
             }
+            ready!(Pin::new(&mut *socket).poll_flush(cx))?;
+            self.is_blocked = false;
             if let Some(error) = self.error.take() {
                 return Poll::Ready(Err(error));
             }

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Version};
 use rustls::ClientConfig;
@@ -97,6 +98,42 @@ fn a_delivery_by_tls_arrives_as_https() {
             assert_eq!(seen.one("x-forwarded-for"), "127.0.0.1");
         }
     }
+}
+
+#[test]
+fn a_large_response_in_chunks_arrives_whole_by_tls() {
+    let mut secure = Secure::start();
+    let body: Vec<u8> = (0..30_000_000_u32).map(|at| (at % 251) as u8).collect();
+    let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+    let chunks: Vec<_> = body.chunks(50_000).map(chunk).collect();
+    let mut sender = secure.connect(secure.client(&["http/1.1"]));
+    sender.write(&Delivery::circleci("{}").bytes());
+    secure.rig.request();
+    let mut peer = secure.rig.peer.take().unwrap();
+    let written = Arc::new(AtomicUsize::new(0));
+    let writing = std::thread::spawn({
+        let written = written.clone();
+        move || {
+            peer.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for chunk in chunks {
+                peer.write(chunk);
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+            peer.write("0\r\n\r\n");
+        }
+    });
+    // More than the buffers between hold: what TLS has taken then waits for the system.
+    let (mut before, mut looks) = (0, 0);
+    poll("nobody takes any more", || {
+        let now = written.load(Ordering::Relaxed);
+        looks = if now == std::mem::replace(&mut before, now) { looks + 1 } else { 0 };
+        // Takes its time.
+        assert_eq!(secure.rig.gateway.get("/livez").status, 200);
+        now > 0 && looks == 20
+    });
+    assert!(before < 600, "the buffers between hold all of it");
+    assert!(sender.receive().body == body);
+    writing.join().unwrap();
 }
 
 #[test]
