@@ -47,7 +47,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     ("proxy::sender", "clock proxy::inflow proxy::reply proxy::request proxy::socket proxy::timer"),
     ("proxy::request", "proxy::chunked proxy::headers proxy::inflow"),
-    ("proxy::reply", "proxy::date proxy::lines proxy::socket proxy::stack"),
+    ("proxy::reply", "proxy::date proxy::inflow proxy::lines proxy::socket proxy::stack"),
     ("proxy::date", "clock"),
     ("proxy::timer", ""),
     ("proxy::inflow", "proxy::chunked proxy::socket"),

@@ -133,6 +133,12 @@ pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> i
     lines.flat_map(elements).filter_map(|option| HeaderName::from_bytes(option).ok())
 }
 
+/// The length that a `Content-Length` says: digits, and no sign, list or blank (RFC 9110 section 8.6).
+pub fn length(line: &HeaderValue) -> Option<u64> {
+    let digits = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok())
+}
+
 /// The elements of a line that is a list (RFC 9110 section 5.6.1), empty ones included.
 pub fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)

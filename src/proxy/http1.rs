@@ -41,6 +41,13 @@ pub struct Http1Context {
     pub drain: watch::Receiver<bool>,
 }
 
+impl Http1Context {
+    fn is_draining(&self) -> bool {
+        // An error means that the thread ends.
+        self.drain.has_changed().unwrap_or(true)
+    }
+}
+
 /// Serves `socket` with `stack` within `limits`.
 pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: SenderLimits, context: Http1Context) {
     let sender = Rc::new(RefCell::new(Sender::new(socket, limits, context.early.clock.clone())));
@@ -74,10 +81,9 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: S
 /// One exchange after another; how that ends.
 async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<Stack>, context: &Http1Context) -> End {
     let mut drain = context.drain.clone();
-    let is_draining = || context.drain.has_changed().unwrap_or(true);
     // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
     let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
-    let mut watched = Some(false);
+    let (mut is_watched, mut is_drained) = (false, false);
     loop {
         let next = poll_fn(|cx| {
             let mut sender = sender.borrow_mut();
@@ -85,10 +91,10 @@ async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<St
                 return Poll::Ready(next);
             }
             // Once it has been waited for, it wakes this task by itself.
-            if watched == Some(false) || (watched == Some(true) && is_draining()) {
-                watched = Some(true);
-                if draining.as_mut().poll(cx).is_ready() {
-                    watched = None;
+            if !is_drained && (!is_watched || context.is_draining()) {
+                is_watched = true;
+                is_drained = draining.as_mut().poll(cx).is_ready();
+                if is_drained {
                     sender.drain()?;
                     // Has the time that is left waited for.
                     return sender.poll_request(cx);
@@ -125,19 +131,19 @@ fn exchange(
         let response = answered(sender, handling).await.map_err(|error| End::Gone(Some(error)))?;
         // A body that somebody still had could be read into the next request.
         let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
-        let is_draining = context.drain.has_changed().unwrap_or(true);
-        asked.is_persistent &= is_read && !is_draining;
+        asked.is_persistent &= is_read && !context.is_draining();
         let EarlyContext { clock, dates, .. } = &context.early;
         let now = clock.now();
         let mut reply = Reply::new(response, &asked, dates.at(now));
         sender.borrow_mut().answers(now);
-        if reply.ends_with_connection() {
-            sender.borrow().tears(true).map_err(End::Torn)?;
-            poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await.map_err(End::Torn)?;
-            sender.borrow().tears(false).map_err(End::Torn)?;
-        } else {
-            let sent = poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await;
-            sent.map_err(|error| End::Gone(Some(error)))?;
+        let tears = reply.ends_with_connection();
+        let end = |error| if tears { End::Torn(error) } else { End::Gone(Some(error)) };
+        if tears {
+            sender.borrow().tears(true).map_err(end)?;
+        }
+        poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await.map_err(end)?;
+        if tears {
+            sender.borrow().tears(false).map_err(end)?;
         }
         Ok(reply.is_persistent())
     }

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
 use tokio::io::AsyncReadExt;
 
 use super::chunked::Chunks;
@@ -29,6 +30,12 @@ pub enum Extent {
     Chunked(Chunks),
     /// With the connection.
     Close,
+}
+
+/// Whether a response with this status has no body, whatever its head says (RFC 9112 section 6.3). One to `HEAD` has none
+/// either.
+pub fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The reading side of a connection.

@@ -19,6 +19,7 @@ use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncWrite;
 
 use super::date::HttpDate;
+use super::inflow::is_bodiless;
 use super::lines::{content_length, line};
 use super::socket::Socket;
 use super::stack::ReplyBody;
@@ -225,10 +226,6 @@ fn framing<B: HttpBody>(status: StatusCode, asked: &ReplyTo, body: &B) -> Framin
     } else {
         Framing::Chunked
     }
-}
-
-fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// What stands in a head beside the response's own headers.

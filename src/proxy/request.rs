@@ -12,7 +12,8 @@
 //!    coding that it is not told;
 //! 4. more than [`MAX_HEADERS`] lines of headers, more bytes than it may have.
 //!
-//! What is wrong is seen when its line has come, or when the head is whole.
+//! What is wrong with a line is seen when the whole of it has come, what begins no request line with its first bytes: in whatever
+//! pieces they come.
 
 use std::mem::MaybeUninit;
 
@@ -22,7 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use httparse::{ParserConfig, Status};
 
 use super::chunked::Chunks;
-use super::headers::{MAX_HEADERS, elements};
+use super::headers::{MAX_HEADERS, elements, length};
 use super::inflow::Extent;
 
 /// The longest request target that there is room for, in bytes.
@@ -97,9 +98,14 @@ impl Scan {
             let head = buffer.split_to(end);
             return parse(if is_alone { Bytes::copy_from_slice(&head) } else { head.freeze() }).map(Some);
         }
-        // Not with every byte: so what comes in small pieces costs no more than as many looks as there are lines.
-        if before.0 == 0 || self.line > before.1 {
-            parsed(buffer, &mut [const { MaybeUninit::uninit() }; MAX_HEADERS])?;
+        if !self.has_started && !may_begin_request_line(buffer, before.0) {
+            return Err(Fault::Bad);
+        }
+        // Whole lines alone, whenever there is another one: so it makes no difference in which pieces a head comes, and small
+        // ones cost no more than as many looks as there are lines.
+        if self.line > before.1 {
+            let whole = buffer.get(..self.line).unwrap_or_default();
+            parsed(whole, &mut [const { MaybeUninit::uninit() }; MAX_HEADERS])?;
         }
         Ok(None)
     }
@@ -135,6 +141,17 @@ impl Scan {
         self.seen = bytes.len();
         Ok(None)
     }
+}
+
+/// Whether bytes of which so many have been `seen` can be the beginning of a request line.
+fn may_begin_request_line(bytes: &[u8], seen: usize) -> bool {
+    // The last one may have been half of a line's end.
+    let (before, new) = bytes.split_at_checked(seen.saturating_sub(1)).unwrap_or_default();
+    let new = new.strip_suffix(b"\r").unwrap_or(new);
+    let is_in_method = memchr::memchr(b' ', before).is_none();
+    let method = new.split(|byte| *byte == b' ').next().filter(|method| is_in_method && !method.is_empty());
+    method.is_none_or(|method| Method::from_bytes(method).is_ok())
+        && new.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
 }
 
 /// What the parser makes of the bytes of a head: it, and how many bytes it has, if it is whole.
@@ -193,7 +210,7 @@ impl Framing {
             let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Bad)?;
             let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| Fault::Bad)?;
             match name {
-                CONTENT_LENGTH => framing.content_length(value.as_bytes())?,
+                CONTENT_LENGTH => framing.content_length(&value)?,
                 TRANSFER_ENCODING => framing.transfer_encoding(value.as_bytes())?,
                 CONNECTION => framing.connection(&value),
                 EXPECT => framing.expects_continue = value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
@@ -204,16 +221,11 @@ impl Framing {
         Ok(framing)
     }
 
-    fn content_length(&mut self, value: &[u8]) -> Result<(), Fault> {
-        if self.is_chunked || self.length.is_some() || value.is_empty() {
+    fn content_length(&mut self, value: &HeaderValue) -> Result<(), Fault> {
+        if self.is_chunked || self.length.is_some() {
             return Err(Fault::Bad);
         }
-        let mut length = 0u64;
-        for byte in value {
-            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0')).ok_or(Fault::Bad)?;
-            length = length.checked_mul(10).and_then(|length| length.checked_add(digit)).ok_or(Fault::Bad)?;
-        }
-        self.length = Some(length);
+        self.length = Some(length(value).ok_or(Fault::Bad)?);
         Ok(())
     }
 

@@ -17,8 +17,8 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::chunked::Chunks;
-use super::headers::{connection_options, elements, is_hop_by_hop};
-use super::inflow::Extent;
+use super::headers::{connection_options, elements, is_hop_by_hop, length};
+use super::inflow::{Extent, is_bodiless};
 
 /// The longest head, in bytes: as long as a request's by default.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -92,9 +92,7 @@ pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled>
         response.extensions_mut().insert(reason);
     }
     let framing = Framing::read(head.headers, response.headers_mut())?;
-    let is_bodiless = *method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_bodiless = *method == Method::HEAD || is_bodiless(status);
     let extent = if is_bodiless { Extent::Length(0) } else { framing.extent()? };
     let is_persistent = status != StatusCode::SWITCHING_PROTOCOLS
         && extent != Extent::Close
@@ -153,10 +151,8 @@ impl Framing {
         if self.chunked {
             return Ok(Extent::Chunked(Chunks::START));
         }
-        let Some(length) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(Extent::Close) };
-        // A sign is none of its digits (RFC 9110 section 8.6).
-        let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        digits.and_then(|digits| digits.parse().ok()).map(Extent::Length).ok_or(Garbled::Framing)
+        let Some(said) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(Extent::Close) };
+        length(said).map(Extent::Length).ok_or(Garbled::Framing)
     }
 
     /// Whether somebody else may see the body end elsewhere (RFC 9112 section 6.1): there are two lengths, or one that a 204
