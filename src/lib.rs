@@ -2,34 +2,50 @@
 //!
 //! # Life of a delivery
 //!
-//! A provider POSTs a webhook. [`proxy::listener`] accepts the connection on one of the worker threads,
-//! each with a runtime, a listener and upstream connections of its own. [`proxy::stack`] says through which stages the
+//! A provider POSTs a webhook. [`server::listener`] accepts the connection on one of the worker threads,
+//! each with a runtime, a listener and upstream connections of its own. [`gateway::stack`] says through which stages the
 //! request then goes: it is observed, routed by its raw path, and refused at once if its signature header is
 //! missing or malformed; then its body is read into memory, the signature is verified over the bytes as they came, and
 //! the request is forwarded to the route's upstream, byte for byte. The response streams back. Every refusal is one
-//! value of [`proxy::reject::Reject`].
+//! value of [`reject::Reject`].
 //!
 //! # Modules
 //!
+//! Each module uses only modules that stand below it in this list:
+//!
+//! - [`cli`] has one file for each command.
 //! - [`app`] wires everything together: threads, listeners, reload, shutdown.
 //! - [`admin`] serves metrics and health to operators.
-//! - [`cli`] has one file for each command.
-//! - [`clock`] is where the time comes from.
+//! - [`server`] accepts connections and serves HTTP on them.
+//! - [`gateway`] has the stages of a delivery.
+//! - [`observe`] writes the access log and exports traces.
+//! - [`delivery`] is the data that travels from stage to stage.
+//! - [`routing`] finds the route of a request and holds its limits.
+//! - [`upstream`] sends one message to one upstream.
+//! - [`http1`] reads and writes HTTP/1.1.
+//! - [`net`] connects, with or without TLS.
+//! - [`metrics`] has every metric family.
+//! - [`reject`] is the closed list of refusals.
 //! - [`config`] loads gateway.yaml into checked types.
-//! - [`metrics`] is what Prometheus is told.
-//! - [`proxy`] is the way of a delivery.
 //! - [`schemes`] knows how providers sign: pure functions over data.
-//! - [`telemetry`] exports traces.
+//! - [`clock`] reads the time.
 
 pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod delivery;
+pub mod gateway;
+pub mod http1;
 pub mod metrics;
-pub mod proxy;
+pub mod net;
+pub mod observe;
+pub mod reject;
+pub mod routing;
 pub mod schemes;
-pub mod telemetry;
+pub mod server;
+pub mod upstream;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -20,7 +20,7 @@ pub use configured::{Configured, Expiry};
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
 
-use crate::proxy::reject::{Fault, Reject};
+use crate::reject::{Fault, Reject};
 use configured::ConfigMetrics;
 use process::ProcessMetrics;
 

@@ -15,109 +15,118 @@ use rust::{begins, clean, paths, resolve, tokens, without_tests};
 #[path = "architecture/rust.rs"]
 mod rust;
 
-/// A module and what it may import of this crate; `proxy::reject` allows that part of `proxy` alone.
+/// A module and what it may import of this crate; `reject` allows that part of `proxy` alone.
 const IMPORTS: &[(&str, &str)] = &[
     (
         "cli",
-        "app clock config proxy::delivery proxy::outgoing proxy::pool proxy::reject proxy::tls proxy::transport \
+        "app clock config delivery::stages http1::client::request upstream::pool reject net::tls net::connect \
          schemes",
     ),
     ("app", "admin clock config metrics proxy telemetry"),
-    ("admin", "config metrics proxy::delivery"),
+    ("admin", "config metrics delivery::stages"),
     ("clock", ""),
     ("config", "schemes"),
     (
-        "telemetry",
-        "config metrics proxy::delivery proxy::forward proxy::reject proxy::route proxy::tls proxy::trace \
-         proxy::trail proxy::transport",
+        "observe::otlp",
+        "config metrics delivery::stages gateway::forward reject routing::table net::tls observe::trace \
+         delivery::timeline net::connect",
     ),
-    ("metrics", "proxy::reject"),
+    ("metrics", "reject"),
     ("schemes", ""),
     (
-        "proxy::listener",
-        "config proxy::early proxy::entrance proxy::http1 proxy::http2 proxy::sender proxy::stack proxy::swap",
+        "server::listener",
+        "config server::refuse server::handshake server::h1 server::h2 http1::server::connection gateway::stack server::current",
     ),
-    ("proxy::entrance", "config metrics proxy::delivery proxy::proxy_protocol proxy::socket proxy::tls"),
-    ("proxy::proxy_protocol", ""),
-    ("proxy::tls", "config"),
+    ("server::handshake", "config metrics delivery::stages net::proxy_protocol net::socket net::tls"),
+    ("net::proxy_protocol", ""),
+    ("net::tls", "config"),
     (
-        "proxy::http1",
-        "proxy::delivery proxy::early proxy::reply proxy::request proxy::sender proxy::socket proxy::stack \
-         proxy::swap",
-    ),
-    ("proxy::sender", "clock proxy::inflow proxy::reply proxy::request proxy::socket proxy::timer"),
-    ("proxy::request", "proxy::chunked proxy::headers proxy::inflow"),
-    ("proxy::reply", "proxy::date proxy::inflow proxy::lines proxy::socket proxy::stack"),
-    ("proxy::date", "clock"),
-    ("proxy::timer", ""),
-    ("proxy::inflow", "proxy::chunked proxy::socket"),
-    ("proxy::lines", ""),
-    ("proxy::chunked", ""),
-    (
-        "proxy::early",
-        "clock config metrics proxy::date proxy::headers proxy::observe proxy::reject proxy::reply \
-         proxy::respond",
-    ),
-    ("proxy::http2", "proxy::delivery proxy::early proxy::headers proxy::socket proxy::stack proxy::swap"),
-    (
-        "proxy::stack",
-        "clock config proxy::arrive proxy::body proxy::catch proxy::delivery proxy::forward proxy::limits \
-         proxy::observe proxy::respond proxy::route proxy::stage proxy::verify",
-    ),
-    ("proxy::stage", ""),
-    (
-        "proxy::arrive",
-        "clock config proxy::client proxy::delivery proxy::headers proxy::observe proxy::stage proxy::trail",
-    ),
-    ("proxy::catch", "proxy::reject proxy::respond proxy::stage"),
-    ("proxy::swap", ""),
-    ("proxy::client", "config proxy::delivery proxy::forwarded proxy::headers"),
-    ("proxy::forwarded", ""),
-    (
-        "proxy::observe",
-        "clock config metrics proxy::access proxy::delivery proxy::respond proxy::stage proxy::trace \
-         proxy::trail",
-    ),
-    ("proxy::access", "metrics proxy::delivery proxy::reject proxy::respond proxy::route proxy::trace proxy::trail"),
-    ("proxy::trail", "schemes proxy::delivery proxy::trace"),
-    (
-        "proxy::trace",
-        "config metrics proxy::access proxy::delivery proxy::outgoing proxy::reject proxy::respond proxy::route \
-         proxy::trail",
+        "server::h1",
+        "delivery::stages server::refuse http1::server::response http1::server::request http1::server::connection net::socket gateway::stack \
+         server::current",
     ),
     (
-        "proxy::respond",
-        "metrics proxy::delivery proxy::headers proxy::limits proxy::pool proxy::reject proxy::route \
-         proxy::stage schemes",
+        "http1::server::connection",
+        "clock http1::reader http1::server::response http1::server::request net::socket net::timer",
+    ),
+    ("http1::server::request", "http1::chunked gateway::headers http1::reader"),
+    ("http1::server::response", "http1::server::date http1::reader http1::head net::socket gateway::stack"),
+    ("http1::server::date", "clock"),
+    ("net::timer", ""),
+    ("http1::reader", "http1::chunked net::socket"),
+    ("http1::head", ""),
+    ("http1::chunked", ""),
+    (
+        "server::refuse",
+        "clock config metrics http1::server::date gateway::headers gateway::observe reject http1::server::response \
+         gateway::respond",
+    ),
+    ("server::h2", "delivery::stages server::refuse gateway::headers net::socket gateway::stack server::current"),
+    (
+        "gateway::stack",
+        "clock config gateway::receive gateway::body gateway::catch delivery::stages gateway::forward routing::limits \
+         gateway::observe gateway::respond routing::table gateway::stage gateway::verify",
+    ),
+    ("gateway::stage", ""),
+    (
+        "gateway::receive",
+        "clock config gateway::client_addr delivery::stages gateway::headers gateway::observe gateway::stage delivery::timeline",
+    ),
+    ("gateway::catch", "reject gateway::respond gateway::stage"),
+    ("server::current", ""),
+    ("gateway::client_addr", "config delivery::stages gateway::forwarded gateway::headers"),
+    ("gateway::forwarded", ""),
+    (
+        "gateway::observe",
+        "clock config metrics observe::access_log delivery::stages gateway::respond gateway::stage observe::trace \
+         delivery::timeline",
     ),
     (
-        "proxy::route",
-        "config metrics schemes proxy::body proxy::delivery proxy::headers proxy::limits proxy::pool \
-         proxy::reject proxy::report proxy::respond proxy::stage",
+        "observe::access_log",
+        "metrics delivery::stages reject gateway::respond routing::table observe::trace delivery::timeline",
     ),
-    ("proxy::limits", "config proxy::body proxy::delivery proxy::reject proxy::respond proxy::stage"),
-    ("proxy::body", "proxy::delivery proxy::limits proxy::reject proxy::respond proxy::stage"),
+    ("delivery::timeline", "schemes delivery::stages observe::trace"),
     (
-        "proxy::verify",
-        "clock schemes proxy::body proxy::challenge proxy::delivery proxy::reject proxy::report proxy::respond \
-         proxy::route proxy::stage proxy::trail",
+        "observe::trace",
+        "config metrics observe::access_log delivery::stages http1::client::request reject gateway::respond routing::table \
+         delivery::timeline",
     ),
-    ("proxy::report", "clock proxy::delivery proxy::observe proxy::reject proxy::route schemes"),
-    ("proxy::challenge", "schemes proxy::body proxy::delivery proxy::respond proxy::route"),
     (
-        "proxy::forward",
-        "clock config metrics proxy::delivery proxy::observe proxy::outgoing proxy::pool proxy::reject \
-         proxy::respond proxy::route proxy::trail proxy::verify",
+        "gateway::respond",
+        "metrics delivery::stages gateway::headers routing::limits upstream::pool reject routing::table \
+         gateway::stage schemes",
     ),
-    ("proxy::pool", "proxy::exchange proxy::outgoing proxy::transport"),
-    ("proxy::exchange", "proxy::inflow proxy::outgoing proxy::response proxy::socket proxy::timer"),
-    ("proxy::outgoing", "proxy::delivery proxy::lines proxy::socket"),
-    ("proxy::response", "proxy::chunked proxy::headers proxy::inflow"),
-    ("proxy::transport", "proxy::socket"),
-    ("proxy::socket", ""),
-    ("proxy::headers", "config proxy::client proxy::delivery proxy::outgoing"),
-    ("proxy::delivery", "schemes proxy::limits proxy::route proxy::sender proxy::trail"),
-    ("proxy::reject", "schemes"),
+    (
+        "routing::table",
+        "config metrics schemes gateway::body delivery::stages gateway::headers routing::limits upstream::pool \
+         reject gateway::report gateway::respond gateway::stage",
+    ),
+    ("routing::limits", "config gateway::body delivery::stages reject gateway::respond gateway::stage"),
+    ("gateway::body", "delivery::stages routing::limits reject gateway::respond gateway::stage"),
+    (
+        "gateway::verify",
+        "clock schemes gateway::body gateway::challenge delivery::stages reject gateway::report gateway::respond \
+         routing::table gateway::stage delivery::timeline",
+    ),
+    ("gateway::report", "clock delivery::stages gateway::observe reject routing::table schemes"),
+    ("gateway::challenge", "schemes gateway::body delivery::stages gateway::respond routing::table"),
+    (
+        "gateway::forward",
+        "clock config metrics delivery::stages gateway::observe http1::client::request upstream::pool reject \
+         gateway::respond routing::table delivery::timeline gateway::verify",
+    ),
+    ("upstream::pool", "http1::client::connection http1::client::request net::connect"),
+    (
+        "http1::client::connection",
+        "http1::reader http1::client::request http1::client::response net::socket net::timer",
+    ),
+    ("http1::client::request", "delivery::stages http1::head net::socket"),
+    ("http1::client::response", "http1::chunked gateway::headers http1::reader"),
+    ("net::connect", "net::socket"),
+    ("net::socket", ""),
+    ("gateway::headers", "config gateway::client_addr delivery::stages http1::client::request"),
+    ("delivery::stages", "schemes routing::limits routing::table http1::server::connection delivery::timeline"),
+    ("reject", "schemes"),
 ];
 
 /// Modules and what of other crates they must not use: `schemes` is pure, `config` touches no network.
@@ -260,24 +269,24 @@ fn an_import_is_seen_however_it_is_written() {
         "fn f(x: &super::super::cli::Cli) {}",
         "use /* sly */ crate :: cli;",
     ] {
-        let wrong = wrong_imports(&sample("proxy::forward", code), IMPORTS);
+        let wrong = wrong_imports(&sample("gateway::forward", code), IMPORTS);
         assert!(!wrong.is_empty(), "{code}");
-        assert!(wrong.iter().all(|wrong| wrong.starts_with("proxy::forward imports cli")), "{code}: {wrong:?}");
+        assert!(wrong.iter().all(|wrong| wrong.starts_with("gateway::forward imports cli")), "{code}: {wrong:?}");
     }
 }
 
 #[test]
 fn a_part_of_a_module_is_all_that_is_allowed_of_it() {
-    for code in ["use crate::proxy::verify;", "use crate::proxy;", "use crate::proxy::{self, reject};"] {
+    for code in ["use crate::gateway::verify;", "use crate::proxy;", "use crate::proxy::{self, reject};"] {
         assert_eq!(wrong_imports(&sample("metrics", code), IMPORTS).len(), 1, "{code}");
     }
-    assert!(wrong_imports(&sample("metrics", "use crate::proxy::reject::{Fault, Reject};"), IMPORTS).is_empty());
+    assert!(wrong_imports(&sample("metrics", "use crate::reject::{Fault, Reject};"), IMPORTS).is_empty());
 }
 
 #[test]
 fn a_sibling_counts_as_what_it_is() {
-    assert_eq!(wrong_imports(&sample("proxy::pool", "use super::verify::Verified;"), IMPORTS).len(), 1);
-    assert!(wrong_imports(&sample("proxy::pool", "use super::transport::Connector;"), IMPORTS).is_empty());
+    assert_eq!(wrong_imports(&sample("upstream::pool", "use super::verify::Verified;"), IMPORTS).len(), 1);
+    assert!(wrong_imports(&sample("upstream::pool", "use super::transport::Connector;"), IMPORTS).is_empty());
     assert!(wrong_imports(&sample("schemes::payload::equal", "use super::super::spec::Spec;"), IMPORTS).is_empty());
 }
 

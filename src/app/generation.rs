@@ -13,12 +13,12 @@ use tokio::sync::Semaphore;
 use crate::admin;
 use crate::config::{self, ClientTls, Config, Identity};
 use crate::metrics::{Configured, Expiry, Metrics};
-use crate::proxy::entrance::Entrance;
-use crate::proxy::limits::Limits;
-use crate::proxy::route::Common;
-use crate::proxy::tls::client_config;
-use crate::proxy::transport::Connector;
-use crate::telemetry::Telemetry;
+use crate::net::connect::Connector;
+use crate::net::tls::client_config;
+use crate::observe::otlp::Telemetry;
+use crate::routing::limits::Limits;
+use crate::routing::table::Common;
+use crate::server::handshake::Entrance;
 
 /// How long a reload waits for every thread before it is told.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -14,22 +14,22 @@ use tokio::sync::{mpsc, watch};
 use super::generation::Generation;
 use super::{Phase, runtime};
 use crate::clock::Clock;
+use crate::gateway::forward::ForwardContext;
+use crate::gateway::observe::{LogLimit, ObserveContext};
+use crate::gateway::receive::ArriveContext;
+use crate::gateway::report::Reporter;
+use crate::gateway::stack::{StackContext, stack};
+use crate::gateway::verify::VerifyContext;
+use crate::http1::server::date::Dates;
 use crate::metrics::{Metrics, ObserveMetrics};
-use crate::proxy::arrive::ArriveContext;
-use crate::proxy::date::Dates;
-use crate::proxy::early::EarlyContext;
-use crate::proxy::forward::ForwardContext;
-use crate::proxy::http1::Http1Context;
-use crate::proxy::limits::Budget;
-use crate::proxy::listener::{Bounds, ListenContext, accept};
-use crate::proxy::observe::{LogLimit, ObserveContext};
-use crate::proxy::pool::Pool;
-use crate::proxy::report::Reporter;
-use crate::proxy::route::{Route, RouteContext, Router};
-use crate::proxy::stack::{StackContext, stack};
-use crate::proxy::swap::Swap;
-use crate::proxy::transport::Connector;
-use crate::proxy::verify::VerifyContext;
+use crate::net::connect::Connector;
+use crate::routing::limits::Budget;
+use crate::routing::table::{Route, RouteContext, Router};
+use crate::server::current::Swap;
+use crate::server::h1::Http1Context;
+use crate::server::listener::{Bounds, ListenContext, accept};
+use crate::server::refuse::EarlyContext;
+use crate::upstream::pool::Pool;
 
 /// What a worker thread gets of the rest of the gateway.
 #[derive(Clone)]

@@ -14,8 +14,8 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::Failure;
-use super::rehearsal::{Rehearsal, Request, Verdict};
-use super::vectors::{self, Vector};
+use super::support::loopback::{Rehearsal, Request, Verdict};
+use super::support::vectors::{self, Vector};
 use crate::clock::Clock;
 use crate::config::{self, Config, Sources};
 use crate::schemes::{self, Spec};

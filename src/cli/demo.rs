@@ -10,8 +10,8 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::outgoing::{Reply, Way, post, sign, unsigned_headers};
-use super::upstream::Upstream;
+use super::support::handler::Upstream;
+use super::support::http::{Reply, Way, post, sign, unsigned_headers};
 use super::{Failure, serve};
 use crate::app::{self, Ended, Listeners, StartError};
 use crate::clock::Clock;

@@ -1,6 +1,6 @@
 //! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why.
 //!
-//! The verdict is that of the gateway itself, see [`rehearsal`](super::rehearsal); the reason behind it is that of
+//! The verdict is that of the gateway itself, see [`rehearsal`](super::support::loopback); the reason behind it is that of
 //! [`diagnose`](crate::schemes::diagnose). Not judged: who sent it (`allowed_ips`), how many others did, and how fast.
 
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::captured::{self, Captured};
-use super::rehearsal::{Rehearsal, Verdict};
+use super::support::captured::{self, Captured};
+use super::support::loopback::{Rehearsal, Verdict};
 use super::{ConfigArgs, Failure, find_route, load, read_body};
 use crate::clock::Clock;
 use crate::config::units::display_size;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::outgoing::{get, is_it_there, reachable};
+use super::support::http::{get, is_it_there, reachable};
 use super::{ConfigArgs, Failure, failure};
 use crate::config;
 

@@ -19,25 +19,19 @@ macro_rules! errln {
     };
 }
 
-mod captured;
 mod check;
 mod completions;
 mod conformance;
 mod demo;
 mod explain;
 mod health;
-mod logging;
 mod man;
-mod outgoing;
-mod pinned;
-mod rehearsal;
 mod schema;
 mod schemes;
 mod send;
 mod serve;
 mod sign;
-mod upstream;
-mod vectors;
+mod support;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +40,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
-pub use logging::LogFormat;
+pub use support::logging::LogFormat;
 
 use crate::config::{self, Config, LoadError, next_step};
 
@@ -78,7 +72,7 @@ pub struct Cli {
     #[arg(long, global = true, value_enum)]
     log_format: Option<LogFormat>,
     /// What is logged: error, warn, info, debug, trace, or a filter like RUST_LOG's, which it overrides
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = logging::parse_level)]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = support::logging::parse_level)]
     log_level: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -150,7 +144,7 @@ impl Cli {
             Command::Conformance(_) | Command::Explain(_) => "error",
             _ => "info",
         };
-        logging::start(self.log_format, self.log_level.as_deref(), default_level);
+        support::logging::start(self.log_format, self.log_level.as_deref(), default_level);
         let result = match self.command {
             Command::Serve(args) => serve::run(&args.config),
             Command::Check(args) => check::run(&args.config),

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::outgoing::{Way, is_it_there, post, reachable, sign};
-use super::pinned;
+use super::support::http::{Way, is_it_there, post, reachable, sign};
+use super::support::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
-use crate::proxy::reject::{PROBLEM_TYPE, Reject};
+use crate::reject::{PROBLEM_TYPE, Reject};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

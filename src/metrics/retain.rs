@@ -68,7 +68,7 @@ pub(super) fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, live: impl Fn(&
 mod tests {
     use super::*;
     use crate::metrics::Outcome;
-    use crate::proxy::reject::Reject;
+    use crate::reject::Reject;
     use crate::schemes::VerifyError;
 
     const REASONS: [Reject; 2] = [Reject::BadRequest, Reject::Signature(VerifyError::MissingSignature)];

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use hooklatch::proxy::reject::Reject;
+use hooklatch::reject::Reject;
 use hooklatch::schemes;
 
 use super::markdown::{Document, spans};

@@ -1,0 +1,168 @@
+//! Sends one request: a delivery, as a provider would, for `send` and `demo`, or a question to the admin listener.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http_body::Body as _;
+use rustls::ClientConfig;
+
+use crate::app;
+use crate::clock::Clock;
+use crate::config::Route;
+use crate::delivery::stages::Payload;
+use crate::http1::client::request::Head;
+use crate::net::connect::Connector;
+use crate::net::tls::client_config;
+use crate::schemes::{RequestHead, SignError, Unsigned};
+use crate::upstream::pool::{Pool, SendError};
+
+/// The PROXY protocol's header for a connection that is nobody else's.
+const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the response may take, its body included: more than any deadline of a provider.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is read of a response's body, in bytes.
+const MAX_RESPONSE: usize = 1024 * 1024;
+
+/// What came back.
+pub(in crate::cli) struct Reply {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) body: Vec<u8>,
+}
+
+/// A delivery that is ready to be sent.
+pub(in crate::cli) struct Delivery {
+    pub(in crate::cli) headers: HeaderMap,
+    pub(in crate::cli) query: Option<String>,
+    pub(in crate::cli) body: Vec<u8>,
+}
+
+/// A provider's delivery with this body to `route`, reached at this path and query, signed with the route's first
+/// secret.
+pub(in crate::cli) fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Result<Delivery, SignError> {
+    let mut headers = unsigned_headers(route);
+    let query = query.or(route.scheme.sample.query.as_deref());
+    let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
+    let signed = route.verifier.sign(0, &Unsigned { head, body }, Clock::system().unix())?;
+    let query = signed.query.or_else(|| query.map(ToOwned::to_owned));
+    let body = signed.body.unwrap_or_else(|| body.to_vec());
+    headers.extend(signed.headers);
+    Ok(Delivery { headers, query, body })
+}
+
+/// The same without the signature.
+pub(in crate::cli) fn unsigned_headers(route: &Route) -> HeaderMap {
+    let mut headers = route.scheme.sample.headers.to_map();
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// How to get to the configured listener, beyond its address.
+#[derive(Default)]
+pub(in crate::cli) struct Way {
+    /// For `https`; `None` for what the system's roots trust.
+    pub(in crate::cli) tls: Option<Arc<ClientConfig>>,
+    /// Whether the connection must begin with a PROXY protocol header.
+    pub(in crate::cli) proxy_protocol: bool,
+}
+
+/// POSTs to an `http` or `https` URL and reads the response.
+pub(in crate::cli) fn post(
+    url: &Uri,
+    way: Way,
+    host: Option<&str>,
+    mut headers: HeaderMap,
+    body: Vec<u8>,
+) -> io::Result<Reply> {
+    let host = host.or(url.authority().map(Authority::as_str)).unwrap_or_default();
+    headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("hooklatch/", env!("CARGO_PKG_VERSION"))));
+    exchange(url, way, (Method::POST, headers), body, RESPONSE_TIMEOUT)
+}
+
+/// GETs an `http` or `https` URL; all of it takes no longer than `timeout`.
+pub(in crate::cli) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
+    let host = url.authority().map(Authority::as_str).unwrap_or_default();
+    let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
+    exchange(url, Way::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
+}
+
+/// What to look at where nobody listens, or who listens speaks something else.
+pub(in crate::cli) fn is_it_there(error: &io::Error) -> &'static str {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; does the gateway run? `hooklatch serve -c FILE` starts it",
+        _ if matches!(tls, Some(rustls::Error::InvalidMessage(_))) => {
+            "; does it speak TLS? Without server.tls the gateway is at http://"
+        }
+        _ => "",
+    }
+}
+
+/// Where this machine reaches a listener: its address, or loopback for one that means every address.
+pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Sends a request to the host of `url`, for its path and query, and reads the response.
+fn exchange(
+    url: &Uri,
+    way: Way,
+    (method, headers): (Method, HeaderMap),
+    body: Vec<u8>,
+    timeout: Duration,
+) -> io::Result<Reply> {
+    let (tls, port) = match url.scheme_str() {
+        Some("http") => (None, 80),
+        Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
+        _ => return Err(io::Error::other("the URL must begin with http:// or https://")),
+    };
+    let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
+    let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
+    let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut head = Head::new(method, &[target], body.len() as u64);
+    headers.iter().for_each(|(name, value)| head.line(name, value));
+    let request = head.with(Payload::from(Bytes::from(body)));
+    let exchange = async {
+        let now = Clock::system().now();
+        let sent = Pool::new(connector).send_afresh(request, now, now + timeout).await;
+        let response = sent.map_err(|error| match error {
+            SendError::Unreachable(error) => error,
+            SendError::Failed(_) => io::Error::other(error),
+            SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
+        })?;
+        let status = response.status();
+        let mut incoming = response.into_body();
+        let mut body = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+            let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+            body.extend_from_slice(&data);
+            if body.len() > MAX_RESPONSE {
+                body.truncate(MAX_RESPONSE);
+                break;
+            }
+        }
+        Ok(Reply { status, body })
+    };
+    app::runtime()?.block_on(async {
+        let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| too_late())?
+    })
+}

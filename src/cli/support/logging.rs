@@ -1,0 +1,49 @@
+//! Log lines on stderr: text for people, one JSON object a line for machines. A line that nobody takes, since who read
+//! them has gone, is lost without a word.
+
+use std::io::{self, IsTerminal};
+use std::panic;
+
+use clap::ValueEnum;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Checks a level or filter.
+pub(in crate::cli) fn parse_level(text: &str) -> Result<String, String> {
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Starts logging. A `RUST_LOG` that does not parse is told and passed over.
+pub(in crate::cli) fn start(format: Option<LogFormat>, level: Option<&str>, default: &str) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let variable = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
+    let chosen = level.or(variable.as_deref()).unwrap_or(default);
+    let filter = filter.parse(chosen).unwrap_or_else(|error| {
+        errln!("hooklatch: RUST_LOG is not a filter and is passed over: {error}");
+        EnvFilter::new(default)
+    });
+    let terminal = io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    // It would be told on stderr, by a macro that panics where that cannot be written to.
+    let subscriber = fmt().log_internal_errors(false);
+    let subscriber = subscriber.with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // Fails only if logging has been started before: then that stays.
+    let _ = match format {
+        LogFormat::Text => subscriber.with_ansi(terminal).try_init(),
+        LogFormat::Json => subscriber.json().with_current_span(false).with_span_list(false).try_init(),
+    };
+    panic::set_hook(Box::new(|info| {
+        // The place, not the message: that may hold what came from the network.
+        let place = info.location().map(ToString::to_string);
+        tracing::error!(place, "a bug: the code panicked");
+    }));
+}

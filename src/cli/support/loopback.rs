@@ -1,0 +1,177 @@
+//! What the gateway does to one request: the real one, as `serve` runs it, between a sender and an upstream of its own on
+//! loopback.
+//!
+//! Of a configuration nothing is changed but where it listens and sends to, and what says nothing about the request:
+//! addresses, rates, TLS. So the verdict is the gateway's own, from the first byte of the head to the last of the body.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::handler::{Delivered, Upstream};
+use crate::app::{self, Listeners};
+use crate::clock::Clock;
+use crate::config::{AccessLog, Config, Networks, Route};
+
+/// A body over this is sent only once the gateway asks for it, so that it can refuse without reading it.
+const SENT_AT_ONCE: usize = 16 << 10;
+/// How long the gateway may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is read of a response, in bytes.
+const MAX_RESPONSE: u64 = 64 << 10;
+
+/// The head of a request with its lines ended by CRLF, but without the empty one, and its body as `Content-Length` frames
+/// it.
+pub(in crate::cli) struct Request {
+    pub(in crate::cli) head: Vec<u8>,
+    pub(in crate::cli) body: Vec<u8>,
+}
+
+/// What came of a request.
+pub(in crate::cli) enum Verdict {
+    /// The upstream got it.
+    Forwarded(Delivered),
+    /// The gateway refused it.
+    Refused {
+        status: u16,
+        /// One of the closed list.
+        reason: String,
+        /// The reason in a sentence.
+        title: String,
+    },
+    /// The gateway answered it itself: an endpoint's challenge.
+    Answered,
+}
+
+/// A place to try requests in.
+pub(in crate::cli) struct Rehearsal {
+    upstream: Upstream,
+}
+
+impl Rehearsal {
+    pub(in crate::cli) fn new() -> io::Result<Self> {
+        Ok(Self { upstream: Upstream::start()? })
+    }
+
+    /// What a gateway with this configuration does to the request at the time of `clock`.
+    pub(in crate::cli) fn judge(&self, mut config: Config, clock: Clock, request: &Request) -> io::Result<Verdict> {
+        self.put_on_stage(&mut config);
+        let listeners = app::bind(&config).map_err(io::Error::other)?;
+        let address = first_address(&listeners)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { drop(stopped.await) };
+        let gateway = std::thread::Builder::new().name("gateway".to_owned());
+        let gateway = gateway.spawn(move || app::run(config, listeners, clock, shutdown))?;
+        let answer = exchange(address, request);
+        drop(stop);
+        let ended = gateway.join().map_err(|_| io::Error::other("the gateway's thread panicked"))?;
+        ended.map_err(io::Error::other)?;
+        self.verdict(answer?)
+    }
+
+    fn verdict(&self, (status, body): (u16, Vec<u8>)) -> io::Result<Verdict> {
+        if let Some(delivered) = self.upstream.seen().pop() {
+            return Ok(Verdict::Forwarded(delivered));
+        }
+        if (200..300).contains(&status) {
+            return Ok(Verdict::Answered);
+        }
+        let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+        let text = |key: &str| Some(problem.as_ref()?.get(key)?.as_str()?.to_owned());
+        match (text("reason"), text("title")) {
+            (Some(reason), Some(title)) => Ok(Verdict::Refused { status, reason, title }),
+            _ => Err(io::Error::other(format!("the gateway answered {status} without a reason"))),
+        }
+    }
+
+    fn put_on_stage(&self, config: &mut Config) {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.server.listen = vec![any_port];
+        config.server.threads = std::num::NonZeroUsize::MIN;
+        config.server.tls = None;
+        config.server.proxy_protocol = false;
+        config.server.trusted_proxies = Networks::default();
+        config.server.access_log = AccessLog::None;
+        config.admin.listen = any_port;
+        config.routes.iter_mut().for_each(|route| self.put_route(route));
+    }
+
+    fn put_route(&self, route: &mut Route) {
+        let to = &mut route.upstream;
+        (to.tls, to.certificates) = (false, None);
+        (to.host, to.port) = (self.upstream.address.ip().to_string(), self.upstream.address.port());
+        to.connect_timeout = PATIENCE;
+        route.allowed_ips = Networks::default();
+        route.rate_limit = None;
+        route.timeout = PATIENCE;
+    }
+}
+
+fn first_address(listeners: &Listeners) -> io::Result<SocketAddr> {
+    listeners.addresses().first().copied().ok_or_else(|| io::Error::other("no address is bound"))
+}
+
+/// Sends the request and reads the final response: its status and body.
+fn exchange(address: SocketAddr, request: &Request) -> io::Result<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let waits = request.body.len() > SENT_AT_ONCE;
+    let mut first = request.head.clone();
+    first.extend_from_slice(if waits { b"Expect: 100-continue\r\n\r\n" } else { b"\r\n" });
+    first.extend_from_slice(if waits { &[] } else { &request.body });
+    stream.write_all(&first)?;
+    let mut received = Received::default();
+    loop {
+        let (status, length) = received.head(&mut stream)?;
+        if status == 100 && waits {
+            stream.write_all(&request.body)?;
+        }
+        if status >= 200 {
+            return Ok((status, received.take(&mut stream, length)?));
+        }
+    }
+}
+
+/// What has come of the gateway's responses and not been taken up.
+#[derive(Default)]
+struct Received(Vec<u8>);
+
+impl Received {
+    /// The status and `Content-Length` of the next response.
+    fn head(&mut self, stream: &mut TcpStream) -> io::Result<(u16, usize)> {
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut response = httparse::Response::new(&mut headers);
+            if let httparse::Status::Complete(end) = response.parse(&self.0).map_err(io::Error::other)? {
+                let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+                let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
+                let status = response.code.unwrap_or_default();
+                self.0.drain(..end);
+                return Ok((status, length.unwrap_or_default()));
+            }
+            self.more(stream)?;
+        }
+    }
+
+    fn take(&mut self, stream: &mut TcpStream, length: usize) -> io::Result<Vec<u8>> {
+        while self.0.len() < length {
+            self.more(stream)?;
+        }
+        self.0.truncate(length);
+        Ok(std::mem::take(&mut self.0))
+    }
+
+    fn more(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        let before = self.0.len();
+        let mut piece = [0; 8192];
+        let count = stream.read(&mut piece)?;
+        self.0.extend_from_slice(piece.get(..count).unwrap_or_default());
+        if count == 0 || self.0.len() as u64 > MAX_RESPONSE {
+            return Err(io::Error::other(format!("the gateway's answer ended after {before} bytes")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! What several commands share.
+
+pub(super) mod captured;
+pub(super) mod handler;
+pub(super) mod http;
+pub(super) mod logging;
+pub(super) mod loopback;
+pub(super) mod pinned;
+pub(super) mod vectors;

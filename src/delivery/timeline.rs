@@ -1,0 +1,187 @@
+//! What is noted of a delivery on its way, for its line in the log and its spans.
+//!
+//! Stages note what they have at hand; nothing is looked for or parsed before it is told.
+//!
+//! What a delivery says of its event is told as it came, also where its signature is wrong or does not cover it. It is
+//! cut to [`MAX_VALUE`] bytes, and what is not visible ASCII is told as `?`, so that it can do no harm in a log. A header
+//! that carries a signature is never told, nor is a body of more than [`MAX_BODY`] bytes looked into.
+
+use std::cell::{Cell, OnceCell};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::delivery::stages::Payload;
+use crate::observe::trace::TraceContext;
+use crate::schemes::Spec;
+use crate::schemes::spec::{Fact, Place};
+
+/// The longest value that is told of an event, in bytes.
+const MAX_VALUE: usize = 128;
+/// The longest body that is searched for one, in bytes.
+const MAX_BODY: u64 = 64 << 10;
+
+/// What has been noted of one delivery.
+#[derive(Default)]
+pub struct Trail {
+    trace: OnceCell<Box<TraceContext>>,
+    payload: OnceCell<Payload>,
+    verified: Cell<Option<Period>>,
+    sent: Cell<Option<Period>>,
+    upstream_status: Cell<Option<StatusCode>>,
+}
+
+/// From when to when something took place.
+#[derive(Debug, Clone, Copy)]
+pub struct Period {
+    /// Its beginning.
+    pub start: Instant,
+    /// Its end.
+    pub end: Instant,
+}
+
+/// What a delivery says of its event, fit to be told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Its kind.
+    pub kind: Option<String>,
+    /// The provider's id of it.
+    pub id: Option<String>,
+}
+
+impl Trail {
+    /// Notes the trace that the delivery belongs to, once.
+    pub fn trace_by(&self, trace: TraceContext) {
+        self.trace.get_or_init(|| Box::new(trace));
+    }
+
+    /// Notes a body that has come in full, once.
+    pub fn body(&self, payload: &Payload) {
+        self.payload.get_or_init(|| payload.clone());
+    }
+
+    /// Notes when the signature was checked.
+    pub fn verification(&self, period: Period) {
+        self.verified.set(Some(period));
+    }
+
+    /// Notes when the upstream had the delivery, and with which status it answered, if it did.
+    pub fn upstream(&self, period: Period, status: Option<StatusCode>) {
+        self.sent.set(Some(period));
+        self.upstream_status.set(status);
+    }
+
+    /// The trace that the delivery belongs to, if there is one.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.get().map(|trace| &**trace)
+    }
+
+    /// The length of the body in bytes, if it has come in full.
+    pub fn body_bytes(&self) -> Option<u64> {
+        self.payload.get().map(Payload::len)
+    }
+
+    /// When the signature was checked, if it was.
+    pub fn verified(&self) -> Option<Period> {
+        self.verified.get()
+    }
+
+    /// When the upstream had the delivery, if it got so far.
+    pub fn sent(&self) -> Option<Period> {
+        self.sent.get()
+    }
+
+    /// The status of the upstream's response, if there was one.
+    pub fn upstream_status(&self) -> Option<StatusCode> {
+        self.upstream_status.get()
+    }
+
+    /// What the delivery with this head says of its event, in the places that its scheme names. Searches the body.
+    pub fn event(&self, scheme: &Spec, head: &Parts) -> Event {
+        let searched = self.payload.get().filter(|payload| payload.len() <= MAX_BODY);
+        let frames = searched.map_or(&[][..], Payload::frames);
+        let find = |fact: &Option<Fact>| match &fact.as_ref()?.place {
+            Place::Header(name) => {
+                head.headers.get(name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
+            }
+            place => place.in_query_or_body(head.uri.query(), frames).map(|value| told(&value)),
+        };
+        Event { kind: find(&scheme.event_type), id: find(&scheme.event_id) }
+    }
+}
+
+impl Period {
+    /// How long it took.
+    pub fn length(self) -> Duration {
+        self.end.saturating_duration_since(self.start)
+    }
+}
+
+/// What can stand in a log line.
+fn told(value: &[u8]) -> String {
+    let visible = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' };
+    value.iter().take(MAX_VALUE).map(visible).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderValue, Request};
+
+    use super::*;
+    use crate::schemes;
+
+    fn head(headers: &[(&'static str, &[u8])]) -> Parts {
+        let mut head = Request::new(()).into_parts().0;
+        for (name, value) in headers {
+            head.headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        head
+    }
+
+    fn event(scheme: &str, headers: &[(&'static str, &[u8])], body: &'static [u8]) -> Event {
+        let trail = Trail::default();
+        trail.body(&Bytes::from_static(body).into());
+        trail.event(schemes::find(scheme).unwrap(), &head(headers))
+    }
+
+    fn both(kind: &str, id: &str) -> Event {
+        Event { kind: Some(kind.to_owned()), id: Some(id.to_owned()) }
+    }
+
+    #[test]
+    fn an_event_is_told_from_headers_and_bodies() {
+        assert_eq!(
+            event("github", &[("x-github-event", b"push"), ("x-github-delivery", b"1-2")], b""),
+            both("push", "1-2")
+        );
+        assert_eq!(event("circleci", &[("circleci-event-type", b"ping")], br#"{"id":"7"}"#), both("ping", "7"));
+        assert_eq!(event("circleci", &[], b"no JSON"), Event::default());
+    }
+
+    #[test]
+    fn what_is_told_is_short_and_visible() {
+        let long = [b'x'; MAX_VALUE + 1];
+        let told = event("github", &[("x-github-event", b"a\tb\xff c"), ("x-github-delivery", &long)], b"");
+        assert_eq!(told, both("a?b? c", &"x".repeat(MAX_VALUE)));
+        assert_eq!(event("circleci", &[], br#"{"id":"a\nb\u001b[31m"}"#).id.as_deref(), Some("a?b?[31m"));
+    }
+
+    #[test]
+    fn a_long_body_is_not_searched() {
+        let scheme = schemes::find("circleci").unwrap();
+        let trail = Trail::default();
+        trail.body(&Bytes::from(format!(r#"{{"id":"7","x":"{}"}}"#, "x".repeat(64 << 10))).into());
+        assert_eq!(trail.event(scheme, &head(&[])), Event::default());
+        assert!(trail.body_bytes().unwrap() > MAX_BODY);
+    }
+
+    #[test]
+    fn a_header_with_a_signature_is_not_told() {
+        let scheme = schemes::find("github").unwrap();
+        let mut head = head(&[("x-github-event", b"signature")]);
+        head.headers.values_mut().for_each(|value| value.set_sensitive(true));
+        assert_eq!(Trail::default().event(scheme, &head), Event::default());
+    }
+}

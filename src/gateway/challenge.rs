@@ -1,0 +1,47 @@
+//! Answers endpoint challenges: what a provider asks before it delivers. They are part of the scheme, which says what is
+//! one and what the answer is; see [`schemes::Challenges`](crate::schemes::Challenges). The upstream sees none of it.
+//!
+//! A route's method, client address and bounds apply to challenges as well, but that one in the head of a request may
+//! come by a method that the route does not take.
+
+use http::Response;
+use http::request::Parts;
+use http_body::Body as _;
+
+use crate::delivery::stages::{Buffered, RequestBody};
+use crate::gateway::body::leave;
+use crate::gateway::respond::{Body, close_after, reply};
+use crate::routing::table::Route;
+use crate::schemes::{Asked, Authentic, Challenges, RequestHead, SignedRequest};
+
+/// The answer to a challenge that is the request's head. Nobody reads the body.
+pub async fn answer_head(route: &Route, head: &Parts, body: RequestBody, asked: &Asked) -> Response<Body> {
+    let answered = challenges(route).map(|challenges| challenges.reply(asked, None));
+    let mut response = reply(answered.unwrap_or_default());
+    if leave(&head.headers, body).await {
+        close_after(&mut response, head.version);
+    }
+    response
+}
+
+/// Whether the body has to be read although there is no signature: it may be a challenge.
+pub fn may_be_in_body(route: &Route, head: &Parts, body: &RequestBody) -> bool {
+    let length = body.size_hint().exact();
+    challenges(route).is_some_and(|challenges| challenges.may_be_in_body(RequestHead::of(head), length))
+}
+
+/// The answer to a challenge that is the whole request: `authentic` if it has verified.
+pub fn answer(buffered: &Buffered, authentic: Option<&Authentic>) -> Option<Response<Body>> {
+    let challenges = challenges(&buffered.route)?;
+    let request = SignedRequest { head: RequestHead::of(&buffered.arrival.head), body: buffered.payload.frames() };
+    let asked = match authentic {
+        Some(_) => challenges.verified(&request),
+        None => challenges.unsigned(&request),
+    };
+    let secret = authentic.map(|authentic| authentic.secret);
+    Some(reply(challenges.reply(&asked?, secret)))
+}
+
+fn challenges(route: &Route) -> Option<&Challenges> {
+    route.config.verifier.challenges()
+}

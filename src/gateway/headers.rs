@@ -1,0 +1,395 @@
+//! Which headers the upstream gets, and what of them is not for it or not for anybody.
+//!
+//! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
+//! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), and both
+//! when spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself. What a
+//! trusted proxy has said is kept: its `X-Forwarded-For` is added to, its `X-Forwarded-Proto` and `-Host` stay if they
+//! can be true. `Forwarded` (RFC 7239) stays as it is if it is what names the client; it goes in every other case, as
+//! nobody would vouch for it.
+//!
+//! Cookies that HTTP/2 has split are joined (RFC 9113 section 8.2.3).
+//!
+//! Everything else goes on as it came: neither value nor order nor count change.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, InvalidHeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
+use crate::config::{self, HostHeader};
+use crate::delivery::stages::{Arrival, Peer, Word};
+use crate::gateway::client_addr::{is_host, protocol};
+use crate::http1::client::request::Head;
+
+/// `X-Request-Id`: the same in the request to the upstream, the response and the log.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `X-Forwarded-For`: the client and the proxies after it.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HOOKLATCH_ROUTE: HeaderName = HeaderName::from_static("hooklatch-route");
+const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme");
+const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
+const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
+
+/// Header lines in a request; one with more gets 431.
+pub const MAX_HEADERS: usize = 100;
+
+/// What begins with this is the gateway's to say.
+const OWN_PREFIX: &str = "hooklatch-";
+
+/// A request id that is passed on holds this many bytes at most.
+const MAX_REQUEST_ID: usize = 128;
+
+/// What a route adds to every request, made once.
+pub struct RouteHeaders {
+    /// Lines that all requests have.
+    constant: Head,
+    secrets: Vec<HeaderValue>,
+    /// The upstream's own `Host`.
+    host: HeaderValue,
+    /// Whether the sender's goes on instead, if there is one.
+    preserve_host: bool,
+}
+
+impl RouteHeaders {
+    /// The lines of `route`.
+    ///
+    /// # Errors
+    /// A name that no header can carry, which validation of the configuration rules out.
+    pub fn new(route: &config::Route) -> Result<Self, InvalidHeaderValue> {
+        let mut constant = Head::default();
+        constant.line(&HOOKLATCH_ROUTE, &HeaderValue::from_str(&route.name)?);
+        constant.line(&HOOKLATCH_SCHEME, &HeaderValue::from_str(&route.scheme.name)?);
+        Ok(Self {
+            constant,
+            secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
+            host: HeaderValue::from_str(&route.upstream.authority)?,
+            preserve_host: route.upstream.host_header == HostHeader::Preserve,
+        })
+    }
+
+    /// Writes the header lines for the upstream. `host` is what the sender asked for, `secret` the position of the secret
+    /// that verified the delivery, `length` the body's in bytes.
+    pub fn write(
+        &self,
+        head: &mut Head,
+        arrival: &Arrival,
+        host: Option<&HeaderValue>,
+        secret: Option<usize>,
+        length: u64,
+    ) {
+        let Arrival { head: Parts { headers, version, .. }, peer, request_id, trail, .. } = arrival;
+        let preserved = if self.preserve_host { host } else { None };
+        head.line(&HOST, preserved.unwrap_or(&self.host));
+        let trace = trail.trace();
+        let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
+        for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
+            if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
+                head.line(name, value);
+            }
+        }
+        if let Some(cookies) = &cookies {
+            head.line(&COOKIE, cookies);
+        }
+        if let Some(trace) = trace {
+            trace.propagate(head);
+        }
+        head.content_length(length);
+        head.line(&X_REQUEST_ID, request_id);
+        let forwarded = Forwarded::of(peer, host, headers);
+        head.line(&X_FORWARDED_FOR, &forwarded.client);
+        head.line(&X_FORWARDED_PROTO, &forwarded.proto);
+        if let Some(host) = &forwarded.host {
+            head.line(&X_FORWARDED_HOST, host);
+        }
+        head.lines(&self.constant);
+        let verified = if secret.is_some() { "true" } else { "false" };
+        head.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
+        if let Some(id) = secret.and_then(|secret| self.secrets.get(secret)) {
+            head.line(&HOOKLATCH_SECRET_ID, id);
+        }
+    }
+}
+
+/// Those headers of a sender that go on as they came: not what is hop-by-hop, and not what the gateway says itself.
+/// `vouched` is whether `Forwarded` is a trusted proxy's word.
+pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    // `get_all`: a second Connection line names headers just as well as the first.
+    let named: Vec<_> = connection_options(headers.get_all(CONNECTION).iter()).collect();
+    headers.iter().filter(move |(name, _)| {
+        let text = name.as_str();
+        !is_hop_by_hop(text)
+            && !is_spoofed(text)
+            && !matches!(text, "host" | "content-length" | "expect" | "x-request-id")
+            && (vouched || text != "forwarded")
+            && !named.contains(name)
+    })
+}
+
+/// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
+pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = HeaderName> {
+    lines.flat_map(elements).filter_map(|option| HeaderName::from_bytes(option).ok())
+}
+
+/// The length that a `Content-Length` says: digits, and no sign, list or blank (RFC 9110 section 8.6).
+pub fn length(line: &HeaderValue) -> Option<u64> {
+    let digits = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|digits| digits.parse().ok())
+}
+
+/// The elements of a line that is a list (RFC 9110 section 5.6.1), empty ones included.
+pub fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// What the upstream is told about the way of a request.
+struct Forwarded {
+    client: HeaderValue,
+    proto: HeaderValue,
+    host: Option<HeaderValue>,
+}
+
+impl Forwarded {
+    fn of(peer: &Peer, host: Option<&HeaderValue>, headers: &HeaderMap) -> Self {
+        let proto = HeaderValue::from_static(if peer.tls { "https" } else { "http" });
+        let own = |client| Self { client, proto: proto.clone(), host: host.cloned() };
+        let (client, said) = match &peer.word {
+            Word::Nobody => return own(peer.forwarded_for.clone()),
+            Word::XForwarded => (added_to(headers, &peer.forwarded_for), (None, None)),
+            Word::Forwarded { proto, host } => {
+                let client = if peer.client == peer.address.ip() {
+                    peer.forwarded_for.clone()
+                } else {
+                    join([peer.client.to_string().as_bytes(), peer.forwarded_for.as_bytes()], b", ")
+                };
+                (client, (proto.clone(), host.clone()))
+            }
+        };
+        let own = own(client);
+        let proto = single(headers, &X_FORWARDED_PROTO).and_then(|value| protocol(value.to_str().ok()?));
+        let host = single(headers, &X_FORWARDED_HOST).filter(|value| is_host(value)).cloned();
+        Self { client: own.client, proto: proto.or(said.0).unwrap_or(own.proto), host: host.or(said.1).or(own.host) }
+    }
+}
+
+/// What a trusted proxy's `X-Forwarded-For` lines say, and the address of that proxy.
+fn added_to(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.as_bytes().trim_ascii());
+    join(lines.filter(|line| !line.is_empty()).chain([peer.as_bytes()]), b", ")
+}
+
+/// The cookies of a request as one line, if HTTP/2 has split them over several.
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (first, second) = (lines.next()?, lines.next()?);
+    Some(join([first, second].into_iter().chain(lines).map(HeaderValue::as_bytes), b"; "))
+}
+
+fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> HeaderValue {
+    let mut value = Vec::new();
+    for part in parts {
+        if !value.is_empty() {
+            value.extend_from_slice(between);
+        }
+        value.extend_from_slice(part);
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("header values joined by visible ASCII are one")
+}
+
+/// The value of a header that is there once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// The request id for a request with these headers: the one that is there, or a new one in place of none and of what is
+/// empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
+    let said = single(headers, &X_REQUEST_ID)
+        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane));
+    said.cloned().unwrap_or_else(new_request_id)
+}
+
+/// A request id that nobody else has: a random UUID (RFC 9562 section 5.4).
+pub fn new_request_id() -> HeaderValue {
+    let mut text = [0; Hyphenated::LENGTH];
+    let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
+}
+
+/// Meant for one connection only, whether `Connection` names them or not.
+pub fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// What only the gateway may say, and what a handler that takes underscores for hyphens could take for that, for the
+/// body's length, or for what is hop-by-hop.
+fn is_spoofed(name: &str) -> bool {
+    if !name.bytes().any(|byte| byte == b'_') {
+        return is_own(name);
+    }
+    let read_as = name.replace('_', "-");
+    is_own(&read_as)
+        || is_hop_by_hop(&read_as)
+        || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == read_as.as_str())
+}
+
+/// What only the gateway may say.
+fn is_own(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'h') => name.starts_with(OWN_PREFIX),
+        Some(b'x') => matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    /// The names of those headers that go on.
+    fn names_going_on(lines: &[(&'static str, &str)]) -> Vec<String> {
+        let headers = map(lines);
+        let mut names: Vec<_> = going_on(&headers, false).map(|(name, _)| name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn what_any_connection_line_names_goes() {
+        let lines = [
+            ("connection", "close, x-one"),
+            ("connection", "X-Two,, ;bad;"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-two", "3"),
+            ("x-three", "3"),
+            ("te", "trailers"),
+            ("keep-alive", "timeout=5"),
+            ("upgrade", "h2c"),
+        ];
+        assert_eq!(names_going_on(&lines), ["x-three"]);
+    }
+
+    #[test]
+    fn the_gateways_own_words_and_those_about_framing_are_taken_from_nobody_else() {
+        let lines = [
+            ("hooklatch-verified", "true"),
+            ("hooklatch_verified", "true"),
+            ("hooklatch-anything", "x"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x_forwarded-for", "10.0.0.1"),
+            ("x_request_id", "x"),
+            ("x-request-id", "1"),
+            ("x-forwarded-foreign", "kept"),
+            ("hooklatched", "kept"),
+            ("transfer_encoding", "chunked"),
+            ("proxy_connection", "close"),
+            ("content_length", "1"),
+            ("content-length", "1"),
+            ("host", "spoofed"),
+            ("forwarded", "for=192.0.2.1"),
+            ("expect", "100-continue"),
+            ("an_other", "kept"),
+        ];
+        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign"]);
+    }
+
+    /// What the upstream is told of a request that came by `peer` with these headers.
+    fn told(peer: &Peer, lines: &[(&'static str, &str)]) -> [String; 3] {
+        let host = HeaderValue::from_static("own.example");
+        let Forwarded { client, proto, host } = Forwarded::of(peer, Some(&host), &map(lines));
+        [client, proto, host.unwrap()].map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    fn peer(word: Word) -> Peer {
+        let client = "192.0.2.1".parse().unwrap();
+        Peer { client, word, ..Peer::new("10.0.0.1:4711".parse().unwrap(), false) }
+    }
+
+    #[test]
+    fn a_senders_own_word_about_itself_is_not_passed_on() {
+        let lines = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "spoofed.example"),
+            ("forwarded", "for=203.0.113.9"),
+        ];
+        assert_eq!(told(&peer(Word::Nobody), &lines), ["10.0.0.1", "http", "own.example"]);
+        let tls = Peer::new("[2001:db8::1]:1".parse().unwrap(), true);
+        assert_eq!(told(&tls, &lines), ["2001:db8::1", "https", "own.example"]);
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_is_passed_on_and_added_to() {
+        let lines = [
+            ("x-forwarded-for", "garbage, 192.0.2.1 "),
+            ("x-forwarded-for", ""),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "HTTPS"),
+            ("x-forwarded-host", "asked.example:8443"),
+        ];
+        let expected = ["garbage, 192.0.2.1, 10.0.0.2, 10.0.0.1", "https", "asked.example:8443"];
+        assert_eq!(told(&peer(Word::XForwarded), &lines), expected);
+        assert_eq!(told(&peer(Word::XForwarded), &[]), ["10.0.0.1", "http", "own.example"]);
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_that_cannot_be_true_is_replaced() {
+        for proto in ["", "gopher", "https, http", "https "] {
+            assert_eq!(told(&peer(Word::XForwarded), &[("x-forwarded-proto", proto)])[1], "http", "{proto:?}");
+        }
+        for host in ["", "a, b", "a b", "a/b", "u@a", "a\"b"] {
+            assert_eq!(told(&peer(Word::XForwarded), &[("x-forwarded-host", host)])[2], "own.example", "{host:?}");
+        }
+        let twice = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "https")];
+        assert_eq!(told(&peer(Word::XForwarded), &twice)[1], "http");
+    }
+
+    #[test]
+    fn what_forwarded_says_is_said_in_x_forwarded() {
+        let said = |proto, host| Word::Forwarded { proto, host };
+        let host = Some(HeaderValue::from_static("asked.example"));
+        let https = Some(HeaderValue::from_static("https"));
+        let expected = ["192.0.2.1, 10.0.0.1", "https", "asked.example"];
+        assert_eq!(told(&peer(said(https.clone(), host)), &[]), expected);
+        assert_eq!(told(&peer(said(None, None)), &[]), ["192.0.2.1, 10.0.0.1", "http", "own.example"]);
+        let stronger = [("x-forwarded-proto", "http")];
+        assert_eq!(told(&peer(said(https, None)), &stronger)[1], "http", "X-Forwarded-Proto comes first");
+    }
+
+    #[test]
+    fn cookies_that_were_split_are_joined() {
+        let cookies = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
+        assert_eq!(joined_cookies(&cookies).unwrap(), "a=1; b=2; c=3; d=4");
+        assert_eq!(joined_cookies(&map(&[("cookie", "a=1")])), None);
+    }
+
+    #[test]
+    fn a_request_id_is_kept_only_if_it_is_sane() {
+        let kept = |value: &str| request_id(&map(&[("x-request-id", value)])) == value;
+        assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
+        assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
+        assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
+        assert!(!kept(""));
+        assert!(!kept("a b"));
+        assert!(!kept("a\"b"));
+        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]));
+        assert_ne!(id, "a");
+        assert_ne!(request_id(&HeaderMap::new()), id);
+    }
+}

@@ -1,0 +1,176 @@
+//! Reads the head of an upstream's response, and what it says of the connection and of where the body ends.
+//!
+//! What is meant for the connection only stays here (RFC 9110 section 7.6.1). Everything else goes on as it came, but for a
+//! `Content-Length` that is not that of the body: one beside a `Transfer-Encoding` (RFC 9112 section 6.3), or several
+//! that say the same, of which one goes on.
+//!
+//! Fails with what is no HTTP/1, or leaves open where the body ends (RFC 9112 section 6.3): lengths that differ or are
+//! no numbers, and chunks within chunks. A body in another transfer coding, which nobody asked for, goes on in it.
+//! Obsolete line folding and blanks before a colon are no HTTP/1 (RFC 9112 sections 5.1 and 5.2).
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
+use httparse::{ParserConfig, Status};
+use hyper::ext::ReasonPhrase;
+
+use crate::gateway::headers::{connection_options, elements, is_hop_by_hop, length};
+use crate::http1::chunked::Chunks;
+use crate::http1::reader::{Extent, is_bodiless};
+
+/// The longest head, in bytes: as long as a request's by default.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Header lines in a head, of a final response or an interim one.
+const MAX_HEADERS: usize = 100;
+
+/// A head that has come.
+pub struct Received {
+    /// The response.
+    pub response: Response<()>,
+    /// Where its body ends.
+    pub extent: Extent,
+    /// Whether the connection can take another request after that.
+    pub is_persistent: bool,
+    /// The head's own bytes.
+    pub length: usize,
+}
+
+/// What came is no response, or none whose end can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Garbled {
+    /// The syntax of a head.
+    #[error("what the upstream answers is no HTTP/1: {0}")]
+    Syntax(httparse::Error),
+    /// The head is too long, or has too many lines.
+    #[error("the head of the upstream's response is too large")]
+    TooLarge,
+    /// What the head says of its body.
+    #[error("the upstream's response does not tell where its body ends")]
+    Framing,
+}
+
+/// What the lines of a head say of the connection and the body.
+#[derive(Default)]
+struct Framing {
+    length: Option<HeaderValue>,
+    /// There is a transfer coding.
+    coded: bool,
+    /// The last of them is `chunked`.
+    chunked: bool,
+    /// There is another one.
+    foreign: bool,
+    connection: Vec<HeaderValue>,
+}
+
+/// The response to a request with `method`, if the whole of its head is there. Interim responses (RFC 9110 section 15.2)
+/// are responses of their own, without a body.
+///
+/// # Errors
+/// See [`Garbled`].
+pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled> {
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut head = httparse::Response::new(&mut []);
+    let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, bytes, &mut lines);
+    let length = match parsed {
+        Ok(Status::Complete(length)) if length <= MAX_HEAD_BYTES => length,
+        Ok(Status::Partial) if bytes.len() <= MAX_HEAD_BYTES => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Garbled::TooLarge),
+        Err(error) => return Err(Garbled::Syntax(error)),
+    };
+    let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.ok_or(Garbled::Syntax(httparse::Error::Status))?;
+    let is_1_1 = head.version == Some(1);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    // The version of the next hop is its own (RFC 9110 section 2.5).
+    *response.version_mut() = Version::HTTP_11;
+    if let Some(reason) = head.reason.filter(|reason| status.canonical_reason() != Some(reason))
+        && let Ok(reason) = ReasonPhrase::try_from(Bytes::copy_from_slice(reason.as_bytes()))
+    {
+        response.extensions_mut().insert(reason);
+    }
+    let framing = Framing::read(head.headers, response.headers_mut())?;
+    let is_bodiless = *method == Method::HEAD || is_bodiless(status);
+    let extent = if is_bodiless { Extent::Length(0) } else { framing.extent()? };
+    let is_persistent = status != StatusCode::SWITCHING_PROTOCOLS
+        && extent != Extent::Close
+        && !framing.is_doubtful(status, is_1_1)
+        && framing.keeps_alive(is_1_1);
+    Ok(Some(Received { response, extent, is_persistent, length }))
+}
+
+impl Framing {
+    /// Sorts the lines of a head: what is for the next hop goes to `headers`.
+    fn read(lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, Garbled> {
+        let mut framing = Self::default();
+        headers.reserve(lines.len() + 1); // with the request's id
+        for line in lines {
+            let name = HeaderName::from_bytes(line.name.as_bytes());
+            let name = name.map_err(|_| Garbled::Syntax(httparse::Error::HeaderName))?;
+            let value = HeaderValue::from_bytes(line.value);
+            let value = value.map_err(|_| Garbled::Syntax(httparse::Error::HeaderValue))?;
+            if name == CONTENT_LENGTH {
+                framing.content_length(value)?;
+            } else if name == TRANSFER_ENCODING {
+                framing.transfer_encoding(&value)?;
+            } else if name == CONNECTION {
+                framing.connection.push(value);
+            } else if !is_hop_by_hop(name.as_str()) {
+                headers.append(name, value);
+            }
+        }
+        for named in connection_options(framing.connection.iter()) {
+            headers.remove(named);
+        }
+        if let Some(length) = framing.length.as_ref().filter(|_| !framing.coded) {
+            headers.insert(CONTENT_LENGTH, length.clone());
+        }
+        Ok(framing)
+    }
+
+    fn content_length(&mut self, value: HeaderValue) -> Result<(), Garbled> {
+        let said = self.length.get_or_insert_with(|| value.clone());
+        if *said == value { Ok(()) } else { Err(Garbled::Framing) }
+    }
+
+    fn transfer_encoding(&mut self, value: &HeaderValue) -> Result<(), Garbled> {
+        self.coded = true;
+        for coding in elements(value) {
+            if self.chunked {
+                return Err(Garbled::Framing);
+            }
+            self.chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.foreign |= !self.chunked;
+        }
+        Ok(())
+    }
+
+    fn extent(&self) -> Result<Extent, Garbled> {
+        if self.chunked {
+            return Ok(Extent::Chunked(Chunks::START));
+        }
+        let Some(said) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(Extent::Close) };
+        length(said).map(Extent::Length).ok_or(Garbled::Framing)
+    }
+
+    /// Whether somebody else may see the body end elsewhere (RFC 9112 section 6.1): there are two lengths, or one that a 204
+    /// must not have.
+    fn is_doubtful(&self, status: StatusCode, is_1_1: bool) -> bool {
+        let announced = self.coded || self.length.as_ref().is_some_and(|length| length != "0");
+        let doubly = self.coded && (self.length.is_some() || self.foreign || !is_1_1);
+        doubly || (status == StatusCode::NO_CONTENT && announced)
+    }
+
+    /// Whether the connection outlives the response (RFC 9112 section 9.3).
+    fn keeps_alive(&self, is_1_1: bool) -> bool {
+        let says = |option: &str| {
+            self.connection.iter().flat_map(elements).any(|said| said.eq_ignore_ascii_case(option.as_bytes()))
+        };
+        !says("close") && (is_1_1 || says("keep-alive"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

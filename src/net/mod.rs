@@ -1,0 +1,13 @@
+//! Connections below HTTP: TCP, TLS, the PROXY protocol, deadlines.
+//!
+//! - [`socket`] is a connection with or without TLS.
+//! - [`connect`] resolves a name and connects to it.
+//! - [`tls`] makes rustls' configurations.
+//! - [`proxy_protocol`] reads the header of the PROXY protocol.
+//! - [`timer`] is one timer for deadlines that keep moving.
+
+pub mod connect;
+pub mod proxy_protocol;
+pub mod socket;
+pub mod timer;
+pub mod tls;

@@ -1,0 +1,273 @@
+//! Bounds that hold over all threads: a route's deliveries in flight, its requests a second, and bytes of bodies.
+//!
+//! Over a bound a request is refused at once, nothing queues. Refuses, in this order:
+//! 1. `overloaded`: `max_in_flight` deliveries of the route are on their way, each counted until its response is done;
+//! 2. `rate_limited`: more requests than the route's `rate_limit` lets in;
+//! 3. `overloaded`, while the body is read: `buffered_bytes` are spent.
+//!
+//! All state is atomic, shared by the threads, and keyed by the route's name, so that it outlives a reload. The rate is
+//! kept by the generic cell rate algorithm (ITU-T I.371): one number, the time at which the bucket would be full again.
+//!
+//! Does not protect a route from senders that are let in because they look right: requests count before their signature
+//! can be checked, so a flood of forged ones uses a route's bounds up. Other routes are not affected: each may always
+//! hold [`ROUTE_BYTES`] of bodies, whatever the others do.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use http::Response;
+use prometheus::IntGauge;
+use tower::Service;
+
+use crate::config::{self, RateLimit};
+use crate::delivery::stages::Routed;
+use crate::gateway::body::refuse;
+use crate::gateway::respond::Body;
+use crate::gateway::stage::Here;
+use crate::reject::{Refusal, Reject};
+
+/// Bytes of bodies that each route may hold even if `buffered_bytes` are spent, so that slow senders on one route do not
+/// shut the others out: most webhooks are smaller.
+pub const ROUTE_BYTES: i64 = 64 << 10;
+
+/// What outlives a reload: the state of every route there has been, by name.
+#[derive(Debug, Default)]
+pub struct Limits {
+    routes: Mutex<HashMap<String, Arc<State>>>,
+}
+
+/// What all threads, and all generations of the configuration, know of one route.
+#[derive(Debug, Default)]
+struct State {
+    in_flight: AtomicU32,
+    buffered: AtomicI64,
+    /// When the first request came.
+    epoch: OnceLock<Instant>,
+    /// When the bucket of the rate limit is full again, in nanoseconds since the epoch.
+    full_at: AtomicU64,
+}
+
+/// The bounds of one route.
+#[derive(Debug, Clone)]
+pub struct RouteLimits {
+    max_in_flight: u32,
+    rate: Option<RateLimit>,
+    state: Arc<State>,
+}
+
+/// A delivery's place among those in flight, given back on drop.
+#[derive(Debug)]
+pub struct Permit(Arc<State>);
+
+/// The bytes of bodies that may be held in memory at once; a clone shares them.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// `hooklatch_buffered_bytes`: the gauge is the account.
+    held: IntGauge,
+    limit: i64,
+}
+
+/// Bytes of one body, given back on drop.
+#[derive(Debug)]
+pub struct Held {
+    budget: Budget,
+    route: Arc<State>,
+    bytes: i64,
+}
+
+impl Limits {
+    /// The bounds of a route as `config` has them, over the state that the route's name has had so far.
+    pub fn route(&self, config: &config::Route) -> RouteLimits {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // What no generation of the configuration has any more, nor a delivery on its way.
+        routes.retain(|_, state| Arc::strong_count(state) > 1);
+        let state = routes.entry(config.name.clone()).or_default().clone();
+        RouteLimits { max_in_flight: config.max_in_flight, rate: config.rate_limit, state }
+    }
+}
+
+impl RouteLimits {
+    /// Lets a request in at `now`.
+    ///
+    /// # Errors
+    /// [`Reject::Overloaded`], [`Reject::RateLimited`].
+    pub fn admit(&self, now: Instant) -> Result<Permit, Reject> {
+        let permit = Permit(self.state.clone());
+        if self.state.in_flight.fetch_add(1, Ordering::Relaxed) >= self.max_in_flight {
+            return Err(Reject::Overloaded);
+        }
+        if let Some(rate) = self.rate {
+            let now = u64::try_from(now.saturating_duration_since(*self.state.epoch.get_or_init(|| now)).as_nanos())
+                .unwrap_or(u64::MAX);
+            let taken = self.state.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| take(rate, at, now));
+            taken.map_err(|_| Reject::RateLimited)?;
+        }
+        Ok(permit)
+    }
+}
+
+/// Takes one request out of a bucket that would be full at `full_at`: when it then would be, or `None` if it is empty.
+fn take(rate: RateLimit, full_at: u64, now: u64) -> Option<u64> {
+    let interval = 1_000_000_000 / u64::from(rate.per_second.get());
+    let deepest = interval.saturating_mul(u64::from(rate.burst.get()));
+    let full_at = full_at.max(now).saturating_add(interval);
+    (full_at - now <= deepest).then_some(full_at)
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Budget {
+    /// `limit` bytes, with what is held shown by the gauge `held`.
+    pub fn new(held: IntGauge, limit: u64) -> Self {
+        Self { held, limit: i64::try_from(limit).unwrap_or(i64::MAX) }
+    }
+
+    /// An account for one body of a route.
+    pub fn open(&self, route: &RouteLimits) -> Held {
+        Held { budget: self.clone(), route: route.state.clone(), bytes: 0 }
+    }
+}
+
+impl Held {
+    /// Takes as many more bytes as make the whole `total`.
+    ///
+    /// # Errors
+    /// [`Reject::Overloaded`], with nothing taken.
+    pub fn grow_to(&mut self, total: u64) -> Result<(), Reject> {
+        let more = i64::try_from(total).unwrap_or(i64::MAX).saturating_sub(self.bytes);
+        if more <= 0 {
+            return Ok(());
+        }
+        // Adding first and looking then may refuse one too many when two threads meet at the limit, never one too few.
+        self.add(more);
+        if self.budget.held.get() > self.budget.limit && self.route.buffered.load(Ordering::Relaxed) > ROUTE_BYTES {
+            self.add(-more);
+            return Err(Reject::Overloaded);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, bytes: i64) {
+        self.budget.held.add(bytes);
+        self.route.buffered.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.add(-self.bytes);
+    }
+}
+
+/// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
+pub async fn limit<S>(here: Rc<Here<(), S>>, routed: Routed) -> Result<Response<Body>, Refusal>
+where
+    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
+{
+    let permit = match routed.route.limits.admit(routed.arrival.received) {
+        Ok(permit) => permit,
+        Err(reject) => return Err(refuse(&routed.arrival.head.headers, routed.body, reject).await),
+    };
+    let response = here.next(routed).await?;
+    Ok(response.map(|body| body.with_permit(permit)))
+}
+
+#[cfg(test)]
+impl RouteLimits {
+    /// Those of a route that nobody else knows.
+    pub fn for_tests() -> Self {
+        Self { max_in_flight: 1, rate: None, state: Arc::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn rate(per_second: u32, burst: u32) -> RateLimit {
+        let number = |number| NonZeroU32::new(number).unwrap();
+        RateLimit { per_second: number(per_second), burst: number(burst) }
+    }
+
+    fn route(max_in_flight: u32, rate: Option<RateLimit>) -> RouteLimits {
+        RouteLimits { max_in_flight, rate, state: Arc::default() }
+    }
+
+    fn budget(limit: u64) -> Budget {
+        Budget::new(IntGauge::new("held", "held").unwrap(), limit)
+    }
+
+    #[test]
+    fn as_many_deliveries_are_in_flight_as_the_limit_says_and_not_one_more() {
+        let start = Clock::system().now();
+        let limits = route(2, None);
+        let first = limits.admit(start).unwrap();
+        let _second = limits.admit(start).unwrap();
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::Overloaded);
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::Overloaded, "a refusal takes no place");
+        drop(first);
+        assert!(limits.admit(start).is_ok());
+    }
+
+    #[test]
+    fn a_burst_is_let_in_at_once_and_then_the_rate() {
+        let start = Clock::system().now();
+        let limits = route(100, Some(rate(10, 3)));
+        let at = |millis| limits.admit(start + Duration::from_millis(millis)).map(drop);
+        assert_eq!([at(0), at(0), at(0), at(0)], [Ok(()), Ok(()), Ok(()), Err(Reject::RateLimited)]);
+        assert_eq!([at(99), at(100), at(100)], [Err(Reject::RateLimited), Ok(()), Err(Reject::RateLimited)]);
+        // After a long pause the bucket holds the burst and no more.
+        assert_eq!([at(9000), at(9000), at(9000), at(9000)], [Ok(()), Ok(()), Ok(()), Err(Reject::RateLimited)]);
+    }
+
+    #[test]
+    fn what_is_over_the_limit_in_flight_takes_nothing_of_the_rate() {
+        let start = Clock::system().now();
+        let limits = route(1, Some(rate(1, 2)));
+        let first = limits.admit(start).unwrap();
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::Overloaded);
+        drop(first);
+        assert!(limits.admit(start).is_ok());
+        assert_eq!(limits.admit(start).unwrap_err(), Reject::RateLimited);
+    }
+
+    #[test]
+    fn bytes_are_taken_up_to_the_budget_and_given_back() {
+        let (budget, route) = (budget(200_000), route(1, None));
+        let mut first = budget.open(&route);
+        first.grow_to(150_000).unwrap();
+        first.grow_to(150_000).unwrap();
+        let mut second = budget.open(&route);
+        assert_eq!(second.grow_to(50_001), Err(Reject::Overloaded));
+        second.grow_to(50_000).unwrap();
+        assert_eq!(second.grow_to(50_001), Err(Reject::Overloaded));
+        assert_eq!(budget.held.get(), 200_000);
+        drop(first);
+        second.grow_to(200_000).unwrap();
+        drop(second);
+        assert_eq!((budget.held.get(), route.state.buffered.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[test]
+    fn a_route_has_its_share_when_another_has_spent_the_budget() {
+        let (budget, greedy, modest) = (budget(1 << 20), route(1, None), route(1, None));
+        let mut all = budget.open(&greedy);
+        all.grow_to(1 << 20).unwrap();
+        assert_eq!(budget.open(&greedy).grow_to(1), Err(Reject::Overloaded));
+        let mut small = budget.open(&modest);
+        small.grow_to(ROUTE_BYTES as u64).unwrap();
+        assert_eq!(small.grow_to(ROUTE_BYTES as u64 + 1), Err(Reject::Overloaded));
+    }
+}

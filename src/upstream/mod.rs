@@ -1,0 +1,3 @@
+//! One message to one upstream.
+
+pub mod pool;
