@@ -18,13 +18,15 @@ use bytes::Bytes;
 use divan::Bencher;
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Sources};
-use hooklatch::delivery::stages::{Arrival, Peer};
+use hooklatch::delivery::peer::Peer;
+use hooklatch::delivery::request::Arrival;
 use hooklatch::delivery::timeline::Trail;
-use hooklatch::gateway::headers::RouteHeaders;
+use hooklatch::gateway::headers;
 use hooklatch::http1::client::request::Head;
 use hooklatch::metrics::Metrics;
 use hooklatch::net::connect::Connector;
 use hooklatch::routing::limits::Limits;
+use hooklatch::routing::route_headers::RouteHeaders;
 use hooklatch::routing::table::{Common, Route, Router};
 use hooklatch::schemes::{self, RequestHead, SchemeOptions, SignedRequest, Spec, Unsigned, Verifier};
 use hooklatch::upstream::pool::Pool;
@@ -142,7 +144,7 @@ fn write_headers(bencher: Bencher<'_, '_>) {
     };
     bencher.bench_local(|| {
         let mut head = Head::new(Method::POST, &["/in"], 0);
-        lines.write(&mut head, &arrival, Some(&host), Some(0), 3072);
+        headers::write(&lines, &mut head, &arrival, Some(&host), Some(0), 3072);
         head
     });
 }

@@ -244,6 +244,58 @@ impl Reject {
     }
 }
 
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The upstream answered.
+    Forwarded,
+    /// The gateway answered it itself: an endpoint challenge.
+    Challenge,
+    /// The gateway refused it.
+    Rejected,
+    /// The upstream gave no answer.
+    UpstreamError,
+}
+
+impl Outcome {
+    /// Every value there is.
+    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Challenge, Self::Rejected, Self::UpstreamError];
+
+    /// Its place in [`Outcome::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Forwarded => 0,
+            Self::Challenge => 1,
+            Self::Rejected => 2,
+            Self::UpstreamError => 3,
+        }
+    }
+
+    /// Whether a route has deliveries that end so; `challenges` says whether it answers any.
+    pub const fn is_possible(self, challenges: bool) -> bool {
+        challenges || !matches!(self, Self::Challenge)
+    }
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Challenge => "challenge",
+            Self::Rejected => "rejected",
+            Self::UpstreamError => "upstream_error",
+        }
+    }
+}
+
+impl From<Reject> for Outcome {
+    fn from(reject: Reject) -> Self {
+        match reject.fault() {
+            Fault::Sender | Fault::Gateway => Self::Rejected,
+            Fault::Upstream => Self::UpstreamError,
+        }
+    }
+}
+
 /// A [`Reject`], and whether its sender may have more of the request to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {

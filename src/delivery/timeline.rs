@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::delivery::stages::Payload;
-use crate::observe::trace::TraceContext;
+use crate::delivery::trace_context::TraceContext;
+use crate::http1::payload::Payload;
 use crate::schemes::Spec;
 use crate::schemes::spec::{Fact, Place};
 

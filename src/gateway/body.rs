@@ -14,25 +14,23 @@
 //! alone: what was signed is the bytes on the wire.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::EXPECT;
-use http::{HeaderMap, Response};
+use http::Response;
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use crate::delivery::stages::{Buffered, Claimed, Frames, Payload};
-use crate::gateway::respond::Body;
+use crate::delivery::response::Body;
+use crate::delivery::stages::{Buffered, Claimed};
 use crate::gateway::stage::Here;
+use crate::http1::payload::{Frames, Payload};
 use crate::reject::{Refusal, Reject};
 use crate::routing::limits::{Budget, Held};
 
-/// What is read of a refused delivery's body to keep its connection, in bytes.
-const MAX_DISCARDED: usize = 64 * 1024;
 /// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`inflow`](crate::http1::reader).
 const LARGE_PIECE: usize = 48 << 10;
 /// Small pieces are copied into blocks; of the last one a part may be unused.
@@ -71,35 +69,6 @@ where
     route.metrics.body_bytes.observe(payload.len() as f64);
     arrival.trail.body(&payload);
     here.next(Buffered { arrival, route, payload, claim, now }).await
-}
-
-/// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection
-/// can go on if that is all; of a sender that waits for `100 Continue`, nothing is.
-pub async fn refuse<B>(headers: &HeaderMap, body: B, reject: impl Into<Reject>) -> Refusal
-where
-    B: HttpBody<Data = Bytes>,
-{
-    Refusal { reject: reject.into(), unread: leave(headers, body).await }
-}
-
-/// Reads what has come of a body that nobody is going to read, as [`refuse`] does; whether there may be more of it.
-pub async fn leave<B>(headers: &HeaderMap, body: B) -> bool
-where
-    B: HttpBody<Data = Bytes>,
-{
-    if headers.contains_key(EXPECT) && !body.is_end_stream() {
-        return true;
-    }
-    let mut body = pin!(body);
-    let mut read = 0;
-    while !body.is_end_stream() && read < MAX_DISCARDED {
-        match poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await {
-            Poll::Ready(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
-            Poll::Ready(None) => return false,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => return true,
-        }
-    }
-    !body.is_end_stream()
 }
 
 impl<B: HttpBody> Collector<B> {

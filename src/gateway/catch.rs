@@ -14,7 +14,7 @@ use std::task::Poll;
 use http::Response;
 use tower::Service;
 
-use crate::gateway::respond::Body;
+use crate::delivery::response::Body;
 use crate::gateway::stage::Here;
 use crate::reject::{Refusal, Reject};
 
@@ -48,10 +48,12 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::config::{AccessLog, Networks};
-    use crate::delivery::stages::{Arrived, Inbound, Peer, RequestBody};
+    use crate::delivery::peer::Peer;
+    use crate::delivery::request::{Arrived, Inbound, RequestBody};
+    use crate::delivery::response::Handled;
     use crate::gateway::observe::{ObserveContext, observe};
     use crate::gateway::receive::{ArriveContext, arrive};
-    use crate::gateway::respond::{Handled, respond};
+    use crate::gateway::respond::respond;
     use crate::http1::server::connection::{Sender, SenderBody, SenderLimits};
     use crate::metrics::Metrics;
     use crate::net::socket::Socket;

@@ -8,9 +8,12 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body as _;
 
-use crate::delivery::stages::{Buffered, RequestBody};
-use crate::gateway::body::leave;
-use crate::gateway::respond::{Body, close_after, reply};
+use crate::delivery::request::RequestBody;
+use crate::delivery::response::Body;
+use crate::delivery::stages::Buffered;
+use crate::gateway::discard::leave;
+use crate::gateway::problem::close_after;
+use crate::gateway::respond::reply;
 use crate::routing::table::Route;
 use crate::schemes::{Asked, Authentic, Challenges, RequestHead, SignedRequest};
 

@@ -15,9 +15,10 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::Networks;
-use crate::delivery::stages::{Peer, Word};
+use crate::delivery::peer::{Peer, Word};
+use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::gateway::forwarded::{address, forwarded, x_forwarded_for};
-use crate::gateway::headers::X_FORWARDED_FOR;
+use crate::http1::field::is_host;
 
 /// Finds out who sent a request with these headers that came from `peer`: `None` if that is `peer` itself.
 pub fn identify(trusted: &Networks, headers: &HeaderMap, peer: &Peer) -> Option<Peer> {
@@ -63,12 +64,6 @@ fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Word)
 pub fn protocol(text: &str) -> Option<HeaderValue> {
     let known = ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known));
     known.map(HeaderValue::from_static)
-}
-
-/// Whether a value can be a host: one of them, with or without a port.
-pub fn is_host(value: &HeaderValue) -> bool {
-    let host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    !value.is_empty() && value.as_bytes().iter().all(host)
 }
 
 #[cfg(test)]

@@ -19,17 +19,19 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::clock::Clock;
-use crate::config::{PathPattern, Upstream};
-use crate::delivery::stages::{Arrival, Payload};
+use crate::delivery::request::Arrival;
+use crate::delivery::response::Body;
 use crate::delivery::timeline::Period;
-use crate::gateway::observe::LogLimit;
-use crate::gateway::respond::Body;
+use crate::gateway::headers;
 use crate::gateway::verify::{Verified, VerifiedParts};
 use crate::http1::client::request::{Head, Outgoing};
+use crate::http1::payload::Payload;
 use crate::metrics::UpstreamResult;
+use crate::observe::log_limit::LogLimit;
 use crate::reject::{Refusal, Reject};
 use crate::routing::table::Route;
 use crate::upstream::pool::{Resending, SendError};
+use crate::upstream::target::target;
 
 /// What the forwarding stage needs of its thread.
 #[derive(Clone)]
@@ -83,68 +85,6 @@ fn request(route: &Route, arrival: &Arrival, payload: Payload, secret: Option<us
     let host = authority.as_ref().or(headers.get(HOST));
     let target = target(&route.config.path, &route.config.upstream, uri.path(), uri.query());
     let mut head = Head::new(method.clone(), &target, payload.len());
-    route.headers.write(&mut head, arrival, host, secret, payload.len());
+    headers::write(&route.headers, &mut head, arrival, host, secret, payload.len());
     Ok(head.with(payload))
-}
-
-/// The parts of the request target for the upstream: its own path for an exact route, its path and what follows the prefix
-/// for a prefix route; the query as it came.
-pub fn target<'a>(
-    pattern: &PathPattern,
-    upstream: &'a Upstream,
-    path: &'a str,
-    query: Option<&'a str>,
-) -> [&'a str; 5] {
-    let base = upstream.path.as_str();
-    let [base, between, rest] = match pattern {
-        PathPattern::Exact(_) if base.is_empty() => ["/", "", ""],
-        PathPattern::Exact(_) => [base, "", ""],
-        PathPattern::Prefix(prefix) => {
-            [base.strip_suffix('/').unwrap_or(base), "/", path.get(prefix.len()..).unwrap_or_default()]
-        }
-    };
-    let mark = if query.is_some() { "?" } else { "" };
-    [base, between, rest, mark, query.unwrap_or_default()]
-}
-
-#[cfg(test)]
-mod tests {
-    use http::Uri;
-
-    use super::*;
-    use crate::config::HostHeader;
-
-    fn mapped(pattern: PathPattern, upstream: &str, uri: &str) -> String {
-        let upstream = Upstream {
-            tls: false,
-            host: "h".into(),
-            port: 80,
-            authority: "h".into(),
-            path: upstream.into(),
-            connect_timeout: Duration::from_secs(1),
-            resend: true,
-            host_header: HostHeader::Upstream,
-            certificates: None,
-        };
-        let uri: Uri = uri.parse().unwrap();
-        target(&pattern, &upstream, uri.path(), uri.query()).concat()
-    }
-
-    #[test]
-    fn an_exact_route_goes_to_the_upstreams_path_with_the_query_verbatim() {
-        let exact = || PathPattern::Exact("/in".into());
-        assert_eq!(mapped(exact(), "/log", "/in?a=%20&b"), "/log?a=%20&b");
-        assert_eq!(mapped(exact(), "/log/", "/in?"), "/log/?");
-        assert_eq!(mapped(exact(), "", "/in"), "/");
-    }
-
-    #[test]
-    fn a_prefix_route_hands_on_what_follows_the_prefix_untouched() {
-        let prefix = || PathPattern::Prefix("/hooks/".into());
-        assert_eq!(mapped(prefix(), "/base", "/hooks/a/b?x=1"), "/base/a/b?x=1");
-        assert_eq!(mapped(prefix(), "/base/", "/hooks/a/b?x=1"), "/base/a/b?x=1");
-        assert_eq!(mapped(prefix(), "", "/hooks/"), "/");
-        assert_eq!(mapped(prefix(), "", "/hooks/%2e%2e//;x"), "/%2e%2e//;x");
-        assert_eq!(mapped(PathPattern::Prefix("/".into()), "", "/a"), "/a");
-    }
 }

@@ -11,7 +11,8 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
 use smallvec::SmallVec;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-For`: the client and the proxies after it.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// One proxy's word, an element of `Forwarded`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

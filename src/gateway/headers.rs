@@ -11,105 +11,66 @@
 //!
 //! Everything else goes on as it came: neither value nor order nor count change.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, InvalidHeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
-use crate::config::{self, HostHeader};
-use crate::delivery::stages::{Arrival, Peer, Word};
-use crate::gateway::client_addr::{is_host, protocol};
+use crate::delivery::peer::{Peer, Word};
+use crate::delivery::request::Arrival;
+use crate::gateway::client_addr::protocol;
+use crate::gateway::forwarded::X_FORWARDED_FOR;
+use crate::gateway::request_id::X_REQUEST_ID;
 use crate::http1::client::request::Head;
+use crate::http1::field::{connection_options, is_hop_by_hop, is_host, single};
+use crate::routing::route_headers::RouteHeaders;
 
-/// `X-Request-Id`: the same in the request to the upstream, the response and the log.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// `X-Forwarded-For`: the client and the proxies after it.
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const HOOKLATCH_ROUTE: HeaderName = HeaderName::from_static("hooklatch-route");
-const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme");
 const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
 const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
-
-/// Header lines in a request; one with more gets 431.
-pub const MAX_HEADERS: usize = 100;
 
 /// What begins with this is the gateway's to say.
 const OWN_PREFIX: &str = "hooklatch-";
 
-/// A request id that is passed on holds this many bytes at most.
-const MAX_REQUEST_ID: usize = 128;
-
-/// What a route adds to every request, made once.
-pub struct RouteHeaders {
-    /// Lines that all requests have.
-    constant: Head,
-    secrets: Vec<HeaderValue>,
-    /// The upstream's own `Host`.
-    host: HeaderValue,
-    /// Whether the sender's goes on instead, if there is one.
-    preserve_host: bool,
-}
-
-impl RouteHeaders {
-    /// The lines of `route`.
-    ///
-    /// # Errors
-    /// A name that no header can carry, which validation of the configuration rules out.
-    pub fn new(route: &config::Route) -> Result<Self, InvalidHeaderValue> {
-        let mut constant = Head::default();
-        constant.line(&HOOKLATCH_ROUTE, &HeaderValue::from_str(&route.name)?);
-        constant.line(&HOOKLATCH_SCHEME, &HeaderValue::from_str(&route.scheme.name)?);
-        Ok(Self {
-            constant,
-            secrets: route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?,
-            host: HeaderValue::from_str(&route.upstream.authority)?,
-            preserve_host: route.upstream.host_header == HostHeader::Preserve,
-        })
+/// Writes the header lines for the upstream. `host` is what the sender asked for, `secret` the position of the secret
+/// that verified the delivery, `length` the body's in bytes.
+pub fn write(
+    route: &RouteHeaders,
+    head: &mut Head,
+    arrival: &Arrival,
+    host: Option<&HeaderValue>,
+    secret: Option<usize>,
+    length: u64,
+) {
+    let Arrival { head: Parts { headers, version, .. }, peer, request_id, trail, .. } = arrival;
+    let preserved = if route.preserve_host { host } else { None };
+    head.line(&HOST, preserved.unwrap_or(&route.host));
+    let trace = trail.trace();
+    let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
+    for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
+        if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
+            head.line(name, value);
+        }
     }
-
-    /// Writes the header lines for the upstream. `host` is what the sender asked for, `secret` the position of the secret
-    /// that verified the delivery, `length` the body's in bytes.
-    pub fn write(
-        &self,
-        head: &mut Head,
-        arrival: &Arrival,
-        host: Option<&HeaderValue>,
-        secret: Option<usize>,
-        length: u64,
-    ) {
-        let Arrival { head: Parts { headers, version, .. }, peer, request_id, trail, .. } = arrival;
-        let preserved = if self.preserve_host { host } else { None };
-        head.line(&HOST, preserved.unwrap_or(&self.host));
-        let trace = trail.trace();
-        let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
-        for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
-            if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
-                head.line(name, value);
-            }
-        }
-        if let Some(cookies) = &cookies {
-            head.line(&COOKIE, cookies);
-        }
-        if let Some(trace) = trace {
-            trace.propagate(head);
-        }
-        head.content_length(length);
-        head.line(&X_REQUEST_ID, request_id);
-        let forwarded = Forwarded::of(peer, host, headers);
-        head.line(&X_FORWARDED_FOR, &forwarded.client);
-        head.line(&X_FORWARDED_PROTO, &forwarded.proto);
-        if let Some(host) = &forwarded.host {
-            head.line(&X_FORWARDED_HOST, host);
-        }
-        head.lines(&self.constant);
-        let verified = if secret.is_some() { "true" } else { "false" };
-        head.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
-        if let Some(id) = secret.and_then(|secret| self.secrets.get(secret)) {
-            head.line(&HOOKLATCH_SECRET_ID, id);
-        }
+    if let Some(cookies) = &cookies {
+        head.line(&COOKIE, cookies);
+    }
+    if let Some(trace) = trace {
+        trace.propagate(head);
+    }
+    head.content_length(length);
+    head.line(&X_REQUEST_ID, request_id);
+    let forwarded = Forwarded::of(peer, host, headers);
+    head.line(&X_FORWARDED_FOR, &forwarded.client);
+    head.line(&X_FORWARDED_PROTO, &forwarded.proto);
+    if let Some(host) = &forwarded.host {
+        head.line(&X_FORWARDED_HOST, host);
+    }
+    head.lines(&route.constant);
+    let verified = if secret.is_some() { "true" } else { "false" };
+    head.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
+    if let Some(id) = secret.and_then(|secret| route.secrets.get(secret)) {
+        head.line(&HOOKLATCH_SECRET_ID, id);
     }
 }
 
@@ -126,22 +87,6 @@ pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&He
             && (vouched || text != "forwarded")
             && !named.contains(name)
     })
-}
-
-/// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
-pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = HeaderName> {
-    lines.flat_map(elements).filter_map(|option| HeaderName::from_bytes(option).ok())
-}
-
-/// The length that a `Content-Length` says: digits, and no sign, list or blank (RFC 9110 section 8.6).
-pub fn length(line: &HeaderValue) -> Option<u64> {
-    let digits = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok())
-}
-
-/// The elements of a line that is a list (RFC 9110 section 5.6.1), empty ones included.
-pub fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// What the upstream is told about the way of a request.
@@ -196,36 +141,6 @@ fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> Header
         value.extend_from_slice(part);
     }
     HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("header values joined by visible ASCII are one")
-}
-
-/// The value of a header that is there once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
-}
-
-/// The request id for a request with these headers: the one that is there, or a new one in place of none and of what is
-/// empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
-pub fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
-    let said = single(headers, &X_REQUEST_ID)
-        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane));
-    said.cloned().unwrap_or_else(new_request_id)
-}
-
-/// A request id that nobody else has: a random UUID (RFC 9562 section 5.4).
-pub fn new_request_id() -> HeaderValue {
-    let mut text = [0; Hyphenated::LENGTH];
-    let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(id).expect("a UUID is visible ASCII")
-}
-
-/// Meant for one connection only, whether `Connection` names them or not.
-pub fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-    )
 }
 
 /// What only the gateway may say, and what a handler that takes underscores for hyphens could take for that, for the
@@ -377,19 +292,5 @@ mod tests {
         let cookies = map(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("cookie", "d=4")]);
         assert_eq!(joined_cookies(&cookies).unwrap(), "a=1; b=2; c=3; d=4");
         assert_eq!(joined_cookies(&map(&[("cookie", "a=1")])), None);
-    }
-
-    #[test]
-    fn a_request_id_is_kept_only_if_it_is_sane() {
-        let kept = |value: &str| request_id(&map(&[("x-request-id", value)])) == value;
-        assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
-        assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
-        assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
-        assert!(!kept(""));
-        assert!(!kept("a b"));
-        assert!(!kept("a\"b"));
-        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]));
-        assert_ne!(id, "a");
-        assert_ne!(request_id(&HeaderMap::new()), id);
     }
 }

@@ -1,16 +1,43 @@
-//! The stages of a delivery, in the order in which [`stack`] assembles them.
+//! The stages of a delivery.
+//!
+//! [`stack`] assembles them; a [`stage`] is an async function. In their order:
+//!
+//! - [`receive`] gives a request its id, and finds out who sent it.
+//! - [`observe`] counts, times and logs.
+//! - [`respond`] makes responses of refusals.
+//! - [`route`] finds the route.
+//! - [`catch`] turns a panic into a refusal.
+//! - [`limit`] counts a delivery against the limits of its route.
+//! - [`verify`] checks the signature: its header before the body is read, the rest after.
+//! - [`body`] reads the body.
+//! - [`forward`] sends the request to the upstream.
+//!
+//! Their helpers:
+//!
+//! - [`client_addr`] and [`forwarded`] find the client behind proxies.
+//! - [`request_id`] makes the id of a request.
+//! - [`headers`] says which headers the upstream gets.
+//! - [`discard`] leaves a body unread.
+//! - [`challenge`] answers endpoint challenges.
+//! - [`report`] tells operators of deliveries that do not verify on routes that do not enforce.
+//! - [`problem`] makes `application/problem+json`.
 
 pub mod body;
 pub mod catch;
 pub mod challenge;
 pub mod client_addr;
+pub mod discard;
 pub mod forward;
 pub mod forwarded;
 pub mod headers;
+pub mod limit;
 pub mod observe;
+pub mod problem;
 pub mod receive;
 pub mod report;
+pub mod request_id;
 pub mod respond;
+pub mod route;
 pub mod stack;
 pub mod stage;
 pub mod verify;

@@ -2,12 +2,11 @@
 //!
 //! The outermost stage that knows deliveries: what it sees is what the sender gets.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
@@ -17,16 +16,15 @@ use tower::{BoxError, Service};
 
 use crate::clock::Clock;
 use crate::config::AccessLog;
-use crate::delivery::stages::Arrived;
+use crate::delivery::request::Arrived;
+use crate::delivery::response::{Answer, Body};
 use crate::delivery::timeline::Period;
-use crate::gateway::respond::{Answer, Body};
 use crate::gateway::stage::Here;
-use crate::metrics::{ObserveMetrics, Outcome};
+use crate::metrics::ObserveMetrics;
 use crate::observe::access_log::log;
+use crate::observe::log_limit::LogLimit;
 use crate::observe::trace::Tracer;
-
-/// Lines about refused deliveries that one thread writes in a second; the rest is counted in the next line.
-const LINES_PER_SECOND: u32 = 20;
+use crate::reject::Outcome;
 
 /// What the observing stage needs of its thread.
 #[derive(Clone)]
@@ -45,14 +43,6 @@ pub struct ObserveContext {
     pub tracer: Option<Tracer>,
 }
 
-/// A bound on log lines, so that a flood of bad deliveries does not fill the disk.
-#[derive(Default)]
-pub struct LogLimit {
-    window: Cell<Option<Instant>>,
-    lines: Cell<u32>,
-    suppressed: Cell<u64>,
-}
-
 /// Takes one off a gauge when it goes, also when a sender's disconnect drops the delivery half-way.
 struct InFlight(IntGauge);
 
@@ -60,23 +50,6 @@ struct InFlight(IntGauge);
 pub struct Observed {
     body: Body,
     _in_flight: InFlight,
-}
-
-impl LogLimit {
-    /// Whether a line may be written at `now`, and how many have been left out since the last one.
-    pub fn admit(&self, now: Instant) -> Option<u64> {
-        let window = self.window.get().filter(|start| now.duration_since(*start) < Duration::from_secs(1));
-        if window.is_none() {
-            self.window.set(Some(now));
-            self.lines.set(0);
-        }
-        if self.lines.get() == LINES_PER_SECOND {
-            self.suppressed.set(self.suppressed.get() + 1);
-            return None;
-        }
-        self.lines.set(self.lines.get() + 1);
-        Some(self.suppressed.take())
-    }
 }
 
 impl InFlight {
@@ -145,23 +118,5 @@ fn admit(context: &ObserveContext, outcome: Outcome, ended: Instant) -> Option<u
         (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded | Outcome::Challenge) => None,
         (AccessLog::All, Outcome::Forwarded | Outcome::Challenge) => Some(0),
         (_, Outcome::Rejected | Outcome::UpstreamError) => context.log_limit.admit(ended),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_over_the_limit_are_counted_and_told_with_the_next_one() {
-        let limit = LogLimit::default();
-        let start = Clock::system().now();
-        for _ in 0..LINES_PER_SECOND {
-            assert_eq!(limit.admit(start), Some(0));
-        }
-        assert_eq!(limit.admit(start), None);
-        assert_eq!(limit.admit(start + Duration::from_millis(999)), None);
-        assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(2));
-        assert_eq!(limit.admit(start + Duration::from_secs(1)), Some(0));
     }
 }

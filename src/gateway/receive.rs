@@ -11,11 +11,11 @@ use tower::Service;
 
 use crate::clock::Clock;
 use crate::config::Networks;
-use crate::delivery::stages::{Arrival, Arrived, Inbound};
+use crate::delivery::request::{Arrival, Arrived, Inbound};
 use crate::delivery::timeline::Trail;
 use crate::gateway::client_addr::identify;
-use crate::gateway::headers::{X_REQUEST_ID, request_id};
 use crate::gateway::observe::Observed;
+use crate::gateway::request_id::{X_REQUEST_ID, request_id};
 use crate::gateway::stage::Here;
 
 /// What the stage needs of its thread.

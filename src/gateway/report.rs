@@ -6,25 +6,18 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::delivery::stages::Buffered;
-use crate::gateway::observe::LogLimit;
+use crate::observe::log_limit::LogLimit;
 use crate::reject::Reject;
 use crate::routing::table::Common;
 use crate::schemes::diagnose::{Diagnosis, Effort, diagnose};
 use crate::schemes::{RequestHead, SignedRequest, VerifyError};
 
-/// The time between two diagnoses of one route, over all threads.
-const PAUSE: Duration = Duration::from_secs(10);
 /// The longest body that is looked into, in bytes.
 const MAX_BODY: u64 = 64 << 10;
-
-/// When the last diagnosis of a route was made.
-#[derive(Debug, Default)]
-pub struct Pace(AtomicU64);
 
 /// What reports need of their thread.
 #[derive(Clone)]
@@ -33,16 +26,6 @@ pub struct Reporter {
     pub log_limit: Rc<LogLimit>,
     /// All routes: a delivery may be signed for another one.
     pub routes: Rc<[Arc<Common>]>,
-}
-
-impl Pace {
-    /// Whether the next one may be made at `now`, the time since 1970-01-01T00:00:00Z.
-    fn admit(&self, now: Duration) -> bool {
-        // Zero is never.
-        let now = now.as_secs().max(1);
-        let due = |last: u64| (last == 0 || now.abs_diff(last) >= PAUSE.as_secs()).then_some(now);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
-    }
 }
 
 impl Reporter {
@@ -87,21 +70,5 @@ impl Reporter {
                 "why a delivery does not verify"
             );
         }));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_is_diagnosed_once_in_a_while_also_after_a_clock_was_set_back() {
-        let pace = Pace::default();
-        let admit = |seconds| pace.admit(Duration::from_secs(seconds));
-        assert!(admit(1000));
-        assert!(!admit(1000) && !admit(1009) && !admit(999));
-        assert!(admit(1010));
-        assert!(!admit(1019));
-        assert!(admit(10));
     }
 }

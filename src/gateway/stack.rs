@@ -12,17 +12,19 @@ use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
-use crate::delivery::stages::Inbound;
+use crate::delivery::request::Inbound;
 use crate::gateway::body;
 use crate::gateway::catch::catch;
 use crate::gateway::forward::{ForwardContext, forward};
+use crate::gateway::limit::limit;
 use crate::gateway::observe::{ObserveContext, observe};
+use crate::gateway::problem::panicked;
 use crate::gateway::receive::{ArriveContext, arrive};
-use crate::gateway::respond::{panicked, respond};
+use crate::gateway::respond::respond;
+use crate::gateway::route::{RouteContext, route};
 use crate::gateway::stage::{Erased, Stage};
 use crate::gateway::verify::{VerifyContext, inspect, verify};
-use crate::routing::limits::{Budget, limit};
-use crate::routing::table::{RouteContext, route};
+use crate::routing::limits::Budget;
 
 /// What the stages need of their thread.
 pub struct StackContext {

@@ -18,13 +18,15 @@ use http::Response;
 use tower::Service;
 
 use crate::clock::Clock;
-use crate::delivery::stages::{Arrival, Buffered, Claimed, Payload, Routed};
+use crate::delivery::request::Arrival;
+use crate::delivery::response::Body;
+use crate::delivery::stages::{Buffered, Claimed, Routed};
 use crate::delivery::timeline::Period;
-use crate::gateway::body::refuse;
 use crate::gateway::challenge;
+use crate::gateway::discard::refuse;
 use crate::gateway::report::Reporter;
-use crate::gateway::respond::Body;
 use crate::gateway::stage::Here;
+use crate::http1::payload::Payload;
 use crate::reject::Refusal;
 use crate::routing::table::Route;
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};

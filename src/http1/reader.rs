@@ -8,10 +8,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::StatusCode;
 use tokio::io::AsyncReadExt;
 
-use crate::http1::chunked::Chunks;
+use crate::http1::body_length::BodyLength;
 use crate::net::socket::Socket;
 
 /// What is read at once, in bytes.
@@ -21,41 +20,24 @@ const LONG_READ: usize = 64 << 10;
 /// A piece of a body up to this size is copied out of the buffer, so that the buffer can be read into again.
 const SMALL: usize = 2 << 10;
 
-/// Where a body ends (RFC 9112 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// After so many bytes more.
-    Length(u64),
-    /// With the last of its chunks.
-    Chunked(Chunks),
-    /// With the connection.
-    Close,
-}
-
-/// Whether a response with this status has no body, whatever its head says (RFC 9112 section 6.3). One to `HEAD` has none
-/// either.
-pub fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
 /// The reading side of a connection.
 pub struct Inflow {
     /// What has been read and not yet taken.
     pub buffer: BytesMut,
     /// What is to come of a message's body; `None` before its head.
-    extent: Option<Extent>,
+    extent: Option<BodyLength>,
     /// The buffer was made for a long body that is taken as it comes.
     is_long: bool,
 }
 
 impl Inflow {
     /// With nothing read, and this of a body to come.
-    pub fn new(extent: Option<Extent>) -> Self {
+    pub fn new(extent: Option<BodyLength>) -> Self {
         Self { buffer: BytesMut::new(), extent, is_long: false }
     }
 
     /// To be told when the head of the next message is waited for, or what it says of the body.
-    pub fn begin(&mut self, extent: Option<Extent>) {
+    pub fn begin(&mut self, extent: Option<BodyLength>) {
         self.extent = extent;
     }
 
@@ -66,14 +48,14 @@ impl Inflow {
 
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
-        self.extent == Some(Extent::Length(0))
+        self.extent == Some(BodyLength::Length(0))
     }
 
     /// Bytes that are to come of the body, if that is known.
     pub fn remaining(&self) -> Option<u64> {
         match self.extent {
-            Some(Extent::Length(left)) => Some(left),
-            Some(Extent::Chunked(_) | Extent::Close) | None => None,
+            Some(BodyLength::Length(left)) => Some(left),
+            Some(BodyLength::Chunked(_) | BodyLength::Close) | None => None,
         }
     }
 
@@ -109,8 +91,8 @@ impl Inflow {
                 Ok(Some(part)) => part,
                 Ok(None) if self.is_done() => return Poll::Ready(None),
                 Ok(None) => match ready!(self.poll_wait(cx, socket, room)) {
-                    Ok(0) if self.extent == Some(Extent::Close) => {
-                        self.extent = Some(Extent::Length(0));
+                    Ok(0) if self.extent == Some(BodyLength::Close) => {
+                        self.extent = Some(BodyLength::Length(0));
                         return Poll::Ready(None);
                     }
                     Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
@@ -132,7 +114,7 @@ impl Inflow {
     /// # Errors
     /// See the module.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Option<io::Result<Bytes>>> {
-        if matches!(self.extent, Some(Extent::Length(_))) {
+        if matches!(self.extent, Some(BodyLength::Length(_))) {
             let piece = self.room();
             if self.buffer.capacity() < piece {
                 let begun = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(piece));
@@ -160,19 +142,19 @@ impl Inflow {
             return Ok(None);
         }
         Ok(match self.extent {
-            None | Some(Extent::Length(0)) => None,
-            Some(Extent::Length(left)) => {
+            None | Some(BodyLength::Length(0)) => None,
+            Some(BodyLength::Length(left)) => {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes);
-                self.extent = Some(Extent::Length(left - taken as u64));
+                self.extent = Some(BodyLength::Length(left - taken as u64));
                 Some((taken, true))
             }
-            Some(Extent::Chunked(chunks)) => {
+            Some(BodyLength::Chunked(chunks)) => {
                 let garbled = || io::Error::new(io::ErrorKind::InvalidData, "the chunks of the body are garbled");
                 let (taken, next) = chunks.take(&self.buffer).ok_or_else(garbled)?;
-                self.extent = Some(next.map_or(Extent::Length(0), Extent::Chunked));
+                self.extent = Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked));
                 Some((taken, chunks.is_in_data()))
             }
-            Some(Extent::Close) => Some((bytes, true)),
+            Some(BodyLength::Close) => Some((bytes, true)),
         })
     }
 

@@ -67,7 +67,7 @@ pub(super) fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, live: impl Fn(&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Outcome;
+    use crate::reject::Outcome;
     use crate::reject::Reject;
     use crate::schemes::VerifyError;
 

@@ -4,8 +4,10 @@
 //! - [`connect`] resolves a name and connects to it.
 //! - [`tls`] makes rustls' configurations.
 //! - [`proxy_protocol`] reads the header of the PROXY protocol.
+//! - [`close`] closes a connection so that its peer reads the last bytes.
 //! - [`timer`] is one timer for deadlines that keep moving.
 
+pub mod close;
 pub mod connect;
 pub mod proxy_protocol;
 pub mod socket;

@@ -6,19 +6,19 @@ use std::net::IpAddr;
 
 use http_body::Body as _;
 
-use crate::delivery::stages::{Arrival, Peer};
-use crate::delivery::timeline::{Event, Period};
-use crate::gateway::respond::Answer;
+use crate::delivery::peer::Peer;
+use crate::delivery::request::Arrival;
+use crate::delivery::response::Answer;
+use crate::delivery::timeline::Period;
+use crate::delivery::trace_context::TraceContext;
 use crate::metrics::NO_ROUTE;
-use crate::observe::trace::TraceContext;
 use crate::reject::Reject;
-use crate::routing::table::Route;
 
 /// Writes the line. `suppressed` lines have been left out before it.
 pub fn log(arrival: &Arrival, answer: &Answer, period: Period, suppressed: u64) {
     let Arrival { head, peer, request_id, trail, .. } = arrival;
     let route = answer.route.as_deref();
-    let event = event(arrival, route);
+    let event = arrival.event(route);
     let seconds = |period: Option<Period>| period.map(|period| period.length().as_secs_f64());
     tracing::info!(
         route = route.map_or(NO_ROUTE, |route| &route.config.name),
@@ -44,11 +44,6 @@ pub fn log(arrival: &Arrival, answer: &Answer, period: Period, suppressed: u64) 
         hint = answer.rejected.map(Reject::hint),
         "delivery"
     );
-}
-
-/// What the delivery says of its event, if it has a route.
-pub fn event(arrival: &Arrival, route: Option<&Route>) -> Event {
-    route.map(|route| arrival.trail.event(&route.config.scheme, &arrival.head)).unwrap_or_default()
 }
 
 /// The client, where that is not the peer itself.

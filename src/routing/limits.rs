@@ -13,21 +13,14 @@
 //! hold [`ROUTE_BYTES`] of bodies, whatever the others do.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use http::Response;
 use prometheus::IntGauge;
-use tower::Service;
 
 use crate::config::{self, RateLimit};
-use crate::delivery::stages::Routed;
-use crate::gateway::body::refuse;
-use crate::gateway::respond::Body;
-use crate::gateway::stage::Here;
-use crate::reject::{Refusal, Reject};
+use crate::reject::Reject;
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` are spent, so that slow senders on one route do not
 /// shut the others out: most webhooks are smaller.
@@ -165,19 +158,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.add(-self.bytes);
     }
-}
-
-/// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
-pub async fn limit<S>(here: Rc<Here<(), S>>, routed: Routed) -> Result<Response<Body>, Refusal>
-where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
-{
-    let permit = match routed.route.limits.admit(routed.arrival.received) {
-        Ok(permit) => permit,
-        Err(reject) => return Err(refuse(&routed.arrival.head.headers, routed.body, reject).await),
-    };
-    let response = here.next(routed).await?;
-    Ok(response.map(|body| body.with_permit(permit)))
 }
 
 #[cfg(test)]

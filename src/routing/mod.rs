@@ -1,4 +1,11 @@
-//! Routes as they run: the table that finds them, and the limits that hold over all threads.
+//! The routes as they run.
+//!
+//! - [`table`] finds a route by path and host.
+//! - [`limits`] bounds what is in flight, over all threads.
+//! - [`route_headers`] has the field lines that a route adds.
+//! - [`diagnose_limit`] bounds how often failures are diagnosed.
 
+pub mod diagnose_limit;
 pub mod limits;
+pub mod route_headers;
 pub mod table;

@@ -1,41 +1,18 @@
-//! Finds the route of a request by its path and host, as raw bytes: no decoding, no dot-segment folding.
-//!
-//! Refuses, in this order:
-//! 1. `bad_request`: several `Host` lines, an HTTP/1.1 request with none (RFC 9112 section 3.2), an HTTP/2 request with
-//!    neither `:authority` nor `Host` or with two that differ (RFC 9113 section 8.3.1);
-//! 2. `draining`: the gateway is shutting down;
-//! 3. `no_route`: no route has this path and host;
-//! 4. `method_not_allowed`: the route does not take the method, and the request is none of its challenges;
-//! 5. `ip_not_allowed`: the client is none of the route's `allowed_ips`.
-//!
-//! An exact path beats a prefix, a longer prefix a shorter one, and at the same path a route with a host one without.
-//! The host of a request in absolute-form is that of its target (RFC 9112 section 3.2.2).
+//! The routes as they run, and the table that finds one by path and host.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::HOST;
-use http::request::Parts;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, Version};
-use tower::Service;
+use http::{HeaderName, HeaderValue};
 
 use crate::config::{self, PathPattern};
-use crate::delivery::stages::{Arrived, Peer, Routed};
-use crate::gateway::body::refuse;
-use crate::gateway::headers::RouteHeaders;
-use crate::gateway::report::Pace;
-use crate::gateway::respond::{Body, Handled};
-use crate::gateway::stage::Here;
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
-use crate::reject::{Refusal, Reject};
+use crate::reject::Reject;
+use crate::routing::diagnose_limit::Pace;
 use crate::routing::limits::{Limits, RouteLimits};
-use crate::schemes::{Asked, RequestHead};
+use crate::routing::route_headers::RouteHeaders;
 use crate::upstream::pool::Pool;
 
 /// A route as one worker thread holds it: what all of them share, and its own connections to the upstream.
@@ -185,81 +162,6 @@ impl Hosts {
     }
 }
 
-/// What the routing stage needs of its thread.
-#[derive(Clone)]
-pub struct RouteContext {
-    /// The routes.
-    pub router: Rc<Router>,
-    /// Whether the gateway is shutting down.
-    pub draining: Rc<Cell<bool>>,
-}
-
-/// The stage: finds the route and checks the method.
-pub async fn route<S>(here: Rc<Here<RouteContext, S>>, arrived: Arrived) -> Result<Handled, Infallible>
-where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
-{
-    let Arrived { arrival, body } = arrived;
-    let (route, checked) = find(&here.context, &arrival.head, &arrival.peer);
-    Ok(match (route, checked) {
-        (Some(route), Ok(asked)) => {
-            let result = here.next(Routed { arrival, route: route.clone(), body, asked }).await;
-            Handled { route: Some(route), result }
-        }
-        (route, checked) => {
-            let reject = checked.err().unwrap_or(Reject::NoRoute);
-            Handled { route, result: Err(refuse(&arrival.head.headers, body, reject).await) }
-        }
-    })
-}
-
-/// The route, if one matches, and whether the request may go on: with the challenge that it is, if it is one.
-fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>, Result<Option<Asked>, Reject>) {
-    let host = match host(head.version, &head.uri, &head.headers) {
-        Ok(host) => host,
-        Err(reject) => return (None, Err(reject)),
-    };
-    let route = context.router.find(head.uri.path(), host).cloned();
-    let checked = match &route {
-        _ if context.draining.get() => Err(Reject::Draining),
-        None => Err(Reject::NoRoute),
-        Some(route) => check(&route.config, head, peer),
-    };
-    (route, checked)
-}
-
-fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
-    let asked = config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of(head)));
-    if asked.is_none() && !config.methods.contains(&head.method) {
-        return Err(Reject::MethodNotAllowed);
-    }
-    if lets_in(config, peer.client) { Ok(asked) } else { Err(Reject::IpNotAllowed) }
-}
-
-/// Whether the route takes deliveries from the client.
-fn lets_in(config: &config::Route, client: IpAddr) -> bool {
-    config.allowed_ips.is_empty() || config.allowed_ips.contains(client)
-}
-
-/// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
-pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reject> {
-    let mut lines = headers.get_all(HOST).iter();
-    let line = lines.next().map(HeaderValue::to_str).transpose().map_err(|_| Reject::BadRequest)?;
-    let authority = uri.authority().map(Authority::as_str);
-    let host = authority.or(line);
-    let consistent = match version {
-        Version::HTTP_2 => host.is_some() && authority.zip(line).is_none_or(|(a, b)| a.eq_ignore_ascii_case(b)),
-        Version::HTTP_11 => line.is_some(),
-        _ => true,
-    };
-    // No user information (RFC 9110 section 4.2.4).
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
-    if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host)) {
-        return Err(Reject::BadRequest);
-    }
-    Ok(host)
-}
-
 /// Lower case, without port and final dot, as the configuration has hosts.
 fn canonical_host(host: &str) -> String {
     // The colons of an IPv6 address are inside its brackets.
@@ -286,8 +188,6 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     #[test]
@@ -298,48 +198,5 @@ mod tests {
         assert_eq!(canonical_host("[2001:DB8::1]:80"), "[2001:db8::1]");
         assert_eq!(canonical_host("[2001:db8::1]"), "[2001:db8::1]");
         assert_eq!(canonical_host(""), "");
-    }
-
-    fn request(version: Version, target: &str, hosts: &[&[u8]]) -> Request<()> {
-        let mut request = Request::builder().version(version).uri(target).body(()).unwrap();
-        for host in hosts {
-            request.headers_mut().append(HOST, HeaderValue::from_bytes(host).unwrap());
-        }
-        request
-    }
-
-    fn host(request: &Request<()>) -> Result<Option<&str>, Reject> {
-        super::host(request.version(), request.uri(), request.headers())
-    }
-
-    #[test]
-    fn a_request_has_one_host() {
-        let bad = |version, target, hosts: &[&[u8]]| host(&request(version, target, hosts)).map(|_| ()).unwrap_err();
-        assert_eq!(bad(Version::HTTP_11, "/", &[]), Reject::BadRequest);
-        assert_eq!(bad(Version::HTTP_11, "/", &[b"a", b"a"]), Reject::BadRequest);
-        assert_eq!(bad(Version::HTTP_11, "/", &[b"a b"]), Reject::BadRequest);
-        assert_eq!(bad(Version::HTTP_11, "/", &[b"user@a"]), Reject::BadRequest);
-        assert_eq!(bad(Version::HTTP_11, "/", &[b"\xff"]), Reject::BadRequest);
-        assert_eq!(bad(Version::HTTP_11, "http://a/", &[]), Reject::BadRequest);
-        assert_eq!(bad(Version::HTTP_11, "http://user@a/", &[b"a"]), Reject::BadRequest);
-        assert_eq!(host(&request(Version::HTTP_11, "http://a/", &[b"b"])), Ok(Some("a")));
-        assert_eq!(host(&request(Version::HTTP_11, "/", &[b"b:80"])), Ok(Some("b:80")));
-        assert_eq!(host(&request(Version::HTTP_10, "/", &[])), Ok(None));
-        assert_eq!(bad(Version::HTTP_11, "http://user@a/", &[b"a"]), Reject::BadRequest);
-    }
-
-    #[test]
-    fn the_host_of_http_2_is_its_authority() {
-        let two = |target, hosts: &[&[u8]]| {
-            host(&request(Version::HTTP_2, target, hosts)).map(|host| host.map(str::to_owned))
-        };
-        assert_eq!(two("https://a:8443/", &[]), Ok(Some("a:8443".to_owned())));
-        assert_eq!(two("https://a/", &[b"A"]), Ok(Some("a".to_owned())));
-        assert_eq!(two("/", &[b"a"]), Ok(Some("a".to_owned())));
-        for (target, hosts) in
-            [("https://a/", &[b"b".as_slice()][..]), ("/", &[]), ("https://u@a/", &[]), ("/", &[b"a", b"a"])]
-        {
-            assert_eq!(two(target, hosts), Err(Reject::BadRequest), "{target} {hosts:?}");
-        }
     }
 }

@@ -20,14 +20,16 @@ use tokio::sync::watch;
 use tokio::task::unconstrained;
 use tower::Service;
 
-use crate::delivery::stages::{Inbound, Peer, RequestBody};
+use crate::delivery::peer::Peer;
+use crate::delivery::request::{Inbound, RequestBody};
 use crate::gateway::stack::{ReplyBody, Stack};
 use crate::http1::server::connection::{End, Sender, SenderBody, SenderLimits};
 use crate::http1::server::request::{Fault, Received};
 use crate::http1::server::response::{Reply, ReplyTo};
+use crate::net::close::close;
 use crate::net::socket::Socket;
 use crate::server::current::Swap;
-use crate::server::refuse::{Early, EarlyContext, close};
+use crate::server::refuse::{Early, EarlyContext};
 
 /// How long saying goodbye may take, by TLS.
 const GOODBYE: Duration = Duration::from_millis(500);

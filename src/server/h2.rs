@@ -30,9 +30,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
 use tower::{BoxError, Service};
 
-use crate::delivery::stages::{Inbound, Peer, RequestBody};
-use crate::gateway::headers::MAX_HEADERS;
+use crate::delivery::peer::Peer;
+use crate::delivery::request::{Inbound, RequestBody};
 use crate::gateway::stack::{ReplyBody, Stack};
+use crate::http1::field::MAX_LINES;
 use crate::net::socket::Socket;
 use crate::server::current::Swap;
 use crate::server::refuse::{Early, EarlyContext};
@@ -128,7 +129,7 @@ pub async fn serve(
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
             // HTTP/1.1 counts lines as it reads them; the answer is the same.
-            let refusal = (request.headers().len() > MAX_HEADERS).then(|| Early::TooLarge.refuse(&early, address));
+            let refusal = (request.headers().len() > MAX_LINES).then(|| Early::TooLarge.refuse(&early, address));
             let request = request.map(|body| Inbound { body: RequestBody::Http2(body), peer: peer.clone() });
             let mut stack = stack.clone();
             async move {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, Networks};
-use crate::delivery::stages::Peer;
+use crate::delivery::peer::Peer;
 use crate::metrics::HandshakeMetrics;
 use crate::net::proxy_protocol;
 use crate::net::socket::Socket;

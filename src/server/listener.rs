@@ -18,11 +18,12 @@ use tokio::sync::{mpsc, watch};
 use crate::config;
 use crate::gateway::stack::Stack;
 use crate::http1::server::connection::{DRAIN_FRESH, SenderLimits};
+use crate::net::close::close;
 use crate::server::current::Swap;
 use crate::server::h1::{self, Http1Context};
 use crate::server::h2;
 use crate::server::handshake::{Entered, Entrance};
-use crate::server::refuse::{Early, close};
+use crate::server::refuse::Early;
 
 /// Connections over the limit that a thread closes in steps at the same time.
 const MAX_SHEDDING: usize = 64;

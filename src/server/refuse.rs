@@ -5,32 +5,23 @@
 //! not come in time a `body_timeout`.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
-use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::clock::Clock;
 use crate::config::AccessLog;
-use crate::gateway::headers::{X_REQUEST_ID, new_request_id};
-use crate::gateway::observe::LogLimit;
-use crate::gateway::respond::{Body, json};
+use crate::delivery::response::Body;
+use crate::gateway::problem::json;
+use crate::gateway::request_id::{X_REQUEST_ID, new_request_id};
 use crate::http1::server::date::{Dates, HttpDate};
 use crate::http1::server::response::last;
-use crate::metrics::{NO_ROUTE, ObserveMetrics, Outcome};
+use crate::metrics::{NO_ROUTE, ObserveMetrics};
+use crate::observe::log_limit::LogLimit;
+use crate::reject::Outcome;
 use crate::reject::Reject;
-
-/// How long an answer may take to be sent, and how long a closed connection is read on, for the sender to see it.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// What is read at once and thrown away, in bytes.
-const DISCARDED: usize = 4096;
 
 /// Why there is no request to pass on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,38 +115,9 @@ fn bytes(response: Response<Body>, date: HttpDate) -> Vec<u8> {
     last(&head, &body.into_text(), date)
 }
 
-/// Sends `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts the sending side
-/// down and reads on until the sender closes too, for it may still be sending, and its system would throw the answer
-/// away. Takes [`LINGER`] for each at most.
-pub async fn close<S>(mut stream: S, answer: Option<&[u8]>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let send = async {
-        stream.write_all(answer.unwrap_or_default()).await?;
-        stream.shutdown().await
-    };
-    if !matches!(tokio::time::timeout(LINGER, send).await, Ok(Ok(()))) {
-        return;
-    }
-    // Nothing is held meanwhile: there can be many.
-    let discard = poll_fn(|cx| {
-        loop {
-            let mut bytes = [0; DISCARDED];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match ready!(Pin::new(&mut stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
-                Ok(()) | Err(_) => return Poll::Ready(()),
-            }
-        }
-    });
-    // Either way the connection is then dropped.
-    let _ = tokio::time::timeout(LINGER, discard).await;
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 

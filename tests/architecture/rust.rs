@@ -115,6 +115,28 @@ pub fn tokens(code: &str) -> Vec<&str> {
     tokens
 }
 
+/// Cleaned code without its `pub use` items, and those items alone.
+pub fn split_reexports(code: &str) -> (String, String) {
+    let (mut kept, mut taken, mut rest) = (String::new(), String::new(), code);
+    while let Some((before, item)) = rest.split_once("pub") {
+        kept.push_str(before);
+        let visible = item.trim_start();
+        let visible =
+            visible.strip_prefix('(').and_then(|inner| inner.split_once(')')).map_or(visible, |(_, after)| after);
+        match visible.trim_start().strip_prefix("use ").and_then(|tree| tree.split_once(';')) {
+            Some((tree, after)) => {
+                taken.push_str(&format!("use {tree};\n"));
+                rest = after;
+            }
+            None => {
+                kept.push_str("pub");
+                rest = item;
+            }
+        }
+    }
+    (kept + rest, taken)
+}
+
 /// Every path of two or more words in the code, and each leaf of each `use`.
 pub fn paths(code: &str) -> Vec<Vec<String>> {
     let tokens = tokens(code);

@@ -14,12 +14,14 @@ use clap::{CommandFactory, Parser};
 use hooklatch::cli::Cli;
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Config, Sources};
-use hooklatch::delivery::stages::{Arrival, Peer};
+use hooklatch::delivery::peer::Peer;
+use hooklatch::delivery::request::Arrival;
 use hooklatch::delivery::timeline::Trail;
-use hooklatch::gateway::headers::RouteHeaders;
+use hooklatch::gateway::headers;
 use hooklatch::http1::client::request::Head;
 use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE};
 use hooklatch::reject::Reject;
+use hooklatch::routing::route_headers::RouteHeaders;
 use hooklatch::schemes::{self, Spec, VerifyError};
 use http::{HeaderValue, Request, StatusCode};
 use zeroize::Zeroizing;
@@ -423,7 +425,7 @@ fn the_table_of_headers_is_what_the_upstream_gets() {
         received: Clock::system().now(),
         trail: Trail::default(),
     };
-    RouteHeaders::new(&config.routes[0]).unwrap().write(&mut head, &arrival, Some(&host), Some(0), 0);
+    headers::write(&RouteHeaders::new(&config.routes[0]).unwrap(), &mut head, &arrival, Some(&host), Some(0), 0);
     let lines = std::str::from_utf8(head.bytes()).unwrap().lines();
     let set: BTreeSet<String> = lines.map(|line| line.split_once(": ").unwrap().0.to_owned()).collect();
     assert_eq!(documented, set);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hooklatch::gateway::headers::{going_on, request_id};
+use hooklatch::gateway::headers::going_on;
+use hooklatch::gateway::request_id::request_id;
 use hooklatch::schemes::{self, RequestHead, SchemeOptions, Secret, SignedRequest};
 use http::Method;
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};

@@ -12,14 +12,14 @@ use super::loopback::Request;
 const MAX_HEADERS: usize = 256;
 
 /// What a file holds.
-pub(in crate::cli) struct Captured {
-    pub(in crate::cli) request: Request,
+pub struct Captured {
+    pub request: Request,
     /// The head, unless it is not HTTP.
-    pub(in crate::cli) parts: Option<Parts>,
+    pub parts: Option<Parts>,
     /// What was made of the file beside taking it as it is.
-    pub(in crate::cli) notes: Vec<String>,
+    pub notes: Vec<String>,
     /// How much is missing of the body, if the file was cut off.
-    pub(in crate::cli) cut_short: Option<String>,
+    pub cut_short: Option<String>,
 }
 
 /// How a head says that the body is framed.
@@ -35,7 +35,7 @@ enum Framing {
 ///
 /// # Errors
 /// Why it is none.
-pub(in crate::cli) fn read(file: &[u8]) -> Result<Captured, &'static str> {
+pub fn read(file: &[u8]) -> Result<Captured, &'static str> {
     let (mut lines, rest, bare) = split_head(file);
     let first = lines.first().map(|line| String::from_utf8_lossy(line).into_owned()).unwrap_or_default();
     if first.split(' ').count() != 3 || !first.contains(" HTTP/") {

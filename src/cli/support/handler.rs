@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use crate::app;
 
 /// An HTTP server on a port of its own. It ends with the process.
-pub(in crate::cli) struct Upstream {
-    pub(in crate::cli) address: SocketAddr,
+pub struct Upstream {
+    pub address: SocketAddr,
     seen: Seen,
 }
 
@@ -27,13 +27,13 @@ pub(in crate::cli) struct Upstream {
 type Seen = Arc<Mutex<Vec<Delivered>>>;
 
 /// A delivery as the upstream got it.
-pub(in crate::cli) struct Delivered {
-    pub(in crate::cli) headers: HeaderMap,
-    pub(in crate::cli) body: Vec<u8>,
+pub struct Delivered {
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
 impl Upstream {
-    pub(in crate::cli) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let socket = net::TcpListener::bind("127.0.0.1:0")?;
         let address = socket.local_addr()?;
         socket.set_nonblocking(true)?;
@@ -44,18 +44,18 @@ impl Upstream {
     }
 
     /// What came since this was last asked.
-    pub(in crate::cli) fn seen(&self) -> Vec<Delivered> {
+    pub fn seen(&self) -> Vec<Delivered> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Delivered {
     /// The value of a header that the gateway sets.
-    pub(in crate::cli) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub(in crate::cli) fn verified(&self) -> &str {
+    pub fn verified(&self) -> &str {
         self.header("hooklatch-verified").unwrap_or("not set")
     }
 }

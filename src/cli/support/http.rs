@@ -17,8 +17,8 @@ use rustls::ClientConfig;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::Route;
-use crate::delivery::stages::Payload;
 use crate::http1::client::request::Head;
+use crate::http1::payload::Payload;
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
 use crate::schemes::{RequestHead, SignError, Unsigned};
@@ -34,21 +34,21 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_RESPONSE: usize = 1024 * 1024;
 
 /// What came back.
-pub(in crate::cli) struct Reply {
-    pub(in crate::cli) status: StatusCode,
-    pub(in crate::cli) body: Vec<u8>,
+pub struct Reply {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
 }
 
 /// A delivery that is ready to be sent.
-pub(in crate::cli) struct Delivery {
-    pub(in crate::cli) headers: HeaderMap,
-    pub(in crate::cli) query: Option<String>,
-    pub(in crate::cli) body: Vec<u8>,
+pub struct Delivery {
+    pub headers: HeaderMap,
+    pub query: Option<String>,
+    pub body: Vec<u8>,
 }
 
 /// A provider's delivery with this body to `route`, reached at this path and query, signed with the route's first
 /// secret.
-pub(in crate::cli) fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Result<Delivery, SignError> {
+pub fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Result<Delivery, SignError> {
     let mut headers = unsigned_headers(route);
     let query = query.or(route.scheme.sample.query.as_deref());
     let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
@@ -60,7 +60,7 @@ pub(in crate::cli) fn sign(route: &Route, path: &str, query: Option<&str>, body:
 }
 
 /// The same without the signature.
-pub(in crate::cli) fn unsigned_headers(route: &Route) -> HeaderMap {
+pub fn unsigned_headers(route: &Route) -> HeaderMap {
     let mut headers = route.scheme.sample.headers.to_map();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers
@@ -68,21 +68,15 @@ pub(in crate::cli) fn unsigned_headers(route: &Route) -> HeaderMap {
 
 /// How to get to the configured listener, beyond its address.
 #[derive(Default)]
-pub(in crate::cli) struct Way {
+pub struct Way {
     /// For `https`; `None` for what the system's roots trust.
-    pub(in crate::cli) tls: Option<Arc<ClientConfig>>,
+    pub tls: Option<Arc<ClientConfig>>,
     /// Whether the connection must begin with a PROXY protocol header.
-    pub(in crate::cli) proxy_protocol: bool,
+    pub proxy_protocol: bool,
 }
 
 /// POSTs to an `http` or `https` URL and reads the response.
-pub(in crate::cli) fn post(
-    url: &Uri,
-    way: Way,
-    host: Option<&str>,
-    mut headers: HeaderMap,
-    body: Vec<u8>,
-) -> io::Result<Reply> {
+pub fn post(url: &Uri, way: Way, host: Option<&str>, mut headers: HeaderMap, body: Vec<u8>) -> io::Result<Reply> {
     let host = host.or(url.authority().map(Authority::as_str)).unwrap_or_default();
     headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -91,14 +85,14 @@ pub(in crate::cli) fn post(
 }
 
 /// GETs an `http` or `https` URL; all of it takes no longer than `timeout`.
-pub(in crate::cli) fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
+pub fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
     let host = url.authority().map(Authority::as_str).unwrap_or_default();
     let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
     exchange(url, Way::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
 }
 
 /// What to look at where nobody listens, or who listens speaks something else.
-pub(in crate::cli) fn is_it_there(error: &io::Error) -> &'static str {
+pub fn is_it_there(error: &io::Error) -> &'static str {
     let tls = error.get_ref().and_then(|error| error.downcast_ref());
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "; does the gateway run? `hooklatch serve -c FILE` starts it",
@@ -110,7 +104,7 @@ pub(in crate::cli) fn is_it_there(error: &io::Error) -> &'static str {
 }
 
 /// Where this machine reaches a listener: its address, or loopback for one that means every address.
-pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -18,12 +18,12 @@ pub enum LogFormat {
 }
 
 /// Checks a level or filter.
-pub(in crate::cli) fn parse_level(text: &str) -> Result<String, String> {
+pub fn parse_level(text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Starts logging. A `RUST_LOG` that does not parse is told and passed over.
-pub(in crate::cli) fn start(format: Option<LogFormat>, level: Option<&str>, default: &str) {
+pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let variable = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
     let chosen = level.or(variable.as_deref()).unwrap_or(default);

@@ -24,13 +24,13 @@ const MAX_RESPONSE: u64 = 64 << 10;
 
 /// The head of a request with its lines ended by CRLF, but without the empty one, and its body as `Content-Length` frames
 /// it.
-pub(in crate::cli) struct Request {
-    pub(in crate::cli) head: Vec<u8>,
-    pub(in crate::cli) body: Vec<u8>,
+pub struct Request {
+    pub head: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// What came of a request.
-pub(in crate::cli) enum Verdict {
+pub enum Verdict {
     /// The upstream got it.
     Forwarded(Delivered),
     /// The gateway refused it.
@@ -46,17 +46,17 @@ pub(in crate::cli) enum Verdict {
 }
 
 /// A place to try requests in.
-pub(in crate::cli) struct Rehearsal {
+pub struct Rehearsal {
     upstream: Upstream,
 }
 
 impl Rehearsal {
-    pub(in crate::cli) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         Ok(Self { upstream: Upstream::start()? })
     }
 
     /// What a gateway with this configuration does to the request at the time of `clock`.
-    pub(in crate::cli) fn judge(&self, mut config: Config, clock: Clock, request: &Request) -> io::Result<Verdict> {
+    pub fn judge(&self, mut config: Config, clock: Clock, request: &Request) -> io::Result<Verdict> {
         self.put_on_stage(&mut config);
         let listeners = app::bind(&config).map_err(io::Error::other)?;
         let address = first_address(&listeners)?;

@@ -18,7 +18,7 @@ struct Pinned {
 }
 
 /// What connecting to whoever has `identity`'s certificate and key needs.
-pub(in crate::cli) fn client_config(identity: &Identity) -> io::Result<Arc<ClientConfig>> {
+pub fn client_config(identity: &Identity) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let key = identity.certified_key();

@@ -19,22 +19,22 @@ const NOW: u64 = 1_700_000_000;
 
 /// A delivery, the route that it goes to, and what must come of it.
 #[derive(Debug)]
-pub(in crate::cli) struct Vector {
-    pub(in crate::cli) provider: String,
+pub struct Vector {
+    pub provider: String,
     /// What to find it by.
-    pub(in crate::cli) place: String,
-    pub(in crate::cli) secret: Vec<u8>,
+    pub place: String,
+    pub secret: Vec<u8>,
     /// The scheme's options.
-    pub(in crate::cli) options: BTreeMap<String, String>,
-    pub(in crate::cli) method: String,
+    pub options: BTreeMap<String, String>,
+    pub method: String,
     /// Path and query.
-    pub(in crate::cli) target: String,
-    pub(in crate::cli) headers: Vec<(String, Vec<u8>)>,
-    pub(in crate::cli) body: Vec<u8>,
+    pub target: String,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Vec<u8>,
     /// Since 1970-01-01T00:00:00Z.
-    pub(in crate::cli) now: Duration,
+    pub now: Duration,
     /// What must come of it: nothing, or a refusal, for this reason if there is one.
-    pub(in crate::cli) refused: Option<Option<String>>,
+    pub refused: Option<Option<String>>,
 }
 
 /// A vector as a file has it.
@@ -72,14 +72,14 @@ fn post() -> String {
 }
 
 /// All vectors of a built-in scheme: those of its file and those of `tests/vectors`.
-pub(in crate::cli) fn of_scheme(spec: &Spec) -> Result<Vec<Vector>, String> {
+pub fn of_scheme(spec: &Spec) -> Result<Vec<Vector>, String> {
     let own = spec.vectors.iter().enumerate().map(|(position, vector)| of_file(spec, position, vector));
     let published = parse(schemes::vectors(&spec.name).unwrap_or("[]"))?;
     Ok(own.chain(published).collect())
 }
 
 /// The vectors of a file.
-pub(in crate::cli) fn parse(json: &str) -> Result<Vec<Vector>, String> {
+pub fn parse(json: &str) -> Result<Vec<Vector>, String> {
     let entries: Vec<Entry> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     entries.into_iter().enumerate().map(|(position, entry)| entry.read(&format!("[{position}]"))).collect()
 }

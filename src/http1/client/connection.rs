@@ -20,9 +20,10 @@ use bytes::{Buf, Bytes};
 use http::{Response, StatusCode};
 use tokio::task::unconstrained;
 
+use crate::http1::body_length::BodyLength;
 use crate::http1::client::request::Outgoing;
 use crate::http1::client::response::parse;
-use crate::http1::reader::{Extent, Inflow, READ};
+use crate::http1::reader::{Inflow, READ};
 use crate::net::socket::Socket;
 use crate::net::timer::Timer;
 
@@ -69,7 +70,7 @@ impl Connection {
     pub fn new(socket: Socket, now: Instant) -> Self {
         Self {
             socket,
-            inflow: Inflow::new(Some(Extent::Length(0))),
+            inflow: Inflow::new(Some(BodyLength::Length(0))),
             request: None,
             sending: Sending::Done,
             has_answered: false,

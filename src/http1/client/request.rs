@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use tokio::io::AsyncWrite;
 
-use crate::delivery::stages::Payload;
 use crate::http1::head::{content_length, line};
+use crate::http1::payload::Payload;
 use crate::net::socket::Socket;
 
 /// Pieces that leave in one call at most.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn payload(pieces: &[Vec<u8>]) -> Payload {
-        Payload::new(pieces.iter().map(|piece| Bytes::from(piece.clone())).collect(), None)
+        Payload::new(pieces.iter().map(|piece| Bytes::from(piece.clone())).collect(), ())
     }
 
     /// What is left of a request of which so much has been written.

@@ -16,21 +16,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
-use crate::gateway::headers::{connection_options, elements, is_hop_by_hop, length};
+use crate::http1::body_length::{BodyLength, is_bodiless};
 use crate::http1::chunked::Chunks;
-use crate::http1::reader::{Extent, is_bodiless};
+use crate::http1::field::{connection_options, content_length, elements, is_hop_by_hop};
 
 /// The longest head, in bytes: as long as a request's by default.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Header lines in a head, of a final response or an interim one.
-const MAX_HEADERS: usize = 100;
+const MAX_LINES: usize = 100;
 
 /// A head that has come.
 pub struct Received {
     /// The response.
     pub response: Response<()>,
     /// Where its body ends.
-    pub extent: Extent,
+    pub extent: BodyLength,
     /// Whether the connection can take another request after that.
     pub is_persistent: bool,
     /// The head's own bytes.
@@ -70,7 +70,7 @@ struct Framing {
 /// # Errors
 /// See [`Garbled`].
 pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled> {
-    let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
     let mut head = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, bytes, &mut lines);
     let length = match parsed {
@@ -93,9 +93,9 @@ pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled>
     }
     let framing = Framing::read(head.headers, response.headers_mut())?;
     let is_bodiless = *method == Method::HEAD || is_bodiless(status);
-    let extent = if is_bodiless { Extent::Length(0) } else { framing.extent()? };
+    let extent = if is_bodiless { BodyLength::Length(0) } else { framing.extent()? };
     let is_persistent = status != StatusCode::SWITCHING_PROTOCOLS
-        && extent != Extent::Close
+        && extent != BodyLength::Close
         && !framing.is_doubtful(status, is_1_1)
         && framing.keeps_alive(is_1_1);
     Ok(Some(Received { response, extent, is_persistent, length }))
@@ -147,12 +147,12 @@ impl Framing {
         Ok(())
     }
 
-    fn extent(&self) -> Result<Extent, Garbled> {
+    fn extent(&self) -> Result<BodyLength, Garbled> {
         if self.chunked {
-            return Ok(Extent::Chunked(Chunks::START));
+            return Ok(BodyLength::Chunked(Chunks::START));
         }
-        let Some(said) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(Extent::Close) };
-        length(said).map(Extent::Length).ok_or(Garbled::Framing)
+        let Some(said) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(BodyLength::Close) };
+        content_length(said).map(BodyLength::Length).ok_or(Garbled::Framing)
     }
 
     /// Whether somebody else may see the body end elsewhere (RFC 9112 section 6.1): there are two lengths, or one that a 204

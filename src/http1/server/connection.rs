@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::AsyncWrite;
+use tower::BoxError;
 
 use crate::clock::Clock;
 use crate::http1::reader::{Inflow, READ};
@@ -223,7 +224,10 @@ impl Sender {
     ///
     /// # Errors
     /// The sender is gone or takes nothing of it, or the response broke off.
-    pub fn poll_send(&mut self, cx: &mut Context<'_>, reply: &mut Reply) -> Poll<io::Result<()>> {
+    pub fn poll_send<B>(&mut self, cx: &mut Context<'_>, reply: &mut Reply<B>) -> Poll<io::Result<()>>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
         let sent = match self.poll_interim(cx) {
             Poll::Ready(Ok(())) => reply.poll_write(cx, &mut self.socket),
             interim => interim,

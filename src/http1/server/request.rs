@@ -10,7 +10,7 @@
 //! 3. `Content-Length` with `Transfer-Encoding`, either of them twice, a length that is not digits, any transfer
 //!    coding but `chunked`, and any at all with HTTP/1.0 (RFC 9112 sections 6.1 to 6.3): the handler would get bytes in a
 //!    coding that it is not told;
-//! 4. more than [`MAX_HEADERS`] lines of headers, more bytes than it may have.
+//! 4. more than [`MAX_LINES`] lines of headers, more bytes than it may have.
 //!
 //! What is wrong with a line is seen when the whole of it has come, what begins no request line with its first bytes: in whatever
 //! pieces they come.
@@ -22,9 +22,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use httparse::{ParserConfig, Status};
 
-use crate::gateway::headers::{MAX_HEADERS, elements, length};
+use crate::http1::body_length::BodyLength;
 use crate::http1::chunked::Chunks;
-use crate::http1::reader::Extent;
+use crate::http1::field::{MAX_LINES, content_length, elements};
 
 /// The longest request target that there is room for, in bytes.
 const MAX_TARGET: usize = u16::MAX as usize - 1;
@@ -44,7 +44,7 @@ pub struct Received {
     /// The request.
     pub request: Request<()>,
     /// Where its body ends.
-    pub extent: Extent,
+    pub extent: BodyLength,
     /// Whether the sender lets the connection outlive the exchange (RFC 9112 section 9.3).
     pub is_persistent: bool,
     /// Whether the sender waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -105,7 +105,7 @@ impl Scan {
         // ones cost no more than as many looks as there are lines.
         if self.line > before.1 {
             let whole = buffer.get(..self.line).unwrap_or_default();
-            parsed(whole, &mut [const { MaybeUninit::uninit() }; MAX_HEADERS])?;
+            parsed(whole, &mut [const { MaybeUninit::uninit() }; MAX_LINES])?;
         }
         Ok(None)
     }
@@ -132,7 +132,7 @@ impl Scan {
             }
             if self.has_started {
                 self.lines += 1;
-                if self.lines > MAX_HEADERS {
+                if self.lines > MAX_LINES {
                     return Err(Fault::TooLarge);
                 }
             }
@@ -170,7 +170,7 @@ fn parsed<'h, 'b>(
 
 /// The request with this head, which is whole.
 fn parse(bytes: Bytes) -> Result<Received, Fault> {
-    let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
     let (head, length) = parsed(&bytes, &mut lines)?;
     if length != Some(bytes.len()) {
         return Err(Fault::Bad);
@@ -191,8 +191,11 @@ fn parse(bytes: Bytes) -> Result<Received, Fault> {
     if framing.is_chunked && !is_1_1 {
         return Err(Fault::Bad);
     }
-    let extent =
-        if framing.is_chunked { Extent::Chunked(Chunks::START) } else { Extent::Length(framing.length.unwrap_or(0)) };
+    let extent = if framing.is_chunked {
+        BodyLength::Chunked(Chunks::START)
+    } else {
+        BodyLength::Length(framing.length.unwrap_or(0))
+    };
     Ok(Received {
         request,
         extent,
@@ -225,7 +228,7 @@ impl Framing {
         if self.is_chunked || self.length.is_some() {
             return Err(Fault::Bad);
         }
-        self.length = Some(length(value).ok_or(Fault::Bad)?);
+        self.length = Some(content_length(value).ok_or(Fault::Bad)?);
         Ok(())
     }
 

@@ -17,10 +17,10 @@ use http::{Method, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::ext::ReasonPhrase;
 use tokio::io::AsyncWrite;
+use tower::BoxError;
 
-use crate::gateway::stack::ReplyBody;
+use crate::http1::body_length::is_bodiless;
 use crate::http1::head::{content_length, line};
-use crate::http1::reader::is_bodiless;
 use crate::http1::server::date::HttpDate;
 use crate::net::socket::Socket;
 
@@ -43,8 +43,8 @@ pub struct ReplyTo {
 }
 
 /// A response on its way.
-pub struct Reply {
-    body: ReplyBody,
+pub struct Reply<B> {
+    body: B,
     framing: Framing,
     /// What is to be written, from `written` on.
     bytes: Vec<u8>,
@@ -74,9 +74,9 @@ enum Framing {
     Close,
 }
 
-impl Reply {
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
     /// Of `response`, made at `date`, to a request that `asked`.
-    pub fn new(response: Response<ReplyBody>, asked: &ReplyTo, date: HttpDate) -> Self {
+    pub fn new(response: Response<B>, asked: &ReplyTo, date: HttpDate) -> Self {
         let (head, body) = response.into_parts();
         let framing = framing(head.status, asked, &body);
         let is_persistent = asked.is_persistent && framing != Framing::Close && !head.headers.contains_key(CONNECTION);
@@ -168,7 +168,7 @@ impl Reply {
                         self.fail(error);
                     }
                 }
-                Some(Err(error)) => self.fail(io::Error::other(error)),
+                Some(Err(error)) => self.fail(io::Error::other(error.into())),
                 None => self.end(),
             }
         }

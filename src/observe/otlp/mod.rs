@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Otlp;
+use crate::delivery::trace_context::Sampling;
 use crate::metrics::SpanMetrics;
 use crate::observe::trace::{Ended, Tracer};
 use export::Exporter;
@@ -45,8 +46,7 @@ impl Telemetry {
     pub fn start(otlp: &Otlp, metrics: SpanMetrics) -> io::Result<Self> {
         let (sender, queue) = mpsc::channel(QUEUE);
         let tracer = Tracer {
-            sample: otlp.sample,
-            context_from: otlp.context_from,
+            sampling: Sampling { share: otlp.sample, context_from: otlp.context_from },
             ended: sender,
             dropped: metrics.dropped.clone(),
         };

@@ -12,10 +12,11 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
 use crate::delivery::timeline::Period;
-use crate::gateway::forward::target;
-use crate::observe::trace::{Ended, OTHER_METHOD, SpanId};
+use crate::delivery::trace_context::SpanId;
+use crate::observe::trace::{Ended, OTHER_METHOD};
 use crate::reject::Reject;
 use crate::routing::table::Common;
+use crate::upstream::target::target;
 
 /// The version of the conventions that the names are taken from.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.38.0";

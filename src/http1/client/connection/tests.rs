@@ -6,8 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::Clock;
-use crate::delivery::stages::Payload;
 use crate::http1::client::request::Head;
+use crate::http1::payload::Payload;
 
 /// A connection, and the upstream's end of it.
 async fn connected() -> (Connection, TcpStream) {

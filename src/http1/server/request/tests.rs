@@ -14,19 +14,19 @@ fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), Fault> {
                     Some(received) => (0, Some(received.extent)),
                     None => break,
                 },
-                Some(Extent::Length(left)) => {
+                Some(BodyLength::Length(left)) => {
                     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-                    (taken, Some(Extent::Length(left - taken as u64)))
+                    (taken, Some(BodyLength::Length(left - taken as u64)))
                 }
-                Some(Extent::Chunked(chunks)) => {
+                Some(BodyLength::Chunked(chunks)) => {
                     let (taken, next) = chunks.take(&buffer).ok_or(Fault::Bad)?;
-                    (taken, Some(next.map_or(Extent::Length(0), Extent::Chunked)))
+                    (taken, Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked)))
                 }
-                Some(Extent::Close) => unreachable!("no request ends with its connection"),
+                Some(BodyLength::Close) => unreachable!("no request ends with its connection"),
             };
             requests += usize::from(extent.is_none());
             let _ = buffer.split_to(taken);
-            extent = next.filter(|extent| *extent != Extent::Length(0));
+            extent = next.filter(|extent| *extent != BodyLength::Length(0));
         }
     }
     let is_whole = extent.is_none() && scan.is_at_start(&buffer);
@@ -182,7 +182,7 @@ fn a_head_is_read_as_it_stands() {
     );
     assert_eq!((request.method(), request.version()), (&Method::PUT, Version::HTTP_11));
     assert_eq!(request.uri(), "http://a.example/%2e/x?y");
-    assert_eq!(extent, Extent::Length(7));
+    assert_eq!(extent, BodyLength::Length(7));
     let lines: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let expected: [(&str, &[u8]); 5] =
         [("host", b"a"), ("x-a", b"1"), ("x-a", b""), ("x-b", "\u{e9}".as_bytes()), ("content-length", b"7")];

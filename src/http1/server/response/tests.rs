@@ -55,7 +55,7 @@ async fn connected() -> (Socket, TcpStream) {
 /// What goes out, how that ends, and whether the connection goes on.
 async fn sent(response: Response<Pieces>, asked: ReplyTo) -> (String, io::Result<()>, bool) {
     let (mut socket, mut sender) = connected().await;
-    let mut reply = Reply::new(response.map(ReplyBody::new), &asked, DATE);
+    let mut reply = Reply::new(response, &asked, DATE);
     let result = poll_fn(|cx| reply.poll_write(cx, &mut socket)).await;
     drop(socket);
     let mut text = String::new();
@@ -173,7 +173,7 @@ async fn a_response_waits_for_its_sender_and_holds_little_of_itself() {
     let (mut socket, mut sender) = connected().await;
     let piece = "x".repeat(60_000);
     let all = pieces(&vec![piece.as_str(); 500], None);
-    let mut reply = Reply::new(Response::new(ReplyBody::new(all)), &asked(Method::GET, Version::HTTP_11), DATE);
+    let mut reply = Reply::new(Response::new(all), &asked(Method::GET, Version::HTTP_11), DATE);
     let first = poll_fn(|cx| Poll::Ready(reply.poll_write(cx, &mut socket).is_pending())).await;
     assert!(first && reply.is_blocked(), "more than the system takes at once");
     assert!(reply.bytes.capacity() <= 2 * (MAX_WAITING + SMALL), "{}", reply.bytes.capacity());

@@ -1,0 +1,89 @@
+//! A request as it arrives: its head, who sent it, its body still to be read.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::request::Parts;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tower::BoxError;
+
+use crate::delivery::peer::Peer;
+use crate::delivery::timeline::{Event, Trail};
+use crate::http1::server::connection::SenderBody;
+use crate::routing::table::Route;
+
+/// What comes with a request's head: its body, not yet read, and who sends it.
+pub struct Inbound {
+    /// Nothing has been read of it.
+    pub body: RequestBody,
+    /// The sender.
+    pub peer: Rc<Peer>,
+}
+
+/// A request's body on its way in, by the version that the connection speaks.
+pub enum RequestBody {
+    /// HTTP/1.1.
+    Http1(SenderBody),
+    /// HTTP/2.
+    Http2(Incoming),
+}
+
+/// What is known of a request from its head on. Shared by all that work on it, and by what will tell of it.
+pub struct Arrival {
+    /// Its head as it came.
+    pub head: Parts,
+    /// The sender.
+    pub peer: Rc<Peer>,
+    /// The id under which it goes from here on.
+    pub request_id: HeaderValue,
+    /// When its head had come.
+    pub received: Instant,
+    /// What is noted of it on its way.
+    pub trail: Trail,
+}
+
+/// A request that has been taken up.
+pub struct Arrived {
+    /// Its head.
+    pub arrival: Rc<Arrival>,
+    /// Nothing has been read of it.
+    pub body: RequestBody,
+}
+
+impl Arrival {
+    /// What the request says of its event, in the places that its route's scheme names.
+    pub fn event(&self, route: Option<&Route>) -> Event {
+        route.map(|route| self.trail.event(&route.config.scheme, &self.head)).unwrap_or_default()
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Refusals as `application/problem+json` (RFC 9457).
+
+use std::any::Any;
+
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode, Version};
+
+use crate::delivery::response::Body;
+use crate::gateway::request_id::{X_REQUEST_ID, new_request_id};
+use crate::reject::{PROBLEM_TYPE, Reject};
+use crate::routing::table::Route;
+
+/// Room for the headers of a refusal.
+const OWN_HEADERS: usize = 4;
+/// Room for its text, in bytes.
+const USUAL_TEXT: usize = 320;
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Says that the connection ends with this response, as its request has not been read to its end. HTTP/2 ends the stream
+/// instead, and has no such header (RFC 9113 section 8.2.2).
+pub fn close_after(response: &mut Response<Body>, version: Version) {
+    if version != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// The response to a request whose panic no stage caught. Says nothing of the panic to the sender; the panic hook has
+/// already told the log where it was. The request's own id is lost with it.
+pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    let id = new_request_id();
+    let mut response = problem(Reject::Bug, None, Some(&id));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
+/// A refusal as a response: `route` decides the status of signature faults and what `Allow` says.
+pub fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {
+    let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.config.reject_status);
+    let mut response = json(reject.status(signature), reject.reason(), reject.title(), request_id);
+    if let (Reject::MethodNotAllowed, Some(route)) = (reject, route) {
+        response.headers_mut().insert(ALLOW, route.allow.clone());
+    }
+    if let Some(seconds) = reject.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// A refusal as a response, wherever it is made.
+pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+    let text = problem_text(status, reason, title, request_id);
+    let mut response = Response::new(Body::text(text.into()));
+    response.headers_mut().reserve(OWN_HEADERS);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+    response
+}
+
+/// RFC 9457 section 3.1, with two members of our own. There is nothing to be escaped: the texts are constants, and an id is
+/// sane or made here.
+fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
+    let id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let mut text = String::with_capacity(USUAL_TEXT);
+    text.push_str(r#"{"type":""#);
+    text.push_str(PROBLEM_TYPE);
+    text.push_str(reason);
+    text.push_str(r#"","title":""#);
+    text.push_str(title);
+    text.push_str(r#"","status":"#);
+    text.push_str(status.as_str());
+    text.push_str(r#","reason":""#);
+    text.push_str(reason);
+    text.push_str(r#"","request_id":""#);
+    text.push_str(id);
+    text.push_str(r#""}"#);
+    text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_a_problem_with_the_reason_and_the_request_id() {
+        let id = HeaderValue::from_static("id-1");
+        for reject in Reject::ALL {
+            let response = problem(reject, None, Some(&id));
+            let status = response.status();
+            assert_eq!(status, reject.status(StatusCode::UNAUTHORIZED));
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            let text = response.into_body().into_text();
+            let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let expected = serde_json::json!({
+                "type": format!("urn:hooklatch:problem:{}", reject.reason()),
+                "title": reject.title(),
+                "status": status.as_u16(),
+                "reason": reject.reason(),
+                "request_id": "id-1",
+            });
+            assert_eq!(problem, expected);
+        }
+    }
+}
