@@ -8,29 +8,26 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::address::{Url, parse_path, parse_route_host, parse_url};
-use super::model::{HostHeader, PathPattern, RateLimit, Route, Upstream};
+use super::address::{PathPattern, parse_path, parse_route_host};
+use super::mark::Mark;
+use super::model::{RateLimit, Route};
 use super::network::{self, Networks};
-use super::raw::Node;
-use super::reader::Field;
-use super::reload::Mark;
+use super::reader::{Field, all};
 use super::scheme;
-use super::secret::{Context, Labelled, explain_key, read_all};
-use super::tls::{self, ClientTls};
-use super::validate::{all, read_size, read_timeout};
+use super::secret::{Labelled, explain_key, read_all};
+use super::sources::Context;
+use super::units::{read_size, read_timeout};
+use super::upstream::read_upstream;
 use crate::schemes::{Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-pub(super) const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
 pub(super) const DEFAULT_IN_FLIGHT: u32 = 1024;
 /// The most that a number of requests may be.
 pub(super) const MAX_COUNT: u32 = 1_000_000;
 
 pub(super) const REJECT_STATUSES: RangeInclusive<u16> = 400..=599;
-pub(super) const HOST_HEADERS: [(&str, HostHeader); 2] =
-    [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
 
 /// What the gateway keeps of a provider's deadline for itself: reading the request and sending the response back.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
@@ -145,63 +142,6 @@ fn parse_name(text: &str) -> Result<String, &'static str> {
         return Err("must not be \"none\": metrics call requests so that match no route");
     }
     Ok(text.to_owned())
-}
-
-/// A URL, or a map of the URL and how to talk to it.
-fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<Upstream> {
-    let (url, connect_timeout, resend, host_header, certificates) = match field.node() {
-        Node::Text(_) => {
-            (read_url(field), Some(DEFAULT_CONNECT_TIMEOUT), Some(true), Some(HostHeader::default()), Some(None))
-        }
-        Node::Map(_) => {
-            let mut section = field.section()?;
-            let url = section.required("url", read_url);
-            let connect_timeout = section.optional("connect_timeout", DEFAULT_CONNECT_TIMEOUT, read_timeout);
-            let resend = section.optional("resend", true, Field::boolean);
-            let host_header =
-                section.optional("host_header", HostHeader::default(), |field| field.one_of(&HOST_HEADERS));
-            let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_ref(), context));
-            section.finish(|_| None);
-            (url, connect_timeout, resend, host_header, certificates)
-        }
-        _ => return field.wrong_kind("a URL, or a map with url"),
-    };
-    let url = url?;
-    Some(Upstream {
-        tls: url.tls,
-        host: url.host,
-        port: url.port,
-        authority: url.authority,
-        path: url.path,
-        connect_timeout: connect_timeout?,
-        resend: resend?,
-        host_header: host_header?,
-        certificates: certificates?,
-    })
-}
-
-/// Certificates for an `https://` URL.
-pub(super) fn read_certificates(
-    field: &Field<'_>,
-    url: Option<&Url>,
-    context: Context<'_>,
-) -> Option<Option<ClientTls>> {
-    let certificates = tls::read_client(field, context);
-    if url.is_some_and(|url| !url.tls) {
-        field.error("is for URLs that begin with https://, and this one begins with http://");
-        return None;
-    }
-    certificates.map(Some)
-}
-
-pub(super) fn read_url(field: &Field<'_>) -> Option<Url> {
-    match parse_url(field.text()?) {
-        Ok(url) => Some(url),
-        Err(errors) => {
-            errors.into_iter().for_each(|error| field.error(error));
-            None
-        }
-    }
 }
 
 fn read_methods(field: &Field<'_>) -> Option<Vec<Method>> {

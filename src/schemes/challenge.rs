@@ -20,13 +20,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIO
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
 
+use super::codec;
 use super::codec::Digest;
 use super::content::{self, Body, Content, Piece};
 use super::fields::{self, Found};
 use super::key::Key;
+use super::options::SchemeOptions;
 use super::payload::{self, Kind};
-use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place};
-use super::{RequestHead, SchemeOptions, Secret, SignedRequest, Spec, codec};
+use super::request::{RequestHead, SignedRequest};
+use super::secret::Secret;
+use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place, Spec};
 
 /// The longest body that is looked at for a challenge, in bytes: the largest that a provider sends is a quarter of it.
 const LONGEST_BODY: usize = 4096;

@@ -7,43 +7,15 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::challenge::{Challenges, Reserved};
+use super::compiled::{Compiled, CompiledForm};
+use super::error::SchemeError;
 use super::key::{Key, signature_len};
+use super::options::SchemeOptions;
+use super::secret::{self, Secret};
 use super::signature::Reader;
-use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Timestamp, Way};
-use super::url::{Base, PublicUrl};
-use super::{SchemeError, SchemeOptions, Secret, Verifier, secret};
-
-/// The spellings of the public URL that one request can be signed for: none, where the URL plays no part.
-type Urls = Vec<Base>;
-
-/// A way to sign, with a route's keys.
-#[derive(Debug)]
-pub(super) struct Compiled {
-    pub(super) reader: Reader,
-    pub(super) algorithm: Algorithm,
-    /// With the position of their secret, in that order. Never empty.
-    pub(super) keys: Vec<(usize, Key)>,
-    pub(super) timestamp: Option<Timestamp>,
-    pub(super) tolerance: Duration,
-    /// The forms that the options allow, in the scheme's order. Empty for tokens.
-    pub(super) forms: Vec<CompiledForm>,
-    /// For the claims of a token.
-    pub(super) urls: Urls,
-    pub(super) in_body: bool,
-    /// What no delivery may consist of, as a challenge can get a signature over it.
-    pub(super) reserved: Option<Reserved>,
-}
-
-/// A form with what the route fills in.
-#[derive(Debug)]
-pub(super) struct CompiledForm {
-    pub(super) form: Form,
-    pub(super) urls: Urls,
-    /// Whether the signed time is a part of the content.
-    pub(super) has_time: bool,
-    /// Whether the signature ties the body to it.
-    pub(super) covers_body: bool,
-}
+use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Way};
+use super::url::PublicUrl;
+use super::verifier::Verifier;
 
 impl Spec {
     /// Whether these options fit this scheme.

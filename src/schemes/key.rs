@@ -15,12 +15,12 @@ use md5::Md5;
 use ring::signature::{self as asymmetric, UnparsedPublicKey, VerificationAlgorithm};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
-use sha3::Keccak256;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::codec::Digest;
 use super::content::{Content, Piece};
+use super::hash::hash;
 use super::spec::{Algorithm, Hash, JwtAlgorithm};
 
 /// An algorithm with its key.
@@ -134,25 +134,6 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Key(redacted)")
-    }
-}
-
-/// The hash of these pieces, one after the other.
-pub(super) fn hash<'a>(algorithm: Hash, pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-    fn of<'a, H: sha2::Digest>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-        let mut state = H::new();
-        for piece in pieces {
-            state.update(piece);
-        }
-        Digest::from_slice(&state.finalize())
-    }
-    match algorithm {
-        Hash::Md5 => of::<Md5>(pieces),
-        Hash::Sha1 => of::<Sha1>(pieces),
-        Hash::Sha256 => of::<Sha256>(pieces),
-        Hash::Sha384 => of::<Sha384>(pieces),
-        Hash::Sha512 => of::<Sha512>(pieces),
-        Hash::Keccak256 => of::<Keccak256>(pieces),
     }
 }
 

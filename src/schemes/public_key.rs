@@ -6,7 +6,7 @@
 
 use base64::Engine;
 
-use super::secret::LENIENT;
+use super::codec::LENIENT;
 use super::spec::{Algorithm, JwtAlgorithm};
 
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];

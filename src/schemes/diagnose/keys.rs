@@ -5,10 +5,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::Suspect;
+use super::suspect::Suspect;
 use crate::schemes::key::Key;
+use crate::schemes::secret::{self, Secret};
 use crate::schemes::spec::{Algorithm, Hash, SecretStep, Way};
-use crate::schemes::{Secret, secret};
 
 /// A key with where it comes from.
 pub(super) struct Candidate {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::found::{At, Found};
 use super::keys::Origin;
-use crate::schemes::RequestHead;
-use crate::schemes::compile::Compiled;
+use crate::schemes::compiled::Compiled;
+use crate::schemes::request::RequestHead;
 use crate::schemes::spec::{Algorithm, Encoding, Grammar, Hash, Location, SecretStep, Signature, TimeFormat, Way};
 
 /// How a key differs from the ones that the route has.

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Encoding, OneOrMany};
+use super::signature::Encoding;
+use super::words::OneOrMany;
 
 /// What turns key and content into a signature.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -84,6 +85,13 @@ pub struct Jwt {
     /// Whether a token whose `iat` is older than the tolerance is stale. Default false.
     #[serde(default)]
     pub iat_expires: bool,
+}
+
+impl Jwt {
+    /// Whether a claim is the body's digest.
+    pub(in crate::schemes) fn ties_body(&self) -> bool {
+        self.claims.iter().any(|rule| matches!(rule.is, ClaimValue::BodyDigest(_)))
+    }
 }
 
 /// An algorithm that a token may name.

@@ -3,7 +3,9 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::{DigestOf, OneOrMany, Pointer, header_name, header_names};
+use super::algorithm::{DigestOf, Hash};
+use super::signature::Encoding;
+use super::words::{OneOrMany, Pointer, header_name, header_names};
 
 /// One form of what a signature covers.
 #[derive(Clone, Debug, Deserialize)]
@@ -137,9 +139,9 @@ pub enum Requirement {
         /// The parameter.
         name: String,
         /// The hash function.
-        hash: super::Hash,
+        hash: Hash,
         /// How its output is written.
-        encoding: super::Encoding,
+        encoding: Encoding,
     },
 }
 

@@ -1,6 +1,10 @@
 //! A scheme in a few words, for tables that people read.
 
-use super::{Algorithm, Challenge, Fact, Hash, Location, Place, Spec};
+use super::algorithm::{Algorithm, Hash};
+use super::challenge::Challenge;
+use super::facts::{Fact, Place};
+use super::scheme::Spec;
+use super::signature::Location;
 
 impl Spec {
     /// Where the signature stands.

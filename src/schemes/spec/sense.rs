@@ -10,16 +10,21 @@
 //! 7. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
 //! 8. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
 //!    can be lengthened without the secret, but not to anything that is JSON;
-//! 9. challenges that make no sense: see [`challenge::check`];
+//! 9. challenges that make no sense: see [`challenges::check`];
 //! 10. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
 //!     say what must come out of it.
 
+mod challenges;
+
 use http::{HeaderName, HeaderValue};
 
-use super::{
-    Algorithm, Encoding, Form, Grammar, Hash, Jwt, Location, Part, Requirement, SecretStep, Spec, SpecFault,
-    TimeLocation, Timestamp, Way, challenge,
-};
+use super::algorithm::{Algorithm, ClaimValue, Hash, Jwt, SecretStep};
+use super::challenge::Challenge;
+use super::content::{Form, Part, Requirement, TimeLocation, Timestamp};
+use super::faults::{Faults, SpecFault};
+use super::scheme::Spec;
+use super::signature::{Encoding, Grammar, Location};
+use super::way::Way;
 
 /// Keys of gateway.yaml that no parameter may have.
 const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_url", "challenge"];
@@ -27,22 +32,11 @@ const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_
 /// The most signatures that one value may have.
 const MOST: usize = 64;
 
-/// Collects faults, each with its place.
-pub(super) struct Faults(Vec<SpecFault>);
-
-impl Faults {
-    pub(super) fn when(&mut self, wrong: bool, path: impl Into<String>, message: impl Into<String>) {
-        if wrong {
-            self.0.push(SpecFault { path: path.into(), message: message.into() });
-        }
-    }
-}
-
 /// What is wrong with a scheme, wherever it stands.
 pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
     let mut faults = Faults(Vec::new());
     check_parameters(spec, &mut faults);
-    challenge::check(spec, &mut faults);
+    challenges::check(spec, &mut faults);
     for (position, way) in spec.ways.iter().enumerate() {
         let at = if spec.overrides.is_empty() { String::new() } else { format!("ways[{position}].") };
         check_grammar(&way.signature.grammar, &at, &mut faults);
@@ -83,7 +77,7 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
     let used = |name: &str| {
         spec.ways.iter().any(|way| {
             let in_claims = matches!(&way.algorithm, Algorithm::Jwt(jwt)
-                if jwt.claims.iter().any(|rule| matches!(&rule.is, super::ClaimValue::Parameter(used) if used == name)));
+                if jwt.claims.iter().any(|rule| matches!(&rule.is, ClaimValue::Parameter(used) if used == name)));
             let is_used = |part: &Part| matches!(part, Part::Parameter(used) if used == name);
             in_claims || way.forms.iter().any(|form| Part::any(&form.content, &is_used))
         })
@@ -98,7 +92,7 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
             format!("{path}.name"),
             "lower case letters, digits, _ and - only, and no other option's name",
         );
-        let asked = spec.challenge.iter().flat_map(super::Challenge::parameters).any(|asked| asked == name);
+        let asked = spec.challenge.iter().flat_map(Challenge::parameters).any(|asked| asked == name);
         let unused = if parameter.secret { !asked } else { !used(name) };
         let quiet = ["secret", "token", "password"].iter().any(|word| name.contains(word));
         let message = "a secret's name has secret, token or password in it, so that no error quotes what is below it";
@@ -290,11 +284,4 @@ fn check_declared(spec: &Spec, parts: &[Part], path: &str, faults: &mut Faults) 
     faults.when(undeclared, path, "a parameter that `parameters` does not declare");
     let empty = Part::any(parts, &|part| matches!(part, Part::ListedHeaders(listed) if listed.split.is_empty()));
     faults.when(empty, path, "listed_headers.split must not be empty");
-}
-
-impl Jwt {
-    /// Whether a claim is the body's digest.
-    pub(in crate::schemes) fn ties_body(&self) -> bool {
-        self.claims.iter().any(|rule| matches!(rule.is, super::ClaimValue::BodyDigest(_)))
-    }
 }
