@@ -28,6 +28,7 @@ mod tls;
 pub mod units;
 mod upstream;
 mod validate;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -45,3 +46,4 @@ pub use sources::{Sources, System};
 pub use telemetry::{ContextFrom, Endpoint, Otlp};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};
 pub use upstream::{HostHeader, Upstream};
+pub use view::View;
