@@ -31,7 +31,7 @@ const IMPORTS: &[(&str, &str)] = &[
         "config metrics proxy::delivery proxy::forward proxy::reject proxy::route proxy::tls proxy::trace \
          proxy::trail proxy::transport",
     ),
-    ("metrics", "proxy::reject"),
+    ("metrics", "config proxy::reject"),
     ("schemes", ""),
     (
         "proxy::listener",

@@ -40,6 +40,7 @@ pub use load::{admin_address, load, parse};
 pub use model::{AccessLog, Admin, Config, RateLimit, Route, Server};
 pub use near::suggestion;
 pub use network::Networks;
+pub use route::NO_ROUTE;
 pub use schema::schema;
 pub use secret::{SecretError, secret_from_env, secret_from_file};
 pub use sources::{Sources, System};

@@ -12,13 +12,13 @@ use super::address::{PathPattern, parse_path, parse_route_host};
 use super::mark::Mark;
 use super::model::{RateLimit, Route};
 use super::network::{self, Networks};
-use super::reader::{Field, all};
+use super::reader::{Field, Section, all};
 use super::scheme;
 use super::secret::{Labelled, explain_key, read_all};
 use super::sources::Context;
 use super::units::{read_size, read_timeout};
 use super::upstream::read_upstream;
-use crate::schemes::{Secret, Spec};
+use crate::schemes::{SchemeOptions, Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,8 +44,8 @@ pub(super) const METHODS: [Method; 8] = [
     Method::TRACE,
 ];
 
-/// The route name that metrics give to requests without a route.
-const NO_ROUTE: &str = "none";
+/// What metrics and logs call the route of a request that matches none; no route can have this name.
+pub const NO_ROUTE: &str = "none";
 
 /// What earlier routes have taken, each with its YAML path.
 #[derive(Debug, Default)]
@@ -56,39 +56,46 @@ pub(super) struct Seen {
     pub(super) schemes: HashMap<String, Arc<Spec>>,
 }
 
+/// Where a route is found.
+struct Place {
+    name: String,
+    path: PathPattern,
+    host: Option<String>,
+}
+
+/// Which requests a route lets in, and how it refuses the others.
+struct Admission {
+    methods: Vec<Method>,
+    enforce: bool,
+    reject_status: StatusCode,
+    allowed_ips: Networks,
+}
+
+/// How much a route lets in, and for how long it waits.
+struct Bounds {
+    max_body: u64,
+    body_timeout: Duration,
+    max_in_flight: u32,
+    rate_limit: Option<RateLimit>,
+    timeout: Duration,
+}
+
 /// Reads a route; `None` if anything is wrong with it.
 pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> Option<Route> {
     let mut section = field.section()?;
-    let name = section.required("name", |field| read_name(field, seen));
-    let path = section.required("path", |field| field.parsed(parse_path));
-    let host = section.optional("host", None, |field| field.parsed(parse_route_host).map(Some));
-    if let (Some(path), Some(host)) = (&path, &host) {
-        let place = (path.clone(), host.clone());
-        if let Some(other) = seen.places.insert(place, field.path().to_owned()) {
-            field.error_below("path", format!("{other} has the same path and host"));
-        }
-    }
+    let place = read_place(&mut section, field, seen);
     let scheme = section.required("scheme", |field| scheme::read(field, &seen.schemes, context));
     let spec = scheme.as_ref().map(|(spec, _)| &**spec);
     let secrets = section.required("secrets", |field| read_all(field, spec, context));
     let upstream = section.required("upstream", |field| read_upstream(field, context));
-    let methods = section.optional("methods", vec![Method::POST], read_methods);
-    let enforce = section.optional("enforce", true, Field::boolean);
-    let reject_status = section.optional("reject_status", default_status(spec), read_status);
-    let allowed_ips = section.optional("allowed_ips", Networks::default(), network::read);
-    let max_body =
-        section.optional("max_body", spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY), read_size);
-    let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
-    let max_in_flight =
-        section.optional("max_in_flight", DEFAULT_IN_FLIGHT, |field| read_count(field).map(NonZeroU32::get));
-    let rate_limit = section.optional("rate_limit", None, |field| read_rate_limit(field).map(Some));
-    let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
-    // On a route whose scheme signs no time it has no meaning, and does no harm.
+    let admission = read_admission(&mut section, spec);
+    let bounds = read_bounds(&mut section, spec);
+    // A route whose scheme signs no time ignores it.
     let tolerance = section.optional("tolerance", None, |field| read_timeout(field).map(Some));
     section.finish(explain_key);
 
-    let (scheme, mut scheme_options) = scheme?;
-    scheme_options.tolerance = tolerance?;
+    let (scheme, options) = scheme?;
+    let scheme_options = SchemeOptions { tolerance: tolerance?, ..options };
     let (secret_ids, secrets): (Vec<String>, Vec<Secret>) =
         secrets?.into_iter().map(|Labelled { id, secret }| (id, secret)).unzip();
     let verifier = match scheme.compile(&scheme_options, &secrets) {
@@ -98,10 +105,13 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
             return None;
         }
     };
+    let Place { name, path, host } = place?;
+    let Admission { methods, enforce, reject_status, allowed_ips } = admission?;
+    let Bounds { max_body, body_timeout, max_in_flight, rate_limit, timeout } = bounds?;
     Some(Route {
-        name: name?,
-        path: path?,
-        host: host?,
+        name,
+        path,
+        host,
         scheme,
         scheme_options,
         verifier,
@@ -109,10 +119,48 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         secrets,
         secret_ids,
         upstream: upstream?,
-        methods: methods?,
-        enforce: enforce?,
-        reject_status: reject_status?,
-        allowed_ips: allowed_ips?,
+        methods,
+        enforce,
+        reject_status,
+        allowed_ips,
+        max_body,
+        body_timeout,
+        max_in_flight,
+        rate_limit,
+        timeout,
+    })
+}
+
+fn read_place(section: &mut Section<'_>, route: &Field<'_>, seen: &mut Seen) -> Option<Place> {
+    let name = section.required("name", |field| read_name(field, seen));
+    let path = section.required("path", |field| field.parsed(parse_path));
+    let host = section.optional("host", None, |field| field.parsed(parse_route_host).map(Some));
+    if let (Some(path), Some(host)) = (&path, &host) {
+        let place = (path.clone(), host.clone());
+        if let Some(other) = seen.places.insert(place, route.path().to_owned()) {
+            route.error_below("path", format!("{other} has the same path and host"));
+        }
+    }
+    Some(Place { name: name?, path: path?, host: host? })
+}
+
+fn read_admission(section: &mut Section<'_>, spec: Option<&Spec>) -> Option<Admission> {
+    let methods = section.optional("methods", vec![Method::POST], read_methods);
+    let enforce = section.optional("enforce", true, Field::boolean);
+    let reject_status = section.optional("reject_status", default_status(spec), read_status);
+    let allowed_ips = section.optional("allowed_ips", Networks::default(), network::read);
+    Some(Admission { methods: methods?, enforce: enforce?, reject_status: reject_status?, allowed_ips: allowed_ips? })
+}
+
+fn read_bounds(section: &mut Section<'_>, spec: Option<&Spec>) -> Option<Bounds> {
+    let max_body = spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY);
+    let max_body = section.optional("max_body", max_body, read_size);
+    let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
+    let max_in_flight =
+        section.optional("max_in_flight", DEFAULT_IN_FLIGHT, |field| read_count(field).map(NonZeroU32::get));
+    let rate_limit = section.optional("rate_limit", None, |field| read_rate_limit(field).map(Some));
+    let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
+    Some(Bounds {
         max_body: max_body?,
         body_timeout: body_timeout?,
         max_in_flight: max_in_flight?,

@@ -4,10 +4,10 @@
 use http::HeaderMap;
 
 use super::authentic::Authenticated;
-use super::content::{self, Body, Content, Given, Piece};
+use super::content::{self, Body, Content, Given, joined};
 use super::error::VerifyError;
 use super::hash::hash;
-use super::spec::{Form, Part, Payload, PayloadEquals, Requirement};
+use super::spec::{Form, Payload, PayloadEquals, Requirement};
 use super::{codec, fields, payload};
 
 /// Whether a request is what a form requires, as far as that can be told without parsing its body as JSON.
@@ -59,15 +59,8 @@ pub(super) fn accept(
     if form.requires.contains(&Requirement::Json) && !payload::is_json(body.bytes()) {
         return Err(Refusal::NoJson);
     }
-    let (encoding, equals, key, signed) = match (form.payload, form.content.as_slice(), content.as_slice()) {
-        (None, _, _) => return Ok(Authenticated::Body),
-        (Some(Payload { encoding, equals }), [Part::Json(pointer)], [Piece::Bytes(signed)]) => {
-            (encoding, equals, pointer.root_key().unwrap_or_default(), signed)
-        }
-        // No scheme file is like this: `Spec::parse` sees to it.
-        (Some(_), _, _) => return Err(Refusal::NoPayload),
-    };
-    let payload = payload::open(encoding, signed).ok_or(Refusal::NoPayload)?;
+    let Some(Payload { key, encoding, equals }) = &form.payload else { return Ok(Authenticated::Body) };
+    let payload = payload::open(*encoding, &joined(content)).ok_or(Refusal::NoPayload)?;
     if match_payload {
         let PayloadEquals::BodyWithoutKey = equals;
         let equal = payload::equal::equal_but_for(body.bytes(), key, &payload);

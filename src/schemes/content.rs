@@ -46,6 +46,14 @@ impl<'a> From<&'a [u8]> for Piece<'a> {
     }
 }
 
+/// The content in one piece: borrowed if it is one.
+pub(super) fn joined<'a>(content: &'a Content<'_>) -> Cow<'a, [u8]> {
+    match content.as_slice() {
+        [Piece::Bytes(whole)] => Cow::Borrowed(whole),
+        pieces => Cow::Owned(pieces.iter().flat_map(|piece| piece.or_secret(&[])).copied().collect()),
+    }
+}
+
 /// What a template gives.
 pub(super) enum Filled<'a> {
     /// Part of the content is not there.

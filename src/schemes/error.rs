@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-/// Why a delivery is not let in. The texts are for the sender: they tell nothing that a forger could use.
+/// Why a delivery is refused. The texts are for the operator, who reads them in the log and from `explain`; a sender sees
+/// only the name and the title of the refusal. No text tells what the right signature would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyError {

@@ -126,11 +126,11 @@ fn prefix_len(prefix: &str, key: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schemes::spec::Hash;
+    use crate::schemes::spec::{Hash, HmacHash};
 
     fn key(steps: &[SecretStep], secret: &str) -> Result<Vec<u8>, String> {
         let secret = Secret::from(secret.as_bytes().to_vec());
-        let key = derive(steps, &Algorithm::Hmac(Hash::Sha256), &secret);
+        let key = derive(steps, &Algorithm::Hmac(HmacHash::Sha256), &secret);
         key.map(|key| key.to_vec()).map_err(|error| error.to_string())
     }
 

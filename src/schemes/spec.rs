@@ -46,7 +46,9 @@ mod signature;
 mod way;
 mod words;
 
-pub use algorithm::{Algorithm, ClaimRule, ClaimValue, DigestOf, Hash, Jwt, JwtAlgorithm, SecretStep, TimeClaim};
+pub use algorithm::{
+    Algorithm, ClaimRule, ClaimValue, DigestOf, Hash, HmacHash, Jwt, JwtAlgorithm, RsaHash, SecretStep, TimeClaim,
+};
 pub use challenge::{Answer, AnswerPart, Challenge, Condition, Echo, Expected, Letters};
 pub use content::{
     Form, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm, TimeFormat,

@@ -135,7 +135,8 @@ impl Verifier {
     }
 }
 
-/// Of two errors, the one of the check that comes later.
+/// Of two errors, the one to report: that of the way or form which came further. The rank is not the order of the checks
+/// in one respect: *ambiguous* outranks *malformed*, although [`signature`] checks it first.
 fn further(one: Option<VerifyError>, other: VerifyError) -> Option<VerifyError> {
     let rank = |error: VerifyError| match error {
         VerifyError::MissingSignature => 0,

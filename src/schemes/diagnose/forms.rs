@@ -71,7 +71,7 @@ pub(super) fn odd(way: &Way, compiled: &Compiled, route: &Suspect<'_>, request: 
         })
         .collect();
     for form in &compiled.forms {
-        if let (Some(_), [Part::Json(pointer)]) = (form.form.payload, form.form.content.as_slice())
+        if let (Some(_), [Part::Json(pointer)]) = (&form.form.payload, form.form.content.as_slice())
             && let Found::Once(Some(signed)) = payload::find(body.bytes(), pointer, Kind::Text)
             && let Some(decoded) = STANDARD.decode(&signed).ok().and_then(|decoded| String::from_utf8(decoded).ok())
         {

@@ -11,7 +11,7 @@ use crate::schemes::content::{Body, Given};
 use crate::schemes::error::VerifyError;
 use crate::schemes::key::signature_len;
 use crate::schemes::request::SignedRequest;
-use crate::schemes::spec::{Encoding, Form, Part};
+use crate::schemes::spec::{Encoding, Form, Payload};
 use crate::schemes::{codec, payload};
 
 /// What could be the reason, and what to look at.
@@ -82,11 +82,10 @@ fn of_body(request: &SignedRequest<'_>, body: &Body<'_>) -> Vec<String> {
 /// Which keys of the body differ from the payload that was signed.
 pub(super) fn difference(form: &Form, given: Given<'_>) -> String {
     let general = "the signature is right, but the body differs from the payload that was signed".to_owned();
-    let (Some(form_payload), [Part::Json(pointer)]) = (form.payload, form.content.as_slice()) else { return general };
-    let key = pointer.root_key().unwrap_or_default();
+    let Some(Payload { key, encoding, equals: _ }) = &form.payload else { return general };
     let body: Option<Value> = serde_json::from_slice(given.body.bytes()).ok();
     let signed = body.as_ref().and_then(|body| body.get(key)?.as_str()).map(str::as_bytes);
-    let payload = signed.and_then(|signed| payload::open(form_payload.encoding, signed));
+    let payload = signed.and_then(|signed| payload::open(*encoding, signed));
     let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
     let (Some(Value::Object(body)), Some(Value::Object(payload))) = (body, payload) else { return general };
     let names = body.keys().chain(payload.keys()).filter(|name| *name != key);

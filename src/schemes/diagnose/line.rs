@@ -38,8 +38,7 @@ impl<'a> Line<'a> {
         body: &Body<'_>,
     ) -> Option<Self> {
         let url = route.options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
-        let compiled = way.compile(route.options, route.secrets, url.as_ref())?;
-        let compiled = Compiled { reserved: Reserved::of(route.spec), ..compiled };
+        let compiled = way.compile(route.options, route.secrets, url.as_ref(), Reserved::of(route.spec))?;
         let finds = Finds::new(way, &compiled, request.head, body);
         let outside = |at| signature::time(at, request.head, body.bytes()).ok().map(Cow::into_owned);
         let inside = || finds.time.as_ref().map(|time| time.to_vec());

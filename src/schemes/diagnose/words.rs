@@ -39,7 +39,7 @@ pub(super) fn key(origin: &Origin, way: &Way) -> Vec<String> {
 
 fn algorithm(algorithm: &Algorithm) -> String {
     match algorithm {
-        Algorithm::Hmac(hash) => format!("HMAC-{}", hash.name()),
+        Algorithm::Hmac(hash) => format!("HMAC-{}", Hash::from(*hash).name()),
         Algorithm::Hash(hash) => Hash::name(*hash).to_owned(),
         _ => "another".to_owned(),
     }

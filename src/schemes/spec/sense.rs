@@ -4,14 +4,13 @@
 //! 2. a way without a form, a form without a name or without content, two forms of one name;
 //! 3. content that leaves out the body, unless a payload, a token's claim or a requirement ties the body to the
 //!    signature, or `covers` says what is covered instead;
-//! 4. a payload in a form whose content is not one JSON key at the root;
-//! 5. a timestamp that the signature does not cover;
-//! 6. a signature in the body that is part of what it signs;
-//! 7. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
-//! 8. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
+//! 4. a timestamp that the signature does not cover;
+//! 5. a signature in the body that is part of what it signs;
+//! 6. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
+//! 7. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
 //!    can be lengthened without the secret, but not to anything that is JSON;
-//! 9. challenges that make no sense: see [`challenges::check`];
-//! 10. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
+//! 8. challenges that make no sense: see [`challenges::check`];
+//! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
 //!     say what must come out of it.
 
 mod challenges;
@@ -149,21 +148,12 @@ fn check_location(way: &Way, at: &str, faults: &mut Faults) {
 fn check_algorithm(way: &Way, at: &str, faults: &mut Faults) {
     let path = |key: &str| format!("{at}{key}");
     let public = match &way.algorithm {
-        Algorithm::Hmac(hash) => {
-            faults.when(*hash == Hash::Keccak256, path("algorithm.hmac"), "not with keccak256");
-            false
-        }
         Algorithm::Hash(hash) => {
             faults.when(*hash == Hash::Md5, path("algorithm.hash"), "not with md5, whose collisions forge");
             false
         }
-        Algorithm::Rsa(hash) => {
-            let wrong = matches!(hash, Hash::Md5 | Hash::Keccak256);
-            faults.when(wrong, path("algorithm.rsa"), "only with the SHA family");
-            true
-        }
-        Algorithm::Ed25519 | Algorithm::EcdsaP256 => true,
-        Algorithm::Token => false,
+        Algorithm::Ed25519 | Algorithm::EcdsaP256 | Algorithm::Rsa(_) => true,
+        Algorithm::Hmac(_) | Algorithm::Token => false,
         Algorithm::Jwt(jwt) => check_jwt(jwt, at, faults),
     };
     let ends_public = matches!(way.secret.last(), Some(SecretStep::PublicKey));
@@ -252,9 +242,6 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         let twice = way.forms.iter().take(position).any(|other| other.name == form.name);
         faults.when(twice, path("name"), "two forms have one name");
         faults.when(form.content.is_empty(), path("content"), "at least one part");
-        let root = matches!(form.content.as_slice(), [Part::Json(pointer)] if pointer.root_key().is_some());
-        let payload = form.payload.is_some();
-        faults.when(payload && !root, path("payload"), "is the value of one JSON key at the root, the only content");
         faults.when(!covered_otherwise && !way.covers_body(form), path("content"), uncovered);
         let secret = Part::any(&form.content, &|part| matches!(part, Part::Secret));
         let hashed = matches!(way.algorithm, Algorithm::Hash(_));
