@@ -11,6 +11,7 @@
 mod address;
 mod error;
 mod load;
+mod loopback;
 mod mark;
 mod model;
 mod near;

@@ -1,7 +1,8 @@
 //! What a valid configuration is: the types that the rest of the gateway works with.
 //!
 //! Every value here has been checked, every default is filled in, and no field is an `Option` that means "must be
-//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`]. `Debug` shows no secret: that of
+//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`], and only
+//! [`Config::on_loopback`] and [`Config::judging`] change one. `Debug` shows no secret: that of
 //! [`Secret`] and of [`Verifier`] is redacted.
 
 use std::fmt;
@@ -23,7 +24,7 @@ use crate::schemes::diagnose::Suspect;
 use crate::schemes::{SchemeOptions, Secret, Spec, Verifier};
 
 /// A whole, valid configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The public side.
     pub server: Server,
@@ -89,6 +90,7 @@ pub struct Admin {
 }
 
 /// A public path with its scheme, secrets and upstream.
+#[derive(Clone)]
 pub struct Route {
     /// Unique; `[a-z0-9][a-z0-9_-]*`, never `none`. A metric label.
     pub name: String,

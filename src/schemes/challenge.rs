@@ -35,7 +35,7 @@ use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place, Sp
 const LONGEST_BODY: usize = 4096;
 
 /// The challenges that a route answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Challenges {
     all: Vec<Compiled>,
     /// What texts are signed back with: by the position of their secret, the route's first one first.
@@ -72,7 +72,7 @@ enum Asking {
 }
 
 /// A challenge with a route's secrets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Compiled {
     asking: Asking,
     method: Method,
@@ -82,20 +82,20 @@ struct Compiled {
     body: AnswerBody,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Expectation {
     Text(Vec<u8>),
     /// Any of these, as keys of tokens, which compare in constant time.
     Secret(Vec<Key>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Echo {
     at: Place,
     text: Reserved,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum AnswerBody {
     Empty,
     Text(Vec<AnswerPart>),

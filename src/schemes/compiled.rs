@@ -12,7 +12,7 @@ use super::url::Base;
 pub(super) type Urls = Vec<Base>;
 
 /// A way to sign, with a route's keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Compiled {
     pub(super) reader: Reader,
     pub(super) algorithm: Algorithm,
@@ -30,7 +30,7 @@ pub(super) struct Compiled {
 }
 
 /// A form with what the route fills in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CompiledForm {
     pub(super) form: Form,
     pub(super) urls: Urls,

@@ -47,7 +47,7 @@ impl fmt::Debug for Claim {
 }
 
 /// A scheme with a route's options and secrets: verifies its deliveries, and signs them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verifier {
     /// Those that some secret is for. Never empty.
     pub(super) ways: Vec<Compiled>,
@@ -100,6 +100,12 @@ impl Verifier {
     /// The challenges to answer, if the scheme has any and the options do not turn them off.
     pub fn challenges(&self) -> Option<&Challenges> {
         self.challenges.as_ref()
+    }
+
+    /// The same verifier, which answers no challenges.
+    #[must_use]
+    pub fn without_challenges(self) -> Self {
+        Self { challenges: None, ..self }
     }
 
     /// The headers that carry a signature. They belong in no log.
