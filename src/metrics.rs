@@ -16,6 +16,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use crate::config::NO_ROUTE;
 pub use configured::{Configured, Expiry};
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
@@ -33,9 +34,6 @@ const VERIFICATION_SECONDS: [f64; 9] =
 /// From a ping to GitHub's 25 MiB, in powers of four.
 const BODY_BYTES: [f64; 9] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 26_214_400.0];
-
-/// The label value of requests that match no route.
-pub const NO_ROUTE: &str = "none";
 
 /// What the upstream made of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -125,9 +125,13 @@ fn every_module_is_in_the_documentation_of_its_parent() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let rooms: BTreeSet<&str> = public_modules(&lib).into_iter().collect();
     assert_eq!(rooms, known, "src/lib.rs and the map");
-    let parents =
-        files(&root().join("src")).into_iter().filter(|file| file.ends_with("mod.rs") || file.ends_with("lib.rs"));
-    for file in parents {
+    // `config` and `schemes` document their public surface, not their files.
+    let is_described = |file: &PathBuf| {
+        (file.ends_with("mod.rs") || file.ends_with("lib.rs"))
+            && !file.ends_with("schemes/mod.rs")
+            && !file.ends_with("config/mod.rs")
+    };
+    for file in files(&root().join("src")).into_iter().filter(is_described) {
         let text = fs::read_to_string(&file).unwrap();
         for module in public_modules(&text) {
             let listed = text.lines().any(|line| line.starts_with("//!") && line.contains(&format!("[`{module}`]")));

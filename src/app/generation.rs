@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use crate::admin;
-use crate::config::{self, ClientTls, Config, Identity};
+use crate::config::{self, ClientTls, Config, Identity, View};
 use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -29,7 +29,9 @@ pub(super) struct Generation {
     /// The routes, each with the way to its upstream. Routes with the same way have the same connector, also across
     /// generations: threads know their pools by it.
     pub(super) routes: Vec<(Arc<Common>, Arc<Connector>)>,
-    /// For operators, without secrets.
+    /// Every key with its value: what a reload compares.
+    pub(super) view: View,
+    /// The JSON of `/config`.
     pub(super) summary: serde_json::Value,
     /// Where traces go. It stays, with what waits in it, as long as its part of the configuration does.
     pub(super) telemetry: Option<Arc<Telemetry>>,
@@ -60,6 +62,7 @@ impl Generation {
     /// # Errors
     /// No root certificates, or a host that can be no TLS server name.
     pub(super) fn new(config: Config, before: Option<&Self>, metrics: &Metrics) -> io::Result<Self> {
+        let view = View::of(&config);
         let summary = admin::summary(&config);
         // One that stays is kept, with the key of its session tickets.
         let entrance = match before.filter(|before| enters_alike(&before.server, &config.server)) {
@@ -100,6 +103,7 @@ impl Generation {
         Ok(Self {
             routes: routes.collect::<io::Result<_>>()?,
             server: config.server,
+            view,
             summary,
             telemetry,
             entrance,

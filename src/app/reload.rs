@@ -1,21 +1,16 @@
 //! Puts a newly loaded configuration in the place of the one that runs, or says why not.
 //!
-//! Refuses what only a restart can change: `server.listen`, `server.threads` and `admin.listen`. Everything else is
-//! built before anything is exchanged, so that what fails leaves no trace but its line in the log and its count.
+//! Refuses a change of a key that only a restart can change; [`View`] knows which these are. Everything else is built
+//! before anything is exchanged, so a reload that fails leaves no trace but its lines in the log and its count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::generation::Generation;
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, LoadError};
+use crate::config::{self, Config, ConfigError, LoadError, View};
 use crate::metrics::Metrics;
-
-/// The keys that only a restart can change.
-const RESTART_ONLY: [&str; 3] = ["server.listen", "server.threads", "admin.listen"];
 
 /// What differs between two configurations, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,13 +70,9 @@ fn failures(error: &LoadError) -> Vec<ConfigError> {
 }
 
 fn build(running: &Generation, config: Config, metrics: &Metrics) -> Result<Generation, Vec<ConfigError>> {
-    let next = crate::admin::summary(&config);
-    let differ = changed_keys(&running.summary, &next);
-    let errors: Vec<_> = RESTART_ONLY
-        .into_iter()
-        .filter(|key| differ.iter().any(|differs| differs == key))
-        .map(|key| ConfigError { path: key.to_owned(), message: "cannot change without a restart".to_owned() })
-        .collect();
+    let fixed = running.view.changed_at_start_only(&View::of(&config)).into_iter();
+    let errors: Vec<_> =
+        fixed.map(|path| ConfigError { path, message: "cannot change without a restart".to_owned() }).collect();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -94,14 +85,13 @@ fn build(running: &Generation, config: Config, metrics: &Metrics) -> Result<Gene
 
 impl Difference {
     fn between(before: &Generation, after: &Generation) -> Self {
-        let mut difference = Self { keys: changed_keys(&before.summary, &after.summary), ..Self::default() };
+        let mut difference = Self { keys: before.view.changed_keys(&after.view), ..Self::default() };
         let (old, new) = (before.by_name(), after.by_name());
-        let (old_summary, new_summary) = (routes(&before.summary), routes(&after.summary));
         let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
         for name in names {
             match (old.get(name), new.get(name)) {
                 (Some(old), Some(new)) => {
-                    let keys = differing(old_summary.get(name).copied(), new_summary.get(name).copied());
+                    let keys = before.view.changed_keys_of_route(&after.view, name);
                     if !keys.is_empty() {
                         difference.changed.push(format!("{name} ({})", keys.join(", ")));
                     }
@@ -146,28 +136,4 @@ impl Difference {
             "configuration reloaded"
         );
     }
-}
-
-/// The keys of every section but the routes whose values differ, with their section.
-fn changed_keys(before: &Value, after: &Value) -> Vec<String> {
-    let sections = ["server", "admin", "telemetry"].into_iter();
-    let keys = sections.flat_map(|section| {
-        let keys = differing(before.get(section), after.get(section));
-        keys.into_iter().map(move |key| format!("{section}.{key}"))
-    });
-    keys.collect()
-}
-
-/// The keys of two objects whose values differ.
-fn differing(before: Option<&Value>, after: Option<&Value>) -> Vec<String> {
-    let (before, after) = (before.and_then(Value::as_object), after.and_then(Value::as_object));
-    let (Some(before), Some(after)) = (before, after) else { return Vec::new() };
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).cloned().collect()
-}
-
-/// The routes of a summary by name.
-fn routes(summary: &Value) -> BTreeMap<&str, &Value> {
-    let routes = summary.get("routes").and_then(Value::as_array).into_iter().flatten();
-    routes.filter_map(|route| Some((route.get("name")?.as_str()?, route))).collect()
 }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::units::display_size;
 use crate::config::{Config, PathPattern, Route};
 use crate::schemes::diagnose::{Diagnosis, Effort, Suspect, diagnose};
-use crate::schemes::{self, RequestHead, SchemeOptions, SignedRequest, VerifyError};
+use crate::schemes::{self, RequestHead, SignedRequest, VerifyError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -50,8 +50,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             question.tell_signature()?;
             false
         }
-        // The gateway that judges it consumes a configuration of its own.
-        None => question.ask(load(&args.config.config)?)?,
+        None => question.ask()?,
     };
     for note in captured.notes.iter().cloned().chain(question.notes()) {
         outln!("note: {note}");
@@ -69,13 +68,9 @@ struct Question<'a> {
 
 impl Question<'_> {
     /// Tells what the gateway does to the request; whether the route takes it.
-    fn ask(&self, mut config: Config) -> Result<bool, Failure> {
-        for route in &mut config.routes {
-            route.enforce = route.name == self.route.name;
-            if !route.enforce {
-                self.open(route);
-            }
-        }
+    fn ask(&self) -> Result<bool, Failure> {
+        let method = self.captured.parts.as_ref().map(|parts| &parts.method);
+        let config = self.config.clone().judging(&self.route.name, method);
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.now);
         match Rehearsal::new()?.judge(config, clock, &self.captured.request)? {
             Verdict::Forwarded(seen) if seen.header("hooklatch-route") == Some(&self.route.name) => {
@@ -99,18 +94,6 @@ impl Question<'_> {
                 self.tell_why(&reason)?;
                 Ok(false)
             }
-        }
-    }
-
-    /// Lets a route take whatever comes to it, so that it shows where a request goes.
-    fn open(&self, route: &mut Route) {
-        let method = self.captured.parts.as_ref().map(|parts| parts.method.clone());
-        route.methods.extend(method);
-        route.max_body = u64::MAX;
-        let challenge = route.scheme.has_challenge().then_some(false);
-        let options = SchemeOptions { challenge, ..route.scheme_options.clone() };
-        if let Ok(verifier) = route.scheme.compile(&options, &route.secrets) {
-            route.verifier = verifier;
         }
     }
 

@@ -5,11 +5,10 @@
 //! no dot segment is folded. Hosts are names as RFC 1123 section 2.1 has them (an underscore is let through: container
 //! networks use it) or IP addresses.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::uri::PathAndQuery;
-
-use super::model::PathPattern;
 
 /// An upstream's URL, taken apart; see [`Upstream`](super::Upstream) for what the fields mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +20,30 @@ pub(super) struct Url {
     pub(super) path: String,
 }
 
+/// What a request's path must be, compared byte by byte with the path as sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathPattern {
+    /// This path alone.
+    Exact(String),
+    /// What begins with this; it ends in a slash: `/hooks/*` is `/hooks/` here.
+    Prefix(String),
+}
+
 /// A host, lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     NameOrV4(String),
     V6(Ipv6Addr),
+}
+
+/// As the file has it: a prefix ends in `/*`.
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Prefix(path) => write!(f, "{path}*"),
+        }
+    }
 }
 
 /// An IP address and a port to bind.

@@ -1,7 +1,8 @@
 //! What a valid configuration is: the types that the rest of the gateway works with.
 //!
 //! Every value here has been checked, every default is filled in, and no field is an `Option` that means "must be
-//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`]. `Debug` shows no secret: that of
+//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`], and only
+//! [`Config::on_loopback`] and [`Config::judging`] change one. `Debug` shows no secret: that of
 //! [`Secret`] and of [`Verifier`] is redacted.
 
 use std::fmt;
@@ -12,16 +13,18 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::ConfigError;
+use super::address::PathPattern;
+use super::error::ConfigError;
+use super::mark::Mark;
 use super::network::Networks;
-use super::reload::Mark;
 use super::telemetry::Otlp;
-use super::tls::{ClientTls, ServerTls};
+use super::tls::ServerTls;
+use super::upstream::Upstream;
 use crate::schemes::diagnose::Suspect;
 use crate::schemes::{SchemeOptions, Secret, Spec, Verifier};
 
 /// A whole, valid configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The public side.
     pub server: Server,
@@ -87,6 +90,7 @@ pub struct Admin {
 }
 
 /// A public path with its scheme, secrets and upstream.
+#[derive(Clone)]
 pub struct Route {
     /// Unique; `[a-z0-9][a-z0-9_-]*`, never `none`. A metric label.
     pub name: String,
@@ -140,50 +144,6 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
 }
 
-/// What a request's path must be, compared byte by byte with the path as sent.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum PathPattern {
-    /// This path alone.
-    Exact(String),
-    /// What begins with this; it ends in a slash: `/hooks/*` is `/hooks/` here.
-    Prefix(String),
-}
-
-/// The existing handler that gets verified deliveries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upstream {
-    /// `https://` rather than `http://`.
-    pub tls: bool,
-    /// A DNS name (lower case) or an IP address, IPv6 without brackets: what to resolve and connect to.
-    pub host: String,
-    /// The port, the scheme's default (80, 443) filled in; not zero.
-    pub port: u16,
-    /// What `Host` says: host (IPv6 in brackets), with the port only if it is not the scheme's default.
-    pub authority: String,
-    /// The path as written; may be empty. An exact route's requests go to this path, those of a prefix route to what
-    /// follows it (one slash at its end dropped).
-    pub path: String,
-    /// How long connecting may take, name resolution and TLS included; not zero. Default 1 s.
-    pub connect_timeout: Duration,
-    /// Whether a request that a stale connection swallowed may be sent once more although bytes of it were written.
-    /// Default true.
-    pub resend: bool,
-    /// Whose `Host` the upstream sees.
-    pub host_header: HostHeader,
-    /// Certificates for `https://`; `None` without any of the gateway's own.
-    pub certificates: Option<ClientTls>,
-}
-
-/// Whose `Host` the upstream sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HostHeader {
-    /// The upstream's own: [`Upstream::authority`].
-    #[default]
-    Upstream,
-    /// The one that the sender sent.
-    Preserve,
-}
-
 impl AccessLog {
     /// As the file has it.
     pub const fn as_str(self) -> &'static str {
@@ -191,16 +151,6 @@ impl AccessLog {
             Self::All => "all",
             Self::Refused => "refused",
             Self::None => "none",
-        }
-    }
-}
-
-impl HostHeader {
-    /// As the file has it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Upstream => "upstream",
-            Self::Preserve => "preserve",
         }
     }
 }
@@ -215,25 +165,6 @@ impl Route {
             secrets: &self.secrets,
             ids: &self.secret_ids,
         }
-    }
-}
-
-/// As the file has it: a prefix ends in `/*`.
-impl fmt::Display for PathPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(path) => f.write_str(path),
-            Self::Prefix(path) => write!(f, "{path}*"),
-        }
-    }
-}
-
-/// As a URL: for people, not for requests.
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        let path = if self.path.is_empty() { "/" } else { &self.path };
-        write!(f, "{scheme}://{}{path}", self.authority)
     }
 }
 

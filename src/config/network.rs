@@ -12,8 +12,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::raw::Node;
-use super::reader::Field;
-use super::validate::all;
+use super::reader::{Field, all};
 
 /// A set of IP networks; may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::near::nearest;
 use super::raw::Node;
 
@@ -255,6 +255,12 @@ impl<'a> Section<'a> {
         }
         seen.is_empty()
     }
+}
+
+/// Looks at every item, then answers all of them or `None` if any is.
+pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
 }
 
 /// Reports repeated keys, keys that are not text and tags, in the whole tree.

@@ -13,18 +13,18 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::secret::{Sources, System};
-use super::{Config, LoadError};
+use super::error::LoadError;
+use super::load;
+use super::mark::Mark;
+use super::model::Config;
+use super::sources::{Sources, System};
 
 /// How often the files are looked at. With what it takes to hold still and to load, a change is in force within 5 s.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -32,10 +32,6 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const STILL: Duration = Duration::from_millis(250);
 /// How many times a change is given the time to hold still; then it is loaded as it is.
 const MAX_STILL: usize = 8;
-
-/// What tells two contents apart without keeping them: a hash under a key that the process makes up at its start.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Mark(u64);
 
 /// The files that a configuration was made from, as they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,28 +56,13 @@ struct Recorder {
     files: RefCell<Vec<(PathBuf, Look)>>,
 }
 
-impl Mark {
-    /// The mark of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        static KEY: OnceLock<RandomState> = OnceLock::new();
-        Self(KEY.get_or_init(RandomState::new).hash_one(bytes))
-    }
-}
-
-/// Even a keyed hash of a secret is nobody's business.
-impl fmt::Debug for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Mark(redacted)")
-    }
-}
-
 /// As [`load`](super::load), with the files that the result hangs on, whether or not it is a success.
 pub fn load_watched(path: &Path) -> (Result<Config, LoadError>, Watched) {
-    let bytes = super::read(path);
+    let bytes = load::read(path);
     let own = Look::at(&bytes);
     let recorder = Recorder::default();
     let loaded = match bytes {
-        Ok(bytes) => super::parse_bytes(&bytes, path, &recorder),
+        Ok(bytes) => load::parse_bytes(&bytes, path, &recorder),
         Err(source) => Err(LoadError::Unreadable { path: path.to_owned(), source }),
     };
     (loaded, Watched { path: path.to_owned(), own, named: recorder.files.into_inner() })
@@ -126,7 +107,7 @@ impl Watched {
 
     fn looked_at_again(&self) -> Self {
         let named = self.named.iter().map(|(path, _)| (path.clone(), Look::at(&System.file(path)))).collect();
-        Self { path: self.path.clone(), own: Look::at(&super::read(&self.path)), named }
+        Self { path: self.path.clone(), own: Look::at(&load::read(&self.path)), named }
     }
 }
 

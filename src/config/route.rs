@@ -8,29 +8,26 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::address::{Url, parse_path, parse_route_host, parse_url};
-use super::model::{HostHeader, PathPattern, RateLimit, Route, Upstream};
+use super::address::{PathPattern, parse_path, parse_route_host};
+use super::mark::Mark;
+use super::model::{RateLimit, Route};
 use super::network::{self, Networks};
-use super::raw::Node;
-use super::reader::Field;
-use super::reload::Mark;
+use super::reader::{Field, Section, all};
 use super::scheme;
-use super::secret::{Context, Labelled, explain_key, read_all};
-use super::tls::{self, ClientTls};
-use super::validate::{all, read_size, read_timeout};
-use crate::schemes::{Secret, Spec};
+use super::secret::{Labelled, explain_key, read_all};
+use super::sources::Context;
+use super::units::{read_size, read_timeout};
+use super::upstream::read_upstream;
+use crate::schemes::{SchemeOptions, Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-pub(super) const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
 pub(super) const DEFAULT_IN_FLIGHT: u32 = 1024;
 /// The most that a number of requests may be.
 pub(super) const MAX_COUNT: u32 = 1_000_000;
 
 pub(super) const REJECT_STATUSES: RangeInclusive<u16> = 400..=599;
-pub(super) const HOST_HEADERS: [(&str, HostHeader); 2] =
-    [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
 
 /// What the gateway keeps of a provider's deadline for itself: reading the request and sending the response back.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
@@ -47,8 +44,8 @@ pub(super) const METHODS: [Method; 8] = [
     Method::TRACE,
 ];
 
-/// The route name that metrics give to requests without a route.
-const NO_ROUTE: &str = "none";
+/// What metrics and logs call the route of a request that matches none; no route can have this name.
+pub const NO_ROUTE: &str = "none";
 
 /// What earlier routes have taken, each with its YAML path.
 #[derive(Debug, Default)]
@@ -59,39 +56,46 @@ pub(super) struct Seen {
     pub(super) schemes: HashMap<String, Arc<Spec>>,
 }
 
+/// Where a route is found.
+struct Place {
+    name: String,
+    path: PathPattern,
+    host: Option<String>,
+}
+
+/// Which requests a route lets in, and how it refuses the others.
+struct Admission {
+    methods: Vec<Method>,
+    enforce: bool,
+    reject_status: StatusCode,
+    allowed_ips: Networks,
+}
+
+/// How much a route lets in, and for how long it waits.
+struct Bounds {
+    max_body: u64,
+    body_timeout: Duration,
+    max_in_flight: u32,
+    rate_limit: Option<RateLimit>,
+    timeout: Duration,
+}
+
 /// Reads a route; `None` if anything is wrong with it.
 pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> Option<Route> {
     let mut section = field.section()?;
-    let name = section.required("name", |field| read_name(field, seen));
-    let path = section.required("path", |field| field.parsed(parse_path));
-    let host = section.optional("host", None, |field| field.parsed(parse_route_host).map(Some));
-    if let (Some(path), Some(host)) = (&path, &host) {
-        let place = (path.clone(), host.clone());
-        if let Some(other) = seen.places.insert(place, field.path().to_owned()) {
-            field.error_below("path", format!("{other} has the same path and host"));
-        }
-    }
+    let place = read_place(&mut section, field, seen);
     let scheme = section.required("scheme", |field| scheme::read(field, &seen.schemes, context));
     let spec = scheme.as_ref().map(|(spec, _)| &**spec);
     let secrets = section.required("secrets", |field| read_all(field, spec, context));
     let upstream = section.required("upstream", |field| read_upstream(field, context));
-    let methods = section.optional("methods", vec![Method::POST], read_methods);
-    let enforce = section.optional("enforce", true, Field::boolean);
-    let reject_status = section.optional("reject_status", default_status(spec), read_status);
-    let allowed_ips = section.optional("allowed_ips", Networks::default(), network::read);
-    let max_body =
-        section.optional("max_body", spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY), read_size);
-    let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
-    let max_in_flight =
-        section.optional("max_in_flight", DEFAULT_IN_FLIGHT, |field| read_count(field).map(NonZeroU32::get));
-    let rate_limit = section.optional("rate_limit", None, |field| read_rate_limit(field).map(Some));
-    let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
-    // On a route whose scheme signs no time it has no meaning, and does no harm.
+    let admission = read_admission(&mut section, spec);
+    let bounds = read_bounds(&mut section, spec);
+    // A route whose scheme signs no time ignores it.
     let tolerance = section.optional("tolerance", None, |field| read_timeout(field).map(Some));
     section.finish(explain_key);
 
-    let (scheme, mut scheme_options) = scheme?;
-    scheme_options.tolerance = tolerance?;
+    let (scheme, options) = scheme?;
+    let scheme_options = SchemeOptions { tolerance: tolerance?, ..options };
     let (secret_ids, secrets): (Vec<String>, Vec<Secret>) =
         secrets?.into_iter().map(|Labelled { id, secret }| (id, secret)).unzip();
     let verifier = match scheme.compile(&scheme_options, &secrets) {
@@ -101,10 +105,13 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
             return None;
         }
     };
+    let Place { name, path, host } = place?;
+    let Admission { methods, enforce, reject_status, allowed_ips } = admission?;
+    let Bounds { max_body, body_timeout, max_in_flight, rate_limit, timeout } = bounds?;
     Some(Route {
-        name: name?,
-        path: path?,
-        host: host?,
+        name,
+        path,
+        host,
         scheme,
         scheme_options,
         verifier,
@@ -112,10 +119,48 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         secrets,
         secret_ids,
         upstream: upstream?,
-        methods: methods?,
-        enforce: enforce?,
-        reject_status: reject_status?,
-        allowed_ips: allowed_ips?,
+        methods,
+        enforce,
+        reject_status,
+        allowed_ips,
+        max_body,
+        body_timeout,
+        max_in_flight,
+        rate_limit,
+        timeout,
+    })
+}
+
+fn read_place(section: &mut Section<'_>, route: &Field<'_>, seen: &mut Seen) -> Option<Place> {
+    let name = section.required("name", |field| read_name(field, seen));
+    let path = section.required("path", |field| field.parsed(parse_path));
+    let host = section.optional("host", None, |field| field.parsed(parse_route_host).map(Some));
+    if let (Some(path), Some(host)) = (&path, &host) {
+        let place = (path.clone(), host.clone());
+        if let Some(other) = seen.places.insert(place, route.path().to_owned()) {
+            route.error_below("path", format!("{other} has the same path and host"));
+        }
+    }
+    Some(Place { name: name?, path: path?, host: host? })
+}
+
+fn read_admission(section: &mut Section<'_>, spec: Option<&Spec>) -> Option<Admission> {
+    let methods = section.optional("methods", vec![Method::POST], read_methods);
+    let enforce = section.optional("enforce", true, Field::boolean);
+    let reject_status = section.optional("reject_status", default_status(spec), read_status);
+    let allowed_ips = section.optional("allowed_ips", Networks::default(), network::read);
+    Some(Admission { methods: methods?, enforce: enforce?, reject_status: reject_status?, allowed_ips: allowed_ips? })
+}
+
+fn read_bounds(section: &mut Section<'_>, spec: Option<&Spec>) -> Option<Bounds> {
+    let max_body = spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY);
+    let max_body = section.optional("max_body", max_body, read_size);
+    let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
+    let max_in_flight =
+        section.optional("max_in_flight", DEFAULT_IN_FLIGHT, |field| read_count(field).map(NonZeroU32::get));
+    let rate_limit = section.optional("rate_limit", None, |field| read_rate_limit(field).map(Some));
+    let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
+    Some(Bounds {
         max_body: max_body?,
         body_timeout: body_timeout?,
         max_in_flight: max_in_flight?,
@@ -145,63 +190,6 @@ fn parse_name(text: &str) -> Result<String, &'static str> {
         return Err("must not be \"none\": metrics call requests so that match no route");
     }
     Ok(text.to_owned())
-}
-
-/// A URL, or a map of the URL and how to talk to it.
-fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<Upstream> {
-    let (url, connect_timeout, resend, host_header, certificates) = match field.node() {
-        Node::Text(_) => {
-            (read_url(field), Some(DEFAULT_CONNECT_TIMEOUT), Some(true), Some(HostHeader::default()), Some(None))
-        }
-        Node::Map(_) => {
-            let mut section = field.section()?;
-            let url = section.required("url", read_url);
-            let connect_timeout = section.optional("connect_timeout", DEFAULT_CONNECT_TIMEOUT, read_timeout);
-            let resend = section.optional("resend", true, Field::boolean);
-            let host_header =
-                section.optional("host_header", HostHeader::default(), |field| field.one_of(&HOST_HEADERS));
-            let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_ref(), context));
-            section.finish(|_| None);
-            (url, connect_timeout, resend, host_header, certificates)
-        }
-        _ => return field.wrong_kind("a URL, or a map with url"),
-    };
-    let url = url?;
-    Some(Upstream {
-        tls: url.tls,
-        host: url.host,
-        port: url.port,
-        authority: url.authority,
-        path: url.path,
-        connect_timeout: connect_timeout?,
-        resend: resend?,
-        host_header: host_header?,
-        certificates: certificates?,
-    })
-}
-
-/// Certificates for an `https://` URL.
-pub(super) fn read_certificates(
-    field: &Field<'_>,
-    url: Option<&Url>,
-    context: Context<'_>,
-) -> Option<Option<ClientTls>> {
-    let certificates = tls::read_client(field, context);
-    if url.is_some_and(|url| !url.tls) {
-        field.error("is for URLs that begin with https://, and this one begins with http://");
-        return None;
-    }
-    certificates.map(Some)
-}
-
-pub(super) fn read_url(field: &Field<'_>) -> Option<Url> {
-    match parse_url(field.text()?) {
-        Ok(url) => Some(url),
-        Err(errors) => {
-            errors.into_iter().for_each(|error| field.error(error));
-            None
-        }
-    }
 }
 
 fn read_methods(field: &Field<'_>) -> Option<Vec<Method>> {

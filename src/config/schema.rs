@@ -9,6 +9,7 @@
 mod kinds;
 mod route;
 mod scheme;
+mod secret;
 mod telemetry;
 
 use serde_json::{Value, json};

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use super::near::suggestion;
 use super::raw::Node;
 use super::reader::Field;
-use super::secret::{self, Context, explain_key};
+use super::secret::{self, explain_key};
+use super::sources::Context;
 use crate::schemes::{self, SchemeOptions, Secret, Spec};
 
 /// A scheme's name, or a map of its name and its options.

@@ -9,15 +9,13 @@
 //! counts as it is. Whether it must be text is the scheme's to say.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-use zeroize::Zeroizing;
-
-use super::next_step;
+use super::error::next_step;
 use super::raw::Node;
 use super::reader::{Field, could_hold_secret};
+use super::sources::{Context, Sources};
 use crate::schemes::{Secret, Spec};
 
 /// The longest secret file in bytes; the largest key that a provider gives out is far shorter.
@@ -45,38 +43,6 @@ const LITERAL_KEYS: [&str; 12] = [
     "content",
 ];
 
-/// Where secrets are read from: the process's environment and files, or what a test makes up.
-pub trait Sources {
-    /// The variable's value; `None` if it is not set.
-    fn env(&self, name: &str) -> Option<OsString>;
-
-    /// The file's content; of a file over 1 MiB at least one byte more than that.
-    ///
-    /// # Errors
-    /// As for any read; `NotFound` means that the file is absent.
-    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>>;
-}
-
-/// The process's environment and the file system.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct System;
-
-impl Sources for System {
-    fn env(&self, name: &str) -> Option<OsString> {
-        std::env::var_os(name)
-    }
-
-    fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-        let file = std::fs::File::open(path)?;
-        let limit = super::tls::MAX_FILE as u64 + 1;
-        // Room for all of it at once, so that no grown buffer leaves a copy behind. A pipe says that it has none.
-        let length = file.metadata()?.len().clamp(MAX_FILE as u64, limit) + 1;
-        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(MAX_FILE)));
-        file.take(limit).read_to_end(&mut content)?;
-        Ok(content)
-    }
-}
-
 /// Why a variable or a file gives no secret. The text names the variable or the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -86,14 +52,6 @@ pub enum SecretError {
     /// It is there, but is empty, too long or cannot be read.
     #[error("{0}")]
     Unusable(String),
-}
-
-/// What reading secrets needs to know.
-#[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    /// What relative file names are relative to.
-    pub(super) folder: &'a Path,
-    pub(super) sources: &'a dyn Sources,
 }
 
 /// A secret with its label.

@@ -11,11 +11,12 @@ use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, H
 use http::{HeaderName, HeaderValue};
 
 use super::address::Url;
-use super::reader::Field;
-use super::route::{read_certificates, read_url};
-use super::secret::{self, Context, explain_key};
+use super::reader::{Field, all};
+use super::secret::{self, explain_key};
+use super::sources::Context;
 use super::tls::ClientTls;
-use super::validate::{all, read_timeout};
+use super::units::read_timeout;
+use super::upstream::{read_certificates, read_url};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_SERVICE_NAME: &str = "hooklatch";

@@ -24,12 +24,9 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
 
-use super::next_step;
+use super::error::next_step;
 use super::reader::{Field, Section};
-use super::secret::Context;
-
-/// The longest file of certificates in bytes: a system's bundle of roots is a quarter of it.
-pub(super) const MAX_FILE: usize = 1 << 20;
+use super::sources::{Context, MAX_FILE};
 
 /// How the public listener speaks TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]

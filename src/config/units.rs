@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::reader::Field;
+
 /// Units of time in milliseconds, smallest first.
 pub(super) const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
@@ -87,6 +89,26 @@ pub fn display_duration(duration: Duration) -> String {
 pub fn display_size(bytes: u64) -> String {
     let (number, unit) = shortest(&SIZE_UNITS, bytes, "B");
     format!("{number}{unit}")
+}
+
+/// A size that is not zero.
+pub(super) fn read_size(field: &Field<'_>) -> Option<u64> {
+    let size = field.parsed_or_number(parse_size)?;
+    if size == 0 {
+        field.error("must not be zero");
+        return None;
+    }
+    Some(size)
+}
+
+/// A duration that is not zero.
+pub(super) fn read_timeout(field: &Field<'_>) -> Option<Duration> {
+    let timeout = field.parsed_or_number(parse_duration)?;
+    if timeout.is_zero() {
+        field.error("must not be zero");
+        return None;
+    }
+    Some(timeout)
 }
 
 /// Leading digits, at least one, and the rest.

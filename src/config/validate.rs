@@ -10,13 +10,14 @@ use super::address::parse_listen;
 use super::model::{AccessLog, Admin, Config, Server};
 use super::network::{self, Networks};
 use super::raw::Node;
-use super::reader::{Errors, Field, Section};
+use super::reader::{Errors, Field, Section, all};
 use super::route;
 use super::scheme;
-use super::secret::{Context, explain_key};
+use super::secret::explain_key;
+use super::sources::Context;
 use super::telemetry;
 use super::tls;
-use super::units::{display_size, parse_duration, parse_size};
+use super::units::{display_size, parse_duration, parse_size, read_size, read_timeout};
 
 pub(super) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
@@ -73,12 +74,6 @@ pub(super) fn admin(root: &Node, errors: &Errors) -> Option<Admin> {
 
 fn admin_of(section: &mut Section<'_>) -> Option<Admin> {
     section.get("admin").map_or(Some(Admin { listen: DEFAULT_ADMIN_LISTEN }), |field| read_admin(&field))
-}
-
-/// Looks at every item, then answers all of them or `None` if any is.
-pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
-    let items: Vec<Option<T>> = items.collect();
-    items.into_iter().collect()
 }
 
 fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
@@ -176,26 +171,6 @@ fn read_header_bytes(field: &Field<'_>) -> Option<u32> {
         field.error(format!("must be from {} to {}", shown(HEADER_BYTES.start()), shown(HEADER_BYTES.end())));
     }
     fitting
-}
-
-/// A size that is not zero.
-pub(super) fn read_size(field: &Field<'_>) -> Option<u64> {
-    let size = field.parsed_or_number(parse_size)?;
-    if size == 0 {
-        field.error("must not be zero");
-        return None;
-    }
-    Some(size)
-}
-
-/// A duration that is not zero.
-pub(super) fn read_timeout(field: &Field<'_>) -> Option<Duration> {
-    let timeout = field.parsed_or_number(parse_duration)?;
-    if timeout.is_zero() {
-        field.error("must not be zero");
-        return None;
-    }
-    Some(timeout)
 }
 
 /// Whether two listeners would want the same port of the same address. Port 0 is a fresh port each time.

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::Spec;
+use super::spec::Spec;
 
 /// A scheme file.
 struct Entry {

@@ -20,19 +20,22 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIO
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
 
+use super::codec;
 use super::codec::Digest;
 use super::content::{self, Body, Content, Piece};
 use super::fields::{self, Found};
 use super::key::Key;
+use super::options::SchemeOptions;
 use super::payload::{self, Kind};
-use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place};
-use super::{RequestHead, SchemeOptions, Secret, SignedRequest, Spec, codec};
+use super::request::{RequestHead, SignedRequest};
+use super::secret::Secret;
+use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place, Spec};
 
 /// The longest body that is looked at for a challenge, in bytes: the largest that a provider sends is a quarter of it.
 const LONGEST_BODY: usize = 4096;
 
 /// The challenges that a route answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Challenges {
     all: Vec<Compiled>,
     /// What texts are signed back with: by the position of their secret, the route's first one first.
@@ -69,7 +72,7 @@ enum Asking {
 }
 
 /// A challenge with a route's secrets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Compiled {
     asking: Asking,
     method: Method,
@@ -79,20 +82,20 @@ struct Compiled {
     body: AnswerBody,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Expectation {
     Text(Vec<u8>),
     /// Any of these, as keys of tokens, which compare in constant time.
     Secret(Vec<Key>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Echo {
     at: Place,
     text: Reserved,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum AnswerBody {
     Empty,
     Text(Vec<AnswerPart>),

@@ -4,8 +4,9 @@
 //! text that two receivers read differently is no signature.
 
 use base64::Engine;
-use base64::engine::GeneralPurpose;
+use base64::alphabet;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use smallvec::SmallVec;
 
 use super::spec::Encoding;
@@ -20,6 +21,14 @@ const BUFFER: usize = 96;
 
 /// The longest text that can be a signature: a token, say.
 const LONGEST: usize = 16 * 1024;
+
+/// Base64 with or without padding, whatever the last bits are.
+pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 impl Digest {
     pub(super) fn from_slice(bytes: &[u8]) -> Self {

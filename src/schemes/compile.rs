@@ -7,43 +7,15 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::challenge::{Challenges, Reserved};
+use super::compiled::{Compiled, CompiledForm};
+use super::error::SchemeError;
 use super::key::{Key, signature_len};
+use super::options::SchemeOptions;
+use super::secret::{self, Secret};
 use super::signature::Reader;
-use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Timestamp, Way};
-use super::url::{Base, PublicUrl};
-use super::{SchemeError, SchemeOptions, Secret, Verifier, secret};
-
-/// The spellings of the public URL that one request can be signed for: none, where the URL plays no part.
-type Urls = Vec<Base>;
-
-/// A way to sign, with a route's keys.
-#[derive(Debug)]
-pub(super) struct Compiled {
-    pub(super) reader: Reader,
-    pub(super) algorithm: Algorithm,
-    /// With the position of their secret, in that order. Never empty.
-    pub(super) keys: Vec<(usize, Key)>,
-    pub(super) timestamp: Option<Timestamp>,
-    pub(super) tolerance: Duration,
-    /// The forms that the options allow, in the scheme's order. Empty for tokens.
-    pub(super) forms: Vec<CompiledForm>,
-    /// For the claims of a token.
-    pub(super) urls: Urls,
-    pub(super) in_body: bool,
-    /// What no delivery may consist of, as a challenge can get a signature over it.
-    pub(super) reserved: Option<Reserved>,
-}
-
-/// A form with what the route fills in.
-#[derive(Debug)]
-pub(super) struct CompiledForm {
-    pub(super) form: Form,
-    pub(super) urls: Urls,
-    /// Whether the signed time is a part of the content.
-    pub(super) has_time: bool,
-    /// Whether the signature ties the body to it.
-    pub(super) covers_body: bool,
-}
+use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Way};
+use super::url::PublicUrl;
+use super::verifier::Verifier;
 
 impl Spec {
     /// Whether these options fit this scheme.
@@ -133,8 +105,8 @@ impl Spec {
         secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
         let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
         let reserved = Reserved::of(self);
-        let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref()));
-        let ways: Vec<_> = ways.map(|way| Compiled { reserved, ..way }).collect();
+        let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref(), reserved));
+        let ways: Vec<_> = ways.collect();
         let keys = ways.first().map(|way| way.keys.as_slice()).unwrap_or_default();
         Ok(Verifier {
             challenges: Challenges::new(self, options, keys),
@@ -160,13 +132,14 @@ impl Way {
         options: &SchemeOptions,
         secrets: &[Secret],
         url: Option<&PublicUrl>,
+        reserved: Option<Reserved>,
     ) -> Option<Compiled> {
         let pinned = options.signed_content.as_deref().filter(|value| *value != "auto");
         let forms: Vec<_> = self
             .forms
             .iter()
             .filter(|form| pinned.is_none_or(|name| form.name == name))
-            .map(|form| CompiledForm { covers_body: self.covers_body(form), ..compile_form(form, options, url) })
+            .map(|form| self.compile_form(form, options, url))
             .collect();
         if pinned.is_some() && forms.is_empty() {
             return None;
@@ -200,20 +173,20 @@ impl Way {
             forms,
             urls: url.map(|url| url.bases(false)).unwrap_or_default(),
             in_body: self.is_in_body(),
-            reserved: None,
+            reserved,
         })
     }
-}
 
-fn compile_form(form: &Form, options: &SchemeOptions, url: Option<&PublicUrl>) -> CompiledForm {
-    let any_port = Part::any(&form.content, &|part| matches!(part, Part::UrlAnyPort));
-    let urls = match url {
-        Some(url) if Part::any(&form.content, &Part::needs_public_url) => url.bases(any_port),
-        _ => Vec::new(),
-    };
-    let has_time = Part::any(&form.content, &|part| matches!(part, Part::Timestamp));
-    let content = filled(&form.content, &options.parameters);
-    CompiledForm { form: Form { content, ..form.clone() }, urls, has_time, covers_body: false }
+    fn compile_form(&self, form: &Form, options: &SchemeOptions, url: Option<&PublicUrl>) -> CompiledForm {
+        let any_port = Part::any(&form.content, &|part| matches!(part, Part::UrlAnyPort));
+        let urls = match url {
+            Some(url) if Part::any(&form.content, &Part::needs_public_url) => url.bases(any_port),
+            _ => Vec::new(),
+        };
+        let has_time = Part::any(&form.content, &|part| matches!(part, Part::Timestamp));
+        let content = filled(&form.content, &options.parameters);
+        CompiledForm { form: Form { content, ..form.clone() }, urls, has_time, covers_body: self.covers_body(form) }
+    }
 }
 
 /// The parts with the route's parameters in their places.

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
+use super::codec;
 use super::fields::{self, Found};
+use super::hash::hash;
 use super::payload::{self, Kind};
+use super::request::RequestHead;
 use super::spec::{DigestOf, Encoding, ListedHeaders, Part, Pointer, SortedForm};
 use super::url::Base;
-use super::{RequestHead, codec, key};
 
 /// What is signed: pieces in order, with nothing between.
 pub(super) type Content<'a> = SmallVec<[Piece<'a>; 6]>;
@@ -41,6 +43,14 @@ impl<'a> Piece<'a> {
 impl<'a> From<&'a [u8]> for Piece<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self::Bytes(Cow::Borrowed(bytes))
+    }
+}
+
+/// The content in one piece: borrowed if it is one.
+pub(super) fn joined<'a>(content: &'a Content<'_>) -> Cow<'a, [u8]> {
+    match content.as_slice() {
+        [Piece::Bytes(whole)] => Cow::Borrowed(whole),
+        pieces => Cow::Owned(pieces.iter().flat_map(|piece| piece.or_secret(&[])).copied().collect()),
     }
 }
 
@@ -203,7 +213,7 @@ impl<'a> Body<'a> {
     /// The body's digest, written in the first of the encodings.
     pub(super) fn digest(&self, digest: &DigestOf) -> Vec<u8> {
         let encoding = digest.encoding.first().copied().unwrap_or(Encoding::Hex);
-        codec::encode(encoding, key::hash(digest.hash, self.frames.iter().map(|frame| &**frame)).as_bytes())
+        codec::encode(encoding, hash(digest.hash, self.frames.iter().map(|frame| &**frame)).as_bytes())
     }
 }
 

@@ -10,10 +10,12 @@ use serde_json::{Map, Value};
 
 use super::codec::{self, Digest};
 use super::content::{Content, Given};
-use super::key::{self, Key};
+use super::error::VerifyError;
+use super::hash::hash;
+use super::key::Key;
 use super::spec::{ClaimRule, ClaimValue, DigestOf, Encoding, Jwt, JwtAlgorithm, TimeClaim};
+use super::time;
 use super::url::Base;
-use super::{VerifyError, time};
 
 /// How long a token that we sign lasts.
 const LIFE: Duration = Duration::from_secs(60);
@@ -160,7 +162,7 @@ fn same(encoding: Encoding, found: &str, expected: &[u8]) -> bool {
 }
 
 fn digests<'a>(digest: &'a DigestOf, bytes: &'a [u8]) -> impl Iterator<Item = String> + 'a {
-    let written = move |encoding: &Encoding| codec::encode(*encoding, key::hash(digest.hash, [bytes]).as_bytes());
+    let written = move |encoding: &Encoding| codec::encode(*encoding, hash(digest.hash, [bytes]).as_bytes());
     digest.encoding.iter().filter_map(move |encoding| String::from_utf8(written(encoding)).ok())
 }
 

@@ -7,7 +7,6 @@
 //!
 //! See RFC 2104 (HMAC), FIPS 180-4 (SHA), RFC 8032 (Ed25519), RFC 8017 (RSA).
 
-use std::borrow::Cow;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,13 +14,13 @@ use md5::Md5;
 use ring::signature::{self as asymmetric, UnparsedPublicKey, VerificationAlgorithm};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
-use sha3::Keccak256;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::codec::Digest;
-use super::content::{Content, Piece};
-use super::spec::{Algorithm, Hash, JwtAlgorithm};
+use super::content::{Content, joined};
+use super::hash::hash;
+use super::spec::{Algorithm, Hash, HmacHash, JwtAlgorithm, RsaHash};
 
 /// An algorithm with its key.
 #[derive(Clone)]
@@ -43,7 +42,8 @@ pub(super) enum Key {
 /// The length of a signature in bytes, if all of them have the same.
 pub(super) fn signature_len(algorithm: &Algorithm) -> Option<usize> {
     match algorithm {
-        Algorithm::Hmac(hash) | Algorithm::Hash(hash) => Some(hash.len()),
+        Algorithm::Hmac(hash) => Some(Hash::from(*hash).len()),
+        Algorithm::Hash(hash) => Some(hash.len()),
         Algorithm::Ed25519 => Some(64),
         Algorithm::EcdsaP256 | Algorithm::Rsa(_) | Algorithm::Token | Algorithm::Jwt(_) => None,
     }
@@ -65,24 +65,23 @@ impl Key {
         }
     }
 
-    fn hmac(hash: Hash, key: &[u8]) -> Self {
+    fn hmac(hash: HmacHash, key: &[u8]) -> Self {
         match hash {
-            Hash::Md5 => Self::HmacMd5(keyed(key)),
-            Hash::Sha1 => Self::HmacSha1(keyed(key)),
-            Hash::Sha384 => Self::HmacSha384(keyed(key)),
-            Hash::Sha512 => Self::HmacSha512(keyed(key)),
-            // No scheme has HMAC with Keccak: `Spec::parse` sees to it.
-            Hash::Sha256 | Hash::Keccak256 => Self::HmacSha256(keyed(key)),
+            HmacHash::Md5 => Self::HmacMd5(keyed(key)),
+            HmacHash::Sha1 => Self::HmacSha1(keyed(key)),
+            HmacHash::Sha256 => Self::HmacSha256(keyed(key)),
+            HmacHash::Sha384 => Self::HmacSha384(keyed(key)),
+            HmacHash::Sha512 => Self::HmacSha512(keyed(key)),
         }
     }
 
     fn jwt(algorithm: JwtAlgorithm, key: &[u8]) -> Self {
         match algorithm {
-            JwtAlgorithm::Hs256 => Self::hmac(Hash::Sha256, key),
-            JwtAlgorithm::Hs384 => Self::hmac(Hash::Sha384, key),
-            JwtAlgorithm::Hs512 => Self::hmac(Hash::Sha512, key),
-            JwtAlgorithm::Rs256 => Self::public(rsa(Hash::Sha256), key),
-            JwtAlgorithm::Rs512 => Self::public(rsa(Hash::Sha512), key),
+            JwtAlgorithm::Hs256 => Self::hmac(HmacHash::Sha256, key),
+            JwtAlgorithm::Hs384 => Self::hmac(HmacHash::Sha384, key),
+            JwtAlgorithm::Hs512 => Self::hmac(HmacHash::Sha512, key),
+            JwtAlgorithm::Rs256 => Self::public(rsa(RsaHash::Sha256), key),
+            JwtAlgorithm::Rs512 => Self::public(rsa(RsaHash::Sha512), key),
             JwtAlgorithm::Es256 => Self::public(&asymmetric::ECDSA_P256_SHA256_FIXED, key),
         }
     }
@@ -137,32 +136,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The hash of these pieces, one after the other.
-pub(super) fn hash<'a>(algorithm: Hash, pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-    fn of<'a, H: sha2::Digest>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Digest {
-        let mut state = H::new();
-        for piece in pieces {
-            state.update(piece);
-        }
-        Digest::from_slice(&state.finalize())
-    }
-    match algorithm {
-        Hash::Md5 => of::<Md5>(pieces),
-        Hash::Sha1 => of::<Sha1>(pieces),
-        Hash::Sha256 => of::<Sha256>(pieces),
-        Hash::Sha384 => of::<Sha384>(pieces),
-        Hash::Sha512 => of::<Sha512>(pieces),
-        Hash::Keccak256 => of::<Keccak256>(pieces),
-    }
-}
-
-fn rsa(hash: Hash) -> &'static dyn VerificationAlgorithm {
+fn rsa(hash: RsaHash) -> &'static dyn VerificationAlgorithm {
     match hash {
-        Hash::Sha1 => &asymmetric::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        Hash::Sha384 => &asymmetric::RSA_PKCS1_2048_8192_SHA384,
-        Hash::Sha512 => &asymmetric::RSA_PKCS1_2048_8192_SHA512,
-        // No scheme has RSA with the other two: `Spec::parse` sees to it.
-        Hash::Sha256 | Hash::Md5 | Hash::Keccak256 => &asymmetric::RSA_PKCS1_2048_8192_SHA256,
+        RsaHash::Sha1 => &asymmetric::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        RsaHash::Sha256 => &asymmetric::RSA_PKCS1_2048_8192_SHA256,
+        RsaHash::Sha384 => &asymmetric::RSA_PKCS1_2048_8192_SHA384,
+        RsaHash::Sha512 => &asymmetric::RSA_PKCS1_2048_8192_SHA512,
     }
 }
 
@@ -176,14 +155,6 @@ fn digest<M: Mac + Clone>(state: &M, content: &Content<'_>) -> Digest {
         mac.update(piece.or_secret(&[]));
     }
     Digest::from_slice(&mac.finalize().into_bytes())
-}
-
-/// The content in one piece: borrowed if it is one.
-fn joined<'a>(content: &'a Content<'_>) -> Cow<'a, [u8]> {
-    match content.as_slice() {
-        [Piece::Bytes(whole)] => Cow::Borrowed(whole),
-        pieces => Cow::Owned(pieces.iter().flat_map(|piece| piece.or_secret(&[])).copied().collect()),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use base64::Engine;
 
-use super::secret::LENIENT;
+use super::codec::LENIENT;
 use super::spec::{Algorithm, JwtAlgorithm};
 
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_key_of_another_kind_or_cut_short_is_refused() {
-        let rsa = Algorithm::Rsa(super::super::spec::Hash::Sha256);
+        let rsa = Algorithm::Rsa(super::super::spec::RsaHash::Sha256);
         assert_eq!(decode(&rsa, P256_INFO.as_bytes()), None);
         assert_eq!(decode(&rsa, BARE.as_bytes()), None);
         assert_eq!(decode(&Algorithm::Ed25519, P256_INFO.as_bytes()), None);

@@ -3,22 +3,45 @@
 //! Operators paste secrets from dashboards, so decoding is lenient here: either alphabet of base64, padding or none.
 //! Requests have no say in it.
 
+use std::fmt;
+
 use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use super::codec::LENIENT;
+use super::error::SchemeError;
+use super::hash::hash;
+use super::public_key;
 use super::spec::{Algorithm, SecretStep};
-use super::{SchemeError, Secret, key, public_key};
 
-/// Base64 with or without padding, whatever the last bits are.
-pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+/// A secret as configured. It is wiped from memory when dropped and never printed.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// The secret's bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(redacted)")
+    }
+}
 
 /// The key that the steps make of a secret.
 pub(super) fn derive(
@@ -76,7 +99,7 @@ fn take(step: &SecretStep, algorithm: &Algorithm, key: Zeroizing<Vec<u8>>) -> Re
             let at = key.windows(mark.len().max(1)).position(|window| window == mark.as_bytes());
             without(at.ok_or_else(|| not(&format!("a secret with {mark} in it")))? + mark.len())
         }
-        SecretStep::Hash(hash) => key::hash(*hash, [&**key]).as_bytes().to_vec().into(),
+        SecretStep::Hash(function) => hash(*function, [&**key]).as_bytes().to_vec().into(),
         SecretStep::UserPassword if key.contains(&b':') => key,
         SecretStep::UserPassword => return Err(not("USER:PASSWORD")),
         SecretStep::PublicKey => {
@@ -103,11 +126,11 @@ fn prefix_len(prefix: &str, key: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schemes::spec::Hash;
+    use crate::schemes::spec::{Hash, HmacHash};
 
     fn key(steps: &[SecretStep], secret: &str) -> Result<Vec<u8>, String> {
         let secret = Secret::from(secret.as_bytes().to_vec());
-        let key = derive(steps, &Algorithm::Hmac(Hash::Sha256), &secret);
+        let key = derive(steps, &Algorithm::Hmac(HmacHash::Sha256), &secret);
         key.map(|key| key.to_vec()).map_err(|error| error.to_string())
     }
 

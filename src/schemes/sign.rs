@@ -13,12 +13,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::compile::{Compiled, CompiledForm};
+use super::accept::{Refusal, accept, meets};
+use super::compiled::{Compiled, CompiledForm};
 use super::content::{self, Body, Content, Filled, Given};
 use super::key::Key;
+use super::request::RequestHead;
 use super::spec::{Algorithm, Location, Part, Pointer, Requirement, TimeLocation, Token};
-use super::verifier::{Refusal, accept, meets};
-use super::{RequestHead, Verifier, fields, jwt, signature, time};
+use super::verifier::Verifier;
+use super::{fields, jwt, signature, time};
 
 /// A request that is to be signed, as it is without a signature.
 #[derive(Clone, Copy, Debug)]

@@ -23,10 +23,11 @@ use smallvec::SmallVec;
 
 use super::codec::{self, Digest};
 use super::content::Body;
+use super::error::VerifyError;
 use super::fields::{self, Found};
 use super::payload::{self, Kind};
+use super::request::RequestHead;
 use super::spec::{Encoding, Grammar, Location, OneOrMany, Signature, TimeLocation};
-use super::{RequestHead, VerifyError};
 
 use VerifyError::{AmbiguousSignature, MalformedSignature, MissingSignature};
 

@@ -7,9 +7,12 @@ mod properties;
 mod vectors;
 mod words;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method};
 
 use super::*;
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::VerifyError;
+use super::error::VerifyError;
 use super::spec::TimeFormat;
 
 /// From here on a bare number counts milliseconds: the seconds are in the year 5138.
@@ -155,6 +155,13 @@ fn date(days: i64) -> (i64, i64, i64) {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = of_era_years + era * 400 + i64::from(month <= 2);
     (year, month, of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+/// The time since 1970-01-01T00:00:00Z that a text says: RFC 3339, or seconds in digits.
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let formats = [TimeFormat::UnixSeconds, TimeFormat::Rfc3339];
+    let milliseconds = formats.iter().find_map(|format| parse(*format, text.as_bytes()))?;
+    u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
 #[cfg(test)]

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
+use super::accept::{Refusal, accept, meets};
+use super::authentic::{Authentic, Authenticated};
 use super::challenge::Challenges;
-use super::compile::{Compiled, CompiledForm};
-use super::content::{self, Body, Content, Filled, Given, Piece};
+use super::compiled::{Compiled, CompiledForm};
+use super::content::{self, Body, Content, Filled, Given};
+use super::error::VerifyError;
 use super::jwt::Token;
+use super::request::{RequestHead, SignedRequest};
 use super::signature::{self, Claimed, TimeText};
-use super::spec::{Algorithm, Form, Jwt, Location, Part, Payload, PayloadEquals, Requirement, TimeLocation};
-use super::{Authentic, Authenticated, RequestHead, SignedRequest, VerifyError, codec, fields, key, payload, time};
+use super::spec::{Algorithm, Jwt, Location, Part, TimeLocation};
+use super::time;
 
 /// What a signature claims, for each way to sign that the request could be signed in.
 #[derive(Clone)]
@@ -43,7 +47,7 @@ impl fmt::Debug for Claim {
 }
 
 /// A scheme with a route's options and secrets: verifies its deliveries, and signs them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verifier {
     /// Those that some secret is for. Never empty.
     pub(super) ways: Vec<Compiled>,
@@ -98,6 +102,12 @@ impl Verifier {
         self.challenges.as_ref()
     }
 
+    /// The same verifier, which answers no challenges.
+    #[must_use]
+    pub fn without_challenges(self) -> Self {
+        Self { challenges: None, ..self }
+    }
+
     /// The headers that carry a signature. They belong in no log.
     pub fn signature_headers(&self) -> Vec<HeaderName> {
         let mut names: Vec<HeaderName> = Vec::new();
@@ -131,7 +141,8 @@ impl Verifier {
     }
 }
 
-/// Of two errors, the one of the check that comes later.
+/// Of two errors, the one to report: that of the way or form which came further. The rank is not the order of the checks
+/// in one respect: *ambiguous* outranks *malformed*, although [`signature`] checks it first.
 fn further(one: Option<VerifyError>, other: VerifyError) -> Option<VerifyError> {
     let rank = |error: VerifyError| match error {
         VerifyError::MissingSignature => 0,
@@ -326,111 +337,3 @@ impl Compiled {
 }
 
 const MISMATCH: VerifyError = VerifyError::SignatureMismatch;
-
-/// Whether a request is what a form requires, as far as that can be told without parsing its body as JSON.
-pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
-    let met = form.requires.iter().all(|requirement| match requirement {
-        Requirement::JsonObject | Requirement::Json => true,
-        Requirement::Form => is_form(given.head.headers),
-        Requirement::NotForm => !is_form(given.head.headers),
-        Requirement::EmptyBody => given.body.is_empty(),
-        Requirement::FormFields(names) => {
-            let mut found = 0;
-            let known = fields::pairs(given.body.bytes()).all(|(field, _)| {
-                found += 1;
-                names.iter().any(|name| *name.as_bytes() == *field)
-            });
-            let once = |name: &String| matches!(fields::find(given.body.bytes(), name), fields::Found::Once(_));
-            known && found == names.len() && names.iter().all(once)
-        }
-        Requirement::Header { name, value } => {
-            content::sole(given.head.headers, name).is_some_and(|found| found == value.as_bytes())
-        }
-        Requirement::QueryDigest { name, hash, encoding } => {
-            let query = given.head.query.unwrap_or_default().as_bytes();
-            let fields::Found::Once(Some(text)) = fields::find(query, name) else { return false };
-            let digest = key::hash(*hash, [given.body.bytes()]);
-            codec::decode(&[*encoding], Some(hash.len()), &text)
-                .is_some_and(|said| said.as_bytes() == digest.as_bytes())
-        }
-    });
-    if met { Ok(()) } else { Err(Refusal::Unmet) }
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = content::sole(headers, &http::header::CONTENT_TYPE);
-    let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-}
-
-/// What a right signature over this content proves, if the body is such that it proves anything.
-pub(super) fn accept(
-    form: &Form,
-    content: &Content<'_>,
-    body: &Body<'_>,
-    match_payload: bool,
-) -> Result<Authenticated, Refusal> {
-    if form.requires.contains(&Requirement::JsonObject) && !payload::is_json_object(body.bytes()) {
-        return Err(Refusal::NoJsonObject);
-    }
-    if form.requires.contains(&Requirement::Json) && !payload::is_json(body.bytes()) {
-        return Err(Refusal::NoJson);
-    }
-    let (encoding, equals, key, signed) = match (form.payload, form.content.as_slice(), content.as_slice()) {
-        (None, _, _) => return Ok(Authenticated::Body),
-        (Some(Payload { encoding, equals }), [Part::Json(pointer)], [Piece::Bytes(signed)]) => {
-            (encoding, equals, pointer.root_key().unwrap_or_default(), signed)
-        }
-        // No scheme file is like this: `Spec::parse` sees to it.
-        (Some(_), _, _) => return Err(Refusal::NoPayload),
-    };
-    let payload = payload::open(encoding, signed).ok_or(Refusal::NoPayload)?;
-    if match_payload {
-        let PayloadEquals::BodyWithoutKey = equals;
-        let equal = payload::equal::equal_but_for(body.bytes(), key, &payload);
-        equal.then_some(()).ok_or(Refusal::Differs)?;
-    }
-    Ok(Authenticated::Payload(payload))
-}
-
-/// Why a form does not take a request, although its signature is right or could be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
-    /// The request is of another kind.
-    #[error("the request is not what this form requires")]
-    Unmet,
-    /// The signed key is missing, or the body is no JSON object that could hold it.
-    #[error("the body has no key with the text to sign")]
-    Absent,
-    /// The signed key is there more than once.
-    #[error("the body has the key with the text to sign twice")]
-    Repeated,
-    /// The body is not a JSON object, which the form requires.
-    #[error("the body is not a JSON object")]
-    NoJsonObject,
-    /// The body is not JSON, which the form requires.
-    #[error("the body is not JSON")]
-    NoJson,
-    /// The signed text does not decode to a JSON object.
-    #[error("the text to sign does not decode to a JSON object")]
-    NoPayload,
-    /// The payload differs from the body.
-    #[error("the payload in the text to sign differs from the body")]
-    Differs,
-    /// A challenge can get a signature over such a content.
-    #[error("the text to sign is what only an endpoint challenge asks to sign")]
-    Reserved,
-}
-
-impl Refusal {
-    /// What the sender is told, if the signature is right.
-    pub(super) fn reason(self) -> VerifyError {
-        match self {
-            // A form does not exist for a request that lacks what it needs.
-            Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson | Self::Reserved => {
-                VerifyError::SignatureMismatch
-            }
-            Self::Repeated | Self::NoPayload | Self::Differs => VerifyError::PayloadMismatch,
-        }
-    }
-}

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use super::catalogue::{names, vectors};
+use super::secret::{self, Secret};
 use super::spec::{Algorithm, SecretStep, Spec, Way};
-use super::{Secret, names, secret, vectors};
 
 /// The shortest key that is not told, in bytes: what 2^128 tries do not find (RFC 2104 section 3 wants more).
 const SHORTEST: usize = 16;

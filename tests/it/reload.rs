@@ -278,6 +278,16 @@ fn the_log_and_the_summary_tell_the_difference() {
 }
 
 #[test]
+fn a_key_that_only_the_verification_reads_is_a_difference_too() {
+    let mut served = with_one();
+    served.configure(&route("hook", "[{ file: one, id: one }]", "tolerance: 7m"));
+    let line = served.reload();
+    assert_eq!(line["routes_changed"], "hook (tolerance_seconds)", "{line}");
+    assert_eq!(line["unchanged"], Value::Null, "{line}");
+    assert_eq!(served.admin("/config").json()["routes"][0]["tolerance_seconds"], 420.0);
+}
+
+#[test]
 fn a_reload_while_draining_changes_nothing() {
     let mut served = with_one();
     served.upstream.hold();

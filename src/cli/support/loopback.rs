@@ -1,8 +1,8 @@
 //! What the gateway does to one request: the real one, as `serve` runs it, between a sender and an upstream of its own on
 //! loopback.
 //!
-//! Of a configuration nothing is changed but where it listens and sends to, and what says nothing about the request:
-//! addresses, rates, TLS. So the verdict is the gateway's own, from the first byte of the head to the last of the body.
+//! [`Config::on_loopback`] changes where the configuration listens and sends to, and what says nothing about the request:
+//! addresses, rates, TLS. The verdict is the gateway's own, from the first byte of the head to the last of the body.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::handler::{Delivered, Upstream};
 use crate::app::{self, Listeners};
 use crate::clock::Clock;
-use crate::config::{AccessLog, Config, Networks, Route};
+use crate::config::Config;
 
 /// A body over this is sent only once the gateway asks for it, so that it can refuse without reading it.
 const SENT_AT_ONCE: usize = 16 << 10;
@@ -56,8 +56,8 @@ impl Rehearsal {
     }
 
     /// What a gateway with this configuration does to the request at the time of `clock`.
-    pub fn judge(&self, mut config: Config, clock: Clock, request: &Request) -> io::Result<Verdict> {
-        self.put_on_stage(&mut config);
+    pub fn judge(&self, config: Config, clock: Clock, request: &Request) -> io::Result<Verdict> {
+        let config = config.on_loopback(self.upstream.address, PATIENCE);
         let listeners = app::bind(&config).map_err(io::Error::other)?;
         let address = first_address(&listeners)?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -84,28 +84,6 @@ impl Rehearsal {
             (Some(reason), Some(title)) => Ok(Verdict::Refused { status, reason, title }),
             _ => Err(io::Error::other(format!("the gateway answered {status} without a reason"))),
         }
-    }
-
-    fn put_on_stage(&self, config: &mut Config) {
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.server.listen = vec![any_port];
-        config.server.threads = std::num::NonZeroUsize::MIN;
-        config.server.tls = None;
-        config.server.proxy_protocol = false;
-        config.server.trusted_proxies = Networks::default();
-        config.server.access_log = AccessLog::None;
-        config.admin.listen = any_port;
-        config.routes.iter_mut().for_each(|route| self.put_route(route));
-    }
-
-    fn put_route(&self, route: &mut Route) {
-        let to = &mut route.upstream;
-        (to.tls, to.certificates) = (false, None);
-        (to.host, to.port) = (self.upstream.address.ip().to_string(), self.upstream.address.port());
-        to.connect_timeout = PATIENCE;
-        route.allowed_ips = Networks::default();
-        route.rate_limit = None;
-        route.timeout = PATIENCE;
     }
 }
 

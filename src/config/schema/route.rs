@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::kinds::{any_of, duration, file, flag, list, map, put, set_default, size, text, whole, word};
 use super::scheme;
-use crate::config::model::HostHeader;
+use super::secret::secret;
 use crate::config::route as of;
+use crate::config::upstream::{DEFAULT_CONNECT_TIMEOUT, HOST_HEADERS, HostHeader};
 
 /// Begins with `http://` or `https://`; no user, query or fragment.
 const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$";
@@ -76,45 +77,8 @@ pub(super) fn networks(about: &str) -> Value {
     json!({ "description": about, "type": "array", "items": network, "default": [] })
 }
 
-/// Where a secret is, without what only the secrets of a route have.
-pub(super) fn source(about: &str) -> Value {
-    with_one_source(map(about, &[], [("env", env()), ("file", secret_file())]))
-}
-
-fn secret() -> Value {
-    with_one_source(map(
-        "A secret: where it is. It never stands in this file.",
-        &[],
-        [
-            ("env", env()),
-            ("file", secret_file()),
-            (
-                "id",
-                text(
-                    "A label for metrics and Hooklatch-Secret-Id. Default: the position, \"0\", \"1\"…",
-                    "^[A-Za-z0-9._-]{1,64}$",
-                ),
-            ),
-            ("optional", flag("Whether it may be absent.", false)),
-        ],
-    ))
-}
-
-fn with_one_source(mut secret: Value) -> Value {
-    put(&mut secret, "oneOf", json!([{ "required": ["env"] }, { "required": ["file"] }]));
-    secret
-}
-
-fn env() -> Value {
-    text("The environment variable that holds the secret.", "^[A-Za-z0-9_.-]{1,128}$")
-}
-
-fn secret_file() -> Value {
-    file("The file that holds the secret, relative to this file's folder; one \\n or \\r\\n at its end is dropped.")
-}
-
 fn upstream() -> Value {
-    let words = of::HOST_HEADERS.map(|(word, _)| word);
+    let words = HOST_HEADERS.map(|(word, _)| word);
     let host_header = "The Host that the upstream sees: its own, or the sender's.";
     let resend = "Whether to send once more what a stale connection swallowed. false: only if none of it was sent.";
     map(
@@ -122,10 +86,7 @@ fn upstream() -> Value {
         &["url"],
         [
             ("url", text("http:// or https://, without a query: that of each delivery goes along by itself.", URL)),
-            (
-                "connect_timeout",
-                duration("How long connecting may take; over it 502.", Some(of::DEFAULT_CONNECT_TIMEOUT)),
-            ),
+            ("connect_timeout", duration("How long connecting may take; over it 502.", Some(DEFAULT_CONNECT_TIMEOUT))),
             ("resend", flag(resend, true)),
             ("tls", client_tls("the upstream's")),
             ("host_header", word(host_header, &words, HostHeader::default().as_str())),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::kinds::{any_of, file, flag, map, put, text};
-use super::route::source;
+use super::secret::source;
 use crate::schemes::{self, Spec};
 
 /// The keys of a scheme of one's own, each with what it says. `docs/schemes.md` has what they take.

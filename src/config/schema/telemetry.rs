@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::kinds::{duration, map, put, set_default, text, word};
-use super::route::{client_tls, source};
+use super::route::client_tls;
+use super::secret::source;
 use crate::config::telemetry as of;
 
 pub(super) fn telemetry() -> Value {

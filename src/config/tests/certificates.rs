@@ -26,7 +26,7 @@ fn made() -> Made {
         .file("/etc/hl/cut", &a.as_bytes()[..a.len() / 2])
         .file("/etc/hl/no-certificate", der.as_bytes())
         .file("/etc/hl/encrypted", encrypted.as_bytes())
-        .file("/etc/hl/long", &vec![b'x'; tls::MAX_FILE + 1])
+        .file("/etc/hl/long", &vec![b'x'; sources::MAX_FILE + 1])
         .broken("/etc/hl/broken")
 }
 

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use base64::Engine;
 
 use super::json::{Json, Style};
-use crate::schemes::secret::LENIENT;
+use crate::schemes::codec::LENIENT;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// What a compressed body may unpack to, in bytes.

@@ -5,14 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::HOST;
 
-use super::Suspect;
-use crate::schemes::compile::Compiled;
+use super::suspect::Suspect;
+use crate::schemes::compiled::Compiled;
 use crate::schemes::content::{Body, sole};
 use crate::schemes::fields::Found;
 use crate::schemes::payload::{self, Kind};
+use crate::schemes::request::{RequestHead, SignedRequest};
 use crate::schemes::spec::{Algorithm, DigestOf, Encoding, Form, Hash, OneOrMany, Part, Way};
 use crate::schemes::url::{Base, PublicUrl};
-use crate::schemes::{RequestHead, SignedRequest};
 
 /// Something that can be signed.
 pub(super) struct Variant {
@@ -71,7 +71,7 @@ pub(super) fn odd(way: &Way, compiled: &Compiled, route: &Suspect<'_>, request: 
         })
         .collect();
     for form in &compiled.forms {
-        if let (Some(_), [Part::Json(pointer)]) = (form.form.payload, form.form.content.as_slice())
+        if let (Some(_), [Part::Json(pointer)]) = (&form.form.payload, form.form.content.as_slice())
             && let Found::Once(Some(signed)) = payload::find(body.bytes(), pointer, Kind::Text)
             && let Some(decoded) = STANDARD.decode(&signed).ok().and_then(|decoded| String::from_utf8(decoded).ok())
         {

@@ -2,12 +2,12 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::schemes::RequestHead;
 use crate::schemes::codec::{self, Digest};
-use crate::schemes::compile::Compiled;
+use crate::schemes::compiled::Compiled;
 use crate::schemes::content::{Body, Content};
 use crate::schemes::fields;
 use crate::schemes::key::{Key, signature_len};
+use crate::schemes::request::RequestHead;
 use crate::schemes::signature::{Reader, TimeText};
 use crate::schemes::spec::{Algorithm, Encoding, Grammar, OneOrMany, Signature, Way};
 

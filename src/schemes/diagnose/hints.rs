@@ -1,20 +1,18 @@
 //! What can be seen of a delivery that nothing explains, and how far times are off.
 
-use std::time::Duration;
-
 use http::header::CONTENT_ENCODING;
 use serde_json::Value;
 
 use super::bodies::is_gzip;
 use super::json::Json;
-use super::{Line, Skew, words};
+use super::line::Line;
+use super::words;
 use crate::schemes::content::{Body, Given};
+use crate::schemes::error::VerifyError;
 use crate::schemes::key::signature_len;
-use crate::schemes::spec::{Encoding, Form, Part};
-use crate::schemes::{SignedRequest, VerifyError, codec, payload};
-
-/// A day, in milliseconds: more than any clock is off.
-const DAY: i64 = 86_400_000;
+use crate::schemes::request::SignedRequest;
+use crate::schemes::spec::{Encoding, Form, Payload};
+use crate::schemes::{codec, payload};
 
 /// What could be the reason, and what to look at.
 pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'_>, error: VerifyError) -> Vec<String> {
@@ -81,40 +79,13 @@ fn of_body(request: &SignedRequest<'_>, body: &Body<'_>) -> Vec<String> {
     hints
 }
 
-/// That the time may be in another unit.
-pub(super) fn other_unit(signed: i64, now: Duration, expected: &str) -> Option<Skew> {
-    let now = i64::try_from(now.as_millis()).ok()?;
-    let near = |milliseconds: i64| (now - milliseconds).abs() < DAY;
-    let found = if near(signed / 1000) {
-        "milliseconds"
-    } else if near(signed.checked_mul(1000)?) {
-        "seconds"
-    } else {
-        return None;
-    };
-    Some(Skew { words: format!("the signed time is in {found}, and the scheme has {expected}"), signed_at: None })
-}
-
-/// That a time is too far from the clock, and how far.
-pub(super) fn skew(what: &str, signed: i64, now: Duration, tolerance: Duration) -> Skew {
-    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-    let off = Duration::from_millis(now.abs_diff(signed));
-    let side = if signed < now { "before" } else { "after" };
-    let (off, tolerance) = (words::duration(off), words::duration(tolerance));
-    let words = format!(
-        "{what} {off} {side} the time that it is judged at, and the tolerance is {tolerance}: an old delivery, or a wrong clock"
-    );
-    Skew { words, signed_at: u64::try_from(signed / 1000).ok() }
-}
-
 /// Which keys of the body differ from the payload that was signed.
 pub(super) fn difference(form: &Form, given: Given<'_>) -> String {
     let general = "the signature is right, but the body differs from the payload that was signed".to_owned();
-    let (Some(form_payload), [Part::Json(pointer)]) = (form.payload, form.content.as_slice()) else { return general };
-    let key = pointer.root_key().unwrap_or_default();
+    let Some(Payload { key, encoding, equals: _ }) = &form.payload else { return general };
     let body: Option<Value> = serde_json::from_slice(given.body.bytes()).ok();
     let signed = body.as_ref().and_then(|body| body.get(key)?.as_str()).map(str::as_bytes);
-    let payload = signed.and_then(|signed| payload::open(form_payload.encoding, signed));
+    let payload = signed.and_then(|signed| payload::open(*encoding, signed));
     let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
     let (Some(Value::Object(body)), Some(Value::Object(payload))) = (body, payload) else { return general };
     let names = body.keys().chain(payload.keys()).filter(|name| *name != key);

@@ -5,10 +5,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::Suspect;
+use super::suspect::Suspect;
 use crate::schemes::key::Key;
-use crate::schemes::spec::{Algorithm, Hash, SecretStep, Way};
-use crate::schemes::{Secret, secret};
+use crate::schemes::secret::{self, Secret};
+use crate::schemes::spec::{Algorithm, Hash, HmacHash, SecretStep, Way};
 
 /// A key with where it comes from.
 pub(super) struct Candidate {
@@ -118,11 +118,10 @@ pub(super) fn odd(way: &Way, route: &Suspect<'_>) -> Vec<Candidate> {
 
 /// The keys of a route's secrets with the hash functions that are not the scheme's.
 pub(super) fn other_hashes(way: &Way, route: &Suspect<'_>) -> Vec<Candidate> {
-    let hashes = [Hash::Sha256, Hash::Sha1, Hash::Sha512, Hash::Sha384, Hash::Md5];
-    let others = |own: Hash| hashes.into_iter().filter(move |hash| *hash != own);
+    let others = |own: Hash| HmacHash::ALL.into_iter().filter(move |hash| Hash::from(*hash) != own);
     let algorithms: Vec<(Hash, Algorithm)> = match way.algorithm {
-        Algorithm::Hmac(own) => others(own).map(|hash| (hash, Algorithm::Hmac(hash))).collect(),
-        Algorithm::Hash(own) => others(own).map(|hash| (hash, Algorithm::Hash(hash))).collect(),
+        Algorithm::Hmac(own) => others(own.into()).map(|hash| (hash.into(), Algorithm::Hmac(hash))).collect(),
+        Algorithm::Hash(own) => others(own).map(|hash| (hash.into(), Algorithm::Hash(hash.into()))).collect(),
         _ => Vec::new(),
     };
     let mut keys = Vec::new();

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
+use crate::schemes::{RequestHead, SchemeOptions, Secret, Spec};
 use crate::schemes::{Unsigned, find, names};
 
 const NOW: Duration = Duration::from_secs(1_700_000_000);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::found::{At, Found};
 use super::keys::Origin;
-use crate::schemes::RequestHead;
-use crate::schemes::compile::Compiled;
+use crate::schemes::compiled::Compiled;
+use crate::schemes::request::RequestHead;
 use crate::schemes::spec::{Algorithm, Encoding, Grammar, Hash, Location, SecretStep, Signature, TimeFormat, Way};
 
 /// How a key differs from the ones that the route has.
@@ -39,7 +39,7 @@ pub(super) fn key(origin: &Origin, way: &Way) -> Vec<String> {
 
 fn algorithm(algorithm: &Algorithm) -> String {
     match algorithm {
-        Algorithm::Hmac(hash) => format!("HMAC-{}", hash.name()),
+        Algorithm::Hmac(hash) => format!("HMAC-{}", Hash::from(*hash).name()),
         Algorithm::Hash(hash) => Hash::name(*hash).to_owned(),
         _ => "another".to_owned(),
     }

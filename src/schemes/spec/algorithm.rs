@@ -2,14 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{Encoding, OneOrMany};
+use super::signature::Encoding;
+use super::words::OneOrMany;
 
 /// What turns key and content into a signature.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// `{ hmac: HASH }`: HMAC (RFC 2104), all of its output.
-    Hmac(Hash),
+    Hmac(HmacHash),
     /// `{ hash: HASH }`: the hash of the content, in which the secret is one part.
     Hash(Hash),
     /// `ed25519` (RFC 8032); the secret is a public key.
@@ -17,7 +18,7 @@ pub enum Algorithm {
     /// `ecdsa_p256`: ECDSA over P-256 with SHA-256 and a signature in DER; the secret is a public key.
     EcdsaP256,
     /// `{ rsa: HASH }`: RSASSA-PKCS1-v1_5 (RFC 8017) with a key of 2048 to 8192 bits; the secret is a public key.
-    Rsa(Hash),
+    Rsa(RsaHash),
     /// `token`: no signature at all, the secret itself is sent. Covers nothing.
     Token,
     /// `{ jwt: … }`: a JSON web token (RFC 7519) in compact form.
@@ -66,6 +67,64 @@ impl Hash {
     }
 }
 
+/// A hash function that HMAC is used with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HmacHash {
+    /// See [`Hash::Md5`].
+    Md5,
+    /// See [`Hash::Sha1`].
+    Sha1,
+    /// See [`Hash::Sha256`].
+    Sha256,
+    /// See [`Hash::Sha384`].
+    Sha384,
+    /// See [`Hash::Sha512`].
+    Sha512,
+}
+
+impl HmacHash {
+    /// All of them, the most common first.
+    pub(in crate::schemes) const ALL: [Self; 5] = [Self::Sha256, Self::Sha1, Self::Sha512, Self::Sha384, Self::Md5];
+}
+
+impl From<HmacHash> for Hash {
+    fn from(hash: HmacHash) -> Self {
+        match hash {
+            HmacHash::Md5 => Self::Md5,
+            HmacHash::Sha1 => Self::Sha1,
+            HmacHash::Sha256 => Self::Sha256,
+            HmacHash::Sha384 => Self::Sha384,
+            HmacHash::Sha512 => Self::Sha512,
+        }
+    }
+}
+
+/// A hash function that RSA signatures are made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RsaHash {
+    /// See [`Hash::Sha1`].
+    Sha1,
+    /// See [`Hash::Sha256`].
+    Sha256,
+    /// See [`Hash::Sha384`].
+    Sha384,
+    /// See [`Hash::Sha512`].
+    Sha512,
+}
+
+impl From<RsaHash> for Hash {
+    fn from(hash: RsaHash) -> Self {
+        match hash {
+            RsaHash::Sha1 => Self::Sha1,
+            RsaHash::Sha256 => Self::Sha256,
+            RsaHash::Sha384 => Self::Sha384,
+            RsaHash::Sha512 => Self::Sha512,
+        }
+    }
+}
+
 /// A JSON web token and what it must say.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +143,13 @@ pub struct Jwt {
     /// Whether a token whose `iat` is older than the tolerance is stale. Default false.
     #[serde(default)]
     pub iat_expires: bool,
+}
+
+impl Jwt {
+    /// Whether a claim is the body's digest.
+    pub(in crate::schemes) fn ties_body(&self) -> bool {
+        self.claims.iter().any(|rule| matches!(rule.is, ClaimValue::BodyDigest(_)))
+    }
 }
 
 /// An algorithm that a token may name.

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 
-use super::facts::MethodName;
-use super::sense::Faults;
-use super::{Algorithm, Encoding, OneOrMany, Parameter, Place, Spec};
+use super::facts::{MethodName, Place};
+use super::signature::Encoding;
+use super::words::OneOrMany;
 
 /// The longest text that is ever given back, in bytes.
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
 /// The longest text that is ever signed back, in bytes.
-const LONGEST_SIGNED: usize = 256;
+pub(super) const LONGEST_SIGNED: usize = 256;
 
 /// One question of a provider's, and its answer.
 #[derive(Clone, Debug, Deserialize)]
@@ -136,7 +134,7 @@ impl Challenge {
 }
 
 impl Answer {
-    fn parts(&self) -> impl Iterator<Item = &AnswerPart> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = &AnswerPart> {
         let members = self.headers.values().chain(self.json.iter().flat_map(BTreeMap::values)).chain(&self.text);
         members.flat_map(|parts| &parts.0)
     }
@@ -155,89 +153,6 @@ impl Letters {
 impl Place {
     fn is_in_body(&self) -> bool {
         matches!(self, Self::Json(_) | Self::Form(_))
-    }
-}
-
-impl Spec {
-    /// Whether its provider sends challenges, so that there is the option `challenge`.
-    pub fn has_challenge(&self) -> bool {
-        !self.challenge.is_empty()
-    }
-}
-
-/// Adds what is wrong with a scheme's challenges:
-///
-/// 1. challenges where nothing can be verified;
-/// 2. one that nothing tells from a delivery, or by a method that no provider uses for it;
-/// 3. parts of the body in what comes by another method than POST; a signature on such;
-/// 4. places that are none of a request's; bounds that are none;
-/// 5. answers that are made from nothing, that `HEAD` cannot have, or that frame the response;
-/// 6. a MAC where the scheme has none, or of anything but a short token.
-pub(super) fn check(spec: &Spec, faults: &mut Faults) {
-    let impossible = spec.unsupported.is_some() && spec.has_challenge();
-    faults.when(impossible, "challenge", "a scheme that cannot be verified has no words about challenges");
-    for (position, challenge) in spec.challenge.iter().enumerate() {
-        let path = |key: &str| format!("challenge[{position}].{key}");
-        let method = &challenge.method.0;
-        let post = *method == Method::POST;
-        let known = [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST].contains(method);
-        faults.when(!known, path("method"), "GET, HEAD, OPTIONS or POST");
-        faults.when(
-            challenge.signed && !post,
-            path("signed"),
-            "only what comes by POST is signed: say `signed: false`",
-        );
-        faults.when(challenge.is_in_body() && !post, path("method"), "only what comes by POST has a body");
-        let bare = challenge.places().next().is_none() && *method != Method::HEAD;
-        faults.when(bare, path("when"), "nothing tells the challenge from a delivery");
-        let claim = challenge.places().any(|place| matches!(place, Place::Claim(_)));
-        faults.when(claim, path("when"), "a claim is no place of a challenge");
-        let undeclared = challenge.parameters().any(|name| !spec.parameters.iter().any(|own| own.is_secret(name)));
-        faults.when(undeclared, path("when"), "a parameter that `parameters` does not declare as secret");
-        let secret = challenge.when.iter().any(|condition| matches!(condition.is, Expected::Secret));
-        let token = matches!(spec.ways.as_slice(), [way] if matches!(way.algorithm, Algorithm::Token));
-        faults.when(secret && !token, path("when"), "only a token, in one way, is itself the secret");
-        if let Some(echo) = &challenge.echo {
-            faults.when(!(1..=LONGEST).contains(&echo.at_most), path("echo.at_most"), "from 1 to 1024");
-        }
-        check_answer(challenge, &path, faults);
-        if challenge.signs_back() {
-            check_mac(spec, challenge, &path, faults);
-        }
-    }
-}
-
-fn check_answer(challenge: &Challenge, path: &impl Fn(&str) -> String, faults: &mut Faults) {
-    let Answer { headers, text, json } = &challenge.answer;
-    faults.when(text.is_some() && json.is_some(), path("answer"), "either text or json");
-    let silent = challenge.method.0 == Method::HEAD && (text.is_some() || json.is_some());
-    faults.when(silent, path("answer"), "the answer to HEAD has no body");
-    let made = challenge.answer.parts().any(|part| !matches!(part, AnswerPart::Text(_)));
-    faults.when(made && challenge.echo.is_none(), path("echo"), "is missing, and the answer is made from it");
-    for (name, parts) in headers {
-        let reserved = [CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING];
-        let usable = name.parse::<HeaderName>().is_ok_and(|name| !reserved.contains(&name));
-        let writable =
-            |part: &AnswerPart| !matches!(part, AnswerPart::Text(text) if HeaderValue::from_str(text).is_err());
-        let wrong = !usable || !parts.iter().all(writable);
-        faults.when(wrong, path("answer.headers"), "not a header that an answer can have");
-    }
-}
-
-fn check_mac(spec: &Spec, challenge: &Challenge, path: &impl Fn(&str) -> String, faults: &mut Faults) {
-    let keyed = matches!(spec.ways.as_slice(), [way] if matches!(way.algorithm, Algorithm::Hmac(_)));
-    faults.when(!keyed, path("answer"), "only a scheme with hmac, in one way, has a mac");
-    let raw = challenge.answer.parts().any(|part| *part == AnswerPart::Mac(Encoding::Text));
-    faults.when(raw, path("answer"), "a mac is written in hex or base64");
-    let loose =
-        challenge.echo.as_ref().is_some_and(|echo| echo.letters != Letters::Token || echo.at_most > LONGEST_SIGNED);
-    faults.when(loose, path("echo"), "what is signed back is a token of at most 256 bytes");
-}
-
-impl Parameter {
-    /// Whether this is the secret parameter of this name.
-    pub(in crate::schemes) fn is_secret(&self, name: &str) -> bool {
-        self.secret && self.name == name
     }
 }
 

@@ -3,11 +3,13 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::{DigestOf, OneOrMany, Pointer, header_name, header_names};
+use super::algorithm::{DigestOf, Hash};
+use super::signature::Encoding;
+use super::words::{OneOrMany, Pointer, header_name, header_names};
 
 /// One form of what a signature covers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "FormWords")]
 pub struct Form {
     /// The name that the option `signed_content` uses.
     pub name: String,
@@ -15,12 +17,41 @@ pub struct Form {
     pub content: Vec<Part>,
     /// What the request must be for this form to apply. It keeps apart two forms whose contents could be mistaken for
     /// one another.
-    #[serde(default)]
     pub requires: OneOrMany<Requirement>,
     /// The signed content is itself a document, which stands in the body beside fields that are not signed.
-    #[serde(default)]
     pub payload: Option<Payload>,
 }
+
+/// A form as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormWords {
+    name: String,
+    content: Vec<Part>,
+    #[serde(default)]
+    requires: OneOrMany<Requirement>,
+    #[serde(default)]
+    payload: Option<PayloadWords>,
+}
+
+impl TryFrom<FormWords> for Form {
+    type Error = &'static str;
+
+    fn try_from(words: FormWords) -> Result<Self, Self::Error> {
+        let FormWords { name, content, requires, payload } = words;
+        let payload = match (payload, content.as_slice()) {
+            (None, _) => None,
+            (Some(PayloadWords { encoding, equals }), [Part::Json(pointer)]) => {
+                let key = pointer.root_key().ok_or(NO_PAYLOAD)?.to_owned();
+                Some(Payload { key, encoding, equals })
+            }
+            (Some(_), _) => return Err(NO_PAYLOAD),
+        };
+        Ok(Self { name, content, requires, payload })
+    }
+}
+
+const NO_PAYLOAD: &str = "a payload is the value of one JSON key at the root of the body, and the only content";
 
 /// A part of the signed content.
 #[derive(Clone, Debug, Deserialize)]
@@ -137,20 +168,29 @@ pub enum Requirement {
         /// The parameter.
         name: String,
         /// The hash function.
-        hash: super::Hash,
+        hash: Hash,
         /// How its output is written.
-        encoding: super::Encoding,
+        encoding: Encoding,
     },
 }
 
 /// A document inside the signed content.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Payload {
+    /// The key at the root of the body that holds the document.
+    pub key: String,
     /// How the document is written in the signed content. What does not decode to a JSON object is always refused.
     pub encoding: PayloadEncoding,
     /// What the document is compared with, unless the option `match_payload` turns that off.
     pub equals: PayloadEquals,
+}
+
+/// A payload as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayloadWords {
+    encoding: PayloadEncoding,
+    equals: PayloadEquals,
 }
 
 /// How a payload is written as text.

@@ -1,6 +1,10 @@
 //! A scheme in a few words, for tables that people read.
 
-use super::{Algorithm, Challenge, Fact, Hash, Location, Place, Spec};
+use super::algorithm::{Algorithm, Hash};
+use super::challenge::Challenge;
+use super::facts::{Fact, Place};
+use super::scheme::Spec;
+use super::signature::Location;
 
 impl Spec {
     /// Where the signature stands.
@@ -19,11 +23,11 @@ impl Spec {
     /// What the signature is made with.
     pub fn algorithm_in_words(&self) -> String {
         each(self.ways.iter().map(|way| match &way.algorithm {
-            Algorithm::Hmac(hash) => format!("HMAC-{}", hash.name()),
+            Algorithm::Hmac(hash) => format!("HMAC-{}", Hash::from(*hash).name()),
             Algorithm::Hash(hash) => format!("{} with the secret", hash.name()),
             Algorithm::Ed25519 => "Ed25519".to_owned(),
             Algorithm::EcdsaP256 => "ECDSA P-256".to_owned(),
-            Algorithm::Rsa(hash) => format!("RSA-{}", hash.name()),
+            Algorithm::Rsa(hash) => format!("RSA-{}", Hash::from(*hash).name()),
             Algorithm::Token => "the secret itself".to_owned(),
             Algorithm::Jwt(jwt) => {
                 let names = jwt.algorithms.iter().map(|algorithm| algorithm.name().to_owned());

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 use serde::de::{Error as _, MapAccess, Visitor};
 
-use super::{Pointer, header_name};
-use crate::schemes::VerifyError;
+use super::words::{Pointer, header_name};
+use crate::schemes::error::VerifyError;
 
 /// How well the signature facts of a scheme are founded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

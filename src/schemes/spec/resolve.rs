@@ -1,39 +1,9 @@
 //! From a scheme's words to the ways in which a delivery may be signed: usually one. Where a provider has several, each
 //! entry of `ways` takes the words at the top of the file and replaces some of them.
 
-use serde::Deserialize;
-
-use super::{
-    Algorithm, ClaimValue, Form, Location, OneOrMany, Part, Requirement, SecretStep, Signature, Spec, SpecError,
-    SpecFault, Timestamp, fault,
-};
-
-/// One complete way to sign.
-#[derive(Clone, Debug)]
-pub(in crate::schemes) struct Way {
-    pub(in crate::schemes) signature: Signature,
-    pub(in crate::schemes) algorithm: Algorithm,
-    pub(in crate::schemes) secret: OneOrMany<SecretStep>,
-    pub(in crate::schemes) timestamp: Option<Timestamp>,
-    /// In the order of the file; empty for tokens.
-    pub(in crate::schemes) forms: Vec<Form>,
-}
-
-/// An entry of `ways`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Override {
-    #[serde(default)]
-    signature: Option<Signature>,
-    #[serde(default)]
-    algorithm: Option<Algorithm>,
-    #[serde(default)]
-    secret: Option<OneOrMany<SecretStep>>,
-    #[serde(default)]
-    timestamp: Option<Timestamp>,
-    #[serde(default)]
-    forms: Option<Vec<Form>>,
-}
+use super::faults::{SpecError, fault};
+use super::scheme::Spec;
+use super::way::{Override, Way};
 
 impl Spec {
     /// The ways, complete.
@@ -58,99 +28,5 @@ impl Spec {
         }
         let ways = self.overrides.iter().enumerate();
         ways.map(|(position, way)| way.complete(&own, &format!("ways[{position}]."))).collect()
-    }
-}
-
-impl Override {
-    const NONE: Self = Self { signature: None, algorithm: None, secret: None, timestamp: None, forms: None };
-
-    fn complete(&self, base: &Self, at: &str) -> Result<Way, SpecError> {
-        fn pick<T: Clone>(own: &Option<T>, base: &Option<T>) -> Option<T> {
-            own.clone().or_else(|| base.clone())
-        }
-        let signature = pick(&self.signature, &base.signature);
-        let algorithm = pick(&self.algorithm, &base.algorithm);
-        let secret = pick(&self.secret, &base.secret);
-        let missing =
-            [("signature", signature.is_none()), ("algorithm", algorithm.is_none()), ("secret", secret.is_none())];
-        let missing = missing
-            .iter()
-            .filter(|(_, missing)| *missing)
-            .map(|(key, _)| SpecFault { path: format!("{at}{key}"), message: "is missing".to_owned() });
-        let missing: Vec<_> = missing.collect();
-        match (signature, algorithm, secret) {
-            (Some(signature), Some(algorithm), Some(secret)) => Ok(Way {
-                signature,
-                algorithm,
-                secret,
-                timestamp: pick(&self.timestamp, &base.timestamp),
-                forms: pick(&self.forms, &base.forms).unwrap_or_default(),
-            }),
-            _ => Err(SpecError(missing)),
-        }
-    }
-}
-
-impl Way {
-    /// Whether the public URL is part of what is signed.
-    pub(in crate::schemes) fn needs_public_url(&self) -> bool {
-        let in_form = self.forms.iter().any(|form| form.content.iter().any(Part::needs_public_url));
-        in_form || matches!(&self.algorithm, Algorithm::Jwt(jwt) if jwt.claims.iter().any(|rule| rule.is.is_url()))
-    }
-
-    /// Whether the signature stands in the body.
-    pub(in crate::schemes) fn is_in_body(&self) -> bool {
-        matches!(self.signature.at, Location::Form(_) | Location::Json(_) | Location::Body)
-    }
-}
-
-impl Part {
-    /// Whether this is the public URL, or a piece of it.
-    pub(in crate::schemes) fn needs_public_url(&self) -> bool {
-        match self {
-            Self::Url | Self::UrlAnyPort | Self::UrlUnescaped(_) | Self::UrlWithoutQuery => true,
-            Self::Optional(parts) => parts.iter().any(Self::needs_public_url),
-            _ => false,
-        }
-    }
-
-    /// Whether any part here, or within one, is such.
-    pub(in crate::schemes) fn any(parts: &[Self], such: &impl Fn(&Self) -> bool) -> bool {
-        parts.iter().any(|part| {
-            such(part)
-                || match part {
-                    Self::Optional(parts) => Self::any(parts, such),
-                    _ => false,
-                }
-        })
-    }
-}
-
-impl ClaimValue {
-    fn is_url(&self) -> bool {
-        matches!(self, Self::Url | Self::UrlDigest(_))
-    }
-}
-
-impl Way {
-    /// Whether the body cannot change without the signature of this form changing.
-    pub(in crate::schemes) fn covers_body(&self, form: &Form) -> bool {
-        let is_signature = |field: &String| matches!(&self.signature.at, Location::Form(name) if name == field);
-        let is_content =
-            |field: &String| Part::any(&form.content, &|part| matches!(part, Part::Form(name) if name == field));
-        let whole = |part: &Part| matches!(part, Part::Body | Part::Digest(_) | Part::SortedForm(_));
-        let query = |part: &Part| {
-            matches!(
-                part,
-                Part::Url | Part::UrlAnyPort | Part::UrlUnescaped(_) | Part::PathAndQuery | Part::SortedQuery
-            )
-        };
-        let tied = form.requires.iter().any(|requirement| match requirement {
-            Requirement::EmptyBody => true,
-            Requirement::FormFields(fields) => fields.iter().all(|field| is_signature(field) || is_content(field)),
-            Requirement::QueryDigest { .. } => form.content.iter().any(query),
-            _ => false,
-        });
-        form.content.iter().any(whole) || tied || form.payload.is_some()
     }
 }

@@ -4,22 +4,26 @@
 //! 2. a way without a form, a form without a name or without content, two forms of one name;
 //! 3. content that leaves out the body, unless a payload, a token's claim or a requirement ties the body to the
 //!    signature, or `covers` says what is covered instead;
-//! 4. a payload in a form whose content is not one JSON key at the root;
-//! 5. a timestamp that the signature does not cover;
-//! 6. a signature in the body that is part of what it signs;
-//! 7. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
-//! 8. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
+//! 4. a timestamp that the signature does not cover;
+//! 5. a signature in the body that is part of what it signs;
+//! 6. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
+//! 7. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
 //!    can be lengthened without the secret, but not to anything that is JSON;
-//! 9. challenges that make no sense: see [`challenge::check`];
-//! 10. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
+//! 8. challenges that make no sense: see [`challenges::check`];
+//! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
 //!     say what must come out of it.
+
+mod challenges;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{
-    Algorithm, Encoding, Form, Grammar, Hash, Jwt, Location, Part, Requirement, SecretStep, Spec, SpecFault,
-    TimeLocation, Timestamp, Way, challenge,
-};
+use super::algorithm::{Algorithm, ClaimValue, Hash, Jwt, SecretStep};
+use super::challenge::Challenge;
+use super::content::{Form, Part, Requirement, TimeLocation, Timestamp};
+use super::faults::{Faults, SpecFault};
+use super::scheme::Spec;
+use super::signature::{Encoding, Grammar, Location};
+use super::way::Way;
 
 /// Keys of gateway.yaml that no parameter may have.
 const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_url", "challenge"];
@@ -27,22 +31,11 @@ const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_
 /// The most signatures that one value may have.
 const MOST: usize = 64;
 
-/// Collects faults, each with its place.
-pub(super) struct Faults(Vec<SpecFault>);
-
-impl Faults {
-    pub(super) fn when(&mut self, wrong: bool, path: impl Into<String>, message: impl Into<String>) {
-        if wrong {
-            self.0.push(SpecFault { path: path.into(), message: message.into() });
-        }
-    }
-}
-
 /// What is wrong with a scheme, wherever it stands.
 pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
     let mut faults = Faults(Vec::new());
     check_parameters(spec, &mut faults);
-    challenge::check(spec, &mut faults);
+    challenges::check(spec, &mut faults);
     for (position, way) in spec.ways.iter().enumerate() {
         let at = if spec.overrides.is_empty() { String::new() } else { format!("ways[{position}].") };
         check_grammar(&way.signature.grammar, &at, &mut faults);
@@ -83,7 +76,7 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
     let used = |name: &str| {
         spec.ways.iter().any(|way| {
             let in_claims = matches!(&way.algorithm, Algorithm::Jwt(jwt)
-                if jwt.claims.iter().any(|rule| matches!(&rule.is, super::ClaimValue::Parameter(used) if used == name)));
+                if jwt.claims.iter().any(|rule| matches!(&rule.is, ClaimValue::Parameter(used) if used == name)));
             let is_used = |part: &Part| matches!(part, Part::Parameter(used) if used == name);
             in_claims || way.forms.iter().any(|form| Part::any(&form.content, &is_used))
         })
@@ -98,7 +91,7 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
             format!("{path}.name"),
             "lower case letters, digits, _ and - only, and no other option's name",
         );
-        let asked = spec.challenge.iter().flat_map(super::Challenge::parameters).any(|asked| asked == name);
+        let asked = spec.challenge.iter().flat_map(Challenge::parameters).any(|asked| asked == name);
         let unused = if parameter.secret { !asked } else { !used(name) };
         let quiet = ["secret", "token", "password"].iter().any(|word| name.contains(word));
         let message = "a secret's name has secret, token or password in it, so that no error quotes what is below it";
@@ -155,21 +148,12 @@ fn check_location(way: &Way, at: &str, faults: &mut Faults) {
 fn check_algorithm(way: &Way, at: &str, faults: &mut Faults) {
     let path = |key: &str| format!("{at}{key}");
     let public = match &way.algorithm {
-        Algorithm::Hmac(hash) => {
-            faults.when(*hash == Hash::Keccak256, path("algorithm.hmac"), "not with keccak256");
-            false
-        }
         Algorithm::Hash(hash) => {
             faults.when(*hash == Hash::Md5, path("algorithm.hash"), "not with md5, whose collisions forge");
             false
         }
-        Algorithm::Rsa(hash) => {
-            let wrong = matches!(hash, Hash::Md5 | Hash::Keccak256);
-            faults.when(wrong, path("algorithm.rsa"), "only with the SHA family");
-            true
-        }
-        Algorithm::Ed25519 | Algorithm::EcdsaP256 => true,
-        Algorithm::Token => false,
+        Algorithm::Ed25519 | Algorithm::EcdsaP256 | Algorithm::Rsa(_) => true,
+        Algorithm::Hmac(_) | Algorithm::Token => false,
         Algorithm::Jwt(jwt) => check_jwt(jwt, at, faults),
     };
     let ends_public = matches!(way.secret.last(), Some(SecretStep::PublicKey));
@@ -258,9 +242,6 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         let twice = way.forms.iter().take(position).any(|other| other.name == form.name);
         faults.when(twice, path("name"), "two forms have one name");
         faults.when(form.content.is_empty(), path("content"), "at least one part");
-        let root = matches!(form.content.as_slice(), [Part::Json(pointer)] if pointer.root_key().is_some());
-        let payload = form.payload.is_some();
-        faults.when(payload && !root, path("payload"), "is the value of one JSON key at the root, the only content");
         faults.when(!covered_otherwise && !way.covers_body(form), path("content"), uncovered);
         let secret = Part::any(&form.content, &|part| matches!(part, Part::Secret));
         let hashed = matches!(way.algorithm, Algorithm::Hash(_));
@@ -290,11 +271,4 @@ fn check_declared(spec: &Spec, parts: &[Part], path: &str, faults: &mut Faults) 
     faults.when(undeclared, path, "a parameter that `parameters` does not declare");
     let empty = Part::any(parts, &|part| matches!(part, Part::ListedHeaders(listed) if listed.split.is_empty()));
     faults.when(empty, path, "listed_headers.split must not be empty");
-}
-
-impl Jwt {
-    /// Whether a claim is the body's digest.
-    pub(in crate::schemes) fn ties_body(&self) -> bool {
-        self.claims.iter().any(|rule| matches!(rule.is, super::ClaimValue::BodyDigest(_)))
-    }
 }

@@ -3,7 +3,7 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::{OneOrMany, Pointer, header_name, header_names};
+use super::words::{OneOrMany, Pointer, header_name, header_names};
 
 /// Where the signature stands and how it is written.
 #[derive(Clone, Debug, Deserialize)]

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
-use super::{SpecError, fault};
+use super::faults::{SpecError, fault};
 
 /// One value, or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -166,7 +166,7 @@ fn every_part_puts_into_the_content_what_it_says() {
 }
 
 fn hex_of_sha1(text: &str) -> String {
-    let digest = key::hash(spec::Hash::Sha1, [text.as_bytes()]);
+    let digest = hash::hash(spec::Hash::Sha1, [text.as_bytes()]);
     base16ct::lower::encode_string(digest.as_bytes())
 }
 
@@ -239,7 +239,7 @@ fn a_lengthened_body_of_a_plain_hash_is_no_json() {
     });
     let verifier = compiled(words);
     let sent = |body: &[u8]| {
-        let digest = key::hash(spec::Hash::Sha256, [b"key".as_slice(), body]);
+        let digest = hash::hash(spec::Hash::Sha256, [b"key".as_slice(), body]);
         let headers = header("sig", base16ct::lower::encode_string(digest.as_bytes()).as_bytes());
         check(&verifier, &headers, &[body]).err()
     };

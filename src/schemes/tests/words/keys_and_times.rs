@@ -153,7 +153,7 @@ fn jwt_verifier() -> Verifier {
 #[test]
 fn a_json_web_token_must_be_right_in_every_respect() {
     let verifier = jwt_verifier();
-    let digest = base16ct::lower::encode_string(key::hash(spec::Hash::Sha256, [b"{}".as_slice()]).as_bytes());
+    let digest = base16ct::lower::encode_string(hash::hash(spec::Hash::Sha256, [b"{}".as_slice()]).as_bytes());
     let hs256 = json!({ "alg": "HS256" });
     let claims = json!({
         "iss": "Test", "body": digest, "url": "https://hooks.example.com/in", "app": "a1", "exp": 1_700_000_000,

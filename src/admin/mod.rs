@@ -2,6 +2,8 @@
 //!
 //! Everything else is 404. There is no authentication: bind it where only operators reach it, as is the default.
 
+mod summary;
+
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-use crate::config::{ClientTls, Config, Identity, Networks, Otlp, Roots};
 use crate::metrics::Metrics;
+
+pub use summary::summary;
 
 /// How long a connection may wait for a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -64,88 +67,6 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
             }
         });
     }
-}
-
-/// A configuration as JSON, without any secret: only their ids.
-pub fn summary(config: &Config) -> serde_json::Value {
-    let routes: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| {
-            serde_json::json!({
-                "name": route.name,
-                "path": route.path.to_string(),
-                "host": route.host,
-                "scheme": route.scheme.name,
-                "signed_content": route.scheme_options.signed_content,
-                "match_payload": route.scheme_options.match_payload,
-                "secrets": route.secret_ids,
-                "upstream": route.upstream.to_string(),
-                "connect_timeout_seconds": route.upstream.connect_timeout.as_secs_f64(),
-                "resend": route.upstream.resend,
-                "host_header": route.upstream.host_header.as_str(),
-                "upstream_tls": route.upstream.certificates.as_ref().map(client_tls),
-                "allowed_ips": texts(&route.allowed_ips),
-                "methods": route.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
-                "enforce": route.enforce,
-                "reject_status": route.reject_status.as_u16(),
-                "max_body_bytes": route.max_body,
-                "body_timeout_seconds": route.body_timeout.as_secs_f64(),
-                "max_in_flight": route.max_in_flight,
-                "rate_limit": route.rate_limit.map(|limit| {
-                    serde_json::json!({ "per_second": limit.per_second, "burst": limit.burst })
-                }),
-                "timeout_seconds": route.timeout.as_secs_f64(),
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "version": crate::VERSION,
-        "revision": crate::REVISION,
-        "server": {
-            "listen": config.server.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "tls": config.server.tls.as_ref().map(|tls| serde_json::json!({
-                "certificate": tls.identity.fingerprint(),
-                "client_ca": tls.client_ca.as_ref().map(Roots::fingerprint),
-            })),
-            "trusted_proxies": texts(&config.server.trusted_proxies),
-            "proxy_protocol": config.server.proxy_protocol,
-            "threads": config.server.threads,
-            "max_connections": config.server.max_connections,
-            "header_timeout_seconds": config.server.header_timeout.as_secs_f64(),
-            "idle_timeout_seconds": config.server.idle_timeout.as_secs_f64(),
-            "max_header_bytes": config.server.max_header_bytes,
-            "buffered_bytes": config.server.buffered_bytes,
-            "shutdown_grace_seconds": config.server.shutdown_grace.as_secs_f64(),
-            "access_log": config.server.access_log.as_str(),
-        },
-        "admin": { "listen": config.admin.listen.to_string() },
-        "telemetry": { "otlp": config.telemetry.as_ref().map(otlp) },
-        "routes": routes,
-    })
-}
-
-fn otlp(otlp: &Otlp) -> serde_json::Value {
-    serde_json::json!({
-        "endpoint": otlp.endpoint.to_string(),
-        "headers": otlp.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-        "tls": otlp.endpoint.certificates.as_ref().map(client_tls),
-        "timeout_seconds": otlp.timeout.as_secs_f64(),
-        "sample": otlp.sample,
-        "service_name": otlp.service_name,
-        "context_from": otlp.context_from.as_str(),
-    })
-}
-
-fn client_tls(tls: &ClientTls) -> serde_json::Value {
-    serde_json::json!({
-        "ca": tls.ca.as_ref().map(Roots::fingerprint),
-        "client_certificate": tls.identity.as_ref().map(Identity::fingerprint),
-    })
-}
-
-fn texts(networks: &Networks) -> Vec<String> {
-    networks.iter().map(|network| network.to_string()).collect()
 }
 
 impl Admin {

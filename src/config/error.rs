@@ -1,0 +1,55 @@
+//! What is wrong with a configuration.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}{}", path.display(), next_step(source))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file can be read but is not a valid configuration. Displayed as one line an error.
+    #[error("{}", lines(errors))]
+    Invalid {
+        /// All that is wrong with it; at least one.
+        errors: Vec<ConfigError>,
+    },
+}
+
+/// One thing that is wrong with the configuration, or unwise about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The YAML path that it is at, as in `routes[0].secrets[1].env`; empty for the file as a whole.
+    pub path: String,
+    /// What is wrong and what to write instead, on one line; never a secret.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What to do about a file that cannot be read, where that is known.
+pub(crate) fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => ": name a file in that folder",
+        io::ErrorKind::PermissionDenied => ": the user that hooklatch runs as must be allowed to read it",
+        _ => "",
+    }
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,85 @@
+//! From a file, or from text, to a [`Config`]: the one way for every command.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::error::{ConfigError, LoadError};
+use super::model::Config;
+use super::sources::{Context, Sources, System};
+use super::{raw, reader, units, validate};
+
+/// The longest configuration file in bytes; room for thousands of routes.
+const MAX_FILE: usize = 1 << 20;
+
+/// Reads and checks the configuration at `path`, with secrets from the process's environment and from files. Relative
+/// names of secret files are relative to the folder that `path` is in.
+///
+/// # Errors
+/// The file cannot be read, or everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+    parse_bytes(&bytes, path, &System)
+}
+
+/// Where the admin listener of the configuration at `path` is. What is wrong elsewhere in the file does not matter: a
+/// gateway that runs goes on with the last configuration that was right.
+///
+/// # Errors
+/// The file cannot be read or is not YAML, or what is wrong with its section `admin`.
+pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
+    let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
+    let errors = reader::Errors::default();
+    let root = as_text(&bytes).and_then(raw::parse);
+    let root = root.map_err(|message| LoadError::Invalid { errors: vec![whole(message)] })?;
+    let admin = validate::admin(&root, &errors);
+    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
+}
+
+/// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
+/// of secret files are relative to `folder`.
+///
+/// # Errors
+/// Everything that is wrong, at least one error.
+pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config, Vec<ConfigError>> {
+    let errors = reader::Errors::default();
+    let root = match raw::parse(text) {
+        Ok(root) => root,
+        Err(message) => return Err(vec![whole(message)]),
+    };
+    let config = validate::config(&root, &errors, Context { folder, sources });
+    let (errors, warnings) = errors.into_parts();
+    match config {
+        Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
+        _ => Err(errors),
+    }
+}
+
+/// Checks the content of the file at `path`.
+pub(super) fn parse_bytes(bytes: &[u8], path: &Path, sources: &dyn Sources) -> Result<Config, LoadError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let text = as_text(bytes).map_err(|message| vec![whole(message)]);
+    text.and_then(|text| parse(text, folder, sources)).map_err(|errors| LoadError::Invalid { errors })
+}
+
+/// Reads at most one byte more than a configuration can have.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text without its byte order mark, which some editors put there.
+fn as_text(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.len() > MAX_FILE {
+        return Err(format!("the file is longer than {}", units::display_size(MAX_FILE as u64)));
+    }
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|error| format!("the file is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// An error of the file as a whole.
+fn whole(message: String) -> ConfigError {
+    ConfigError { path: String::new(), message }
+}

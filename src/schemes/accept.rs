@@ -1,0 +1,112 @@
+//! What a form demands of a request beside a right signature: its requirements, and a payload that says what the body
+//! says.
+
+use http::HeaderMap;
+
+use super::authentic::Authenticated;
+use super::content::{self, Body, Content, Given, joined};
+use super::error::VerifyError;
+use super::hash::hash;
+use super::spec::{Form, Payload, PayloadEquals, Requirement};
+use super::{codec, fields, payload};
+
+/// Whether a request is what a form requires, as far as that can be told without parsing its body as JSON.
+pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
+    let met = form.requires.iter().all(|requirement| match requirement {
+        Requirement::JsonObject | Requirement::Json => true,
+        Requirement::Form => is_form(given.head.headers),
+        Requirement::NotForm => !is_form(given.head.headers),
+        Requirement::EmptyBody => given.body.is_empty(),
+        Requirement::FormFields(names) => {
+            let mut found = 0;
+            let known = fields::pairs(given.body.bytes()).all(|(field, _)| {
+                found += 1;
+                names.iter().any(|name| *name.as_bytes() == *field)
+            });
+            let once = |name: &String| matches!(fields::find(given.body.bytes(), name), fields::Found::Once(_));
+            known && found == names.len() && names.iter().all(once)
+        }
+        Requirement::Header { name, value } => {
+            content::sole(given.head.headers, name).is_some_and(|found| found == value.as_bytes())
+        }
+        Requirement::QueryDigest { name, hash: function, encoding } => {
+            let query = given.head.query.unwrap_or_default().as_bytes();
+            let fields::Found::Once(Some(text)) = fields::find(query, name) else { return false };
+            let digest = hash(*function, [given.body.bytes()]);
+            codec::decode(&[*encoding], Some(function.len()), &text)
+                .is_some_and(|said| said.as_bytes() == digest.as_bytes())
+        }
+    });
+    if met { Ok(()) } else { Err(Refusal::Unmet) }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let media_type = content::sole(headers, &http::header::CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+/// What a right signature over this content proves, if the body is such that it proves anything.
+pub(super) fn accept(
+    form: &Form,
+    content: &Content<'_>,
+    body: &Body<'_>,
+    match_payload: bool,
+) -> Result<Authenticated, Refusal> {
+    if form.requires.contains(&Requirement::JsonObject) && !payload::is_json_object(body.bytes()) {
+        return Err(Refusal::NoJsonObject);
+    }
+    if form.requires.contains(&Requirement::Json) && !payload::is_json(body.bytes()) {
+        return Err(Refusal::NoJson);
+    }
+    let Some(Payload { key, encoding, equals }) = &form.payload else { return Ok(Authenticated::Body) };
+    let payload = payload::open(*encoding, &joined(content)).ok_or(Refusal::NoPayload)?;
+    if match_payload {
+        let PayloadEquals::BodyWithoutKey = equals;
+        let equal = payload::equal::equal_but_for(body.bytes(), key, &payload);
+        equal.then_some(()).ok_or(Refusal::Differs)?;
+    }
+    Ok(Authenticated::Payload(payload))
+}
+
+/// Why a form does not take a request, although its signature is right or could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The request is of another kind.
+    #[error("the request is not what this form requires")]
+    Unmet,
+    /// The signed key is missing, or the body is no JSON object that could hold it.
+    #[error("the body has no key with the text to sign")]
+    Absent,
+    /// The signed key is there more than once.
+    #[error("the body has the key with the text to sign twice")]
+    Repeated,
+    /// The body is not a JSON object, which the form requires.
+    #[error("the body is not a JSON object")]
+    NoJsonObject,
+    /// The body is not JSON, which the form requires.
+    #[error("the body is not JSON")]
+    NoJson,
+    /// The signed text does not decode to a JSON object.
+    #[error("the text to sign does not decode to a JSON object")]
+    NoPayload,
+    /// The payload differs from the body.
+    #[error("the payload in the text to sign differs from the body")]
+    Differs,
+    /// A challenge can get a signature over such a content.
+    #[error("the text to sign is what only an endpoint challenge asks to sign")]
+    Reserved,
+}
+
+impl Refusal {
+    /// What the sender is told, if the signature is right.
+    pub(super) fn reason(self) -> VerifyError {
+        match self {
+            // A form does not exist for a request that lacks what it needs.
+            Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson | Self::Reserved => {
+                VerifyError::SignatureMismatch
+            }
+            Self::Repeated | Self::NoPayload | Self::Differs => VerifyError::PayloadMismatch,
+        }
+    }
+}

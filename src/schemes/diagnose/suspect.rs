@@ -1,0 +1,40 @@
+//! A route whose secrets, scheme and options a delivery is held against.
+
+use std::time::Duration;
+
+use crate::schemes::error::VerifyError;
+use crate::schemes::options::SchemeOptions;
+use crate::schemes::request::SignedRequest;
+use crate::schemes::secret::Secret;
+use crate::schemes::spec::Spec;
+
+/// A route as far as signatures go.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspect<'a> {
+    /// Its name.
+    pub route: &'a str,
+    /// Its scheme.
+    pub spec: &'a Spec,
+    /// Its scheme's options.
+    pub options: &'a SchemeOptions,
+    /// Its secrets.
+    pub secrets: &'a [Secret],
+    /// What the secrets are called, in the same order.
+    pub ids: &'a [String],
+}
+
+impl Suspect<'_> {
+    /// The gateway's own verdict, with another tolerance if one is given.
+    pub(super) fn judge(
+        &self,
+        request: &SignedRequest<'_>,
+        now: Duration,
+        tolerance: Option<Duration>,
+    ) -> Result<(), VerifyError> {
+        let options = SchemeOptions { tolerance: tolerance.or(self.options.tolerance), ..self.options.clone() };
+        // Cannot fail for a route that has been loaded.
+        let verifier = self.spec.compile(&options, self.secrets).map_err(|_| VerifyError::SignatureMismatch)?;
+        let claim = verifier.inspect(request.head, now)?;
+        verifier.verify(&claim, request, now).map(|_| ())
+    }
+}
