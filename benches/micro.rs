@@ -19,15 +19,14 @@ use divan::Bencher;
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Sources};
 use hooklatch::delivery::peer::Peer;
-use hooklatch::delivery::request::Arrival;
-use hooklatch::delivery::timeline::Trail;
+use hooklatch::delivery::request::RequestInfo;
+use hooklatch::delivery::timeline::Timeline;
 use hooklatch::gateway::headers;
-use hooklatch::http1::client::request::Head;
 use hooklatch::metrics::Metrics;
 use hooklatch::net::connect::Connector;
 use hooklatch::routing::limits::Limits;
 use hooklatch::routing::route_headers::RouteHeaders;
-use hooklatch::routing::table::{Common, Route, Router};
+use hooklatch::routing::table::{Route, RouteShared, Router};
 use hooklatch::schemes::{self, RequestHead, SchemeOptions, SignedRequest, Spec, Unsigned, Verifier};
 use hooklatch::upstream::pool::Pool;
 use http::header::HOST;
@@ -135,18 +134,14 @@ fn write_headers(bencher: Bencher<'_, '_>) {
     headers.insert(HOST, host.clone());
     let mut head = Request::new(()).into_parts().0;
     head.headers = headers;
-    let arrival = Arrival {
+    let info = RequestInfo {
         head,
         peer: Rc::new(Peer::new("192.0.2.1:4711".parse().unwrap(), true)),
         request_id: HeaderValue::from_static("1f0c8a4e-1d0c-4f5e-9a43-3d1f0e5b7c11"),
         received: Clock::system().now(),
-        trail: Trail::default(),
+        timeline: Timeline::default(),
     };
-    bencher.bench_local(|| {
-        let mut head = Head::new(Method::POST, &["/in"], 0);
-        headers::write(&lines, &mut head, &arrival, Some(&host), Some(0), 3072);
-        head
-    });
+    bencher.bench_local(|| headers::fields(&lines, &info, Some(&host), Some(0), 3072));
 }
 
 // --- Routes ----------------------------------------------------------------------------------------------------------
@@ -183,8 +178,8 @@ fn router(routes: usize, place: fn(usize) -> String) -> Router {
     let limits = Limits::default();
     let pool = Pool::new(Connector::new("192.0.2.2", 80, Duration::from_secs(1), None).unwrap());
     let routes = configured((0..routes).map(place)).into_iter().map(|route| {
-        let common = Common::new(route, &metrics, &limits).unwrap();
-        Rc::new(Route::new(Arc::new(common), pool.clone()))
+        let shared = RouteShared::new(route, &metrics, &limits).unwrap();
+        Rc::new(Route { shared: Arc::new(shared), pool: pool.clone() })
     });
     Router::new(routes)
 }

@@ -21,7 +21,7 @@ pub use configured::{Configured, Expiry};
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
 
-use crate::reject::{Fault, Outcome, Reject};
+use crate::reject::{Outcome, Reject};
 use configured::ConfigMetrics;
 use process::ProcessMetrics;
 
@@ -123,6 +123,10 @@ pub struct ObserveMetrics {
     durations: [Option<Histogram>; Outcome::ALL.len()],
     rejections: [Option<IntCounter>; Reject::ALL.len()],
 }
+
+/// Counts one more on a gauge until it is dropped.
+#[derive(Debug)]
+pub struct GaugeGuard(IntGauge);
 
 /// Counts connections that ended before they could carry a request.
 #[derive(Clone)]
@@ -290,12 +294,8 @@ impl Metrics {
 
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
-        self.observe(
-            NO_ROUTE,
-            NO_ROUTE,
-            &[Reject::NoRoute, Reject::BadRequest, Reject::Draining, Reject::Overloaded, Reject::BodyTimeout],
-            false,
-        )
+        let reasons: Vec<Reject> = Reject::ALL.into_iter().filter(|reject| reject.needs_no_route()).collect();
+        self.observe(NO_ROUTE, NO_ROUTE, &reasons, false)
     }
 
     /// Forgets when a secret matched last: there is another one under this id now.
@@ -327,10 +327,30 @@ impl Metrics {
             durations: outcomes
                 .map(|outcome| Some(self.request_duration.with_label_values(&[route, outcome?.as_str()]))),
             rejections: Reject::ALL.map(|reject| {
-                let possible = reject.fault() != Fault::Upstream && reasons.contains(&reject);
+                let possible = !reject.is_of_the_upstream() && reasons.contains(&reject);
                 possible.then(|| self.rejections.with_label_values(&[route, scheme, reject.reason()]))
             }),
         }
+    }
+}
+
+impl GaugeGuard {
+    /// One more on `gauge`.
+    pub fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+
+    /// One more on `gauge`, unless that is more than `max`.
+    pub fn within(gauge: &IntGauge, max: u32) -> Option<Self> {
+        let guard = Self::new(gauge);
+        (guard.0.get() <= i64::from(max)).then_some(guard)
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

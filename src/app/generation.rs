@@ -17,8 +17,8 @@ use crate::net::connect::Connector;
 use crate::net::tls::client_config;
 use crate::observe::otlp::Telemetry;
 use crate::routing::limits::Limits;
-use crate::routing::table::Common;
-use crate::server::handshake::Entrance;
+use crate::routing::table::RouteShared;
+use crate::server::handshake::Handshake;
 
 /// How long a reload waits for every thread before it is told.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,9 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A configuration and all that is made from it once.
 pub(super) struct Generation {
     pub(super) server: config::Server,
-    /// The routes, each with the way to its upstream. Routes with the same way have the same connector, also across
-    /// generations: threads know their pools by it.
-    pub(super) routes: Vec<(Arc<Common>, Arc<Connector>)>,
+    /// The routes, each with the connector to its upstream. Routes that connect alike have the same connector, also across
+    /// generations: threads find their pools by it.
+    pub(super) routes: Vec<(Arc<RouteShared>, Arc<Connector>)>,
     /// Every key with its value: what a reload compares.
     pub(super) view: View,
     /// The JSON of `/config`.
@@ -36,19 +36,19 @@ pub(super) struct Generation {
     /// Where traces go. It stays, with what waits in it, as long as its part of the configuration does.
     pub(super) telemetry: Option<Arc<Telemetry>>,
     /// How connections from senders begin.
-    pub(super) entrance: Entrance,
+    pub(super) handshake: Handshake,
     /// What is on its way, by route: the same in every generation.
     limits: Arc<Limits>,
-    connectors: HashMap<Way, Arc<Connector>>,
+    connectors: HashMap<Destination, Arc<Connector>>,
     /// For upstreams by https, by the certificates that they ask for.
     tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
     /// A permit for each thread that runs it.
     taken_up: Semaphore,
 }
 
-/// What makes two upstreams the same to connect to.
+/// How to connect to an upstream. Routes that connect alike share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Way {
+struct Destination {
     host: String,
     port: u16,
     tls: bool,
@@ -65,9 +65,9 @@ impl Generation {
         let view = View::of(&config);
         let summary = admin::summary(&config);
         // One that stays is kept, with the key of its session tickets.
-        let entrance = match before.filter(|before| enters_alike(&before.server, &config.server)) {
-            Some(before) => before.entrance.clone(),
-            None => Entrance::new(&config.server, metrics.handshakes())?,
+        let handshake = match before.filter(|before| enters_alike(&before.server, &config.server)) {
+            Some(before) => before.handshake.clone(),
+            None => Handshake::new(&config.server, metrics.handshakes())?,
         };
         let telemetry = match (&config.telemetry, before.and_then(|before| before.telemetry.as_ref())) {
             (None, _) => None,
@@ -77,27 +77,27 @@ impl Generation {
         let limits = before.map(|before| before.limits.clone()).unwrap_or_default();
         let mut tls = HashMap::new();
         let mut connectors = HashMap::new();
-        let mut ways = Vec::new();
+        let mut connectors_of_routes = Vec::new();
         for route in &config.routes {
-            let way = Way::to(&route.upstream);
-            if way.tls && !tls.contains_key(&way.certificates) {
-                let known = before.and_then(|before| before.tls.get(&way.certificates)).cloned();
-                let made = known.map_or_else(|| client_config(way.certificates.as_ref()), Ok)?;
-                tls.insert(way.certificates.clone(), made);
+            let destination = Destination::of(&route.upstream);
+            if destination.tls && !tls.contains_key(&destination.certificates) {
+                let known = before.and_then(|before| before.tls.get(&destination.certificates)).cloned();
+                let made = known.map_or_else(|| client_config(destination.certificates.as_ref()), Ok)?;
+                tls.insert(destination.certificates.clone(), made);
             }
-            let known = connectors.get(&way).or_else(|| before?.connectors.get(&way)).cloned();
+            let known = connectors.get(&destination).or_else(|| before?.connectors.get(&destination)).cloned();
             let connector = match known {
                 Some(connector) => connector,
                 None => {
-                    let tls = tls.get(&way.certificates).filter(|_| way.tls).cloned();
-                    Arc::new(Connector::new(&way.host, way.port, way.connect_timeout, tls)?)
+                    let tls = tls.get(&destination.certificates).filter(|_| destination.tls).cloned();
+                    Arc::new(Connector::new(&destination.host, destination.port, destination.connect_timeout, tls)?)
                 }
             };
-            connectors.insert(way, connector.clone());
-            ways.push(connector);
+            connectors.insert(destination, connector.clone());
+            connectors_of_routes.push(connector);
         }
-        let routes = config.routes.into_iter().zip(ways).map(|(route, connector)| {
-            let common = Common::new(route, metrics, &limits).map_err(io::Error::other)?;
+        let routes = config.routes.into_iter().zip(connectors_of_routes).map(|(route, connector)| {
+            let common = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
             Ok((Arc::new(common), connector))
         });
         Ok(Self {
@@ -106,7 +106,7 @@ impl Generation {
             view,
             summary,
             telemetry,
-            entrance,
+            handshake,
             limits: limits.clone(),
             connectors,
             tls,
@@ -155,13 +155,13 @@ impl Generation {
     }
 }
 
-/// Whether connections from senders begin in the same way.
+/// Whether connections from senders begin in the same destination.
 fn enters_alike(a: &config::Server, b: &config::Server) -> bool {
     (&a.tls, a.proxy_protocol, &a.trusted_proxies) == (&b.tls, b.proxy_protocol, &b.trusted_proxies)
 }
 
-impl Way {
-    fn to(upstream: &config::Upstream) -> Self {
+impl Destination {
+    fn of(upstream: &config::Upstream) -> Self {
         Self {
             host: upstream.host.clone(),
             port: upstream.port,

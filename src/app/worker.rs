@@ -1,6 +1,7 @@
 //! One worker thread: its runtime, its listening sockets, its routes and its connections to upstreams.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::net;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use super::{Phase, runtime};
 use crate::clock::Clock;
 use crate::gateway::forward::ForwardContext;
 use crate::gateway::observe::ObserveContext;
-use crate::gateway::receive::ArriveContext;
+use crate::gateway::receive::ReceiveContext;
 use crate::gateway::report::Reporter;
 use crate::gateway::route::RouteContext;
 use crate::gateway::stack::{StackContext, stack};
@@ -27,10 +28,10 @@ use crate::net::connect::Connector;
 use crate::observe::log_limit::LogLimit;
 use crate::routing::limits::Budget;
 use crate::routing::table::{Route, Router};
-use crate::server::current::Swap;
+use crate::server::current::{Current, Serving};
 use crate::server::h1::Http1Context;
-use crate::server::listener::{Bounds, ListenContext, accept};
-use crate::server::refuse::EarlyContext;
+use crate::server::listener::{ListenContext, accept};
+use crate::server::refuse::RefuseContext;
 use crate::upstream::pool::Pool;
 
 /// What a worker thread gets of the rest of the gateway.
@@ -56,7 +57,7 @@ struct Worker {
     refused: Rc<LogLimit>,
     reported: Rc<LogLimit>,
     unanswered: Rc<LogLimit>,
-    pools: Vec<(Arc<Connector>, Arc<Pool>)>,
+    pools: Vec<(Arc<Connector>, Rc<Pool>)>,
 }
 
 /// Starts a worker thread.
@@ -108,32 +109,13 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
         pools: Vec::new(),
     };
     let generation = generations.borrow_and_update().clone();
-    let current = Swap::new(stack(worker.context(&generation)));
-    let entrance = Rc::new(RefCell::new(generation.entrance.clone()));
-    let bounds = Rc::new(Cell::new(Bounds::new(&generation.server)));
-    let access_log = Rc::new(Cell::new(generation.server.access_log));
+    let current = Current::new(worker.serving(&generation));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
     let (alive, mut all_gone) = mpsc::channel(1);
-    let context = ListenContext {
-        connections: worker.metrics.connections.clone(),
-        bounds: bounds.clone(),
-        entrance: entrance.clone(),
-        http1: Http1Context {
-            early: EarlyContext {
-                clock: worker.clock.clone(),
-                dates: Rc::new(Dates::new(worker.clock.clone())),
-                unmatched: worker.unmatched.clone(),
-                access_log: access_log.clone(),
-                log_limit: worker.refused.clone(),
-            },
-            drain: draining_connections,
-        },
-        shedding: Rc::default(),
-        alive,
-    };
+    let context = worker.listen_context(current.clone(), draining_connections, alive);
     for socket in sockets {
-        tokio::task::spawn_local(accept(socket, current.clone(), context.clone()));
+        tokio::task::spawn_local(accept(socket, context.clone()));
     }
     drop(context);
     loop {
@@ -143,10 +125,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
             _ = phases.wait_for(|phase| *phase >= Phase::Draining) => break,
             Ok(()) = generations.changed() => {
                 let generation = generations.borrow_and_update().clone();
-                current.replace(stack(worker.context(&generation)));
-                entrance.replace(generation.entrance.clone());
-                bounds.set(Bounds::new(&generation.server));
-                access_log.set(generation.server.access_log);
+                current.replace(worker.serving(&generation));
                 generation.take_up();
             }
         }
@@ -160,15 +139,42 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
 }
 
 impl Worker {
+    /// A configuration as this thread serves it.
+    fn serving(&mut self, generation: &Generation) -> Serving {
+        Serving::new(&generation.server, stack(self.context(generation)), generation.handshake.clone())
+    }
+
+    /// What accepting and serving connections needs. `drain` turns true when the gateway drains; `alive` is dropped with the
+    /// last connection.
+    fn listen_context(
+        &self,
+        current: Current<Serving>,
+        drain: watch::Receiver<bool>,
+        alive: mpsc::Sender<Infallible>,
+    ) -> ListenContext {
+        let refuse = RefuseContext {
+            clock: self.clock.clone(),
+            dates: Rc::new(Dates::new(self.clock.clone())),
+            unmatched: self.unmatched.clone(),
+            current,
+            log_limit: self.refused.clone(),
+        };
+        let connections = self.metrics.connections.clone();
+        ListenContext { connections, http1: Http1Context { refuse, drain }, shedding: Rc::default(), alive }
+    }
+
     /// What the stages need for a configuration. Connections to upstreams that it still has are kept, the others closed
     /// when the deliveries on them have ended.
     fn context(&mut self, generation: &Generation) -> StackContext {
         let router = self.router(generation);
         let clock = &self.clock;
-        let routes = generation.routes.iter().map(|(common, _)| common.clone()).collect();
+        let routes = generation.routes.iter().map(|(shared, _)| shared.clone()).collect();
         let reporter = Reporter { log_limit: self.reported.clone(), routes };
         StackContext {
-            arrive: ArriveContext { clock: clock.clone(), trusted_proxies: generation.server.trusted_proxies.clone() },
+            receive: ReceiveContext {
+                clock: clock.clone(),
+                trusted_proxies: generation.server.trusted_proxies.clone(),
+            },
             observe: ObserveContext {
                 clock: clock.clone(),
                 in_flight: self.metrics.in_flight.clone(),
@@ -189,21 +195,21 @@ impl Worker {
     }
 
     fn router(&mut self, generation: &Generation) -> Router {
-        let mut pools: Vec<(Arc<Connector>, Arc<Pool>)> = Vec::new();
-        let find = |pools: &[(Arc<Connector>, Arc<Pool>)], connector| {
+        let mut pools: Vec<(Arc<Connector>, Rc<Pool>)> = Vec::new();
+        let find = |pools: &[(Arc<Connector>, Rc<Pool>)], connector| {
             pools.iter().find(|(known, _)| Arc::ptr_eq(known, connector)).map(|(_, pool)| pool.clone())
         };
         let routes: Vec<_> = generation
             .routes
             .iter()
-            .map(|(common, connector)| {
+            .map(|(shared, connector)| {
                 let pool = find(&pools, connector).unwrap_or_else(|| {
                     let kept = find(&self.pools, connector);
                     let pool = kept.unwrap_or_else(|| Pool::new(connector.clone()));
                     pools.push((connector.clone(), pool.clone()));
                     pool
                 });
-                Rc::new(Route::new(common.clone(), pool))
+                Rc::new(Route { shared: shared.clone(), pool })
             })
             .collect();
         let router = Router::new(routes);

@@ -29,6 +29,16 @@ pub enum PathPattern {
     Prefix(String),
 }
 
+impl PathPattern {
+    /// The length of the prefix in bytes; `None` if the path is exact.
+    pub fn prefix_len(&self) -> Option<usize> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Prefix(prefix) => Some(prefix.len()),
+        }
+    }
+}
+
 /// A host, lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {

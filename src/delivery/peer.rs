@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
 
-/// The far end of a connection from a sender.
+/// The other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Its address, or the one that its PROXY protocol header gives.
@@ -15,16 +15,16 @@ pub struct Peer {
     pub tls: bool,
     /// Who sent the request: this end itself, or whom it sends for as a trusted proxy. Found out for each request.
     pub client: IpAddr,
-    /// Whose word about the client counts.
-    pub word: Word,
+    /// What a trusted proxy says of the client.
+    pub forwarded_by: ForwardedBy,
 }
 
-/// Whose word about a client counts.
+/// What a trusted proxy says of the client that it forwards for.
 #[derive(Debug, Clone)]
-pub enum Word {
-    /// The connection's own addresses alone.
-    Nobody,
-    /// That of the trusted proxy, in `X-Forwarded-For`, `-Proto` and `-Host`.
+pub enum ForwardedBy {
+    /// The connection is not from a trusted proxy: the peer is the client.
+    Direct,
+    /// What its `X-Forwarded-For`, `-Proto` and `-Host` say.
     XForwarded,
     /// The same, with `Forwarded` (RFC 7239) in place of `X-Forwarded-For`.
     Forwarded {
@@ -36,12 +36,12 @@ pub enum Word {
 }
 
 impl Peer {
-    /// The far end of a connection, sending for itself.
+    /// The peer of a connection, which is itself the client until a request says otherwise.
     pub fn new(address: SocketAddr, tls: bool) -> Self {
         // An IPv4 client of a dual-stack listener is an IPv4 client.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let text = address.ip().to_string();
         let forwarded_for = HeaderValue::from_str(&text).expect("an address is visible ASCII");
-        Self { address, forwarded_for, tls, client: address.ip(), word: Word::Nobody }
+        Self { address, forwarded_for, tls, client: address.ip(), forwarded_by: ForwardedBy::Direct }
     }
 }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tower::BoxError;
 
 use crate::delivery::peer::Peer;
-use crate::delivery::timeline::{Event, Trail};
+use crate::delivery::timeline::{Event, Timeline};
 use crate::http1::server::connection::SenderBody;
 use crate::routing::table::Route;
 
@@ -27,6 +27,8 @@ pub struct Inbound {
 
 /// A request's body on its way in, by the version that the connection speaks.
 pub enum RequestBody {
+    /// There is none.
+    Empty,
     /// HTTP/1.1.
     Http1(SenderBody),
     /// HTTP/2.
@@ -34,7 +36,7 @@ pub enum RequestBody {
 }
 
 /// What is known of a request from its head on. Shared by all that work on it, and by what will tell of it.
-pub struct Arrival {
+pub struct RequestInfo {
     /// Its head as it came.
     pub head: Parts,
     /// The sender.
@@ -44,21 +46,21 @@ pub struct Arrival {
     /// When its head had come.
     pub received: Instant,
     /// What is noted of it on its way.
-    pub trail: Trail,
+    pub timeline: Timeline,
 }
 
 /// A request that has been taken up.
-pub struct Arrived {
+pub struct Received {
     /// Its head.
-    pub arrival: Rc<Arrival>,
+    pub info: Rc<RequestInfo>,
     /// Nothing has been read of it.
     pub body: RequestBody,
 }
 
-impl Arrival {
+impl RequestInfo {
     /// What the request says of its event, in the places that its route's scheme names.
     pub fn event(&self, route: Option<&Route>) -> Event {
-        route.map(|route| self.trail.event(&route.config.scheme, &self.head)).unwrap_or_default()
+        route.map(|route| self.timeline.event(&route.shared.config.scheme, &self.head)).unwrap_or_default()
     }
 }
 
@@ -68,6 +70,7 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
         }
@@ -75,6 +78,7 @@ impl HttpBody for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Empty => true,
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
         }
@@ -82,6 +86,7 @@ impl HttpBody for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Empty => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }

@@ -1,4 +1,4 @@
-//! The response to a delivery on its way back.
+//! The response to a delivery on its way back, and how the delivery ended.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::BoxError;
 
+use crate::metrics::GaugeGuard;
 use crate::reject::{Outcome, Refusal, Reject};
 use crate::routing::limits::Permit;
 use crate::routing::table::Route;
@@ -17,14 +18,35 @@ use crate::upstream::pool::ResponseBody;
 /// The body of a response: the upstream's, streamed, or a text of the gateway's own.
 pub struct Body {
     source: Source,
-    /// The delivery is in flight as long as its response.
+    /// The delivery counts against its route's `max_in_flight` until its body is dropped.
     _permit: Option<Permit>,
+    /// The delivery counts in `hooklatch_in_flight_requests` until its body is dropped.
+    _in_flight: Option<GaugeGuard>,
 }
 
 enum Source {
     Upstream(ResponseBody),
     /// `None` once sent.
     Text(Option<Bytes>),
+}
+
+/// A response to a delivery that was not refused, and how the delivery ended: the stage that made it says so.
+pub struct Completed {
+    /// What the sender gets.
+    pub response: Response<Body>,
+    /// How the delivery ended.
+    pub outcome: Outcome,
+}
+
+/// What a stage below the routing stage makes of a delivery.
+pub type StageResult = Result<Completed, Refusal>;
+
+/// What became of a delivery; a refusal is not a response yet.
+pub struct Handled {
+    /// The route, if one matched.
+    pub route: Option<Rc<Route>>,
+    /// The response, or why there is none.
+    pub result: StageResult,
 }
 
 /// A response, and what the observing stage needs to know of it.
@@ -35,45 +57,37 @@ pub struct Answer {
     pub route: Option<Rc<Route>>,
     /// How the delivery ended.
     pub outcome: Outcome,
-    /// Why it was refused, or the upstream did not answer.
+    /// Why it was refused, or why the upstream did not answer.
     pub rejected: Option<Reject>,
 }
 
-/// What came of a delivery, the refusal not yet being a response.
-pub struct Handled {
-    /// The route, if one matched.
-    pub route: Option<Rc<Route>>,
-    /// The upstream's response or that to a challenge, or why there is none.
-    pub result: Result<Response<Body>, Refusal>,
-}
-
 impl Body {
-    /// Streamed from the upstream.
+    /// The upstream's body, streamed.
     pub fn upstream(body: ResponseBody) -> Self {
-        Self { source: Source::Upstream(body), _permit: None }
+        Self { source: Source::Upstream(body), _permit: None, _in_flight: None }
     }
 
-    /// The same, keeping the delivery's place among those in flight until it is dropped.
+    /// A text of the gateway's own.
+    pub fn text(text: Bytes) -> Self {
+        Self { source: Source::Text(Some(text)), _permit: None, _in_flight: None }
+    }
+
+    /// The same body, which keeps the delivery's place in `max_in_flight`.
     pub fn with_permit(self, permit: Permit) -> Self {
         Self { _permit: Some(permit), ..self }
     }
 
-    /// The text, if it is the gateway's own.
+    /// The same body, which keeps the delivery in the gauge of deliveries in flight.
+    pub fn counted_by(self, in_flight: GaugeGuard) -> Self {
+        Self { _in_flight: Some(in_flight), ..self }
+    }
+
+    /// The text; empty if the body is the upstream's.
     pub fn into_text(self) -> Bytes {
         match self.source {
             Source::Text(text) => text.unwrap_or_default(),
             Source::Upstream(_) => Bytes::new(),
         }
-    }
-
-    /// Whether it is a text of the gateway's own.
-    pub fn is_own(&self) -> bool {
-        matches!(self.source, Source::Text(_))
-    }
-
-    /// A text of the gateway's own.
-    pub fn text(text: Bytes) -> Self {
-        Self { source: Source::Text(Some(text)), _permit: None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a delivery is at each stage of its way: [`Arrived`] → [`Routed`] → [`Claimed`] → [`Buffered`] → `Verified`.
+//! What a delivery is at each stage of its way: [`Received`] → [`Routed`] → [`Inspected`] → [`Buffered`] → `Verified`.
 //!
 //! Each stage takes the type that the one before it makes, so a wrong order of stages does not compile. `Verified`
 //! is in [`verify`](crate::gateway::verify), for only that module can make one.
@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::delivery::request::{Arrival, RequestBody};
+use crate::delivery::request::{RequestBody, RequestInfo};
 use crate::http1::payload::Payload;
 use crate::routing::table::Route;
 use crate::schemes::{Asked, Claim, VerifyError};
@@ -14,7 +14,7 @@ use crate::schemes::{Asked, Claim, VerifyError};
 /// A request that matches a route, its body not yet read.
 pub struct Routed {
     /// Its head.
-    pub arrival: Rc<Arrival>,
+    pub info: Rc<RequestInfo>,
     /// The route.
     pub route: Rc<Route>,
     /// Nothing has been read of it.
@@ -24,9 +24,9 @@ pub struct Routed {
 }
 
 /// A request whose signature header has been looked at, its body not yet read.
-pub struct Claimed {
+pub struct Inspected {
     /// Its head.
-    pub arrival: Rc<Arrival>,
+    pub info: Rc<RequestInfo>,
     /// The route.
     pub route: Rc<Route>,
     /// Nothing has been read of it.
@@ -41,13 +41,13 @@ pub struct Claimed {
 /// A request with its whole body in memory.
 pub struct Buffered {
     /// Its head.
-    pub arrival: Rc<Arrival>,
+    pub info: Rc<RequestInfo>,
     /// The route.
     pub route: Rc<Route>,
     /// The bytes of its body.
     pub payload: Payload,
-    /// As in [`Claimed`].
+    /// As in [`Inspected`].
     pub claim: Result<Claim, VerifyError>,
-    /// As in [`Claimed`].
+    /// As in [`Inspected`].
     pub now: Duration,
 }

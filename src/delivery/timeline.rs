@@ -24,7 +24,7 @@ const MAX_BODY: u64 = 64 << 10;
 
 /// What has been noted of one delivery.
 #[derive(Default)]
-pub struct Trail {
+pub struct Timeline {
     trace: OnceCell<Box<TraceContext>>,
     payload: OnceCell<Payload>,
     verified: Cell<Option<Period>>,
@@ -50,7 +50,7 @@ pub struct Event {
     pub id: Option<String>,
 }
 
-impl Trail {
+impl Timeline {
     /// Notes the trace that the delivery belongs to, once.
     pub fn trace_by(&self, trace: TraceContext) {
         self.trace.get_or_init(|| Box::new(trace));
@@ -141,9 +141,9 @@ mod tests {
     }
 
     fn event(scheme: &str, headers: &[(&'static str, &[u8])], body: &'static [u8]) -> Event {
-        let trail = Trail::default();
-        trail.body(&Bytes::from_static(body).into());
-        trail.event(schemes::find(scheme).unwrap(), &head(headers))
+        let timeline = Timeline::default();
+        timeline.body(&Bytes::from_static(body).into());
+        timeline.event(schemes::find(scheme).unwrap(), &head(headers))
     }
 
     fn both(kind: &str, id: &str) -> Event {
@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn a_long_body_is_not_searched() {
         let scheme = schemes::find("circleci").unwrap();
-        let trail = Trail::default();
-        trail.body(&Bytes::from(format!(r#"{{"id":"7","x":"{}"}}"#, "x".repeat(64 << 10))).into());
-        assert_eq!(trail.event(scheme, &head(&[])), Event::default());
-        assert!(trail.body_bytes().unwrap() > MAX_BODY);
+        let timeline = Timeline::default();
+        timeline.body(&Bytes::from(format!(r#"{{"id":"7","x":"{}"}}"#, "x".repeat(64 << 10))).into());
+        assert_eq!(timeline.event(scheme, &head(&[])), Event::default());
+        assert!(timeline.body_bytes().unwrap() > MAX_BODY);
     }
 
     #[test]
@@ -182,6 +182,6 @@ mod tests {
         let scheme = schemes::find("github").unwrap();
         let mut head = head(&[("x-github-event", b"signature")]);
         head.headers.values_mut().for_each(|value| value.set_sensitive(true));
-        assert_eq!(Trail::default().event(scheme, &head), Event::default());
+        assert_eq!(Timeline::default().event(scheme, &head), Event::default());
     }
 }

@@ -20,16 +20,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use crate::delivery::response::Body;
-use crate::delivery::stages::{Buffered, Claimed};
-use crate::gateway::stage::Here;
+use crate::delivery::response::{Completed, StageResult};
+use crate::delivery::stages::{Buffered, Inspected};
+use crate::gateway::stage::Next;
 use crate::http1::payload::{Frames, Payload};
 use crate::reject::{Refusal, Reject};
-use crate::routing::limits::{Budget, Held};
+use crate::routing::limits::{Budget, Reservation};
 
 /// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`inflow`](crate::http1::reader).
 const LARGE_PIECE: usize = 48 << 10;
@@ -47,7 +46,7 @@ struct Collector<B> {
     only: Option<Bytes>,
     block: BytesMut,
     /// `None` once it is part of what was collected.
-    held: Option<Held>,
+    held: Option<Reservation>,
     /// What `Content-Length` says.
     length: Option<u64>,
     /// Bytes that have come.
@@ -57,23 +56,23 @@ struct Collector<B> {
 }
 
 /// The stage: reads the body.
-pub async fn read<S>(here: Rc<Here<Budget, S>>, claimed: Claimed) -> Result<Response<Body>, Refusal>
+pub async fn read<S>(next: Rc<Next<Budget, S>>, inspected: Inspected) -> StageResult
 where
-    S: Service<Buffered, Response = Response<Body>, Error = Refusal> + Clone,
+    S: Service<Buffered, Response = Completed, Error = Refusal> + Clone,
 {
-    let Claimed { arrival, route, body, claim, now } = claimed;
-    let held = here.context.open(&route.limits);
-    let mut collector = Collector::new(body, route.config.max_body, held).map_err(Refusal::unread)?;
-    let collected = within(route.config.body_timeout, &mut collector).await;
+    let Inspected { info, route, body, claim, now } = inspected;
+    let held = next.context.open(&route.shared.limits);
+    let mut collector = Collector::new(body, route.shared.config.max_body, held).map_err(Refusal::unread)?;
+    let collected = within(route.shared.config.body_timeout, &mut collector).await;
     let payload = collected.map_err(Refusal::unread)?;
-    route.metrics.body_bytes.observe(payload.len() as f64);
-    arrival.trail.body(&payload);
-    here.next(Buffered { arrival, route, payload, claim, now }).await
+    route.shared.metrics.body_bytes.observe(payload.len() as f64);
+    info.timeline.body(&payload);
+    next.run(Buffered { info, route, payload, claim, now }).await
 }
 
 impl<B: HttpBody> Collector<B> {
     /// Of a body of a known length it takes that much of the budget at once.
-    fn new(body: B, max: u64, mut held: Held) -> Result<Self, Reject> {
+    fn new(body: B, max: u64, mut held: Reservation) -> Result<Self, Reject> {
         let length = body.size_hint().exact();
         if body.size_hint().lower() > max {
             return Err(Reject::BodyTooLarge);

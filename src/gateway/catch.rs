@@ -1,10 +1,12 @@
 //! Catches panics: a bug costs the delivery that met it, and not its connection or thread.
 //!
-//! The delivery is refused as [`Reject::Bug`], so that it is answered with its request id, logged, and counted as rejected
-//! under its route. The panic hook tells the log where the bug is.
+//! Below the routing stage a panic becomes a refusal, [`Reject::Bug`]: the delivery is answered with its request id, logged,
+//! and counted as rejected under its route. A panic in the stages before is answered alike, with an id of its own; it is
+//! neither counted nor logged as a delivery. The panic hook tells the log where the bug is.
 //!
-//! Does not tell whether the upstream has the delivery: the bug may be behind the place where it was sent.
+//! Does not tell whether the upstream has the delivery: the panic can come after it was sent.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -14,69 +16,71 @@ use std::task::Poll;
 use http::Response;
 use tower::Service;
 
-use crate::delivery::response::Body;
-use crate::gateway::stage::Here;
+use super::problem::problem_without_route;
+use super::stage::Next;
+use crate::delivery::response::{Body, Completed, StageResult};
 use crate::reject::{Refusal, Reject};
 
 /// The stage: refuses a delivery whose handling panics.
-pub async fn catch<S, Delivery>(here: Rc<Here<(), S>>, delivery: Delivery) -> Result<Response<Body>, Refusal>
+pub async fn catch<S, Delivery>(next: Rc<Next<(), S>>, delivery: Delivery) -> StageResult
 where
-    S: Service<Delivery, Response = Response<Body>, Error = Refusal> + Clone,
+    S: Service<Delivery, Response = Completed, Error = Refusal> + Clone,
 {
-    let mut handling = pin!(here.next(delivery));
-    // What the delivery has to itself is dropped with it; what it shares are counters and pools, which are whole at any
-    // point where it can panic.
+    unless_it_panics(next.run(delivery), || Err(Refusal::unread(Reject::Bug))).await
+}
+
+/// The outermost stage: answers a request whose handling panics outside of [`catch`].
+pub async fn catch_all<S, Request>(next: Rc<Next<(), S>>, request: Request) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    unless_it_panics(next.run(request), || Ok(problem_without_route(Reject::Bug))).await
+}
+
+/// What `handling` ends with, or what `otherwise` makes if it panics. What the delivery has to itself is dropped with it; what
+/// it shares are counters and pools, which are whole at any point where it can panic.
+async fn unless_it_panics<T>(handling: impl Future<Output = T>, otherwise: impl Fn() -> T) -> T {
+    let mut handling = pin!(handling);
     poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err(Refusal::unread(Reject::Bug))))
+        polled.unwrap_or_else(|_| Poll::Ready(otherwise()))
     })
     .await
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::convert::Infallible;
     use std::net::SocketAddr;
-    use std::time::Duration;
 
     use http::Request;
     use http_body_util::BodyExt as _;
-    use tokio::net::{TcpListener, TcpStream};
     use tower::service_fn;
 
     use super::*;
     use crate::clock::Clock;
     use crate::config::{AccessLog, Networks};
     use crate::delivery::peer::Peer;
-    use crate::delivery::request::{Arrived, Inbound, RequestBody};
+    use crate::delivery::request::{Inbound, Received, RequestBody};
     use crate::delivery::response::Handled;
     use crate::gateway::observe::{ObserveContext, observe};
-    use crate::gateway::receive::{ArriveContext, arrive};
+    use crate::gateway::receive::{ReceiveContext, receive};
     use crate::gateway::respond::respond;
-    use crate::http1::server::connection::{Sender, SenderBody, SenderLimits};
     use crate::metrics::Metrics;
-    use crate::net::socket::Socket;
 
-    /// Where a delivery meets the bug.
-    async fn work(_: Arrived) -> Result<Response<Body>, Refusal> {
+    /// A stage with a bug.
+    async fn work(_: Received) -> StageResult {
         tokio::task::yield_now().await;
         panic!("a bug")
     }
 
-    async fn handle(request: Arrived) -> Result<Handled, Infallible> {
-        Ok(Handled { route: None, result: catch(Here::new((), service_fn(work)), request).await })
+    async fn handle(request: Received) -> Result<Handled, Infallible> {
+        Ok(Handled { route: None, result: catch(Next::new((), service_fn(work)), request).await })
     }
 
-    /// What comes with a request without a body.
-    async fn inbound() -> Inbound {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let second = Duration::from_secs(1);
-        let limits = SenderLimits { header_timeout: second, idle_timeout: second, max_header_bytes: 1024 };
-        let sender = Rc::new(RefCell::new(Sender::new(Socket::Plain(stream), limits, Clock::system())));
-        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
-        Inbound { body: RequestBody::Http1(SenderBody::new(sender)), peer }
+    async fn answer(response: Response<Body>) -> String {
+        assert_eq!(response.status(), 500);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
     }
 
     #[tokio::test]
@@ -90,15 +94,15 @@ mod tests {
             log_limit: Rc::default(),
             tracer: None,
         };
-        let respond = |request| respond(Here::new((), service_fn(handle)), request);
-        let observe = |arrived| observe(Here::new(context.clone(), service_fn(respond)), arrived);
-        let arriving = ArriveContext { clock: Clock::system(), trusted_proxies: Networks::default() };
-        let request = Request::post("/").header("x-request-id", "id-1").body(inbound().await).unwrap();
-        let response = arrive(Here::new(arriving, service_fn(observe)), request).await.unwrap();
+        let respond = |request| respond(Next::new((), service_fn(handle)), request);
+        let observe = |received| observe(Next::new(context.clone(), service_fn(respond)), received);
+        let receiving = ReceiveContext { clock: Clock::system(), trusted_proxies: Networks::default() };
+        let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
+        let inbound = Inbound { body: RequestBody::Empty, peer };
+        let request = Request::post("/").header("x-request-id", "id-1").body(inbound).unwrap();
+        let response = receive(Next::new(receiving, service_fn(observe)), request).await.unwrap();
 
-        assert_eq!(response.status(), 500);
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let answer = String::from_utf8(body.to_vec()).unwrap();
+        let answer = answer(response).await;
         assert!(answer.ends_with(r#""reason":"internal_error","request_id":"id-1"}"#), "{answer}");
         let text = String::from_utf8(metrics.encode().unwrap()).unwrap();
         let counted = r#"hooklatch_requests_total{outcome="rejected",route="none",scheme="none"} 1"#;
@@ -106,5 +110,17 @@ mod tests {
         let reasons = text.lines().filter(|line| line.starts_with("hooklatch_rejections_total"));
         assert!(reasons.clone().count() > 0 && reasons.clone().all(|line| line.ends_with(" 0")), "{text}");
         assert_eq!(metrics.in_flight.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_panic_outside_of_the_stages_that_know_deliveries_is_answered_too() {
+        async fn broken(_: ()) -> Result<Response<Body>, Infallible> {
+            tokio::task::yield_now().await;
+            panic!("a bug")
+        }
+        let response = catch_all(Next::new((), service_fn(broken)), ()).await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let answer = answer(response).await;
+        assert!(answer.ends_with(&format!(r#""reason":"internal_error","request_id":"{id}"}}"#)), "{answer}");
     }
 }

@@ -9,22 +9,22 @@ use http::request::Parts;
 use http_body::Body as _;
 
 use crate::delivery::request::RequestBody;
-use crate::delivery::response::Body;
+use crate::delivery::response::{Body, Completed};
 use crate::delivery::stages::Buffered;
 use crate::gateway::discard::leave;
 use crate::gateway::problem::close_after;
-use crate::gateway::respond::reply;
+use crate::reject::Outcome;
 use crate::routing::table::Route;
-use crate::schemes::{Asked, Authentic, Challenges, RequestHead, SignedRequest};
+use crate::schemes::{Asked, Authentic, Challenges, Reply, RequestHead, SignedRequest};
 
 /// The answer to a challenge that is the request's head. Nobody reads the body.
-pub async fn answer_head(route: &Route, head: &Parts, body: RequestBody, asked: &Asked) -> Response<Body> {
+pub async fn answer_head(route: &Route, head: &Parts, body: RequestBody, asked: &Asked) -> Completed {
     let answered = challenges(route).map(|challenges| challenges.reply(asked, None));
-    let mut response = reply(answered.unwrap_or_default());
+    let mut completed = completed(answered.unwrap_or_default());
     if leave(&head.headers, body).await {
-        close_after(&mut response, head.version);
+        close_after(&mut completed.response, head.version);
     }
-    response
+    completed
 }
 
 /// Whether the body has to be read although there is no signature: it may be a challenge.
@@ -34,17 +34,23 @@ pub fn may_be_in_body(route: &Route, head: &Parts, body: &RequestBody) -> bool {
 }
 
 /// The answer to a challenge that is the whole request: `authentic` if it has verified.
-pub fn answer(buffered: &Buffered, authentic: Option<&Authentic>) -> Option<Response<Body>> {
+pub fn answer(buffered: &Buffered, authentic: Option<&Authentic>) -> Option<Completed> {
     let challenges = challenges(&buffered.route)?;
-    let request = SignedRequest { head: RequestHead::of(&buffered.arrival.head), body: buffered.payload.frames() };
+    let request = SignedRequest { head: RequestHead::of(&buffered.info.head), body: buffered.payload.frames() };
     let asked = match authentic {
         Some(_) => challenges.verified(&request),
         None => challenges.unsigned(&request),
     };
     let secret = authentic.map(|authentic| authentic.secret);
-    Some(reply(challenges.reply(&asked?, secret)))
+    Some(completed(challenges.reply(&asked?, secret)))
 }
 
 fn challenges(route: &Route) -> Option<&Challenges> {
-    route.config.verifier.challenges()
+    route.shared.config.verifier.challenges()
+}
+
+fn completed(Reply { headers, body }: Reply) -> Completed {
+    let mut response = Response::new(Body::text(body));
+    *response.headers_mut() = headers;
+    Completed { response, outcome: Outcome::Challenge }
 }

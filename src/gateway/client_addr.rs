@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::Networks;
-use crate::delivery::peer::{Peer, Word};
+use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::gateway::forwarded::{address, forwarded, x_forwarded_for};
 use crate::http1::field::is_host;
@@ -26,12 +26,12 @@ pub fn identify(trusted: &Networks, headers: &HeaderMap, peer: &Peer) -> Option<
     if trusted.is_empty() || !trusted.contains(address) {
         return None;
     }
-    let (client, word) = walk(trusted, address, headers);
-    Some(Peer { client, word, ..peer.clone() })
+    let (client, forwarded_by) = walk(trusted, address, headers);
+    Some(Peer { client, forwarded_by, ..peer.clone() })
 }
 
-/// The client of a request that came from the trusted proxy `peer`, and whose word says so.
-fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Word) {
+/// The client of a request that came from the trusted proxy `peer`, and the fields that name it.
+fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, ForwardedBy) {
     let mut client = peer;
     if headers.contains_key(X_FORWARDED_FOR) {
         for hop in x_forwarded_for(headers) {
@@ -41,15 +41,15 @@ fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Word)
                 break;
             }
         }
-        return (client, Word::XForwarded);
+        return (client, ForwardedBy::XForwarded);
     }
-    let mut word = Word::XForwarded;
+    let mut forwarded_by = ForwardedBy::XForwarded;
     for element in forwarded(headers) {
         let Some((element, address)) = element.and_then(|element| Some((element, address(element.node?)?))) else {
             break;
         };
         client = address;
-        word = Word::Forwarded {
+        forwarded_by = ForwardedBy::Forwarded {
             proto: element.proto.and_then(protocol),
             host: element.host.and_then(|host| HeaderValue::from_str(host).ok()).filter(is_host),
         };
@@ -57,7 +57,7 @@ fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Word)
             break;
         }
     }
-    (client, word)
+    (client, forwarded_by)
 }
 
 /// A protocol that a proxy may report, in lower case.
@@ -109,7 +109,7 @@ mod tests {
         for line in [(XFF, "10.0.0.1"), (XFF, "192.0.2.9"), (FORWARDED, "for=192.0.2.9")] {
             let peer = identified("192.0.2.1", &[line]);
             assert_eq!(peer.client.to_string(), "192.0.2.1");
-            assert!(matches!(peer.word, Word::Nobody));
+            assert!(matches!(peer.forwarded_by, ForwardedBy::Direct));
         }
     }
 
@@ -161,13 +161,13 @@ mod tests {
         let both = [(FORWARDED, "for=198.51.100.1"), (XFF, "192.0.2.1")];
         let peer = identified("10.0.0.1", &both);
         assert_eq!(peer.client.to_string(), "192.0.2.1");
-        assert!(matches!(peer.word, Word::XForwarded));
+        assert!(matches!(peer.forwarded_by, ForwardedBy::XForwarded));
         let both = [(FORWARDED, "for=198.51.100.1"), (XFF, "garbage")];
         assert_eq!(client("10.0.0.1", &both), "10.0.0.1");
 
         let peer = identified("10.0.0.1", &[(FORWARDED, "for=\"[2001:db8::7]:1\";PROTO=HTTPS;host=\"a.example:1\"")]);
         assert_eq!(peer.client.to_string(), "2001:db8::7");
-        let Word::Forwarded { proto, host } = peer.word else { panic!("by Forwarded") };
+        let ForwardedBy::Forwarded { proto, host } = peer.forwarded_by else { panic!("by Forwarded") };
         assert_eq!((proto.unwrap().as_bytes(), host.unwrap().as_bytes()), (&b"https"[..], &b"a.example:1"[..]));
     }
 }

@@ -11,12 +11,12 @@
 //!
 //! Everything else goes on as it came: neither value nor order nor count change.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use crate::delivery::peer::{Peer, Word};
-use crate::delivery::request::Arrival;
+use crate::delivery::peer::{ForwardedBy, Peer};
+use crate::delivery::request::RequestInfo;
 use crate::gateway::client_addr::protocol;
 use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::gateway::request_id::X_REQUEST_ID;
@@ -32,46 +32,45 @@ const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secre
 /// What begins with this is the gateway's to say.
 const OWN_PREFIX: &str = "hooklatch-";
 
-/// Writes the header lines for the upstream. `host` is what the sender asked for, `secret` the position of the secret
-/// that verified the delivery, `length` the body's in bytes.
-pub fn write(
+/// All field lines of the request to the upstream but `Host`, which depends on where it goes. `host` is what the sender asked
+/// for, `secret` the position of the secret that verified the delivery, `length` that of the body in bytes.
+pub fn fields(
     route: &RouteHeaders,
-    head: &mut Head,
-    arrival: &Arrival,
+    info: &RequestInfo,
     host: Option<&HeaderValue>,
     secret: Option<usize>,
     length: u64,
-) {
-    let Arrival { head: Parts { headers, version, .. }, peer, request_id, trail, .. } = arrival;
-    let preserved = if route.preserve_host { host } else { None };
-    head.line(&HOST, preserved.unwrap_or(&route.host));
-    let trace = trail.trace();
+) -> Head {
+    let RequestInfo { head: Parts { headers, version, .. }, peer, request_id, timeline, .. } = info;
+    let mut fields = Head::without_request_line();
+    let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
-    for (name, value) in going_on(headers, matches!(peer.word, Word::Forwarded { .. })) {
+    for (name, value) in going_on(headers, matches!(peer.forwarded_by, ForwardedBy::Forwarded { .. })) {
         if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
-            head.line(name, value);
+            fields.line(name, value);
         }
     }
     if let Some(cookies) = &cookies {
-        head.line(&COOKIE, cookies);
+        fields.line(&COOKIE, cookies);
     }
     if let Some(trace) = trace {
-        trace.propagate(head);
+        trace.propagate(&mut fields);
     }
-    head.content_length(length);
-    head.line(&X_REQUEST_ID, request_id);
+    fields.content_length(length);
+    fields.line(&X_REQUEST_ID, request_id);
     let forwarded = Forwarded::of(peer, host, headers);
-    head.line(&X_FORWARDED_FOR, &forwarded.client);
-    head.line(&X_FORWARDED_PROTO, &forwarded.proto);
+    fields.line(&X_FORWARDED_FOR, &forwarded.client);
+    fields.line(&X_FORWARDED_PROTO, &forwarded.proto);
     if let Some(host) = &forwarded.host {
-        head.line(&X_FORWARDED_HOST, host);
+        fields.line(&X_FORWARDED_HOST, host);
     }
-    head.lines(&route.constant);
+    fields.lines(&route.constant);
     let verified = if secret.is_some() { "true" } else { "false" };
-    head.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
+    fields.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
     if let Some(id) = secret.and_then(|secret| route.secrets.get(secret)) {
-        head.line(&HOOKLATCH_SECRET_ID, id);
+        fields.line(&HOOKLATCH_SECRET_ID, id);
     }
+    fields
 }
 
 /// Those headers of a sender that go on as they came: not what is hop-by-hop, and not what the gateway says itself.
@@ -100,10 +99,10 @@ impl Forwarded {
     fn of(peer: &Peer, host: Option<&HeaderValue>, headers: &HeaderMap) -> Self {
         let proto = HeaderValue::from_static(if peer.tls { "https" } else { "http" });
         let own = |client| Self { client, proto: proto.clone(), host: host.cloned() };
-        let (client, said) = match &peer.word {
-            Word::Nobody => return own(peer.forwarded_for.clone()),
-            Word::XForwarded => (added_to(headers, &peer.forwarded_for), (None, None)),
-            Word::Forwarded { proto, host } => {
+        let (client, said) = match &peer.forwarded_by {
+            ForwardedBy::Direct => return own(peer.forwarded_for.clone()),
+            ForwardedBy::XForwarded => (added_to(headers, &peer.forwarded_for), (None, None)),
+            ForwardedBy::Forwarded { proto, host } => {
                 let client = if peer.client == peer.address.ip() {
                     peer.forwarded_for.clone()
                 } else {
@@ -231,9 +230,9 @@ mod tests {
         [client, proto, host.unwrap()].map(|value| value.to_str().unwrap().to_owned())
     }
 
-    fn peer(word: Word) -> Peer {
+    fn peer(forwarded_by: ForwardedBy) -> Peer {
         let client = "192.0.2.1".parse().unwrap();
-        Peer { client, word, ..Peer::new("10.0.0.1:4711".parse().unwrap(), false) }
+        Peer { client, forwarded_by, ..Peer::new("10.0.0.1:4711".parse().unwrap(), false) }
     }
 
     #[test]
@@ -244,7 +243,7 @@ mod tests {
             ("x-forwarded-host", "spoofed.example"),
             ("forwarded", "for=203.0.113.9"),
         ];
-        assert_eq!(told(&peer(Word::Nobody), &lines), ["10.0.0.1", "http", "own.example"]);
+        assert_eq!(told(&peer(ForwardedBy::Direct), &lines), ["10.0.0.1", "http", "own.example"]);
         let tls = Peer::new("[2001:db8::1]:1".parse().unwrap(), true);
         assert_eq!(told(&tls, &lines), ["2001:db8::1", "https", "own.example"]);
     }
@@ -259,25 +258,29 @@ mod tests {
             ("x-forwarded-host", "asked.example:8443"),
         ];
         let expected = ["garbage, 192.0.2.1, 10.0.0.2, 10.0.0.1", "https", "asked.example:8443"];
-        assert_eq!(told(&peer(Word::XForwarded), &lines), expected);
-        assert_eq!(told(&peer(Word::XForwarded), &[]), ["10.0.0.1", "http", "own.example"]);
+        assert_eq!(told(&peer(ForwardedBy::XForwarded), &lines), expected);
+        assert_eq!(told(&peer(ForwardedBy::XForwarded), &[]), ["10.0.0.1", "http", "own.example"]);
     }
 
     #[test]
     fn a_trusted_proxys_word_that_cannot_be_true_is_replaced() {
         for proto in ["", "gopher", "https, http", "https "] {
-            assert_eq!(told(&peer(Word::XForwarded), &[("x-forwarded-proto", proto)])[1], "http", "{proto:?}");
+            assert_eq!(told(&peer(ForwardedBy::XForwarded), &[("x-forwarded-proto", proto)])[1], "http", "{proto:?}");
         }
         for host in ["", "a, b", "a b", "a/b", "u@a", "a\"b"] {
-            assert_eq!(told(&peer(Word::XForwarded), &[("x-forwarded-host", host)])[2], "own.example", "{host:?}");
+            assert_eq!(
+                told(&peer(ForwardedBy::XForwarded), &[("x-forwarded-host", host)])[2],
+                "own.example",
+                "{host:?}"
+            );
         }
         let twice = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "https")];
-        assert_eq!(told(&peer(Word::XForwarded), &twice)[1], "http");
+        assert_eq!(told(&peer(ForwardedBy::XForwarded), &twice)[1], "http");
     }
 
     #[test]
     fn what_forwarded_says_is_said_in_x_forwarded() {
-        let said = |proto, host| Word::Forwarded { proto, host };
+        let said = |proto, host| ForwardedBy::Forwarded { proto, host };
         let host = Some(HeaderValue::from_static("asked.example"));
         let https = Some(HeaderValue::from_static("https"));
         let expected = ["192.0.2.1, 10.0.0.1", "https", "asked.example"];

@@ -2,24 +2,23 @@
 
 use std::rc::Rc;
 
-use http::Response;
 use tower::Service;
 
-use crate::delivery::response::Body;
+use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::Routed;
 use crate::gateway::discard::refuse;
-use crate::gateway::stage::Here;
+use crate::gateway::stage::Next;
 use crate::reject::Refusal;
 
 /// The stage: refuses what is over the route's bounds, counts the rest until its response is done.
-pub async fn limit<S>(here: Rc<Here<(), S>>, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn limit<S>(next: Rc<Next<(), S>>, routed: Routed) -> StageResult
 where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
+    S: Service<Routed, Response = Completed, Error = Refusal> + Clone,
 {
-    let permit = match routed.route.limits.admit(routed.arrival.received) {
+    let permit = match routed.route.shared.limits.admit(routed.info.received) {
         Ok(permit) => permit,
-        Err(reject) => return Err(refuse(&routed.arrival.head.headers, routed.body, reject).await),
+        Err(reject) => return Err(refuse(&routed.info.head.headers, routed.body, reject).await),
     };
-    let response = here.next(routed).await?;
-    Ok(response.map(|body| body.with_permit(permit)))
+    let Completed { response, outcome } = next.run(routed).await?;
+    Ok(Completed { response: response.map(|body| body.with_permit(permit)), outcome })
 }

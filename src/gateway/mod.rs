@@ -16,6 +16,7 @@
 //!
 //! - [`client_addr`] and [`forwarded`] find the client behind proxies.
 //! - [`request_id`] makes the id of a request.
+//! - [`prepare`] makes the message for the upstream.
 //! - [`headers`] says which headers the upstream gets.
 //! - [`discard`] leaves a body unread.
 //! - [`challenge`] answers endpoint challenges.
@@ -32,6 +33,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod limit;
 pub mod observe;
+pub mod prepare;
 pub mod problem;
 pub mod receive;
 pub mod report;

@@ -1,6 +1,5 @@
-//! Refusals as `application/problem+json` (RFC 9457).
-
-use std::any::Any;
+//! Refusals as `application/problem+json` (RFC 9457): the one maker of such responses. They tell no secret, no expected digest
+//! and no address of an upstream.
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
@@ -24,30 +23,28 @@ pub fn close_after(response: &mut Response<Body>, version: Version) {
     }
 }
 
-/// The response to a request whose panic no stage caught. Says nothing of the panic to the sender; the panic hook has
-/// already told the log where it was. The request's own id is lost with it.
-pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    let id = new_request_id();
-    let mut response = problem(Reject::Bug, None, Some(&id));
-    response.headers_mut().insert(X_REQUEST_ID, id);
-    response
-}
-
 /// A refusal as a response: `route` decides the status of signature faults and what `Allow` says.
 pub fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {
-    let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.config.reject_status);
-    let mut response = json(reject.status(signature), reject.reason(), reject.title(), request_id);
+    let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.shared.config.reject_status);
+    let mut response = json(reject.status(signature), reject.reason(), reject.facts().title, request_id);
     if let (Reject::MethodNotAllowed, Some(route)) = (reject, route) {
-        response.headers_mut().insert(ALLOW, route.allow.clone());
+        response.headers_mut().insert(ALLOW, route.shared.allow.clone());
     }
-    if let Some(seconds) = reject.retry_after() {
+    if let Some(seconds) = reject.facts().retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }
 
-/// A refusal as a response, wherever it is made.
-pub fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
+/// The refusal of a request that no stage handles, with an id of its own.
+pub fn problem_without_route(reject: Reject) -> Response<Body> {
+    let id = new_request_id();
+    let mut response = problem(reject, None, Some(&id));
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    response
+}
+
+fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Response<Body> {
     let text = problem_text(status, reason, title, request_id);
     let mut response = Response::new(Body::text(text.into()));
     response.headers_mut().reserve(OWN_HEADERS);
@@ -92,7 +89,7 @@ mod tests {
             let problem: serde_json::Value = serde_json::from_slice(&text).unwrap();
             let expected = serde_json::json!({
                 "type": format!("urn:hooklatch:problem:{}", reject.reason()),
-                "title": reject.title(),
+                "title": reject.facts().title,
                 "status": status.as_u16(),
                 "reason": reject.reason(),
                 "request_id": "id-1",

@@ -11,46 +11,49 @@ use tower::Service;
 
 use crate::clock::Clock;
 use crate::config::Networks;
-use crate::delivery::request::{Arrival, Arrived, Inbound};
-use crate::delivery::timeline::Trail;
+use crate::delivery::request::{Inbound, Received, RequestInfo};
+use crate::delivery::response::Body;
+use crate::delivery::timeline::Timeline;
 use crate::gateway::client_addr::identify;
-use crate::gateway::observe::Observed;
 use crate::gateway::request_id::{X_REQUEST_ID, request_id};
-use crate::gateway::stage::Here;
+use crate::gateway::stage::Next;
 
 /// What the stage needs of its thread.
 #[derive(Clone)]
-pub struct ArriveContext {
-    /// For the time of arrival.
+pub struct ReceiveContext {
+    /// For the time of info.
     pub clock: Clock,
     /// Whose word about the client counts.
     pub trusted_proxies: Networks,
 }
 
 /// The stage: takes a request up, and gives the response its id.
-pub fn arrive<S>(
-    here: Rc<Here<ArriveContext, S>>,
+pub fn receive<S>(
+    next: Rc<Next<ReceiveContext, S>>,
     request: Request<Inbound>,
-) -> impl Future<Output = Result<Response<Observed>, Infallible>>
+) -> impl Future<Output = Result<Response<Body>, Infallible>>
 where
-    S: Service<Arrived, Response = Response<Observed>, Error = Infallible> + Clone,
+    S: Service<Received, Response = Response<Body>, Error = Infallible> + Clone,
 {
-    // Here, so that the future holds no request.
-    let arrived = here.context.take_up(request);
+    // Next, so that the future holds no request.
+    let received = next.context.take_up(request);
     async move {
-        let arrival = arrived.arrival.clone();
-        let mut response = here.next(arrived).await?;
-        response.headers_mut().insert(X_REQUEST_ID, arrival.request_id.clone());
+        let info = received.info.clone();
+        let mut response = next.run(received).await?;
+        response.headers_mut().insert(X_REQUEST_ID, info.request_id.clone());
         Ok(response)
     }
 }
 
-impl ArriveContext {
-    fn take_up(&self, request: Request<Inbound>) -> Arrived {
+impl ReceiveContext {
+    fn take_up(&self, request: Request<Inbound>) -> Received {
         let received = self.clock.now();
         let (head, Inbound { body, peer }) = request.into_parts();
         let request_id = request_id(&head.headers);
         let peer = identify(&self.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
-        Arrived { arrival: Rc::new(Arrival { head, peer, request_id, received, trail: Trail::default() }), body }
+        Received {
+            info: Rc::new(RequestInfo { head, peer, request_id, received, timeline: Timeline::default() }),
+            body,
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::delivery::stages::Buffered;
 use crate::observe::log_limit::LogLimit;
 use crate::reject::Reject;
-use crate::routing::table::Common;
+use crate::routing::table::RouteShared;
 use crate::schemes::diagnose::{Diagnosis, Effort, diagnose};
 use crate::schemes::{RequestHead, SignedRequest, VerifyError};
 
@@ -25,13 +25,13 @@ pub struct Reporter {
     /// Bounds the lines about deliveries.
     pub log_limit: Rc<LogLimit>,
     /// All routes: a delivery may be signed for another one.
-    pub routes: Rc<[Arc<Common>]>,
+    pub routes: Rc<[Arc<RouteShared>]>,
 }
 
 impl Reporter {
     /// Counts and logs a delivery that does not verify.
     pub fn report(&self, clock: &Clock, delivery: &Buffered, error: VerifyError) {
-        let route = &delivery.route;
+        let route = &delivery.route.shared;
         let reject = Reject::from(error);
         route.metrics.observe.rejection(reject);
         if let Some(suppressed) = self.log_limit.admit(clock.now()) {
@@ -43,16 +43,16 @@ impl Reporter {
                 "forwarding a delivery that does not verify, as enforce is false"
             );
         }
-        if delivery.payload.len() <= MAX_BODY && route.diagnosed.admit(clock.unix()) {
+        if delivery.payload.len() <= MAX_BODY && route.diagnose_limit.admit(clock.unix()) {
             self.diagnose(clock.unix(), delivery, reject);
         }
     }
 
     fn diagnose(&self, now: Duration, delivery: &Buffered, reject: Reject) {
-        let own = delivery.route.common();
+        let own = delivery.route.shared.clone();
         let others: Vec<_> = self.routes.iter().filter(|other| !Arc::ptr_eq(other, &own)).cloned().collect();
-        let head = delivery.arrival.head.clone();
-        let request_id = delivery.arrival.request_id.clone();
+        let head = delivery.info.head.clone();
+        let request_id = delivery.info.request_id.clone();
         let payload = delivery.payload.clone();
         // It ends by itself, within the effort; nobody waits for it.
         drop(tokio::task::spawn_blocking(move || {

@@ -19,16 +19,16 @@ use std::rc::Rc;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Uri, Version};
 use tower::Service;
 
 use crate::config;
 use crate::delivery::peer::Peer;
-use crate::delivery::request::Arrived;
-use crate::delivery::response::{Body, Handled};
+use crate::delivery::request::Received;
+use crate::delivery::response::{Completed, Handled};
 use crate::delivery::stages::Routed;
 use crate::gateway::discard::refuse;
-use crate::gateway::stage::Here;
+use crate::gateway::stage::Next;
 use crate::reject::{Refusal, Reject};
 use crate::routing::table::{Route, Router};
 use crate::schemes::{Asked, RequestHead};
@@ -43,20 +43,20 @@ pub struct RouteContext {
 }
 
 /// The stage: finds the route and checks the method.
-pub async fn route<S>(here: Rc<Here<RouteContext, S>>, arrived: Arrived) -> Result<Handled, Infallible>
+pub async fn route<S>(next: Rc<Next<RouteContext, S>>, received: Received) -> Result<Handled, Infallible>
 where
-    S: Service<Routed, Response = Response<Body>, Error = Refusal> + Clone,
+    S: Service<Routed, Response = Completed, Error = Refusal> + Clone,
 {
-    let Arrived { arrival, body } = arrived;
-    let (route, checked) = find(&here.context, &arrival.head, &arrival.peer);
+    let Received { info, body } = received;
+    let (route, checked) = find(&next.context, &info.head, &info.peer);
     Ok(match (route, checked) {
         (Some(route), Ok(asked)) => {
-            let result = here.next(Routed { arrival, route: route.clone(), body, asked }).await;
+            let result = next.run(Routed { info, route: route.clone(), body, asked }).await;
             Handled { route: Some(route), result }
         }
         (route, checked) => {
             let reject = checked.err().unwrap_or(Reject::NoRoute);
-            Handled { route, result: Err(refuse(&arrival.head.headers, body, reject).await) }
+            Handled { route, result: Err(refuse(&info.head.headers, body, reject).await) }
         }
     })
 }
@@ -71,7 +71,7 @@ fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>
     let checked = match &route {
         _ if context.draining.get() => Err(Reject::Draining),
         None => Err(Reject::NoRoute),
-        Some(route) => check(&route.config, head, peer),
+        Some(route) => check(&route.shared.config, head, peer),
     };
     (route, checked)
 }

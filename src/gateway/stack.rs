@@ -1,35 +1,32 @@
 //! Assembles the tower stack: the one place that says in which order a delivery passes the stages.
 //!
-//! A stage is an async function; see [`stage`](crate::gateway::stage).
+//! A stage is an async function; see [`stage`](super::stage).
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderName, Request, Response};
-use tower::{BoxError, ServiceBuilder, service_fn};
-use tower_http::body::UnsyncBoxBody;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{ServiceBuilder, service_fn};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
+use super::body;
+use super::catch::{catch, catch_all};
+use super::forward::{ForwardContext, forward};
+use super::limit::limit;
+use super::observe::{ObserveContext, observe};
+use super::receive::{ReceiveContext, receive};
+use super::respond::respond;
+use super::route::{RouteContext, route};
+use super::stage::{Erased, Stage};
+use super::verify::{VerifyContext, inspect, verify};
 use crate::delivery::request::Inbound;
-use crate::gateway::body;
-use crate::gateway::catch::catch;
-use crate::gateway::forward::{ForwardContext, forward};
-use crate::gateway::limit::limit;
-use crate::gateway::observe::{ObserveContext, observe};
-use crate::gateway::problem::panicked;
-use crate::gateway::receive::{ArriveContext, arrive};
-use crate::gateway::respond::respond;
-use crate::gateway::route::{RouteContext, route};
-use crate::gateway::stage::{Erased, Stage};
-use crate::gateway::verify::{VerifyContext, inspect, verify};
+use crate::delivery::response::Body;
 use crate::routing::limits::Budget;
 
 /// What the stages need of their thread.
 pub struct StackContext {
-    /// For [`arrive`].
-    pub arrive: ArriveContext,
+    /// For [`receive`].
+    pub receive: ReceiveContext,
     /// For [`observe`].
     pub observe: ObserveContext,
     /// For the routing stage.
@@ -42,11 +39,8 @@ pub struct StackContext {
     pub forward: ForwardContext,
 }
 
-/// The body of every response: boxed by the layer that catches panics.
-pub type ReplyBody = UnsyncBoxBody<Bytes, BoxError>;
-
 /// What serves requests. Always ready: [`Service::poll_ready`](tower::Service::poll_ready) need not be asked.
-pub type Stack = Erased<Request<Inbound>, Response<ReplyBody>, Infallible>;
+pub type Stack = Erased<Request<Inbound>, Response<Body>, Infallible>;
 
 /// The stack, outermost first. Built once a thread and configuration, shared by its requests.
 pub fn stack(context: StackContext) -> Stack {
@@ -54,10 +48,10 @@ pub fn stack(context: StackContext) -> Stack {
     let stages = ServiceBuilder::new()
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
-        // Outside of all code of ours, for a bug in the first stages that follow.
-        .layer(CatchPanicLayer::custom(panicked))
-        // Before anything asks who it is, when it came or which id it has; every response has the id.
-        .layer(Stage::new(context.arrive, arrive))
+        // Outside of all stages: it answers a request on which one of the first three panics.
+        .layer(Stage::new((), catch_all))
+        // Before anything asks who sent it, when it came or which id it has; every response has the id.
+        .layer(Stage::new(context.receive, receive))
         // Sees what the sender gets, refusals included.
         .layer(Stage::new(context.observe, observe))
         // Inside observe, which wants the reason; outside of all that refuses.
@@ -65,11 +59,12 @@ pub fn stack(context: StackContext) -> Stack {
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
         .layer(Erased::layer())
-        // Outside of all that handles a delivery once its route is known, so that a bug costs that delivery alone.
+        // Outside of all that handles a delivery once its route is known, so that a panic costs that delivery alone, and is
+        // counted and logged as its refusal.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
         .layer(Stage::new((), limit))
-        // Costs no byte of the body: whoever has no signature is refused before any is read.
+        // Costs no byte of the body: a sender without a signature is refused before any is read.
         .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))

@@ -1,8 +1,8 @@
 //! Stages of the stack: async functions as tower layers.
 //!
-//! A stage takes its place in the stack, [`Here`], and the delivery as the stage before it made it. [`Stage`] makes a tower
-//! layer and service of it, whose type names all that is below twice over: in itself, and in the function. So that names and
-//! compile times do not double with each stage, an [`Erased`] service stands between every few.
+//! A stage is called with the rest of the stack, [`Next`], and the delivery as the stage before made it. [`Stage`] makes a
+//! tower layer and service of it. The type of that service names the type of the rest twice: in itself, and in the function.
+//! An [`Erased`] service stands between every few stages, so that names and compile times do not double with each.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,40 +11,40 @@ use std::task::{Context, Poll};
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
-/// Where a stage is: what it needs of its thread, and the rest of the stack.
+/// What a stage is called with beside the delivery: what it needs of its thread, and the rest of the stack.
 ///
 /// Shared by all requests that are on their way through the stage: the future of each holds one reference, whatever is
 /// below it.
-pub struct Here<C, S> {
+pub struct Next<C, S> {
     /// What the stage needs of its thread.
     pub context: C,
-    next: S,
+    rest: S,
 }
 
-/// An async function as a layer: `stage(here, delivery)`.
+/// An async function as a layer: `stage(next, delivery)`.
 pub struct Stage<C, F> {
     context: C,
     stage: F,
 }
 
-/// A [`Stage`] in its place.
+/// A [`Stage`] with the rest of the stack below it.
 pub struct Staged<C, F, S> {
-    here: Rc<Here<C, S>>,
+    next: Rc<Next<C, S>>,
     stage: F,
 }
 
-impl<C, S> Here<C, S> {
-    /// A stage's place, with `next` as the rest of the stack.
-    pub fn new(context: C, next: S) -> Rc<Self> {
-        Rc::new(Self { context, next })
+impl<C, S> Next<C, S> {
+    /// For a stage that needs `context` and has `rest` below it.
+    pub fn new(context: C, rest: S) -> Rc<Self> {
+        Rc::new(Self { context, rest })
     }
 
-    /// Hands a delivery on. Nothing below has to be waited for first: every service of the stack is always ready.
-    pub fn next<Delivery>(&self, delivery: Delivery) -> S::Future
+    /// Hands a delivery to the next stage. Every service of the stack is always ready, so there is nothing to wait for first.
+    pub fn run<Delivery>(&self, delivery: Delivery) -> S::Future
     where
         S: Service<Delivery> + Clone,
     {
-        self.next.clone().call(delivery)
+        self.rest.clone().call(delivery)
     }
 }
 
@@ -58,20 +58,20 @@ impl<C, F> Stage<C, F> {
 impl<C: Clone, F: Clone, S> Layer<S> for Stage<C, F> {
     type Service = Staged<C, F, S>;
 
-    fn layer(&self, next: S) -> Self::Service {
-        Staged { here: Here::new(self.context.clone(), next), stage: self.stage.clone() }
+    fn layer(&self, rest: S) -> Self::Service {
+        Staged { next: Next::new(self.context.clone(), rest), stage: self.stage.clone() }
     }
 }
 
 impl<C, F: Clone, S> Clone for Staged<C, F, S> {
     fn clone(&self) -> Self {
-        Self { here: self.here.clone(), stage: self.stage.clone() }
+        Self { next: self.next.clone(), stage: self.stage.clone() }
     }
 }
 
 impl<C, F, S, Delivery, Fut, Response, Error> Service<Delivery> for Staged<C, F, S>
 where
-    F: Fn(Rc<Here<C, S>>, Delivery) -> Fut,
+    F: Fn(Rc<Next<C, S>>, Delivery) -> Fut,
     Fut: Future<Output = Result<Response, Error>>,
 {
     type Response = Response;
@@ -83,7 +83,7 @@ where
     }
 
     fn call(&mut self, delivery: Delivery) -> Fut {
-        (self.stage)(self.here.clone(), delivery)
+        (self.stage)(self.next.clone(), delivery)
     }
 }
 
@@ -100,7 +100,7 @@ impl<D, R, E> Erased<D, R, E> {
         S: Service<D, Response = R, Error = E, Future: 'static> + Clone + 'static,
     {
         Self(Rc::new(move |delivery| {
-            // The box first: so the future can be made in its place, instead of being moved there.
+            // The box first, so that the future is made in it instead of being moved there.
             let place = Box::<S::Future>::new_uninit();
             let future: Box<S::Future> = Box::write(place, service.clone().call(delivery));
             Box::into_pin(future)

@@ -14,51 +14,60 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::Response;
 use tower::Service;
 
 use crate::clock::Clock;
-use crate::delivery::request::Arrival;
-use crate::delivery::response::Body;
-use crate::delivery::stages::{Buffered, Claimed, Routed};
+use crate::delivery::request::RequestInfo;
+use crate::delivery::response::{Completed, StageResult};
+use crate::delivery::stages::{Buffered, Inspected, Routed};
 use crate::delivery::timeline::Period;
 use crate::gateway::challenge;
 use crate::gateway::discard::refuse;
 use crate::gateway::report::Reporter;
-use crate::gateway::stage::Here;
+use crate::gateway::stage::Next;
 use crate::http1::payload::Payload;
 use crate::reject::Refusal;
-use crate::routing::table::Route;
+use crate::routing::table::{Route, RouteShared};
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
-/// A delivery that may go to the upstream.
+/// A delivery that may go to the upstream. Only this file can make one.
 pub struct Verified {
-    arrival: Rc<Arrival>,
+    info: Rc<RequestInfo>,
     route: Rc<Route>,
     payload: Payload,
     authentic: Option<Authentic>,
     at: Instant,
 }
 
-/// What a [`Verified`] consists of.
-pub struct VerifiedParts {
-    /// Its head.
-    pub arrival: Rc<Arrival>,
-    /// The route.
-    pub route: Rc<Route>,
-    /// The bytes of its body.
-    pub payload: Payload,
-    /// The position of the secret that verified it; `None` on a route that only reports.
-    pub secret: Option<usize>,
-    /// When that was known.
-    pub at: Instant,
-}
-
 impl Verified {
-    /// What it consists of.
-    pub fn into_parts(self) -> VerifiedParts {
-        let Self { arrival, route, payload, authentic, at } = self;
-        VerifiedParts { arrival, route, payload, secret: authentic.map(|authentic| authentic.secret), at }
+    /// The request as it came.
+    pub fn info(&self) -> &RequestInfo {
+        &self.info
+    }
+
+    /// Its route, as all threads share it.
+    pub fn route(&self) -> &RouteShared {
+        &self.route.shared
+    }
+
+    /// The bytes of its body.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// What the signature covers; `None` on a route with `enforce: false` if nothing verified.
+    pub fn authentic(&self) -> Option<&Authentic> {
+        self.authentic.as_ref()
+    }
+
+    /// When the check of the signature ended.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The route as this thread holds it, and the request.
+    pub fn into_route_and_info(self) -> (Rc<Route>, Rc<RequestInfo>) {
+        (self.route, self.info)
     }
 }
 
@@ -72,62 +81,62 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
-pub async fn inspect<S>(here: Rc<Here<Clock, S>>, routed: Routed) -> Result<Response<Body>, Refusal>
+pub async fn inspect<S>(next: Rc<Next<Clock, S>>, routed: Routed) -> StageResult
 where
-    S: Service<Claimed, Response = Response<Body>, Error = Refusal> + Clone,
+    S: Service<Inspected, Response = Completed, Error = Refusal> + Clone,
 {
-    let Routed { arrival, route, body, asked } = routed;
-    let head = &arrival.head;
+    let Routed { info, route, body, asked } = routed;
+    let head = &info.head;
     if let Some(asked) = asked {
         return Ok(challenge::answer_head(&route, head, body, &asked).await);
     }
-    let now = here.context.unix_at(arrival.received);
-    let claim = route.config.verifier.inspect(RequestHead::of(head), now);
+    let now = next.context.unix_at(info.received);
+    let claim = route.shared.config.verifier.inspect(RequestHead::of(head), now);
     if let Err(error) = claim
-        && route.config.enforce
+        && route.shared.config.enforce
         && !challenge::may_be_in_body(&route, head, &body)
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    here.next(Claimed { arrival, route, body, claim, now }).await
+    next.run(Inspected { info, route, body, claim, now }).await
 }
 
 /// The stage after the body has been read: the signature itself.
-pub async fn verify<S>(here: Rc<Here<VerifyContext, S>>, buffered: Buffered) -> Result<Response<Body>, Refusal>
+pub async fn verify<S>(next: Rc<Next<VerifyContext, S>>, buffered: Buffered) -> StageResult
 where
-    S: Service<Verified, Response = Response<Body>, Error = Refusal> + Clone,
+    S: Service<Verified, Response = Completed, Error = Refusal> + Clone,
 {
-    let (verdict, at) = check(&here.context.clock, &buffered);
+    let (verdict, at) = check(&next.context.clock, &buffered);
     if let Some(response) = challenge::answer(&buffered, verdict.as_ref().ok()) {
         return Ok(response);
     }
     let authentic = match verdict {
         Ok(authentic) => Some(authentic),
-        Err(error) if buffered.route.config.enforce => return Err(error.into()),
+        Err(error) if buffered.route.shared.config.enforce => return Err(error.into()),
         Err(error) => {
-            here.context.reporter.report(&here.context.clock, &buffered, error);
+            next.context.reporter.report(&next.context.clock, &buffered, error);
             None
         }
     };
-    let Buffered { arrival, route, payload, .. } = buffered;
-    here.next(Verified { arrival, route, payload, authentic, at }).await
+    let Buffered { info, route, payload, .. } = buffered;
+    next.run(Verified { info, route, payload, authentic, at }).await
 }
 
 /// What is authentic of a delivery, and when that was known.
 fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
-    let Buffered { arrival, route, payload, claim, now } = buffered;
+    let Buffered { info, route, payload, claim, now } = buffered;
     let started = clock.now();
     let claim = match claim {
         Ok(claim) => claim,
         Err(error) => return (Err(*error), started),
     };
-    let signed = SignedRequest { head: RequestHead::of(&arrival.head), body: payload.frames() };
-    let result = route.config.verifier.verify(claim, &signed, *now);
+    let signed = SignedRequest { head: RequestHead::of(&info.head), body: payload.frames() };
+    let result = route.shared.config.verifier.verify(claim, &signed, *now);
     let ended = clock.now();
-    arrival.trail.verification(Period { start: started, end: ended });
-    route.metrics.verification_duration.observe((ended - started).as_secs_f64());
+    info.timeline.verification(Period { start: started, end: ended });
+    route.shared.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result
-        && let Some(last_match) = route.metrics.last_match.get(authentic.secret)
+        && let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret)
     {
         last_match.set(now.as_secs_f64());
     }

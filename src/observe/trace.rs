@@ -17,13 +17,13 @@ use http_body::Body as _;
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 
-use crate::delivery::peer::{Peer, Word};
-use crate::delivery::request::Arrival;
+use crate::delivery::peer::{ForwardedBy, Peer};
+use crate::delivery::request::RequestInfo;
 use crate::delivery::response::Answer;
 use crate::delivery::timeline::{Event, Period};
 use crate::delivery::trace_context::{Remote, Sampling, TraceContext, state};
 use crate::reject::{Outcome, Reject};
-use crate::routing::table::Common;
+use crate::routing::table::RouteShared;
 
 /// Methods that are told by name (RFC 9110 section 9, RFC 5789); others could be anything.
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
@@ -48,7 +48,7 @@ pub struct Ended {
     /// Its trace.
     pub context: TraceContext,
     /// Its route, if one matched.
-    pub route: Option<Arc<Common>>,
+    pub route: Option<Arc<RouteShared>>,
     /// The request's method, [`OTHER_METHOD`] if that is none of [`METHODS`].
     pub method: &'static str,
     /// Its path, cut to [`MAX_PATH`] characters.
@@ -95,18 +95,18 @@ fn method(method: &Method) -> &'static str {
 impl Tracer {
     /// The trace of a request with these headers.
     pub fn begin(&self, headers: &HeaderMap, peer: &Peer) -> TraceContext {
-        let trusted = !matches!(peer.word, Word::Nobody);
+        let trusted = !matches!(peer.forwarded_by, ForwardedBy::Direct);
         let context = TraceContext::begin(&self.sampling, Remote::of(headers), trusted, rand::random());
         TraceContext { state: context.parent.and_then(|_| state(headers)), ..context }
     }
 
     /// Hands a delivery that ended at `at` (since 1970-01-01T00:00:00Z) over for export, if it is traced.
-    pub fn end(&self, arrival: &Arrival, answer: &Answer, period: Period, at: Duration) {
-        let Arrival { head, peer, request_id, trail, .. } = arrival;
-        let Some(context) = trail.trace().filter(|context| context.sampled) else { return };
+    pub fn end(&self, info: &RequestInfo, answer: &Answer, period: Period, at: Duration) {
+        let RequestInfo { head, peer, request_id, timeline, .. } = info;
+        let Some(context) = timeline.trace().filter(|context| context.sampled) else { return };
         let ended = Ended {
             context: context.clone(),
-            route: answer.route.as_ref().map(|route| route.common()),
+            route: answer.route.as_ref().map(|route| route.shared.clone()),
             method: method(&head.method),
             path: head.uri.path().chars().take(MAX_PATH).collect(),
             version: head.version,
@@ -114,17 +114,17 @@ impl Tracer {
             peer: peer.address,
             client: peer.client,
             request_id: request_id.to_str().ok().map(str::to_owned),
-            event: arrival.event(answer.route.as_deref()),
+            event: info.event(answer.route.as_deref()),
             outcome: answer.outcome,
             rejected: answer.rejected,
             status: answer.response.status(),
-            request_bytes: trail.body_bytes(),
+            request_bytes: timeline.body_bytes(),
             response_bytes: answer.response.body().size_hint().exact(),
             period,
             at,
-            verification: trail.verified(),
-            upstream: trail.sent(),
-            upstream_status: trail.upstream_status(),
+            verification: timeline.verified(),
+            upstream: timeline.sent(),
+            upstream_status: timeline.upstream_status(),
         };
         self.hand_over(ended);
     }

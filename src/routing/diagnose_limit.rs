@@ -8,12 +8,12 @@ pub const PAUSE: Duration = Duration::from_secs(10);
 
 /// When the last diagnosis of a route was made.
 #[derive(Debug, Default)]
-pub struct Pace(AtomicU64);
+pub struct DiagnoseLimit(AtomicU64);
 
-impl Pace {
-    /// Whether the next one may be made at `now`, the time since 1970-01-01T00:00:00Z.
+impl DiagnoseLimit {
+    /// Whether a diagnosis may be made at `now`, the time since 1970-01-01T00:00:00Z.
     pub fn admit(&self, now: Duration) -> bool {
-        // Zero is never.
+        // Zero stands for never.
         let now = now.as_secs().max(1);
         let due = |last: u64| (last == 0 || now.abs_diff(last) >= PAUSE.as_secs()).then_some(now);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
@@ -25,9 +25,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_is_diagnosed_once_in_a_while_also_after_a_clock_was_set_back() {
-        let pace = Pace::default();
-        let admit = |seconds| pace.admit(Duration::from_secs(seconds));
+    fn a_route_is_diagnosed_at_intervals_also_after_the_clock_was_set_back() {
+        let limit = DiagnoseLimit::default();
+        let admit = |seconds| limit.admit(Duration::from_secs(seconds));
         assert!(admit(1000));
         assert!(!admit(1000) && !admit(1009) && !admit(999));
         assert!(admit(1010));

@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use prometheus::IntGauge;
@@ -26,10 +26,10 @@ use crate::reject::Reject;
 /// shut the others out: most webhooks are smaller.
 pub const ROUTE_BYTES: i64 = 64 << 10;
 
-/// What outlives a reload: the state of every route there has been, by name.
+/// The state of each route by name. A route that stays keeps its state over a reload.
 #[derive(Debug, Default)]
 pub struct Limits {
-    routes: Mutex<HashMap<String, Arc<State>>>,
+    routes: Mutex<HashMap<String, Weak<State>>>,
 }
 
 /// What all threads, and all generations of the configuration, know of one route.
@@ -65,7 +65,7 @@ pub struct Budget {
 
 /// Bytes of one body, given back on drop.
 #[derive(Debug)]
-pub struct Held {
+pub struct Reservation {
     budget: Budget,
     route: Arc<State>,
     bytes: i64,
@@ -75,9 +75,11 @@ impl Limits {
     /// The bounds of a route as `config` has them, over the state that the route's name has had so far.
     pub fn route(&self, config: &config::Route) -> RouteLimits {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        // What no generation of the configuration has any more, nor a delivery on its way.
-        routes.retain(|_, state| Arc::strong_count(state) > 1);
-        let state = routes.entry(config.name.clone()).or_default().clone();
+        let known = routes.get(&config.name).and_then(Weak::upgrade);
+        let state = known.unwrap_or_default();
+        // Forgets routes that no configuration in use has, and no delivery on its way.
+        routes.retain(|_, state| state.upgrade().is_some());
+        routes.insert(config.name.clone(), Arc::downgrade(&state));
         RouteLimits { max_in_flight: config.max_in_flight, rate: config.rate_limit, state }
     }
 }
@@ -123,12 +125,12 @@ impl Budget {
     }
 
     /// An account for one body of a route.
-    pub fn open(&self, route: &RouteLimits) -> Held {
-        Held { budget: self.clone(), route: route.state.clone(), bytes: 0 }
+    pub fn open(&self, route: &RouteLimits) -> Reservation {
+        Reservation { budget: self.clone(), route: route.state.clone(), bytes: 0 }
     }
 }
 
-impl Held {
+impl Reservation {
     /// Takes as many more bytes as make the whole `total`.
     ///
     /// # Errors
@@ -154,7 +156,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.add(-self.bytes);
     }

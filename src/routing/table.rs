@@ -1,7 +1,6 @@
 //! The routes as they run, and the table that finds one by path and host.
 
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,32 +9,36 @@ use http::{HeaderName, HeaderValue};
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
 use crate::reject::Reject;
-use crate::routing::diagnose_limit::Pace;
+use crate::routing::diagnose_limit::DiagnoseLimit;
 use crate::routing::limits::{Limits, RouteLimits};
 use crate::routing::route_headers::RouteHeaders;
 use crate::upstream::pool::Pool;
+use crate::upstream::send::Endpoint;
 
 /// A route as one worker thread holds it: what all of them share, and its own connections to the upstream.
 pub struct Route {
-    common: Arc<Common>,
-    /// Connections to the upstream.
-    pub pool: Arc<Pool>,
+    /// What all threads share.
+    pub shared: Arc<RouteShared>,
+    /// This thread's connections to the upstream.
+    pub pool: Rc<Pool>,
 }
 
 /// A route's configuration and all that is made from it once.
-pub struct Common {
+pub struct RouteShared {
     /// What the file says.
     pub config: config::Route,
     /// Deliveries in flight, rate and bytes, over all threads.
     pub limits: RouteLimits,
     /// Handles of the route's series.
     pub metrics: RouteMetrics,
-    /// What the forwarding stage adds to each request.
+    /// What each request to the upstream gets beside its own field lines.
     pub headers: RouteHeaders,
+    /// Where requests go.
+    pub endpoint: Endpoint,
     /// The `Allow` header of a 405 (RFC 9110 section 10.2.1).
     pub allow: HeaderValue,
-    /// Bounds how often it is found out why deliveries do not verify.
-    pub diagnosed: Pace,
+    /// Bounds how often the gateway finds out why deliveries do not verify.
+    pub diagnose_limit: DiagnoseLimit,
 }
 
 /// All routes, by path and then by host.
@@ -54,27 +57,7 @@ struct Hosts {
     any: Option<Rc<Route>>,
 }
 
-impl Route {
-    /// A route with a thread's connections.
-    pub fn new(common: Arc<Common>, pool: Arc<Pool>) -> Self {
-        Self { common, pool }
-    }
-
-    /// What all threads share of it.
-    pub fn common(&self) -> Arc<Common> {
-        self.common.clone()
-    }
-}
-
-impl Deref for Route {
-    type Target = Common;
-
-    fn deref(&self) -> &Common {
-        &self.common
-    }
-}
-
-impl Common {
+impl RouteShared {
     /// Readies a route for all threads; makes its series.
     ///
     /// # Errors
@@ -85,18 +68,20 @@ impl Common {
         limits: &Limits,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
         let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
+        let metrics = metrics.route(
+            &config.name,
+            &config.scheme.name,
+            &config.secret_ids,
+            &reasons(&config),
+            config.verifier.challenges().is_some(),
+        );
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
-            metrics: metrics.route(
-                &config.name,
-                &config.scheme.name,
-                &config.secret_ids,
-                &reasons(&config),
-                config.verifier.challenges().is_some(),
-            ),
+            endpoint: Endpoint::new(&config, metrics.upstream.clone())?,
+            metrics,
             limits: limits.route(&config),
-            diagnosed: Pace::default(),
+            diagnose_limit: DiagnoseLimit::default(),
             config,
         })
     }
@@ -114,14 +99,14 @@ impl Router {
     pub fn new(routes: impl IntoIterator<Item = Rc<Route>>) -> Self {
         let mut router = Self::default();
         for route in routes {
-            let hosts = match &route.config.path {
+            let hosts = match &route.shared.config.path {
                 PathPattern::Exact(path) => router.exact.entry(path.clone()).or_default(),
                 PathPattern::Prefix(path) => {
                     router.prefix_lengths.push(path.len());
                     router.prefixes.entry(path.clone()).or_default()
                 }
             };
-            match &route.config.host {
+            match &route.shared.config.host {
                 Some(host) => drop(hosts.by_name.insert(host.clone(), route.clone())),
                 None => hosts.any = Some(route.clone()),
             }
@@ -135,7 +120,7 @@ impl Router {
     pub fn signature_headers(&self) -> Vec<HeaderName> {
         let hosts = self.exact.values().chain(self.prefixes.values());
         let routes = hosts.flat_map(|hosts| hosts.by_name.values().chain(&hosts.any));
-        let mut names: Vec<_> = routes.flat_map(|route| route.config.verifier.signature_headers()).collect();
+        let mut names: Vec<_> = routes.flat_map(|route| route.shared.config.verifier.signature_headers()).collect();
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         names
@@ -177,11 +162,10 @@ fn reasons(config: &config::Route) -> Vec<Reject> {
     Reject::ALL
         .into_iter()
         .filter(|reject| match reject {
-            Reject::NoRoute => false,
             Reject::IpNotAllowed => !config.allowed_ips.is_empty(),
             Reject::RateLimited => config.rate_limit.is_some(),
             Reject::Signature(error) => signature.contains(error),
-            _ => true,
+            reject => reject.can_have_a_route(),
         })
         .collect()
 }

@@ -1,72 +1,80 @@
-//! A service that can be exchanged for another while it is in use. Each must always be ready.
+//! What a reload replaces for the connections of one thread, all at once.
 //!
-//! A connection holds a clone of the [`Swap`], not of what is in it: a request that comes after the exchange goes to the
-//! new service, also on a connection that was open before. A request that came before it ends where it began.
+//! A connection holds a clone of [`Current`], not of the value in it: a request that comes after a reload is served by the new
+//! configuration, also on a connection that was open before. A request that came before ends as it began.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use tower::Service;
+use super::handshake::Handshake;
+use crate::config::{self, AccessLog};
+use crate::gateway::stack::Stack;
+use crate::http1::server::connection::SenderLimits;
 
-/// The place of a service. Clones are the same place.
-pub struct Swap<S>(Rc<RefCell<S>>);
+/// A value that can be replaced while it is in use. Clones share it.
+pub struct Current<T>(Rc<RefCell<Rc<T>>>);
 
-impl<S> Swap<S> {
-    /// A place with `service` in it.
-    pub fn new(service: S) -> Self {
-        Self(Rc::new(RefCell::new(service)))
+/// One configuration, as a thread serves it.
+pub struct Serving {
+    /// The stages.
+    pub stack: Stack,
+    /// How connections begin.
+    pub handshake: Handshake,
+    /// The time and size limits of a connection.
+    pub limits: SenderLimits,
+    /// How many connections may be open, over all threads.
+    pub max_connections: u32,
+    /// Which deliveries get a line in the log.
+    pub access_log: AccessLog,
+}
+
+impl<T> Current<T> {
+    /// `value`, until it is replaced.
+    pub fn new(value: T) -> Self {
+        Self(Rc::new(RefCell::new(Rc::new(value))))
     }
 
-    /// Puts `service` there instead.
-    pub fn replace(&self, service: S) {
-        // What was there is dropped only after the borrow has ended: that may run anything.
-        let before = self.0.replace(service);
+    /// The value as it is now.
+    pub fn get(&self) -> Rc<T> {
+        self.0.borrow().clone()
+    }
+
+    /// Puts `value` in its place.
+    pub fn replace(&self, value: T) {
+        // The old one is dropped after the borrow has ended: dropping it can run any code.
+        let before = self.0.replace(Rc::new(value));
         drop(before);
     }
 }
 
-impl<S> Clone for Swap<S> {
+impl<T> Clone for Current<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<S, Request> Service<Request> for Swap<S>
-where
-    S: Service<Request> + Clone,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        // Whichever service it will be is always ready.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let mut service = self.0.borrow().clone();
-        service.call(request)
+impl Serving {
+    /// `stack` and `handshake` with the limits of `server`.
+    pub fn new(server: &config::Server, stack: Stack, handshake: Handshake) -> Self {
+        let limits = SenderLimits {
+            header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
+            max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
+        };
+        Self { stack, handshake, limits, max_connections: server.max_connections, access_log: server.access_log }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use tower::service_fn;
-
     use super::*;
 
-    #[tokio::test]
-    async fn a_clone_made_before_the_exchange_takes_the_new_service_and_a_request_under_way_stays_with_the_old() {
-        let answering = |answer: u8| service_fn(move |_: ()| async move { Ok::<_, Infallible>(answer) });
-        let swap = Swap::new(answering(1));
-        let mut clone = swap.clone();
-        let under_way = clone.call(());
-        swap.replace(answering(2));
-        assert_eq!(under_way.await, Ok(1));
-        assert_eq!(clone.call(()).await, Ok(2));
+    #[test]
+    fn a_clone_made_before_a_replacement_sees_the_new_value_and_one_in_use_stays_the_old() {
+        let current = Current::new(1);
+        let clone = current.clone();
+        let in_use = clone.get();
+        current.replace(2);
+        assert_eq!((*in_use, *clone.get()), (1, 2));
     }
 }

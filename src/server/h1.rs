@@ -22,14 +22,14 @@ use tower::Service;
 
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Inbound, RequestBody};
-use crate::gateway::stack::{ReplyBody, Stack};
+use crate::delivery::response::Body;
 use crate::http1::server::connection::{End, Sender, SenderBody, SenderLimits};
 use crate::http1::server::request::{Fault, Received};
 use crate::http1::server::response::{Reply, ReplyTo};
 use crate::net::close::close;
 use crate::net::socket::Socket;
-use crate::server::current::Swap;
-use crate::server::refuse::{Early, EarlyContext};
+use crate::reject::Reject;
+use crate::server::refuse::RefuseContext;
 
 /// How long saying goodbye may take, by TLS.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -37,8 +37,9 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// What serving a connection needs of its thread.
 #[derive(Clone)]
 pub struct Http1Context {
-    /// For what is refused before it is a request. Its clock is that of the connection's deadlines, too.
-    pub early: EarlyContext,
+    /// For what is refused before it is a request. Its clock is that of the connection's deadlines, too; its current
+    /// configuration serves the requests.
+    pub refuse: RefuseContext,
     /// Turns true when the gateway drains. Nobody marks it as seen.
     pub drain: watch::Receiver<bool>,
 }
@@ -50,15 +51,15 @@ impl Http1Context {
     }
 }
 
-/// Serves `socket` with `stack` within `limits`.
-pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: SenderLimits, context: Http1Context) {
-    let sender = Rc::new(RefCell::new(Sender::new(socket, limits, context.early.clock.clone())));
-    let end = exchanges(&sender, &peer, stack, &context).await;
+/// Serves requests on `socket` within `limits`.
+pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: SenderLimits, context: Http1Context) {
+    let sender = Rc::new(RefCell::new(Sender::new(socket, limits, context.refuse.clock.clone())));
+    let end = exchanges(&sender, &peer, &context).await;
     let address = peer.address;
-    let early = match &end {
-        End::Refused(Fault::Bad) => Some(Early::Bad),
-        End::Refused(Fault::TooLarge) => Some(Early::TooLarge),
-        End::HeadTimeout => Some(Early::Late),
+    let reject = match &end {
+        End::Refused(Fault::Bad) => Some(Reject::BadRequest),
+        End::Refused(Fault::TooLarge) => Some(Reject::HeaderTooLarge),
+        End::HeadTimeout => Some(Reject::HeaderTimeout),
         End::Idle | End::Drained | End::Gone(_) | End::Torn(_) => None,
     };
     tracing::debug!(?end, peer = %address, "connection ended");
@@ -75,13 +76,13 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, stack: Swap<Stack>, limits: S
         End::Torn(_) => return,
         End::Refused(_) | End::HeadTimeout | End::Idle | End::Gone(_) => {}
     }
-    let answer = early.map(|early| early.refuse_in_bytes(&context.early, address));
+    let answer = reject.map(|reject| context.refuse.refuse_in_bytes(reject, address));
     // Boxed: what waits for a request needs no room for it.
     Box::pin(close(socket, answer.as_deref())).await;
 }
 
 /// One exchange after another; how that ends.
-async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<Stack>, context: &Http1Context) -> End {
+async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, context: &Http1Context) -> End {
     let mut drain = context.drain.clone();
     // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
     let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
@@ -108,7 +109,7 @@ async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, stack: Swap<St
             Ok(received) => received,
             Err(end) => return end,
         };
-        match exchange(sender, received, peer, &stack, context).await {
+        match exchange(sender, received, peer, context).await {
             Ok(true) => {}
             Ok(false) => return End::Gone(None),
             Err(end) => return end,
@@ -121,20 +122,20 @@ fn exchange(
     sender: &Rc<RefCell<Sender>>,
     received: Received,
     peer: &Rc<Peer>,
-    stack: &Swap<Stack>,
     context: &Http1Context,
 ) -> impl Future<Output = Result<bool, End>> {
-    // Here, so that the future holds no request.
+    // Next, so that the future holds no request.
     let Received { request, is_persistent, .. } = received;
     let mut asked = ReplyTo { method: request.method().clone(), version: request.version(), is_persistent };
     let body = RequestBody::Http1(SenderBody::new(sender.clone()));
-    let handling = stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
+    let handling =
+        context.refuse.current.get().stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
     async move {
         let response = answered(sender, handling).await.map_err(|error| End::Gone(Some(error)))?;
         // A body that somebody still had could be read into the next request.
         let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
         asked.is_persistent &= is_read && !context.is_draining();
-        let EarlyContext { clock, dates, .. } = &context.early;
+        let RefuseContext { clock, dates, .. } = &context.refuse;
         let now = clock.now();
         let mut reply = Reply::new(response, &asked, dates.at(now));
         sender.borrow_mut().answers(now);
@@ -154,8 +155,8 @@ fn exchange(
 /// The stack's response, unless the sender is gone before that.
 async fn answered(
     sender: &RefCell<Sender>,
-    mut handling: impl Future<Output = Result<Response<ReplyBody>, Infallible>> + Unpin,
-) -> io::Result<Response<ReplyBody>> {
+    mut handling: impl Future<Output = Result<Response<Body>, Infallible>> + Unpin,
+) -> io::Result<Response<Body>> {
     poll_fn(|cx| match Pin::new(&mut handling).poll(cx) {
         Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
         Poll::Ready(Err(never)) => match never {},

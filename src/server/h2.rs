@@ -32,11 +32,10 @@ use tower::{BoxError, Service};
 
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Inbound, RequestBody};
-use crate::gateway::stack::{ReplyBody, Stack};
 use crate::http1::field::MAX_LINES;
 use crate::net::socket::Socket;
-use crate::server::current::Swap;
-use crate::server::refuse::{Early, EarlyContext};
+use crate::reject::Reject;
+use crate::server::refuse::RefuseContext;
 
 /// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -105,21 +104,24 @@ struct Exchange {
 }
 
 /// A response's body, and the exchange that ends with it.
-struct Reply {
-    body: ReplyBody,
+struct ObservedBody<B> {
+    body: B,
     exchange: Exchange,
+    /// The error that the body broke off with. It is given out at the next poll: h2 ends a stream at once on an error, but
+    /// writes the data that it has when it has to wait.
+    error: Option<BoxError>,
 }
 
-/// Serves a connection with `stack`; `early` is for what does not get there, `draining` turns true when the gateway drains.
+/// Serves the requests of a connection with the current configuration. `refuse` is for those that no stage handles;
+/// `draining` turns true when the gateway drains.
 ///
 /// # Errors
 /// How it ended, if not as it should.
 pub async fn serve(
     socket: Socket,
     peer: Rc<Peer>,
-    stack: Swap<Stack>,
     limits: Limits,
-    early: EarlyContext,
+    refuse: RefuseContext,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let activity = Rc::new(Activity::default());
@@ -129,15 +131,15 @@ pub async fn serve(
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
             // HTTP/1.1 counts lines as it reads them; the answer is the same.
-            let refusal = (request.headers().len() > MAX_LINES).then(|| Early::TooLarge.refuse(&early, address));
+            let refusal = (request.headers().len() > MAX_LINES).then(|| refuse.refuse(Reject::HeaderTooLarge, address));
             let request = request.map(|body| Inbound { body: RequestBody::Http2(body), peer: peer.clone() });
-            let mut stack = stack.clone();
+            let mut stack = refuse.current.get().stack.clone();
             async move {
                 let answer = match refusal {
-                    Some(refusal) => refusal.map(ReplyBody::new),
+                    Some(refusal) => refusal,
                     None => stack.call(request).await?,
                 };
-                Ok::<_, Infallible>(answer.map(|body| Reply::new(body, exchange)))
+                Ok::<_, Infallible>(answer.map(|body| ObservedBody::new(body, exchange)))
             }
         }
     });
@@ -260,40 +262,50 @@ impl Drop for Exchange {
     }
 }
 
-impl Reply {
-    fn new(body: ReplyBody, mut exchange: Exchange) -> Self {
+impl<B: HttpBody> ObservedBody<B> {
+    fn new(body: B, mut exchange: Exchange) -> Self {
         exchange.answered = body.is_end_stream();
         exchange.is_working(false);
         exchange.activity.event();
-        Self { body, exchange }
+        Self { body, exchange, error: None }
     }
 }
 
-impl HttpBody for Reply {
+impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         self.exchange.is_working(frame.is_pending());
         self.exchange.activity.event();
-        // What breaks off breaks off on the upstream's side.
+        // A body breaks off on the upstream's side.
         self.exchange.answered |=
             matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && self.body.is_end_stream());
+        if let Poll::Ready(Some(Err(error))) = frame {
+            self.error = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.error.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.error.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt as _, Empty};
+
     use super::*;
 
     const LIMITS: Limits =
@@ -327,13 +339,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_sender_that_does_not_take_its_response_is_idle_and_one_whose_upstream_is_slow_is_not() {
         let activity = Rc::<Activity>::default();
-        let reply = Reply::new(ReplyBody::default(), Exchange::new(activity.clone()));
+        let reply =
+            ObservedBody::new(Empty::<Bytes>::new().map_err(|never| match never {}), Exchange::new(activity.clone()));
         let idle = idle_after(&activity, async {}).await;
         assert!((90..=100).contains(&idle), "{idle}");
         drop(reply);
 
         let activity = Rc::<Activity>::default();
-        let mut reply = Reply::new(ReplyBody::new(Never), Exchange::new(activity.clone()));
+        let mut reply = ObservedBody::new(Never, Exchange::new(activity.clone()));
         let pending = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll_frame(cx).is_pending())).await;
         assert!(pending);
         let slow = async {

@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How connections begin. A clone costs two reference counts.
 #[derive(Clone)]
-pub struct Entrance {
+pub struct Handshake {
     /// From where a PROXY protocol header must come; `None` for nowhere.
     proxies: Option<Networks>,
     tls: Option<TlsAcceptor>,
@@ -35,7 +35,7 @@ pub struct Entrance {
 }
 
 /// A connection that is ready for requests.
-pub struct Entered {
+pub struct Accepted {
     /// The connection.
     pub socket: Socket,
     /// Its far end.
@@ -44,7 +44,7 @@ pub struct Entered {
     pub http2: bool,
 }
 
-impl Entrance {
+impl Handshake {
     /// As the configuration has it.
     ///
     /// # Errors
@@ -65,11 +65,11 @@ impl Entrance {
     ///
     /// # Errors
     /// Why it cannot be; the connection is gone then.
-    pub async fn enter(&self, mut stream: TcpStream, mut address: SocketAddr) -> io::Result<Entered> {
+    pub async fn enter(&self, mut stream: TcpStream, mut address: SocketAddr) -> io::Result<Accepted> {
         let proxies = self.proxies.as_ref();
         let has_header = proxies.is_some_and(|proxies| proxies.is_empty() || proxies.contains(address.ip()));
         if !has_header && self.tls.is_none() {
-            return Ok(Entered {
+            return Ok(Accepted {
                 socket: Socket::Plain(stream),
                 peer: Rc::new(Peer::new(address, false)),
                 http2: false,
@@ -83,7 +83,7 @@ impl Entrance {
                 failure = &self.failures.tls;
             }
             let Some(tls) = &self.tls else {
-                return Ok(Entered {
+                return Ok(Accepted {
                     socket: Socket::Plain(stream),
                     peer: Rc::new(Peer::new(address, false)),
                     http2: false,
@@ -91,10 +91,14 @@ impl Entrance {
             };
             let stream = tls.accept(stream).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-            Ok(Entered { socket: Socket::Tls(Box::new(stream.into())), peer: Rc::new(Peer::new(address, true)), http2 })
+            Ok(Accepted {
+                socket: Socket::Tls(Box::new(stream.into())),
+                peer: Rc::new(Peer::new(address, true)),
+                http2,
+            })
         };
         // Boxed: a connection that is in needs no room for it.
-        let entered = tokio::time::timeout(TIMEOUT, Box::pin(enter)).await;
-        entered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| failure.inc())
+        let accepted = tokio::time::timeout(TIMEOUT, Box::pin(enter)).await;
+        accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| failure.inc())
     }
 }

@@ -4,7 +4,7 @@
 //! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
 //! without a look at what it sends, and closed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -15,48 +15,35 @@ use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::config;
-use crate::gateway::stack::Stack;
-use crate::http1::server::connection::{DRAIN_FRESH, SenderLimits};
+use crate::http1::server::connection::DRAIN_FRESH;
+use crate::metrics::GaugeGuard;
 use crate::net::close::close;
-use crate::server::current::Swap;
+use crate::reject::Reject;
+use crate::server::current::Serving;
 use crate::server::h1::{self, Http1Context};
 use crate::server::h2;
-use crate::server::handshake::{Entered, Entrance};
-use crate::server::refuse::Early;
+use crate::server::handshake::Accepted;
 
 /// Connections over the limit that a thread closes in steps at the same time.
 const MAX_SHEDDING: usize = 64;
 /// How long accepting pauses after an error of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What bounds connections.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    max_connections: u32,
-    sender: SenderLimits,
-}
-
 /// What accepting and serving connections needs of its thread.
 #[derive(Clone)]
 pub struct ListenContext {
     /// Open connections, of all threads.
     pub connections: IntGauge,
-    /// What bounds them; what is put there counts for those that come later.
-    pub bounds: Rc<Cell<Bounds>>,
-    /// How connections begin; the same.
-    pub entrance: Rc<RefCell<Entrance>>,
-    /// For serving them.
+    /// For serving them, with the current configuration.
     pub http1: Http1Context,
-    /// A clone lives as long as each connection that is refused and closed in steps.
-    pub shedding: Rc<()>,
+    /// Connections over the limit that are being closed.
+    pub shedding: Rc<Cell<usize>>,
     /// A clone lives as long as each connection.
     pub alive: mpsc::Sender<Infallible>,
 }
 
-/// Accepts connections on `listener` and serves them with `stack` until the gateway drains. Those then open go on by
-/// themselves.
-pub async fn accept(listener: TcpListener, stack: Swap<Stack>, context: ListenContext) {
+/// Accepts connections on `listener` and serves them until the gateway drains. Those open then go on by themselves.
+pub async fn accept(listener: TcpListener, context: ListenContext) {
     let mut drain = context.http1.drain.clone();
     loop {
         let accepted = tokio::select! {
@@ -65,12 +52,15 @@ pub async fn accept(listener: TcpListener, stack: Swap<Stack>, context: ListenCo
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => match Open::new(&context.connections, context.bounds.get().max_connections) {
-                Some(open) => {
-                    tokio::task::spawn_local(serve(stream, address, stack.clone(), context.clone(), open));
+            Ok((stream, address)) => {
+                let serving = context.http1.refuse.current.get();
+                match GaugeGuard::within(&context.connections, serving.max_connections) {
+                    Some(open) => {
+                        tokio::task::spawn_local(serve(stream, address, serving, context.clone(), open));
+                    }
+                    None => shed(stream, address, &serving, &context),
                 }
-                None => shed(stream, address, &context),
-            },
+            }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");
@@ -89,34 +79,41 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection that has its place among those that may be open.
-async fn serve(stream: TcpStream, address: SocketAddr, stack: Swap<Stack>, context: ListenContext, open: Open) {
-    let ListenContext { bounds, entrance, http1, alive: _alive, .. } = context;
-    let limits = bounds.get().sender;
-    let _open = open;
+async fn serve(
+    stream: TcpStream,
+    address: SocketAddr,
+    serving: Rc<Serving>,
+    context: ListenContext,
+    _open: GaugeGuard,
+) {
+    let ListenContext { http1, alive: _alive, .. } = context;
+    let limits = serving.limits;
     // Without it a response can wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let entrance = entrance.borrow().clone();
-    let entered = tokio::select! {
+    let handshake = serving.handshake.clone();
+    // A connection keeps no configuration alive that a reload has replaced.
+    drop(serving);
+    let accepted = tokio::select! {
         biased;
-        entered = entrance.enter(stream, address) => entered,
+        accepted = handshake.enter(stream, address) => accepted,
         () = drained(http1.drain.clone()) => return,
     };
-    match entered {
-        Ok(Entered { socket, peer, http2: true }) => {
+    match accepted {
+        Ok(Accepted { socket, peer, http2: true }) => {
             let limits = h2::Limits {
                 header_bytes: limits.max_header_bytes,
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
             // Boxed: a connection with HTTP/1.1 needs no room for it.
-            let serve = Box::pin(h2::serve(socket, peer, stack, limits, http1.early, http1.drain));
+            let serve = Box::pin(h2::serve(socket, peer, limits, http1.refuse, http1.drain));
             if let Err(error) = serve.await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
-        Ok(Entered { socket, peer, http2: false }) => h1::serve(socket, peer, stack, limits, http1).await,
+        Ok(Accepted { socket, peer, http2: false }) => h1::serve(socket, peer, limits, http1).await,
         Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
     }
 }
@@ -128,49 +125,36 @@ async fn drained(mut drain: watch::Receiver<bool>) {
     tokio::time::sleep(DRAIN_FRESH).await;
 }
 
-/// Answers a connection that is one too many, at a bounded cost: a few at a time are closed in steps, so that the sender
-/// sees the answer, the rest at once. With HTTP/2 there is no answer to a connection, it is just closed.
-fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
-    let ListenContext { http1, entrance, shedding, alive, .. } = context;
-    let answer = Early::Overloaded.refuse_in_bytes(&http1.early, address);
-    if Rc::strong_count(shedding) > MAX_SHEDDING {
-        return;
-    }
-    let (entrance, one_more) = (entrance.borrow().clone(), (shedding.clone(), alive.clone()));
+/// Answers a connection over the limit, at a bounded cost: the gateway lingers on a few at a time, so that their peers see the
+/// response, and closes the rest at once. HTTP/2 has no response to a connection; it is just closed.
+fn shed(stream: TcpStream, address: SocketAddr, serving: &Serving, context: &ListenContext) {
+    let ListenContext { http1, shedding, alive, .. } = context;
+    let answer = http1.refuse.refuse_in_bytes(Reject::Overloaded, address);
+    let Some(counted) = Shedding::one_more(shedding) else { return };
+    let (handshake, alive) = (serving.handshake.clone(), alive.clone());
     tokio::task::spawn_local(async move {
-        let _one_more = one_more;
-        if let Ok(Entered { socket, http2: false, .. }) = entrance.enter(stream, address).await {
+        let _counted = (counted, alive);
+        if let Ok(Accepted { socket, http2: false, .. }) = handshake.enter(stream, address).await {
             close(socket, Some(&answer)).await;
         }
     });
 }
 
-impl Bounds {
-    /// As the configuration has them.
-    pub fn new(server: &config::Server) -> Self {
-        let sender = SenderLimits {
-            header_timeout: server.header_timeout,
-            idle_timeout: server.idle_timeout,
-            max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
-        };
-        Self { max_connections: server.max_connections, sender }
+/// Counts a connection over the limit until it is closed.
+struct Shedding(Rc<Cell<usize>>);
+
+impl Shedding {
+    /// One more, if there are fewer than [`MAX_SHEDDING`].
+    fn one_more(count: &Rc<Cell<usize>>) -> Option<Self> {
+        (count.get() < MAX_SHEDDING).then(|| {
+            count.set(count.get() + 1);
+            Self(count.clone())
+        })
     }
 }
 
-/// Counts an open connection.
-struct Open(IntGauge);
-
-impl Open {
-    /// One more, if there may be.
-    fn new(gauge: &IntGauge, max: u32) -> Option<Self> {
-        gauge.inc();
-        let open = Self(gauge.clone());
-        (open.0.get() <= i64::from(max)).then_some(open)
-    }
-}
-
-impl Drop for Open {
+impl Drop for Shedding {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }

@@ -5,10 +5,12 @@
 //! retry would come in minutes, or never). With `resend: false` only if none of the request's bytes had been written.
 //! Nothing else is ever sent twice.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Connections to one upstream.
 pub struct Pool {
     connector: Arc<Connector>,
-    idle: Mutex<Idle>,
+    idle: RefCell<Idle>,
 }
 
 /// Connections that are not in use.
@@ -57,13 +59,11 @@ pub struct Resending<'a> {
 /// The body of an upstream's response. Gives its connection back to the pool at its end.
 pub struct ResponseBody {
     /// `None` at its end.
-    connection: Option<(Arc<Pool>, Box<Connection>)>,
+    connection: Option<(Rc<Pool>, Box<Connection>)>,
     /// How long it may pause.
     pause: Option<Duration>,
     /// Runs while it pauses.
     timer: Option<Pin<Box<Sleep>>>,
-    /// What it breaks off with, once what came before is on its way to the sender.
-    error: Option<BoxError>,
 }
 
 /// An upstream that pauses for too long in a response's body.
@@ -87,8 +87,8 @@ pub enum SendError {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(connector: impl Into<Arc<Connector>>) -> Arc<Self> {
-        Arc::new(Self { connector: connector.into(), idle: Mutex::default() })
+    pub fn new(connector: impl Into<Arc<Connector>>) -> Rc<Self> {
+        Rc::new(Self { connector: connector.into(), idle: RefCell::default() })
     }
 
     /// Sends a request at `now` and waits until `deadline` for the head of the response.
@@ -96,7 +96,7 @@ impl Pool {
     /// # Errors
     /// See [`SendError`].
     pub async fn send(
-        self: &Arc<Self>,
+        self: &Rc<Self>,
         request: Outgoing,
         resending: Resending<'_>,
         now: Instant,
@@ -122,7 +122,7 @@ impl Pool {
     /// # Errors
     /// See [`SendError`].
     pub async fn send_afresh(
-        self: &Arc<Self>,
+        self: &Rc<Self>,
         request: Outgoing,
         now: Instant,
         deadline: Instant,
@@ -136,10 +136,9 @@ impl Pool {
         }
     }
 
-    fn received(self: &Arc<Self>, response: Response<()>, connection: Box<Connection>) -> Response<ResponseBody> {
+    fn received(self: &Rc<Self>, response: Response<()>, connection: Box<Connection>) -> Response<ResponseBody> {
         response.map(|()| {
-            let mut body =
-                ResponseBody { connection: Some((self.clone(), connection)), pause: None, timer: None, error: None };
+            let mut body = ResponseBody { connection: Some((self.clone(), connection)), pause: None, timer: None };
             body.release_at_end();
             body
         })
@@ -147,7 +146,7 @@ impl Pool {
 
     /// The connection that was used last and can be used now.
     fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Connection>> {
-        let mut idle = self.idle();
+        let mut idle = self.idle.borrow_mut();
         while let Some(mut connection) = idle.connections.pop() {
             if can_be_used(&mut connection, now, cx) {
                 connection.used = now;
@@ -157,35 +156,31 @@ impl Pool {
         None
     }
 
-    fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
+    fn put(self: &Rc<Self>, mut connection: Box<Connection>) {
         if connection.is_owing() {
-            tokio::task::spawn_local(finish(Arc::downgrade(self), connection));
+            tokio::task::spawn_local(finish(Rc::downgrade(self), connection));
             return;
         }
         if !connection.is_reusable() {
             return;
         }
         connection.shrink();
-        let mut idle = self.idle();
+        let mut idle = self.idle.borrow_mut();
         if idle.connections.len() < MAX_IDLE {
             idle.connections.push(connection);
         }
         if !idle.is_swept {
             idle.is_swept = true;
-            tokio::task::spawn_local(sweep(Arc::downgrade(self)));
+            tokio::task::spawn_local(sweep(Rc::downgrade(self)));
         }
     }
 
     /// Closes those that have been idle for too long at `now`, or that the upstream has closed: whether none are left.
     fn close_idle(&self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let mut idle = self.idle();
+        let mut idle = self.idle.borrow_mut();
         idle.connections.retain_mut(|connection| can_be_used(connection, now, cx));
         idle.is_swept = !idle.connections.is_empty();
         !idle.is_swept
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,9 +248,6 @@ impl HttpBody for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = &mut *self;
-        if let Some(error) = this.error.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
         let Some((_, connection)) = &mut this.connection else { return Poll::Ready(None) };
         let data = match connection.poll_data(cx) {
             Poll::Ready(data) => data.map(|data| data.map_err(BoxError::from)),
@@ -264,11 +256,8 @@ impl HttpBody for ResponseBody {
         this.timer = None;
         match data {
             Some(Err(error)) => {
-                // HTTP/2 ends a stream at once, but writes what it has where it has to wait.
                 this.connection = None;
-                this.error = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                Poll::Ready(Some(Err(error)))
             }
             Some(Ok(data)) => {
                 this.release_at_end();
@@ -283,12 +272,11 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.connection.is_none() && self.error.is_none()
+        self.connection.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.connection {
-            None if self.error.is_some() => SizeHint::default(),
             None => SizeHint::with_exact(0),
             Some((_, connection)) => connection.remaining().map(SizeHint::with_exact).unwrap_or_default(),
         }

@@ -15,10 +15,9 @@ use hooklatch::cli::Cli;
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Config, Sources};
 use hooklatch::delivery::peer::Peer;
-use hooklatch::delivery::request::Arrival;
-use hooklatch::delivery::timeline::Trail;
+use hooklatch::delivery::request::RequestInfo;
+use hooklatch::delivery::timeline::Timeline;
 use hooklatch::gateway::headers;
-use hooklatch::http1::client::request::Head;
 use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE};
 use hooklatch::reject::Reject;
 use hooklatch::routing::route_headers::RouteHeaders;
@@ -293,7 +292,7 @@ fn the_refusal_that_is_shown_is_one() {
     let shown = blocks[0].text.lines().find(|line| line.starts_with('{')).unwrap();
     let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
     let reject = Reject::Signature(VerifyError::MissingSignature);
-    assert_eq!(shown["title"], reject.title());
+    assert_eq!(shown["title"], reject.facts().title);
     assert_eq!(shown["reason"], reject.reason());
     assert_eq!(shown["type"], format!("urn:hooklatch:problem:{}", reject.reason()));
     assert_eq!(shown["status"], 401);
@@ -415,19 +414,19 @@ fn the_table_of_headers_is_what_the_upstream_gets() {
         .map(|row| spans(&row[0]).concat().to_lowercase())
         .collect();
     let config = load(&completed("secrets:\n  - env: X\n"), "the test");
-    let mut head = Head::default();
     let host = HeaderValue::from_static("gateway.example");
     let peer = Peer::new(SocketAddr::from(([192, 0, 2, 1], 443)), true);
-    let arrival = Arrival {
+    let info = RequestInfo {
         head: Request::new(()).into_parts().0,
         peer: Rc::new(peer),
         request_id: HeaderValue::from_static("id"),
         received: Clock::system().now(),
-        trail: Trail::default(),
+        timeline: Timeline::default(),
     };
-    headers::write(&RouteHeaders::new(&config.routes[0]).unwrap(), &mut head, &arrival, Some(&host), Some(0), 0);
-    let lines = std::str::from_utf8(head.bytes()).unwrap().lines();
-    let set: BTreeSet<String> = lines.map(|line| line.split_once(": ").unwrap().0.to_owned()).collect();
+    let fields = headers::fields(&RouteHeaders::new(&config.routes[0]).unwrap(), &info, Some(&host), Some(0), 0);
+    let lines = std::str::from_utf8(fields.bytes()).unwrap().lines();
+    let names = lines.map(|line| line.split_once(": ").unwrap().0.to_owned());
+    let set: BTreeSet<String> = names.chain(["host".to_owned()]).collect();
     assert_eq!(documented, set);
 }
 

@@ -33,7 +33,7 @@ fn pieces(sizes: &[usize], known: bool) -> Pieces {
     Pieces { pieces, length: known.then(|| sizes.iter().sum::<usize>() as u64) }
 }
 
-async fn collect(body: Pieces, max: u64, held: Held) -> Result<Payload, Reject> {
+async fn collect(body: Pieces, max: u64, held: Reservation) -> Result<Payload, Reject> {
     Collector::new(body, max, held)?.await
 }
 

@@ -55,6 +55,11 @@ impl Head {
         Self { bytes, method }
     }
 
+    /// Field lines alone, for a head that is still to be begun.
+    pub fn without_request_line() -> Self {
+        Self { bytes: Vec::with_capacity(USUAL_HEAD), method: Method::default() }
+    }
+
     /// Adds a header line.
     pub fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
         line(&mut self.bytes, name, value);

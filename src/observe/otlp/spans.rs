@@ -15,7 +15,7 @@ use crate::delivery::timeline::Period;
 use crate::delivery::trace_context::SpanId;
 use crate::observe::trace::{Ended, OTHER_METHOD};
 use crate::reject::Reject;
-use crate::routing::table::Common;
+use crate::routing::table::RouteShared;
 use crate::upstream::target::target;
 
 /// The version of the conventions that the names are taken from.
@@ -165,9 +165,10 @@ fn verb(method: &str) -> &str {
 }
 
 /// Where the upstream gets it, without the query.
-fn url(route: &Common, ended: &Ended) -> String {
+fn url(route: &RouteShared, ended: &Ended) -> String {
     let upstream = &route.config.upstream;
-    let path = target(&route.config.path, upstream, &ended.path, None).concat();
+    let rest = route.config.path.prefix_len().map(|prefix| ended.path.get(prefix..).unwrap_or_default());
+    let path = target(&upstream.path, rest, None).concat();
     let scheme = if upstream.tls { "https" } else { "http" };
     format!("{scheme}://{}{path}", upstream.authority)
 }

@@ -7,7 +7,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::gateway::stack::ReplyBody;
 use crate::http1::server::response::ReplyTo;
 
 const LIMITS: SenderLimits = SenderLimits {
@@ -32,7 +31,8 @@ async fn request(sender: &RefCell<Sender>) -> Result<Received, End> {
 /// Answers the request that has come; what that is.
 async fn answer(sender: &RefCell<Sender>, stream: &mut TcpStream) -> String {
     let asked = ReplyTo { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
-    let mut reply = Reply::new(Response::new(ReplyBody::default()), &asked, *b"Sun, 06 Nov 1994 08:49:37 GMT");
+    let mut reply =
+        Reply::new(Response::new(http_body_util::Empty::<Bytes>::new()), &asked, *b"Sun, 06 Nov 1994 08:49:37 GMT");
     let now = sender.borrow().clock.now();
     sender.borrow_mut().answers(now);
     poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await.unwrap();

@@ -1,0 +1,40 @@
+//! Makes the message for the upstream of a delivery that has verified.
+
+use http::HeaderValue;
+use http::header::HOST;
+use http::request::Parts;
+
+use super::headers;
+use super::verify::Verified;
+use crate::delivery::request::RequestInfo;
+use crate::http1::payload::Payload;
+use crate::reject::Reject;
+use crate::routing::table::RouteShared;
+use crate::upstream::message::{Message, Target};
+
+/// The message for the upstream of the delivery's route.
+///
+/// # Errors
+/// [`Reject::BadRequest`]: the host in the request's target is no field value.
+pub fn prepare(verified: &Verified) -> Result<Message, Reject> {
+    message(
+        verified.route(),
+        verified.info(),
+        verified.payload().clone(),
+        verified.authentic().map(|authentic| authentic.secret),
+    )
+}
+
+fn message(
+    route: &RouteShared,
+    info: &RequestInfo,
+    payload: Payload,
+    secret: Option<usize>,
+) -> Result<Message, Reject> {
+    let Parts { method, uri, headers, .. } = &info.head;
+    let authority = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let host = authority.transpose().map_err(|_| Reject::BadRequest)?.or_else(|| headers.get(HOST).cloned());
+    let target = Target::new(uri.clone(), route.config.path.prefix_len());
+    let fields = headers::fields(&route.headers, info, host.as_ref(), secret, payload.len());
+    Ok(Message { method: method.clone(), target, host, fields, payload })
+}
