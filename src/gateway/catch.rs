@@ -54,7 +54,7 @@ mod tests {
     use crate::gateway::observe::{ObserveContext, observe};
     use crate::gateway::receive::{ArriveContext, arrive};
     use crate::gateway::respond::respond;
-    use crate::http1::server::connection::{Sender, SenderBody, SenderLimits};
+    use crate::http1::server::connection::{ConnectionLimits, IncomingBody, ServerConnection};
     use crate::metrics::Metrics;
     use crate::net::socket::Socket;
 
@@ -73,10 +73,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let second = Duration::from_secs(1);
-        let limits = SenderLimits { header_timeout: second, idle_timeout: second, max_header_bytes: 1024 };
-        let sender = Rc::new(RefCell::new(Sender::new(Socket::Plain(stream), limits, Clock::system())));
+        let limits = ConnectionLimits { header_timeout: second, idle_timeout: second, max_header_bytes: 1024 };
+        let sender = Rc::new(RefCell::new(ServerConnection::new(Socket::Plain(stream), limits, Clock::system())));
         let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
-        Inbound { body: RequestBody::Http1(SenderBody::new(sender)), peer }
+        Inbound { body: RequestBody::Http1(IncomingBody::new(sender)), peer }
     }
 
     #[tokio::test]

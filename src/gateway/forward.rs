@@ -24,7 +24,7 @@ use crate::delivery::response::Body;
 use crate::delivery::timeline::Period;
 use crate::gateway::headers;
 use crate::gateway::verify::{Verified, VerifiedParts};
-use crate::http1::client::request::{Head, Outgoing};
+use crate::http1::client::request::{Head, OutgoingRequest};
 use crate::http1::payload::Payload;
 use crate::metrics::UpstreamResult;
 use crate::observe::log_limit::LogLimit;
@@ -78,7 +78,12 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> Result<Resp
 }
 
 /// The request for the upstream.
-fn request(route: &Route, arrival: &Arrival, payload: Payload, secret: Option<usize>) -> Result<Outgoing, Reject> {
+fn request(
+    route: &Route,
+    arrival: &Arrival,
+    payload: Payload,
+    secret: Option<usize>,
+) -> Result<OutgoingRequest, Reject> {
     let Parts { method, uri, headers, .. } = &arrival.head;
     let authority = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
     let authority = authority.transpose().map_err(|_| Reject::BadRequest)?;

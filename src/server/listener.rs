@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config;
 use crate::gateway::stack::Stack;
-use crate::http1::server::connection::{DRAIN_FRESH, SenderLimits};
+use crate::http1::server::connection::{ConnectionLimits, DRAIN_FRESH};
 use crate::net::close::close;
 use crate::server::current::Swap;
 use crate::server::h1::{self, Http1Context};
@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     max_connections: u32,
-    sender: SenderLimits,
+    sender: ConnectionLimits,
 }
 
 /// What accepting and serving connections needs of its thread.
@@ -148,7 +148,7 @@ fn shed(stream: TcpStream, address: SocketAddr, context: &ListenContext) {
 impl Bounds {
     /// As the configuration has them.
     pub fn new(server: &config::Server) -> Self {
-        let sender = SenderLimits {
+        let sender = ConnectionLimits {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),

@@ -17,7 +17,7 @@ use crate::delivery::response::Body;
 use crate::gateway::problem::json;
 use crate::gateway::request_id::{X_REQUEST_ID, new_request_id};
 use crate::http1::server::date::{Dates, HttpDate};
-use crate::http1::server::response::last;
+use crate::http1::server::response::closing_response;
 use crate::metrics::{NO_ROUTE, ObserveMetrics};
 use crate::observe::log_limit::LogLimit;
 use crate::reject::Outcome;
@@ -112,7 +112,7 @@ impl Early {
 /// An answer as it goes out by HTTP/1.1.
 fn bytes(response: Response<Body>, date: HttpDate) -> Vec<u8> {
     let (head, body) = response.into_parts();
-    last(&head, &body.into_text(), date)
+    closing_response(&head, &body.into_text(), date)
 }
 
 #[cfg(test)]
