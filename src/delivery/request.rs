@@ -14,7 +14,7 @@ use tower::BoxError;
 
 use crate::delivery::peer::Peer;
 use crate::delivery::timeline::{Event, Timeline};
-use crate::http1::server::connection::SenderBody;
+use crate::http1::server::connection::IncomingBody;
 use crate::routing::table::Route;
 
 /// What comes with a request's head: its body, not yet read, and who sends it.
@@ -30,7 +30,7 @@ pub enum RequestBody {
     /// There is none.
     Empty,
     /// HTTP/1.1.
-    Http1(SenderBody),
+    Http1(IncomingBody),
     /// HTTP/2.
     Http2(Incoming),
 }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::http1::chunked::Chunks;
+use crate::http1::chunked::ChunkedDecoder;
 
 /// Where a body ends (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum BodyLength {
     /// After so many bytes more.
     Length(u64),
     /// With the last of its chunks.
-    Chunked(Chunks),
+    Chunked(ChunkedDecoder),
     /// With the connection.
     Close,
 }

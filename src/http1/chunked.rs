@@ -2,17 +2,17 @@
 //!
 //! Refuses a size that is not hexadecimal digits or does not fit 64 bits, a line that does not end in CRLF, data without CRLF
 //! after it, and in an extension what no header value could have. Extensions and trailers are passed over; a chunk's line and
-//! the trailers, all together, have [`MAX_BESIDE`] bytes each at most.
+//! the trailers, all together, have [`MAX_OVERHEAD`] bytes each at most.
 
 /// Bytes of a chunk's line, and of all trailers: nobody wants so many.
-const MAX_BESIDE: u16 = 16 << 10;
+const MAX_OVERHEAD: u16 = 16 << 10;
 
 /// Where in a chunked body what comes next is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chunks {
+pub struct ChunkedDecoder {
     state: State,
     /// Bytes so far of the chunk's line, or of the trailers.
-    beside: u16,
+    overhead: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +49,9 @@ enum State {
     LastLf,
 }
 
-impl Chunks {
+impl ChunkedDecoder {
     /// At the beginning of the body.
-    pub const START: Self = Self { state: State::Size { size: 0, digits: 0 }, beside: 0 };
+    pub const START: Self = Self { state: State::Size { size: 0, digits: 0 }, overhead: 0 };
 
     /// Whether what comes next is the body's own bytes.
     pub fn is_in_data(self) -> bool {
@@ -95,8 +95,8 @@ impl Chunks {
             _ => return None,
         };
         let is_data = matches!(next, State::Data(_) | State::DataCr | State::DataLf) || self.state == State::DataLf;
-        let beside = if is_data { 0 } else { self.beside + 1 };
-        (beside <= MAX_BESIDE).then_some((taken, Some(Self { state: next, beside })))
+        let overhead = if is_data { 0 } else { self.overhead + 1 };
+        (overhead <= MAX_OVERHEAD).then_some((taken, Some(Self { state: next, overhead })))
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
 
     /// The data of a body that comes in pieces of `size` bytes, if it is one, and what of it follows its end.
     fn read(body: &[u8], size: usize) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (mut chunks, mut data, mut at) = (Chunks::START, Vec::new(), 0);
+        let (mut chunks, mut data, mut at) = (ChunkedDecoder::START, Vec::new(), 0);
         loop {
             let piece = &body[at..body.len().min(at + size)];
             let (taken, next) = chunks.take(piece)?;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn lines_and_trailers_have_an_end() {
-        for (bytes, expected) in [(MAX_BESIDE, true), (MAX_BESIDE + 1, false)] {
+        for (bytes, expected) in [(MAX_OVERHEAD, true), (MAX_OVERHEAD + 1, false)] {
             let bytes = usize::from(bytes);
             // The line of the last chunk counts as well, and a line's last byte does not.
             let trailers = bytes - 4;

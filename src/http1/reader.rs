@@ -21,39 +21,39 @@ const LONG_READ: usize = 64 << 10;
 const SMALL: usize = 2 << 10;
 
 /// The reading side of a connection.
-pub struct Inflow {
+pub struct MessageReader {
     /// What has been read and not yet taken.
     pub buffer: BytesMut,
     /// What is to come of a message's body; `None` before its head.
-    extent: Option<BodyLength>,
+    body_length: Option<BodyLength>,
     /// The buffer was made for a long body that is taken as it comes.
     is_long: bool,
 }
 
-impl Inflow {
+impl MessageReader {
     /// With nothing read, and this of a body to come.
-    pub fn new(extent: Option<BodyLength>) -> Self {
-        Self { buffer: BytesMut::new(), extent, is_long: false }
+    pub fn new(body_length: Option<BodyLength>) -> Self {
+        Self { buffer: BytesMut::new(), body_length, is_long: false }
     }
 
     /// To be told when the head of the next message is waited for, or what it says of the body.
-    pub fn begin(&mut self, extent: Option<BodyLength>) {
-        self.extent = extent;
+    pub fn begin(&mut self, body_length: Option<BodyLength>) {
+        self.body_length = body_length;
     }
 
     /// Whether the head of a message has been read.
-    pub fn has_head(&self) -> bool {
-        self.extent.is_some()
+    pub fn has_read_head(&self) -> bool {
+        self.body_length.is_some()
     }
 
     /// Whether the body has ended.
-    pub fn is_done(&self) -> bool {
-        self.extent == Some(BodyLength::Length(0))
+    pub fn is_body_complete(&self) -> bool {
+        self.body_length == Some(BodyLength::Length(0))
     }
 
     /// Bytes that are to come of the body, if that is known.
     pub fn remaining(&self) -> Option<u64> {
-        match self.extent {
+        match self.body_length {
             Some(BodyLength::Length(left)) => Some(left),
             Some(BodyLength::Chunked(_) | BodyLength::Close) | None => None,
         }
@@ -89,10 +89,10 @@ impl Inflow {
         loop {
             let (taken, is_data) = match self.next_part() {
                 Ok(Some(part)) => part,
-                Ok(None) if self.is_done() => return Poll::Ready(None),
+                Ok(None) if self.is_body_complete() => return Poll::Ready(None),
                 Ok(None) => match ready!(self.poll_wait(cx, socket, room)) {
-                    Ok(0) if self.extent == Some(BodyLength::Close) => {
-                        self.extent = Some(BodyLength::Length(0));
+                    Ok(0) if self.body_length == Some(BodyLength::Close) => {
+                        self.body_length = Some(BodyLength::Length(0));
                         return Poll::Ready(None);
                     }
                     Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
@@ -113,8 +113,8 @@ impl Inflow {
     ///
     /// # Errors
     /// See the module.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Option<io::Result<Bytes>>> {
-        if matches!(self.extent, Some(BodyLength::Length(_))) {
+    pub fn poll_full_piece(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Option<io::Result<Bytes>>> {
+        if matches!(self.body_length, Some(BodyLength::Length(_))) {
             let piece = self.room();
             if self.buffer.capacity() < piece {
                 let begun = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(piece));
@@ -141,17 +141,17 @@ impl Inflow {
         if bytes == 0 {
             return Ok(None);
         }
-        Ok(match self.extent {
+        Ok(match self.body_length {
             None | Some(BodyLength::Length(0)) => None,
             Some(BodyLength::Length(left)) => {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes);
-                self.extent = Some(BodyLength::Length(left - taken as u64));
+                self.body_length = Some(BodyLength::Length(left - taken as u64));
                 Some((taken, true))
             }
             Some(BodyLength::Chunked(chunks)) => {
                 let garbled = || io::Error::new(io::ErrorKind::InvalidData, "the chunks of the body are garbled");
                 let (taken, next) = chunks.take(&self.buffer).ok_or_else(garbled)?;
-                self.extent = Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked));
+                self.body_length = Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked));
                 Some((taken, chunks.is_in_data()))
             }
             Some(BodyLength::Close) => Some((bytes, true)),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::handshake::Handshake;
 use crate::config::{self, AccessLog};
 use crate::gateway::stack::Stack;
-use crate::http1::server::connection::SenderLimits;
+use crate::http1::server::connection::ConnectionLimits;
 
 /// A value that can be replaced while it is in use. Clones share it.
 pub struct Current<T>(Rc<RefCell<Rc<T>>>);
@@ -21,7 +21,7 @@ pub struct Serving {
     /// How connections begin.
     pub handshake: Handshake,
     /// The time and size limits of a connection.
-    pub limits: SenderLimits,
+    pub limits: ConnectionLimits,
     /// How many connections may be open, over all threads.
     pub max_connections: u32,
     /// Which deliveries get a line in the log.
@@ -56,7 +56,7 @@ impl<T> Clone for Current<T> {
 impl Serving {
     /// `stack` and `handshake` with the limits of `server`.
     pub fn new(server: &config::Server, stack: Stack, handshake: Handshake) -> Self {
-        let limits = SenderLimits {
+        let limits = ConnectionLimits {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),

@@ -1,9 +1,9 @@
 //! Serves HTTP/1.1 on a connection until it ends or the gateway drains: a request, its response, and the next.
 //!
-//! What is refused before it is a request (see [`sender`](crate::http1::server::connection)) is answered here.
+//! What is refused before it is a request (see [`connection`](crate::http1::server::connection)) is answered here.
 //!
-//! A connection that ends while its sender is still sending is closed in steps, or the sender's system may throw the
-//! response away before the sender has read it.
+//! A connection that ends while its client is still sending is closed in steps (RFC 9112 section 9.6): otherwise the client's
+//! system may discard the response before the client has read it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -23,9 +23,9 @@ use tower::Service;
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Inbound, RequestBody};
 use crate::delivery::response::Body;
-use crate::http1::server::connection::{End, Sender, SenderBody, SenderLimits};
-use crate::http1::server::request::{Fault, Received};
-use crate::http1::server::response::{Reply, ReplyTo};
+use crate::http1::server::connection::{ConnectionEnd, ConnectionLimits, IncomingBody, ServerConnection};
+use crate::http1::server::request::{HeadError, ParsedRequest};
+use crate::http1::server::response::{RequestContext, ResponseWriter};
 use crate::net::close::close;
 use crate::net::socket::Socket;
 use crate::reject::Reject;
@@ -52,29 +52,35 @@ impl Http1Context {
 }
 
 /// Serves requests on `socket` within `limits`.
-pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: SenderLimits, context: Http1Context) {
-    let sender = Rc::new(RefCell::new(Sender::new(socket, limits, context.refuse.clock.clone())));
-    let end = exchanges(&sender, &peer, &context).await;
+pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, context: Http1Context) {
+    let connection = Rc::new(RefCell::new(ServerConnection::new(socket, limits, context.refuse.clock.clone())));
+    let end = exchanges(&connection, &peer, &context).await;
     let address = peer.address;
     let reject = match &end {
-        End::Refused(Fault::Bad) => Some(Reject::BadRequest),
-        End::Refused(Fault::TooLarge) => Some(Reject::HeaderTooLarge),
-        End::HeadTimeout => Some(Reject::HeaderTimeout),
-        End::Idle | End::Drained | End::Gone(_) | End::Torn(_) => None,
+        ConnectionEnd::Refused(HeadError::Bad) => Some(Reject::BadRequest),
+        ConnectionEnd::Refused(HeadError::HeaderTooLarge) => Some(Reject::HeaderTooLarge),
+        ConnectionEnd::HeadTimeout => Some(Reject::HeaderTimeout),
+        ConnectionEnd::IdleTimeout
+        | ConnectionEnd::Drained
+        | ConnectionEnd::Closed(_)
+        | ConnectionEnd::ResponseAborted(_) => None,
     };
     tracing::debug!(?end, peer = %address, "connection ended");
     // All that took part in an exchange is gone.
-    let Some(sender) = Rc::into_inner(sender) else { return };
-    let mut socket = sender.into_inner().into_socket();
+    let Some(connection) = Rc::into_inner(connection) else { return };
+    let mut socket = connection.into_inner().into_socket();
     match end {
-        End::Drained => {
+        ConnectionEnd::Drained => {
             // The connection is dropped either way.
             let _ = tokio::time::timeout(GOODBYE, socket.shutdown()).await;
             return;
         }
         // Dropping it resets the connection.
-        End::Torn(_) => return,
-        End::Refused(_) | End::HeadTimeout | End::Idle | End::Gone(_) => {}
+        ConnectionEnd::ResponseAborted(_) => return,
+        ConnectionEnd::Refused(_)
+        | ConnectionEnd::HeadTimeout
+        | ConnectionEnd::IdleTimeout
+        | ConnectionEnd::Closed(_) => {}
     }
     let answer = reject.map(|reject| context.refuse.refuse_in_bytes(reject, address));
     // Boxed: what waits for a request needs no room for it.
@@ -82,15 +88,19 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: SenderLimits, context
 }
 
 /// One exchange after another; how that ends.
-async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, context: &Http1Context) -> End {
+async fn exchanges(
+    connection: &Rc<RefCell<ServerConnection>>,
+    peer: &Rc<Peer>,
+    context: &Http1Context,
+) -> ConnectionEnd {
     let mut drain = context.drain.clone();
     // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
     let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
     let (mut is_watched, mut is_drained) = (false, false);
     loop {
         let next = poll_fn(|cx| {
-            let mut sender = sender.borrow_mut();
-            if let Poll::Ready(next) = sender.poll_request(cx) {
+            let mut connection = connection.borrow_mut();
+            if let Poll::Ready(next) = connection.poll_request(cx) {
                 return Poll::Ready(next);
             }
             // Once it has been waited for, it wakes this task by itself.
@@ -98,20 +108,20 @@ async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, context: &Http
                 is_watched = true;
                 is_drained = draining.as_mut().poll(cx).is_ready();
                 if is_drained {
-                    sender.drain()?;
+                    connection.drain()?;
                     // Has the time that is left waited for.
-                    return sender.poll_request(cx);
+                    return connection.poll_request(cx);
                 }
             }
             Poll::Pending
         });
-        let received = match next.await {
-            Ok(received) => received,
+        let parsed = match next.await {
+            Ok(parsed) => parsed,
             Err(end) => return end,
         };
-        match exchange(sender, received, peer, context).await {
+        match exchange(connection, parsed, peer, context).await {
             Ok(true) => {}
-            Ok(false) => return End::Gone(None),
+            Ok(false) => return ConnectionEnd::Closed(None),
             Err(end) => return end,
         }
     }
@@ -119,48 +129,51 @@ async fn exchanges(sender: &Rc<RefCell<Sender>>, peer: &Rc<Peer>, context: &Http
 
 /// Has a request answered; whether there can be another after it.
 fn exchange(
-    sender: &Rc<RefCell<Sender>>,
-    received: Received,
+    connection: &Rc<RefCell<ServerConnection>>,
+    parsed: ParsedRequest,
     peer: &Rc<Peer>,
     context: &Http1Context,
-) -> impl Future<Output = Result<bool, End>> {
-    // Next, so that the future holds no request.
-    let Received { request, is_persistent, .. } = received;
-    let mut asked = ReplyTo { method: request.method().clone(), version: request.version(), is_persistent };
-    let body = RequestBody::Http1(SenderBody::new(sender.clone()));
+) -> impl Future<Output = Result<bool, ConnectionEnd>> {
+    // Here, so that the future holds no request.
+    let ParsedRequest { request, is_persistent, .. } = parsed;
+    let mut request_context =
+        RequestContext { method: request.method().clone(), version: request.version(), is_persistent };
+    let body = RequestBody::Http1(IncomingBody::new(connection.clone()));
     let handling =
         context.refuse.current.get().stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
     async move {
-        let response = answered(sender, handling).await.map_err(|error| End::Gone(Some(error)))?;
+        let response = respond(connection, handling).await.map_err(|error| ConnectionEnd::Closed(Some(error)))?;
         // A body that somebody still had could be read into the next request.
-        let is_read = sender.borrow().is_read() && Rc::strong_count(sender) == 1;
-        asked.is_persistent &= is_read && !context.is_draining();
+        let is_read = connection.borrow().is_read() && Rc::strong_count(connection) == 1;
+        request_context.is_persistent &= is_read && !context.is_draining();
         let RefuseContext { clock, dates, .. } = &context.refuse;
         let now = clock.now();
-        let mut reply = Reply::new(response, &asked, dates.at(now));
-        sender.borrow_mut().answers(now);
-        let tears = reply.ends_with_connection();
-        let end = |error| if tears { End::Torn(error) } else { End::Gone(Some(error)) };
-        if tears {
-            sender.borrow().tears(true).map_err(end)?;
+        let mut writer = ResponseWriter::new(response, &request_context, dates.at(now));
+        connection.borrow_mut().begin_response(now);
+        let is_close_delimited = writer.is_close_delimited();
+        let end = |error| {
+            if is_close_delimited { ConnectionEnd::ResponseAborted(error) } else { ConnectionEnd::Closed(Some(error)) }
+        };
+        if is_close_delimited {
+            connection.borrow().reset_on_drop(true).map_err(end)?;
         }
-        poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await.map_err(end)?;
-        if tears {
-            sender.borrow().tears(false).map_err(end)?;
+        poll_fn(|cx| connection.borrow_mut().poll_write_response(cx, &mut writer)).await.map_err(end)?;
+        if is_close_delimited {
+            connection.borrow().reset_on_drop(false).map_err(end)?;
         }
-        Ok(reply.is_persistent())
+        Ok(writer.is_persistent())
     }
 }
 
-/// The stack's response, unless the sender is gone before that.
-async fn answered(
-    sender: &RefCell<Sender>,
+/// Waits for the stack's response. Fails if the client resets the connection first.
+async fn respond(
+    connection: &RefCell<ServerConnection>,
     mut handling: impl Future<Output = Result<Response<Body>, Infallible>> + Unpin,
 ) -> io::Result<Response<Body>> {
     poll_fn(|cx| match Pin::new(&mut handling).poll(cx) {
         Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
         Poll::Ready(Err(never)) => match never {},
-        Poll::Pending => sender.borrow().poll_reset(cx).map(Err),
+        Poll::Pending => connection.borrow().poll_reset(cx).map(Err),
     })
     .await
 }

@@ -12,7 +12,7 @@ use crate::config::AccessLog;
 use crate::delivery::response::Body;
 use crate::gateway::problem::problem_without_route;
 use crate::http1::server::date::{Dates, HttpDate};
-use crate::http1::server::response::last;
+use crate::http1::server::response::closing_response;
 use crate::metrics::ObserveMetrics;
 use crate::observe::access_log::log_without_request;
 use crate::observe::log_limit::LogLimit;
@@ -56,7 +56,7 @@ impl RefuseContext {
 /// A response as HTTP/1.1 writes it.
 fn bytes(response: Response<Body>, date: HttpDate) -> Vec<u8> {
     let (head, body) = response.into_parts();
-    last(&head, &body.into_text(), date)
+    closing_response(&head, &body.into_text(), date)
 }
 
 #[cfg(test)]

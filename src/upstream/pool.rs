@@ -21,8 +21,8 @@ use prometheus::IntCounter;
 use tokio::time::{Sleep, sleep, timeout, timeout_at};
 use tower::BoxError;
 
-use crate::http1::client::connection::{Broken, Connection};
-use crate::http1::client::request::Outgoing;
+use crate::http1::client::connection::{ClientConnection, SendFailure};
+use crate::http1::client::request::OutgoingRequest;
 use crate::net::connect::Connector;
 
 /// Idle connections that one pool keeps; more are closed.
@@ -43,7 +43,7 @@ pub struct Pool {
 struct Idle {
     /// The one that was used last at the end.
     #[expect(clippy::vec_box, reason = "a connection goes from here to its exchange and to the body of its response")]
-    connections: Vec<Box<Connection>>,
+    connections: Vec<Box<ClientConnection>>,
     /// Whether a task looks at them.
     is_swept: bool,
 }
@@ -59,7 +59,7 @@ pub struct Resending<'a> {
 /// The body of an upstream's response. Gives its connection back to the pool at its end.
 pub struct ResponseBody {
     /// `None` at its end.
-    connection: Option<(Rc<Pool>, Box<Connection>)>,
+    connection: Option<(Rc<Pool>, Box<ClientConnection>)>,
     /// How long it may pause.
     pause: Option<Duration>,
     /// Runs while it pauses.
@@ -97,17 +97,17 @@ impl Pool {
     /// See [`SendError`].
     pub async fn send(
         self: &Rc<Self>,
-        request: Outgoing,
+        request: OutgoingRequest,
         resending: Resending<'_>,
         now: Instant,
         deadline: Instant,
     ) -> Result<Response<ResponseBody>, SendError> {
         let request = match poll_fn(|cx| Poll::Ready(self.take(now, cx))).await {
             None => request,
-            Some(mut connection) => match connection.exchange(request, deadline).await {
+            Some(mut connection) => match connection.send(request, deadline).await {
                 Ok(response) => return Ok(self.received(response, connection)),
-                Err(broken) => {
-                    let request = may_be_resent(broken, resending.allowed)?;
+                Err(failure) => {
+                    let request = may_be_resent(failure, resending.allowed)?;
                     resending.count.inc();
                     request
                 }
@@ -123,20 +123,20 @@ impl Pool {
     /// See [`SendError`].
     pub async fn send_afresh(
         self: &Rc<Self>,
-        request: Outgoing,
+        request: OutgoingRequest,
         now: Instant,
         deadline: Instant,
     ) -> Result<Response<ResponseBody>, SendError> {
         let connecting = timeout_at(deadline.into(), self.connector.connect()).await;
         let socket = connecting.map_err(|_| SendError::Late)?.map_err(SendError::Unreachable)?;
-        let mut connection = Box::new(Connection::new(socket, now));
-        match connection.exchange(request, deadline).await {
+        let mut connection = Box::new(ClientConnection::new(socket, now));
+        match connection.send(request, deadline).await {
             Ok(response) => Ok(self.received(response, connection)),
-            Err(broken) => Err(broken.error.map_or(SendError::Late, SendError::Failed)),
+            Err(failure) => Err(failure.error.map_or(SendError::Late, SendError::Failed)),
         }
     }
 
-    fn received(self: &Rc<Self>, response: Response<()>, connection: Box<Connection>) -> Response<ResponseBody> {
+    fn received(self: &Rc<Self>, response: Response<()>, connection: Box<ClientConnection>) -> Response<ResponseBody> {
         response.map(|()| {
             let mut body = ResponseBody { connection: Some((self.clone(), connection)), pause: None, timer: None };
             body.release_at_end();
@@ -145,7 +145,7 @@ impl Pool {
     }
 
     /// The connection that was used last and can be used now.
-    fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<Connection>> {
+    fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<ClientConnection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut connection) = idle.connections.pop() {
             if can_be_used(&mut connection, now, cx) {
@@ -156,8 +156,8 @@ impl Pool {
         None
     }
 
-    fn put(self: &Rc<Self>, mut connection: Box<Connection>) {
-        if connection.is_owing() {
+    fn put(self: &Rc<Self>, mut connection: Box<ClientConnection>) {
+        if connection.is_request_pending() {
             tokio::task::spawn_local(finish(Rc::downgrade(self), connection));
             return;
         }
@@ -185,23 +185,23 @@ impl Pool {
 }
 
 /// Whether an idle connection is still of use: not idle for too long at `now`, nor closed by the upstream.
-fn can_be_used(connection: &mut Connection, now: Instant, cx: &mut Context<'_>) -> bool {
+fn can_be_used(connection: &mut ClientConnection, now: Instant, cx: &mut Context<'_>) -> bool {
     now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
 }
 
 /// The request that a reused connection did not answer, if it may be sent on another one.
-fn may_be_resent(broken: Broken, allowed: bool) -> Result<Outgoing, SendError> {
-    let Broken { error, has_answered, request } = broken;
+fn may_be_resent(failure: SendFailure, allowed: bool) -> Result<OutgoingRequest, SendError> {
+    let SendFailure { error, has_response_begun, request } = failure;
     let error = error.ok_or(SendError::Late)?;
     match request {
-        Some(request) if !has_answered && (allowed || !request.has_begun()) => Ok(request.again()),
+        Some(request) if !has_response_begun && (allowed || !request.has_begun()) => Ok(request.again()),
         _ => Err(SendError::Failed(error)),
     }
 }
 
 /// Writes the rest of a request that has been answered before it was read. The end of the gateway cuts it off.
-async fn finish(pool: Weak<Pool>, mut connection: Box<Connection>) {
-    let sent = timeout(IDLE_TIMEOUT, poll_fn(|cx| connection.poll_sent(cx))).await;
+async fn finish(pool: Weak<Pool>, mut connection: Box<ClientConnection>) {
+    let sent = timeout(IDLE_TIMEOUT, poll_fn(|cx| connection.poll_request_written(cx))).await;
     if let (Ok(()), Some(pool)) = (sent, pool.upgrade()) {
         pool.put(connection);
     }
@@ -233,7 +233,7 @@ impl ResponseBody {
     }
 
     fn release_at_end(&mut self) {
-        if let Some((pool, connection)) = self.connection.take_if(|(_, connection)| connection.is_done()) {
+        if let Some((pool, connection)) = self.connection.take_if(|(_, connection)| connection.is_response_complete()) {
             pool.put(connection);
         }
     }

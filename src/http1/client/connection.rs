@@ -21,22 +21,22 @@ use http::{Response, StatusCode};
 use tokio::task::unconstrained;
 
 use crate::http1::body_length::BodyLength;
-use crate::http1::client::request::Outgoing;
+use crate::http1::client::request::OutgoingRequest;
 use crate::http1::client::response::parse;
-use crate::http1::reader::{Inflow, READ};
+use crate::http1::reader::{MessageReader, READ};
 use crate::net::socket::Socket;
 use crate::net::timer::Timer;
 
 /// A connection, and where on it the current exchange is.
-pub struct Connection {
+pub struct ClientConnection {
     socket: Socket,
     /// What has been read, and what is to come of the response's body.
-    inflow: Inflow,
+    reader: MessageReader,
     /// The request, until the head of its response has come and all of it is written.
-    request: Option<Outgoing>,
-    sending: Sending,
+    request: Option<OutgoingRequest>,
+    send_state: SendState,
     /// Whether anything has been read of the response.
-    has_answered: bool,
+    has_response_begun: bool,
     is_persistent: bool,
     timer: Timer,
     /// The task has just been told that there is nothing to be read.
@@ -47,33 +47,33 @@ pub struct Connection {
 
 /// What becomes of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sending {
+enum SendState {
     /// All of it is on its way.
-    Done,
-    Going,
+    Sent,
+    Writing,
     /// The upstream takes no more of it.
     Refused,
 }
 
 /// Why there is no response.
-pub struct Broken {
+pub struct SendFailure {
     /// What went wrong; `None` if the time was up.
     pub error: Option<io::Error>,
     /// Whether any byte of a response came.
-    pub has_answered: bool,
+    pub has_response_begun: bool,
     /// The request.
-    pub request: Option<Outgoing>,
+    pub request: Option<OutgoingRequest>,
 }
 
-impl Connection {
+impl ClientConnection {
     /// A connection on which nothing has passed, made at `now`.
     pub fn new(socket: Socket, now: Instant) -> Self {
         Self {
             socket,
-            inflow: Inflow::new(Some(BodyLength::Length(0))),
+            reader: MessageReader::new(Some(BodyLength::Length(0))),
             request: None,
-            sending: Sending::Done,
-            has_answered: false,
+            send_state: SendState::Sent,
+            has_response_begun: false,
             is_persistent: true,
             timer: Timer::default(),
             is_watched: false,
@@ -86,11 +86,11 @@ impl Connection {
     ///
     /// # Errors
     /// What went wrong, and the request. The connection is of no use then.
-    pub async fn exchange(&mut self, request: Outgoing, deadline: Instant) -> Result<Response<()>, Broken> {
+    pub async fn send(&mut self, request: OutgoingRequest, deadline: Instant) -> Result<Response<()>, SendFailure> {
         self.request = Some(request);
-        self.sending = Sending::Going;
-        self.has_answered = false;
-        self.inflow.begin(None);
+        self.send_state = SendState::Writing;
+        self.has_response_begun = false;
+        self.reader.begin(None);
         let outcome = poll_fn(|cx| match self.poll_response(cx) {
             Poll::Ready(result) => Poll::Ready(Ok(result)),
             Poll::Pending => self.timer.poll(cx, deadline).map(Err),
@@ -101,47 +101,50 @@ impl Connection {
             Ok(Err(error)) => Some(error),
             Err(()) => None,
         };
-        Err(Broken { error, has_answered: self.has_answered, request: self.request.take() })
+        Err(SendFailure { error, has_response_begun: self.has_response_begun, request: self.request.take() })
     }
 
     /// Whether the response's body has ended, and the connection can be used again if it is persistent.
-    pub fn is_done(&self) -> bool {
-        self.inflow.is_done()
+    pub fn is_response_complete(&self) -> bool {
+        self.reader.is_body_complete()
     }
 
     /// Whether the response has ended before its request, of which the upstream may want the rest: it has not said that it
     /// closes.
-    pub fn is_owing(&self) -> bool {
-        self.is_persistent && self.is_done() && self.sending == Sending::Going
+    pub fn is_request_pending(&self) -> bool {
+        self.is_persistent && self.is_response_complete() && self.send_state == SendState::Writing
     }
 
     /// Ready when no more of the request can be written.
-    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.poll_send(cx) {
-            Ok(()) if self.sending == Sending::Going => return Poll::Pending,
+    pub fn poll_request_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_write_request(cx) {
+            Ok(()) if self.send_state == SendState::Writing => return Poll::Pending,
             Ok(()) => {}
-            Err(_) => self.sending = Sending::Refused,
+            Err(_) => self.send_state = SendState::Refused,
         }
         Poll::Ready(())
     }
 
     /// Whether another request can be sent on it.
     pub fn is_reusable(&self) -> bool {
-        self.is_persistent && self.is_done() && self.sending == Sending::Done && self.inflow.buffer.is_empty()
+        self.is_persistent
+            && self.is_response_complete()
+            && self.send_state == SendState::Sent
+            && self.reader.buffer.is_empty()
     }
 
     /// Whether it still is after a time without use: nothing has come on it, the end neither. The task is woken when
     /// something does.
     pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         // Without the task's budget (tokio::task::coop): where that is spent, any connection would look quiet.
-        let fill = pin!(unconstrained(poll_fn(|cx| self.inflow.poll_fill(cx, &mut self.socket, READ))));
+        let fill = pin!(unconstrained(poll_fn(|cx| self.reader.poll_fill(cx, &mut self.socket, READ))));
         self.is_watched = fill.poll(cx).is_pending();
         self.is_watched
     }
 
     /// Bytes that are to come of the response's body, if that is known.
     pub fn remaining(&self) -> Option<u64> {
-        self.inflow.remaining()
+        self.reader.remaining()
     }
 
     /// More of the response's body; `None` at its end.
@@ -149,42 +152,42 @@ impl Connection {
     /// # Errors
     /// The connection broke off before, or what came is no chunk.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        self.poll_send(cx)?;
-        self.inflow.poll_data(cx, &mut self.socket)
+        self.poll_write_request(cx)?;
+        self.reader.poll_data(cx, &mut self.socket)
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Response<()>>> {
         // Before all is written, too: an upstream may answer before it has read all.
-        self.poll_send(cx)?;
+        self.poll_write_request(cx)?;
         if std::mem::take(&mut self.is_watched) {
             return Poll::Pending;
         }
         loop {
-            if !self.inflow.buffer.is_empty()
+            if !self.reader.buffer.is_empty()
                 && let Some(response) = self.take_head()?
             {
                 return Poll::Ready(Ok(response));
             }
-            if ready!(self.inflow.poll_fill(cx, &mut self.socket, READ))? == 0 {
+            if ready!(self.reader.poll_fill(cx, &mut self.socket, READ))? == 0 {
                 let error = "the upstream closed the connection before the head of its response was complete";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)));
             }
-            self.has_answered = true;
+            self.has_response_begun = true;
         }
     }
 
     /// The head of the response that is no interim one, if all of it has been read.
     fn take_head(&mut self) -> io::Result<Option<Response<()>>> {
         while let Some(request) = &self.request {
-            let Some(received) = parse(&self.inflow.buffer, request.method()).map_err(io::Error::other)? else { break };
-            self.inflow.buffer.advance(received.length);
+            let Some(received) = parse(&self.reader.buffer, request.method()).map_err(io::Error::other)? else { break };
+            self.reader.buffer.advance(received.length);
             let status = received.response.status();
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            self.inflow.begin(Some(received.extent));
+            self.reader.begin(Some(received.body_length));
             self.is_persistent = received.is_persistent;
-            if self.sending != Sending::Going {
+            if self.send_state != SendState::Writing {
                 self.request = None;
             }
             return Ok(Some(received.response));
@@ -193,22 +196,22 @@ impl Connection {
     }
 
     /// Writes as much of the request as can be.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.sending != Sending::Going {
+    fn poll_write_request(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.send_state != SendState::Writing {
             return Ok(());
         }
         let Some(request) = &mut self.request else { return Ok(()) };
-        self.sending = match request.poll_write(cx, &mut self.socket) {
+        self.send_state = match request.poll_write(cx, &mut self.socket) {
             Poll::Pending => return Ok(()),
-            Poll::Ready(Ok(())) => Sending::Done,
+            Poll::Ready(Ok(())) => SendState::Sent,
             Poll::Ready(Err(error))
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
-                Sending::Refused
+                SendState::Refused
             }
             Poll::Ready(Err(error)) => return Err(error),
         };
-        if self.inflow.has_head() {
+        if self.reader.has_read_head() {
             self.request = None;
         }
         Ok(())
@@ -216,7 +219,7 @@ impl Connection {
 
     /// Gives back what only a long response needed.
     pub fn shrink(&mut self) {
-        self.inflow.shrink();
+        self.reader.shrink();
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Head {
 }
 
 /// A request that can be sent, from its beginning as often as need be.
-pub struct Outgoing {
+pub struct OutgoingRequest {
     /// The head, and behind it the body if that is small.
     head: Vec<u8>,
     /// The body if it is not in `head`.
@@ -37,7 +37,7 @@ pub struct Outgoing {
     /// Bytes that have been written.
     written: usize,
     /// Writing has failed by TLS, which does not tell whether any byte had gone.
-    is_doubtful: bool,
+    is_write_uncertain: bool,
 }
 
 impl Head {
@@ -81,18 +81,18 @@ impl Head {
     }
 
     /// The request with this head and `payload`, whose length the head must say.
-    pub fn with(mut self, payload: Payload) -> Outgoing {
+    pub fn with(mut self, payload: Payload) -> OutgoingRequest {
         self.bytes.extend_from_slice(b"\r\n");
         let is_small = payload.len() <= SMALL;
         if is_small {
             payload.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
         }
         let payload = (!is_small).then_some(payload);
-        Outgoing { head: self.bytes, payload, method: self.method, written: 0, is_doubtful: false }
+        OutgoingRequest { head: self.bytes, payload, method: self.method, written: 0, is_write_uncertain: false }
     }
 }
 
-impl Outgoing {
+impl OutgoingRequest {
     /// Its method.
     pub fn method(&self) -> &Method {
         &self.method
@@ -100,12 +100,12 @@ impl Outgoing {
 
     /// Whether any byte of it may have been written.
     pub fn has_begun(&self) -> bool {
-        self.written > 0 || self.is_doubtful
+        self.written > 0 || self.is_write_uncertain
     }
 
     /// To be sent from its beginning.
     pub fn again(self) -> Self {
-        Self { written: 0, is_doubtful: false, ..self }
+        Self { written: 0, is_write_uncertain: false, ..self }
     }
 
     /// Writes what has not been written, until all of it is on its way.
@@ -120,7 +120,7 @@ impl Outgoing {
                 [slice] => Pin::new(&mut *socket).poll_write(cx, slice),
                 slices => Pin::new(&mut *socket).poll_write_vectored(cx, slices),
             };
-            self.is_doubtful |= matches!((&written, &*socket), (Poll::Ready(Err(_)), Socket::Tls(_)));
+            self.is_write_uncertain |= matches!((&written, &*socket), (Poll::Ready(Err(_)), Socket::Tls(_)));
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.written += written,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     /// What is left of a request of which so much has been written.
-    fn rest(outgoing: &Outgoing) -> Vec<Vec<u8>> {
+    fn rest(outgoing: &OutgoingRequest) -> Vec<Vec<u8>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         outgoing.rest(&mut slices).iter().map(|slice| slice.to_vec()).collect()
     }

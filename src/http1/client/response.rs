@@ -17,7 +17,7 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use crate::http1::body_length::{BodyLength, is_bodiless};
-use crate::http1::chunked::Chunks;
+use crate::http1::chunked::ChunkedDecoder;
 use crate::http1::field::{connection_options, content_length, elements, is_hop_by_hop};
 
 /// The longest head, in bytes: as long as a request's by default.
@@ -26,11 +26,11 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_LINES: usize = 100;
 
 /// A head that has come.
-pub struct Received {
+pub struct ParsedResponse {
     /// The response.
     pub response: Response<()>,
     /// Where its body ends.
-    pub extent: BodyLength,
+    pub body_length: BodyLength,
     /// Whether the connection can take another request after that.
     pub is_persistent: bool,
     /// The head's own bytes.
@@ -39,7 +39,7 @@ pub struct Received {
 
 /// What came is no response, or none whose end can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Garbled {
+pub enum ResponseError {
     /// The syntax of a head.
     #[error("what the upstream answers is no HTTP/1: {0}")]
     Syntax(httparse::Error),
@@ -53,7 +53,7 @@ pub enum Garbled {
 
 /// What the lines of a head say of the connection and the body.
 #[derive(Default)]
-struct Framing {
+struct ResponseFraming {
     length: Option<HeaderValue>,
     /// There is a transfer coding.
     coded: bool,
@@ -68,19 +68,19 @@ struct Framing {
 /// are responses of their own, without a body.
 ///
 /// # Errors
-/// See [`Garbled`].
-pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled> {
+/// See [`ResponseError`].
+pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<ParsedResponse>, ResponseError> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
     let mut head = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut head, bytes, &mut lines);
     let length = match parsed {
         Ok(Status::Complete(length)) if length <= MAX_HEAD_BYTES => length,
         Ok(Status::Partial) if bytes.len() <= MAX_HEAD_BYTES => return Ok(None),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Garbled::TooLarge),
-        Err(error) => return Err(Garbled::Syntax(error)),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooLarge),
+        Err(error) => return Err(ResponseError::Syntax(error)),
     };
     let status = head.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Garbled::Syntax(httparse::Error::Status))?;
+    let status = status.ok_or(ResponseError::Syntax(httparse::Error::Status))?;
     let is_1_1 = head.version == Some(1);
     let mut response = Response::new(());
     *response.status_mut() = status;
@@ -91,26 +91,26 @@ pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<Received>, Garbled>
     {
         response.extensions_mut().insert(reason);
     }
-    let framing = Framing::read(head.headers, response.headers_mut())?;
+    let framing = ResponseFraming::read(head.headers, response.headers_mut())?;
     let is_bodiless = *method == Method::HEAD || is_bodiless(status);
-    let extent = if is_bodiless { BodyLength::Length(0) } else { framing.extent()? };
+    let body_length = if is_bodiless { BodyLength::Length(0) } else { framing.body_length()? };
     let is_persistent = status != StatusCode::SWITCHING_PROTOCOLS
-        && extent != BodyLength::Close
-        && !framing.is_doubtful(status, is_1_1)
+        && body_length != BodyLength::Close
+        && !framing.is_ambiguous(status, is_1_1)
         && framing.keeps_alive(is_1_1);
-    Ok(Some(Received { response, extent, is_persistent, length }))
+    Ok(Some(ParsedResponse { response, body_length, is_persistent, length }))
 }
 
-impl Framing {
+impl ResponseFraming {
     /// Sorts the lines of a head: what is for the next hop goes to `headers`.
-    fn read(lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, Garbled> {
+    fn read(lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, ResponseError> {
         let mut framing = Self::default();
         headers.reserve(lines.len() + 1); // with the request's id
         for line in lines {
             let name = HeaderName::from_bytes(line.name.as_bytes());
-            let name = name.map_err(|_| Garbled::Syntax(httparse::Error::HeaderName))?;
+            let name = name.map_err(|_| ResponseError::Syntax(httparse::Error::HeaderName))?;
             let value = HeaderValue::from_bytes(line.value);
-            let value = value.map_err(|_| Garbled::Syntax(httparse::Error::HeaderValue))?;
+            let value = value.map_err(|_| ResponseError::Syntax(httparse::Error::HeaderValue))?;
             if name == CONTENT_LENGTH {
                 framing.content_length(value)?;
             } else if name == TRANSFER_ENCODING {
@@ -130,16 +130,16 @@ impl Framing {
         Ok(framing)
     }
 
-    fn content_length(&mut self, value: HeaderValue) -> Result<(), Garbled> {
+    fn content_length(&mut self, value: HeaderValue) -> Result<(), ResponseError> {
         let said = self.length.get_or_insert_with(|| value.clone());
-        if *said == value { Ok(()) } else { Err(Garbled::Framing) }
+        if *said == value { Ok(()) } else { Err(ResponseError::Framing) }
     }
 
-    fn transfer_encoding(&mut self, value: &HeaderValue) -> Result<(), Garbled> {
+    fn transfer_encoding(&mut self, value: &HeaderValue) -> Result<(), ResponseError> {
         self.coded = true;
         for coding in elements(value) {
             if self.chunked {
-                return Err(Garbled::Framing);
+                return Err(ResponseError::Framing);
             }
             self.chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.foreign |= !self.chunked;
@@ -147,17 +147,17 @@ impl Framing {
         Ok(())
     }
 
-    fn extent(&self) -> Result<BodyLength, Garbled> {
+    fn body_length(&self) -> Result<BodyLength, ResponseError> {
         if self.chunked {
-            return Ok(BodyLength::Chunked(Chunks::START));
+            return Ok(BodyLength::Chunked(ChunkedDecoder::START));
         }
         let Some(said) = self.length.as_ref().filter(|_| !self.coded) else { return Ok(BodyLength::Close) };
-        content_length(said).map(BodyLength::Length).ok_or(Garbled::Framing)
+        content_length(said).map(BodyLength::Length).ok_or(ResponseError::Framing)
     }
 
     /// Whether somebody else may see the body end elsewhere (RFC 9112 section 6.1): there are two lengths, or one that a 204
     /// must not have.
-    fn is_doubtful(&self, status: StatusCode, is_1_1: bool) -> bool {
+    fn is_ambiguous(&self, status: StatusCode, is_1_1: bool) -> bool {
         let announced = self.coded || self.length.as_ref().is_some_and(|length| length != "0");
         let doubly = self.coded && (self.length.is_some() || self.foreign || !is_1_1);
         doubly || (status == StatusCode::NO_CONTENT && announced)

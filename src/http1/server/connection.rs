@@ -26,9 +26,9 @@ use tokio::io::AsyncWrite;
 use tower::BoxError;
 
 use crate::clock::Clock;
-use crate::http1::reader::{Inflow, READ};
-use crate::http1::server::request::{Fault, Received, Scan};
-use crate::http1::server::response::Reply;
+use crate::http1::reader::{MessageReader, READ};
+use crate::http1::server::request::{HeadError, HeadScanner, ParsedRequest};
+use crate::http1::server::response::ResponseWriter;
 use crate::net::socket::Socket;
 use crate::net::timer::Timer;
 
@@ -40,7 +40,7 @@ pub const DRAIN_FRESH: Duration = Duration::from_millis(500);
 
 /// Bounds of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct SenderLimits {
+pub struct ConnectionLimits {
     /// For a request's head.
     pub header_timeout: Duration,
     /// Between two requests, and for a sender that reads no response.
@@ -51,74 +51,74 @@ pub struct SenderLimits {
 
 /// Why there is no further request.
 #[derive(Debug)]
-pub enum End {
+pub enum ConnectionEnd {
     /// What came is no request to pass on.
-    Refused(Fault),
+    Refused(HeadError),
     /// A part of a head has come, the rest not in time; or nothing but empty lines where the first was to be.
     HeadTimeout,
     /// Nothing has come, in the time that there was for it.
-    Idle,
+    IdleTimeout,
     /// Nothing has come, and the gateway drains.
     Drained,
     /// The sender has closed the connection, or wants it closed, or it broke.
-    Gone(Option<io::Error>),
+    Closed(Option<io::Error>),
     /// A response broke off of which the sender would take the connection's end for its own.
-    Torn(io::Error),
+    ResponseAborted(io::Error),
 }
 
 /// The far end.
-pub struct Sender {
+pub struct ServerConnection {
     socket: Socket,
     /// What has come of the request, and of those after it.
-    inflow: Inflow,
-    scan: Scan,
-    limits: SenderLimits,
+    reader: MessageReader,
+    scanner: HeadScanner,
+    limits: ConnectionLimits,
     clock: Clock,
     /// When what is waited for must have come.
     deadline: Instant,
     timer: Timer,
-    waiting: Waiting,
+    state: State,
     /// What of [`CONTINUE`] is to be sent before the body comes.
     interim: Option<&'static [u8]>,
     /// When its response was there to be sent, unless that takes time.
-    answered: Option<Instant>,
+    response_began: Option<Instant>,
     /// How much of its response the sender has taken that takes no more of it now.
-    blocked_at: Option<u64>,
+    written_when_blocked: Option<u64>,
 }
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum State {
     /// The first request: there is one clock, from the beginning on.
-    First,
+    FirstHead,
     /// Another request.
-    Next,
+    Idle,
     /// The rest of its head.
     Head,
     /// The same or the first request, while the gateway drains.
-    Drain,
+    Draining,
     /// The response, or the sender to take it.
     Response,
 }
 
 /// The body of the request that has come last.
-pub struct SenderBody(Rc<RefCell<Sender>>);
+pub struct IncomingBody(Rc<RefCell<ServerConnection>>);
 
-impl Sender {
+impl ServerConnection {
     /// At the beginning of a connection.
-    pub fn new(socket: Socket, limits: SenderLimits, clock: Clock) -> Self {
+    pub fn new(socket: Socket, limits: ConnectionLimits, clock: Clock) -> Self {
         Self {
             socket,
-            inflow: Inflow::new(None),
-            scan: Scan::default(),
+            reader: MessageReader::new(None),
+            scanner: HeadScanner::default(),
             limits,
             deadline: clock.now() + limits.header_timeout,
             clock,
             timer: Timer::default(),
-            waiting: Waiting::First,
+            state: State::FirstHead,
             interim: None,
-            answered: None,
-            blocked_at: None,
+            response_began: None,
+            written_when_blocked: None,
         }
     }
 
@@ -127,55 +127,57 @@ impl Sender {
         self.socket
     }
 
-    /// The next request. Its body is to be read, by a [`SenderBody`], before there is another.
+    /// The next request. Its body is to be read, by a [`IncomingBody`], before there is another.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, End>> {
+    pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<ParsedRequest, ConnectionEnd>> {
         loop {
-            if !self.inflow.buffer.is_empty() {
-                let taken = self.scan.take(&mut self.inflow.buffer, self.limits.max_header_bytes);
-                if let Some(received) = taken.map_err(End::Refused)? {
-                    self.inflow.begin(Some(received.extent));
-                    self.waiting = Waiting::Response;
-                    self.interim = received.expects_continue.then_some(CONTINUE);
-                    return Poll::Ready(Ok(received));
+            if !self.reader.buffer.is_empty() {
+                let taken = self.scanner.take(&mut self.reader.buffer, self.limits.max_header_bytes);
+                if let Some(request) = taken.map_err(ConnectionEnd::Refused)? {
+                    self.reader.begin(Some(request.body_length));
+                    self.state = State::Response;
+                    self.interim = request.expects_continue.then_some(CONTINUE);
+                    return Poll::Ready(Ok(request));
                 }
             }
             match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Gone(None))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ConnectionEnd::Closed(None))),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Gone(Some(error)))),
-                Poll::Pending => return self.poll_late(cx).map(Err),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ConnectionEnd::Closed(Some(error)))),
+                Poll::Pending => return self.poll_deadline(cx).map(Err),
             }
         }
     }
 
     /// Reads on in a head, or waits for one without a buffer.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.inflow.buffer.is_empty() {
-            self.inflow.buffer = BytesMut::new();
+        if self.reader.buffer.is_empty() {
+            self.reader.buffer = BytesMut::new();
             // With TLS, what has come may have been read already.
             if matches!(self.socket, Socket::Plain(_)) {
                 ready!(self.socket.poll_readable(cx))?;
             }
         }
-        self.inflow.poll_wait(cx, &mut self.socket, READ)
+        self.reader.poll_wait(cx, &mut self.socket, READ)
     }
 
     /// Ready when what is waited for has not come in time.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let has_begun = !self.scan.is_at_start(&self.inflow.buffer);
-        if self.waiting == Waiting::Response || (self.waiting == Waiting::Next && has_begun) {
-            self.waiting = if has_begun { Waiting::Head } else { Waiting::Next };
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let has_begun = !self.scanner.is_at_start(&self.reader.buffer);
+        if self.state == State::Response || (self.state == State::Idle && has_begun) {
+            self.state = if has_begun { State::Head } else { State::Idle };
             let limit = if has_begun { self.limits.header_timeout } else { self.limits.idle_timeout };
-            self.deadline = self.answered.take().unwrap_or_else(|| self.clock.now()) + limit;
+            self.deadline = self.response_began.take().unwrap_or_else(|| self.clock.now()) + limit;
         }
         ready!(self.timer.poll(cx, self.deadline));
-        Poll::Ready(match self.waiting {
-            Waiting::Drain => End::Drained,
-            Waiting::First | Waiting::Head if !self.scan.is_untouched(&self.inflow.buffer) => End::HeadTimeout,
-            _ => End::Idle,
+        Poll::Ready(match self.state {
+            State::Draining => ConnectionEnd::Drained,
+            State::FirstHead | State::Head if !self.scanner.is_untouched(&self.reader.buffer) => {
+                ConnectionEnd::HeadTimeout
+            }
+            _ => ConnectionEnd::IdleTimeout,
         })
     }
 
@@ -184,18 +186,18 @@ impl Sender {
     ///
     /// # Errors
     /// There will be none.
-    pub fn drain(&mut self) -> Result<(), End> {
-        if self.waiting == Waiting::Next {
-            return Err(End::Drained);
+    pub fn drain(&mut self) -> Result<(), ConnectionEnd> {
+        if self.state == State::Idle {
+            return Err(ConnectionEnd::Drained);
         }
-        self.waiting = Waiting::Drain;
+        self.state = State::Draining;
         self.deadline = self.deadline.min(self.clock.now() + DRAIN_FRESH);
         Ok(())
     }
 
     /// Whether all of the request has been read.
     pub fn is_read(&self) -> bool {
-        self.inflow.is_done()
+        self.reader.is_body_complete()
     }
 
     /// Ready when the sender has reset the connection, which is looked at once all of its request has been read.
@@ -204,9 +206,9 @@ impl Sender {
     }
 
     /// To be told when there is a response to be sent.
-    pub fn answers(&mut self, now: Instant) {
-        self.answered = Some(now);
-        self.blocked_at = None;
+    pub fn begin_response(&mut self, now: Instant) {
+        self.response_began = Some(now);
+        self.written_when_blocked = None;
         // Of an interim response that has begun the rest must go out: half of it is no HTTP.
         self.interim = self.interim.filter(|rest| rest.len() < CONTINUE.len());
     }
@@ -216,31 +218,35 @@ impl Sender {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn tears(&self, tears: bool) -> io::Result<()> {
-        self.socket.reset_at_close(tears)
+    pub fn reset_on_drop(&self, resets: bool) -> io::Result<()> {
+        self.socket.reset_at_close(resets)
     }
 
     /// Sends the response, all of it.
     ///
     /// # Errors
     /// The sender is gone or takes nothing of it, or the response broke off.
-    pub fn poll_send<B>(&mut self, cx: &mut Context<'_>, reply: &mut Reply<B>) -> Poll<io::Result<()>>
+    pub fn poll_write_response<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        response: &mut ResponseWriter<B>,
+    ) -> Poll<io::Result<()>>
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
         let sent = match self.poll_interim(cx) {
-            Poll::Ready(Ok(())) => reply.poll_write(cx, &mut self.socket),
+            Poll::Ready(Ok(())) => response.poll_write(cx, &mut self.socket),
             interim => interim,
         };
         if sent.is_ready() {
             return sent;
         }
-        self.answered = None;
-        if self.interim.is_none() && !reply.is_blocked() {
-            self.blocked_at = None;
+        self.response_began = None;
+        if self.interim.is_none() && !response.is_blocked() {
+            self.written_when_blocked = None;
             return self.poll_reset(cx).map(Err);
         }
-        if self.blocked_at.replace(reply.taken()) != Some(reply.taken()) {
+        if self.written_when_blocked.replace(response.written()) != Some(response.written()) {
             self.deadline = self.clock.now() + self.limits.idle_timeout;
         }
         let unread = || io::Error::new(io::ErrorKind::TimedOut, "the sender does not read its response");
@@ -248,14 +254,14 @@ impl Sender {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.inflow.buffer.is_empty() && !self.is_read() {
+        if self.reader.buffer.is_empty() && !self.is_read() {
             ready!(self.poll_interim(cx))?;
         } else if self.interim == Some(CONTINUE) {
             self.interim = None; // who has sent some of it waits for nothing
         }
-        let piece = self.inflow.poll_piece(cx, &mut self.socket);
-        if self.is_read() && self.inflow.buffer.is_empty() {
-            self.inflow.buffer = BytesMut::new();
+        let piece = self.reader.poll_full_piece(cx, &mut self.socket);
+        if self.is_read() && self.reader.buffer.is_empty() {
+            self.reader.buffer = BytesMut::new();
         }
         piece
     }
@@ -274,14 +280,14 @@ impl Sender {
     }
 }
 
-impl SenderBody {
-    /// The body of the request that `sender` has just given.
-    pub fn new(sender: Rc<RefCell<Sender>>) -> Self {
-        Self(sender)
+impl IncomingBody {
+    /// The body of the request that `connection` has just given.
+    pub fn new(connection: Rc<RefCell<ServerConnection>>) -> Self {
+        Self(connection)
     }
 }
 
-impl HttpBody for SenderBody {
+impl HttpBody for IncomingBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -294,7 +300,7 @@ impl HttpBody for SenderBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.borrow().inflow.remaining().map(SizeHint::with_exact).unwrap_or_default()
+        self.0.borrow().reader.remaining().map(SizeHint::with_exact).unwrap_or_default()
     }
 }
 

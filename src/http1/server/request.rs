@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use httparse::{ParserConfig, Status};
 
 use crate::http1::body_length::BodyLength;
-use crate::http1::chunked::Chunks;
+use crate::http1::chunked::ChunkedDecoder;
 use crate::http1::field::{MAX_LINES, content_length, elements};
 
 /// The longest request target that there is room for, in bytes.
@@ -31,20 +31,20 @@ const MAX_TARGET: usize = u16::MAX as usize - 1;
 
 /// What is wrong with a request before it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum HeadError {
     /// Ambiguous, or forbidden by HTTP.
     Bad,
     /// Too many bytes or lines of headers (RFC 6585 section 5), or too long a target.
-    TooLarge,
+    HeaderTooLarge,
 }
 
 /// A head that has come.
 #[derive(Debug)]
-pub struct Received {
+pub struct ParsedRequest {
     /// The request.
     pub request: Request<()>,
     /// Where its body ends.
-    pub extent: BodyLength,
+    pub body_length: BodyLength,
     /// Whether the sender lets the connection outlive the exchange (RFC 9112 section 9.3).
     pub is_persistent: bool,
     /// Whether the sender waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -53,7 +53,7 @@ pub struct Received {
 
 /// How much of a head has been looked at.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub struct HeadScanner {
     /// Bytes of empty lines before it, which are passed over (RFC 9112 section 2.2).
     skipped: usize,
     /// Bytes of it.
@@ -68,7 +68,7 @@ pub struct Scan {
 
 /// What the lines of a head say of the connection and the body.
 #[derive(Default)]
-struct Framing {
+struct RequestFraming {
     length: Option<u64>,
     is_chunked: bool,
     closes: bool,
@@ -76,12 +76,12 @@ struct Framing {
     expects_continue: bool,
 }
 
-impl Scan {
+impl HeadScanner {
     /// Takes the head off `buffer`, which holds what has come since the last request, if the whole of it is there.
     ///
     /// # Errors
     /// What is wrong with it, see the module's list; `max` is how many bytes it may have.
-    pub fn take(&mut self, buffer: &mut BytesMut, max: usize) -> Result<Option<Received>, Fault> {
+    pub fn take(&mut self, buffer: &mut BytesMut, max: usize) -> Result<Option<ParsedRequest>, HeadError> {
         while !self.has_started && buffer.starts_with(b"\r\n") {
             buffer.advance(2);
             *self = Self { skipped: self.skipped + 2, ..Self::default() };
@@ -89,7 +89,7 @@ impl Scan {
         let before = (self.seen, self.line);
         let end = self.end(buffer)?;
         if self.skipped + end.unwrap_or(buffer.len()) > max {
-            return Err(Fault::TooLarge);
+            return Err(HeadError::HeaderTooLarge);
         }
         if let Some(end) = end {
             *self = Self::default();
@@ -99,7 +99,7 @@ impl Scan {
             return parse(if is_alone { Bytes::copy_from_slice(&head) } else { head.freeze() }).map(Some);
         }
         if !self.has_started && !may_begin_request_line(buffer, before.0) {
-            return Err(Fault::Bad);
+            return Err(HeadError::Bad);
         }
         // Whole lines alone, whenever there is another one: so it makes no difference in which pieces a head comes, and small
         // ones cost no more than as many looks as there are lines.
@@ -121,11 +121,11 @@ impl Scan {
     }
 
     /// Where the head ends, if it does.
-    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
         let start = self.seen;
         for at in memchr::memchr_iter(b'\n', bytes.get(start..).unwrap_or_default()) {
             let end = start + at + 1;
-            let line = bytes.get(self.line..end).unwrap_or_default().strip_suffix(b"\r\n").ok_or(Fault::Bad)?;
+            let line = bytes.get(self.line..end).unwrap_or_default().strip_suffix(b"\r\n").ok_or(HeadError::Bad)?;
             self.line = end;
             if line.is_empty() {
                 return Ok(Some(end));
@@ -133,7 +133,7 @@ impl Scan {
             if self.has_started {
                 self.lines += 1;
                 if self.lines > MAX_LINES {
-                    return Err(Fault::TooLarge);
+                    return Err(HeadError::HeaderTooLarge);
                 }
             }
             self.has_started = true;
@@ -158,60 +158,61 @@ fn may_begin_request_line(bytes: &[u8], seen: usize) -> bool {
 fn parsed<'h, 'b>(
     bytes: &'b [u8],
     lines: &'h mut [MaybeUninit<httparse::Header<'b>>],
-) -> Result<(httparse::Request<'h, 'b>, Option<usize>), Fault> {
+) -> Result<(httparse::Request<'h, 'b>, Option<usize>), HeadError> {
     let mut head = httparse::Request::new(&mut []);
     match ParserConfig::default().parse_request_with_uninit_headers(&mut head, bytes, lines) {
         Ok(Status::Complete(length)) => Ok((head, Some(length))),
         Ok(Status::Partial) => Ok((head, None)),
-        Err(httparse::Error::TooManyHeaders) => Err(Fault::TooLarge),
-        Err(_) => Err(Fault::Bad),
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::HeaderTooLarge),
+        Err(_) => Err(HeadError::Bad),
     }
 }
 
 /// The request with this head, which is whole.
-fn parse(bytes: Bytes) -> Result<Received, Fault> {
+fn parse(bytes: Bytes) -> Result<ParsedRequest, HeadError> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
     let (head, length) = parsed(&bytes, &mut lines)?;
     if length != Some(bytes.len()) {
-        return Err(Fault::Bad);
+        return Err(HeadError::Bad);
     }
-    let target = head.path.ok_or(Fault::Bad)?;
+    let target = head.path.ok_or(HeadError::Bad)?;
     if target.len() > MAX_TARGET {
-        return Err(Fault::TooLarge);
+        return Err(HeadError::HeaderTooLarge);
     }
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(Fault::Bad);
+        return Err(HeadError::Bad);
     }
     let is_1_1 = head.version == Some(1);
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method.ok_or(Fault::Bad)?.as_bytes()).map_err(|_| Fault::Bad)?;
-    *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| Fault::Bad)?;
+    *request.method_mut() =
+        Method::from_bytes(head.method.ok_or(HeadError::Bad)?.as_bytes()).map_err(|_| HeadError::Bad)?;
+    *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).map_err(|_| HeadError::Bad)?;
     *request.version_mut() = if is_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
-    let framing = Framing::read(&bytes, head.headers, request.headers_mut())?;
+    let framing = RequestFraming::read(&bytes, head.headers, request.headers_mut())?;
     if framing.is_chunked && !is_1_1 {
-        return Err(Fault::Bad);
+        return Err(HeadError::Bad);
     }
-    let extent = if framing.is_chunked {
-        BodyLength::Chunked(Chunks::START)
+    let body_length = if framing.is_chunked {
+        BodyLength::Chunked(ChunkedDecoder::START)
     } else {
         BodyLength::Length(framing.length.unwrap_or(0))
     };
-    Ok(Received {
+    Ok(ParsedRequest {
         request,
-        extent,
+        body_length,
         is_persistent: !framing.closes && (is_1_1 || framing.keeps_alive),
         expects_continue: framing.expects_continue && is_1_1,
     })
 }
 
-impl Framing {
+impl RequestFraming {
     /// Adds the lines of a head to `headers`.
-    fn read(head: &Bytes, lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, Fault> {
+    fn read(head: &Bytes, lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, HeadError> {
         let mut framing = Self::default();
         headers.reserve(lines.len());
         for line in lines {
-            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Bad)?;
-            let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| Fault::Bad)?;
+            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| HeadError::Bad)?;
+            let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| HeadError::Bad)?;
             match name {
                 CONTENT_LENGTH => framing.content_length(&value)?,
                 TRANSFER_ENCODING => framing.transfer_encoding(value.as_bytes())?,
@@ -224,17 +225,17 @@ impl Framing {
         Ok(framing)
     }
 
-    fn content_length(&mut self, value: &HeaderValue) -> Result<(), Fault> {
+    fn content_length(&mut self, value: &HeaderValue) -> Result<(), HeadError> {
         if self.is_chunked || self.length.is_some() {
-            return Err(Fault::Bad);
+            return Err(HeadError::Bad);
         }
-        self.length = Some(content_length(value).ok_or(Fault::Bad)?);
+        self.length = Some(content_length(value).ok_or(HeadError::Bad)?);
         Ok(())
     }
 
-    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Fault> {
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadError> {
         if self.is_chunked || self.length.is_some() || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err(Fault::Bad);
+            return Err(HeadError::Bad);
         }
         self.is_chunked = true;
         Ok(())

@@ -25,7 +25,7 @@ use crate::http1::server::date::HttpDate;
 use crate::net::socket::Socket;
 
 /// Small pieces of a body are put together up to so many bytes.
-const MAX_WAITING: usize = 16 << 10;
+const MAX_BUFFERED: usize = 16 << 10;
 /// A piece of more is written as it is.
 const SMALL: usize = 8 << 10;
 /// Room for the usual response.
@@ -33,7 +33,7 @@ const USUAL: usize = 1 << 10;
 
 /// What a response depends on of its request.
 #[derive(Debug, Clone)]
-pub struct ReplyTo {
+pub struct RequestContext {
     /// By `HEAD` there is no body.
     pub method: Method,
     /// What the sender understands.
@@ -43,20 +43,20 @@ pub struct ReplyTo {
 }
 
 /// A response on its way.
-pub struct Reply<B> {
+pub struct ResponseWriter<B> {
     body: B,
-    framing: Framing,
+    framing: BodyFraming,
     /// What is to be written, from `written` on.
     bytes: Vec<u8>,
     written: usize,
     /// What is to be written after that.
     piece: Bytes,
     /// The piece is a chunk, which has a line end after it.
-    owes_crlf: bool,
+    needs_crlf: bool,
     /// Bytes that have been written.
-    taken: u64,
+    total_written: u64,
     /// All of it is in `bytes` and `piece`, or `error` is what it broke off with.
-    is_whole: bool,
+    is_complete: bool,
     error: Option<io::Error>,
     is_blocked: bool,
     is_persistent: bool,
@@ -64,7 +64,7 @@ pub struct Reply<B> {
 
 /// How the sender finds the body's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
+enum BodyFraming {
     /// There is no body.
     None,
     /// After so many bytes more.
@@ -74,24 +74,25 @@ enum Framing {
     Close,
 }
 
-impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
-    /// Of `response`, made at `date`, to a request that `asked`.
-    pub fn new(response: Response<B>, asked: &ReplyTo, date: HttpDate) -> Self {
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B> {
+    /// Of `response`, made at `date`, to a request that `context`.
+    pub fn new(response: Response<B>, context: &RequestContext, date: HttpDate) -> Self {
         let (head, body) = response.into_parts();
-        let framing = framing(head.status, asked, &body);
-        let is_persistent = asked.is_persistent && framing != Framing::Close && !head.headers.contains_key(CONNECTION);
+        let framing = framing(head.status, context, &body);
+        let is_persistent =
+            context.is_persistent && framing != BodyFraming::Close && !head.headers.contains_key(CONNECTION);
         let mut bytes = Vec::with_capacity(USUAL);
-        Said::new(&head, &body, asked, framing, is_persistent).write(&mut bytes, &head, &date);
-        let is_whole = framing == Framing::None || framing == Framing::Length(0);
+        ResponseHead::new(&head, &body, context, framing, is_persistent).write(&mut bytes, &head, &date);
+        let is_complete = framing == BodyFraming::None || framing == BodyFraming::Length(0);
         Self {
             body,
             framing,
             bytes,
             written: 0,
             piece: Bytes::new(),
-            owes_crlf: false,
-            taken: 0,
-            is_whole,
+            needs_crlf: false,
+            total_written: 0,
+            is_complete,
             error: None,
             is_blocked: false,
             is_persistent,
@@ -104,8 +105,8 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
     }
 
     /// Whether only the connection's end tells that it has ended.
-    pub fn ends_with_connection(&self) -> bool {
-        self.framing == Framing::Close
+    pub fn is_close_delimited(&self) -> bool {
+        self.framing == BodyFraming::Close
     }
 
     /// Whether it waits for the sender to take what is there of it.
@@ -114,8 +115,8 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
     }
 
     /// Bytes that the sender has taken.
-    pub fn taken(&self) -> u64 {
-        self.taken
+    pub fn written(&self) -> u64 {
+        self.total_written
     }
 
     /// Ready when all of it is on its way.
@@ -130,16 +131,16 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
             while let Some(rest @ [_, ..]) = self.bytes.get(self.written..) {
                 let written = ready!(socket.poll_write_some(cx, rest))?;
                 self.written += written;
-                self.taken += written as u64;
+                self.total_written += written as u64;
             }
             while !self.piece.is_empty() {
                 let written = ready!(socket.poll_write_some(cx, &self.piece))?;
                 self.piece.advance(written);
-                self.taken += written as u64;
+                self.total_written += written as u64;
             }
             self.written = 0;
             self.bytes.clear();
-            if std::mem::take(&mut self.owes_crlf) {
+            if std::mem::take(&mut self.needs_crlf) {
                 self.bytes.extend_from_slice(b"\r\n");
                 continue;
             }
@@ -148,7 +149,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
             if let Some(error) = self.error.take() {
                 return Poll::Ready(Err(error));
             }
-            if self.is_whole {
+            if self.is_complete {
                 return Poll::Ready(Ok(()));
             }
             if is_waiting {
@@ -159,7 +160,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
 
     /// Adds what there is of the body to what is to be written, as far as there is room. Pending if it waits for more.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_whole && self.piece.is_empty() && self.bytes.len() < MAX_WAITING {
+        while !self.is_complete && self.piece.is_empty() && self.bytes.len() < MAX_BUFFERED {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data()
@@ -176,11 +177,11 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
     }
 
     fn push(&mut self, data: Bytes) -> io::Result<()> {
-        let is_chunk = self.framing == Framing::Chunked;
-        if let Framing::Length(left) = &mut self.framing {
+        let is_chunk = self.framing == BodyFraming::Chunked;
+        if let BodyFraming::Length(left) = &mut self.framing {
             let more = || io::Error::new(io::ErrorKind::InvalidData, "the response's body is longer than it said");
             *left = left.checked_sub(data.len() as u64).ok_or_else(more)?;
-            self.is_whole = *left == 0;
+            self.is_complete = *left == 0;
         }
         // An empty chunk would be the last one.
         if is_chunk && !data.is_empty() {
@@ -188,7 +189,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
         }
         if data.len() > SMALL {
             self.piece = data;
-            self.owes_crlf = is_chunk;
+            self.needs_crlf = is_chunk;
             return Ok(());
         }
         self.bytes.extend_from_slice(&data);
@@ -200,36 +201,36 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> Reply<B> {
 
     fn end(&mut self) {
         match self.framing {
-            Framing::Length(1..) => {
+            BodyFraming::Length(1..) => {
                 self.fail(io::Error::new(io::ErrorKind::UnexpectedEof, "the response's body is shorter than it said"));
             }
-            Framing::Chunked => self.bytes.extend_from_slice(b"0\r\n\r\n"),
-            Framing::None | Framing::Length(0) | Framing::Close => {}
+            BodyFraming::Chunked => self.bytes.extend_from_slice(b"0\r\n\r\n"),
+            BodyFraming::None | BodyFraming::Length(0) | BodyFraming::Close => {}
         }
-        self.is_whole = true;
+        self.is_complete = true;
     }
 
     fn fail(&mut self, error: io::Error) {
         self.error = Some(error);
-        self.is_whole = true;
+        self.is_complete = true;
     }
 }
 
 /// How the body of a response with this status goes out (RFC 9112 section 6.3).
-fn framing<B: HttpBody>(status: StatusCode, asked: &ReplyTo, body: &B) -> Framing {
-    if asked.method == Method::HEAD || is_bodiless(status) {
-        Framing::None
+fn framing<B: HttpBody>(status: StatusCode, context: &RequestContext, body: &B) -> BodyFraming {
+    if context.method == Method::HEAD || is_bodiless(status) {
+        BodyFraming::None
     } else if let Some(length) = body.size_hint().exact() {
-        Framing::Length(length)
-    } else if asked.version == Version::HTTP_10 {
-        Framing::Close
+        BodyFraming::Length(length)
+    } else if context.version == Version::HTTP_10 {
+        BodyFraming::Close
     } else {
-        Framing::Chunked
+        BodyFraming::Chunked
     }
 }
 
 /// What stands in a head beside the response's own headers.
-struct Said {
+struct ResponseHead {
     is_1_0: bool,
     /// The `Content-Length` that it gets.
     length: Option<u64>,
@@ -240,30 +241,36 @@ struct Said {
 }
 
 /// A response with `text` as its body, after which the connection ends, as it goes out.
-pub fn last(head: &Parts, text: &[u8], date: HttpDate) -> Vec<u8> {
+pub fn closing_response(head: &Parts, text: &[u8], date: HttpDate) -> Vec<u8> {
     let length = Some(text.len() as u64);
-    let said = Said { is_1_0: false, length, keeps_length: false, is_chunked: false, is_persistent: false };
+    let fields = ResponseHead { is_1_0: false, length, keeps_length: false, is_chunked: false, is_persistent: false };
     let mut bytes = Vec::with_capacity(USUAL);
-    said.write(&mut bytes, head, &date);
+    fields.write(&mut bytes, head, &date);
     bytes.extend_from_slice(text);
     bytes
 }
 
-impl Said {
-    fn new<B: HttpBody>(head: &Parts, body: &B, asked: &ReplyTo, framing: Framing, is_persistent: bool) -> Self {
-        let keeps_length = framing == Framing::None
+impl ResponseHead {
+    fn new<B: HttpBody>(
+        head: &Parts,
+        body: &B,
+        context: &RequestContext,
+        framing: BodyFraming,
+        is_persistent: bool,
+    ) -> Self {
+        let keeps_length = framing == BodyFraming::None
             && head.status != StatusCode::NO_CONTENT
             && head.headers.contains_key(CONTENT_LENGTH);
         let length = match framing {
-            Framing::Length(length) => Some(length),
+            BodyFraming::Length(length) => Some(length),
             // What the same request by another method would have.
-            Framing::None if asked.method == Method::HEAD && !keeps_length && !is_bodiless(head.status) => {
+            BodyFraming::None if context.method == Method::HEAD && !keeps_length && !is_bodiless(head.status) => {
                 body.size_hint().exact().filter(|length| *length > 0)
             }
-            Framing::None | Framing::Chunked | Framing::Close => None,
+            BodyFraming::None | BodyFraming::Chunked | BodyFraming::Close => None,
         };
-        let is_1_0 = asked.version == Version::HTTP_10;
-        Self { is_1_0, length, keeps_length, is_chunked: framing == Framing::Chunked, is_persistent }
+        let is_1_0 = context.version == Version::HTTP_10;
+        Self { is_1_0, length, keeps_length, is_chunked: framing == BodyFraming::Chunked, is_persistent }
     }
 
     fn write(&self, bytes: &mut Vec<u8>, head: &Parts, date: &HttpDate) {

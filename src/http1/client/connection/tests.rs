@@ -10,14 +10,14 @@ use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
 
 /// A connection, and the upstream's end of it.
-async fn connected() -> (Connection, TcpStream) {
+async fn connected() -> (ClientConnection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (upstream, _) = listener.accept().await.unwrap();
-    (Connection::new(Socket::Plain(stream), Clock::system().now()), upstream)
+    (ClientConnection::new(Socket::Plain(stream), Clock::system().now()), upstream)
 }
 
-fn request(body: Vec<u8>) -> Outgoing {
+fn request(body: Vec<u8>) -> OutgoingRequest {
     let mut head = Head::new(Method::POST, &["/"], body.len() as u64);
     head.content_length(body.len() as u64);
     head.with(Payload::from(Bytes::from(body)))
@@ -27,11 +27,11 @@ fn soon() -> Instant {
     Clock::system().now() + Duration::from_secs(20)
 }
 
-async fn is_quiet(connection: &mut Connection) -> bool {
+async fn is_quiet(connection: &mut ClientConnection) -> bool {
     poll_fn(|cx| Poll::Ready(connection.is_quiet(cx))).await
 }
 
-async fn body(connection: &mut Connection) -> io::Result<Vec<u8>> {
+async fn body(connection: &mut ClientConnection) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(data) = poll_fn(|cx| connection.poll_data(cx)).await {
         body.extend_from_slice(&data?);
@@ -44,8 +44,8 @@ async fn body(connection: &mut Connection) -> io::Result<Vec<u8>> {
 async fn answered(answer: &[u8]) -> io::Result<(Vec<u8>, bool)> {
     let (mut connection, mut upstream) = connected().await;
     upstream.write_all(answer).await?;
-    let sent = connection.exchange(request(Vec::new()), soon()).await;
-    sent.map_err(|broken| broken.error.unwrap())?;
+    let sent = connection.send(request(Vec::new()), soon()).await;
+    sent.map_err(|failure| failure.error.unwrap())?;
     let body = body(&mut connection).await?;
     Ok((body, connection.is_reusable() && is_quiet(&mut connection).await))
 }
@@ -88,9 +88,9 @@ async fn what_an_upstream_that_answers_early_has_not_read_yet_is_still_written()
     let sent = vec![b'x'; 16 << 20];
     let head = "POST / HTTP/1.1\r\ncontent-length: 16777216\r\n\r\n";
     upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await.unwrap();
-    let response = connection.exchange(request(sent.clone()), soon()).await.map_err(|broken| broken.error).unwrap();
+    let response = connection.send(request(sent.clone()), soon()).await.map_err(|failure| failure.error).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(connection.sending, Sending::Going, "more than the system takes at once");
+    assert_eq!(connection.send_state, SendState::Writing, "more than the system takes at once");
     let upstream = async {
         let mut read = Vec::new();
         while read.len() < head.len() + sent.len() {
@@ -108,38 +108,38 @@ async fn what_an_upstream_that_answers_early_has_not_read_yet_is_still_written()
 
 #[tokio::test]
 async fn a_request_that_was_answered_early_is_owed_unless_the_upstream_closes() {
-    for (connection_line, is_owing) in [("", true), ("Connection: close\r\n", false)] {
-        answered_early(connection_line, is_owing).await;
+    for (connection_line, is_request_pending) in [("", true), ("Connection: close\r\n", false)] {
+        answered_early(connection_line, is_request_pending).await;
     }
 }
 
-async fn answered_early(connection_line: &str, is_owing: bool) {
+async fn answered_early(connection_line: &str, is_request_pending: bool) {
     let (mut connection, mut upstream) = connected().await;
     let answer = format!("HTTP/1.1 413 Content Too Large\r\n{connection_line}Content-Length: 0\r\n\r\n");
     upstream.write_all(answer.as_bytes()).await.unwrap();
-    let response = connection.exchange(request(vec![b'x'; 16 << 20]), soon()).await.map_err(|broken| broken.error);
+    let response = connection.send(request(vec![b'x'; 16 << 20]), soon()).await.map_err(|failure| failure.error);
     assert_eq!(response.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(connection.is_done() && !connection.is_reusable());
-    assert_eq!(connection.is_owing(), is_owing);
+    assert!(connection.is_response_complete() && !connection.is_reusable());
+    assert_eq!(connection.is_request_pending(), is_request_pending);
     let read = async {
         let mut read = 0;
         while read < 16 << 20 {
             read += upstream.read_buf(&mut Vec::with_capacity(1 << 20)).await.unwrap();
         }
     };
-    tokio::join!(poll_fn(|cx| connection.poll_sent(cx)), read);
-    assert_eq!(connection.is_reusable(), is_owing);
+    tokio::join!(poll_fn(|cx| connection.poll_request_written(cx)), read);
+    assert_eq!(connection.is_reusable(), is_request_pending);
 }
 
 #[tokio::test]
 async fn a_request_without_a_response_comes_back_to_be_sent_again() {
     let (mut connection, upstream) = connected().await;
     drop(upstream);
-    let broken = connection.exchange(request(b"ab".to_vec()), soon()).await.map(drop).unwrap_err();
-    assert!(!broken.has_answered);
-    assert!(broken.error.is_some());
+    let failure = connection.send(request(b"ab".to_vec()), soon()).await.map(drop).unwrap_err();
+    assert!(!failure.has_response_begun);
+    assert!(failure.error.is_some());
     let (mut connection, mut upstream) = connected().await;
-    let again = broken.request.unwrap().again();
+    let again = failure.request.unwrap().again();
     let answer = async {
         let mut read = Vec::new();
         while !read.ends_with(b"\r\n\r\nab") {
@@ -147,8 +147,8 @@ async fn a_request_without_a_response_comes_back_to_be_sent_again() {
         }
         upstream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     };
-    let (response, ()) = tokio::join!(connection.exchange(again, soon()), answer);
-    assert_eq!(response.map_err(|broken| broken.error).unwrap().status(), StatusCode::NO_CONTENT);
+    let (response, ()) = tokio::join!(connection.send(again, soon()), answer);
+    assert_eq!(response.map_err(|failure| failure.error).unwrap().status(), StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_response_that_does_not_come_by_the_deadline_is_late() {
     let (mut connection, mut upstream) = connected().await;
     upstream.write_all(b"HTTP/1.1 ").await.unwrap();
     let deadline = Clock::system().now() + Duration::from_millis(50);
-    let broken = connection.exchange(request(Vec::new()), deadline).await.map(drop).unwrap_err();
-    assert!(broken.error.is_none());
-    assert!(broken.has_answered);
+    let failure = connection.send(request(Vec::new()), deadline).await.map(drop).unwrap_err();
+    assert!(failure.error.is_none());
+    assert!(failure.has_response_begun);
 }

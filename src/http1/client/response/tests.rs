@@ -1,10 +1,10 @@
 use super::*;
 
-fn parsed(head: &str) -> Result<Option<Received>, Garbled> {
+fn parsed(head: &str) -> Result<Option<ParsedResponse>, ResponseError> {
     parse(head.as_bytes(), &Method::POST)
 }
 
-fn received(head: &str) -> Received {
+fn received(head: &str) -> ParsedResponse {
     parsed(head).unwrap().unwrap()
 }
 
@@ -21,8 +21,8 @@ fn a_head_is_there_when_all_of_it_has_come() {
     for cut in 0..head.len() {
         assert!(parsed(&head[..cut]).unwrap().is_none(), "{cut}");
     }
-    let Received { response, extent, is_persistent, length } = received(&format!("{head}ok"));
-    assert_eq!((response.status().as_u16(), extent, is_persistent), (201, BodyLength::Length(2), true));
+    let ParsedResponse { response, body_length, is_persistent, length } = received(&format!("{head}ok"));
+    assert_eq!((response.status().as_u16(), body_length, is_persistent), (201, BodyLength::Length(2), true));
     assert_eq!(length, head.len());
     assert_eq!(response.headers()["x-one"], "1");
 }
@@ -44,10 +44,10 @@ fn a_reason_phrase_of_its_own_goes_on() {
 
 #[test]
 fn the_end_of_a_body_is_where_rfc_9112_has_it() {
-    let extent = |status: &str, lines: &str, method| {
-        parse(format!("HTTP/1.1 {status}\r\n{lines}\r\n").as_bytes(), &method).unwrap().unwrap().extent
+    let body_length = |status: &str, lines: &str, method| {
+        parse(format!("HTTP/1.1 {status}\r\n{lines}\r\n").as_bytes(), &method).unwrap().unwrap().body_length
     };
-    let chunked = BodyLength::Chunked(Chunks::START);
+    let chunked = BodyLength::Chunked(ChunkedDecoder::START);
     for (status, lines, expected) in [
         ("200 OK", "", BodyLength::Close),
         ("200 OK", "Content-Length: 12\r\n", BodyLength::Length(12)),
@@ -62,8 +62,8 @@ fn the_end_of_a_body_is_where_rfc_9112_has_it() {
         ("100 Continue", "", BodyLength::Length(0)),
         ("103 Early Hints", "Transfer-Encoding: chunked\r\n", BodyLength::Length(0)),
     ] {
-        assert_eq!(extent(status, lines, Method::POST), expected, "{status} {lines}");
-        assert_eq!(extent(status, lines, Method::HEAD), BodyLength::Length(0), "{status} {lines}");
+        assert_eq!(body_length(status, lines, Method::POST), expected, "{status} {lines}");
+        assert_eq!(body_length(status, lines, Method::HEAD), BodyLength::Length(0), "{status} {lines}");
     }
     assert_eq!(going_on("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"), [""; 0]);
     assert_eq!(going_on("Content-Length: 5\r\nContent-Length: 5\r\n"), ["content-length: 5"]);
@@ -107,7 +107,7 @@ fn what_can_be_read_in_two_ways_is_garbled() {
         "Transfer-Encoding: chunked, gzip\r\n",
     ] {
         let result = parsed(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
-        assert_eq!(result.err(), Some(Garbled::Framing), "{lines}");
+        assert_eq!(result.err(), Some(ResponseError::Framing), "{lines}");
     }
     for head in [
         "ICY 200 OK\r\n\r\n",
@@ -119,18 +119,18 @@ fn what_can_be_read_in_two_ways_is_garbled() {
         "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
         "\x16\x03\x01\x02",
     ] {
-        assert!(matches!(parsed(head), Err(Garbled::Syntax(_))), "{head}");
+        assert!(matches!(parsed(head), Err(ResponseError::Syntax(_))), "{head}");
     }
-    assert!(matches!(parsed("HTTP/1.1 099 Early\r\n\r\n"), Err(Garbled::Syntax(_))));
+    assert!(matches!(parsed("HTTP/1.1 099 Early\r\n\r\n"), Err(ResponseError::Syntax(_))));
 }
 
 #[test]
 fn a_head_has_its_bounds() {
     let lines = |count| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
     assert!(parsed(&lines(MAX_LINES)).unwrap().is_some());
-    assert_eq!(parsed(&lines(MAX_LINES + 1)).err(), Some(Garbled::TooLarge));
+    assert_eq!(parsed(&lines(MAX_LINES + 1)).err(), Some(ResponseError::TooLarge));
     let long = |bytes| format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(bytes));
     assert!(parsed(&long(MAX_HEAD_BYTES - 24)).unwrap().is_some());
-    assert_eq!(parsed(&long(MAX_HEAD_BYTES)).err(), Some(Garbled::TooLarge));
-    assert_eq!(parsed(&long(MAX_HEAD_BYTES)[..MAX_HEAD_BYTES + 1]).err(), Some(Garbled::TooLarge));
+    assert_eq!(parsed(&long(MAX_HEAD_BYTES)).err(), Some(ResponseError::TooLarge));
+    assert_eq!(parsed(&long(MAX_HEAD_BYTES)[..MAX_HEAD_BYTES + 1]).err(), Some(ResponseError::TooLarge));
 }

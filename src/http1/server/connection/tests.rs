@@ -7,35 +7,38 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::http1::server::response::ReplyTo;
+use crate::http1::server::response::RequestContext;
 
-const LIMITS: SenderLimits = SenderLimits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     header_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(70),
     max_header_bytes: 1024,
 };
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
-/// A connection, and the sender's own end of it.
-async fn connected() -> (Rc<RefCell<Sender>>, TcpStream) {
+/// A connection, and the client's end of it.
+async fn connected() -> (Rc<RefCell<ServerConnection>>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let socket = Socket::Plain(listener.accept().await.unwrap().0);
-    (Rc::new(RefCell::new(Sender::new(socket, LIMITS, Clock::system()))), stream)
+    (Rc::new(RefCell::new(ServerConnection::new(socket, LIMITS, Clock::system()))), stream)
 }
 
-async fn request(sender: &RefCell<Sender>) -> Result<Received, End> {
-    poll_fn(|cx| sender.borrow_mut().poll_request(cx)).await
+async fn request(connection: &RefCell<ServerConnection>) -> Result<ParsedRequest, ConnectionEnd> {
+    poll_fn(|cx| connection.borrow_mut().poll_request(cx)).await
 }
 
 /// Answers the request that has come; what that is.
-async fn answer(sender: &RefCell<Sender>, stream: &mut TcpStream) -> String {
-    let asked = ReplyTo { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
-    let mut reply =
-        Reply::new(Response::new(http_body_util::Empty::<Bytes>::new()), &asked, *b"Sun, 06 Nov 1994 08:49:37 GMT");
-    let now = sender.borrow().clock.now();
-    sender.borrow_mut().answers(now);
-    poll_fn(|cx| sender.borrow_mut().poll_send(cx, &mut reply)).await.unwrap();
+async fn answer(connection: &RefCell<ServerConnection>, stream: &mut TcpStream) -> String {
+    let context = RequestContext { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
+    let mut response = ResponseWriter::new(
+        Response::new(http_body_util::Empty::<Bytes>::new()),
+        &context,
+        *b"Sun, 06 Nov 1994 08:49:37 GMT",
+    );
+    let now = connection.borrow().clock.now();
+    connection.borrow_mut().begin_response(now);
+    poll_fn(|cx| connection.borrow_mut().poll_write_response(cx, &mut response)).await.unwrap();
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\n") {
         assert!(stream.read_buf(&mut read).await.unwrap() > 0);
@@ -43,8 +46,8 @@ async fn answer(sender: &RefCell<Sender>, stream: &mut TcpStream) -> String {
     String::from_utf8(read).unwrap()
 }
 
-async fn body(sender: &Rc<RefCell<Sender>>) -> io::Result<Bytes> {
-    Ok(SenderBody::new(sender.clone()).collect().await?.to_bytes())
+async fn body(connection: &Rc<RefCell<ServerConnection>>) -> io::Result<Bytes> {
+    Ok(IncomingBody::new(connection.clone()).collect().await?.to_bytes())
 }
 
 /// Runs `work` by a clock that goes on when there is nothing to do. Each its own: the gateway's is another, which goes on by
@@ -58,21 +61,21 @@ fn in_time<T>(work: impl Future<Output = T>) -> T {
 #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
 fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
     in_time(async {
-        let (sender, mut stream) = connected().await;
+        let (connection, mut stream) = connected().await;
         let started = tokio::time::Instant::now();
         stream.write_all(come).await.unwrap();
         for _ in 0..requests {
-            request(&sender).await.unwrap();
-            answer(&sender, &mut stream).await;
+            request(&connection).await.unwrap();
+            answer(&connection, &mut stream).await;
         }
         if drains {
             // What has come is then there.
-            let waits = tokio::time::timeout(Duration::from_millis(1), request(&sender)).await;
+            let waits = tokio::time::timeout(Duration::from_millis(1), request(&connection)).await;
             assert!(waits.is_err(), "{come:?}");
         }
-        let drained = if drains { sender.borrow_mut().drain() } else { Ok(()) };
+        let drained = if drains { connection.borrow_mut().drain() } else { Ok(()) };
         let end = match drained {
-            Ok(()) => request(&sender).await.map(|_| ()).unwrap_err(),
+            Ok(()) => request(&connection).await.map(|_| ()).unwrap_err(),
             Err(end) => end,
         };
         (format!("{end:?}"), (started.elapsed().as_secs_f64() * 10.0).round())
@@ -81,9 +84,9 @@ fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
 
 #[test]
 fn each_thing_has_its_time_to_come() {
-    assert_eq!(ends(b"", 0, false), ("Idle".to_owned(), 100.0), "the first request");
+    assert_eq!(ends(b"", 0, false), ("IdleTimeout".to_owned(), 100.0), "the first request");
     assert_eq!(ends(b"\r\nGET /", 0, false), ("HeadTimeout".to_owned(), 100.0), "the rest of its head");
-    assert_eq!(ends(&[REQUEST, b"\r\n"].concat(), 1, false), ("Idle".to_owned(), 700.0), "the next request");
+    assert_eq!(ends(&[REQUEST, b"\r\n"].concat(), 1, false), ("IdleTimeout".to_owned(), 700.0), "the next request");
     let next = [REQUEST, REQUEST, b"GET /"].concat();
     assert_eq!(ends(&next, 2, false), ("HeadTimeout".to_owned(), 100.0), "the rest of the next one's head");
 }
@@ -98,32 +101,32 @@ fn while_the_gateway_drains_only_what_has_begun_or_is_the_first_has_a_little_tim
 
 #[tokio::test]
 async fn one_request_after_another_is_read_and_nothing_is_held_in_between() {
-    let (sender, mut stream) = connected().await;
+    let (connection, mut stream) = connected().await;
     let first = b"POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
     let second = b"POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n";
     stream.write_all(&[&first[..], second, REQUEST].concat()).await.unwrap();
     for (path, content) in [("/1", "abc"), ("/2", "de"), ("/", "")] {
-        assert_eq!(request(&sender).await.unwrap().request.uri().path(), path);
-        assert_eq!(body(&sender).await.unwrap(), content);
-        assert!(sender.borrow().is_read());
-        answer(&sender, &mut stream).await;
+        assert_eq!(request(&connection).await.unwrap().request.uri().path(), path);
+        assert_eq!(body(&connection).await.unwrap(), content);
+        assert!(connection.borrow().is_read());
+        answer(&connection, &mut stream).await;
     }
-    let waiting = poll_fn(|cx| Poll::Ready(sender.borrow_mut().poll_request(cx).is_pending())).await;
+    let waiting = poll_fn(|cx| Poll::Ready(connection.borrow_mut().poll_request(cx).is_pending())).await;
     assert!(waiting);
-    assert_eq!(sender.borrow().inflow.buffer.capacity(), 0);
+    assert_eq!(connection.borrow().reader.buffer.capacity(), 0);
 }
 
 #[tokio::test]
 async fn a_body_that_is_long_comes_in_pieces_that_fill_their_memory() {
-    let (sender, mut stream) = connected().await;
+    let (connection, mut stream) = connected().await;
     let sent = vec![b'x'; 200_000];
     let write = async {
         stream.write_all(b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n").await.unwrap();
         stream.write_all(&sent).await.unwrap();
     };
     let read = async {
-        request(&sender).await.unwrap();
-        let (mut sizes, mut body) = (Vec::new(), pin!(SenderBody::new(sender.clone())));
+        request(&connection).await.unwrap();
+        let (mut sizes, mut body) = (Vec::new(), pin!(IncomingBody::new(connection.clone())));
         while let Some(frame) = body.frame().await {
             sizes.push(frame.unwrap().into_data().unwrap().len());
         }
@@ -140,51 +143,51 @@ async fn a_body_that_ends_early_or_is_garbled_is_none() {
         (b"Transfer-Encoding: chunked\r\n\r\n2\r\nab", io::ErrorKind::UnexpectedEof),
         (b"Transfer-Encoding: chunked\r\n\r\n2\r\nabc", io::ErrorKind::InvalidData),
     ] {
-        let (sender, mut stream) = connected().await;
+        let (connection, mut stream) = connected().await;
         stream.write_all(&[b"POST / HTTP/1.1\r\n", bytes].concat()).await.unwrap();
         stream.shutdown().await.unwrap();
-        request(&sender).await.unwrap();
-        assert_eq!(body(&sender).await.unwrap_err().kind(), kind);
-        assert!(!sender.borrow().is_read());
+        request(&connection).await.unwrap();
+        assert_eq!(body(&connection).await.unwrap_err().kind(), kind);
+        assert!(!connection.borrow().is_read());
     }
 }
 
 #[tokio::test]
 async fn who_waits_for_leave_gets_it_when_the_body_is_wanted_and_not_before() {
     let head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
-    let (sender, mut stream) = connected().await;
+    let (connection, mut stream) = connected().await;
     stream.write_all(head).await.unwrap();
-    request(&sender).await.unwrap();
-    assert!(answer(&sender, &mut stream).await.starts_with("HTTP/1.1 200 "), "nobody has asked for the body");
+    request(&connection).await.unwrap();
+    assert!(answer(&connection, &mut stream).await.starts_with("HTTP/1.1 200 "), "the body has not been read");
 
-    let (sender, mut stream) = connected().await;
+    let (connection, mut stream) = connected().await;
     stream.write_all(head).await.unwrap();
-    request(&sender).await.unwrap();
+    request(&connection).await.unwrap();
     let send = async {
         let mut leave = [0; CONTINUE.len()];
         stream.read_exact(&mut leave).await.unwrap();
         assert_eq!(leave, CONTINUE);
         stream.write_all(b"ok").await.unwrap();
     };
-    let (read, ()) = tokio::join!(body(&sender), send);
+    let (read, ()) = tokio::join!(body(&connection), send);
     assert_eq!(read.unwrap(), "ok");
 
-    let (sender, mut stream) = connected().await;
+    let (connection, mut stream) = connected().await;
     stream.write_all(&[&head[..], b"o"].concat()).await.unwrap();
-    request(&sender).await.unwrap();
+    request(&connection).await.unwrap();
     stream.write_all(b"k").await.unwrap();
-    assert_eq!(body(&sender).await.unwrap(), "ok");
-    assert!(answer(&sender, &mut stream).await.starts_with("HTTP/1.1 200 "), "who sends does not wait");
+    assert_eq!(body(&connection).await.unwrap(), "ok");
+    assert!(answer(&connection, &mut stream).await.starts_with("HTTP/1.1 200 "), "who sends does not wait");
 }
 
 #[tokio::test]
 async fn a_sender_that_has_reset_its_connection_is_gone() {
-    let (sender, mut stream) = connected().await;
+    let (connection, mut stream) = connected().await;
     stream.write_all(REQUEST).await.unwrap();
-    request(&sender).await.unwrap();
-    let is_gone = poll_fn(|cx| Poll::Ready(sender.borrow().poll_reset(cx).is_ready())).await;
+    request(&connection).await.unwrap();
+    let is_gone = poll_fn(|cx| Poll::Ready(connection.borrow().poll_reset(cx).is_ready())).await;
     assert!(!is_gone);
     stream.set_zero_linger().unwrap();
     drop(stream);
-    poll_fn(|cx| sender.borrow().poll_reset(cx)).await;
+    poll_fn(|cx| connection.borrow().poll_reset(cx)).await;
 }

@@ -4,14 +4,14 @@ use super::*;
 
 /// How many requests the bytes are, and whether the last of them is whole; fed in pieces of `size`. A body that cannot
 /// be followed is a fault here.
-fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), Fault> {
-    let (mut scan, mut buffer, mut extent, mut requests) = (Scan::default(), BytesMut::new(), None, 0);
+fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), HeadError> {
+    let (mut scan, mut buffer, mut body_length, mut requests) = (HeadScanner::default(), BytesMut::new(), None, 0);
     for piece in bytes.chunks(size) {
         buffer.extend_from_slice(piece);
         while !buffer.is_empty() {
-            let (taken, next) = match extent {
+            let (taken, next) = match body_length {
                 None => match scan.take(&mut buffer, 4096)? {
-                    Some(received) => (0, Some(received.extent)),
+                    Some(received) => (0, Some(received.body_length)),
                     None => break,
                 },
                 Some(BodyLength::Length(left)) => {
@@ -19,18 +19,18 @@ fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), Fault> {
                     (taken, Some(BodyLength::Length(left - taken as u64)))
                 }
                 Some(BodyLength::Chunked(chunks)) => {
-                    let (taken, next) = chunks.take(&buffer).ok_or(Fault::Bad)?;
+                    let (taken, next) = chunks.take(&buffer).ok_or(HeadError::Bad)?;
                     (taken, Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked)))
                 }
                 Some(BodyLength::Close) => unreachable!("no request ends with its connection"),
             };
-            requests += usize::from(extent.is_none());
+            requests += usize::from(body_length.is_none());
             let _ = buffer.split_to(taken);
-            extent = next.filter(|extent| *extent != BodyLength::Length(0));
+            body_length = next.filter(|body_length| *body_length != BodyLength::Length(0));
         }
     }
-    let is_whole = extent.is_none() && scan.is_at_start(&buffer);
-    Ok((requests + usize::from(extent.is_none() && !is_whole), is_whole))
+    let is_whole = body_length.is_none() && scan.is_at_start(&buffer);
+    Ok((requests + usize::from(body_length.is_none() && !is_whole), is_whole))
 }
 
 #[track_caller]
@@ -41,7 +41,7 @@ fn whole(bytes: &[u8], expected: usize) {
 }
 
 #[track_caller]
-fn refused(bytes: &[u8], fault: Fault) {
+fn refused(bytes: &[u8], fault: HeadError) {
     for size in [1, 2, 3, 7, bytes.len()] {
         assert_eq!(requests(bytes, size), Err(fault), "in pieces of {size}");
     }
@@ -49,8 +49,8 @@ fn refused(bytes: &[u8], fault: Fault) {
 
 #[test]
 fn a_cr_before_the_request_line_is_no_empty_line() {
-    refused(b"\rPOST / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::Bad);
-    refused(b"\r\n\r\rPOST / HTTP/1.1\r\nHost: a\r\n\r\n", Fault::Bad);
+    refused(b"\rPOST / HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::Bad);
+    refused(b"\r\n\r\rPOST / HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::Bad);
     whole(b"\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
 }
 
@@ -86,21 +86,21 @@ fn a_head_has_one_framing() {
         "Transfer-Encoding: \x0bchunked",
         "Transfer-Encoding:",
     ] {
-        refused(format!("POST / HTTP/1.1\r\n{lines}\r\n\r\nabc").as_bytes(), Fault::Bad);
+        refused(format!("POST / HTTP/1.1\r\n{lines}\r\n\r\nabc").as_bytes(), HeadError::Bad);
     }
 }
 
 #[test]
 fn lines_end_in_cr_and_lf() {
-    refused(b"GET / HTTP/1.1\n\n", Fault::Bad);
-    refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n", Fault::Bad);
-    refused(b"\nGET / HTTP/1.1\r\n\r\n", Fault::Bad);
+    refused(b"GET / HTTP/1.1\n\n", HeadError::Bad);
+    refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n", HeadError::Bad);
+    refused(b"\nGET / HTTP/1.1\r\n\r\n", HeadError::Bad);
 }
 
 #[test]
 fn a_target_is_visible_ascii_without_a_fragment() {
     for target in ["/a#b", "#", "/\u{e9}", "/a\x7f", "/a\tb", "/a\x00"] {
-        refused(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes(), Fault::Bad);
+        refused(format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes(), HeadError::Bad);
     }
     whole(b"GET /%2e%2e//;a?b=[c]&d={e}|\\ HTTP/1.1\r\n\r\n", 1);
 }
@@ -109,13 +109,13 @@ fn a_target_is_visible_ascii_without_a_fragment() {
 fn a_head_has_as_many_lines_and_bytes_as_it_may_and_not_one_more() {
     let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count));
     whole(lines(100).as_bytes(), 1);
-    refused(lines(101).as_bytes(), Fault::TooLarge);
+    refused(lines(101).as_bytes(), HeadError::HeaderTooLarge);
     let bytes = |count: usize| format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(count - 23));
     assert_eq!(bytes(4096).len(), 4096);
     whole(bytes(4096).as_bytes(), 1);
-    refused(bytes(4097).as_bytes(), Fault::TooLarge);
+    refused(bytes(4097).as_bytes(), HeadError::HeaderTooLarge);
     let endless = b"\r\n".repeat(2500);
-    refused(&endless, Fault::TooLarge);
+    refused(&endless, HeadError::HeaderTooLarge);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn chunks_are_framed_strictly() {
         "0\n\n",
         "0\r\n\rX",
     ] {
-        refused(format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}").as_bytes(), Fault::Bad);
+        refused(format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}").as_bytes(), HeadError::Bad);
     }
 }
 
@@ -156,7 +156,7 @@ proptest! {
 
 #[test]
 fn empty_lines_begin_no_request() {
-    let (mut scan, mut buffer) = (Scan::default(), BytesMut::new());
+    let (mut scan, mut buffer) = (HeadScanner::default(), BytesMut::new());
     for piece in [&b"\r\n"[..], b"\r", b"\n"] {
         buffer.extend_from_slice(piece);
         assert!(scan.take(&mut buffer, 1024).unwrap().is_none());
@@ -171,18 +171,18 @@ fn empty_lines_begin_no_request() {
     assert_eq!(buffer, "next");
 }
 
-fn received(bytes: &'static str) -> Received {
-    Scan::default().take(&mut BytesMut::from(bytes), 4096).unwrap().unwrap()
+fn received(bytes: &'static str) -> ParsedRequest {
+    HeadScanner::default().take(&mut BytesMut::from(bytes), 4096).unwrap().unwrap()
 }
 
 #[test]
 fn a_head_is_read_as_it_stands() {
-    let Received { request, extent, .. } = received(
+    let ParsedRequest { request, body_length, .. } = received(
         "PUT http://a.example/%2e/x?y HTTP/1.1\r\nHost: a\r\nX-A:  1\t\r\nx-a:\r\nX-B: \u{e9}\r\nContent-Length: 7\r\n\r\n",
     );
     assert_eq!((request.method(), request.version()), (&Method::PUT, Version::HTTP_11));
     assert_eq!(request.uri(), "http://a.example/%2e/x?y");
-    assert_eq!(extent, BodyLength::Length(7));
+    assert_eq!(body_length, BodyLength::Length(7));
     let lines: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let expected: [(&str, &[u8]); 5] =
         [("host", b"a"), ("x-a", b"1"), ("x-a", b""), ("x-b", "\u{e9}".as_bytes()), ("content-length", b"7")];
@@ -217,12 +217,12 @@ fn a_sender_that_waits_for_leave_says_so_by_http_1_1() {
 #[test]
 fn what_is_no_http_is_refused_before_its_line_ends() {
     for bytes in [&b"\x16\x03\x01\x02"[..], b"{\"a\":", b"POST /\x00", b"\rG"] {
-        let taken = Scan::default().take(&mut BytesMut::from(bytes), 4096);
-        assert!(matches!(taken, Err(Fault::Bad)), "{bytes:?}");
+        let taken = HeadScanner::default().take(&mut BytesMut::from(bytes), 4096);
+        assert!(matches!(taken, Err(HeadError::Bad)), "{bytes:?}");
     }
 }
 
 #[test]
 fn chunks_are_of_http_1_1() {
-    refused(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Fault::Bad);
+    refused(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::Bad);
 }

@@ -41,8 +41,8 @@ fn pieces(pieces: &[&str], length: Option<u64>) -> Pieces {
     Pieces { pieces: pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect(), length, breaks: false }
 }
 
-fn asked(method: Method, version: Version) -> ReplyTo {
-    ReplyTo { method, version, is_persistent: true }
+fn context(method: Method, version: Version) -> RequestContext {
+    RequestContext { method, version, is_persistent: true }
 }
 
 /// Both ends of a connection.
@@ -53,27 +53,27 @@ async fn connected() -> (Socket, TcpStream) {
 }
 
 /// What goes out, how that ends, and whether the connection goes on.
-async fn sent(response: Response<Pieces>, asked: ReplyTo) -> (String, io::Result<()>, bool) {
+async fn sent(response: Response<Pieces>, context: RequestContext) -> (String, io::Result<()>, bool) {
     let (mut socket, mut sender) = connected().await;
-    let mut reply = Reply::new(response, &asked, DATE);
-    let result = poll_fn(|cx| reply.poll_write(cx, &mut socket)).await;
+    let mut response_writer = ResponseWriter::new(response, &context, DATE);
+    let result = poll_fn(|cx| response_writer.poll_write(cx, &mut socket)).await;
     drop(socket);
     let mut text = String::new();
     sender.read_to_string(&mut text).await.unwrap();
-    assert_eq!(reply.taken(), text.len() as u64);
-    (text, result, reply.is_persistent())
+    assert_eq!(response_writer.written(), text.len() as u64);
+    (text, result, response_writer.is_persistent())
 }
 
 #[tokio::test]
 async fn a_body_is_framed_as_its_sender_can_read_it() {
-    let (get, head) = (|version| asked(Method::GET, version), |version| asked(Method::HEAD, version));
+    let (get, head) = (|version| context(Method::GET, version), |version| context(Method::HEAD, version));
     let (one, zero) = (Version::HTTP_11, Version::HTTP_10);
     let known = || pieces(&["a", "bc"], Some(3));
     let unknown = || pieces(&["a", "", "0123456789abcdef!"], None);
     let long = "x".repeat(SMALL + 1);
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
     let chunks = "1\r\na\r\n11\r\n0123456789abcdef!\r\n0\r\n\r\n";
-    for (status, body, asked, expected) in [
+    for (status, body, context, expected) in [
         (200, known(), get(one), format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n{date}abc")),
         (200, unknown(), get(one), format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n{date}{chunks}")),
         (
@@ -110,7 +110,7 @@ async fn a_body_is_framed_as_its_sender_can_read_it() {
         (299, pieces(&[], Some(0)), get(one), format!("HTTP/1.1 299 \r\ncontent-length: 0\r\n{date}")),
     ] {
         let response = Response::builder().status(status).body(body).unwrap();
-        let (text, result, is_persistent) = sent(response, asked).await;
+        let (text, result, is_persistent) = sent(response, context).await;
         assert_eq!(text, expected);
         result.unwrap();
         assert_eq!(is_persistent, !expected.contains("connection: close"), "{expected}");
@@ -133,16 +133,16 @@ async fn a_response_s_own_words_go_out_but_those_about_framing() {
         builder.body(pieces(&["abc"], Some(3))).unwrap()
     };
     let own = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\nset-cookie: a\r\nset-cookie: b\r\n";
-    let get = asked(Method::GET, Version::HTTP_11);
+    let get = context(Method::GET, Version::HTTP_11);
     let (text, ..) = sent(response(200), get.clone()).await;
     assert_eq!(text, format!("HTTP/1.1 200 OK\r\n{own}content-length: 3\r\n\r\nabc"));
     // What it would have been.
-    for (status, asked, kept) in [
-        (200, asked(Method::HEAD, Version::HTTP_11), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n"),
+    for (status, context, kept) in [
+        (200, context(Method::HEAD, Version::HTTP_11), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n"),
         (304, get.clone(), "HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n"),
         (204, get.clone(), "HTTP/1.1 204 No Content\r\n"),
     ] {
-        assert_eq!(sent(response(status), asked).await.0, format!("{kept}{own}\r\n"));
+        assert_eq!(sent(response(status), context).await.0, format!("{kept}{own}\r\n"));
     }
     let mut closing = response(200);
     closing.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -162,7 +162,7 @@ async fn what_does_not_end_as_it_should_is_no_whole_response() {
         (pieces(&["ab"], Some(3)), one, "\r\n\r\nab"),
         (pieces(&["ab", "cd"], Some(3)), one, "\r\n\r\nab"),
     ] {
-        let (text, result, _) = sent(Response::new(body), asked(Method::GET, version)).await;
+        let (text, result, _) = sent(Response::new(body), context(Method::GET, version)).await;
         assert!(text.ends_with(expected), "{text:?}");
         result.unwrap_err();
     }
@@ -173,25 +173,25 @@ async fn a_response_waits_for_its_sender_and_holds_little_of_itself() {
     let (mut socket, mut sender) = connected().await;
     let piece = "x".repeat(60_000);
     let all = pieces(&vec![piece.as_str(); 500], None);
-    let mut reply = Reply::new(Response::new(all), &asked(Method::GET, Version::HTTP_11), DATE);
-    let first = poll_fn(|cx| Poll::Ready(reply.poll_write(cx, &mut socket).is_pending())).await;
-    assert!(first && reply.is_blocked(), "more than the system takes at once");
-    assert!(reply.bytes.capacity() <= 2 * (MAX_WAITING + SMALL), "{}", reply.bytes.capacity());
+    let mut response_writer = ResponseWriter::new(Response::new(all), &context(Method::GET, Version::HTTP_11), DATE);
+    let first = poll_fn(|cx| Poll::Ready(response_writer.poll_write(cx, &mut socket).is_pending())).await;
+    assert!(first && response_writer.is_blocked(), "more than the system takes at once");
+    assert!(response_writer.bytes.capacity() <= 2 * (MAX_BUFFERED + SMALL), "{}", response_writer.bytes.capacity());
     let mut read = Vec::new();
-    let (sent, ()) = tokio::join!(poll_fn(|cx| reply.poll_write(cx, &mut socket)), async {
+    let (sent, ()) = tokio::join!(poll_fn(|cx| response_writer.poll_write(cx, &mut socket)), async {
         while !read.ends_with(b"0\r\n\r\n") {
             assert!(sender.read_buf(&mut read).await.unwrap() > 0);
         }
     });
     sent.unwrap();
-    assert_eq!((reply.taken(), reply.is_blocked()), (read.len() as u64, false));
+    assert_eq!((response_writer.written(), response_writer.is_blocked()), (read.len() as u64, false));
     assert_eq!(read.iter().filter(|byte| **byte == b'x').count(), 30_000_000);
 }
 
 #[tokio::test]
 async fn the_last_response_of_a_connection_is_one_piece() {
     let (head, ()) = Response::builder().status(503).header("Retry-After", 1).body(()).unwrap().into_parts();
-    let bytes = String::from_utf8(last(&head, b"text", DATE)).unwrap();
+    let bytes = String::from_utf8(closing_response(&head, b"text", DATE)).unwrap();
     let expected = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 4\r\nconnection: close\r\n\
                     date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\ntext";
     assert_eq!(bytes, expected);
@@ -200,6 +200,6 @@ async fn the_last_response_of_a_connection_is_one_piece() {
 #[test]
 fn a_body_of_no_length_is_empty() {
     let empty = http_body_util::Empty::<Bytes>::new().map_err(|never: Infallible| -> BoxError { match never {} });
-    let asked = asked(Method::GET, Version::HTTP_11);
-    assert_eq!(framing(StatusCode::OK, &asked, &empty), Framing::Length(0));
+    let context = context(Method::GET, Version::HTTP_11);
+    assert_eq!(framing(StatusCode::OK, &context, &empty), BodyFraming::Length(0));
 }
