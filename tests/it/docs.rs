@@ -74,8 +74,9 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-fn readme() -> Document {
-    Document::read("README.md")
+/// The page that has every command.
+fn commands_page() -> Document {
+    Document::read("docs/commands.md")
 }
 
 fn hooklatch(arguments: &[&str]) -> Output {
@@ -204,13 +205,13 @@ fn every_command_that_is_shown_is_understood() {
 fn the_table_of_commands_is_that_of_the_command_line() {
     let cli = Cli::command();
     let documented: BTreeMap<String, BTreeSet<String>> =
-        readme().table("Command").iter().map(|row| usage(row)).collect();
+        commands_page().table("Command").iter().map(|row| usage(row)).collect();
     let known: BTreeMap<String, BTreeSet<String>> = cli
         .get_subcommands()
         .map(|command| (command.get_name().to_owned(), command.get_arguments().map(argument).collect()))
         .collect();
     assert_eq!(documented, known);
-    let text = readme().prose();
+    let text = commands_page().prose();
     for global in cli.get_arguments().filter(|argument| argument.is_global_set()) {
         assert!(text.contains(&format!("`--{}", global.get_long().unwrap())), "{global}");
     }
@@ -242,7 +243,7 @@ fn argument(argument: &clap::Arg) -> String {
 
 #[test]
 fn the_exit_statuses_are_those_of_the_binary() {
-    let documented: Vec<String> = readme().table("Exit status").into_iter().map(|row| row[0].clone()).collect();
+    let documented: Vec<String> = commands_page().table("Exit status").into_iter().map(|row| row[0].clone()).collect();
     let seen = [
         hooklatch(&["schemes"]),
         hooklatch(&["sign", "--scheme", "civo", "--secret-file", "there-is-no-such-file"]),
@@ -256,8 +257,7 @@ fn the_exit_statuses_are_those_of_the_binary() {
 
 #[test]
 fn the_demo_prints_what_is_shown() {
-    let readme = readme();
-    let blocks = readme.blocks(&["text"]);
+    let blocks = commands_page().blocks(&["text"]);
     let demo = blocks.iter().find(|block| block.text.starts_with("hooklatch demo:")).unwrap();
     let printed = hooklatch(&["demo", "--once"]);
     assert!(printed.status.success());
