@@ -1,4 +1,4 @@
-//! What the documentation says is held against the code, in both directions: a row too many fails as one too few does.
+//! Compares the documentation with the code, in both directions: an extra row fails like a missing one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -31,22 +31,23 @@ use markdown::{Block, Document, shell_commands, spans};
 /// Just enough of Markdown.
 pub mod markdown;
 
-/// The pages, done as they say.
+/// The README and the pages of `docs`: runs their commands.
 mod pages;
 
-/// The reference of the configuration against the loader.
+/// Compares the reference of the configuration with the loader.
 mod reference;
 
-/// One page, typed and compared.
+/// Runs the commands of one page and compares the output.
 mod session;
 
-/// The page that has every scheme.
+/// The page with the table of schemes.
 const PROVIDERS: &str = "docs/providers/README.md";
 
-/// Labels whose values are a closed list.
+/// The labels whose values are a closed list.
 const CLOSED_LABELS: [&str; 4] = ["outcome", "protocol", "result", "side"];
 
-/// Any variable is set, any file is there; those with PEM in them hold a certificate with its key.
+/// Sources in which every variable is set and every file exists. A file with the name of a PEM file has a certificate and its
+/// key.
 struct MadeUp;
 
 impl Sources for MadeUp {
@@ -86,7 +87,7 @@ fn hooklatch(arguments: &[&str]) -> Output {
 
 // --- Configurations --------------------------------------------------------------------------------------------------
 
-/// A whole configuration of what a document shows a part of.
+/// Makes a whole configuration from the part that a document shows.
 fn completed(text: &str) -> String {
     if !text.starts_with("secrets:") {
         return text.to_owned();
@@ -96,7 +97,7 @@ fn completed(text: &str) -> String {
     format!("routes:\n  - {route}{indented}")
 }
 
-/// Whether a block shows how not to do it, by its file's name.
+/// Whether a block shows an invalid configuration: its file's name begins with `wrong`.
 fn is_wrong(block: &Block) -> bool {
     block.info.starts_with("wrong")
 }
@@ -143,7 +144,7 @@ fn a_configuration_that_does_not_load_is_noticed() {
 
 // --- Commands --------------------------------------------------------------------------------------------------------
 
-/// What a document tells its readers to run, as `hooklatch` gets it.
+/// The commands of a document that run hooklatch, each as the list of its arguments.
 fn commands(document: &Document) -> Vec<Vec<String>> {
     let mut lines: Vec<String> = Vec::new();
     for block in document.blocks(&["console"]) {
@@ -153,7 +154,7 @@ fn commands(document: &Document) -> Vec<Vec<String>> {
             Some(typed.to_owned())
         }));
     }
-    // The table of commands has a test of its own.
+    // Another test checks the table of commands.
     let prose = document.prose();
     let prose: Vec<&str> = prose.lines().filter(|line| !line.starts_with("| `hooklatch ")).collect();
     lines.extend(spans(&prose.join("\n")).into_iter().filter(|span| !span.contains(['[', '\n'])));
@@ -192,7 +193,7 @@ fn every_command_that_is_shown_is_understood() {
     assert_eq!((in_unit.len(), in_image.len()), (1, 2));
     run.extend(in_unit.into_iter().chain(in_image));
     for words in run {
-        // Help and the version are no errors.
+        // Help and version are not errors.
         if let Err(error) = Cli::try_parse_from(&words)
             && error.use_stderr()
         {
@@ -217,7 +218,7 @@ fn the_table_of_commands_is_that_of_the_command_line() {
     }
 }
 
-/// A row's command and its arguments, the long names of options taken for the short ones.
+/// The command of a row and its arguments, with long names of options instead of short ones.
 fn usage(row: &[String]) -> (String, BTreeSet<String>) {
     let words = row[0].replace("-c ", "--config ");
     let mut words = words.split(|c: char| "`[]()|… ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
@@ -230,7 +231,7 @@ fn usage(row: &[String]) -> (String, BTreeSet<String>) {
     (name, arguments)
 }
 
-/// An argument as the table writes it: `ROUTE`, `--once`, `--url URL`.
+/// An argument in the form of the table: `ROUTE`, `--once`, `--url URL`.
 fn argument(argument: &clap::Arg) -> String {
     let value = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
     let value = value.unwrap_or_else(|| argument.get_id().as_str().to_uppercase());
@@ -264,7 +265,7 @@ fn the_demo_prints_what_is_shown() {
     assert_eq!(without_ports(&String::from_utf8(printed.stdout).unwrap()), without_ports(&demo.text));
 }
 
-/// The demo takes free ports where the usual ones are taken.
+/// Removes port numbers: the demo uses free ports if the usual ones are taken.
 fn without_ports(text: &str) -> String {
     let mut parts = text.split("127.0.0.1:");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -301,7 +302,7 @@ fn the_refusal_that_is_shown_is_one() {
     assert!(blocks[0].text.contains(&format!("x-request-id: {id}\n")));
 }
 
-/// A metric's type, and its labels with the values of those that are closed lists.
+/// The type of a metric, and its labels. Labels of [`CLOSED_LABELS`] have their values.
 type Family = (String, BTreeMap<String, BTreeSet<String>>);
 
 #[test]
@@ -360,7 +361,7 @@ fn requests_without_a_route_are_labelled_as_is_said() {
     );
 }
 
-/// The table of schemes, as the catalogue has it.
+/// The table of schemes, made from the catalogue.
 fn table_of_schemes() -> String {
     let head = "| Scheme | Provider | Signature | Algorithm | Signed time | Deadline | Event id |\n\
                 | --- | --- | --- | --- | --- | --- | --- |\n";
@@ -380,7 +381,7 @@ fn table_of_schemes() -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-/// The table of challenges, as the catalogue has it.
+/// The table of challenges, made from the catalogue.
 fn table_of_challenges() -> String {
     let head = "| Asked by | How | Answer |\n| --- | --- | --- |\n";
     let schemes = schemes::names().filter_map(schemes::find);
@@ -391,7 +392,7 @@ fn table_of_challenges() -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-/// `UPDATE_DOCS=1 cargo test --test it the_table_of_schemes` writes them anew.
+/// `UPDATE_DOCS=1 cargo test --test it the_table_of_schemes` updates them.
 #[test]
 fn the_table_of_schemes_and_that_of_challenges_are_those_of_the_catalogue() {
     for expected in [table_of_schemes(), table_of_challenges()] {
@@ -402,7 +403,7 @@ fn the_table_of_schemes_and_that_of_challenges_are_those_of_the_catalogue() {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             fs::write(PROVIDERS, format!("{}{expected}{}", &page[..start], &page[end..])).unwrap();
         } else {
-            assert_eq!(page[start..end], expected, "UPDATE_DOCS=1 writes it anew");
+            assert_eq!(page[start..end], expected, "UPDATE_DOCS=1 updates it");
         }
     }
 }
@@ -443,9 +444,9 @@ fn the_list_of_layers_is_the_order_of_the_stack() {
     assert_eq!(documented, layers(&read("src/proxy/stack.rs")));
 }
 
-/// The names of what `stack` puts together, outermost first.
+/// The names of the layers in `stack`, outermost first.
 fn layers(code: &str) -> Vec<String> {
-    // What only forgets a type is no layer of its own.
+    // A layer that only erases a type does not count.
     let is_layer = |line: &&str| !line.starts_with("//") && *line != ".layer(Erased::layer())";
     let lines = code.lines().map(str::trim).filter(is_layer);
     let name = |line: &str| {

@@ -1,5 +1,4 @@
-//! The README and the pages of `docs`: what they tell readers to do is done, and every block is of a kind that a test
-//! looks at.
+//! The README and the pages of `docs`: runs the commands that they show, and checks that some test covers every block.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +11,7 @@ use super::session::{self, reason};
 use super::{Block, read};
 use crate::support::tools::{succeeds, tool};
 
-/// How many blocks are not run: builds, what installs packages, and what measures for minutes.
+/// The number of blocks that are not run: builds, installations of packages, and a measurement of minutes.
 const NOT_RUN: usize = 11;
 
 fn pages() -> Vec<Document> {
@@ -42,9 +41,9 @@ fn what_is_not_run_says_why() {
 fn every_block_is_of_a_kind_that_is_checked() {
     for Block { language, info, text, place } in blocks() {
         match language.as_str() {
-            // Run, loaded, or asked of Prometheus, on every page.
+            // These are run, loaded, or checked by promtool, on every page.
             "console" | "yaml" | "promql" => {}
-            // A drawing, or what the demo prints, which a test compares.
+            // A drawing, or the output of the demo, which a test compares.
             "text" => {
                 let is_checked = text.starts_with('┌') || text.starts_with("hooklatch demo:");
                 assert!(is_checked, "{place}: nothing compares it");
@@ -66,7 +65,7 @@ fn every_block_is_in_a_fence() {
     for page in pages() {
         let prose = page.prose();
         let lines = prose.lines().collect::<Vec<_>>();
-        // Code by indentation, which no test would see. In lists the text is indented less.
+        // Indented code, which no test would check. Text in lists has less indentation.
         let indented = lines.windows(2).find(|pair| pair[0].is_empty() && pair[1].starts_with("    "));
         assert!(indented.is_none() && !prose.contains("~~~"), "{}: {indented:?}", page.path.display());
     }
