@@ -120,7 +120,7 @@ fn the_number_of_providers_is_that_of_the_schemes() {
 #[test]
 fn the_readme_names_the_oldest_rust_that_the_manifest_allows() {
     let shown = format!(" {} or later", env!("CARGO_PKG_RUST_VERSION"));
-    let readme = read("README.md");
+    let readme = super::read("README.md");
     let line = readme.lines().find(|line| line.contains("[Rust](")).unwrap();
     assert!(line.contains(&shown), "the README says {line:?}, Cargo.toml {shown:?}");
 }
@@ -131,7 +131,7 @@ fn the_providers_of_the_readme_are_set_up_as_their_pages_say() {
     assert_eq!(rows.len(), 3);
     for row in rows {
         let (_, link) = row[0].split_once("](").unwrap();
-        let page = read(link.trim_end_matches(')'));
+        let page = super::read(link.trim_end_matches(')'));
         for cell in &row[1..] {
             let shown = spans(cell).concat();
             assert!(!shown.is_empty() && page.contains(&shown), "{link} {shown}");
@@ -141,12 +141,12 @@ fn the_providers_of_the_readme_are_set_up_as_their_pages_say() {
 
 #[test]
 fn the_figures_of_the_readme_are_those_of_the_table() {
-    let performance = read("docs/performance.md");
+    let performance = super::read("docs/performance.md");
     let row = performance.lines().find(|line| line.starts_with("| CPU a request: verified, 3 KB ")).unwrap();
     let hooklatch = row.split('|').nth(3).unwrap();
     let (time, ratio) = hooklatch.split_once(';').unwrap();
     let ratio = ratio.split_whitespace().next().unwrap();
-    let readme = read("README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = super::read("README.md").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         readme.contains(&format!("takes {} of CPU time, {ratio} of what HAProxy takes", time.trim())),
         "{hooklatch}"
