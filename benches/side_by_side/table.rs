@@ -1,4 +1,4 @@
-//! The table that README carries: a line a measure, a column a gateway, printed as it fills.
+//! The table that docs/performance.md has: a line a measure, a column a gateway, printed as it fills.
 
 /// What HAProxy's column is headed with; the others are compared with it.
 const PEERS: [&str; 4] = ["haproxy", "hooklatch", "nginx+njs", "node"];

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the panels of dashboard.json with matplotlib, from the data of a Prometheus: for those without a Grafana.
+"""Draws the panels of dashboard.json with matplotlib, from the data of a Prometheus: for use without Grafana.
 
     render.py --prometheus http://127.0.0.1:9091 --minutes 60 dashboard.png
 """
@@ -23,8 +23,8 @@ from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-COLUMNS = 24  # of Grafana's grid
-POINTS = 240  # of a line
+COLUMNS = 24  # columns of Grafana's grid
+POINTS = 240  # points of a line
 OUTCOMES = {"forwarded": "#56a64b", "rejected": "#ff9830", "upstream_error": "#e02f44"}
 
 
@@ -43,7 +43,7 @@ def legend(target, labels):
 
 
 def shown(value, unit):
-    """A value as Grafana shows it, more or less."""
+    """A value, about as Grafana shows it."""
     if math.isnan(value):
         return "–"
     if unit == "percentunit":

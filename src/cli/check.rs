@@ -1,5 +1,5 @@
-//! `hooklatch check`: what `serve` would run, one line a route, which also says whether the route answers challenges;
-//! never a secret. What is valid but unwise is told on stderr.
+//! `hooklatch check`: checks a configuration as `serve` does and prints one line for each route, which also says whether
+//! the route answers challenges. Never prints a secret. Warnings about valid but unwise values go to stderr.
 
 use std::path::Path;
 

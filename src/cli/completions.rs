@@ -1,5 +1,5 @@
-//! `hooklatch completions SHELL`: a script that completes the command line in a shell, from the description of it that is
-//! parsed.
+//! `hooklatch completions SHELL`: prints a script that completes the command line in a shell. It is made from the same
+//! description that parses the command line.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use super::{Cli, Failure, written};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The shell
+    /// The shell that the script is for
     shell: Shell,
 }
 

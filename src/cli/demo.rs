@@ -1,5 +1,5 @@
-//! `hooklatch demo`: the gateway as `serve` runs it, with an upstream of its own behind it and three deliveries for
-//! each of three providers in front of it.
+//! `hooklatch demo`: runs the gateway as `serve` does, with an embedded upstream behind it, and sends it three deliveries
+//! for each of three providers.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,15 +22,15 @@ const SCHEMES: [&str; 3] = ["icr", "civo", "circleci"];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// End after the nine deliveries; exit status 1 if one of them went wrong
+    /// End after the nine deliveries, with exit status 1 if one of them was not as expected
     #[arg(long)]
     once: bool,
 }
 
-/// One random secret for each scheme, as if it were in the environment.
+/// One random secret for each scheme, with the name of the environment variable that the configuration reads.
 struct RandomSecrets(Vec<(String, String)>);
 
-/// What is done to a delivery before it is sent.
+/// How a delivery is prepared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Signed,
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
     let secrets = RandomSecrets::new();
     let (config, listeners) = bind(&secrets, upstream.address)?;
-    // `serve` consumes its configuration; the sender's side has one of its own.
+    // The gateway consumes its configuration, so the sender's side loads another one.
     let sender = configure(&secrets, upstream.address, config.server.listen.first().copied(), config.admin.listen)?;
     let server = listeners.addresses().first().copied().ok_or_else(|| io::Error::other("no address is bound"))?;
     let admin = listeners.admin_address();
@@ -63,9 +63,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let total = sender.routes.len() * 3;
     if wrong == 0 {
-        outln!("\nAll {total} went as they must: what is signed gets in, byte for byte, and nothing else does.");
+        outln!("\nAll {total} as expected: signed deliveries got through unchanged, everything else was refused.");
     } else {
-        outln!("\n{wrong} of {total} went wrong.");
+        outln!("\n{wrong} of {total} not as expected.");
     }
     if !args.once {
         invite(&sender, server, admin)?;
@@ -79,14 +79,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Sends one delivery and prints its line; whether it went as it must.
+/// Sends one delivery and prints its line. Returns whether the result is the expected one.
 fn show(route: &Route, kind: Kind, server: SocketAddr, upstream: &Upstream) -> Result<bool, Failure> {
     let sample = route.scheme.sample.body.clone();
     let sign = |body: &str| signed_headers(route, body);
     let (headers, body) = match kind {
         Kind::Signed => (sign(&sample)?, sample),
         Kind::Unsigned => (unsigned_headers(route), sample),
-        // The first text in the body gets another beginning.
+        // Changes the first string of the body.
         Kind::Tampered => (sign(&sample)?, sample.replacen("\":\"", "\":\"un", 1)),
     };
     let url = format!("http://{server}{}", route.path).parse().map_err(io::Error::other)?;
@@ -116,7 +116,7 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, upstream: &Upstream) -> R
     line(route, kind, &answered, &saw, right)
 }
 
-/// The headers of a delivery with this body. None of the schemes shown has anything to say on the body itself.
+/// The headers of a delivery with this body. None of the schemes shown changes the body when it signs.
 fn signed_headers(route: &Route, body: &str) -> Result<HeaderMap, Failure> {
     let delivery = sign(route, &route.path.to_string(), None, body.as_bytes());
     Ok(delivery.map_err(|error| Failure::Failed(error.to_string()))?.headers)
@@ -143,9 +143,9 @@ fn reason(reply: &Reply) -> Option<String> {
     Some(problem.get("reason")?.as_str()?.to_owned())
 }
 
-/// What to try while the demo stays up.
+/// Prints commands to try while the demo runs.
 fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
-    outln!("\nIt stays up until Ctrl-C. In another terminal:");
+    outln!("\nThe gateway runs until you press Ctrl-C. Try this in another terminal:");
     for route in sender.routes.iter().filter(|route| route.scheme.name == "civo") {
         let body = &route.scheme.sample.body;
         let headers = signed_headers(route, body)?;
@@ -159,7 +159,7 @@ fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), 
     Ok(())
 }
 
-/// The gateway's configuration with its listeners bound: on the usual ports, or on free ones if they are taken.
+/// The gateway's configuration and its bound listeners: on the usual ports, or on free ports if those are taken.
 fn bind(secrets: &RandomSecrets, upstream: SocketAddr) -> Result<(Config, Listeners), Failure> {
     let mut server = SocketAddr::from(([127, 0, 0, 1], 8080));
     let mut admin = SocketAddr::from(([127, 0, 0, 1], 9090));
@@ -174,7 +174,7 @@ fn bind(secrets: &RandomSecrets, upstream: SocketAddr) -> Result<(Config, Listen
     }
 }
 
-/// A gateway.yaml, loaded as every other is.
+/// Loads a gateway.yaml made for the demo, as any other configuration.
 fn configure(
     secrets: &RandomSecrets,
     upstream: SocketAddr,

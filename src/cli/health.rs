@@ -1,7 +1,7 @@
-//! `hooklatch health`: asks the admin listener, for container engines and supervisors that run a command to find out.
+//! `hooklatch health`: asks the admin listener for its health, for container engines and supervisors that run a command.
 //!
-//! Only `admin.listen` of the configuration is read: neither a secret nor what an operator has just got wrong elsewhere
-//! in the file makes a gateway unhealthy that still runs with what it had.
+//! It reads only `admin.listen` of the configuration. A secret that is missing, or an error elsewhere in the file, must not
+//! make a gateway look unhealthy that still runs with its last good configuration.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use super::support::http::{get, is_it_there, reachable};
 use super::{ConfigArgs, Failure, failure};
 use crate::config;
 
-/// How long the answer may take: it is about this machine, and made from memory.
+/// How long the answer may take. The gateway is on this machine and makes the answer from memory.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The admin listener, as in http://127.0.0.1:9090; without it: admin.listen of the configuration
+    /// The URL of the admin listener [default: admin.listen of the configuration]
     #[arg(long)]
     url: Option<Uri>,
-    /// Ask whether the process runs (/livez), rather than whether it takes deliveries (/readyz)
+    /// Ask whether the process runs (/livez) instead of whether it takes deliveries (/readyz)
     #[arg(long)]
     live: bool,
 }
@@ -29,7 +29,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let base = match &args.url {
         Some(url) if url.authority().is_none() => {
-            return Err(Failure::Usage(format!("--url must be a whole address, as in http://127.0.0.1:9090: {url}")));
+            return Err(Failure::Usage(format!(
+                "--url needs a complete URL, such as http://127.0.0.1:9090, not {url}"
+            )));
         }
         Some(url) => url.to_string(),
         None => configured(args)?,
@@ -48,9 +50,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn configured(args: &Args) -> Result<String, Failure> {
     let path = &args.config.config;
     match config::admin_address(path).map_err(|error| failure(path, error))? {
-        address if address.port() == 0 => {
-            Err(Failure::Usage("admin.listen has port 0, so the address is not known: give it with --url".to_owned()))
-        }
+        address if address.port() == 0 => Err(Failure::Usage(
+            "admin.listen has port 0, so the port is unknown: name the address with --url".to_owned(),
+        )),
         address => Ok(format!("http://{}", reachable(address))),
     }
 }

@@ -1,16 +1,17 @@
-//! `hooklatch man FOLDER`: the manual pages, from the description of the command line that is parsed.
+//! `hooklatch man FOLDER`: writes the manual pages. They are made from the same description that parses the command line.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::{Cli, Failure, VERSION};
 
-/// What the exit statuses mean, as README.md has it.
+/// The exit statuses, as in docs/commands.md.
 const EXIT_STATUSES: [(&str, &str); 4] = [
     ("0", "done"),
     ("1", "failed while running"),
@@ -19,24 +20,34 @@ const EXIT_STATUSES: [(&str, &str); 4] = [
 ];
 
 const FILES: [(&str, &str); 2] = [
-    ("gateway.yaml", "the configuration, in the current folder; another one by -c"),
-    ("/etc/hooklatch/gateway.yaml", "the one that packages install, and that their systemd unit takes"),
+    ("gateway.yaml", "the configuration, in the current folder; -c names another file"),
+    ("/etc/hooklatch/gateway.yaml", "the configuration that packages install and their systemd unit uses"),
+];
+
+const ENVIRONMENT: [(&str, &str); 1] = [("RUST_LOG", "the log level or filter, unless --log-level overrides it")];
+
+const SIGNALS: [(&str, &str); 2] = [
+    ("TERM, INT", "close the listeners and let deliveries in flight finish; a second one stops the gateway at once"),
+    ("HUP", "reload the configuration now"),
 ];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The folder to write into; it is made if it is not there
+    /// The folder to write into; it is created if it does not exist
     folder: PathBuf,
 }
 
-/// Writes a page for the whole and one for each command.
+/// Writes one page about hooklatch and one for each command.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let cannot =
         |path: &Path, error: &io::Error| Failure::Failed(format!("cannot write to {}: {error}", path.display()));
     fs::create_dir_all(&args.folder).map_err(|error| cannot(&args.folder, &error))?;
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
-    let whole = page(&command, &[("EXIT STATUS", &EXIT_STATUSES), ("FILES", &FILES)]);
+    let whole = page(
+        &command,
+        &[("EXIT STATUS", &EXIT_STATUSES), ("ENVIRONMENT", &ENVIRONMENT), ("FILES", &FILES), ("SIGNALS", &SIGNALS)],
+    );
     for page in command.get_subcommands().map(|command| page(command, &[])).chain([whole]) {
         let (name, text) = page?;
         let path = args.folder.join(name);
@@ -45,14 +56,23 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name of a command's page and its text, with sections of terms that the command line does not describe.
+/// The name and the text of a command's page, with more sections, each a list of terms and their meanings.
 fn page(command: &Command, sections: &[(&str, &[(&str, &str)])]) -> io::Result<(String, Vec<u8>)> {
-    // An empty date would be left out, and what follows take its place.
+    // An empty date would be omitted, and the next field would take its place.
     let title = command.get_display_name().unwrap_or_else(|| command.get_name()).to_uppercase();
-    let man = Man::new(command.clone()).title(title).date(" ").source(format!("hooklatch {VERSION}"));
+    // The examples get a section of their own, below.
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let described = command.clone().after_help(Resettable::Reset);
+    let man = Man::new(described).title(title).date(" ").source(format!("hooklatch {VERSION}"));
     let mut text = Vec::new();
     man.render(&mut text)?;
     let mut more = Roff::new();
+    more.control("SH", ["EXAMPLES"]);
+    more.control("nf", []);
+    for example in examples.lines().skip(1) {
+        more.text([roman(example.trim())]);
+    }
+    more.control("fi", []);
     for (heading, terms) in sections {
         more.control("SH", [*heading]);
         for (term, meaning) in *terms {

@@ -1,18 +1,18 @@
 //! The commands, one file each, and what they share: arguments, exit statuses, logging.
 
-/// Writes to standard output. It may be a full disk or a closed pipe: an error ends the command, without a panic.
+/// Writes to standard output. An error, such as a full disk or a closed pipe, ends the command without a panic.
 macro_rules! out {
     ($($text:tt)*) => { $crate::cli::written(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!($($text)*)))? };
 }
 
-/// [`out!`] with a line's end.
+/// [`out!`] with a newline at the end.
 macro_rules! outln {
     ($($text:tt)*) => {
         $crate::cli::written(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))))?
     };
 }
 
-/// A line on stderr. If nobody reads it, there is nobody to tell.
+/// Writes a line to stderr. An error is ignored: the command has no other place to report it.
 macro_rules! errln {
     ($($text:tt)*) => {
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*)));
@@ -23,6 +23,7 @@ mod check;
 mod completions;
 mod conformance;
 mod demo;
+mod examples;
 mod explain;
 mod health;
 mod man;
@@ -50,9 +51,9 @@ const VERSION: &str = match crate::REVISION.as_bytes() {
     _ => concat!(env!("CARGO_PKG_VERSION"), " (", env!("HOOKLATCH_REVISION"), ")"),
 };
 
-/// What helps those who have no configuration yet.
+/// The advice for a user who has no configuration yet.
 const FIRST_STEPS: &str = "\
--c FILE names another file. To begin one:
+Name another file with -c FILE, or begin with this one:
 
     routes:
       - name: civo
@@ -62,17 +63,20 @@ const FIRST_STEPS: &str = "\
           - env: CIVO_WEBHOOK_SECRET
         upstream: http://127.0.0.1:8000/webhooks/civo
 
-`hooklatch check -c FILE` tells what is wrong with a file, and `hooklatch demo` needs none.";
+`hooklatch check -c FILE` prints every error of a file. `hooklatch demo` needs no file.";
 
-/// A webhook gateway: lets in what a provider signed, forwards it byte for byte, refuses the rest.
+/// The heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
+/// A webhook gateway: forwards deliveries that a provider has signed, byte for byte, and refuses all others
 #[derive(Debug, Parser)]
-#[command(name = "hooklatch", version = VERSION, max_term_width = 100)]
+#[command(name = "hooklatch", version = VERSION, max_term_width = 100, after_help = examples::GENERAL)]
 pub struct Cli {
-    /// How log lines on stderr look; without it: text on a terminal, else json
-    #[arg(long, global = true, value_enum)]
+    /// Log format [default: text on a terminal, otherwise json]
+    #[arg(long, global = true, value_enum, help_heading = GLOBAL)]
     log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug, trace, or a filter like RUST_LOG's, which it overrides
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = support::logging::parse_level)]
+    /// Log level: error, warn, info, debug, trace, or a filter in the syntax of RUST_LOG; overrides RUST_LOG
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = support::logging::parse_level, help_heading = GLOBAL)]
     log_level: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -81,64 +85,76 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway
+    #[command(after_help = examples::SERVE)]
     Serve(ConfigArgs),
-    /// Load and check the configuration as serve does, bind nothing, and list the routes
+    /// Check a configuration as serve does, without opening a port, and list its routes
+    #[command(after_help = examples::CHECK)]
     Check(ConfigArgs),
-    /// Run the gateway with an embedded upstream and random secrets, and show what it does to nine deliveries
+    /// Run the gateway with an embedded upstream and random secrets, and show what happens to nine deliveries
+    #[command(after_help = examples::DEMO)]
     Demo(demo::Args),
     /// Print the header lines that make a body a valid delivery
+    #[command(after_help = examples::SIGN)]
     Sign(sign::Args),
     /// Sign a delivery with a route's first secret and send it
+    #[command(after_help = examples::SEND)]
     Send(send::Args),
-    /// Say whether a route would take a captured request and, if not, why
+    /// Say whether a route would accept a captured request and, if not, why
+    #[command(after_help = examples::EXPLAIN)]
     Explain(explain::Args),
-    /// Ask a gateway that runs on this machine whether it takes deliveries: exit status 0, or 1 if it does not
+    /// Ask a gateway on this machine whether it takes deliveries; exit status 1 if it does not
+    #[command(after_help = examples::HEALTH)]
     Health(health::Args),
-    /// List the schemes, or print all facts of one
+    /// List the schemes, search them, or print everything about one
+    #[command(after_help = examples::SCHEMES)]
     Schemes(schemes::Args),
     /// Print the JSON Schema of gateway.yaml, for editors
+    #[command(after_help = examples::SCHEMA)]
     Schema,
     /// Print a script that completes this command line in a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(completions::Args),
     /// Write the manual pages into a folder
+    #[command(after_help = examples::MAN)]
     Man(man::Args),
-    /// Run the deliveries with a known verdict through the gateway, and print how each provider's went
+    /// Run deliveries with a known verdict through the gateway, and print the result for each provider
+    #[command(after_help = examples::CONFORMANCE)]
     Conformance(conformance::Args),
 }
 
 #[derive(Debug, clap::Args)]
 struct ConfigArgs {
-    /// The configuration
+    /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "gateway.yaml")]
     config: PathBuf,
 }
 
-/// Why a command did not do what it was asked to. The exit status tells them apart.
+/// Why a command failed. Each kind has an exit status of its own.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// 1: it failed while running.
+    /// Exit status 1: the command failed while running.
     #[error("{0}")]
     Failed(String),
-    /// 1: it has said why already.
+    /// Exit status 1: the command has printed the reason already.
     #[error("")]
     Told,
-    /// 2: it was asked for something that is not there.
+    /// Exit status 2: the command line names something that does not exist, or is wrong in another way.
     #[error("{0}")]
     Usage(String),
-    /// 78 (`EX_CONFIG` of sysexits.h): the configuration is missing, unreadable or invalid.
+    /// Exit status 78 (`EX_CONFIG` of sysexits.h): the configuration is missing, unreadable or invalid.
     #[error("{}", describe(.0, .1))]
     Config(PathBuf, LoadError),
 }
 
 impl Cli {
-    /// What the process was started with. Ends the process if that is wrong or asks for help.
+    /// The process's command line. Ends the process if the command line is wrong or asks for help.
     pub fn of_process() -> Self {
         Self::try_parse().unwrap_or_else(|error| advised(error).exit())
     }
 
-    /// Runs the command; what goes wrong is told on stderr.
+    /// Runs the command. Prints an error to stderr.
     pub fn run(self) -> ExitCode {
-        // What these print tells what happens; the gateway within has nothing to add.
+        // The output of these commands says what happens; log lines of the gateway inside would repeat it.
         let default_level = match self.command {
             Command::Demo(_) => "warn",
             Command::Conformance(_) | Command::Explain(_) => "error",
@@ -180,7 +196,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Says how a configuration is named to whoever has named it without `-c`.
+/// Adds a tip to the error of a command line that names a configuration without `-c`.
 fn advised(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg).cloned()
         && [".yaml", ".yml"].iter().any(|end| given.ends_with(end))
@@ -191,7 +207,7 @@ fn advised(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// An error of standard output as the command's. A reader that has gone away, as in `| head -1`, needs no words.
+/// The command's failure if standard output cannot be written. A closed pipe, as in `| head -1`, needs no message.
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Told,
@@ -225,7 +241,7 @@ fn describe(path: &Path, error: &LoadError) -> String {
 fn find_route<'a>(config: &'a Config, name: &str) -> Result<&'a config::Route, Failure> {
     config.routes.iter().find(|route| route.name == name).ok_or_else(|| {
         let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
-        Failure::Usage(format!("there is no route \"{name}\"; there is: {}", names.join(", ")))
+        Failure::Usage(format!("no route is named \"{name}\"; the routes are: {}", names.join(", ")))
     })
 }
 

@@ -1,33 +1,54 @@
-//! `hooklatch schemes [NAME]`: the built-in schemes, or all facts of one in the language that they are written in.
+//! `hooklatch schemes [NAME]`: lists the built-in schemes, prints the file of one, or searches them.
 
 use super::Failure;
 use crate::config;
-use crate::schemes;
+use crate::schemes::{self, Spec};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A scheme's name; without it: a line for each scheme
+    /// A scheme's name, or a word to search for in names, titles and documentation hosts [default: list all]
     name: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match &args.name {
-        Some(name) => {
-            out!("{}", schemes::source(name).ok_or_else(|| unknown(name))?);
-        }
-        None => {
-            for spec in schemes::names().filter_map(schemes::find) {
-                let reason = spec.unsupported.as_deref().map(|reason| format!(" (cannot be verified: {reason})"));
-                outln!("{:<24} {}{}", spec.name, spec.title, reason.unwrap_or_default());
+        Some(name) => match schemes::source(name) {
+            Some(source) => out!("{source}"),
+            None => {
+                let found: Vec<&Spec> = all().filter(|spec| mentions(spec, &name.to_lowercase())).collect();
+                if found.is_empty() {
+                    return Err(unknown(name));
+                }
+                list(found)?;
             }
-        }
+        },
+        None => list(all())?,
     }
     Ok(())
 }
 
-/// That there is no such scheme, and which may have been meant.
+fn all() -> impl Iterator<Item = &'static Spec> {
+    schemes::names().filter_map(schemes::find).map(AsRef::as_ref)
+}
+
+/// Prints a line for each scheme.
+fn list(specs: impl IntoIterator<Item = &'static Spec>) -> Result<(), Failure> {
+    for spec in specs {
+        let reason = spec.unsupported.as_deref().map(|reason| format!(" (cannot be verified: {reason})"));
+        outln!("{:<24} {}{}", spec.name, spec.title, reason.unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Whether a lower-case word is part of a scheme's name, its title, or the host of its documentation.
+fn mentions(spec: &Spec, word: &str) -> bool {
+    let host = |url: &String| url.split('/').nth(2).is_some_and(|host| host.contains(word));
+    spec.name.contains(word) || spec.title.to_lowercase().contains(word) || spec.documentation.iter().any(host)
+}
+
+/// The failure for a name that no scheme has, with similar names.
 pub(super) fn unknown(name: &str) -> Failure {
     let names: Vec<&str> = schemes::names().collect();
     let hint = config::suggestion(name, &names);
-    Failure::Usage(format!("there is no scheme \"{name}\": `hooklatch schemes` lists those that there are{hint}"))
+    Failure::Usage(format!("unknown scheme \"{name}\": `hooklatch schemes` lists all{hint}"))
 }

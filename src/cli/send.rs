@@ -1,4 +1,4 @@
-//! `hooklatch send ROUTE`: a delivery as the route's provider would sign it, to the gateway or to any address.
+//! `hooklatch send ROUTE`: signs a delivery as the route's provider would, and sends it to the gateway or to another URL.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ pub(super) struct Args {
     route: String,
     #[command(flatten)]
     config: ConfigArgs,
-    /// Where to send it; without it: the configured listener and the route's path
+    /// Where to send the delivery [default: the configured listener and the route's path]
     #[arg(long)]
     url: Option<Uri>,
-    /// The body; without it: a sample of the route's scheme
+    /// The file with the body [default: a sample of the route's scheme]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
 }
@@ -34,7 +34,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     let (url, way, host) = match &args.url {
         Some(url) if url.authority().is_none() => {
-            return Err(Failure::Usage(format!("--url must be a whole address, as in http://127.0.0.1:8080/: {url}")));
+            return Err(Failure::Usage(format!(
+                "--url needs a complete URL, such as http://127.0.0.1:8080/webhooks/civo, not {url}"
+            )));
         }
         Some(url) => (url.clone(), Way::default(), None),
         None => {
@@ -59,14 +61,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Err(Failure::Told)
 }
 
-/// Why a gateway refused the delivery, if it was one that did.
+/// Why the gateway refused the delivery, if the body of the answer is a refusal.
 fn refusal(body: &[u8]) -> Option<Reject> {
     let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
     let reason = problem.get("type")?.as_str()?.strip_prefix(PROBLEM_TYPE)?;
     Reject::ALL.into_iter().find(|reject| reject.reason() == reason)
 }
 
-/// The URL with this query instead of its own.
+/// Replaces the query of a URL.
 fn with_query(url: Uri, query: Option<&str>) -> Result<Uri, Failure> {
     let mut parts = url.into_parts();
     let path = parts.path_and_query.as_ref().map_or("/", |target| target.path());
@@ -77,11 +79,11 @@ fn with_query(url: Uri, query: Option<&str>) -> Result<Uri, Failure> {
     Uri::from_parts(parts).map_err(|error| failed(&error))
 }
 
-/// Where and how this machine reaches the route.
+/// The URL of the route on this machine, and how to connect to it.
 fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Way), Failure> {
     let address = config.server.listen.first().copied().filter(|address| address.port() != 0);
     let address = address.ok_or_else(|| {
-        Failure::Usage("server.listen has port 0, so the address is not known: give it with --url".to_owned())
+        Failure::Usage("server.listen has port 0, so the port is unknown: name the address with --url".to_owned())
     })?;
     let path = match &route.path {
         PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
@@ -90,7 +92,7 @@ fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Way), Failure> {
     let server = &config.server;
     let scheme = if server.tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}{path}");
-    // Who connects to an address of this machine comes from it, unless it is told to do otherwise.
+    // A connection to an address of this machine has that same address as its source.
     let from_proxy = server.trusted_proxies.is_empty() || server.trusted_proxies.contains(address.ip());
     let way = Way {
         tls: server.tls.as_ref().map(|tls| pinned::client_config(&tls.identity)).transpose()?,

@@ -1,5 +1,5 @@
-//! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second of these
-//! signals stops it at once. SIGHUP, or a change of a file that the configuration was made from, loads it again.
+//! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second signal of
+//! these stops it at once. SIGHUP, or a change of a file of the configuration, reloads the configuration.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = config.map_err(|error| failure(path, error))?;
     app::warn_of(&config.warnings);
     let runtime = app::runtime()?;
-    // From here on no signal is missed, and none ends the process in the system's way.
+    // From here on every signal is handled; the system's default handling would end the process.
     let mut operator = {
         let _guard = runtime.enter();
         Operator::new(watched)?
@@ -56,13 +56,13 @@ struct Ending {
     interrupt: Signal,
 }
 
-/// Turns signals and changes of files into orders.
+/// Turns signals and changed files into orders for the gateway.
 struct Operator {
     ending: Ending,
     hangup: Signal,
-    /// Whether the gateway drains already.
+    /// Whether the gateway is draining.
     drains: bool,
-    /// Asks the watching thread for a load. One that waits to be taken up serves whoever asks meanwhile.
+    /// Asks the watching thread to load the configuration. The channel holds one request: a second one would be the same.
     requests: SyncSender<()>,
     loads: mpsc::Receiver<Result<Config, LoadError>>,
 }
@@ -81,8 +81,7 @@ impl Ending {
 }
 
 impl Operator {
-    /// Files are read on a thread of their own, which may wait for a file system for as long as that takes. It ends
-    /// with the process.
+    /// Reads files on a thread of its own, because a file system may block for long. The thread ends with the process.
     fn new(watched: Watched) -> io::Result<Self> {
         let (requests, requested) = sync_channel(1);
         let (publish, loads) = mpsc::channel(1);
@@ -99,7 +98,7 @@ impl Operator {
                     return if std::mem::replace(&mut self.drains, true) { Order::Stop } else { Order::Drain };
                 }
                 _ = self.hangup.recv() => {
-                    // Full: the load that is asked for already will see what this one would.
+                    // If the channel is full, the load that is already requested will see the same files.
                     let _ = self.requests.try_send(());
                 }
                 Some(loaded) = self.loads.recv() => return Order::Reload(Box::new(loaded)),

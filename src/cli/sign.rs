@@ -1,4 +1,4 @@
-//! `hooklatch sign`: the header lines that make a body a valid delivery, for curl and for tests of handlers.
+//! `hooklatch sign`: prints the header lines that make a body a valid delivery, for curl and for tests of handlers.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,19 @@ use crate::schemes::{self, RequestHead, SchemeOptions, Spec, Unsigned};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("secret").required(true))]
 pub(super) struct Args {
-    /// How the provider signs; see `hooklatch schemes`
+    /// The scheme: how the provider signs (`hooklatch schemes` lists all)
     #[arg(long, value_name = "NAME")]
     scheme: String,
-    /// An environment variable that holds the secret
+    /// The environment variable that holds the secret
     #[arg(long, value_name = "NAME", group = "secret")]
     secret_env: Option<String>,
-    /// A file that holds the secret; one newline at its end is stripped
+    /// The file that holds the secret; one newline at its end is removed
     #[arg(long, value_name = "FILE", group = "secret")]
     secret_file: Option<PathBuf>,
-    /// The body; without it: standard input
+    /// The file with the body [default: standard input]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// An option of the scheme, as under `scheme` in gateway.yaml: public_url=https://…
+    /// An option of the scheme, as under `scheme` in gateway.yaml; repeat it for several options
     #[arg(long = "option", value_name = "KEY=VALUE")]
     options: Vec<String>,
     /// The path and query of the delivery, for schemes that sign them
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let secret = match (&args.secret_env, &args.secret_file) {
         (Some(name), _) => config::secret_from_env(name, &config::System),
         (None, Some(path)) => config::secret_from_file(path, &config::System),
-        (None, None) => return Err(Failure::Usage("needs --secret-env or --secret-file".to_owned())),
+        (None, None) => return Err(Failure::Usage("--secret-env or --secret-file is required".to_owned())),
     };
     let secret = secret.map_err(|error| Failure::Failed(error.to_string()))?;
     let options = read_options(spec, &args.options)?;
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         .compile(&options, &[secret])
         .map_err(|error| Failure::Failed(format!("the secret does not fit the scheme: {error}")))?;
     let body = read_body(args.body.as_deref())?;
-    // As the delivery will have: the lines that are printed are to be added to nothing else.
+    // The delivery will have this header, and some schemes depend on it.
     let mut headers = HeaderMap::new();
     if let Some(kind) = spec.sample.headers.to_map().get(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, kind.clone());
@@ -61,8 +61,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if signed.body.is_some() || signed.query.is_some() {
         let place = if signed.body.is_some() { "body" } else { "query" };
         return Err(Failure::Failed(format!(
-            "{} has its signature or its time in the {place}, so that header lines alone make no valid delivery: \
-             use hooklatch send",
+            "{} puts its signature or its time into the {place}, so header lines alone do not make a valid delivery: \
+             use `hooklatch send`",
             spec.name
         )));
     }
@@ -72,18 +72,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Options of the scheme from `KEY=VALUE`.
+/// Reads the options of the scheme, each `KEY=VALUE`.
 fn read_options(spec: &Spec, given: &[String]) -> Result<SchemeOptions, Failure> {
     let mut options = SchemeOptions::default();
     for option in given {
         let (key, value) = option
             .split_once('=')
-            .ok_or_else(|| Failure::Usage(format!("--option takes KEY=VALUE, and \"{option}\" is not")))?;
+            .ok_or_else(|| Failure::Usage(format!("--option needs KEY=VALUE, not \"{option}\"")))?;
         match key {
             "public_url" => options.public_url = Some(value.to_owned()),
             "signed_content" => options.signed_content = Some(value.to_owned()),
             "match_payload" => {
-                let value = value.parse().map_err(|_| Failure::Usage("match_payload is true or false".to_owned()))?;
+                let value = value
+                    .parse()
+                    .map_err(|_| Failure::Usage("--option match_payload must be true or false".to_owned()))?;
                 options.match_payload = Some(value);
             }
             key => drop(options.parameters.insert(key.to_owned(), value.to_owned())),

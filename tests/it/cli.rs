@@ -6,6 +6,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use clap::{CommandFactory, Parser};
+use hooklatch::cli::Cli;
+
 use crate::support::gateway::SECRET;
 use crate::support::process::BINARY;
 use crate::support::rig::{Rig, route};
@@ -369,6 +372,35 @@ fn schemes_lists_all_and_tells_the_facts_of_one() {
         let done = shell.run(&["schemes", name]);
         assert_eq!(done.status, 0);
         assert!(done.stdout.contains("https://") && done.stdout.contains("signature"), "{done:?}");
+    }
+}
+
+#[test]
+fn schemes_searches_names_titles_and_documentation_hosts() {
+    let shell = Shell::new();
+    for word in ["carbon", "Carbon", "icr", "carbonregistry.com"] {
+        let done = shell.run(&["schemes", word]);
+        assert_eq!((done.status, done.stderr.as_str()), (0, ""), "{word}: {done:?}");
+        assert!(done.stdout.contains("International Carbon Registry (ICR)"), "{word}: {done:?}");
+    }
+    let done = shell.run(&["schemes", "unheard-of"]);
+    assert_eq!((done.status, done.stdout.as_str()), (2, ""), "{done:?}");
+}
+
+#[test]
+fn every_help_ends_with_global_options_and_examples_that_parse() {
+    let mut command = Cli::command();
+    command.build();
+    for mut command in command.get_subcommands().filter(|command| command.get_name() != "help").cloned() {
+        let help = command.render_help().to_string();
+        let (_, end) = help.split_once("\nGlobal options:\n").expect(&help);
+        let (global, examples) = end.split_once("\nExamples:\n").expect(&help);
+        assert!(global.contains("--log-format") && global.contains("--log-level"), "{help}");
+        for example in examples.lines() {
+            let words = example.split_whitespace().take_while(|word| *word != ">");
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+        assert!(examples.contains(&format!("  hooklatch {}", command.get_name())), "{help}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the documentation says is held against the code, in both directions: a row too many fails as one too few does.
+//! Compares the documentation with the code, in both directions: an extra row fails like a missing one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -6,12 +6,9 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use clap::{CommandFactory, Parser};
-use hooklatch::cli::Cli;
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Config, Sources};
 use hooklatch::delivery::peer::Peer;
@@ -25,27 +22,31 @@ use hooklatch::schemes::{self, Spec, VerifyError};
 use http::{HeaderValue, Request, StatusCode};
 use zeroize::Zeroizing;
 
-use markdown::{Block, Document, shell_commands, spans};
+use markdown::{Block, Document, spans};
+
+/// The commands that documents show, and the page about commands.
+mod commands;
 
 /// Just enough of Markdown.
 pub mod markdown;
 
-/// The pages, done as they say.
+/// The README and the pages of `docs`: runs their commands.
 mod pages;
 
-/// The reference of the configuration against the loader.
+/// Compares the reference of the configuration with the loader.
 mod reference;
 
-/// One page, typed and compared.
+/// Runs the commands of one page and compares the output.
 mod session;
 
-/// The page that has every scheme.
+/// The page with the table of schemes.
 const PROVIDERS: &str = "docs/providers/README.md";
 
-/// Labels whose values are a closed list.
+/// The labels whose values are a closed list.
 const CLOSED_LABELS: [&str; 4] = ["outcome", "protocol", "result", "side"];
 
-/// Any variable is set, any file is there; those with PEM in them hold a certificate with its key.
+/// Sources in which every variable is set and every file exists. A file with the name of a PEM file has a certificate and its
+/// key.
 struct MadeUp;
 
 impl Sources for MadeUp {
@@ -73,18 +74,9 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-fn readme() -> Document {
-    Document::read("README.md")
-}
-
-fn hooklatch(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
-    command.args(arguments).env_remove("RUST_LOG").output().unwrap()
-}
-
 // --- Configurations --------------------------------------------------------------------------------------------------
 
-/// A whole configuration of what a document shows a part of.
+/// Makes a whole configuration from the part that a document shows.
 fn completed(text: &str) -> String {
     if !text.starts_with("secrets:") {
         return text.to_owned();
@@ -94,7 +86,7 @@ fn completed(text: &str) -> String {
     format!("routes:\n  - {route}{indented}")
 }
 
-/// Whether a block shows how not to do it, by its file's name.
+/// Whether a block shows an invalid configuration: its file's name begins with `wrong`.
 fn is_wrong(block: &Block) -> bool {
     block.info.starts_with("wrong")
 }
@@ -139,137 +131,6 @@ fn a_configuration_that_does_not_load_is_noticed() {
     }
 }
 
-// --- Commands --------------------------------------------------------------------------------------------------------
-
-/// What a document tells its readers to run, as `hooklatch` gets it.
-fn commands(document: &Document) -> Vec<Vec<String>> {
-    let mut lines: Vec<String> = Vec::new();
-    for block in document.blocks(&["console"]) {
-        let text = block.text.replace("\\\n", " ");
-        lines.extend(text.lines().filter_map(|line| {
-            let typed = line.strip_prefix("$ ").or_else(|| line.strip_prefix("# "))?;
-            Some(typed.to_owned())
-        }));
-    }
-    // The table of commands has a test of its own.
-    let prose = document.prose();
-    let prose: Vec<&str> = prose.lines().filter(|line| !line.starts_with("| `hooklatch ")).collect();
-    lines.extend(spans(&prose.join("\n")).into_iter().filter(|span| !span.contains(['[', '\n'])));
-    let run = lines.iter().flat_map(|line| shell_commands(line)).filter_map(|words| {
-        let words: Vec<&str> = words.iter().map(String::as_str).take_while(|word| *word != ">").collect();
-        match words.as_slice() {
-            ["hooklatch", _, ..] => Some(words.iter().map(ToString::to_string).collect()),
-            ["cargo", "run", rest @ ..] => {
-                let after = rest.iter().skip_while(|word| **word != "--").skip(1);
-                Some(["hooklatch"].iter().chain(after).map(ToString::to_string).collect())
-            }
-            _ => None,
-        }
-    });
-    run.collect()
-}
-
-#[test]
-fn every_command_that_is_shown_is_understood() {
-    let mut run: Vec<Vec<String>> = Document::all().iter().flat_map(commands).collect();
-    assert!(run.len() >= 10, "{run:?}");
-    let unit = read("deploy/systemd/hooklatch.service");
-    let starts = unit.lines().filter_map(|line| line.strip_prefix("ExecStart=/usr/bin/"));
-    let in_unit: Vec<Vec<String>> = starts.flat_map(shell_commands).collect();
-    let dockerfile = read("deploy/Dockerfile");
-    let in_image: Vec<Vec<String>> = dockerfile
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("CMD "))
-        .map(|list| {
-            let words: Vec<String> = serde_json::from_str(list).unwrap();
-            // The entry point is the binary; a health check names it.
-            let arguments = words.into_iter().filter(|word| word != "/usr/bin/hooklatch");
-            ["hooklatch".to_owned()].into_iter().chain(arguments).collect()
-        })
-        .collect();
-    assert_eq!((in_unit.len(), in_image.len()), (1, 2));
-    run.extend(in_unit.into_iter().chain(in_image));
-    for words in run {
-        // Help and the version are no errors.
-        if let Err(error) = Cli::try_parse_from(&words)
-            && error.use_stderr()
-        {
-            panic!("{words:?}: {error}");
-        }
-    }
-}
-
-#[test]
-fn the_table_of_commands_is_that_of_the_command_line() {
-    let cli = Cli::command();
-    let documented: BTreeMap<String, BTreeSet<String>> =
-        readme().table("Command").iter().map(|row| usage(row)).collect();
-    let known: BTreeMap<String, BTreeSet<String>> = cli
-        .get_subcommands()
-        .map(|command| (command.get_name().to_owned(), command.get_arguments().map(argument).collect()))
-        .collect();
-    assert_eq!(documented, known);
-    let text = readme().prose();
-    for global in cli.get_arguments().filter(|argument| argument.is_global_set()) {
-        assert!(text.contains(&format!("`--{}", global.get_long().unwrap())), "{global}");
-    }
-}
-
-/// A row's command and its arguments, the long names of options taken for the short ones.
-fn usage(row: &[String]) -> (String, BTreeSet<String>) {
-    let words = row[0].replace("-c ", "--config ");
-    let mut words = words.split(|c: char| "`[]()|… ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
-    let name = words.next().unwrap().to_owned();
-    let mut arguments = BTreeSet::new();
-    while let Some(word) = words.next() {
-        let value = words.next_if(|next| word.starts_with('-') && !next.starts_with('-'));
-        arguments.insert([Some(word), value].into_iter().flatten().collect::<Vec<_>>().join(" "));
-    }
-    (name, arguments)
-}
-
-/// An argument as the table writes it: `ROUTE`, `--once`, `--url URL`.
-fn argument(argument: &clap::Arg) -> String {
-    let value = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-    let value = value.unwrap_or_else(|| argument.get_id().as_str().to_uppercase());
-    match argument.get_long() {
-        None => value,
-        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
-        Some(long) => format!("--{long}"),
-    }
-}
-
-#[test]
-fn the_exit_statuses_are_those_of_the_binary() {
-    let documented: Vec<String> = readme().table("Exit status").into_iter().map(|row| row[0].clone()).collect();
-    let seen = [
-        hooklatch(&["schemes"]),
-        hooklatch(&["sign", "--scheme", "civo", "--secret-file", "there-is-no-such-file"]),
-        hooklatch(&["schemes", "nobody"]),
-        hooklatch(&["check", "-c", "there-is-no-such-file"]),
-    ];
-    let seen: Vec<String> = seen.iter().map(|output| output.status.code().unwrap().to_string()).collect();
-    assert_eq!(documented, seen);
-    assert_eq!(hooklatch(&["no-such-command"]).status.code(), Some(2));
-}
-
-#[test]
-fn the_demo_prints_what_is_shown() {
-    let readme = readme();
-    let blocks = readme.blocks(&["text"]);
-    let demo = blocks.iter().find(|block| block.text.starts_with("hooklatch demo:")).unwrap();
-    let printed = hooklatch(&["demo", "--once"]);
-    assert!(printed.status.success());
-    assert_eq!(without_ports(&String::from_utf8(printed.stdout).unwrap()), without_ports(&demo.text));
-}
-
-/// The demo takes free ports where the usual ones are taken.
-fn without_ports(text: &str) -> String {
-    let mut parts = text.split("127.0.0.1:");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))
-}
-
 // --- Tables ----------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -300,7 +161,7 @@ fn the_refusal_that_is_shown_is_one() {
     assert!(blocks[0].text.contains(&format!("x-request-id: {id}\n")));
 }
 
-/// A metric's type, and its labels with the values of those that are closed lists.
+/// The type of a metric, and its labels. Labels of [`CLOSED_LABELS`] have their values.
 type Family = (String, BTreeMap<String, BTreeSet<String>>);
 
 #[test]
@@ -359,7 +220,7 @@ fn requests_without_a_route_are_labelled_as_is_said() {
     );
 }
 
-/// The table of schemes, as the catalogue has it.
+/// The table of schemes, made from the catalogue.
 fn table_of_schemes() -> String {
     let head = "| Scheme | Provider | Signature | Algorithm | Signed time | Deadline | Event id |\n\
                 | --- | --- | --- | --- | --- | --- | --- |\n";
@@ -379,7 +240,7 @@ fn table_of_schemes() -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-/// The table of challenges, as the catalogue has it.
+/// The table of challenges, made from the catalogue.
 fn table_of_challenges() -> String {
     let head = "| Asked by | How | Answer |\n| --- | --- | --- |\n";
     let schemes = schemes::names().filter_map(schemes::find);
@@ -390,7 +251,7 @@ fn table_of_challenges() -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-/// `UPDATE_DOCS=1 cargo test --test it the_table_of_schemes` writes them anew.
+/// `UPDATE_DOCS=1 cargo test --test it the_table_of_schemes` updates them.
 #[test]
 fn the_table_of_schemes_and_that_of_challenges_are_those_of_the_catalogue() {
     for expected in [table_of_schemes(), table_of_challenges()] {
@@ -401,7 +262,7 @@ fn the_table_of_schemes_and_that_of_challenges_are_those_of_the_catalogue() {
         if std::env::var_os("UPDATE_DOCS").is_some() {
             fs::write(PROVIDERS, format!("{}{expected}{}", &page[..start], &page[end..])).unwrap();
         } else {
-            assert_eq!(page[start..end], expected, "UPDATE_DOCS=1 writes it anew");
+            assert_eq!(page[start..end], expected, "UPDATE_DOCS=1 updates it");
         }
     }
 }
@@ -439,12 +300,12 @@ fn the_list_of_layers_is_the_order_of_the_stack() {
     let (list, _) = list.split_once("\n## ").unwrap();
     let numbered = list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
     let documented: Vec<String> = numbered.map(|line| spans(line)[0].clone()).collect();
-    assert_eq!(documented, layers(&read("src/proxy/stack.rs")));
+    assert_eq!(documented, layers(&read("src/gateway/stack.rs")));
 }
 
-/// The names of what `stack` puts together, outermost first.
+/// The names of the layers in `stack`, outermost first.
 fn layers(code: &str) -> Vec<String> {
-    // What only forgets a type is no layer of its own.
+    // A layer that only erases a type does not count.
     let is_layer = |line: &&str| !line.starts_with("//") && *line != ".layer(Erased::layer())";
     let lines = code.lines().map(str::trim).filter(is_layer);
     let name = |line: &str| {

@@ -146,8 +146,7 @@ fn a_scheme_that_is_not_known_brings_the_nearest_names() {
         assert_eq!(status, 2);
         assert_eq!(
             said,
-            "hooklatch: there is no scheme \"githb\": `hooklatch schemes` lists those that there are; did you mean \
-             \"github\"?\n"
+            "hooklatch: unknown scheme \"githb\": `hooklatch schemes` lists all; did you mean \"github\"?\n"
         );
     }
 }
@@ -181,12 +180,12 @@ fn who_sends_to_no_gateway_is_told_to_start_it_and_who_expects_tls_that_there_is
     for arguments in [&["send", "civo", "--url", &tls][..], &["health", "--url", &tls]] {
         let (status, said) = told(folder.path(), arguments);
         assert_eq!(status, 1);
-        assert!(said.ends_with("; does it speak TLS? Without server.tls the gateway is at http://\n"), "{said}");
+        assert!(said.ends_with("; without server.tls, the URL of the gateway begins with http://\n"), "{said}");
     }
     for arguments in [&["send", "civo"][..], &["health", "--url", &format!("http://{}", nobody.address)]] {
         let (status, said) = told(folder.path(), arguments);
         assert_eq!(status, 1);
-        assert!(said.ends_with("does the gateway run? `hooklatch serve -c FILE` starts it\n"), "{said}");
+        assert!(said.ends_with("is the gateway running? `hooklatch serve -c FILE` starts it\n"), "{said}");
     }
 }
 

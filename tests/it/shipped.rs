@@ -65,8 +65,12 @@ fn each_command_has_a_manual_page() {
         commands().iter().map(|command| format!("hooklatch-{command}.1")).chain(["hooklatch.1".to_owned()]).collect();
     assert_eq!(pages(folder.path()), expected);
     let whole = fs::read_to_string(folder.path().join("man1/hooklatch.1")).unwrap();
-    for part in [".SH \"EXIT STATUS\"", "\\fB78\\fR", ".SH FILES", hooklatch::REVISION] {
+    for part in [".SH \"EXIT STATUS\"", "\\fB78\\fR", ".SH FILES", ".SH SIGNALS", "RUST_LOG", hooklatch::REVISION] {
         assert!(whole.contains(part), "{part}: {whole}");
+    }
+    for command in commands() {
+        let page = fs::read_to_string(folder.path().join(format!("man1/hooklatch-{command}.1"))).unwrap();
+        assert!(page.contains(&format!(".SH EXAMPLES\n.nf\nhooklatch {command}")), "{page}");
     }
 }
 

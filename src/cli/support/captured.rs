@@ -1,49 +1,48 @@
-//! A request as someone has captured it: from a file to what can be sent again.
+//! Reads a captured request from a file, so that it can be sent again.
 //!
-//! Tolerated, each with a note: lines of the head that end in LF alone, a body without `Content-Length`, a body that is
-//! no longer chunked although its head says so, bytes behind the body. A file that ends before its body does is told as
-//! such.
+//! These are tolerated, each with a note: header lines that end in LF alone, a body without `Content-Length`, a body that
+//! is no longer chunked although its head says so, bytes after the body. A file that ends before its body is reported.
 
 use http::request::Parts;
 
 use super::loopback::Request;
 
-/// The most header lines that are looked at.
+/// The most header lines that are read.
 const MAX_HEADERS: usize = 256;
 
-/// What a file holds.
+/// The content of a file.
 pub struct Captured {
     pub request: Request,
     /// The head, unless it is not HTTP.
     pub parts: Option<Parts>,
-    /// What was made of the file beside taking it as it is.
+    /// What was tolerated, for the user to read.
     pub notes: Vec<String>,
-    /// How much is missing of the body, if the file was cut off.
+    /// Which part of the body is missing, if the file ends too early.
     pub cut_short: Option<String>,
 }
 
-/// How a head says that the body is framed.
+/// How the head delimits the body (RFC 9112 section 6).
 enum Framing {
     Length(usize),
     Chunked,
     Nothing,
-    /// In two ways, or in one that nobody takes: what the gateway refuses.
+    /// Ambiguous or invalid: the gateway refuses it.
     Odd,
 }
 
 /// Reads a captured request.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the file is not an HTTP/1.1 request.
 pub fn read(file: &[u8]) -> Result<Captured, &'static str> {
     let (mut lines, rest, bare) = split_head(file);
     let first = lines.first().map(|line| String::from_utf8_lossy(line).into_owned()).unwrap_or_default();
     if first.split(' ').count() != 3 || !first.contains(" HTTP/") {
-        return Err("is no HTTP/1.1 request: its first line must be like POST /path HTTP/1.1");
+        return Err("is not an HTTP/1.1 request: its first line must look like POST /path HTTP/1.1");
     }
     let (mut notes, mut cut_short) = (Vec::new(), None);
     if bare {
-        notes.push("lines of the head end in LF alone: taken for CRLF, without which the gateway refuses".to_owned());
+        notes.push("the header lines end in LF alone; they were read as CRLF, which the gateway requires".to_owned());
     }
     let body = match framing(&lines) {
         Framing::Odd => rest.to_vec(),
@@ -53,8 +52,8 @@ pub fn read(file: &[u8]) -> Result<Captured, &'static str> {
                 cut_short = Some(format!("Content-Length is {length}, and {came} bytes follow: {missing} are missing"));
             } else if rest.len() > length {
                 let extra = rest.len() - length;
-                let words = "bytes follow the body (Content-Length is";
-                notes.push(format!("{extra} {words} {length}): they are no part of the request"));
+                let words = "bytes follow the body and were ignored (Content-Length is";
+                notes.push(format!("{extra} {words} {length}): perhaps an editor has added them"));
             }
             rest.get(..length).unwrap_or(rest).to_vec()
         }
@@ -66,7 +65,7 @@ pub fn read(file: &[u8]) -> Result<Captured, &'static str> {
                     body
                 }
                 None => {
-                    notes.push("the body is not in chunks, although its head says so: taken as it is".to_owned());
+                    notes.push("the body is not in chunks, although its head says so; it was read as it is".to_owned());
                     rest.to_vec()
                 }
             };
@@ -76,7 +75,7 @@ pub fn read(file: &[u8]) -> Result<Captured, &'static str> {
         }
         Framing::Nothing => {
             if !rest.is_empty() {
-                notes.push("there is no Content-Length: all that follows the head is taken for the body".to_owned());
+                notes.push("the head has no Content-Length; everything after it was read as the body".to_owned());
                 lines.push(content_length(rest));
             }
             rest.to_vec()
@@ -87,7 +86,7 @@ pub fn read(file: &[u8]) -> Result<Captured, &'static str> {
     Ok(Captured { request: Request { head, body }, parts, notes, cut_short })
 }
 
-/// The lines of the head without their ends, what follows it, and whether a line ends in LF alone.
+/// Splits a file into the lines of the head, without line ends, and the rest; also says whether a line ends in LF alone.
 fn split_head(file: &[u8]) -> (Vec<Vec<u8>>, &[u8], bool) {
     let (mut lines, mut rest, mut bare) = (Vec::new(), file, false);
     while !rest.is_empty() {
@@ -131,7 +130,7 @@ fn content_length(body: &[u8]) -> Vec<u8> {
     format!("Content-Length: {}", body.len()).into_bytes()
 }
 
-/// What chunks hold (RFC 9112 section 7.1), and whether the last one is there; nothing, if these are none.
+/// Decodes chunks (RFC 9112 section 7.1), and says whether the last chunk is present; `None` if these are not chunks.
 fn dechunk(bytes: &[u8]) -> Option<(Vec<u8>, bool)> {
     let (mut body, mut rest) = (Vec::new(), bytes);
     loop {

@@ -1,4 +1,4 @@
-//! An upstream within the process: takes every delivery and keeps what it saw.
+//! An upstream inside this process: accepts every request and keeps it for inspection.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,16 +17,16 @@ use tokio::net::TcpListener;
 
 use crate::app;
 
-/// An HTTP server on a port of its own. It ends with the process.
+/// An HTTP server on a free port of the loopback address. It runs until the process ends.
 pub struct Upstream {
     pub address: SocketAddr,
     seen: Seen,
 }
 
-/// What came since it was last asked.
+/// The requests since the last call of [`Upstream::seen`].
 type Seen = Arc<Mutex<Vec<Delivered>>>;
 
-/// A delivery as the upstream got it.
+/// A request as the upstream received it.
 pub struct Delivered {
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -43,14 +43,14 @@ impl Upstream {
         Ok(Self { address, seen })
     }
 
-    /// What came since this was last asked.
+    /// Takes the requests that have arrived since the last call.
     pub fn seen(&self) -> Vec<Delivered> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Delivered {
-    /// The value of a header that the gateway sets.
+    /// The value of a header, if it is present and ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }

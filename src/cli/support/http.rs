@@ -24,16 +24,16 @@ use crate::net::tls::client_config;
 use crate::schemes::{RequestHead, SignError, Unsigned};
 use crate::upstream::pool::{Pool, SendError};
 
-/// The PROXY protocol's header for a connection that is nobody else's.
+/// The PROXY protocol's header for a connection that the sender has opened for itself.
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the response may take, its body included: more than any deadline of a provider.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// What is read of a response's body, in bytes.
+/// The most bytes that are read of a response's body.
 const MAX_RESPONSE: usize = 1024 * 1024;
 
-/// What came back.
+/// A response: its status and body.
 pub struct Reply {
     pub status: StatusCode,
     pub body: Vec<u8>,
@@ -46,8 +46,7 @@ pub struct Delivery {
     pub body: Vec<u8>,
 }
 
-/// A provider's delivery with this body to `route`, reached at this path and query, signed with the route's first
-/// secret.
+/// Makes a delivery with this body, for the route at this path and query, signed with the route's first secret.
 pub fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Result<Delivery, SignError> {
     let mut headers = unsigned_headers(route);
     let query = query.or(route.scheme.sample.query.as_deref());
@@ -59,17 +58,17 @@ pub fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Resu
     Ok(Delivery { headers, query, body })
 }
 
-/// The same without the signature.
+/// The headers of a delivery without its signature.
 pub fn unsigned_headers(route: &Route) -> HeaderMap {
     let mut headers = route.scheme.sample.headers.to_map();
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers
 }
 
-/// How to get to the configured listener, beyond its address.
+/// How to connect to the configured listener.
 #[derive(Default)]
 pub struct Way {
-    /// For `https`; `None` for what the system's roots trust.
+    /// The TLS configuration for `https`; `None` to trust the system's roots.
     pub tls: Option<Arc<ClientConfig>>,
     /// Whether the connection must begin with a PROXY protocol header.
     pub proxy_protocol: bool,
@@ -84,26 +83,26 @@ pub fn post(url: &Uri, way: Way, host: Option<&str>, mut headers: HeaderMap, bod
     exchange(url, way, (Method::POST, headers), body, RESPONSE_TIMEOUT)
 }
 
-/// GETs an `http` or `https` URL; all of it takes no longer than `timeout`.
+/// GETs an `http` or `https` URL and reads the response, within `timeout`.
 pub fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
     let host = url.authority().map(Authority::as_str).unwrap_or_default();
     let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
     exchange(url, Way::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
 }
 
-/// What to look at where nobody listens, or who listens speaks something else.
+/// A hint for an error of a connection that was refused or whose TLS handshake failed.
 pub fn is_it_there(error: &io::Error) -> &'static str {
     let tls = error.get_ref().and_then(|error| error.downcast_ref());
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "; does the gateway run? `hooklatch serve -c FILE` starts it",
+        io::ErrorKind::ConnectionRefused => "; is the gateway running? `hooklatch serve -c FILE` starts it",
         _ if matches!(tls, Some(rustls::Error::InvalidMessage(_))) => {
-            "; does it speak TLS? Without server.tls the gateway is at http://"
+            "; without server.tls, the URL of the gateway begins with http://"
         }
         _ => "",
     }
 }
 
-/// Where this machine reaches a listener: its address, or loopback for one that means every address.
+/// The address at which this machine reaches a listener: loopback if the listener is on every address.
 pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

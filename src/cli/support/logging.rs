@@ -1,5 +1,5 @@
-//! Log lines on stderr: text for people, one JSON object a line for machines. A line that nobody takes, since who read
-//! them has gone, is lost without a word.
+//! Writes log lines to stderr: text for people, or one JSON object per line for machines. If stderr cannot be written, the
+//! line is lost and the gateway goes on.
 
 use std::io::{self, IsTerminal};
 use std::panic;
@@ -8,12 +8,12 @@ use clap::ValueEnum;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::fmt;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people
     Text,
-    /// For machines.
+    /// For machines, one object per line
     Json,
 }
 
@@ -22,27 +22,27 @@ pub fn parse_level(text: &str) -> Result<String, String> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Starts logging. A `RUST_LOG` that does not parse is told and passed over.
+/// Starts logging. A `RUST_LOG` that does not parse is reported on stderr and ignored.
 pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let variable = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
     let chosen = level.or(variable.as_deref()).unwrap_or(default);
     let filter = filter.parse(chosen).unwrap_or_else(|error| {
-        errln!("hooklatch: RUST_LOG is not a filter and is passed over: {error}");
+        errln!("hooklatch: ignoring RUST_LOG, which is not a valid filter: {error}");
         EnvFilter::new(default)
     });
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    // It would be told on stderr, by a macro that panics where that cannot be written to.
+    // An internal error would be printed to stderr by a macro that panics if stderr cannot be written.
     let subscriber = fmt().log_internal_errors(false);
     let subscriber = subscriber.with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    // Fails only if logging has been started before: then that stays.
+    // Fails only if logging has been started before. Then the first one stays.
     let _ = match format {
         LogFormat::Text => subscriber.with_ansi(terminal).try_init(),
         LogFormat::Json => subscriber.json().with_current_span(false).with_span_list(false).try_init(),
     };
     panic::set_hook(Box::new(|info| {
-        // The place, not the message: that may hold what came from the network.
+        // The place, not the message: the message may contain bytes from the network.
         let place = info.location().map(ToString::to_string);
         tracing::error!(place, "a bug: the code panicked");
     }));

@@ -1,5 +1,5 @@
-//! Trusts one certificate: that of the gateway's own configuration, for `send` to the configured listener. That
-//! listener is connected to by its address, for which the certificate need not be.
+//! Trusts exactly one certificate, the one in the gateway's configuration. `send` uses this for the configured listener: it
+//! connects to an IP address, which the certificate usually does not name.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ struct Pinned {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// What connecting to whoever has `identity`'s certificate and key needs.
+/// The TLS configuration of a client that trusts only the certificate of `identity`.
 pub fn client_config(identity: &Identity) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;

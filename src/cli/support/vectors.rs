@@ -1,7 +1,7 @@
-//! Deliveries with a known verdict, as data: those of a built-in scheme, or a file of anyone's own.
+//! Vectors: deliveries with a known verdict, from a built-in scheme or from a file of the user.
 //!
-//! A file is a JSON array. `provider`, `secret`, `headers`, `accept` and `body` (or `body_base64`) must be there; `url`,
-//! `method`, `now_unix`, `reason`, `options`, `source` and `note` may be. Other keys are passed over.
+//! A file is a JSON array of objects. Required keys: `provider`, `secret`, `headers`, `accept`, and `body` or
+//! `body_base64`. Optional keys: `url`, `method`, `now_unix`, `reason`, `options`, `source`, `note`. Other keys are ignored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use serde_json::Value;
 use crate::schemes::spec::Vector as OfScheme;
 use crate::schemes::{self, Spec};
 
-/// What the clock says where a vector does not.
+/// The time at which a vector is judged if it names none, in seconds since 1970.
 const NOW: u64 = 1_700_000_000;
 
-/// A delivery, the route that it goes to, and what must come of it.
+/// A delivery, the options of its route, and the expected verdict.
 #[derive(Debug)]
 pub struct Vector {
     pub provider: String,
-    /// What to find it by.
+    /// The position of the vector in its file, for messages.
     pub place: String,
     pub secret: Vec<u8>,
     /// The scheme's options.
@@ -31,13 +31,13 @@ pub struct Vector {
     pub target: String,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
-    /// Since 1970-01-01T00:00:00Z.
+    /// The time at which the vector is judged, since 1970-01-01T00:00:00Z.
     pub now: Duration,
-    /// What must come of it: nothing, or a refusal, for this reason if there is one.
+    /// The expected refusal, with its reason if the vector names one; `None` if it must be accepted.
     pub refused: Option<Option<String>>,
 }
 
-/// A vector as a file has it.
+/// A vector as it is written in a file.
 #[derive(Deserialize)]
 struct Entry {
     provider: String,
@@ -71,7 +71,7 @@ fn post() -> String {
     "POST".to_owned()
 }
 
-/// All vectors of a built-in scheme: those of its file and those of `tests/vectors`.
+/// All vectors of a built-in scheme: from the scheme's file and from `tests/vectors`.
 pub fn of_scheme(spec: &Spec) -> Result<Vec<Vector>, String> {
     let own = spec.vectors.iter().enumerate().map(|(position, vector)| of_file(spec, position, vector));
     let published = parse(schemes::vectors(&spec.name).unwrap_or("[]"))?;
@@ -138,14 +138,15 @@ impl Entry {
     }
 }
 
-/// Path and query of a URL, as they stand there.
+/// The path and query of a URL, unchanged.
 fn target(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let target = rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or_default();
     if target.starts_with('/') { target.to_owned() } else { format!("/{target}") }
 }
 
-/// A text; or a user with a password; or a secret or public key, with texts beside it that a route may have to give.
+/// Reads a secret: a string, an object with user name and password, or an object with a secret or public key and the
+/// parameters of the route.
 fn secret(value: &Value) -> Option<(String, BTreeMap<String, String>)> {
     let parts = match value {
         Value::String(text) => return Some((text.clone(), BTreeMap::new())),

@@ -13,10 +13,10 @@ pub struct Document {
 /// A fenced block.
 pub struct Block {
     pub language: String,
-    /// What follows the language on the fence.
+    /// The rest of the fence's line, after the language.
     pub info: String,
     pub text: String,
-    /// Where it begins, for messages.
+    /// The file and the line of the fence, for messages.
     pub place: String,
 }
 
@@ -28,7 +28,7 @@ impl Document {
         Self { path, text }
     }
 
-    /// Every Markdown file of the repository, but what packages bring along.
+    /// Every Markdown file of the repository, except those of installed packages.
     pub fn all() -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
@@ -119,7 +119,7 @@ pub fn spans(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The words of shell commands, one list a simple command; no expansion, and without variables set for the command.
+/// The words of a shell command line, a list for each simple command. Expands nothing, and omits variable assignments.
 pub fn shell_commands(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut words, mut word) = (Vec::new(), Vec::new(), None::<String>);
     let mut quote = None;
@@ -149,14 +149,14 @@ pub fn shell_commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The cells of a table's line; none if it is no such line.
+/// The cells of a line of a table; empty for any other line.
 fn cells(line: &str) -> Vec<String> {
     let Some(row) = line.trim().strip_prefix('|') else { return Vec::new() };
     let row = row.strip_suffix('|').unwrap_or(row).replace("\\|", "\u{0}");
     row.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
 }
 
-/// As GitHub makes it: lower case, blanks to hyphens, punctuation dropped.
+/// The anchor of a heading, as GitHub makes it: lower case, hyphens for blanks, no punctuation.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -1,5 +1,4 @@
-//! The README and the pages of `docs`: what they tell readers to do is done, and every block is of a kind that a test
-//! looks at.
+//! The README and the pages of `docs`: runs the commands that they show, and checks that some test covers every block.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +11,7 @@ use super::session::{self, reason};
 use super::{Block, read};
 use crate::support::tools::{succeeds, tool};
 
-/// How many blocks are not run: builds with all optimisations, what installs packages, and what runs the tests themselves.
+/// The number of blocks that are not run: builds, installations of packages, and a measurement of minutes.
 const NOT_RUN: usize = 11;
 
 fn pages() -> Vec<Document> {
@@ -42,10 +41,13 @@ fn what_is_not_run_says_why() {
 fn every_block_is_of_a_kind_that_is_checked() {
     for Block { language, info, text, place } in blocks() {
         match language.as_str() {
-            // Run, loaded, or asked of Prometheus, on every page.
+            // These are run, loaded, or checked by promtool, on every page.
             "console" | "yaml" | "promql" => {}
-            // Compared by tests that know where they stand.
-            "text" => assert!(text.starts_with("hooklatch demo:"), "{place}: nothing compares it"),
+            // A drawing, or the output of the demo, which a test compares.
+            "text" => {
+                let is_checked = text.starts_with('┌') || text.starts_with("hooklatch demo:");
+                assert!(is_checked, "{place}: nothing compares it");
+            }
             "scheme" => assert!(place.contains("docs/schemes.md:"), "{place}: nothing loads it"),
             "http" => {
                 let is_refusal = place.contains("docs/troubleshooting.md:");
@@ -63,7 +65,7 @@ fn every_block_is_in_a_fence() {
     for page in pages() {
         let prose = page.prose();
         let lines = prose.lines().collect::<Vec<_>>();
-        // Code by indentation, which no test would see. In lists the text is indented less.
+        // Indented code, which no test would check. Text in lists has less indentation.
         let indented = lines.windows(2).find(|pair| pair[0].is_empty() && pair[1].starts_with("    "));
         assert!(indented.is_none() && !prose.contains("~~~"), "{}: {indented:?}", page.path.display());
     }
@@ -113,4 +115,42 @@ fn the_number_of_providers_is_that_of_the_schemes() {
     let supported = schemes::names().filter_map(schemes::find).filter(|spec| spec.unsupported.is_none()).count();
     let shown = format!("[{supported} providers]");
     assert!(read("README.md").contains(&shown), "the README does not say {shown}");
+}
+
+#[test]
+fn the_readme_names_the_oldest_rust_that_the_manifest_allows() {
+    let shown = format!(" {} or later", env!("CARGO_PKG_RUST_VERSION"));
+    let readme = super::read("README.md");
+    let line = readme.lines().find(|line| line.contains("[Rust](")).unwrap();
+    assert!(line.contains(&shown), "the README says {line:?}, Cargo.toml {shown:?}");
+}
+
+#[test]
+fn the_providers_of_the_readme_are_set_up_as_their_pages_say() {
+    let rows = Document::read("README.md").table("Provider");
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let (_, link) = row[0].split_once("](").unwrap();
+        let page = super::read(link.trim_end_matches(')'));
+        for cell in &row[1..] {
+            let shown = spans(cell).concat();
+            assert!(!shown.is_empty() && page.contains(&shown), "{link} {shown}");
+        }
+    }
+}
+
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_table() {
+    let performance = super::read("docs/performance.md");
+    let row = performance.lines().find(|line| line.starts_with("| CPU a request: verified, 3 KB ")).unwrap();
+    let hooklatch = row.split('|').nth(3).unwrap();
+    let (time, ratio) = hooklatch.split_once(';').unwrap();
+    let ratio = ratio.split_whitespace().next().unwrap();
+    let readme = super::read("README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        readme.contains(&format!("takes {} of CPU time, {ratio} of what HAProxy takes", time.trim())),
+        "{hooklatch}"
+    );
+    let peers = performance.lines().find(|line| line.starts_with("Where a peer is better")).unwrap();
+    assert!(readme.contains(peers), "the README does not say {peers:?}");
 }

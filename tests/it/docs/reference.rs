@@ -1,4 +1,4 @@
-//! `docs/configuration.md` against the loader: the keys, their defaults, and which take a restart.
+//! Compares `docs/configuration.md` with the loader: keys, defaults, and keys that need a restart.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use super::markdown::{Document, spans};
 use super::{MadeUp, read};
 
-/// A key that no section has, and that is near none.
+/// A key that no section has, and that resembles none.
 const UNKNOWN: &str = "qqqqqqqqqqqq";
 
-/// Each row of the reference: the key's path and its cells.
+/// The rows of the reference, each with the path of its key and all cells.
 fn rows() -> Vec<(String, Vec<String>)> {
     let rows = Document::read("docs/configuration.md").tables("Key").concat();
     rows.into_iter().map(|row| (spans(&row[0]).concat(), row)).collect()
 }
 
-/// What the loader says that it knows, where it is asked for something that it does not.
+/// The keys that the loader lists as known in its errors about an unknown key.
 fn known() -> BTreeSet<String> {
     let everywhere = json!({
         "server": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 },

@@ -1,16 +1,16 @@
-//! Does what a page tells its readers to do, in the page's order, and compares what it shows with what comes out.
+//! Runs the commands of a page in order, and compares their output with the page.
 //!
-//! A page is done in a folder of its own that looks like a fresh clone, in one shell. A fenced block that has a file's
-//! name after its language is written there under that name. A block in the language `console` is typed: each line that
-//! begins with `$ `, and the lines after it are what it must print, on either stream, all of it. `…` stands for anything
-//! within a line, and on a line of its own for any lines. A command must succeed, unless it ends in `echo` of its status.
+//! Each page has one shell, in a folder of its own that looks like a fresh clone. A fenced block with a file name after its
+//! language is written to that file. In a block of the language `console`, each line that begins with `$ ` is a command, and
+//! the lines after it are its whole output, on both streams. `…` stands for any text within a line, and on a line of its own
+//! for any lines. A command must succeed, unless it ends with `echo` of its status.
 //!
-//! `console stays` is a block whose last command keeps running until the page's end: what is shown is what it must have
-//! printed before the page goes on. Of the blocks `console stays either` a reader takes one; the page is done once with
-//! each. `console no-run: why` is left out.
+//! The last command of a block `console stays` keeps running until the end of the page. The page continues once the command
+//! has printed the lines that the block shows. Blocks `console stays either` are alternatives; the page is run once with
+//! each. A block `console no-run: REASON` is not run.
 //!
-//! The ports that pages speak of are exchanged for free ones on the way in, and back on the way out. `hooklatch` is the
-//! binary that is tested, and logs as it does on a terminal.
+//! The port numbers of the pages are replaced by free ones in commands, and restored in the output. `hooklatch` is the binary
+//! under test, and logs as on a terminal.
 
 use std::fs;
 use std::net::TcpListener;
@@ -26,28 +26,28 @@ use tempfile::TempDir;
 use super::markdown::{Block, Document};
 use crate::support::process::{BINARY, Process, poll};
 
-/// The ports that pages may speak of.
+/// The port numbers that pages may use.
 const PORTS: [&str; 7] = ["8080", "9090", "8000", "1337", "4040", "8443", "9091"];
-/// Below what systems give to outgoing connections, above what services have.
+/// The range of free ports: below the ports of outgoing connections, above those of common services.
 const FREE: std::ops::Range<u16> = 20_000..32_000;
-/// What the shell prints after each command, with the command's status.
+/// The shell prints this after each command, followed by the exit status.
 const DONE: &str = "--- done:";
-/// Of several such blocks a reader takes one.
+/// The info of blocks that are alternatives.
 const EITHER: &str = "stays either";
-/// Anything within a line, or any lines.
+/// Stands for any text within a line, or for any lines.
 const ANYTHING: char = '…';
 
-/// A page that is being done.
+/// The state of a page that is run.
 struct Session {
     shell: Process,
     folder: TempDir,
-    /// Each port of [`PORTS`] with the one that is taken for it.
+    /// Each port of [`PORTS`] with the free port that replaces it.
     ports: Vec<(&'static str, String)>,
-    /// How many commands stay.
+    /// The number of commands that keep running.
     staying: usize,
 }
 
-/// Does all of a page, once for each of its alternatives; answers how many commands were typed.
+/// Runs a page, once for each of its alternatives. Returns the number of commands.
 pub fn follow(page: &Document) -> usize {
     let blocks = page.blocks_of_any();
     if !blocks.iter().any(|block| block.language == "console" && reason(block).is_none()) {
@@ -79,7 +79,7 @@ fn follow_one(page: &Document, blocks: &[Block], choice: usize) -> usize {
     typed
 }
 
-/// Why a block is not run, where it says that it is not.
+/// The reason for which a block is not run, if it has one.
 pub fn reason(block: &Block) -> Option<&str> {
     block.info.strip_prefix("no-run: ")
 }
@@ -106,7 +106,7 @@ impl Session {
 
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("bash");
-        // A group of its own, so that what stays ends with the shell.
+        // A process group of its own, so that commands that keep running end with the shell.
         command.arg("--norc").current_dir(folder.path()).env("PATH", path).env_remove("RUST_LOG").process_group(0);
         let mut shell = Process::start(name, &mut command, "The pages are done in bash.");
         shell.type_in("exec 2>&1");
@@ -118,7 +118,7 @@ impl Session {
         }
     }
 
-    /// Types the commands of a block.
+    /// Runs the commands of a block.
     fn type_in(&mut self, block: &Block, last_stays: bool) -> usize {
         let commands = commands(&block.text);
         assert!(!commands.is_empty(), "{}: nothing is typed", block.place);
@@ -135,7 +135,7 @@ impl Session {
         commands.len()
     }
 
-    /// What a command prints, and its status.
+    /// Runs a command. Returns its output and its exit status.
     fn run(&mut self, command: &str) -> (Vec<String>, String) {
         self.shell.type_in(&format!("{{ {command}\n}} </dev/null; printf '\\n{DONE}%s\\n' $?"));
         let mut printed = Vec::new();
@@ -146,14 +146,14 @@ impl Session {
             }
             status
         });
-        // The line's end that comes before the status, where the command has ended its last line itself.
+        // The empty line before the status, if the command's output ended with a newline.
         if printed.last().is_some_and(String::is_empty) {
             printed.pop();
         }
         (printed.iter().map(|line| self.with_own_ports(line)).collect(), status)
     }
 
-    /// Starts a command that stays, and waits until it has printed what is shown.
+    /// Starts a command that keeps running, and waits until it has printed the lines that the page shows.
     fn stay(&mut self, block: &Block, typed: &str, shown: &[&str]) {
         self.staying += 1;
         let log = self.log(self.staying);
@@ -169,17 +169,17 @@ impl Session {
         });
     }
 
-    /// Where what stays prints to.
+    /// The file with the output of a command that keeps running.
     fn log(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!(".stays-{number}"))
     }
 
-    /// Writes a file that a page shows.
+    /// Writes a file of the page.
     fn write(&self, language: &str, name: &str, block: &Block) {
         let path = self.folder.path().join(name);
         assert!(!name.contains(['/', ' ']), "{}: {name:?} is no file's name", block.place);
         let mut text = self.with_free_ports(&block.text);
-        // Without these a gateway listens on ports that may be taken where the test runs.
+        // Without these, the gateway would use its default ports, which may be taken.
         if language == "yaml" && text.contains("routes:") {
             for (section, address) in [("server", "0.0.0.0:8080"), ("admin", "127.0.0.1:9090")] {
                 if !text.lines().any(|line| line.starts_with(&format!("{section}:"))) {
@@ -213,7 +213,7 @@ impl Drop for Session {
     }
 }
 
-/// What is typed in a block, each with the lines that are shown after it.
+/// The commands of a block, each with the lines that follow it.
 fn commands(text: &str) -> Vec<(String, Vec<&str>)> {
     let mut commands: Vec<(String, Vec<&str>)> = Vec::new();
     for line in text.lines() {
@@ -239,7 +239,7 @@ fn assert_shown(block: &Block, typed: &str, shown: &[&str], printed: &[String]) 
     );
 }
 
-/// Whether lines are those that are shown.
+/// Whether the printed lines match the lines that the page shows.
 fn are_shown(shown: &[&str], printed: &[String]) -> bool {
     match (shown.split_first(), printed.split_first()) {
         (None, first) => first.is_none(),
@@ -249,7 +249,7 @@ fn are_shown(shown: &[&str], printed: &[String]) -> bool {
     }
 }
 
-/// Whether a line is the one that is shown.
+/// Whether a printed line matches the line that the page shows.
 fn is_shown(shown: &str, printed: &str) -> bool {
     let mut parts = shown.split(ANYTHING);
     let Some(mut rest) = printed.strip_prefix(parts.next().unwrap_or_default()) else { return false };
@@ -267,7 +267,7 @@ fn is_shown(shown: &str, printed: &str) -> bool {
     true
 }
 
-/// Exchanges a number that stands alone, and is no part of a longer one or of a word.
+/// Replaces a number, unless it is part of a longer number or of a word.
 fn replace_number(text: &str, number: &str, by: &str) -> String {
     let mut replaced = String::new();
     let mut rest = text;
@@ -282,7 +282,7 @@ fn replace_number(text: &str, number: &str, by: &str) -> String {
     replaced + rest
 }
 
-/// A port that nobody has, and that this process gives out once. Those that begin one after the other begin far apart.
+/// A free port, which this process returns only once. Processes that start one after the other begin at distant ports.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id().wrapping_mul(7919) % u32::from(FREE.end - FREE.start)).unwrap();

@@ -1,0 +1,66 @@
+//! The examples at the end of each `--help`, which the manual pages show as well. A test parses every one.
+
+/// For `hooklatch --help`.
+pub(super) const GENERAL: &str = "\
+Examples:
+  hooklatch demo
+  hooklatch check -c hooks.yaml
+  hooklatch serve -c hooks.yaml";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  hooklatch serve
+  hooklatch serve -c hooks.yaml --log-format json";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  hooklatch check -c hooks.yaml";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  hooklatch demo
+  hooklatch demo --once";
+
+pub(super) const SIGN: &str = "\
+Examples:
+  hooklatch sign --scheme civo --secret-file civo-secret --body body.json
+  hooklatch sign --scheme square --secret-env SECRET --option public_url=https://hooks.example.com/square --body body.json";
+
+pub(super) const SEND: &str = "\
+Examples:
+  hooklatch send civo -c hooks.yaml
+  hooklatch send civo -c hooks.yaml --body body.json --url https://hooks.example.com/webhooks/civo";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  hooklatch explain civo -c hooks.yaml --request captured.http
+  hooklatch explain stripe --request captured.http --at 2026-01-31T12:00:00Z";
+
+pub(super) const HEALTH: &str = "\
+Examples:
+  hooklatch health -c hooks.yaml
+  hooklatch health --url http://127.0.0.1:9090 --live";
+
+pub(super) const SCHEMES: &str = "\
+Examples:
+  hooklatch schemes
+  hooklatch schemes icr
+  hooklatch schemes carbon";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  hooklatch schema > gateway.schema.json";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  hooklatch completions bash > /etc/bash_completion.d/hooklatch";
+
+pub(super) const MAN: &str = "\
+Examples:
+  hooklatch man ./man";
+
+pub(super) const CONFORMANCE: &str = "\
+Examples:
+  hooklatch conformance
+  hooklatch conformance icr civo
+  hooklatch conformance --vectors vectors.json";
