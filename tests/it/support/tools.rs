@@ -52,14 +52,15 @@ fn find(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Says that the test is passed over, past the capture of its output.
+/// Says that the test, or a part of it, is passed over, past the capture of its output.
 fn pass_over(missing: &str) {
     let without = std::env::var(WITHOUT).unwrap_or_default();
     let is_required = std::env::var_os(REQUIRED).is_some() && !without.split(' ').any(|name| name == missing);
     assert!(!is_required, "{missing} is not there. scripts/test installs it.");
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    writeln!(std::io::stderr(), "SKIPPED {test}: {missing} is not there; scripts/test installs it").unwrap();
+    let line = format!("SKIPPED in {test}: {missing} is not there; scripts/test installs it\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Runs it to its end, which must be a success: what it said.
