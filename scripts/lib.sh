@@ -34,17 +34,9 @@ missing_commands() { # COMMAND… → those that are not there
     done
 }
 
-# Installs the packages of those commands that are not there. Succeeds if all are there afterwards.
-install_commands() {
-    local missing packages=()
-    missing=$(missing_commands "$@")
-    [[ -z $missing ]] && return
-    if ! command -v apt-get >/dev/null; then
-        printf '    no apt-get here to install: %s\n' "$missing" >&2
-        return 1
-    fi
-    local name
-    for name in $missing; do
+packages_of() { # COMMAND… → the packages of those that are not there
+    local name packages=()
+    for name in $(missing_commands "$@"); do
         case $name in
             cc) packages+=(gcc libc6-dev) ;;
             node) packages+=(nodejs ca-certificates) ;; # npm reads the system's certificates
@@ -53,6 +45,19 @@ install_commands() {
             *) packages+=("$name") ;;
         esac
     done
+    printf '%s' "${packages[*]}"
+}
+
+# Installs the packages of those commands that are not there. Succeeds if all are there afterwards.
+install_commands() {
+    local missing packages
+    missing=$(missing_commands "$@")
+    [[ -z $missing ]] && return
+    if ! command -v apt-get >/dev/null; then
+        printf '    no apt-get here to install: %s\n' "$missing" >&2
+        return 1
+    fi
+    read -ra packages <<<"$(packages_of "$@")"
     install_packages "${packages[@]}"
     [[ -z $(missing_commands "$@") ]]
 }
@@ -71,6 +76,6 @@ install_packages() { # PACKAGE…
 }
 
 need_rust() {
-    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.88 or later first"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.89 or later first"
     install_commands cc make || fail "not there and could not be installed: $(missing_commands cc make); install gcc and make"
 }

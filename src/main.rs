@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use tikv_jemallocator::Jemalloc;
-
-/// Bodies and buffers of all sizes come and go: takes fewer instructions for them than the system's allocator, and gives the
-/// memory back when they have gone; by a thread of its own, but with musl, where that waits for the next request.
+/// Takes fewer instructions than the system's allocator, and gives memory back after a flood, which that one keeps. A
+/// thread of jemalloc does this; with musl it has none, and memory is given back with the next requests.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     hooklatch::cli::Cli::of_process().run()

@@ -1,6 +1,6 @@
 //! What Prometheus and operators are told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::gateway::{Gateway, OLD_SECRET, SECRET, series};
 use crate::support::http;
@@ -36,8 +36,9 @@ fn histogram(name: &str, labels: &[(&str, &str)]) -> [String; 2] {
 }
 
 #[test]
-fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() {
-    let metrics = two_routes().metrics();
+fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_move_no_counter_but_theirs() {
+    let gateway = two_routes();
+    let metrics = gateway.metrics();
     let mut expected = BTreeSet::new();
     let routes: [(&str, &str, &[&str]); 3] = [
         ("hook", "circleci", &REASONS),
@@ -111,6 +112,18 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_no_other() 
     let missing: Vec<_> = expected.difference(&found).collect();
     let more: Vec<_> = found.difference(&expected).collect();
     assert!(missing.is_empty() && more.is_empty(), "missing: {missing:#?}\nmore: {more:#?}");
+
+    // One delivery is refused, one does not reach the upstream.
+    assert_eq!(http::send(gateway.server, &Delivery::unsigned("{}").bytes()).status, 401);
+    assert_eq!(http::send(gateway.server, &Delivery::circleci("{}").bytes()).status, 502);
+    let labels = |last| [("route", "hook"), ("scheme", "circleci"), last];
+    let moved = [
+        (series("hooklatch_requests_total", &labels(("outcome", "rejected"))), 1.0),
+        (series("hooklatch_rejections_total", &labels(("reason", "missing_signature"))), 1.0),
+        (series("hooklatch_requests_total", &labels(("outcome", "upstream_error"))), 1.0),
+        (series("hooklatch_upstream_responses_total", &[("route", "hook"), ("result", "unreachable")]), 1.0),
+    ];
+    assert_eq!(gateway.metrics().all_counted_since(&metrics), BTreeMap::from(moved));
 }
 
 #[test]

@@ -375,9 +375,9 @@ fn the_schema_knows_the_options_of_each_scheme() {
 #[test]
 fn a_file_with_schemes_of_its_own_may_name_any() {
     let validator = validator();
-    let text = "schemes: { acme: { signature: { at: { header: x }, encoding: hex }, algorithm: { hmac: sha256 }, \
+    let text = "schemes: { in-house: { signature: { at: { header: x }, encoding: hex }, algorithm: { hmac: sha256 }, \
         secret: utf8, forms: [{ name: body, content: [body] }] } }\n";
-    for scheme in ["scheme: acme", "scheme: { name: acme, key_of_theirs: x }"] {
+    for scheme in ["scheme: in-house", "scheme: { name: in-house, key_of_theirs: x }"] {
         assert!(validator.is_valid(&yaml(&(one(&[scheme]) + text))), "{scheme}");
         assert!(!validator.is_valid(&yaml(&one(&[scheme]))), "{scheme}");
     }

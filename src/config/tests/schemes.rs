@@ -3,7 +3,7 @@
 use super::*;
 
 const ACME: &str = "schemes:
-  acme:
+  in-house:
     signature: { at: { header: x-acme }, encoding: hex }
     algorithm: { hmac: sha256 }
     secret: utf8
@@ -21,9 +21,9 @@ fn errors(own: &str, scheme: &str) -> Vec<String> {
 
 #[test]
 fn a_scheme_of_ones_own_is_used_like_a_built_in_one() {
-    let text = with_own(ACME, "{ name: acme, app_key: a1 }");
+    let text = with_own(ACME, "{ name: in-house, app_key: a1 }");
     let route = Made::new().parse(&text).expect("valid").routes.remove(0);
-    assert_eq!((route.scheme.name.as_str(), route.scheme.title.as_str()), ("acme", "acme"));
+    assert_eq!((route.scheme.name.as_str(), route.scheme.title.as_str()), ("in-house", "in-house"));
     let headers = route.verifier.sign_body(0, b"{}", Duration::ZERO).expect("signs");
     assert_eq!(headers[0].0, "x-acme");
 }
@@ -41,12 +41,12 @@ fn a_built_in_scheme_can_be_pasted_under_another_name() {
 
 #[test]
 fn a_parameter_is_asked_for_and_no_other_is_taken() {
-    assert_eq!(errors(ACME, "acme"), ["routes[0].scheme.app_key: is missing: acme needs the key of the app"]);
+    assert_eq!(errors(ACME, "in-house"), ["routes[0].scheme.app_key: is missing: in-house needs the key of the app"]);
     assert_eq!(
-        errors(ACME, "{ name: acme, app_kex: a1 }"),
+        errors(ACME, "{ name: in-house, app_kex: a1 }"),
         [
             "routes[0].scheme.app_kex: unknown key; did you mean \"app_key\"?",
-            "routes[0].scheme.app_key: is missing: acme needs the key of the app",
+            "routes[0].scheme.app_key: is missing: in-house needs the key of the app",
         ]
     );
     assert_eq!(
@@ -58,20 +58,28 @@ fn a_parameter_is_asked_for_and_no_other_is_taken() {
 #[test]
 fn every_fault_of_an_own_scheme_is_told_at_its_path() {
     for (from, to, error) in [
-        ("encoding: hex", "encoding: hax", "schemes.acme.signature.encoding: unknown variant `hax`"),
-        ("secret: utf8", "secrets: utf8", "schemes.acme.secrets: unknown field `secrets`"),
-        ("secret: utf8", "success: x", "schemes.acme.secret: is missing"),
+        ("encoding: hex", "encoding: hax", "schemes.in-house.signature.encoding: unknown variant `hax`"),
+        ("secret: utf8", "secrets: utf8", "schemes.in-house.secrets: unknown field `secrets`"),
+        ("secret: utf8", "success: x", "schemes.in-house.secret: is missing"),
         (
             "{ parameter: app_key }, body",
             "{ parameter: app_key }",
-            "schemes.acme.forms[0].content: nothing ties the body",
+            "schemes.in-house.forms[0].content: nothing ties the body",
         ),
-        ("{ parameter: app_key }, body", "{ parametre: app_key }", "schemes.acme.forms[0].content[0]: unknown variant"),
-        ("{ header: x-acme }", "{ header: 'x acme' }", "schemes.acme.signature.at.header: invalid HTTP header name"),
-        ("secret: utf8", "name: other\n    secret: utf8", "schemes.acme.name: differs from the key"),
-        ("  acme:", "  civo:", "schemes.civo: is the name of a built-in scheme"),
-        ("  acme:", "  Acme:", "schemes.Acme.name: lower case letters"),
-        ("secret: utf8", "secret: utf8\n    secret: hex", "schemes.acme.secret: the key is there more than once"),
+        (
+            "{ parameter: app_key }, body",
+            "{ parametre: app_key }",
+            "schemes.in-house.forms[0].content[0]: unknown variant",
+        ),
+        (
+            "{ header: x-acme }",
+            "{ header: 'x in-house' }",
+            "schemes.in-house.signature.at.header: invalid HTTP header name",
+        ),
+        ("secret: utf8", "name: other\n    secret: utf8", "schemes.in-house.name: differs from the key"),
+        ("  in-house:", "  civo:", "schemes.civo: is the name of a built-in scheme"),
+        ("  in-house:", "  In-house:", "schemes.In-house.name: lower case letters"),
+        ("secret: utf8", "secret: utf8\n    secret: hex", "schemes.in-house.secret: the key is there more than once"),
     ] {
         let own = ACME.replace(from, to);
         let errors = errors(&own, "civo");

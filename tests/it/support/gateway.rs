@@ -20,6 +20,14 @@ pub const SECRET: &str = "the-secret-of-now";
 /// What `env: OLD_SECRET` gives.
 pub const OLD_SECRET: &str = "the-secret-of-before";
 
+/// The counters of what became of deliveries: each moves at least one of these.
+pub const VERDICTS: [&str; 4] = [
+    "hooklatch_requests_total",
+    "hooklatch_rejections_total",
+    "hooklatch_upstream_responses_total",
+    "hooklatch_upstream_resends_total",
+];
+
 /// A running gateway; dropping it stops it.
 pub struct Gateway {
     /// Where deliveries come in.
@@ -132,12 +140,20 @@ impl Metrics {
         &self.0
     }
 
-    /// The counters of the gateway (not those of histograms) that differ from `before`, each with the difference.
+    /// The counters of what became of deliveries ([`VERDICTS`]) that differ from `before`, each with the difference.
     pub fn counted_since(&self, before: &Self) -> BTreeMap<String, f64> {
-        let counters = self.0.iter().filter(|(series, _)| {
-            series.starts_with("hooklatch_") && series.split('{').next().is_some_and(|name| name.ends_with("_total"))
-        });
-        counters
+        self.differences(before, |family| VERDICTS.contains(&family))
+    }
+
+    /// The same for every counter of the gateway, but for those of histograms. A test of single counters takes
+    /// [`Metrics::counted_since`], so that a new counter does not break it.
+    pub fn all_counted_since(&self, before: &Self) -> BTreeMap<String, f64> {
+        self.differences(before, |family| family.starts_with("hooklatch_") && family.ends_with("_total"))
+    }
+
+    fn differences(&self, before: &Self, is_compared: impl Fn(&str) -> bool) -> BTreeMap<String, f64> {
+        let compared = self.0.iter().filter(|(series, _)| series.split('{').next().is_some_and(&is_compared));
+        compared
             .map(|(series, value)| (series.clone(), value - before.0.get(series).copied().unwrap_or(0.0)))
             .filter(|(_, difference)| *difference != 0.0)
             .collect()
