@@ -105,8 +105,9 @@ fn accepts(
 ) -> Result<(usize, Authenticated), schemes::VerifyError> {
     let frames: Vec<Bytes> = body.chunks(size).map(Bytes::copy_from_slice).collect();
     let claim = verifier.inspect(head, NOW)?;
-    let authentic = verifier.verify(&claim, &SignedRequest { head, body: &frames }, NOW)?;
-    Ok((authentic.secret, authentic.content))
+    let request = SignedRequest { head, body: &frames };
+    let authentic = verifier.verify(&claim, &request, NOW)?;
+    Ok((authentic.secret, verifier.authenticated(&authentic, &request)))
 }
 
 fn read_head(head: &[u8], signatures: &[HeaderName]) -> (HeaderMap, Option<String>) {

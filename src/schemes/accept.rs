@@ -3,7 +3,6 @@
 
 use http::HeaderMap;
 
-use super::authentic::Authenticated;
 use super::content::{self, Body, Content, Given, joined};
 use super::error::VerifyError;
 use super::hash::hash;
@@ -46,27 +45,22 @@ fn is_form(headers: &HeaderMap) -> bool {
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
-/// What a right signature over this content proves, if the body is such that it proves anything.
-pub(super) fn accept(
-    form: &Form,
-    content: &Content<'_>,
-    body: &Body<'_>,
-    match_payload: bool,
-) -> Result<Authenticated, Refusal> {
+/// Whether a right signature over this content proves anything about the body.
+pub(super) fn accept(form: &Form, content: &Content<'_>, body: &Body<'_>, match_payload: bool) -> Result<(), Refusal> {
     if form.requires.contains(&Requirement::JsonObject) && !payload::is_json_object(body.bytes()) {
         return Err(Refusal::NoJsonObject);
     }
     if form.requires.contains(&Requirement::Json) && !payload::is_json(body.bytes()) {
         return Err(Refusal::NoJson);
     }
-    let Some(Payload { key, encoding, equals }) = &form.payload else { return Ok(Authenticated::Body) };
+    let Some(Payload { key, encoding, equals }) = &form.payload else { return Ok(()) };
     let payload = payload::open(*encoding, &joined(content)).ok_or(Refusal::NoPayload)?;
     if match_payload {
         let PayloadEquals::BodyWithoutKey = equals;
         let equal = payload::equal::equal_but_for(body.bytes(), key, &payload);
         equal.then_some(()).ok_or(Refusal::Differs)?;
     }
-    Ok(Authenticated::Payload(payload))
+    Ok(())
 }
 
 /// Why a form does not take a request, although its signature is right or could be made.

@@ -1,12 +1,26 @@
 //! What a signature proved.
 
-/// What a signature proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Proof that a delivery was signed, and how. [`Verifier::event_id`](super::Verifier::event_id) and its neighbours say what
+/// follows from it; nothing is computed before they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authentic {
-    /// Which secret the delivery was signed with: its position among those that the [`Verifier`] was built with.
+    /// Which secret the delivery was signed with: its position among those that the verifier was built with.
     pub secret: usize,
-    /// What of the delivery is authentic.
-    pub content: Authenticated,
+    /// The position of the way to sign that accepted it.
+    pub(super) way: usize,
+    /// What of that way accepted it.
+    pub(super) by: By,
+}
+
+/// What accepted a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The secret itself, which was sent.
+    Secret,
+    /// The JSON web token at this position among those that were sent.
+    Token(usize),
+    /// The form at this position.
+    Form(usize),
 }
 
 /// The authentic part of a delivery.
@@ -16,6 +30,15 @@ pub enum Authenticated {
     Body,
     /// Nothing of the body: a token proves who sent it, and some signatures cover what the scheme's `covers` says.
     Nothing,
-    /// This payload, decoded. Unless `match_payload` is off, the body says the same.
+    /// This document, which the signature covers in place of the body. Unless `match_payload` is off, the body equals it.
     Payload(Vec<u8>),
+}
+
+/// The provider's own id of an event, as a delivery gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventId {
+    /// The id: the bytes of a header, the text of a JSON string or number, a decoded field. Not empty.
+    pub value: Vec<u8>,
+    /// Whether the signature covers it. Otherwise whoever sends a captured delivery again can choose it.
+    pub is_signed: bool,
 }

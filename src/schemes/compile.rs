@@ -104,8 +104,7 @@ impl Spec {
         }
         secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
         let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
-        let reserved = Reserved::of(self);
-        let ways = self.ways.iter().filter_map(|way| way.compile(options, secrets, url.as_ref(), reserved));
+        let ways = self.ways.iter().filter_map(|way| way.compile(self, options, secrets, url.as_ref()));
         let ways: Vec<_> = ways.collect();
         let keys = ways.first().map(|way| way.keys.as_slice()).unwrap_or_default();
         Ok(Verifier {
@@ -129,10 +128,10 @@ impl Way {
     /// The way with a route's keys; nothing, if no secret or no form is for it.
     pub(super) fn compile(
         &self,
+        spec: &Spec,
         options: &SchemeOptions,
         secrets: &[Secret],
         url: Option<&PublicUrl>,
-        reserved: Option<Reserved>,
     ) -> Option<Compiled> {
         let pinned = options.signed_content.as_deref().filter(|value| *value != "auto");
         let forms: Vec<_> = self
@@ -160,6 +159,10 @@ impl Way {
             (_, Some(timestamp)) => timestamp.tolerance_seconds,
             (_, None) => 0,
         };
+        let signs_event_id = match forms.is_empty() {
+            true => self.event_id.as_ref().is_some_and(|place| self.algorithm.covers(place)),
+            false => forms.iter().all(|form| form.signs_event_id),
+        };
         Some(Compiled {
             reader: Reader::new(
                 &self.signature,
@@ -173,7 +176,9 @@ impl Way {
             forms,
             urls: url.map(|url| url.bases(false)).unwrap_or_default(),
             in_body: self.is_in_body(),
-            reserved,
+            event_id: self.event_id.clone(),
+            signs_event_id,
+            reserved: Reserved::of(spec),
         })
     }
 
@@ -185,7 +190,13 @@ impl Way {
         };
         let has_time = Part::any(&form.content, &|part| matches!(part, Part::Timestamp));
         let content = filled(&form.content, &options.parameters);
-        CompiledForm { form: Form { content, ..form.clone() }, urls, has_time, covers_body: self.covers_body(form) }
+        CompiledForm {
+            form: Form { content, ..form.clone() },
+            urls,
+            has_time,
+            covers_body: self.covers_body(form),
+            signs_event_id: self.event_id.as_ref().is_some_and(|place| self.covers(form, place)),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::challenge::Reserved;
 use super::key::Key;
 use super::signature::Reader;
-use super::spec::{Algorithm, Form, Timestamp};
+use super::spec::{Algorithm, Form, Place, Timestamp};
 use super::url::Base;
 
 /// The spellings of the public URL that one request can be signed for: none, where the URL plays no part.
@@ -25,6 +25,10 @@ pub(super) struct Compiled {
     /// For the claims of a token.
     pub(super) urls: Urls,
     pub(super) in_body: bool,
+    /// Where the provider's own id of the event stands, if it gives one.
+    pub(super) event_id: Option<Place>,
+    /// Whether the signature covers the event's id, whichever of the forms it is made in. `false` without an event id.
+    pub(super) signs_event_id: bool,
     /// What no delivery may consist of, as a challenge can get a signature over it.
     pub(super) reserved: Option<Reserved>,
 }
@@ -38,4 +42,6 @@ pub(super) struct CompiledForm {
     pub(super) has_time: bool,
     /// Whether the signature ties the body to it.
     pub(super) covers_body: bool,
+    /// Whether the signature covers the event's id. `false` without an event id.
+    pub(super) signs_event_id: bool,
 }

@@ -37,6 +37,13 @@ pub(super) fn find<'a>(form: &'a [u8], name: &str) -> Found<'a> {
     }
 }
 
+/// A form without the fields of this name.
+pub(super) fn without(form: &[u8], name: &str) -> Vec<u8> {
+    let fields = form.split(|byte| *byte == b'&');
+    let others = fields.filter(|field| pairs(field).all(|(found, _)| *found != *name.as_bytes()));
+    others.collect::<Vec<_>>().join(&b'&')
+}
+
 /// A form with one more field.
 pub(super) fn with(form: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     let mut out = form.to_vec();

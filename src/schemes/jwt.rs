@@ -4,6 +4,7 @@
 //! Refused as malformed are tokens that are not three parts of strict base64url, whose header or claims are no JSON
 //! objects, that name another algorithm or a critical extension (RFC 7515 section 4.1.11), or that lack a required time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -91,8 +92,24 @@ impl<'a> Token<'a> {
     }
 
     /// What the token says, as JSON.
-    pub(super) fn into_payload(self) -> Vec<u8> {
-        Value::Object(self.claims).to_string().into_bytes()
+    pub(super) fn payload(&self) -> Vec<u8> {
+        Value::Object(self.claims.clone()).to_string().into_bytes()
+    }
+
+    /// The same without its times, sorted by name.
+    pub(super) fn claims_but_times(&self) -> Vec<u8> {
+        let is_time = |name: &str| ["exp", "nbf", "iat"].contains(&name);
+        let claims: BTreeMap<_, _> = self.claims.iter().filter(|(name, _)| !is_time(name)).collect();
+        serde_json::json!(claims).to_string().into_bytes()
+    }
+
+    /// A claim that is a string or a number, as text.
+    pub(super) fn claim(&self, name: &str) -> Option<Vec<u8>> {
+        match self.claims.get(name)? {
+            Value::String(text) => Some(text.clone().into_bytes()),
+            Value::Number(number) => Some(number.to_string().into_bytes()),
+            _ => None,
+        }
     }
 
     fn check_claim(&self, rule: &ClaimRule, given: Given<'_>, urls: &[Base]) -> Result<(), VerifyError> {

@@ -35,6 +35,7 @@ mod jwt;
 mod key;
 mod options;
 mod payload;
+mod proof;
 mod public_key;
 mod request;
 mod secret;
@@ -46,7 +47,7 @@ mod url;
 mod verifier;
 mod weak;
 
-pub use authentic::{Authentic, Authenticated};
+pub use authentic::{Authentic, Authenticated, EventId};
 pub use catalogue::{find, names, source, vectors};
 pub use challenge::{Asked, Challenges, Reply};
 pub use error::{SchemeError, VerifyError};

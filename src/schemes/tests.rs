@@ -33,6 +33,13 @@ fn pinned(form: &str) -> SchemeOptions {
 /// What the clock says where it does not matter.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
+/// What a delivery that verifies proves.
+#[derive(Debug, PartialEq, Eq)]
+struct Proven {
+    secret: usize,
+    content: Authenticated,
+}
+
 /// The head of a POST to `/` with these headers.
 fn head(headers: &HeaderMap) -> RequestHead<'_> {
     RequestHead { method: &Method::POST, path: "/", query: None, headers }
@@ -44,14 +51,16 @@ fn check_request(
     head: RequestHead<'_>,
     frames: &[&[u8]],
     now: Duration,
-) -> Result<Authentic, VerifyError> {
+) -> Result<Proven, VerifyError> {
     let body: Vec<Bytes> = frames.iter().map(|frame| Bytes::copy_from_slice(frame)).collect();
     let claim = verifier.inspect(head, now)?;
-    verifier.verify(&claim, &SignedRequest { head, body: &body }, now)
+    let request = SignedRequest { head, body: &body };
+    let authentic = verifier.verify(&claim, &request, now)?;
+    Ok(Proven { secret: authentic.secret, content: verifier.authenticated(&authentic, &request) })
 }
 
 /// The same for a POST to `/` at [`NOW`].
-fn check(verifier: &Verifier, headers: &HeaderMap, frames: &[&[u8]]) -> Result<Authentic, VerifyError> {
+fn check(verifier: &Verifier, headers: &HeaderMap, frames: &[&[u8]]) -> Result<Proven, VerifyError> {
     check_request(verifier, head(headers), frames, NOW)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 
 use super::accept::{Refusal, accept, meets};
-use super::authentic::{Authentic, Authenticated};
+use super::authentic::{Authentic, By};
 use super::challenge::Challenges;
 use super::compiled::{Compiled, CompiledForm};
 use super::content::{self, Body, Content, Filled, Given};
@@ -17,7 +17,7 @@ use super::error::VerifyError;
 use super::jwt::Token;
 use super::request::{RequestHead, SignedRequest};
 use super::signature::{self, Claimed, TimeText};
-use super::spec::{Algorithm, Jwt, Location, Part, TimeLocation};
+use super::spec::{Algorithm, Jwt, Part, TimeLocation};
 use super::time;
 
 /// What a signature claims, for each way to sign that the request could be signed in.
@@ -179,8 +179,7 @@ impl Compiled {
             match &self.algorithm {
                 Algorithm::Token => claim.secret = Some(self.secret_for(claimed, &Content::new()).ok_or(MISMATCH)?),
                 Algorithm::Jwt(jwt) => {
-                    let (secret, _) = self.token(jwt, claimed, now)?;
-                    claim.secret = Some(secret);
+                    claim.secret = Some(self.token(jwt, claimed, now)?.secret);
                 }
                 _ => {}
             }
@@ -207,17 +206,12 @@ impl Compiled {
         match &self.algorithm {
             Algorithm::Token => {
                 let secret = claim.secret.or_else(|| self.secret_for(claimed, &Content::new())).ok_or(MISMATCH)?;
-                return Ok(Authentic { secret, content: Authenticated::Nothing });
+                return Ok(Authentic { secret, way: claim.way, by: By::Secret });
             }
             Algorithm::Jwt(jwt) => {
-                let (secret, token) = self.token(jwt, claimed, now)?;
+                let Opened { secret, position, token } = self.token(jwt, claimed, now)?;
                 token.check_claims(jwt, Given { head, body, timestamp: None }, &self.urls)?;
-                let content = match self.reader.at() {
-                    Location::Body => Authenticated::Payload(token.into_payload()),
-                    _ if jwt.ties_body() => Authenticated::Body,
-                    _ => Authenticated::Nothing,
-                };
-                return Ok(Authentic { secret, content });
+                return Ok(Authentic { secret, way: claim.way, by: By::Token(position) });
             }
             _ => {}
         }
@@ -231,11 +225,11 @@ impl Compiled {
         let timestamp = claim.time.as_ref().or(claimed.time.as_ref()).or(late.as_ref());
         let given = Given { head, body, timestamp: timestamp.map(|time| &**time) };
         let mut verdict = None;
-        for form in &self.forms {
+        for (position, form) in self.forms.iter().enumerate() {
             match self.verify_form(form, claimed, given, match_payload) {
-                Ok(authentic) => {
+                Ok(secret) => {
                     self.check_late(claim, given, now)?;
-                    return Ok(authentic);
+                    return Ok(Authentic { secret, way: claim.way, by: By::Form(position) });
                 }
                 Err(error) => verdict = further(verdict, error),
             }
@@ -260,13 +254,14 @@ impl Compiled {
         time::check(signed, now, self.tolerance, timestamp.future)
     }
 
+    /// The position of the secret that signed this form of the request.
     fn verify_form(
         &self,
         form: &CompiledForm,
         claimed: &Claimed,
         given: Given<'_>,
         match_payload: bool,
-    ) -> Result<Authentic, VerifyError> {
+    ) -> Result<usize, VerifyError> {
         meets(&form.form, given).map_err(Refusal::reason)?;
         let spellings = form.urls.iter().map(Some).chain(form.urls.is_empty().then_some(None));
         let mut verdict = MISMATCH;
@@ -279,9 +274,8 @@ impl Compiled {
                         return Err(Refusal::Reserved.reason());
                     }
                     // Only now what costs more than a digest does: under a right signature.
-                    let content = accept(&form.form, &content, given.body, match_payload).map_err(Refusal::reason)?;
-                    let content = if form.covers_body { content } else { Authenticated::Nothing };
-                    return Ok(Authentic { secret, content });
+                    accept(&form.form, &content, given.body, match_payload).map_err(Refusal::reason)?;
+                    return Ok(secret);
                 }
                 // Whichever of the two a parser takes, the body is not what was signed.
                 Filled::Repeated(contents) => {
@@ -300,14 +294,14 @@ impl Compiled {
     }
 
     /// The first token that a secret signed, if its times are right.
-    fn token<'c>(&self, jwt: &Jwt, claimed: &'c Claimed, now: Duration) -> Result<(usize, Token<'c>), VerifyError> {
+    fn token<'c>(&self, jwt: &Jwt, claimed: &'c Claimed, now: Duration) -> Result<Opened<'c>, VerifyError> {
         let mut verdict = None;
-        for candidate in &claimed.candidates {
+        for (position, candidate) in claimed.candidates.iter().enumerate() {
             let opened = Token::open(jwt, candidate.as_bytes()).and_then(|token| {
                 let mut keys = self.keys.iter();
                 let (secret, _) = keys.find(|(_, key)| token.is_signed_with(key)).ok_or(MISMATCH)?;
                 token.check_times(jwt, now, self.tolerance)?;
-                Ok((*secret, token))
+                Ok(Opened { secret: *secret, position, token })
             });
             match opened {
                 Ok(token) => return Ok(token),
@@ -334,6 +328,15 @@ impl Compiled {
         self.forms.iter().any(|form| form.form.payload.is_some() || Part::any(&form.form.content, &looked_up))
             || matches!(&self.algorithm, Algorithm::Jwt(jwt) if jwt.ties_body())
     }
+}
+
+/// A token that a secret signed.
+struct Opened<'c> {
+    /// The position of the secret.
+    secret: usize,
+    /// The position of the token among those that were sent.
+    position: usize,
+    token: Token<'c>,
 }
 
 const MISMATCH: VerifyError = VerifyError::SignatureMismatch;

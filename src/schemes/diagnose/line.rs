@@ -6,7 +6,6 @@ use super::forms::{self, Variant};
 use super::found::Finds;
 use super::keys::{self, Candidate};
 use super::suspect::Suspect;
-use crate::schemes::challenge::Reserved;
 use crate::schemes::compiled::Compiled;
 use crate::schemes::content::Body;
 use crate::schemes::request::SignedRequest;
@@ -38,7 +37,7 @@ impl<'a> Line<'a> {
         body: &Body<'_>,
     ) -> Option<Self> {
         let url = route.options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
-        let compiled = way.compile(route.options, route.secrets, url.as_ref(), Reserved::of(route.spec))?;
+        let compiled = way.compile(route.spec, route.options, route.secrets, url.as_ref())?;
         let finds = Finds::new(way, &compiled, request.head, body);
         let outside = |at| signature::time(at, request.head, body.bytes()).ok().map(Cow::into_owned);
         let inside = || finds.time.as_ref().map(|time| time.to_vec());

@@ -164,7 +164,7 @@ impl<'a> Search<'a> {
                 }
                 Filled::Once(content) => {
                     let equal = self.route.options.match_payload.unwrap_or(true);
-                    accept(form, &content, &body, equal).map(|_| ())
+                    accept(form, &content, &body, equal)
                 }
             });
         match refused {

@@ -14,6 +14,7 @@ impl Spec {
             secret: self.secret.clone(),
             timestamp: self.timestamp.clone(),
             forms: self.forms.clone(),
+            event_id: self.event_id.as_ref().map(|fact| fact.place.clone()),
         };
         if self.unsupported.is_some() {
             let silent = own.signature.is_none() && own.algorithm.is_none() && own.secret.is_none();

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::algorithm::{Algorithm, ClaimValue, SecretStep};
 use super::content::{Form, Part, Requirement, Timestamp};
+use super::facts::Place;
 use super::faults::{SpecError, SpecFault};
 use super::signature::{Location, Signature};
 use super::words::OneOrMany;
@@ -17,6 +18,8 @@ pub(in crate::schemes) struct Way {
     pub(in crate::schemes) timestamp: Option<Timestamp>,
     /// In the order of the file; empty for tokens.
     pub(in crate::schemes) forms: Vec<Form>,
+    /// Where the provider's own id of the event stands in a delivery that is signed in this way.
+    pub(in crate::schemes) event_id: Option<Place>,
 }
 
 /// An entry of `ways`.
@@ -33,10 +36,13 @@ pub(super) struct Override {
     pub(super) timestamp: Option<Timestamp>,
     #[serde(default)]
     pub(super) forms: Option<Vec<Form>>,
+    #[serde(default)]
+    pub(super) event_id: Option<Place>,
 }
 
 impl Override {
-    pub(super) const NONE: Self = Self { signature: None, algorithm: None, secret: None, timestamp: None, forms: None };
+    pub(super) const NONE: Self =
+        Self { signature: None, algorithm: None, secret: None, timestamp: None, forms: None, event_id: None };
 
     pub(super) fn complete(&self, base: &Self, at: &str) -> Result<Way, SpecError> {
         fn pick<T: Clone>(own: &Option<T>, base: &Option<T>) -> Option<T> {
@@ -59,6 +65,7 @@ impl Override {
                 secret,
                 timestamp: pick(&self.timestamp, &base.timestamp),
                 forms: pick(&self.forms, &base.forms).unwrap_or_default(),
+                event_id: pick(&self.event_id, &base.event_id),
             }),
             _ => Err(SpecError(missing)),
         }
@@ -88,6 +95,11 @@ impl Part {
         }
     }
 
+    /// Whether all of the query is in it.
+    pub(super) fn has_query(&self) -> bool {
+        matches!(self, Self::Url | Self::UrlAnyPort | Self::UrlUnescaped(_) | Self::PathAndQuery | Self::SortedQuery)
+    }
+
     /// Whether any part here, or within one, is such.
     pub(in crate::schemes) fn any(parts: &[Self], such: &impl Fn(&Self) -> bool) -> bool {
         parts.iter().any(|part| {
@@ -100,6 +112,19 @@ impl Part {
     }
 }
 
+impl Algorithm {
+    /// Whether what is signed without a form, a token, covers the value at a place.
+    pub(in crate::schemes) fn covers(&self, place: &Place) -> bool {
+        let Self::Jwt(jwt) = self else { return false };
+        match place {
+            Place::Claim(_) => true,
+            Place::Json(_) | Place::Form(_) => jwt.ties_body(),
+            Place::Query(_) => jwt.claims.iter().any(|rule| rule.is.is_url()),
+            Place::Header(_) => false,
+        }
+    }
+}
+
 impl ClaimValue {
     fn is_url(&self) -> bool {
         matches!(self, Self::Url | Self::UrlDigest(_))
@@ -107,22 +132,40 @@ impl ClaimValue {
 }
 
 impl Way {
+    /// Whether the value at a place cannot change without the signature of this form changing.
+    ///
+    /// Of a payload that is signed in place of the body it is the payload's value that cannot change.
+    pub(in crate::schemes) fn covers(&self, form: &Form, place: &Place) -> bool {
+        let is_value = |part: &Part| match (place, part) {
+            (Place::Header(name), Part::Header(own)) => own == name,
+            (Place::Header(name), Part::ListedHeaders(listed)) => listed.require.contains(name),
+            (Place::Json(pointer), Part::Json(own) | Part::JsonValue(own) | Part::JsonOrEmpty(own)) => own == pointer,
+            (Place::Form(name), Part::Form(own)) | (Place::Query(name), Part::Query(own)) => own == name,
+            (Place::Query(_), part) => part.has_query(),
+            _ => false,
+        };
+        // An optional group is left out as a whole, if one of its parts is not there.
+        let covers = |part: &Part| match part {
+            Part::Optional(parts) => {
+                let is_text = |part: &Part| matches!(part, Part::Text(_));
+                parts.iter().any(is_value) && parts.iter().all(|part| is_value(part) || is_text(part))
+            }
+            part => is_value(part),
+        };
+        let in_body = matches!(place, Place::Json(_) | Place::Form(_));
+        form.content.iter().any(covers) || (in_body && self.covers_body(form))
+    }
+
     /// Whether the body cannot change without the signature of this form changing.
     pub(in crate::schemes) fn covers_body(&self, form: &Form) -> bool {
         let is_signature = |field: &String| matches!(&self.signature.at, Location::Form(name) if name == field);
         let is_content =
             |field: &String| Part::any(&form.content, &|part| matches!(part, Part::Form(name) if name == field));
         let whole = |part: &Part| matches!(part, Part::Body | Part::Digest(_) | Part::SortedForm(_));
-        let query = |part: &Part| {
-            matches!(
-                part,
-                Part::Url | Part::UrlAnyPort | Part::UrlUnescaped(_) | Part::PathAndQuery | Part::SortedQuery
-            )
-        };
         let tied = form.requires.iter().any(|requirement| match requirement {
             Requirement::EmptyBody => true,
             Requirement::FormFields(fields) => fields.iter().all(|field| is_signature(field) || is_content(field)),
-            Requirement::QueryDigest { .. } => form.content.iter().any(query),
+            Requirement::QueryDigest { .. } => form.content.iter().any(Part::has_query),
             _ => false,
         });
         form.content.iter().any(whole) || tied || form.payload.is_some()

@@ -61,7 +61,7 @@ fn any_of_several_secrets_matches_and_its_position_is_told() {
     for secret in 0..3 {
         let headers = signed(&verifier, secret, b"body");
         let authentic = check(&verifier, &headers, &[b"body"]).unwrap();
-        assert_eq!(authentic, Authentic { secret, content: Authenticated::Body });
+        assert_eq!(authentic, Proven { secret, content: Authenticated::Body });
     }
     assert_eq!(sign(&verifier, 3, b"body"), Err(SignError::NoSuchSecret));
 }

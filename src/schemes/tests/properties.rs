@@ -158,7 +158,7 @@ proptest! {
         let same_value = scheme == "icr" && with_payload && verdict.is_ok();
         prop_assert!(same_value || verdict.is_err());
         if same_value {
-            let Ok(Authentic { content: Authenticated::Payload(payload), .. }) = verdict else {
+            let Ok(Proven { content: Authenticated::Payload(payload), .. }) = verdict else {
                 return Err(TestCaseError::fail("not the payload"));
             };
             let mut flipped: Value = serde_json::from_slice(&body).unwrap();

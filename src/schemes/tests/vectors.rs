@@ -29,7 +29,7 @@ fn post() -> String {
 }
 
 impl Published {
-    fn check(&self, spec: &Spec) -> Result<Authentic, VerifyError> {
+    fn check(&self, spec: &Spec) -> Result<Proven, VerifyError> {
         let headers: HeaderMap = self
             .headers
             .iter()

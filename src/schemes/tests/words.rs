@@ -95,7 +95,7 @@ impl Sent {
         RequestHead { method: &self.method, path: self.path, query: self.query.as_deref(), headers: &self.headers }
     }
 
-    fn to(&self, verifier: &Verifier) -> Result<Authentic, VerifyError> {
+    fn to(&self, verifier: &Verifier) -> Result<Proven, VerifyError> {
         check_request(verifier, self.head(), &[self.body.as_bytes()], Duration::from_secs(self.now))
     }
 

@@ -111,7 +111,7 @@ fn tokens_are_checked_before_the_body_is_read() {
     let verifier = verifier.unwrap();
     let sent = |value: &str| Sent::new("{}").with("authorization", value);
     let authentic = sent("Bearer two").to(&verifier).unwrap();
-    assert_eq!(authentic, Authentic { secret: 1, content: Authenticated::Nothing });
+    assert_eq!(authentic, Proven { secret: 1, content: Authenticated::Nothing });
     let wrong = sent("Bearer three");
     assert_eq!(verifier.inspect(wrong.head(), NOW).err(), Some(SignatureMismatch));
     assert_eq!(sent("two").verdict(&verifier), Some(MalformedSignature));
