@@ -29,5 +29,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 pub(super) fn unknown(name: &str) -> Failure {
     let names: Vec<&str> = schemes::names().collect();
     let hint = config::suggestion(name, &names);
-    Failure::Usage(format!("there is no scheme \"{name}\": `hooklatch schemes` lists those that there are{hint}"))
+    Failure::Usage(format!("there is no scheme \"{name}\": `hooklatch schemes` lists all schemes{hint}"))
 }

@@ -15,9 +15,9 @@ pub struct Authentic {
 /// What accepted a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// The secret itself, which was sent.
+    /// A token that is the secret itself.
     Secret,
-    /// The JSON web token at this position among those that were sent.
+    /// The JSON web token at this position in the signature header.
     Token(usize),
     /// The form at this position.
     Form(usize),

@@ -1,4 +1,4 @@
-//! What a body may have been before something on the way changed it.
+//! Bodies as they could have been before an intermediary changed them.
 
 use std::collections::HashSet;
 use std::fmt;
