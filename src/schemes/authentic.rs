@@ -39,6 +39,6 @@ pub enum Authenticated {
 pub struct EventId {
     /// The id: the bytes of a header, the text of a JSON string or number, a decoded field. Not empty.
     pub value: Vec<u8>,
-    /// Whether the signature covers it. Otherwise whoever sends a captured delivery again can choose it.
+    /// Whether the signature covers it. Otherwise anyone who sends a captured delivery again can choose it.
     pub is_signed: bool,
 }
