@@ -1,6 +1,7 @@
-//! The operator's side, on a listener of its own: `/metrics`, `/livez`, `/readyz`, `/config`.
+//! The listener for operators: `/metrics`, `/livez`, `/readyz`, `/config`.
 //!
-//! Everything else is 404. There is no authentication: bind it where only operators reach it, as is the default.
+//! Every other path is 404. There is no authentication: bind it to an address that only operators can reach. The default is
+//! loopback.
 
 mod summary;
 
@@ -23,14 +24,14 @@ use crate::metrics::Metrics;
 
 pub use summary::summary;
 
-/// How long a connection may wait for a whole request head.
+/// The time to receive a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long accepting pauses after an error of the system.
+/// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// For whoever looks around.
-const NOT_FOUND: &[u8] = b"not found: here are /metrics, /livez, /readyz and /config\n";
+/// The body of a 404.
+const NOT_FOUND: &[u8] = b"not found: try /metrics, /livez, /readyz or /config\n";
 
-/// What the admin listener tells.
+/// The data that the admin listener serves.
 pub struct Admin {
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,

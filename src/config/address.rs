@@ -1,9 +1,9 @@
 //! Addresses as the file writes them: listeners, hosts, public paths and upstream URLs.
 //!
-//! Each parser says in its error what to write instead. None quotes a URL: there could be a password in it.
-//! Paths stay as they are written, because requests are matched and forwarded by their raw bytes: nothing is decoded,
-//! no dot segment is folded. Hosts are names as RFC 1123 section 2.1 has them (an underscore is let through: container
-//! networks use it) or IP addresses.
+//! The error of each parser says what to write instead. No error quotes a URL, because a URL can hold a password. Paths stay
+//! as written, because requests are matched and forwarded byte by byte: nothing is decoded, no dot segment is folded. A
+//! host is an IP address or a name of RFC 1123 section 2.1; an underscore is accepted too, because container networks use
+//! it.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,12 +20,12 @@ pub(super) struct Url {
     pub(super) path: String,
 }
 
-/// What a request's path must be, compared byte by byte with the path as sent.
+/// The paths that a route takes, compared byte by byte with the path of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathPattern {
     /// This path alone.
     Exact(String),
-    /// What begins with this; it ends in a slash: `/hooks/*` is `/hooks/` here.
+    /// Every path that begins with this text, which ends in a slash: `/hooks/` for `/hooks/*`.
     Prefix(String),
 }
 
@@ -46,7 +46,7 @@ enum Host {
     V6(Ipv6Addr),
 }
 
-/// As the file has it: a prefix ends in `/*`.
+/// As written in the file: a prefix ends in `/*`.
 impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,7 +73,7 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         .to_owned())
 }
 
-/// A route's host as the `Host` header would have it, without a port.
+/// A route's host, as in the `Host` header but without a port.
 pub(super) fn parse_route_host(text: &str) -> Result<String, &'static str> {
     let (host, rest) = split_host(text)?;
     if !rest.is_empty() {
@@ -92,17 +92,17 @@ pub(super) fn parse_path(text: &str) -> Result<PathPattern, &'static str> {
         return Err("must begin with /");
     }
     if text.contains(['?', '#']) {
-        return Err("must have no query or fragment: the path alone is matched, the query goes along by itself");
+        return Err("must have no query or fragment: only the path is matched, and the query is always forwarded");
     }
     check_path_bytes(text)?;
     match text.strip_suffix('*') {
         _ if !text.contains('*') => Ok(PathPattern::Exact(text.to_owned())),
         Some(prefix) if prefix.ends_with('/') && !prefix.contains('*') => Ok(PathPattern::Prefix(prefix.to_owned())),
-        _ => Err("can have a * only as its end, after a slash: /hooks/*"),
+        _ => Err("can have a * only at its end, after a slash: /hooks/*"),
     }
 }
 
-/// An upstream's URL. All that is wrong with it, not just the first.
+/// An upstream's URL, or every error in it.
 pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(vec!["must be a URL that begins with http:// or https://"]);
@@ -117,7 +117,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
     let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, fragment)| (rest, Some(fragment)));
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     if query.is_some() {
-        errors.push("must have no query: the query of each delivery goes along by itself");
+        errors.push("must have no query: the query of each delivery is always forwarded");
     }
     if fragment.is_some() {
         errors.push("must have no fragment (#…)");
@@ -139,7 +139,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
     Ok(Url { tls, host, port, authority, path: path.to_owned() })
 }
 
-/// Host, port and what `Host` should say.
+/// The host, the port, and the value of the `Host` header.
 fn parse_authority(text: &str, default_port: u16) -> Result<(String, u16, String), &'static str> {
     let (host, rest) = split_host(text)?;
     let port = match rest.strip_prefix(':') {
@@ -193,7 +193,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     if relative.len() > 253 || !relative.split('.').all(label) {
         return Err("must have a DNS name or an IP address as its host");
     }
-    // As browsers have it: what ends in a number is an IPv4 address or nothing.
+    // As in the WHATWG URL standard: a host whose last label is a number must be an IPv4 address.
     let numeric = relative.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     if numeric && name.parse::<Ipv4Addr>().is_err() {
         return Err("must have a DNS name or an IP address as its host");

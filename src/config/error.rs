@@ -1,10 +1,10 @@
-//! What is wrong with a configuration.
+//! Errors of a configuration.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no configuration.
+/// Why a configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -12,23 +12,23 @@ pub enum LoadError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The file can be read but is not a valid configuration. Displayed as one line an error.
+    /// The file can be read but is not a valid configuration. Displayed as one line for each error.
     #[error("{}", lines(errors))]
     Invalid {
-        /// All that is wrong with it; at least one.
+        /// Every error; at least one.
         errors: Vec<ConfigError>,
     },
 }
 
-/// One thing that is wrong with the configuration, or unwise about it.
+/// One error or warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The YAML path that it is at, as in `routes[0].secrets[1].env`; empty for the file as a whole.
+    /// The YAML path of the value, as in `routes[0].secrets[1].env`; empty for the file as a whole.
     pub path: String,
-    /// What is wrong and what to write instead, on one line; never a secret.
+    /// The error and what to write instead, on one line; never a secret.
     pub message: String,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// What to do about a file that cannot be read, where that is known.
+/// What to do about a file that cannot be read; empty if that is unknown.
 pub(crate) fn next_step(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::IsADirectory => ": name a file in that folder",

@@ -1,4 +1,4 @@
-//! From a file, or from text, to a [`Config`]: the one way for every command.
+//! Loads a [`Config`] from a file or a text. Every command uses these functions.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ const MAX_FILE: usize = 1 << 20;
 /// names of secret files are relative to the folder that `path` is in.
 ///
 /// # Errors
-/// The file cannot be read, or everything that is wrong with it.
+/// The file cannot be read, or it is invalid: every error.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
     parse_bytes(&bytes, path, &System)
 }
 
-/// Where the admin listener of the configuration at `path` is. What is wrong elsewhere in the file does not matter: a
-/// gateway that runs goes on with the last configuration that was right.
+/// The address of the admin listener in the configuration at `path`. Errors in other sections do not matter, because a
+/// running gateway keeps its last valid configuration.
 ///
 /// # Errors
-/// The file cannot be read or is not YAML, or what is wrong with its section `admin`.
+/// The file cannot be read, is not YAML, or its section `admin` is invalid.
 pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
     let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
     let errors = reader::Errors::default();
@@ -36,11 +36,11 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
     admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
 }
 
-/// Checks the text of a configuration. Pure, but for what `sources` does: secrets come from there, and relative names
+/// Checks the text of a configuration. Pure, except for `sources`: secrets come from there, and relative names
 /// of secret files are relative to `folder`.
 ///
 /// # Errors
-/// Everything that is wrong, at least one error.
+/// Every error; at least one.
 pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config, Vec<ConfigError>> {
     let errors = reader::Errors::default();
     let root = match raw::parse(text) {
@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text without its byte order mark, which some editors put there.
+/// The text without the byte order mark that some editors add.
 fn as_text(bytes: &[u8]) -> Result<&str, String> {
     if bytes.len() > MAX_FILE {
         return Err(format!("the file is longer than {}", units::display_size(MAX_FILE as u64)));

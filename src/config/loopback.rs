@@ -28,7 +28,7 @@ impl Config {
             access_log: AccessLog::None,
             ..self.server
         };
-        let routes = self.routes.into_iter().map(|route| route.to_loopback(upstream, patience)).collect();
+        let routes = self.routes.into_iter().map(|route| route.sent_to(upstream, patience)).collect();
         Self { server, admin: Admin { listen: ANY_PORT }, routes, ..self }
     }
 
@@ -44,7 +44,7 @@ impl Config {
 }
 
 impl Route {
-    fn to_loopback(self, address: SocketAddr, patience: Duration) -> Self {
+    fn sent_to(self, address: SocketAddr, patience: Duration) -> Self {
         let upstream = Upstream {
             tls: false,
             certificates: None,

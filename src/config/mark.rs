@@ -1,10 +1,10 @@
-//! Marks: they tell whether two contents are the same, and keep neither.
+//! Marks: they show whether two contents are equal without keeping the contents.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-/// What tells two contents apart without keeping them: a hash under a key that the process makes up at its start.
+/// A keyed hash of a content. The process chooses the key at random when it starts, so marks of two processes differ.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Mark(u64);
 
@@ -16,7 +16,7 @@ impl Mark {
     }
 }
 
-/// Even a keyed hash of a secret is nobody's business.
+/// Redacted: a mark can be that of a secret.
 impl fmt::Debug for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Mark(redacted)")

@@ -6,7 +6,7 @@
 //! it refuses; the annotated `gateway.yaml` at the top of the repository lists the keys and their defaults, and [`schema`]
 //! gives them to editors.
 //!
-//! Not found here: whether an address can be bound and an upstream be reached. Nothing is bound or connected to.
+//! Not checked here: whether an address can be bound and an upstream reached. Loading opens no socket.
 
 mod address;
 mod error;

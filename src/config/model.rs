@@ -1,7 +1,7 @@
-//! What a valid configuration is: the types that the rest of the gateway works with.
+//! A valid configuration: the types that the rest of the gateway uses.
 //!
-//! Every value here has been checked, every default is filled in, and no field is an `Option` that means "must be
-//! there". Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`], and only
+//! Every value here has been checked, every default is filled in, and no field is an `Option` that must be `Some`.
+//! Only [`parse`](super::parse) and [`load`](super::load) make a [`Config`], and only
 //! [`Config::on_loopback`] and [`Config::judging`] change one. `Debug` shows no secret: that of
 //! [`Secret`] and of [`Verifier`] is redacted.
 
@@ -26,45 +26,45 @@ use crate::schemes::{SchemeOptions, Secret, Spec, Verifier};
 /// A whole, valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The public side.
+    /// The public listeners.
     pub server: Server,
-    /// The operator's side.
+    /// The listener for operators.
     pub admin: Admin,
     /// Where traces go, if anywhere.
     pub telemetry: Option<Otlp>,
     /// At least one; names are unique, and so is each pair of path and host.
     pub routes: Vec<Route>,
-    /// What is valid but unwise: weak secrets.
+    /// Warnings about valid but unwise values: weak secrets.
     pub warnings: Vec<ConfigError>,
 }
 
-/// The public side: where deliveries come in.
+/// The public listeners, where deliveries arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Addresses to bind; at least one, none twice (port 0 aside). Default `0.0.0.0:8080`.
     pub listen: Vec<SocketAddr>,
-    /// How the public listeners speak TLS; `None` for HTTP in the clear.
+    /// The TLS settings of the public listeners; `None` for plain HTTP.
     pub tls: Option<ServerTls>,
-    /// Whose word about a sender's address, protocol and host is believed. Default: nobody's.
+    /// The proxies whose `X-Forwarded-*` and `Forwarded` headers are trusted. Default: none.
     pub trusted_proxies: Networks,
-    /// Whether connections begin with a PROXY protocol header: those from [`Server::trusted_proxies`], or all of them
-    /// if there are none. Default false.
+    /// Whether connections begin with a PROXY protocol header: connections from [`Server::trusted_proxies`], or
+    /// all connections if that is empty. Default false.
     pub proxy_protocol: bool,
     /// Worker threads, 1 to 1024. Default: one per core.
     pub threads: NonZeroUsize,
-    /// Connections open at once, over all threads; at least 1. Default 10000.
+    /// The most open connections, all threads together; at least 1. Default 10000.
     pub max_connections: u32,
-    /// How long a request's head may take to come in, from its first byte or, for a connection's first, from when the
-    /// connection was accepted; not zero. Default 10 s.
+    /// The time to receive a request's head, from its first byte or, for the first request, from the acceptance of the
+    /// connection; not zero. Default 10 s.
     pub header_timeout: Duration,
-    /// How long a connection may be idle between two requests, and how long a response may stand still on its way, whether
-    /// the upstream sends nothing or the sender reads nothing; not zero. Default 75 s.
+    /// The time that a connection may be idle between two requests, and that a response may make no progress because the
+    /// upstream sends nothing or the sender reads nothing; not zero. Default 75 s.
     pub idle_timeout: Duration,
     /// The longest request head in bytes, 1 KiB to 1 MiB. Default 64 KiB.
     pub max_header_bytes: u32,
-    /// Bytes of bodies held in memory at once, over all threads; not zero. Default 256 MiB.
+    /// The most bytes of bodies in memory, all threads together; not zero. Default 256 MiB.
     pub buffered_bytes: u64,
-    /// How long deliveries in flight may take to finish on shutdown; zero cuts them off at once. Default 30 s.
+    /// The time for deliveries in flight to finish on shutdown; zero ends them at once. Default 30 s.
     pub shutdown_grace: Duration,
     /// Which deliveries get a line in the log.
     pub access_log: AccessLog,
@@ -82,10 +82,10 @@ pub enum AccessLog {
     None,
 }
 
-/// The operator's side: metrics and health.
+/// The listener for operators: metrics and health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// The address to bind; shares no port with [`Server::listen`] (port 0 aside). Default `127.0.0.1:9090`.
+    /// The address to bind; never one of [`Server::listen`] (port 0 aside). Default `127.0.0.1:9090`.
     pub listen: SocketAddr,
 }
 
@@ -94,58 +94,58 @@ pub struct Admin {
 pub struct Route {
     /// Unique; `[a-z0-9][a-z0-9_-]*`, never `none`. A metric label.
     pub name: String,
-    /// What the request's path must be.
+    /// The paths that the route takes.
     pub path: PathPattern,
-    /// What the request's host must be, if that matters: lower case, no port, no final dot, an IPv6 address in
-    /// brackets and in its canonical form.
+    /// The host that the route takes; `None` for any. Lower case, without a port or a final dot; an IPv6 address in
+    /// brackets and in canonical form.
     pub host: Option<String>,
-    /// The scheme's facts.
+    /// The scheme: how the provider signs.
     pub scheme: Arc<Spec>,
     /// The scheme's options as the route sets them.
     pub scheme_options: SchemeOptions,
-    /// Checks (and makes) signatures with this route's secrets.
+    /// Verifies and makes signatures with this route's secrets.
     pub verifier: Verifier,
-    /// The secrets that are there; at least one. For [`diagnose`](crate::schemes::diagnose): deliveries are checked with
-    /// what the verifier has made of them.
+    /// The secrets that are present, at least one. They stay in memory for [`diagnose`](crate::schemes::diagnose) alone:
+    /// deliveries are verified with the keys that the verifier has derived from them.
     pub secrets: Vec<Secret>,
-    /// The labels of the secrets, in their order; none twice.
+    /// The label of each secret, in the same order; unique.
     pub secret_ids: Vec<String>,
-    /// What tells whether two loads found the same secrets, in the same order.
+    /// The mark of each secret, in the same order: equal marks in two loads mean equal secrets.
     pub secret_marks: Vec<Mark>,
-    /// Who gets what was verified.
+    /// The handler that gets verified deliveries.
     pub upstream: Upstream,
-    /// Methods let in; at least one, none twice. Default `POST`.
+    /// The methods that are let in, at least one, each once. Default `POST`.
     pub methods: Vec<Method>,
-    /// Whether what does not verify is refused (default) or forwarded with a mark.
+    /// Whether a delivery that does not verify is refused (`true`, the default) or forwarded with a mark.
     pub enforce: bool,
     /// The status for a signature that does not verify, 400 to 599. Default 401, or the scheme's own.
     pub reject_status: StatusCode,
-    /// Clients that are let in; empty (default) lets in all.
+    /// The clients that are let in. Empty, the default: all.
     pub allowed_ips: Networks,
-    /// The longest body in bytes, at least 1. Default 1 MiB, or the scheme's own.
+    /// The largest body in bytes, at least 1. Default 1 MiB, or the scheme's own.
     pub max_body: u64,
-    /// How long the whole body may take to come in; not zero. Default 10 s.
+    /// The time to receive the whole body; not zero. Default 10 s.
     pub body_timeout: Duration,
-    /// Deliveries in flight at once, over all threads, each until its response is done; at least 1. Default 1024.
+    /// The most deliveries in progress, all threads together, each until its response is complete; at least 1. Default 1024.
     pub max_in_flight: u32,
-    /// How many requests are let in over time, if that is bounded.
+    /// The rate of requests; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
-    /// How long the upstream may take until its response head, and how long it may pause in the response's body; not
+    /// The time until the upstream's response head, and the longest pause within the response's body; not
     /// zero. Default 10 s, or 500 ms less than the scheme's deadline.
     pub timeout: Duration,
 }
 
-/// How many requests a route lets in over time.
+/// The rate of requests that a route lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// On average.
+    /// Requests a second, on average.
     pub per_second: NonZeroU32,
-    /// At once, after a pause. Default: as many as in a second.
+    /// Requests at once after a pause. Default: `per_second`.
     pub burst: NonZeroU32,
 }
 
 impl AccessLog {
-    /// As the file has it.
+    /// The word in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -156,7 +156,7 @@ impl AccessLog {
 }
 
 impl Route {
-    /// The route as far as signatures go.
+    /// The route's secrets, scheme and options, for `diagnose`.
     pub fn suspect(&self) -> Suspect<'_> {
         Suspect {
             route: &self.name,

@@ -1,9 +1,9 @@
-//! Which word was meant, where one is not known.
+//! Suggestions for a word that is not known.
 
 /// The most words that are suggested.
 const SUGGESTED: usize = 3;
 
-/// `; did you mean "a" or "b"?` with the words that are near `text` or have to do with it; nothing, if none is.
+/// `; did you mean "a" or "b"?` with the words that resemble or contain `text`; empty if there are none.
 pub fn suggestion(text: &str, words: &[&str]) -> String {
     let is_part = |word: &str| text.len().min(word.len()) >= 3 && (word.contains(text) || text.contains(word));
     let near = words.iter().map(|word| (distance(text, word), *word));
@@ -17,7 +17,7 @@ pub fn suggestion(text: &str, words: &[&str]) -> String {
     }
 }
 
-/// The word that `text` may be a slip of, if one is near: at most a third of its letters are wrong.
+/// The word that `text` may be a misspelling of: at most a third of its letters differ.
 pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let distances = words.iter().map(|word| (distance(text, word), *word));
     distances
@@ -26,7 +26,7 @@ pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
         .map(|(_, word)| word)
 }
 
-/// How many letters must be put in, taken out or changed (Levenshtein); long texts are far from everything.
+/// The Levenshtein distance: how many letters to insert, remove or change. A long text is far from every word.
 fn distance(a: &str, b: &str) -> usize {
     if a.len() > 32 {
         return usize::MAX;
@@ -45,7 +45,7 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or(usize::MAX)
 }
 
-/// How many letters of a slip may be wrong.
+/// How many letters of a misspelling may differ.
 fn limit(text: &str) -> usize {
     (text.len() / 3).min(3)
 }

@@ -1,10 +1,10 @@
 //! Sets of IP networks: `trusted_proxies` and `allowed_ips`.
 //!
-//! An entry is a network in CIDR notation (RFC 4632 section 3.1, RFC 4291 section 2.3) or one address. Refused: 1. what
-//! is neither; 2. a network with bits set beyond its prefix, such as `10.0.0.1/8`, which may mean `10.0.0.0/8` as well
-//! as `10.0.0.1`; 3. an entry that is there twice.
+//! An entry is a network in CIDR notation (RFC 4632 section 3.1, RFC 4291 section 2.3) or one address. Refused: 1. an
+//! entry that is neither; 2. a network with bits set beyond its prefix: `10.0.0.1/8` could mean `10.0.0.0/8` or
+//! `10.0.0.1`; 3. a repeated entry.
 //!
-//! IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) are IPv4 addresses, in the file as well as on a socket.
+//! IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2) count as IPv4 addresses, both in the file and on a socket.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ impl Networks {
     }
 }
 
-/// A list of networks; unlike others, it may be empty.
+/// A list of networks. Unlike other lists, it may be empty.
 pub(super) fn read(field: &Field<'_>) -> Option<Networks> {
     if matches!(field.node(), Node::List(items) if items.is_empty()) {
         return Some(Networks::default());
@@ -45,7 +45,7 @@ pub(super) fn read(field: &Field<'_>) -> Option<Networks> {
     let read = field.list()?.into_iter().map(|item| {
         let network = item.parsed(parse)?;
         if networks.contains(&network) {
-            item.error(format!("{network} is there twice"));
+            item.error(format!("{network} is repeated"));
             return None;
         }
         networks.push(network);
@@ -70,7 +70,7 @@ fn parse(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-/// An IPv4-mapped network as the IPv4 network that it is.
+/// The IPv4 network of an IPv4-mapped network; any other network as it is.
 fn canonical(network: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     let mapped = match network {

@@ -1,20 +1,20 @@
-//! The configuration's text as a tree that still has all that the file has: map entries are a list, so that a key
-//! that is there twice is seen, and nothing is converted.
+//! The configuration's text as a tree that keeps everything: map entries are a list, so that a repeated key is seen, and no
+//! value is converted.
 //!
-//! Refuses: 1. what is not YAML, or more than one document; 2. more than 128 levels of nesting; 3. aliases that blow
-//! a small file up; 4. scalars under a `!!` tag that they do not fit. Own tags (`!x`) are kept as [`Node::Tagged`]
-//! for the reader to refuse at their path. No error text quotes the file: a quote could be a secret.
+//! Refuses: 1. a text that is not YAML, or more than one document; 2. more than 128 levels of nesting; 3. aliases that expand
+//! a small file too far; 4. scalars that do not fit their `!!` tag. Other tags (`!x`) are kept as [`Node::Tagged`], which the
+//! reader refuses at its path. No error text quotes the file, because a quote could be a secret.
 
 use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess};
 
-/// The most nodes and bytes of text that a file may expand to. A file is at most 1 MiB, so only aliases get there.
+/// The most nodes and bytes of text that a file may expand to. A file has at most 1 MiB, so only aliases reach this limit.
 const MAX_EXPANDED: usize = 4 << 20;
 
-/// The most brackets that a text may leave open. The parser's time grows with their square, before its own limit on
-/// nesting comes to bear; so this counts them beforehand, without regard to quotes and comments.
+/// The most open brackets in a text. The parser's time grows with their square before its own limit on nesting applies, so
+/// they are counted first, also in quotes and comments.
 const MAX_OPEN: usize = 1000;
 
 /// One value of the file.
@@ -29,14 +29,14 @@ pub(super) enum Node {
     Number,
     Text(String),
     List(Vec<Node>),
-    /// In the file's order, with repetitions.
+    /// In the order of the file, repeated keys included.
     Map(Vec<(Node, Node)>),
-    /// A value with a tag of its own, which the gateway gives no meaning.
+    /// A value with a tag that has no meaning for the gateway.
     Tagged,
 }
 
 impl Node {
-    /// What it is, for error texts.
+    /// The kind of value, for error texts.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -55,9 +55,9 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
     if open_brackets(text) > MAX_OPEN {
         return Err("nested too deeply".to_owned());
     }
-    // First the syntax alone: the texts of these errors are constants of the parser.
+    // First the syntax only: the texts of these errors are constants of the parser.
     serde_yaml::from_str::<IgnoredAny>(text).map_err(|error| located(&error, syntax_text(&error, text)))?;
-    // What fails from here on may quote the file in its own words, so it gets ours.
+    // From here on the parser's errors can quote the file, so they get texts of our own.
     let budget = Cell::new(MAX_EXPANDED);
     let node = Seed(&budget).deserialize(serde_yaml::Deserializer::from_str(text));
     node.map_err(|error| located(&error, content_text(&error, &budget).to_owned()))
@@ -111,7 +111,7 @@ fn content_text(error: &serde_yaml::Error, budget: &Cell<usize>) -> &'static str
     }
 }
 
-/// Reads one node and takes what it weighs off the budget.
+/// Reads one node and subtracts its weight from the budget.
 #[derive(Clone, Copy)]
 struct Seed<'a>(&'a Cell<usize>);
 

@@ -1,12 +1,12 @@
 //! Reads a [`Node`] tree key by key, knows the YAML path of each value and collects every error.
 //!
-//! A [`Section`] hands out the keys that are asked for; [`Section::finish`] reports the ones that nobody asked for, so
-//! what is accepted and what is read cannot differ. All readers answer `None` when the value is wrong and have then
-//! reported why; the caller goes on with the next key.
+//! A [`Section`] gives the value of each key that a reader asks for; [`Section::finish`] reports all other keys as unknown,
+//! so every accepted key is read. A reader returns `None` for a wrong value after it has reported the error; the caller
+//! continues with the next key.
 //!
-//! Refuses, besides what each reader names: 1. unknown keys; 2. keys that are there twice, at any level, also below
-//! unknown keys; 3. keys that are not text; 4. tagged values.
-//! Below a key that [could hold a secret](could_hold_secret), no key that is not known and no value is quoted.
+//! Refuses, in addition to the errors of each reader: 1. unknown keys; 2. repeated keys, at any level, also below unknown
+//! keys; 3. keys that are not text; 4. tagged values.
+//! Below a key that [could hold a secret](could_hold_secret), no unknown key and no value is quoted.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use super::error::ConfigError;
 use super::near::nearest;
 use super::raw::Node;
 
-/// All errors found so far, and what is valid but unwise.
+/// All errors and warnings found so far.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
     errors: RefCell<Vec<ConfigError>>,
@@ -71,7 +71,7 @@ impl<'a> Field<'a> {
         self.errors.push(join(&self.path, key), message);
     }
 
-    /// Reports an error at a path below this value, which is written as paths are.
+    /// Reports an error at a path below this value: `forms[0].content`.
     pub(super) fn error_at(&self, path: &str, message: impl Into<String>) {
         let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
         self.errors.push(format!("{}{dot}{path}", self.path), message);
@@ -87,7 +87,7 @@ impl<'a> Field<'a> {
         Some(entries.iter().filter_map(field).collect())
     }
 
-    /// Says that this value is valid but unwise.
+    /// Adds a warning about this value, which is valid but unwise.
     pub(super) fn warn(&self, message: impl Into<String>) {
         let warning = ConfigError { path: self.path.clone(), message: message.into() };
         self.errors.warnings.borrow_mut().push(warning);
@@ -106,7 +106,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// As [`Field::section`], but a key with nothing after it is an empty map: all of its lines may be commented out.
+    /// As [`Field::section`], but a key without a value is an empty map: all of its lines may be commented out.
     pub(super) fn section_or_nothing(&self) -> Option<Section<'a>> {
         if *self.node == Node::Null { Some(self.with_entries(&[])) } else { self.section() }
     }
@@ -159,7 +159,7 @@ impl<'a> Field<'a> {
         self.checked(parse(self.text()?))
     }
 
-    /// As [`Field::parsed`], but a bare number is handed over as well: the parser has the better error text.
+    /// As [`Field::parsed`], but a bare number is parsed too, because the parser has a better error text for it.
     pub(super) fn parsed_or_number<T, E: ToString>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         match self.node {
             Node::Integer(number) => self.checked(parse(&number.to_string())),
@@ -199,7 +199,7 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The value of a key, if it is there. Asking makes the key known.
+    /// The value of a key, if the file has it. From then on the key counts as known.
     pub(super) fn get(&mut self, key: impl Into<Cow<'static, str>>) -> Option<Field<'a>> {
         let key = key.into();
         let entry = self.entries.iter().find(|(name, _)| is_text(name, &key));
@@ -209,7 +209,7 @@ impl<'a> Section<'a> {
         Some(Field { node, path, errors: self.errors })
     }
 
-    /// A key that may be left out; `None` only if it is there and wrong.
+    /// A key that may be left out; `None` only if its value is wrong.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -222,7 +222,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A key that must be there.
+    /// A required key.
     pub(super) fn required<T>(&mut self, key: &'static str, read: impl FnOnce(&Field<'a>) -> Option<T>) -> Option<T> {
         match self.get(key) {
             Some(field) => read(&field),
@@ -233,8 +233,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports the keys that nobody asked for; `explain` may have a better text for some. Answers whether all were
-    /// known.
+    /// Reports the unknown keys; `explain` can give a better text for some of them. Returns whether all keys were known.
     pub(super) fn finish(self, explain: impl Fn(&str) -> Option<String>) -> bool {
         let mut seen = HashSet::new();
         let known: Vec<&str> = self.known.iter().map(|key| &**key).collect();
@@ -257,7 +256,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Looks at every item, then answers all of them or `None` if any is.
+/// Evaluates every item; then all values, or `None` if one is missing.
 pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
@@ -277,7 +276,7 @@ fn check_structure(node: &Node, path: &str, errors: &Errors) {
                 };
                 let (at, hidden) = shown(path, key);
                 if !seen.insert(key) && reported.insert(key) {
-                    errors.push(at.as_str(), format!("the key is there more than once{hidden}"));
+                    errors.push(at.as_str(), format!("the key is repeated{hidden}"));
                 }
                 check_structure(value, &at, errors);
             }
@@ -292,7 +291,7 @@ fn check_structure(node: &Node, path: &str, errors: &Errors) {
     }
 }
 
-/// The path of a key that may be unknown, and what to add to the message where the key is left out of it.
+/// The path to report for a key that may be unknown, and an addition to the message if the path leaves the key out.
 fn shown(path: &str, key: &str) -> (String, &'static str) {
     const OF_SECRETS: [&str; 4] = ["env", "file", "id", "optional"];
     if could_hold_secret(path) && !OF_SECRETS.contains(&key) {
@@ -302,7 +301,7 @@ fn shown(path: &str, key: &str) -> (String, &'static str) {
     }
 }
 
-/// Whether a key, or one on this path, is named like one for secrets.
+/// Whether a key on this path has a name that is used for secrets.
 pub(super) fn could_hold_secret(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     ["secret", "token", "password"].iter().any(|word| path.contains(word))
@@ -363,7 +362,7 @@ mod tests {
     #[test]
     fn repeated_keys_are_seen_at_any_level() {
         let errors = errors("a: {b: [{c: 1, c: 2, c: 3}]}\na: 1", |_| ());
-        assert_eq!(errors, ["a.b[0].c: the key is there more than once", "a: the key is there more than once"]);
+        assert_eq!(errors, ["a.b[0].c: the key is repeated", "a: the key is repeated"]);
     }
 
     #[test]

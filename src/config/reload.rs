@@ -1,15 +1,14 @@
-//! When to load a configuration again: on request, and when a file that it was made from has other content.
+//! When to load a configuration again: on request, and when the content of one of its files has changed.
 //!
-//! Every file that the loader reads, or looks for and does not find, is remembered with a [`Mark`] of the very bytes
-//! that were loaded; nothing can change unseen between loading and watching. A file is then looked at by its name and
-//! its content, again and again, rather than through the kernel's notices: that sees a file that is replaced by
-//! rename, the symlink swap of a Kubernetes mount (`..data`) and a change on a network file system alike, and it
-//! takes no notice of a touch that changes nothing. The files are small.
+//! Every file that the loader reads, or does not find, is remembered with a [`Mark`] of the bytes that were loaded, so no
+//! change between loading and watching is missed. The files are then read again at intervals instead of being watched
+//! through the kernel: this detects a replacement by rename, the symlink swap of a Kubernetes mount (`..data`) and a change
+//! on a network file system, and ignores a touch that changes nothing. The files are small.
 //!
-//! A change is loaded once it holds still for a moment, so that a file half-way through being written is not taken
-//! for a shorter one. What fails to load is watched like what loads: the next change is the next attempt.
+//! A change is loaded once the files stay the same for a moment, so that a half-written file is not loaded. After a failed
+//! load the files are watched in the same way: the next change is the next attempt.
 //!
-//! Not seen: variables of the environment. A process cannot be given others.
+//! Environment variables are not watched: those of a running process do not change.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -26,37 +25,37 @@ use super::mark::Mark;
 use super::model::Config;
 use super::sources::{Sources, System};
 
-/// How often the files are looked at. With what it takes to hold still and to load, a change is in force within 5 s.
+/// The interval between two looks. Together with [`STILL`] and the load, a change takes effect within 5 s.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How long a change must hold still.
+/// How long the files must stay the same before they are loaded.
 const STILL: Duration = Duration::from_millis(250);
-/// How many times a change is given the time to hold still; then it is loaded as it is.
+/// How many times to wait for that; then the files are loaded as they are.
 const MAX_STILL: usize = 8;
 
-/// The files that a configuration was made from, as they were.
+/// The files of a configuration, with their content when it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     path: PathBuf,
-    /// The configuration itself.
+    /// The look at the configuration itself.
     own: Look,
-    /// The files that it names; a file may be there twice.
+    /// The files that it names, with the look at each; a file can be listed twice.
     named: Vec<(PathBuf, Look)>,
 }
 
-/// What a look at a file gives.
+/// The result of a look at a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Content(Mark),
     Unreadable(io::ErrorKind),
 }
 
-/// The process's sources; remembers the files asked for.
+/// The process's sources, which record every file that is read.
 #[derive(Debug, Default)]
 struct Recorder {
     files: RefCell<Vec<(PathBuf, Look)>>,
 }
 
-/// As [`load`](super::load), with the files that the result hangs on, whether or not it is a success.
+/// As [`load`](super::load), with the files that the result depends on, also after an error.
 pub fn load_watched(path: &Path) -> (Result<Config, LoadError>, Watched) {
     let bytes = load::read(path);
     let own = Look::at(&bytes);
@@ -69,7 +68,7 @@ pub fn load_watched(path: &Path) -> (Result<Config, LoadError>, Watched) {
 }
 
 /// Loads the configuration again whenever `requests` asks for it or a watched file has changed, and hands the result
-/// to `publish`. Returns when either is no longer interested: `requests` has ended, or `publish` says false.
+/// to `publish`. Returns when `requests` has ended or `publish` returns false.
 pub fn watch(mut watched: Watched, requests: &Receiver<()>, publish: impl Fn(Result<Config, LoadError>) -> bool) {
     loop {
         match requests.recv_timeout(INTERVAL) {
@@ -86,7 +85,7 @@ pub fn watch(mut watched: Watched, requests: &Receiver<()>, publish: impl Fn(Res
     }
 }
 
-/// Waits until two looks see the same.
+/// Waits until two looks give the same result.
 fn hold_still(watched: &Watched) {
     let mut before = watched.looked_at_again();
     for _ in 0..MAX_STILL {
@@ -100,7 +99,7 @@ fn hold_still(watched: &Watched) {
 }
 
 impl Watched {
-    /// Whether a file has other content than what was loaded, has appeared or has gone.
+    /// Whether a file has changed since it was loaded, has appeared or has disappeared.
     pub fn has_changed(&self) -> bool {
         self.looked_at_again() != *self
     }

@@ -24,15 +24,15 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
 pub(super) const DEFAULT_IN_FLIGHT: u32 = 1024;
-/// The most that a number of requests may be.
+/// The largest number of requests in `max_in_flight` and `rate_limit`.
 pub(super) const MAX_COUNT: u32 = 1_000_000;
 
 pub(super) const REJECT_STATUSES: RangeInclusive<u16> = 400..=599;
 
-/// What the gateway keeps of a provider's deadline for itself: reading the request and sending the response back.
+/// The part of a provider's deadline that is left for reading the request and sending the response.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(500);
 
-/// The methods of RFC 9110 section 9.3 and RFC 5789, but CONNECT, which has no path.
+/// The methods of RFC 9110 section 9.3 and RFC 5789, except CONNECT, which has no path.
 pub(super) const METHODS: [Method; 8] = [
     Method::GET,
     Method::HEAD,
@@ -47,7 +47,7 @@ pub(super) const METHODS: [Method; 8] = [
 /// What metrics and logs call the route of a request that matches none; no route can have this name.
 pub const NO_ROUTE: &str = "none";
 
-/// What earlier routes have taken, each with its YAML path.
+/// The names and places of earlier routes, each with its YAML path.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     names: HashMap<String, String>,
@@ -80,7 +80,7 @@ struct Bounds {
     timeout: Duration,
 }
 
-/// Reads a route; `None` if anything is wrong with it.
+/// Reads a route; `None` after any error.
 pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> Option<Route> {
     let mut section = field.section()?;
     let place = read_place(&mut section, field, seen);
@@ -174,7 +174,7 @@ fn read_name(field: &Field<'_>, seen: &mut Seen) -> Option<String> {
     match seen.names.insert(name.clone(), field.path().to_owned()) {
         None => Some(name),
         Some(other) => {
-            field.error(format!("the name \"{name}\" is that of {other} as well"));
+            field.error(format!("the name \"{name}\" is already used by {other}"));
             None
         }
     }
@@ -187,7 +187,7 @@ fn parse_name(text: &str) -> Result<String, &'static str> {
         return Err("must be lower-case letters, digits, _ and -, and begin with a letter or digit");
     }
     if text == NO_ROUTE {
-        return Err("must not be \"none\": metrics call requests so that match no route");
+        return Err("must not be \"none\": metrics use this name for requests that match no route");
     }
     Ok(text.to_owned())
 }
@@ -197,7 +197,7 @@ fn read_methods(field: &Field<'_>) -> Option<Vec<Method>> {
     let read = field.list()?.into_iter().map(|item| {
         let method = item.parsed(parse_method)?;
         if methods.contains(&method) {
-            item.error(format!("{method} is there twice"));
+            item.error(format!("{method} is repeated"));
             return None;
         }
         methods.push(method);
@@ -241,7 +241,7 @@ fn default_status(spec: Option<&Spec>) -> StatusCode {
     own.unwrap_or(StatusCode::UNAUTHORIZED)
 }
 
-/// Less than the provider waits, so that it hears of a timeout from the gateway instead of giving up.
+/// Shorter than the provider's deadline, so that the provider receives the gateway's answer to a timeout.
 fn default_timeout(spec: Option<&Spec>) -> Duration {
     let deadline = spec.and_then(Spec::deadline);
     let timeout = deadline.and_then(|deadline| deadline.checked_sub(DEADLINE_MARGIN));

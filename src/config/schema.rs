@@ -1,10 +1,9 @@
-//! The JSON Schema of gateway.yaml (draft 2020-12), for editors: they complete keys and mark mistakes while one types.
+//! The JSON Schema of gateway.yaml (draft 2020-12), for editors, which complete keys and mark errors.
 //!
-//! Refuses nothing that the loader takes. Of what the loader refuses it sees the shape: unknown keys, missing ones,
-//! kinds of values, units, ranges, words, the names of built-in schemes and their options. It does not see what takes
-//! more than the file (secrets, certificates), nor what spans values (names that are there twice, ports that are
-//! taken), nor the inside of a scheme of one's own. The tests hold it against the loader, key by key and value by
-//! value.
+//! The schema accepts every file that the loader accepts. It refuses errors of shape: unknown keys, missing keys, kinds of
+//! values, units, ranges, words, the names of built-in schemes and their options. It does not check what needs more than
+//! the file (secrets, certificates), what depends on several values (repeated names, ports in use), or the inside of a
+//! scheme that the file defines. Tests compare it with the loader, key by key and value by value.
 
 mod kinds;
 mod route;
@@ -41,7 +40,7 @@ pub fn schema() -> Value {
     );
     put(&mut root, "$schema", json!("https://json-schema.org/draft/2020-12/schema"));
     put(&mut root, "title", json!("gateway.yaml of hooklatch"));
-    // A schema cannot say "a built-in scheme or one of those below", so a file with schemes of its own may name any.
+    // A schema cannot express "a built-in scheme or one under `schemes`", so a file with `schemes` may use any name.
     put(&mut root, "if", json!({ "required": ["schemes"] }));
     let routes = json!({ "items": { "properties": { "scheme": scheme::built_in() } } });
     put(&mut root, "else", json!({ "properties": { "routes": routes } }));
@@ -51,19 +50,20 @@ pub fn schema() -> Value {
 fn server() -> Value {
     let listen = |about: &str| text(about, LISTEN);
     let header_bytes = format!(
-        "How long a request's head may be, {} to {}; over it, or over 100 header lines, 431 and a close.",
+        "The largest request head, {} to {}; above it, or above 100 header lines: 431 and a close.",
         display_size((*of::HEADER_BYTES.start()).into()),
         display_size((*of::HEADER_BYTES.end()).into())
     );
-    let proxies = "Networks and addresses whose X-Forwarded-* and Forwarded are believed. Default: nobody's.";
+    let proxies =
+        "Proxies whose X-Forwarded-* and Forwarded headers are trusted, as networks or addresses. Default: none.";
     map(
-        "The public side: where deliveries come in.",
+        "The public listeners, where deliveries arrive.",
         &[],
         [
             (
                 "listen",
                 any_of(
-                    "Where to listen: an IP address and a port, or a list of them. Takes a restart.",
+                    "Where to listen: an IP address and a port, or a list of them. Needs a restart.",
                     [listen(LISTEN_EXAMPLE), list("Several addresses.", listen(LISTEN_EXAMPLE))],
                     Some(json!(of::DEFAULT_LISTEN.to_string())),
                 ),
@@ -73,42 +73,39 @@ fn server() -> Value {
             (
                 "proxy_protocol",
                 flag(
-                    "Whether connections from trusted_proxies (from anywhere, if there are none) begin with a PROXY \
+                    "Whether connections from trusted_proxies (or, if that is empty, all connections) begin with a PROXY \
                      protocol header, version 1 or 2.",
                     false,
                 ),
             ),
-            ("threads", whole("Worker threads. Default: one per core. Takes a restart.", of::MAX_THREADS as u64, None)),
+            ("threads", whole("Worker threads. Default: one per core. Needs a restart.", of::MAX_THREADS as u64, None)),
             (
                 "max_connections",
                 whole(
-                    "Connections open at once; over it a connection is answered 503 and closed.",
+                    "Open connections; further ones are answered 503 and closed.",
                     of::MAX_CONNECTIONS.into(),
                     Some(of::DEFAULT_CONNECTIONS.into()),
                 ),
             ),
             (
                 "header_timeout",
-                duration(
-                    "How long a request's head may take to come in; over it 408 or a close.",
-                    Some(of::DEFAULT_HEADER_TIMEOUT),
-                ),
+                duration("Time to receive a request's head; then 408 or a close.", Some(of::DEFAULT_HEADER_TIMEOUT)),
             ),
             (
                 "idle_timeout",
                 duration(
-                    "How long a connection may be idle between two requests, and a response stand still.",
+                    "Time between two requests of a connection, and without progress of a response; then a close.",
                     Some(of::DEFAULT_IDLE_TIMEOUT),
                 ),
             ),
             ("max_header_bytes", size(&header_bytes, Some(of::DEFAULT_HEADER_BYTES.into()))),
             (
                 "buffered_bytes",
-                size("Bodies held in memory, all together; over it 503.", Some(of::DEFAULT_BUFFERED_BYTES)),
+                size("Memory for bodies, all requests together; above it 503.", Some(of::DEFAULT_BUFFERED_BYTES)),
             ),
             (
                 "shutdown_grace",
-                duration_or_zero("How long deliveries in flight may take to finish on SIGTERM.", of::DEFAULT_GRACE),
+                duration_or_zero("Time for deliveries in flight to finish after SIGTERM.", of::DEFAULT_GRACE),
             ),
             (
                 "access_log",
@@ -124,19 +121,21 @@ fn server() -> Value {
 
 fn server_tls() -> Value {
     map(
-        "With it the gateway speaks HTTPS: HTTP/2 and HTTP/1.1, by ALPN. Default: HTTP in the clear.",
+        "HTTPS: HTTP/2 and HTTP/1.1, chosen by ALPN. Default: plain HTTP.",
         &["certificate", "private_key"],
         [
             ("certificate", file("PEM: the certificate, then its chain. Relative to this file's folder.")),
             ("private_key", file("PEM, not encrypted.")),
-            ("client_ca", file("PEM. With it every client needs a certificate that one of these signed.")),
+            (
+                "client_ca",
+                file("PEM. If set, every client must present a certificate that one of these authorities signed."),
+            ),
         ],
     )
 }
 
 fn admin() -> Value {
-    let mut listen =
-        text("Where /metrics, /livez, /readyz and /config are: an IP address and a port. Takes a restart.", LISTEN);
+    let mut listen = text("The address and port of /metrics, /livez, /readyz and /config. Needs a restart.", LISTEN);
     set_default(&mut listen, json!(of::DEFAULT_ADMIN_LISTEN.to_string()));
-    map("The operator's side: metrics and health.", &[], [("listen", listen)])
+    map("The listener for operators: metrics and health.", &[], [("listen", listen)])
 }

@@ -1,9 +1,9 @@
 //! The `scheme` of a route, and the schemes that the file itself defines under `schemes`.
 //!
-//! Refused: 1. a scheme that nobody knows; 2. one whose deliveries cannot be verified, with the reason; 3. options that
-//! the scheme does not have, or that it needs and that are not there, see
-//! [`secret`](super::secret) for those that are secrets; 4. an own scheme that is not written in the scheme
-//! language, each fault at its path; 5. an own scheme with the name of a built-in one.
+//! Refused: 1. an unknown scheme; 2. a scheme whose deliveries cannot be verified, with the reason; 3. an option that the
+//! scheme does not have, and a required option that is missing (see [`secret`](super::secret) for options that are
+//! secrets); 4. a scheme under `schemes` that is not valid in the scheme language, each fault at its path; 5. a scheme
+//! under `schemes` with the name of a built-in one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub(super) fn read(
     Some((spec, options))
 }
 
-/// Adds a value that was read; a wrong one spoils them all.
+/// Adds a value that was read. After a wrong value, `all` is `None`.
 fn insert<T>(all: &mut Option<BTreeMap<String, T>>, name: String, value: Option<T>) {
     match (value, all.as_mut()) {
         (Some(value), Some(all)) => drop(all.insert(name, value)),
@@ -78,7 +78,7 @@ fn insert<T>(all: &mut Option<BTreeMap<String, T>>, name: String, value: Option<
     }
 }
 
-/// The schemes of the file, those that are right.
+/// The valid schemes of the file.
 pub(super) fn read_own(field: &Field<'_>) -> HashMap<String, Arc<Spec>> {
     let entries = field.entries().unwrap_or_default();
     entries.into_iter().filter_map(|(name, field)| Some((name.to_owned(), Arc::new(read_one(name, &field)?)))).collect()
@@ -86,7 +86,7 @@ pub(super) fn read_own(field: &Field<'_>) -> HashMap<String, Arc<Spec>> {
 
 fn read_one(name: &str, field: &Field<'_>) -> Option<Spec> {
     if schemes::find(name).is_some() {
-        field.error("is the name of a built-in scheme: give yours another");
+        field.error("is the name of a built-in scheme: choose another name");
         return None;
     }
     let scheme = value(field.node()).or_else(|| field.wrong_kind("a scheme"))?;
@@ -107,7 +107,7 @@ fn find(name: &str, own: &HashMap<String, Arc<Spec>>) -> Result<Arc<Spec>, Strin
         let mut names: Vec<&str> = own.keys().map(String::as_str).collect();
         schemes::names().for_each(|name| names.push(name));
         let hint = suggestion(name, &names);
-        return Err(format!("unknown scheme: `hooklatch schemes` lists those that there are{hint}"));
+        return Err(format!("unknown scheme: `hooklatch schemes` lists all schemes{hint}"));
     };
     match &spec.unsupported {
         Some(reason) => Err(format!("{name} cannot be verified: {reason}")),
@@ -115,7 +115,7 @@ fn find(name: &str, own: &HashMap<String, Arc<Spec>>) -> Result<Arc<Spec>, Strin
     }
 }
 
-/// The tree as the scheme language takes it. Nothing, if there is something in it that the language has no use for.
+/// The tree as the scheme language reads it. `None` if it holds a value that the language does not have.
 fn value(node: &Node) -> Option<Value> {
     Some(match node {
         Node::Null => Value::Null,

@@ -1,12 +1,13 @@
 //! Secrets: from environment variables and files, never from the configuration itself.
 //!
 //! Refused: 1. a secret written into the configuration; 2. an entry without exactly one of `env` and `file`; 3. a
-//! secret that is absent, unless it is `optional`; 4. one that is there but unreadable, empty, too long, or not what
-//! the scheme can decode, `optional` or not; 5. two entries with one id; 6. a route none of whose secrets is there.
-//! Told, but not refused: a [weak](crate::schemes::Weakness) one. No text holds a secret, nor anything else from below `secrets` but names of variables and of files.
+//! secret that is absent, unless it is `optional`; 4. a secret that is present but unreadable, empty, too long, or
+//! that the scheme cannot decode, `optional` or not; 5. two entries with the same id; 6. a route without any secret.
+//! A [weak](crate::schemes::Weakness) secret gets a warning. From below `secrets`, error texts quote only the names of
+//! variables and files.
 //!
-//! A file's content counts byte for byte, less one `\n` or `\r\n` at its end: most editors put one there. A variable
-//! counts as it is. Whether it must be text is the scheme's to say.
+//! A file's content is used byte for byte, without one trailing `\n` or `\r\n`, which most editors add. A variable is used
+//! as it is. The scheme decides whether the secret must be text.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,10 +19,10 @@ use super::reader::{Field, could_hold_secret};
 use super::sources::{Context, Sources};
 use crate::schemes::{Secret, Spec};
 
-/// The longest secret file in bytes; the largest key that a provider gives out is far shorter.
+/// The longest secret file in bytes; the largest key of a provider is far shorter.
 const MAX_FILE: usize = 64 * 1024;
 
-/// What to do about a variable that is not there.
+/// What to do about a variable that is not set.
 const EXPORT: &str = "export it where hooklatch is started (sudo and systemd do not pass it on by themselves)";
 
 const LITERAL: &str = "a secret must not stand in this file: \
@@ -43,13 +44,13 @@ const LITERAL_KEYS: [&str; 12] = [
     "content",
 ];
 
-/// Why a variable or a file gives no secret. The text names the variable or the file, never what is in it.
+/// Why a variable or a file gives no secret. The text names the variable or the file, never its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It is not there, which may be fine.
+    /// It does not exist. This is no error if the secret is optional.
     #[error("{0}")]
     Absent(String),
-    /// It is there, but is empty, too long or cannot be read.
+    /// It exists, but is empty, too long or unreadable.
     #[error("{0}")]
     Unusable(String),
 }
@@ -69,7 +70,7 @@ pub fn secret_from_env(name: &str, sources: &dyn Sources) -> Result<Secret, Secr
     let unset = || format!("environment variable {name} is not set: {EXPORT}");
     let value = sources.env(name).ok_or_else(|| SecretError::Absent(unset()))?;
     if value.is_empty() {
-        return Err(SecretError::Unusable(format!("environment variable {name} is empty: the secret belongs into it")));
+        return Err(SecretError::Unusable(format!("environment variable {name} is empty: put the secret into it")));
     }
     Ok(Secret::from(value.into_encoded_bytes()))
 }
@@ -90,18 +91,18 @@ pub fn secret_from_file(path: &Path, sources: &dyn Sources) -> Result<Secret, Se
     }
     let line = content.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     match line.unwrap_or(&content) {
-        [] => Err(SecretError::Unusable(format!("the file {path:?} is empty: the secret belongs into it"))),
+        [] => Err(SecretError::Unusable(format!("the file {path:?} is empty: put the secret into it"))),
         secret => Ok(Secret::from(secret.to_vec())),
     }
 }
 
-/// Why a key like `secret: …` is refused where none can be.
+/// The text for a key like `secret: …` in a place where no secret can be.
 pub(super) fn explain_key(key: &str) -> Option<String> {
     let text = || format!("unknown key; secrets are a list under \"secrets\" of the route, and {LITERAL}");
     could_hold_secret(key).then(text)
 }
 
-/// Reads the list under `secrets`: all that are there, at least one.
+/// Reads the list under `secrets`: every secret that is present, at least one.
 pub(super) fn read_all(field: &Field<'_>, spec: Option<&Spec>, context: Context<'_>) -> Option<Vec<Labelled>> {
     if is_literal(field.node()) {
         field.error(LITERAL);
@@ -118,7 +119,7 @@ pub(super) fn read_all(field: &Field<'_>, spec: Option<&Spec>, context: Context<
         }
     }
     if secrets.as_ref().is_some_and(Vec::is_empty) {
-        field.error("no secret is there: all of them are optional and absent");
+        field.error("no secret is present: all of them are optional and absent");
         return None;
     }
     secrets
@@ -150,7 +151,7 @@ fn read_one(
     let at = id_field.as_ref().unwrap_or(entry);
     let id = id.and_then(|id| match taken.insert(id.clone(), entry.path().to_owned()) {
         Some(other) => {
-            at.error(format!("the id \"{id}\" is that of {other} as well"));
+            at.error(format!("the id \"{id}\" is already used by {other}"));
             None
         }
         None => Some(id),
@@ -175,7 +176,7 @@ fn read_one(
     }
 }
 
-/// Reads a secret that stands alone: `{ env: NAME }` or `{ file: PATH }`. It must be there.
+/// Reads a required secret outside of `secrets`: `{ env: NAME }` or `{ file: PATH }`.
 pub(super) fn read_required(entry: &Field<'_>, context: Context<'_>) -> Option<Secret> {
     if is_literal(entry.node()) {
         entry.error(LITERAL);
@@ -188,7 +189,7 @@ pub(super) fn read_required(entry: &Field<'_>, context: Context<'_>) -> Option<S
     field.checked(source).filter(|_| all_known)
 }
 
-/// What the one of the two gives, and which it is.
+/// The field that is set, `env` or `file`, and the secret that it gives.
 fn from<'f, 'a>(
     entry: &Field<'_>,
     env: Option<&'f Field<'a>>,
@@ -212,7 +213,7 @@ fn from<'f, 'a>(
     }
 }
 
-/// Why a key like `value: …` is refused beside `env` and `file`.
+/// The text for a key like `value: …` beside `env` and `file`.
 fn explain_literal(key: &str) -> Option<String> {
     LITERAL_KEYS.contains(&key.to_ascii_lowercase().as_str()).then(|| LITERAL.to_owned())
 }

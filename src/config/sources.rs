@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// The longest file in bytes that a configuration can name. A system's bundle of root certificates is a quarter of it.
 pub(super) const MAX_FILE: usize = 1 << 20;
 
-/// The room made for a file that says that it is empty, as a pipe does: more than a secret takes.
+/// The buffer for a file whose size is reported as 0, as that of a pipe is. A secret fits into it.
 const ROOM: usize = 64 << 10;
 
 /// Where secrets are read from: the process's environment and files, or what a test makes up.
@@ -17,7 +17,7 @@ pub trait Sources {
     /// The variable's value; `None` if it is not set.
     fn env(&self, name: &str) -> Option<OsString>;
 
-    /// The file's content; of a file over 1 MiB at least one byte more than that.
+    /// The file's content, cut one byte after the first MiB.
     ///
     /// # Errors
     /// As for any read; `NotFound` means that the file is absent.
@@ -36,7 +36,7 @@ impl Sources for System {
     fn file(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         let file = std::fs::File::open(path)?;
         let limit = MAX_FILE as u64 + 1;
-        // Room for all of it at once, so that no grown buffer leaves a copy behind. A pipe says that it has none.
+        // One buffer for the whole file: a buffer that grows would leave copies of a secret in memory.
         let length = file.metadata()?.len().clamp(ROOM as u64, limit) + 1;
         let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(ROOM)));
         file.take(limit).read_to_end(&mut content)?;
@@ -44,10 +44,10 @@ impl Sources for System {
     }
 }
 
-/// What reading secrets needs to know.
+/// The context in which secrets and files are read.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    /// What relative file names are relative to.
+    /// The folder that relative file names start from.
     pub(super) folder: &'a Path,
     pub(super) sources: &'a dyn Sources,
 }

@@ -1,8 +1,8 @@
-//! `telemetry`: where traces go.
+//! `telemetry`: where to send traces.
 //!
-//! Refused, besides what each reader names: 1. an endpoint without a path, since what a collector takes at `/` is not
-//! traces; 2. a header whose name or value HTTP cannot carry, or which the exporter sets itself; 3. a header's value in
-//! the file: such are credentials; 4. certificates for an endpoint by `http://`.
+//! Refused, in addition to the errors of each reader: 1. an endpoint without a path, because no collector accepts traces
+//! at `/`; 2. a header whose name or value HTTP cannot carry, or which the exporter sets itself; 3. a header's
+//! value in the file, because it can be a credential; 4. certificates for an `http://` endpoint.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,58 +27,58 @@ pub(super) const CONTEXTS: [(&str, ContextFrom); 3] = [
 ];
 /// The longest name of a service.
 pub(super) const MAX_NAME: usize = 128;
-/// What a request to the collector says by itself.
+/// The headers that the exporter sets itself.
 const OWN_HEADERS: [HeaderName; 7] =
     [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING];
 
 /// Traces by OTLP over HTTP, with protobuf.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otlp {
-    /// Who takes them.
+    /// The collector.
     pub endpoint: Endpoint,
     /// Headers of each request to the collector; marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// How long the collector may take to accept spans, all attempts together; not zero. Default 10 s.
+    /// The time for the collector to accept spans, all attempts together; not zero. Default 10 s.
     pub timeout: Duration,
     /// The share of deliveries that are traced, 0 to 1. Default 1.
     pub sample: f64,
     /// `service.name` of the resource; not empty. Default `hooklatch`.
     pub service_name: String,
-    /// Whose traces are continued.
+    /// Whose `traceparent` a trace continues.
     pub context_from: ContextFrom,
 }
 
 /// A collector's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `https://` rather than `http://`.
+    /// Whether the URL begins with `https://`.
     pub tls: bool,
-    /// What to resolve and connect to.
+    /// The host to connect to: a DNS name or an IP address.
     pub host: String,
     /// The port, the scheme's default (80, 443) filled in.
     pub port: u16,
-    /// What `Host` says.
+    /// The value of the `Host` header.
     pub authority: String,
     /// The path; not empty.
     pub path: String,
-    /// Certificates for `https://`; `None` without any of the gateway's own.
+    /// Certificates for `https://`; `None` for the system's roots and no client certificate.
     pub certificates: Option<ClientTls>,
 }
 
 /// Whose `traceparent` a delivery's trace continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ContextFrom {
-    /// That of `server.trusted_proxies`, whose decision to sample is followed as well.
+    /// That of `server.trusted_proxies`, whose sampling decision is followed too.
     #[default]
     TrustedProxies,
-    /// Anyone's, but only the trusted proxies decide what is sampled.
+    /// Any sender's, but only the trusted proxies decide what is sampled.
     Anyone,
-    /// Nobody's.
+    /// No sender's: every delivery begins a trace of its own.
     Nobody,
 }
 
 impl ContextFrom {
-    /// As the file has it.
+    /// The word in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TrustedProxies => "trusted_proxies",
@@ -88,7 +88,7 @@ impl ContextFrom {
     }
 }
 
-/// As a URL: for people, not for requests.
+/// As a URL, for display.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
@@ -129,7 +129,7 @@ fn read_otlp(field: &Field<'_>, context: Context<'_>) -> Option<Otlp> {
 fn read_endpoint(field: &Field<'_>) -> Option<Url> {
     let url = read_url(field)?;
     if url.path.is_empty() || url.path == "/" {
-        field.error("needs a path: most collectors take traces at /v1/traces");
+        field.error("needs a path: most collectors accept traces at /v1/traces");
         return None;
     }
     Some(url)
@@ -141,12 +141,12 @@ fn read_headers(field: &Field<'_>, context: Context<'_>) -> Option<Vec<(HeaderNa
         let value = secret::read_required(&field, context);
         let name = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !OWN_HEADERS.contains(name));
         if name.is_none() {
-            field.error("is no header that can be set here");
+            field.error("is not a header that can be set here");
         }
         let mut value = HeaderValue::from_bytes(value?.expose()).ok();
         match &mut value {
             Some(value) => value.set_sensitive(true),
-            None => field.error("holds what no header can: a line break or another control character"),
+            None => field.error("contains a line break or another control character, which a header cannot carry"),
         }
         Some((name?, value?))
     }))

@@ -1,13 +1,13 @@
 //! Certificates and keys: `server.tls` and `upstream.tls`.
 //!
 //! Files are PEM (RFC 7468). Refused, each at the key that names the file: 1. a file that is absent, unreadable or
-//! longer than 1 MiB; 2. one without what it should hold, or with something in its place that is not PEM; 3. a
-//! certificate that is none, or that TLS cannot use; 4. a private key that is encrypted or of a kind that is not
+//! longer than 1 MiB; 2. a file that is not PEM, or that lacks the certificate or key; 3. a certificate that is invalid or
+//! that TLS cannot use; 4. a private key that is encrypted or of a kind that is not
 //! supported (PKCS #8, PKCS #1 and SEC1 with RSA, ECDSA P-256 or P-384, Ed25519 are); 5. a key that does not match its
-//! certificate; 6. one of certificate and key without the other.
+//! certificate; 6. a certificate without its key, or a key without its certificate.
 //!
-//! Not found here: a certificate that has expired or is for other names. It is served all the same, as it may be the
-//! only one there is; whoever connects will tell.
+//! Not checked here: whether a certificate has expired or is for another name. It is served all the same, because there may
+//! be no other; clients will refuse it.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -28,25 +28,25 @@ use super::error::next_step;
 use super::reader::{Field, Section};
 use super::sources::{Context, MAX_FILE};
 
-/// How the public listener speaks TLS.
+/// The TLS settings of the public listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
-    /// Its own certificate.
+    /// The gateway's certificate and key.
     pub identity: Identity,
-    /// Who must have signed a client's certificate. `None`: no client needs one.
+    /// The authorities that must have signed a client's certificate. `None`: no client needs one.
     pub client_ca: Option<Roots>,
 }
 
-/// How an upstream is spoken to by TLS, beyond what is usual.
+/// Certificates for connections to an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ClientTls {
-    /// Who must have signed the upstream's certificate. `None`: one of the system's roots.
+    /// The authorities for the upstream's certificate. `None`: the system's roots.
     pub ca: Option<Roots>,
-    /// The gateway's own certificate, for upstreams that ask for one.
+    /// The gateway's client certificate, for upstreams that require one.
     pub identity: Option<Identity>,
 }
 
-/// A certificate chain and its private key. Equal if the certificates are; `Debug` shows a digest of them.
+/// A certificate chain and its private key. Two are equal if their certificates are; `Debug` shows a digest.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
@@ -54,7 +54,7 @@ pub struct Identity {
     expiry: Option<u64>,
 }
 
-/// Certificates of authorities. Equal if all of them are; `Debug` shows a digest of them.
+/// Certificates of authorities. Two are equal if all their certificates are; `Debug` shows a digest.
 #[derive(Clone)]
 pub struct Roots {
     store: Arc<RootCertStore>,
@@ -62,20 +62,20 @@ pub struct Roots {
 }
 
 impl Identity {
-    /// The chain, the certificate for this gateway first, with its key.
+    /// The chain, the gateway's own certificate first, and its key.
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         self.key.clone()
     }
 
-    /// When the first certificate of the chain ends, in Unix seconds. `None` if one cannot be read (RFC 5280 section
-    /// 4.1): it may do for TLS all the same.
+    /// The earliest expiry in the chain, in Unix seconds. `None` if a certificate cannot be parsed (RFC 5280 section 4.1),
+    /// although TLS may accept it.
     pub fn expiry(&self) -> Option<u64> {
         self.expiry
     }
 }
 
 impl Roots {
-    /// At least one certificate.
+    /// The certificates, at least one.
     pub fn store(&self) -> Arc<RootCertStore> {
         self.store.clone()
     }
@@ -118,7 +118,7 @@ pub(super) fn read_client(field: &Field<'_>, context: Context<'_>) -> Option<Cli
     Some(ClientTls { ca: ca?, identity: identity? })
 }
 
-/// A key pasted into the file, not a word of which may be shown.
+/// The text for a key or certificate pasted into the file, which must not be quoted.
 fn explain_key(key: &str) -> Option<String> {
     ["pem", "key", "cert", "crt", "private"]
         .contains(&key)
@@ -133,7 +133,7 @@ fn read_identity(certificate: &Field<'_>, key: &Field<'_>, context: Context<'_>)
     match CertifiedKey::from_der(chain, private, &ring::default_provider()) {
         Ok(certified) => Some(Identity { key: Arc::new(certified), digest, expiry }),
         Err(rustls::Error::InconsistentKeys(_)) => {
-            key.error("the key does not match the certificate: they are not of one pair");
+            key.error("the key does not match the certificate");
             None
         }
         Err(rustls::Error::InvalidCertificate(error)) => {
@@ -141,7 +141,7 @@ fn read_identity(certificate: &Field<'_>, key: &Field<'_>, context: Context<'_>)
             None
         }
         Err(_) => {
-            key.error("the key is of a kind that is not supported: take RSA, ECDSA P-256 or P-384, or Ed25519");
+            key.error("this kind of key is not supported: use RSA, ECDSA P-256 or P-384, or Ed25519");
             None
         }
     }
@@ -160,7 +160,7 @@ fn read_roots(field: &Field<'_>, context: Context<'_>) -> Option<Roots> {
     Some(Roots { store: Arc::new(store), digest })
 }
 
-/// All certificates of a file, at least one.
+/// The certificates of a file, at least one.
 fn read_certificates(field: &Field<'_>, context: Context<'_>) -> Option<Vec<CertificateDer<'static>>> {
     let (path, content) = read_file(field, context)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
@@ -227,13 +227,13 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 fn digest(certificates: &[CertificateDer<'_>]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for certificate in certificates {
-        // DER says its own length, so that no two lists come to the same bytes.
+        // DER holds its own length, so no two lists give the same bytes.
         digest.update(certificate);
     }
     digest.finalize().into()
 }
 
-/// The earliest end of these, in Unix seconds.
+/// The earliest expiry of these, in Unix seconds.
 fn expiry(chain: &[CertificateDer<'_>]) -> Option<u64> {
     let ends = chain.iter().map(|certificate| {
         let certificate = Certificate::from_der(certificate).ok()?;
@@ -245,7 +245,7 @@ fn expiry(chain: &[CertificateDer<'_>]) -> Option<u64> {
 macro_rules! is_its_digest {
     ($type:ident) => {
         impl $type {
-            /// SHA-256 of the certificates, in hex; of a single one that is its fingerprint.
+            /// The SHA-256 of the certificates, in hex. Of a single certificate this is its fingerprint.
             pub fn fingerprint(&self) -> String {
                 base16ct::lower::encode_string(&self.digest)
             }

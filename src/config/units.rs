@@ -1,9 +1,8 @@
 //! Durations and sizes as people write them: `500ms`, `10s`, `5m`, `24h`; `512KiB`, `1MiB`, `25MB`.
 //!
-//! A whole number and a unit, nothing between. Refused: 1. a bare number, because nobody remembers whether it means
-//! seconds or milliseconds; 2. fractions, signs, spaces, several parts; 3. unknown units (case counts: `m` is
-//! minutes, `MB` is 1 000 000 bytes, `MiB` is 1 048 576); 4. what does not fit: durations over a year of hours, sizes
-//! over 64 bits.
+//! A whole number directly followed by a unit. Refused: 1. a bare number, because it could mean seconds or milliseconds; 2. fractions, signs, spaces, several parts; 3. unknown units (case counts: `m` is
+//! minutes, `MB` is 1 000 000 bytes, `MiB` is 1 048 576); 4. durations over 365 days and
+//! sizes over 64 bits.
 
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ pub(super) const SIZE_UNITS: [(&str, u64); 7] = [
 /// The longest duration: 365 days. Keeps every deadline far from the clock's end.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Why a text is no duration or size; the display says what to write.
+/// Why a text is not a duration or a size. The display says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Digits alone, where a duration is wanted.
@@ -35,13 +34,13 @@ pub enum UnitError {
     /// Digits alone, where a size is wanted.
     #[error("a size needs a unit: write {0}B for bytes, or use KiB, MiB or GiB")]
     BareSize(String),
-    /// Anything else that is no duration.
+    /// Any other text that is not a duration.
     #[error("not a duration: write a whole number with a unit, such as 500ms, 10s, 5m or 24h")]
     NotADuration,
-    /// Anything else that is no size.
+    /// Any other text that is not a size.
     #[error("not a size: write a whole number with a unit (B, KB, KiB, MB, MiB, GB, GiB), such as 512KiB or 1MiB")]
     NotASize,
-    /// More than a year.
+    /// More than 365 days.
     #[error("longer than 365 days (8760h)")]
     DurationTooLong,
     /// More than 64 bits of bytes.
@@ -78,7 +77,7 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     number.checked_mul(bytes).ok_or(UnitError::SizeTooLarge)
 }
 
-/// Writes a duration so that [`parse_duration`] reads it back; what is below a millisecond is dropped.
+/// Writes a duration so that [`parse_duration`] reads it back; a fraction of a millisecond is dropped.
 pub fn display_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (number, unit) = shortest(&TIME_UNITS, millis, "s");

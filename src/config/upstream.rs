@@ -17,40 +17,40 @@ pub(super) const HOST_HEADERS: [(&str, HostHeader); 2] =
 /// The existing handler that gets verified deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// `https://` rather than `http://`.
+    /// Whether the URL begins with `https://`.
     pub tls: bool,
-    /// A DNS name (lower case) or an IP address, IPv6 without brackets: what to resolve and connect to.
+    /// The host to connect to: a DNS name in lower case, or an IP address, IPv6 without brackets.
     pub host: String,
     /// The port, the scheme's default (80, 443) filled in; not zero.
     pub port: u16,
-    /// What `Host` says: host (IPv6 in brackets), with the port only if it is not the scheme's default.
+    /// The value of the `Host` header: the host (IPv6 in brackets), with the port if it is not the scheme's default.
     pub authority: String,
-    /// The path as written; may be empty. An exact route's requests go to this path, those of a prefix route to what
-    /// follows it (one slash at its end dropped).
+    /// The path as written; may be empty. An exact route sends to this path. A prefix route sends to this path, less one
+    /// slash at its end, followed by the rest of the request's path.
     pub path: String,
-    /// How long connecting may take, name resolution and TLS included; not zero. Default 1 s.
+    /// The time to connect, name resolution and TLS included; not zero. Default 1 s.
     pub connect_timeout: Duration,
-    /// Whether a request that a stale connection swallowed may be sent once more although bytes of it were written.
-    /// Default true.
+    /// Whether a request that was lost on a stale connection may be sent again although bytes of it were written. Default
+    /// true.
     pub resend: bool,
-    /// Whose `Host` the upstream sees.
+    /// The `Host` header of requests to the upstream.
     pub host_header: HostHeader,
-    /// Certificates for `https://`; `None` without any of the gateway's own.
+    /// Certificates for `https://`; `None` for the system's roots and no client certificate.
     pub certificates: Option<ClientTls>,
 }
 
-/// Whose `Host` the upstream sees.
+/// The `Host` header of requests to the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostHeader {
     /// The upstream's own: [`Upstream::authority`].
     #[default]
     Upstream,
-    /// The one that the sender sent.
+    /// The header that the sender sent.
     Preserve,
 }
 
 impl HostHeader {
-    /// As the file has it.
+    /// The word in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Upstream => "upstream",
@@ -109,7 +109,7 @@ pub(super) fn read_certificates(
 ) -> Option<Option<ClientTls>> {
     let certificates = tls::read_client(field, context);
     if url.is_some_and(|url| !url.tls) {
-        field.error("is for URLs that begin with https://, and this one begins with http://");
+        field.error("applies only to https:// URLs, and this URL begins with http://");
         return None;
     }
     certificates.map(Some)

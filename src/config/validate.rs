@@ -1,6 +1,6 @@
-//! Turns the file's tree into the model. Pure: environment and files come in through [`Context`].
+//! Turns the file's tree into the model. Pure: the environment and the files are those of the [`Context`].
 //!
-//! Everything is looked at, whatever is wrong elsewhere, so that one run shows every error.
+//! Every key is checked even after an error, so that one run shows every error.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -29,9 +29,9 @@ pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 pub(super) const DEFAULT_HEADER_BYTES: u32 = 64 << 10;
 pub(super) const DEFAULT_BUFFERED_BYTES: u64 = 256 << 20;
-/// More would not fit the file descriptors of a process.
+/// The largest `max_connections`: more would exceed the file descriptors of a process.
 pub(super) const MAX_CONNECTIONS: u32 = 1_000_000;
-/// Less would refuse what senders commonly send, more is none of a webhook.
+/// The range of `max_header_bytes`: less would refuse common senders, and no webhook needs more.
 pub(super) const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 20;
 pub(super) const MAX_THREADS: usize = 1024;
 pub(super) const ACCESS_LOGS: [(&str, AccessLog); 3] =
@@ -67,7 +67,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     Some(Config { server: server?, admin: admin?, telemetry: telemetry?, routes: routes?, warnings: Vec::new() })
 }
 
-/// The operator's side of a file that may be wrong elsewhere.
+/// The section `admin` of a file that may have errors elsewhere.
 pub(super) fn admin(root: &Node, errors: &Errors) -> Option<Admin> {
     admin_of(&mut Field::root(root, errors).section()?)
 }
@@ -144,7 +144,7 @@ fn read_listen(field: &Field<'_>) -> Option<Vec<SocketAddr>> {
     let read = items.iter().map(|item| {
         let address = item.parsed_or_number(parse_listen)?;
         if address.port() != 0 && addresses.contains(&address) {
-            item.error(format!("{address} is there twice"));
+            item.error(format!("{address} is repeated"));
             return None;
         }
         addresses.push(address);
@@ -173,7 +173,7 @@ fn read_header_bytes(field: &Field<'_>) -> Option<u32> {
     fitting
 }
 
-/// Whether two listeners would want the same port of the same address. Port 0 is a fresh port each time.
+/// Whether two listeners would bind the same port of the same address. Port 0 never overlaps.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let same_address = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));

@@ -186,7 +186,7 @@ fn of_route(route: &Route) -> Vec<Entry> {
         scheme_options,
         // Made from the scheme, its options and the secrets.
         verifier: _,
-        // Whoever compares two routes compares these by their marks, one by one.
+        // A reload compares each secret by its mark and reports it by its id.
         secrets: _,
         secret_marks: _,
         secret_ids,

@@ -1,5 +1,4 @@
-//! What a form demands of a request beside a right signature: its requirements, and a payload that says what the body
-//! says.
+//! The conditions of a form in addition to a valid signature: its requirements, and a payload that equals the body.
 
 use http::HeaderMap;
 
@@ -9,7 +8,7 @@ use super::hash::hash;
 use super::spec::{Form, Payload, PayloadEquals, Requirement};
 use super::{codec, fields, payload};
 
-/// Whether a request is what a form requires, as far as that can be told without parsing its body as JSON.
+/// Whether a request meets the requirements of a form that can be checked without parsing the body as JSON.
 pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
     let met = form.requires.iter().all(|requirement| match requirement {
         Requirement::JsonObject | Requirement::Json => true,
@@ -63,17 +62,17 @@ pub(super) fn accept(form: &Form, content: &Content<'_>, body: &Body<'_>, match_
     Ok(())
 }
 
-/// Why a form does not take a request, although its signature is right or could be made.
+/// Why a form refuses a request although the signature is valid or could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// The request is of another kind.
+    /// The request does not meet a requirement of the form.
     #[error("the request is not what this form requires")]
     Unmet,
-    /// The signed key is missing, or the body is no JSON object that could hold it.
+    /// The signed key is missing, or the body is not a JSON object.
     #[error("the body has no key with the text to sign")]
     Absent,
-    /// The signed key is there more than once.
-    #[error("the body has the key with the text to sign twice")]
+    /// The signed key is repeated.
+    #[error("the key with the text to sign is repeated in the body")]
     Repeated,
     /// The body is not a JSON object, which the form requires.
     #[error("the body is not a JSON object")]
@@ -87,16 +86,16 @@ pub(super) enum Refusal {
     /// The payload differs from the body.
     #[error("the payload in the text to sign differs from the body")]
     Differs,
-    /// A challenge can get a signature over such a content.
-    #[error("the text to sign is what only an endpoint challenge asks to sign")]
+    /// The content is a text that an answer to a challenge can sign.
+    #[error("the text to sign is reserved for endpoint challenges")]
     Reserved,
 }
 
 impl Refusal {
-    /// What the sender is told, if the signature is right.
+    /// The reason for the refusal of a delivery with a valid signature.
     pub(super) fn reason(self) -> VerifyError {
         match self {
-            // A form does not exist for a request that lacks what it needs.
+            // For a request that lacks what a form needs, the form does not exist.
             Self::Unmet | Self::Absent | Self::NoJsonObject | Self::NoJson | Self::Reserved => {
                 VerifyError::SignatureMismatch
             }

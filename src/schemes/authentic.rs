@@ -15,9 +15,9 @@ pub struct Authentic {
 /// What accepted a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// The secret itself, which was sent.
+    /// A token that is the secret itself.
     Secret,
-    /// The JSON web token at this position among those that were sent.
+    /// The JSON web token at this position in the signature header.
     Token(usize),
     /// The form at this position.
     Form(usize),
@@ -39,6 +39,6 @@ pub enum Authenticated {
 pub struct EventId {
     /// The id: the bytes of a header, the text of a JSON string or number, a decoded field. Not empty.
     pub value: Vec<u8>,
-    /// Whether the signature covers it. Otherwise whoever sends a captured delivery again can choose it.
+    /// Whether the signature covers it. Otherwise anyone who sends a captured delivery again can choose it.
     pub is_signed: bool,
 }

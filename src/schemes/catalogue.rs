@@ -1,5 +1,5 @@
-//! The built-in schemes: one file a provider in `catalogue/`, named like the scheme, compiled in and parsed when first
-//! asked for. The build lists the files, so that adding one is all that a new provider takes.
+//! The built-in schemes: one file for each provider in `catalogue/`, named like the scheme, compiled in and parsed at first
+//! use. The build lists the files, so a new provider needs only a new file.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,17 +1,17 @@
-//! Endpoint challenges: what a provider asks an endpoint to make sure that its owner wants deliveries, and the answer.
+//! Endpoint challenges: a request by which a provider checks that the owner of an endpoint wants deliveries, and the answer.
 //!
-//! A challenge is looked for in three places, as its words say: in the head of an unsigned request ([`Asking::Head`]), in
-//! the small body of an unsigned one ([`Asking::Body`]), and in what has been verified ([`Asking::Signed`]).
+//! The scheme says where a challenge is: in the head of an unsigned request ([`Asking::Head`]), in the small body of an
+//! unsigned request ([`Asking::Body`]), or in a request that has been verified ([`Asking::Signed`]).
 //!
-//! Who asks without a signature may be anybody, so an answer gives away nothing but what was asked:
+//! Anyone can send a challenge without a signature, so an answer reveals only what the request contained:
 //!
-//! 1. What comes back is short and made of harmless letters; it is `text/plain` that no browser may take for anything
-//!    else, a JSON string, or a header's value. A place that is there twice asks nothing.
-//! 2. Where the answer holds a MAC of the text, whoever asks gets signatures over texts of his choice: of `token` letters
-//!    and 256 bytes at most. [`Reserved`] are therefore all contents of deliveries that are such a text: the verifier
-//!    takes none of them, whatever the signature, also on a route that answers no challenges. So nothing that was ever
-//!    signed back can pass for a delivery.
-//! 3. Secrets of the challenge itself are compared in constant time, and a wrong one is no challenge at all.
+//! 1. The echoed text is short and made of harmless characters. It is sent as `text/plain` with `nosniff`, as a JSON string,
+//!    or as a header's value. A repeated place is not a challenge.
+//! 2. If the answer holds a MAC of the text, the sender of a challenge chooses what is signed: a text of `token` characters,
+//!    at most 256 bytes long. All such texts are therefore [`Reserved`]: the verifier refuses a delivery whose content is
+//!    one of them, whatever its signature, also on a route that answers no challenges. So an answer can never be replayed
+//!    as the signature of a delivery.
+//! 3. Secrets of the challenge itself are compared in constant time. A request with a wrong one is not a challenge.
 
 use std::borrow::Cow;
 
@@ -31,23 +31,23 @@ use super::request::{RequestHead, SignedRequest};
 use super::secret::Secret;
 use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place, Spec};
 
-/// The longest body that is looked at for a challenge, in bytes: the largest that a provider sends is a quarter of it.
+/// The longest body that is searched for a challenge, in bytes: four times the largest of any provider.
 const LONGEST_BODY: usize = 4096;
 
 /// The challenges that a route answers.
 #[derive(Clone, Debug)]
 pub struct Challenges {
     all: Vec<Compiled>,
-    /// What texts are signed back with: by the position of their secret, the route's first one first.
+    /// The keys for MACs in answers, each with the position of its secret, in the order of the route's secrets.
     keys: Vec<(usize, Key)>,
 }
 
-/// What a request asks: proof that it is one of a route's challenges.
+/// A challenge found in a request: proof that the request is one of the route's challenges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Which challenge it is.
     challenge: usize,
-    /// The text to be echoed: none but permitted letters.
+    /// The text to echo, which consists of permitted characters.
     echo: String,
 }
 
@@ -60,12 +60,12 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// Where a challenge is looked for.
+/// Where a challenge is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asking {
-    /// In the head of a request, whose body does not matter.
+    /// In the head of a request; the body does not matter.
     Head,
-    /// In a request that may have no signature, body included.
+    /// In the head and body of a request that may have no signature.
     Body,
     /// In a request that has been verified.
     Signed,
@@ -102,7 +102,7 @@ enum AnswerBody {
     Json(Vec<(String, Vec<AnswerPart>)>),
 }
 
-/// A set of texts: those of certain letters, from one to so many bytes.
+/// A set of texts: all texts of certain characters, up to a length.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reserved {
     letters: Letters,
@@ -110,8 +110,8 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
-    /// The texts that the scheme's challenges are answered with a MAC of, whoever answers them: it may be another route
-    /// or the handler.
+    /// The texts that an answer to one of the scheme's challenges can sign. Another route or the handler can be the one that
+    /// answers.
     pub(super) fn of(spec: &Spec) -> Option<Self> {
         let signed = spec.challenge.iter().filter(|challenge| challenge.signs_back());
         // All of them are of the same letters: `Spec::parse` sees to it.
@@ -133,35 +133,35 @@ impl Reserved {
 }
 
 impl Challenges {
-    /// The scheme's challenges; nothing, if it has none that the options allow. `keys` are those of its first way.
+    /// The scheme's challenges; `None` if it has none that the options allow. `keys` are those of its first way.
     pub(super) fn new(spec: &Spec, options: &SchemeOptions, keys: &[(usize, Key)]) -> Option<Self> {
         let answered = spec.challenge.iter().filter(|challenge| options.answer(challenge));
         let all: Vec<_> = answered.map(|challenge| Compiled::new(challenge, options, keys)).collect();
         (!all.is_empty()).then(|| Self { all, keys: keys.to_vec() })
     }
 
-    /// What the head of a request asks, if that is a challenge by itself.
+    /// The challenge in the head of a request, if the head alone is one.
     pub fn in_head(&self, head: RequestHead<'_>) -> Option<Asked> {
         self.find(head, None, |asking| asking == Asking::Head)
     }
 
-    /// Whether a request without a signature may ask in its body, of which `length` is known from the head.
+    /// Whether an unsigned request can have a challenge in its body; `length` is the body's length, if the head states it.
     pub fn may_be_in_body(&self, head: RequestHead<'_>, length: Option<u64>) -> bool {
         let short = length.is_some_and(|length| (1..=LONGEST_BODY as u64).contains(&length));
         short && self.all.iter().any(|challenge| challenge.asking == Asking::Body && challenge.fits(head, None))
     }
 
-    /// What a request asks that may have no signature.
+    /// The challenge in a request that may have no signature.
     pub fn unsigned(&self, request: &SignedRequest<'_>) -> Option<Asked> {
         self.find_in(request, |asking| asking == Asking::Body)
     }
 
-    /// What a request asks that has been verified.
+    /// The challenge in a request that has been verified.
     pub fn verified(&self, request: &SignedRequest<'_>) -> Option<Asked> {
         self.find_in(request, |asking| asking != Asking::Head)
     }
 
-    /// The answer. Where it has a MAC, this is made with the secret at this position; without one, with the first.
+    /// The answer. A MAC in it is made with the secret at this position, or with the first if `secret` is `None`.
     pub fn reply(&self, asked: &Asked, secret: Option<usize>) -> Reply {
         let mut reply = Reply::default();
         let Some(challenge) = self.all.get(asked.challenge) else { return reply };
@@ -245,7 +245,7 @@ impl Compiled {
         }
     }
 
-    /// Whether the request has what tells this challenge, as far as that can be seen.
+    /// Whether the request meets the conditions of this challenge that can be checked without the missing body.
     fn fits(&self, head: RequestHead<'_>, body: Option<&Body<'_>>) -> bool {
         self.method == *head.method
             && self.when.iter().all(|(place, expected)| match (place, body) {
@@ -254,7 +254,7 @@ impl Compiled {
             })
     }
 
-    /// The text to be echoed, if the request is this challenge; empty, where nothing is.
+    /// The text to echo if the request is this challenge; empty if the challenge echoes nothing.
     fn echo(&self, head: RequestHead<'_>, body: Option<&Body<'_>>) -> Option<String> {
         if !self.fits(head, body) {
             return None;
@@ -267,7 +267,7 @@ impl Compiled {
 
 impl Expectation {
     fn is_met(&self, place: &Place, head: RequestHead<'_>, body: Option<&Body<'_>>) -> bool {
-        // Most deliveries do not have the text anywhere: they are not parsed for it.
+        // Most deliveries do not contain the text, so they are not parsed.
         if let (Place::Json(_), Self::Text(text), Some(body)) = (place, self, body)
             && memchr::memmem::find(body.bytes(), text).is_none()
         {
@@ -284,7 +284,7 @@ impl Expectation {
     }
 }
 
-/// What stands at a place, if it stands there once.
+/// The value at a place, if the request has exactly one.
 fn value<'a>(place: &Place, head: RequestHead<'a>, body: Option<&'a Body<'_>>) -> Option<Cow<'a, [u8]>> {
     let once = |found| match found {
         Found::Once(value) => value,

@@ -1,7 +1,7 @@
 //! Digests as text: strict decoding, and encoding.
 //!
-//! Nothing lenient is taken: no white space, no stray bits behind the last byte, padding exactly as the scheme says. A
-//! text that two receivers read differently is no signature.
+//! Decoding is strict: no white space, no stray bits after the last byte, padding exactly as the scheme says. A text that
+//! two receivers could read differently is refused.
 
 use base64::Engine;
 use base64::alphabet;
@@ -11,18 +11,18 @@ use smallvec::SmallVec;
 
 use super::spec::Encoding;
 
-/// A digest: either one that a sender claims or one computed here. It has no `PartialEq`, so that nothing compares it
-/// in variable time by accident.
+/// A digest, claimed by a sender or computed here. It has no `PartialEq`, so that it cannot be compared in variable time by
+/// accident.
 #[derive(Clone)]
 pub(super) struct Digest(SmallVec<[u8; 64]>);
 
 /// Enough for the usual digests, of which the longest has 64 bytes.
 const BUFFER: usize = 96;
 
-/// The longest text that can be a signature: a token, say.
+/// The longest text that can be a signature, for example a token.
 const LONGEST: usize = 16 * 1024;
 
-/// Base64 with or without padding, whatever the last bits are.
+/// Base64 with or without padding, with any trailing bits. For configured values, never for requests.
 pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -40,7 +40,7 @@ impl Digest {
     }
 }
 
-/// The bytes of a text in the first of these encodings that it is in; `len` bytes, if that is known.
+/// The bytes of a text, decoded in the first of these encodings that fits; exactly `len` bytes, if that is given.
 pub(super) fn decode(encodings: &[Encoding], len: Option<usize>, text: &[u8]) -> Option<Digest> {
     encodings.iter().find_map(|encoding| decode_one(*encoding, len, text))
 }

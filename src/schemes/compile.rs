@@ -1,5 +1,5 @@
-//! From a scheme, a route's options and its secrets to a [`Verifier`]: all that can be decided when the configuration is
-//! loaded is decided here.
+//! From a scheme, a route's options and its secrets to a [`Verifier`]: everything that can be decided when the
+//! configuration is loaded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -87,7 +87,7 @@ impl Spec {
         first.map_or(Ok(()), Err)
     }
 
-    /// Builds what verifies and signs, once for a route.
+    /// Builds the verifier of a route.
     ///
     /// # Errors
     /// [`SchemeError::Unsupported`], the first fault of [`Spec::check_options`] and [`Spec::check_secret`], or
@@ -125,7 +125,7 @@ impl Spec {
 }
 
 impl Way {
-    /// The way with a route's keys; nothing, if no secret or no form is for it.
+    /// The way with a route's keys; `None` if no secret or no allowed form belongs to it.
     pub(super) fn compile(
         &self,
         spec: &Spec,

@@ -1,8 +1,8 @@
-//! Signed content: what a form's template gives for a request.
+//! Signed content: the result of a form's template for a request.
 //!
-//! A template is filled from the request as it came, so that signing and verifying cannot disagree. Where it names a
-//! JSON key or a field that is there twice, parsers could come to two contents; both are given out, as repeated, and no
-//! caller may accept either.
+//! A template is filled from the request as received, so that signing and verifying agree. If it names a JSON key or a field
+//! that is repeated, parsers can read either value; both contents are returned as [`Filled::Repeated`], and no caller may
+//! accept one of them.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -19,19 +19,19 @@ use super::request::RequestHead;
 use super::spec::{DigestOf, Encoding, ListedHeaders, Part, Pointer, SortedForm};
 use super::url::Base;
 
-/// What is signed: pieces in order, with nothing between.
+/// The signed content: pieces in order, with nothing between them.
 pub(super) type Content<'a> = SmallVec<[Piece<'a>; 6]>;
 
-/// A piece of what is signed.
+/// A piece of the signed content.
 #[derive(Clone, Debug)]
 pub(super) enum Piece<'a> {
     Bytes(Cow<'a, [u8]>),
-    /// Here the key itself is fed to the hash.
+    /// The place where the key itself is hashed.
     Secret,
 }
 
 impl<'a> Piece<'a> {
-    /// The bytes to feed.
+    /// The bytes of the piece; `secret` for [`Piece::Secret`].
     pub(super) fn or_secret<'b>(&'b self, secret: &'b [u8]) -> &'b [u8] {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -46,7 +46,7 @@ impl<'a> From<&'a [u8]> for Piece<'a> {
     }
 }
 
-/// The content in one piece: borrowed if it is one.
+/// The content as one slice, borrowed if it is a single piece.
 pub(super) fn joined<'a>(content: &'a Content<'_>) -> Cow<'a, [u8]> {
     match content.as_slice() {
         [Piece::Bytes(whole)] => Cow::Borrowed(whole),
@@ -54,17 +54,17 @@ pub(super) fn joined<'a>(content: &'a Content<'_>) -> Cow<'a, [u8]> {
     }
 }
 
-/// What a template gives.
+/// The result of filling a template.
 pub(super) enum Filled<'a> {
-    /// Part of the content is not there.
+    /// The request lacks a part of the content.
     Unfit,
     /// The content.
     Once(Content<'a>),
-    /// A key of the content is there more than once: the contents that parsers would come to.
+    /// A key or field of the content is repeated: the contents that parsers could read.
     Repeated(Vec<Content<'a>>),
 }
 
-/// What a template is filled from.
+/// The request that a template is filled from.
 #[derive(Clone, Copy)]
 pub(super) struct Given<'a> {
     pub(super) head: RequestHead<'a>,
@@ -73,7 +73,7 @@ pub(super) struct Given<'a> {
     pub(super) timestamp: Option<&'a [u8]>,
 }
 
-/// Fills a form's template. `url` is the spelling of the public URL to take, where the template has one.
+/// Fills a form's template. `url` is the spelling of the public URL to use, if the template has the URL as a part.
 pub(super) fn fill<'a>(parts: &'a [Part], given: Given<'a>, url: Option<&Base>) -> Filled<'a> {
     let mut filling = Filling { given, url, take: Occurrence::First, repeated: false };
     let mut first = Content::new();
@@ -108,7 +108,7 @@ struct Filling<'a, 'u> {
 }
 
 impl<'a> Filling<'a, '_> {
-    /// Nothing: a part is not there.
+    /// `None` if the request lacks a part.
     fn all(&mut self, parts: &'a [Part], content: &mut Content<'a>) -> Option<()> {
         parts.iter().try_for_each(|part| self.one(part, content))
     }
@@ -186,7 +186,7 @@ impl<'a> Filling<'a, '_> {
     }
 }
 
-/// A body in pieces, put together only if something has to parse it.
+/// A body in pieces, which are joined only when a parser needs the whole.
 pub(super) struct Body<'a> {
     frames: &'a [Bytes],
     joined: OnceCell<Vec<u8>>,
@@ -197,7 +197,7 @@ impl<'a> Body<'a> {
         Self { frames, joined: OnceCell::new() }
     }
 
-    /// The body in one piece: borrowed if it came so.
+    /// The body as one slice, borrowed if it arrived in one piece.
     pub(super) fn bytes(&self) -> &[u8] {
         match self.frames {
             [] => &[],
@@ -217,7 +217,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The value of a header that is there exactly once.
+/// The value of a header that the request has exactly once.
 pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;

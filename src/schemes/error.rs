@@ -1,4 +1,4 @@
-//! Why a delivery is refused, and what is wrong with what an operator configured.
+//! Errors: of deliveries, and of what an operator configured.
 
 use serde::Deserialize;
 
@@ -7,25 +7,25 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyError {
-    /// The signature header is absent, or there is nothing in it but white space.
+    /// The signature header is absent, empty or white space.
     #[error("the signature header is missing or empty")]
     MissingSignature,
-    /// The signature header is there more than once.
-    #[error("the signature header is there more than once")]
+    /// The signature header is repeated.
+    #[error("the signature header is repeated")]
     AmbiguousSignature,
     /// The signature header is not in the scheme's format.
     #[error("the signature header is not in the expected format")]
     MalformedSignature,
-    /// The signature is well formed, but no secret gives it.
+    /// The signature is well formed, but none of the secrets made it.
     #[error("the signature does not match")]
     SignatureMismatch,
-    /// The signature is right, but the body holds something else than the payload that was signed.
+    /// The signature is valid, but the body differs from the signed payload.
     #[error("the body differs from what was signed")]
     PayloadMismatch,
-    /// The signed time is longer ago than the tolerance.
+    /// The signed time is further in the past than the tolerance.
     #[error("the signed time is too long ago")]
     StaleTimestamp,
-    /// The signed time is further ahead than the tolerance.
+    /// The signed time is further in the future than the tolerance.
     #[error("the signed time is in the future")]
     FutureTimestamp,
 }
@@ -69,7 +69,7 @@ pub enum SchemeError {
     /// There is no secret to verify with.
     #[error("there is no secret")]
     NoSecret,
-    /// A secret has nothing in it. With an empty key, everyone can sign.
+    /// A secret is empty. Anyone can sign with an empty key.
     #[error("the secret is empty")]
     EmptySecret,
     /// A secret is not in the scheme's encoding.
@@ -79,12 +79,12 @@ pub enum SchemeError {
         expected: String,
     },
     /// The scheme signs the public URL, which the route does not give.
-    #[error("is missing: {scheme} signs the URL that it sends to, so the route must say it")]
+    #[error("is missing: {scheme} signs the URL that it sends to, so the route must state it")]
     NoPublicUrl {
         /// The scheme's name.
         scheme: String,
     },
-    /// The public URL is none.
+    /// The public URL is invalid.
     #[error("{why}")]
     BadPublicUrl {
         /// What is wrong with it.

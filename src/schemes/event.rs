@@ -1,4 +1,5 @@
-//! What a delivery says of its event: for people who read logs and traces. Nothing is decided by it.
+//! The id and the type of an event as a delivery states them, for logs and traces. No decision depends on them; for the id
+//! that a signature covers, see [`proof`](super::proof).
 
 use std::borrow::Cow;
 
@@ -10,8 +11,8 @@ use super::payload::{self, Kind};
 use super::spec::Place;
 
 impl Place {
-    /// The value that stands here in a request with this query and body, the first of several. `None` for places that
-    /// are neither: headers and claims of tokens.
+    /// The value at this place in a request with this query and body; the first if it is repeated. `None` for a header or
+    /// the claim of a token.
     pub fn in_query_or_body(&self, query: Option<&str>, body: &[Bytes]) -> Option<Vec<u8>> {
         let body = Body::new(body);
         let found = match self {

@@ -1,17 +1,17 @@
 //! Fields of forms and queries: `application/x-www-form-urlencoded` (WHATWG URL section 5.1), as bytes.
 //!
-//! Parsers differ in which of two fields of one name they take, so a field that is there twice is told as such. A
-//! percent sign without two hexadecimal digits behind it stands for itself.
+//! Parsers differ in which of two fields of the same name they use, so a repeated field is reported as such. A percent sign
+//! that is not followed by two hexadecimal digits stands for itself.
 
 use std::borrow::Cow;
 
-/// What stands under a name.
+/// The result of a search for a name.
 pub(super) enum Found<'a> {
-    /// Nothing.
+    /// The name does not occur.
     Nothing,
-    /// One value; nothing usable, if it is of the wrong kind.
+    /// One value; `None` if it is of the wrong kind.
     Once(Option<Cow<'a, [u8]>>),
-    /// Several: the values that parsers would take.
+    /// Several values: the first and the last, which parsers use.
     Repeated { first: Option<Cow<'a, [u8]>>, last: Option<Cow<'a, [u8]>> },
 }
 

@@ -1,8 +1,8 @@
-//! JSON web tokens (RFC 7519) in compact form: structure, times, and what the claims must say of the request.
+//! JSON web tokens (RFC 7519) in compact form: structure, times, and the claims about the request.
 //!
-//! The algorithm is one of those that the scheme names, never whatever the token asks for; `none` is not among them.
-//! Refused as malformed are tokens that are not three parts of strict base64url, whose header or claims are no JSON
-//! objects, that name another algorithm or a critical extension (RFC 7515 section 4.1.11), or that lack a required time.
+//! A token must name one of the scheme's algorithms; `none` is never one of them. A token is malformed if it is not three
+//! parts of strict base64url, if its header or claims are not JSON objects, if it names another algorithm or a critical
+//! extension (RFC 7515 section 4.1.11), or if it lacks a required time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use super::spec::{ClaimRule, ClaimValue, DigestOf, Encoding, Jwt, JwtAlgorithm, 
 use super::time;
 use super::url::Base;
 
-/// How long a token that we sign lasts.
+/// How long a token that the gateway signs is valid.
 const LIFE: Duration = Duration::from_secs(60);
 
-/// A token that has been taken apart. Nothing in it is authentic yet.
+/// A parsed token. Nothing in it is authentic yet.
 pub(super) struct Token<'a> {
     algorithm: JwtAlgorithm,
     signed: &'a [u8],
@@ -30,7 +30,7 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Takes a token apart.
+    /// Parses a token.
     pub(super) fn open(rules: &Jwt, token: &'a [u8]) -> Result<Self, VerifyError> {
         Self::parts(rules, token).ok_or(VerifyError::MalformedSignature)
     }
@@ -57,7 +57,7 @@ impl<'a> Token<'a> {
         keys.any(|(_, key)| key.accepts(std::slice::from_ref(&self.signature), &content))
     }
 
-    /// Holds the token's times against the clock.
+    /// Compares the token's times with the clock.
     pub(super) fn check_times(&self, rules: &Jwt, now: Duration, tolerance: Duration) -> Result<(), VerifyError> {
         for (claim, name) in [(TimeClaim::Exp, "exp"), (TimeClaim::Nbf, "nbf"), (TimeClaim::Iat, "iat")] {
             let Some(value) = self.claims.get(name) else {
@@ -76,7 +76,7 @@ impl<'a> Token<'a> {
         Ok(())
     }
 
-    /// Whether the claims say of the request what the scheme demands.
+    /// Whether the claims about the request are those that the scheme requires.
     pub(super) fn check_claims(&self, rules: &Jwt, given: Given<'_>, urls: &[Base]) -> Result<(), VerifyError> {
         rules.claims.iter().try_for_each(|rule| self.check_claim(rule, given, urls))
     }
@@ -91,12 +91,12 @@ impl<'a> Token<'a> {
         milliseconds(self.claims.get(name)?)
     }
 
-    /// What the token says, as JSON.
+    /// The claims, as JSON.
     pub(super) fn payload(&self) -> Vec<u8> {
         Value::Object(self.claims.clone()).to_string().into_bytes()
     }
 
-    /// The same without its times, sorted by name.
+    /// The claims without `exp`, `nbf` and `iat`, sorted by name, as JSON.
     pub(super) fn claims_but_times(&self) -> Vec<u8> {
         let is_time = |name: &str| ["exp", "nbf", "iat"].contains(&name);
         let claims: BTreeMap<_, _> = self.claims.iter().filter(|(name, _)| !is_time(name)).collect();
@@ -125,7 +125,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// A token that says what the scheme demands of this request.
+/// A token with the claims that the scheme requires for this request.
 pub(super) fn write(rules: &Jwt, key: &Key, given: Given<'_>, urls: &[Base], now: Duration) -> Option<Vec<u8>> {
     let Key::Jwt(keys) = key else { return None };
     let (algorithm, key) = keys.first()?;
@@ -170,7 +170,7 @@ fn is(value: &ClaimValue, found: &str, given: Given<'_>, urls: &[Base]) -> bool 
     }
 }
 
-/// Whether two texts of one encoding say the same.
+/// Whether two texts of one encoding are equal.
 fn same(encoding: Encoding, found: &str, expected: &[u8]) -> bool {
     match encoding {
         Encoding::Hex => found.as_bytes().eq_ignore_ascii_case(expected),

@@ -1,9 +1,9 @@
-//! Keys, and what they do with content.
+//! Keys, which sign content and check signatures.
 //!
-//! A [`Key`] is set up once, when the configuration is loaded: for HMAC that is the state after the key's block, which
-//! a request clones instead of hashing the key again. Comparison takes the same time wherever two digests differ; which
-//! of several secrets matched, and the length of the content, are not hidden. Tokens are compared by their hashes, so
-//! that not even their length shows.
+//! A [`Key`] is set up once, when the configuration is loaded. For HMAC it holds the state after the key's block, which a
+//! request clones instead of hashing the key again. A comparison takes the same time wherever two digests differ. Timing
+//! can reveal which of several secrets matched and the length of the content. Tokens are compared by their hashes, so
+//! timing does not reveal their length.
 //!
 //! See RFC 2104 (HMAC), FIPS 180-4 (SHA), RFC 8032 (Ed25519), RFC 8017 (RSA).
 
@@ -39,7 +39,7 @@ pub(super) enum Key {
     Jwt(Vec<(JwtAlgorithm, Key)>),
 }
 
-/// The length of a signature in bytes, if all of them have the same.
+/// The length of a signature in bytes, if the algorithm fixes it.
 pub(super) fn signature_len(algorithm: &Algorithm) -> Option<usize> {
     match algorithm {
         Algorithm::Hmac(hash) => Some(Hash::from(*hash).len()),
@@ -90,7 +90,7 @@ impl Key {
         Self::Public(UnparsedPublicKey::new(algorithm, key.to_vec()))
     }
 
-    /// The signature of the content under this key. Nothing under a public key, which cannot sign.
+    /// The signature of the content under this key. `None` for a public key, which cannot sign.
     pub(super) fn sign(&self, content: &Content<'_>) -> Option<Digest> {
         Some(match self {
             Self::HmacMd5(state) => digest(state, content),
@@ -104,8 +104,8 @@ impl Key {
         })
     }
 
-    /// Whether one of the candidates is the content's signature under this key. All digests are compared, whatever the
-    /// first ones gave.
+    /// Whether one of the candidates is the content's signature under this key. All digests are compared, also after
+    /// a match.
     pub(super) fn accepts(&self, candidates: &[Digest], content: &Content<'_>) -> bool {
         let same = |expected: &Digest, found: Choice, candidate: &Digest| {
             found | candidate.as_bytes().ct_eq(expected.as_bytes())

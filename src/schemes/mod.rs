@@ -15,7 +15,7 @@
 //! keeps them apart by what it demands of their contents: what one form takes is refused by the other (a form that
 //! [requires](spec::Requirement) a JSON object, and a [payload](spec::Payload) that is base64).
 //!
-//! What this does not protect against: a captured delivery that is sent again as it was. Headers that the signature
+//! Not protected against: a captured delivery that is sent again unchanged. Headers that the signature
 //! does not cover, and with `match_payload: false` body fields that it does not cover, are whatever the sender chose.
 
 mod accept;

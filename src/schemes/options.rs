@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::secret::Secret;
 use super::spec::Challenge;
 
-/// A route's choices within its scheme. What is not given takes the safe default.
+/// A route's choices within its scheme. An option that is not set has its safe default.
 #[derive(Clone, Debug, Default)]
 pub struct SchemeOptions {
     /// Which form of signed content to accept: `auto`, the default, for any, or the name of one.

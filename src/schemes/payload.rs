@@ -1,16 +1,15 @@
-//! Signed payloads: a document within the body that alone is signed, and its equality with the fields beside it.
+//! Signed payloads: a document within the body, which alone is signed, and its equality with the other fields.
 //!
-//! Some providers put a signed copy of the body into one of its own keys and sign that copy only. Handlers read the
-//! fields beside it, so a captured delivery could be sent again with other fields and its signature would still be
-//! right. [`open`] therefore decodes the copy and [`equal::equal_but_for`] compares the two.
+//! Some providers put a copy of the body into one key of the body and sign only that copy. Handlers read the other fields,
+//! so a captured delivery could be sent again with changed fields under a valid signature. [`open`] therefore decodes the copy and [`equal::equal_but_for`] compares the two.
 //!
-//! What is refused:
+//! Refused:
 //!
-//! 1. a body that is not exactly one JSON object in UTF-8 (RFC 8259: no byte order mark, nothing behind it);
-//! 2. a signed key that is missing, or whose value is empty or no string;
-//! 3. a signed key that is there twice, however it is written: parsers differ in which one they take;
-//! 4. a payload that is not strict base64 of a JSON object. A signature over such a text was made for something else,
-//!    say over a whole body, and must not pass here;
+//! 1. a body that is not exactly one JSON object in UTF-8 (RFC 8259: no byte order mark, nothing after it);
+//! 2. a signed key that is missing, or whose value is empty or not a string;
+//! 3. a repeated signed key, also if it is written with escapes: parsers differ in which value they use;
+//! 4. a payload that is not strict base64 of a JSON object. A signature over another text was made for another
+//!    purpose, for example over a whole body, and must not pass here;
 //! 5. a body that differs from its payload, see [`equal`].
 //!
 //! Nothing is built from the body: it is scanned once for the signed key, and compared only under a right signature.
@@ -38,7 +37,7 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-/// The payload of a signed text, if that holds a JSON object.
+/// The payload of a signed text, if it is a JSON object.
 pub(super) fn open(encoding: PayloadEncoding, signed: &[u8]) -> Option<Vec<u8>> {
     let payload = match encoding {
         PayloadEncoding::Base64 => STANDARD.decode(signed).ok()?,

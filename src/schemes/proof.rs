@@ -68,8 +68,7 @@ impl Verifier {
             By::Secret => None,
             By::Token(token) => {
                 let body = Body::new(request.body);
-                let claims = with_token(way, token, request.head, &body, |token| token.claims_but_times())?;
-                Some(Sha256::digest(claims).into())
+                with_token(way, token, request.head, &body, |token| Sha256::digest(token.claims_but_times()).into())
             }
             By::Form(form) => Timeless::of(way, request).digest(way.forms.get(form)?),
         }
@@ -81,8 +80,10 @@ impl Verifier {
         let Some(way) = self.ways.get(authentic.way) else { return Authenticated::Nothing };
         match (authentic.by, &way.algorithm) {
             (By::Token(token), Algorithm::Jwt(jwt)) => match way.reader.at() {
-                Location::Body => with_token(way, token, request.head, &body, |token| token.payload())
-                    .map_or(Authenticated::Nothing, Authenticated::Payload),
+                Location::Body => {
+                    let payload = |token: &Token<'_>| Authenticated::Payload(token.payload());
+                    with_token(way, token, request.head, &body, payload).unwrap_or(Authenticated::Nothing)
+                }
                 _ if jwt.ties_body() => Authenticated::Body,
                 _ => Authenticated::Nothing,
             },

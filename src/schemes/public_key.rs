@@ -1,8 +1,8 @@
 //! Public keys as operators have them: PEM, hexadecimal, base64 or raw bytes, of a `SubjectPublicKeyInfo` (RFC 5280
 //! section 4.1) or of the bare key.
 //!
-//! Refused are keys of another algorithm, RSA keys under 2048 or over 8192 bits, and private keys, which have no place
-//! in a gateway.
+//! Refused: keys of another algorithm, RSA keys under 2048 or over 8192 bits, and private keys, which a gateway must not
+//! have.
 
 use base64::Engine;
 
@@ -19,7 +19,7 @@ const BIT_STRING: u8 = 0x03;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 
-/// Kinds of key, with what is told of one that does not fit.
+/// Kinds of key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Ed25519,

@@ -1,4 +1,4 @@
-//! Requests as far as signatures go.
+//! The parts of a request that signatures depend on.
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -24,11 +24,11 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// What a signature is checked against.
+/// A request to verify.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedRequest<'a> {
     /// The request's head.
     pub head: RequestHead<'a>,
-    /// The whole body, in order, in the pieces that it came in. Where they are cut has no influence on the verdict.
+    /// The whole body, in order, in the pieces in which it arrived. The verdict does not depend on where it is cut.
     pub body: &'a [Bytes],
 }

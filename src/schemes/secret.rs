@@ -1,7 +1,7 @@
 //! From the configured secret to the key, step by step, when the configuration is loaded.
 //!
-//! Operators paste secrets from dashboards, so decoding is lenient here: either alphabet of base64, padding or none.
-//! Requests have no say in it.
+//! Operators paste secrets from dashboards, so decoding is lenient: either alphabet of base64, with or without padding. No
+//! value of a request is decoded here.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the secret is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

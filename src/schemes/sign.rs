@@ -1,10 +1,10 @@
-//! The other direction: what makes a request a valid delivery.
+//! Signing: the changes that make a request a valid delivery.
 //!
-//! Content is filled in, checked and signed by the code that verifies, so what is signed here is accepted there under
-//! the same options. A signed time is that of the clock. Headers that are part of what is signed and that the request
-//! lacks are taken from the scheme's sample.
+//! The code that verifies also fills in, checks and signs the content, so a request that is signed here verifies under the
+//! same options. The signed time is that of the clock. Signed headers that the request lacks are taken from the scheme's
+//! sample.
 //!
-//! Schemes with public keys cannot be signed for: only the provider has the private key.
+//! Schemes with public keys cannot be used for signing: only the provider has the private key.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::spec::{Algorithm, Location, Part, Pointer, Requirement, TimeLocation,
 use super::verifier::Verifier;
 use super::{fields, jwt, signature, time};
 
-/// A request that is to be signed, as it is without a signature.
+/// A request to sign.
 #[derive(Clone, Copy, Debug)]
 pub struct Unsigned<'a> {
     /// Its head.
@@ -31,7 +31,7 @@ pub struct Unsigned<'a> {
     pub body: &'a [u8],
 }
 
-/// What makes a request a valid delivery.
+/// The changes that make a request a valid delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signed {
     /// Headers to set.
@@ -45,21 +45,21 @@ pub struct Signed {
 /// Why nothing was signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The verifier has fewer secrets.
+    /// The verifier has no secret at this position.
     #[error("there is no secret at this position")]
     NoSuchSecret,
     /// The secret is a public key.
     #[error("only the provider can sign: it has the private key that belongs to this public one")]
     NeedsPrivateKey,
-    /// No form of signed content that the options allow takes such a body: each form's name, and why.
+    /// No allowed form of signed content accepts this body: the name of each form, and the reason.
     #[error("no signature would make this body a valid delivery: {0}")]
     Unsignable(String),
-    /// The signature or the time stands in the body, which cannot hold it.
+    /// The scheme has the signature or the time in the body, and this body cannot hold it.
     #[error("the body cannot hold the signature or the signed time")]
     Unwritable,
 }
 
-/// A request on its way to being signed.
+/// A request while it is being signed.
 struct Draft {
     headers: HeaderMap,
     query: Option<String>,
@@ -68,8 +68,7 @@ struct Draft {
 }
 
 impl Verifier {
-    /// What to add to this request, or to change about it. The first form whose delivery would be accepted is signed,
-    /// with the secret at this position; `now` is the time since 1970-01-01T00:00:00Z.
+    /// The changes that sign this request with the secret at this position, in the first form that would be accepted; `now` is the time since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
     /// [`SignError`].
@@ -89,10 +88,10 @@ impl Verifier {
         Err(verdict)
     }
 
-    /// The headers that make this body, POSTed to `/`, a valid delivery; enough where a scheme signs nothing else.
+    /// The headers that make this body, POSTed to `/`, a valid delivery, for schemes that sign nothing else.
     ///
     /// # Errors
-    /// [`SignError`]; also where the signature or the time stands elsewhere than in a header.
+    /// [`SignError`]; also if the scheme has the signature or the time outside of headers.
     pub fn sign_body(
         &self,
         secret: usize,
@@ -131,7 +130,7 @@ impl Verifier {
                 }
             }
         }
-        // The field must be there while the form is looked at; nothing of it is signed.
+        // The field must exist while the form is checked; it is not signed.
         if let Location::Form(name) = way.reader.at() {
             draft.set_form(name, b"-");
         }
@@ -182,7 +181,7 @@ impl Verifier {
 }
 
 impl Draft {
-    /// Puts a time where the scheme has it. One in the body or the query stays, if it is `fresh`.
+    /// Sets the time at the scheme's place. A time in the body or the query stays if it is `fresh`.
     fn set_time(&mut self, at: &TimeLocation, text: &str, fresh: impl Fn(&[u8]) -> bool) -> Result<(), SignError> {
         let head =
             RequestHead { method: &Method::POST, path: "/", query: self.query.as_deref(), headers: &self.headers };
@@ -224,7 +223,7 @@ impl Draft {
         self.signed.headers.push((name.clone(), value));
     }
 
-    /// Sets a header that the request lacks as the sample has it.
+    /// Sets a header that the request lacks to the value of the sample.
     fn set_from(&mut self, name: &HeaderName, sample: &HeaderMap) {
         if let (false, Some(value)) = (self.headers.contains_key(name), sample.get(name)) {
             self.set(name, value.clone());
@@ -254,7 +253,7 @@ impl Draft {
     }
 }
 
-/// Puts a text at the end of a path; as a number, if there was one.
+/// Sets the text at the end of a path; as a number, if the old value was a number.
 fn put(json: &mut Value, path: &[Token], text: &str) -> Option<()> {
     let Some((token, rest)) = path.split_first() else {
         *json = match json {

@@ -1,20 +1,20 @@
-//! Signatures where they stand: from their text to candidate digests, and back.
+//! Signatures in requests: from their text to candidate digests, and back.
 //!
 //! Values are handled as bytes throughout: a header may carry any byte but control characters (RFC 9110 section 5.5),
-//! and none of them must lead to a panic or a lossy conversion.
+//! and no byte may cause a panic or a lossy conversion.
 //!
 //! [`Reader::read`] refuses, in this order:
 //!
-//! 1. a signature, or a signed time, that is absent, or that has nothing in it but white space
+//! 1. a signature or a signed time that is absent, empty or white space
 //!    ([`VerifyError::MissingSignature`]);
-//! 2. one that is there more than once where there may be one, since receivers differ in which one they take
+//! 2. a repeated signature or time, if only one is allowed, because receivers differ in which one they use
 //!    ([`VerifyError::AmbiguousSignature`]);
-//! 3. a value that is not of the scheme's grammar, a digest that is not of its encoding or not of the algorithm's
-//!    length, a list without the accepted key or with too many entries of it, and two different times
+//! 3. a value that does not follow the scheme's grammar, a digest in another encoding or of another length than the
+//!    algorithm's, a list without the accepted key or with too many entries of it, and two different times
 //!    ([`VerifyError::MalformedSignature`]).
 //!
-//! Entries of other keys than the accepted ones are not looked at, whatever they hold: taking any that happens to
-//! verify would let a sender choose the weakest.
+//! Entries with other keys than the accepted ones are ignored: accepting any entry that verifies would let a sender choose
+//! the weakest.
 
 use std::borrow::Cow;
 
@@ -37,15 +37,15 @@ pub(super) type Candidates = SmallVec<[Digest; 2]>;
 /// A signed time as it was sent.
 pub(super) type TimeText = SmallVec<[u8; 32]>;
 
-/// How often a header may be there that may be there several times.
+/// The most lines of a header that may be repeated.
 const MOST_LINES: usize = 8;
 
-/// What a signature says.
+/// The digests and the time that a signature claims.
 #[derive(Clone)]
 pub(super) struct Claimed {
     /// Never empty.
     pub(super) candidates: Candidates,
-    /// The signed time, if it stands in the signature itself.
+    /// The signed time, if it is part of the signature's value.
     pub(super) time: Option<TimeText>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Reader {
     signature: Signature,
     /// The headers that it may stand in.
     names: Vec<HeaderName>,
-    /// The length of a digest in bytes, if all have the same.
+    /// The length of a digest in bytes, if the algorithm fixes it.
     len: Option<usize>,
     /// Where in the signature the time stands.
     time: Option<TimeLocation>,
@@ -91,7 +91,7 @@ impl Reader {
         &self.signature.at
     }
 
-    /// What the signature says. The body is looked at only where the signature stands in it.
+    /// The claims of the signature. The body is read only if the signature is in it.
     pub(super) fn read(&self, head: RequestHead<'_>, body: Option<&Body<'_>>) -> Result<Claimed, VerifyError> {
         let mut claimed = Claimed { candidates: Candidates::new(), time: None };
         let bytes = || body.map(Body::bytes).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Reader {
         Ok(claimed)
     }
 
-    /// Parses several values; empty ones do not count, and a malformed one does only if there is no other.
+    /// Parses several values. Empty values are ignored, and malformed values too if another one is well formed.
     fn parse_any<'v>(
         &self,
         values: impl Iterator<Item = &'v [u8]>,
@@ -161,7 +161,7 @@ impl Reader {
         verdict
     }
 
-    /// Adds what one value says.
+    /// Adds the claims of one value.
     fn parse(&self, value: &[u8], claimed: &mut Claimed) -> Result<(), VerifyError> {
         let value = value.trim_ascii();
         if value.is_empty() {
@@ -271,8 +271,7 @@ impl Reader {
     }
 }
 
-/// The time that a request says it was signed at, where that stands outside the signature. The body is looked at only
-/// where the time stands in it.
+/// The signed time of a request, if it is not part of the signature's value. The body is read only if the time is in it.
 pub(super) fn time<'a>(at: &TimeLocation, head: RequestHead<'a>, body: &'a [u8]) -> Result<Cow<'a, [u8]>, VerifyError> {
     match at {
         TimeLocation::Header(name) => sole(head.headers, name).map(Cow::Borrowed),

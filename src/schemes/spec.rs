@@ -27,7 +27,7 @@
 //! assert_eq!(spec.name, "example");
 //! ```
 //!
-//! [`Spec::parse`] refuses what is not of this shape, and what makes no sense: see [`sense`].
+//! [`Spec::parse`] refuses a file of another shape, and one that makes no sense: see [`sense`].
 //!
 //! A new provider needs a new file. Where the language lacks a word, it gains a variant in one of the enums here, and
 //! the code that matches on it fails to compile until it understands the word.

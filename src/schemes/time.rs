@@ -1,14 +1,14 @@
-//! Signed times: reading, writing and holding them against a clock.
+//! Signed times: reading, writing and comparing with a clock.
 //!
-//! A time is signed as the text that was sent, so it is parsed beside that and never written anew. What is compared is
-//! the clock's whole second, so that a time exactly as old as the tolerance passes for all of that second.
+//! A signature covers the text of the time as sent, so the text is parsed but never rewritten. The clock's whole second is
+//! compared, so a time exactly as old as the tolerance is valid during all of that second.
 
 use std::time::Duration;
 
 use super::error::VerifyError;
 use super::spec::TimeFormat;
 
-/// From here on a bare number counts milliseconds: the seconds are in the year 5138.
+/// From this number on, a bare number means milliseconds; as seconds it would be in the year 5138.
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];

@@ -1,8 +1,8 @@
-//! The public URL: where the provider believes that it sends its deliveries. It is configured; what a request says of
-//! its own host has no part in it.
+//! The public URL: the URL that the provider sends its deliveries to. It is configured; the `Host` of a request plays no
+//! part.
 //!
-//! A URL with a path is the endpoint's. One without stands for any path: the request's own is appended. The query is
-//! always the request's own, so that a changed one does not verify.
+//! A URL with a path is that of one endpoint. To a URL without a path, the request's path is appended. The query always
+//! comes from the request, so a changed query does not verify.
 
 /// A URL that providers can reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct PublicUrl {
     path: String,
 }
 
-/// What stands before the query in one of the spellings of a URL.
+/// One spelling of a URL, without its query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Base {
     text: String,

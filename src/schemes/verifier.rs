@@ -1,7 +1,7 @@
-//! Checks deliveries: in two steps, so that nothing is read for a sender who has no signature.
+//! Verifies deliveries in two steps, so that the body of a request without a signature is not read.
 //!
-//! Where a scheme has several ways to sign, a delivery passes if it passes in one of them; the reason for a refusal is
-//! that of the way that came furthest.
+//! If a scheme has several ways to sign, a delivery must verify in one of them. The reason for a refusal is that of the way
+//! that came furthest.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::signature::{self, Claimed, TimeText};
 use super::spec::{Algorithm, Jwt, Part, TimeLocation};
 use super::time;
 
-/// What a signature claims, for each way to sign that the request could be signed in.
+/// The signature of a request as read from its head, for each way to sign that it can belong to.
 #[derive(Clone)]
 pub struct Claim {
     ways: Vec<WayClaim>,
@@ -28,13 +28,13 @@ pub struct Claim {
 
 #[derive(Clone)]
 struct WayClaim {
-    /// Its position.
+    /// The position of the way.
     way: usize,
-    /// Nothing, if the signature stands in the body.
+    /// The claimed digests; `None` if the signature is in the body.
     claimed: Option<Claimed>,
-    /// The signed time, if it has been checked.
+    /// The signed time, if it has been checked already.
     time: Option<TimeText>,
-    /// The position of the secret, if no body is needed to know it.
+    /// The position of the secret, if the head alone shows it.
     secret: Option<usize>,
 }
 
@@ -49,21 +49,21 @@ impl fmt::Debug for Claim {
 /// A scheme with a route's options and secrets: verifies its deliveries, and signs them.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    /// Those that some secret is for. Never empty.
+    /// The ways to sign that one of the secrets belongs to. Never empty.
     pub(super) ways: Vec<Compiled>,
-    /// How many secrets there are.
+    /// The number of secrets.
     pub(super) secrets: usize,
     pub(super) match_payload: bool,
     pub(super) challenges: Option<Challenges>,
-    /// Headers that a delivery of this provider has and that may be part of what is signed.
+    /// The sample's headers, for signing a request that lacks a signed header. Empty if the scheme signs no header.
     pub(super) sample: HeaderMap,
 }
 
 impl Verifier {
-    /// Checks what needs no body; `now` is the time since 1970-01-01T00:00:00Z.
+    /// Checks the head; `now` is the time since 1970-01-01T00:00:00Z.
     ///
     /// # Errors
-    /// Any of [`VerifyError`] but [`VerifyError::PayloadMismatch`].
+    /// Any [`VerifyError`] except [`VerifyError::PayloadMismatch`].
     pub fn inspect(&self, head: RequestHead<'_>, now: Duration) -> Result<Claim, VerifyError> {
         let mut ways = Vec::with_capacity(self.ways.len());
         let mut verdict = None;
@@ -79,11 +79,11 @@ impl Verifier {
         }
     }
 
-    /// Checks the claim against the whole request, and says what it proves.
+    /// Checks the claim against the whole request.
     ///
     /// # Errors
-    /// [`VerifyError::SignatureMismatch`], [`VerifyError::PayloadMismatch`]; where signature or time stand in the body,
-    /// any other as well.
+    /// [`VerifyError::SignatureMismatch`], [`VerifyError::PayloadMismatch`]; any other error if the
+    /// signature or the time is in the body.
     pub fn verify(&self, claim: &Claim, request: &SignedRequest<'_>, now: Duration) -> Result<Authentic, VerifyError> {
         let body = Body::new(request.body);
         let mut verdict = None;
@@ -215,7 +215,7 @@ impl Compiled {
             }
             _ => {}
         }
-        // A time in the body that is no part of the content is read only under a right signature.
+        // A time in the body that is not part of the content is read only after the signature has verified.
         let late = match (&self.timestamp, &claim.time, &claimed.time) {
             (Some(timestamp), None, None) if self.forms.iter().any(|form| form.has_time) => {
                 Some(TimeText::from_slice(&signature::time(&timestamp.at, head, body.bytes())?))
@@ -237,7 +237,7 @@ impl Compiled {
         Err(verdict.unwrap_or(MISMATCH))
     }
 
-    /// Holds the time against the clock that has not been before.
+    /// Compares a time with the clock that has not been compared before.
     fn check_late(&self, claim: &WayClaim, given: Given<'_>, now: Duration) -> Result<(), VerifyError> {
         match (&self.timestamp, &claim.time, given.timestamp) {
             (None, _, _) | (_, Some(_), _) => Ok(()),
@@ -273,11 +273,11 @@ impl Compiled {
                     if self.reserved.is_some_and(|reserved| reserved.covers(&content)) {
                         return Err(Refusal::Reserved.reason());
                     }
-                    // Only now what costs more than a digest does: under a right signature.
+                    // The expensive checks come last, after the signature has verified.
                     accept(&form.form, &content, given.body, match_payload).map_err(Refusal::reason)?;
                     return Ok(secret);
                 }
-                // Whichever of the two a parser takes, the body is not what was signed.
+                // A parser can read either value, so the body is not certainly what was signed.
                 Filled::Repeated(contents) => {
                     if contents.iter().any(|content| self.secret_for(claimed, content).is_some()) {
                         verdict = Refusal::Repeated.reason();
@@ -293,7 +293,7 @@ impl Compiled {
         keys.find(|(_, key)| key.accepts(&claimed.candidates, content)).map(|(secret, _)| *secret)
     }
 
-    /// The first token that a secret signed, if its times are right.
+    /// The first token that a secret signed and whose times are valid.
     fn token<'c>(&self, jwt: &Jwt, claimed: &'c Claimed, now: Duration) -> Result<Opened<'c>, VerifyError> {
         let mut verdict = None;
         for (position, candidate) in claimed.candidates.iter().enumerate() {
@@ -311,7 +311,7 @@ impl Compiled {
         Err(verdict.unwrap_or(MISMATCH))
     }
 
-    /// Whether a signature can be right and the body still not be what was signed.
+    /// Whether a delivery with a valid signature can have a body that differs from what was signed.
     fn compares_payloads(&self) -> bool {
         let looked_up = |part: &Part| {
             matches!(
@@ -324,7 +324,7 @@ impl Compiled {
                     | Part::QueryLower(_)
             )
         };
-        // Also with `match_payload: false`: a payload that does not decode is refused all the same.
+        // Also with `match_payload: false`, because a payload that does not decode is refused.
         self.forms.iter().any(|form| form.form.payload.is_some() || Part::any(&form.form.content, &looked_up))
             || matches!(&self.algorithm, Algorithm::Jwt(jwt) if jwt.ties_body())
     }
@@ -334,7 +334,7 @@ impl Compiled {
 struct Opened<'c> {
     /// The position of the secret.
     secret: usize,
-    /// The position of the token among those that were sent.
+    /// The position of the token in the signature header.
     position: usize,
     token: Token<'c>,
 }

@@ -1,7 +1,7 @@
-//! Secrets that others could have or guess.
+//! Secrets that an attacker could know or guess.
 //!
-//! Told, not refused: such a secret is what the provider has, and a route that refused it would take no delivery at all.
-//! Public keys and user names are no secrets.
+//! A weak secret gets a warning and is not refused: the provider signs with it, so without it the route would refuse every
+//! delivery. Public keys and user names are not secrets.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -12,10 +12,10 @@ use super::catalogue::{names, vectors};
 use super::secret::{self, Secret};
 use super::spec::{Algorithm, SecretStep, Spec, Way};
 
-/// The shortest key that is not told, in bytes: what 2^128 tries do not find (RFC 2104 section 3 wants more).
+/// The shortest key without a warning, in bytes: 2^128 attempts would be needed (RFC 2104 section 3 recommends more).
 const SHORTEST: usize = 16;
 
-/// What people write where a secret should be: in small letters, without anything else and without digits at the end.
+/// Common placeholders for a secret: lower-case letters only, without digits at the end.
 const SAMPLES: [&str; 70] = [
     "a",
     "abc",
@@ -89,13 +89,13 @@ const SAMPLES: [&str; 70] = [
     "yourwebhooksecret",
 ];
 
-/// What makes a secret weak. The texts do not show it.
+/// Why a secret is weak. The texts do not contain the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Weakness {
-    /// It is a word that anyone would try, or stands in a provider's documentation.
+    /// It is a common word, or an example of a provider's documentation.
     #[error("is a well-known sample value: anyone can sign with it")]
     Sample,
-    /// It is one character again and again, or digits in their order.
+    /// It is one repeated character, or digits in order.
     #[error("is one character, or a run of digits, repeated: it can be guessed")]
     Pattern,
     /// It is short.
@@ -104,7 +104,7 @@ pub enum Weakness {
 }
 
 impl Spec {
-    /// Why this is no good secret of this scheme, if it is none.
+    /// Why this secret is weak for this scheme; `None` if it is not.
     pub fn weakness(&self, secret: &Secret) -> Option<Weakness> {
         let shown = self.vectors.iter().any(|vector| vector.secret.as_bytes() == secret.expose());
         let weakness = |way: &Way| if shown { Some(Weakness::Sample) } else { way.weakness(secret) };
@@ -132,7 +132,7 @@ impl Way {
     }
 }
 
-/// Whether what is configured is to be kept secret.
+/// Whether the configured value must be kept secret.
 fn is_secret(algorithm: &Algorithm) -> bool {
     match algorithm {
         Algorithm::Hmac(_) | Algorithm::Hash(_) | Algorithm::Token => true,
@@ -154,7 +154,7 @@ fn is_pattern(key: &[u8]) -> bool {
     repeats || key.windows(2).all(counts)
 }
 
-/// The secrets that stand in providers' documentation and tests.
+/// The secrets of providers' documentation and tests.
 fn published() -> &'static HashSet<Vec<u8>> {
     #[derive(Deserialize)]
     struct Vector {

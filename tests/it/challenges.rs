@@ -432,7 +432,7 @@ fn the_secret_of_a_challenge_comes_from_a_variable_or_a_file_and_must_be_there()
         ),
         (
             "verify_token: { env: EMPTY }",
-            Some("routes[0].scheme.verify_token.env: environment variable EMPTY is empty: the secret belongs into it"),
+            Some("routes[0].scheme.verify_token.env: environment variable EMPTY is empty: put the secret into it"),
         ),
         (
             "verify_token: { file: /nonexistent/token }",

@@ -80,7 +80,7 @@ fn a_secret_file_that_is_of_no_use_is_told_with_what_to_do() {
     let secret = folder.path().join("secret");
     assert!(check().contains("the file \"secret\" does not exist: write the secret into it, or correct its name"));
     fs::write(&secret, "\n").unwrap();
-    assert!(check().contains("the file \"secret\" is empty: the secret belongs into it"));
+    assert!(check().contains("the file \"secret\" is empty: put the secret into it"));
     fs::remove_file(&secret).unwrap();
     fs::create_dir(&secret).unwrap();
     assert!(
@@ -140,7 +140,7 @@ fn a_scheme_that_is_not_known_brings_the_nearest_names() {
     let folder = folder("127.0.0.1:0", "circle-ci", "SET", "http://127.0.0.1:1");
     let (status, said) = told(folder.path(), &["check"]);
     assert_eq!(status, 78);
-    assert!(said.contains("`hooklatch schemes` lists those that there are; did you mean \"circleci\"?"), "{said}");
+    assert!(said.contains("`hooklatch schemes` lists all schemes; did you mean \"circleci\"?"), "{said}");
     for arguments in [&["schemes", "githb"][..], &["sign", "--scheme", "githb", "--secret-env", "SET"]] {
         let (status, said) = told(folder.path(), arguments);
         assert_eq!(status, 2);

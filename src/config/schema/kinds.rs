@@ -1,4 +1,4 @@
-//! The kinds of values that gateway.yaml has, as parts of a schema. Each takes what the key is for: editors show it.
+//! The kinds of values that gateway.yaml has, as parts of a schema. The `about` of each is the text that editors show.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn map<const N: usize>(about: &str, required: &[&str], keys: [(&str, 
     map
 }
 
-/// A map, or a key with nothing after it: all of its lines may be commented out.
+/// A map, or a key without a value, which a file has when all lines of the map are commented out.
 pub(super) fn or_nothing(mut map: Value) -> Value {
     put(&mut map, "type", json!(["object", "null"]));
     map
@@ -92,7 +92,7 @@ pub(super) fn size(about: &str, default: Option<u64>) -> Value {
     size
 }
 
-/// Says what holds where the key is left out.
+/// Sets the default of a key that is left out.
 pub(super) fn set_default(schema: &mut Value, default: Value) {
     put(schema, "default", default);
 }

@@ -12,20 +12,21 @@ use crate::config::upstream::{DEFAULT_CONNECT_TIMEOUT, HOST_HEADERS, HostHeader}
 const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$";
 
 pub(super) fn route() -> Value {
-    let mut methods = list("The methods let in.", json!({ "enum": of::METHODS.map(|method| method.to_string()) }));
+    let mut methods =
+        list("The methods that are let in.", json!({ "enum": of::METHODS.map(|method| method.to_string()) }));
     put(&mut methods, "uniqueItems", json!(true));
     set_default(&mut methods, json!(["POST"]));
-    let name = "What logs and metrics call the route: unique, of a-z 0-9 _ -, first a letter or digit.";
-    let path = "The public path: exact, or a prefix that ends in /*. Compared with the raw bytes of the request.";
+    let name = "The route's name in logs and metrics: unique, a-z 0-9 _ -, starts with a letter or digit.";
+    let path = "The public path: exact, or a prefix that ends in /*. Compared with the request's path byte by byte.";
     map(
-        "A public path with its scheme, its secrets and the handler behind it.",
+        "A public path with its scheme, secrets and handler.",
         &["name", "path", "scheme", "secrets", "upstream"],
         [
             ("name", text(name, "^[a-z0-9][a-z0-9_-]*$")),
             ("path", text(path, "^/[^?#*]*$|^/([^?#*]*/)?\\*$")),
-            ("host", file("A name or an address without a port. Default: any host.")),
+            ("host", file("A name or an address, without a port. Default: any host.")),
             ("scheme", scheme::any()),
-            ("secrets", list("The secrets; any of them may match, so that a secret can be rotated.", secret())),
+            ("secrets", list("The secrets. A delivery may match any of them, so you can rotate a secret.", secret())),
             (
                 "upstream",
                 any_of("The handler that gets verified deliveries.", [text("Its URL.", URL), upstream()], None),
@@ -34,26 +35,29 @@ pub(super) fn route() -> Value {
             (
                 "enforce",
                 flag(
-                    "Whether what does not verify is refused. false: forward it as well, marked Hooklatch-Verified: \
-                     false.",
+                    "Whether deliveries that do not verify are refused. false: forward them too, marked \
+                     Hooklatch-Verified: false.",
                     true,
                 ),
             ),
             ("reject_status", reject_status()),
-            ("allowed_ips", networks("Networks and addresses that are let in, others get 403; empty lets in all.")),
-            ("max_body", size("The longest body, over it 413. Default: 1MiB, or the scheme's own.", None)),
+            (
+                "allowed_ips",
+                networks("Clients that are let in, as networks or addresses; others get 403. Empty: all are let in."),
+            ),
+            ("max_body", size("The largest body; larger ones get 413. Default: 1MiB, or the scheme's own.", None)),
             (
                 "tolerance",
-                duration("How far a signed time may be from this clock, either way. Default: the scheme's own.", None),
+                duration(
+                    "The largest difference between a signed time and this clock. Default: the scheme's own.",
+                    None,
+                ),
             ),
-            (
-                "body_timeout",
-                duration("How long the whole body may take to come in; over it 408.", Some(of::DEFAULT_BODY_TIMEOUT)),
-            ),
+            ("body_timeout", duration("Time to receive the whole body; then 408.", Some(of::DEFAULT_BODY_TIMEOUT))),
             (
                 "max_in_flight",
                 whole(
-                    "Deliveries on their way at once; over it 503.",
+                    "Deliveries in progress at once; above it 503.",
                     of::MAX_COUNT.into(),
                     Some(of::DEFAULT_IN_FLIGHT.into()),
                 ),
@@ -62,8 +66,8 @@ pub(super) fn route() -> Value {
             (
                 "timeout",
                 duration(
-                    "How long the upstream may take until its response's head; over it 504. Default: 500ms less than \
-                     the provider waits, or 10s where that is not known.",
+                    "Time until the upstream's response head; then 504. Default: 500ms less than the provider waits, \
+                     or 10s if that is unknown.",
                     None,
                 ),
             ),
@@ -71,7 +75,7 @@ pub(super) fn route() -> Value {
     )
 }
 
-/// Networks and addresses; unlike other lists it may be empty.
+/// Networks and addresses. Unlike other lists, it may be empty.
 pub(super) fn networks(about: &str) -> Value {
     let network = text("A network or an address: 10.0.0.0/8, 192.0.2.1, 2001:db8::/32.", "^[0-9A-Fa-f.:]+(/[0-9]+)?$");
     json!({ "description": about, "type": "array", "items": network, "default": [] })
@@ -79,14 +83,14 @@ pub(super) fn networks(about: &str) -> Value {
 
 fn upstream() -> Value {
     let words = HOST_HEADERS.map(|(word, _)| word);
-    let host_header = "The Host that the upstream sees: its own, or the sender's.";
-    let resend = "Whether to send once more what a stale connection swallowed. false: only if none of it was sent.";
+    let host_header = "The Host header sent to the upstream: its own, or the sender's.";
+    let resend = "Whether to send again what a stale connection lost. false: only if none of it was sent.";
     map(
-        "The upstream's URL, and how to talk to it.",
+        "The upstream's URL and connection options.",
         &["url"],
         [
-            ("url", text("http:// or https://, without a query: that of each delivery goes along by itself.", URL)),
-            ("connect_timeout", duration("How long connecting may take; over it 502.", Some(DEFAULT_CONNECT_TIMEOUT))),
+            ("url", text("http:// or https://, without a query. The query of each delivery is forwarded.", URL)),
+            ("connect_timeout", duration("Time to connect; then 502.", Some(DEFAULT_CONNECT_TIMEOUT))),
             ("resend", flag(resend, true)),
             ("tls", client_tls("the upstream's")),
             ("host_header", word(host_header, &words, HostHeader::default().as_str())),
@@ -94,11 +98,11 @@ fn upstream() -> Value {
     )
 }
 
-/// Certificates for a connection to whom `whose` names.
+/// Certificates for a connection; `whose` names the server: "the upstream's".
 pub(super) fn client_tls(whose: &str) -> Value {
-    let ca = format!("PEM: who must have signed {whose} certificate, in place of the system's roots.");
+    let ca = format!("PEM: authorities for {whose} certificate, instead of the system's roots.");
     let mut tls = map(
-        "Certificates for https://. Default: the system's roots, and no certificate of the gateway's own.",
+        "Certificates for https://. Default: the system's roots and no client certificate.",
         &[],
         [
             ("ca", file(&ca)),
@@ -124,11 +128,11 @@ fn reject_status() -> Value {
 fn rate_limit() -> Value {
     let most = of::MAX_COUNT.into();
     map(
-        "How many requests are let in over time; over it 429. Default: no limit.",
+        "The rate of requests; above it 429. Default: no limit.",
         &["per_second"],
         [
-            ("per_second", whole("On average.", most, None)),
-            ("burst", whole("At once, after a pause. Default: as many as in a second.", most, None)),
+            ("per_second", whole("Requests a second, on average.", most, None)),
+            ("burst", whole("Requests at once after a pause. Default: per_second.", most, None)),
         ],
     )
 }

@@ -1,4 +1,4 @@
-//! The schema of a route's `scheme`, from the catalogue, and of schemes of one's own.
+//! The schema of a route's `scheme`, from the catalogue, and of the schemes that the file defines.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use super::kinds::{any_of, file, flag, map, put, text};
 use super::secret::source;
 use crate::schemes::{self, Spec};
 
-/// The keys of a scheme of one's own, each with what it says. `docs/schemes.md` has what they take.
+/// The keys of a scheme that the file defines, each with its description. `docs/schemes.md` explains their values.
 const OWN_KEYS: [(&str, &str); 25] = [
-    ("name", "The same as the key that the scheme stands under, if it is there."),
-    ("title", "What people call the provider."),
-    ("documentation", "Addresses of the pages that the facts were taken from."),
-    ("source", "Where the facts come from, if not from those pages."),
-    ("confidence", "How well the facts are founded: documented, sdk or second_hand."),
+    ("name", "Optional: the key that the scheme stands under."),
+    ("title", "The provider's usual name."),
+    ("documentation", "Addresses of the pages that state the facts."),
+    ("source", "The source of the facts, if it is not one of those pages."),
+    ("confidence", "How reliable the facts are: documented, sdk or second_hand."),
     ("unsupported", "Why no delivery of this provider can be verified."),
     ("signature", "Where the signature stands, its grammar and its encoding."),
-    ("algorithm", "What makes the signature."),
+    ("algorithm", "The algorithm of the signature."),
     ("secret", "How the configured secret becomes the key."),
     ("timestamp", "Where the signed time stands, its format and tolerance."),
-    ("forms", "What is signed, the form to sign with first."),
-    ("ways", "Several ways to sign, each with what differs from the rest."),
-    ("covers", "What the signature covers, where that is not the body."),
-    ("parameters", "Texts that a route gives beside its secrets."),
-    ("challenge", "What the provider asks of an endpoint beside its deliveries, and the answers."),
+    ("forms", "What is signed. The first form is used for signing."),
+    ("ways", "Several ways to sign, each with the words in which it differs."),
+    ("covers", "What the signature covers, if that is not the body."),
+    ("parameters", "Values that a route sets in addition to its secrets."),
+    ("challenge", "The provider's endpoint challenges and their answers."),
     ("deadline_seconds", "How long the provider waits for the response."),
-    ("success", "What response counts as success."),
+    ("success", "Which response counts as success."),
     ("retries", "When, and how often, the provider sends a failed delivery again."),
     ("event_id", "Where the provider's own id of the event stands."),
     ("event_type", "Where the kind of the event stands."),
     ("max_body_bytes", "The largest body that the provider sends, in bytes."),
-    ("reject_status", "The status for a refused delivery, where the provider demands a certain one."),
+    ("reject_status", "The status for a refused delivery, if the provider requires a certain one."),
     ("notes", "What a user of this provider should know."),
-    ("sample", "A delivery as the provider would send it, but for the signature."),
+    ("sample", "A delivery as the provider sends it, without the signature."),
     ("vectors", "Deliveries with a known verdict."),
 ];
 
@@ -43,7 +43,7 @@ pub(super) fn any() -> Value {
     any_of("How the provider signs.", [name.clone(), long(name)], None)
 }
 
-/// What the scheme of a route is besides, in a file without schemes of its own.
+/// The restriction to built-in schemes, for a file that defines none.
 pub(super) fn built_in() -> Value {
     let all: Vec<&str> = supported().map(|spec| spec.name.as_str()).collect();
     let alone: Vec<&str> =
@@ -51,18 +51,18 @@ pub(super) fn built_in() -> Value {
     json!({ "anyOf": [{ "enum": alone }, { "type": "object", "properties": { "name": { "enum": all } } }] })
 }
 
-/// Schemes of one's own, by name.
+/// The schemes that the file defines, by name.
 pub(super) fn own() -> Value {
     let keys = OWN_KEYS.map(|(key, about)| (key, json!({ "description": about })));
     let scheme = map("A scheme, in the language of docs/schemes.md.", &[], keys);
     json!({
-        "description": "Schemes of your own, by name. `hooklatch schemes NAME` prints a built-in one, to be changed.",
+        "description": "Your own schemes, by name. `hooklatch schemes NAME` prints a built-in one to start from.",
         "type": "object",
         "additionalProperties": scheme,
     })
 }
 
-/// The long form. What an option takes depends on the scheme, and nothing is known of those of a scheme of one's own.
+/// The long form. The values of an option depend on the scheme; the options of a scheme that the file defines are not known.
 fn long(name: Value) -> Value {
     let mut options = Map::new();
     options.insert("name".to_owned(), name);
@@ -80,7 +80,7 @@ fn long(name: Value) -> Value {
     })
 }
 
-/// What holds for the built-in schemes with the same options, once for each such set.
+/// The rules for the options of the built-in schemes, once for each set of options.
 fn by_options() -> Vec<Value> {
     let mut sets: BTreeMap<String, (Value, Vec<&str>)> = BTreeMap::new();
     for spec in supported() {
@@ -102,25 +102,25 @@ fn by_options() -> Vec<Value> {
     sets.map(|(then, names)| json!({ "if": { "properties": { "name": { "enum": names } } }, "then": then })).collect()
 }
 
-/// The options that a route gives one scheme, beside its name.
+/// The options of one scheme, without its name.
 fn own_options(spec: &Spec) -> Map<String, Value> {
     let mut options = Map::new();
     let mut add = |name: &str, value: Value| drop(options.insert(name.to_owned(), value));
     let contents = spec.signed_content_values();
     if !contents.is_empty() {
-        let about = "Which form of signed content to take. Default: auto, which is any.";
+        let about = "Which form of signed content to accept. Default: auto, which accepts any.";
         add("signed_content", json!({ "description": about, "enum": contents }));
     }
     if spec.has_payload() {
         add("match_payload", flag("Whether to refuse a body that differs from its signed payload.", true));
     }
     if spec.needs_public_url() {
-        let about = "The URL that the provider sends to: with a path that of this endpoint, without one any.";
+        let about = "The URL that the provider sends to. With a path: this endpoint's exact URL. Without: the request's path is appended.";
         add("public_url", text(about, "^https?://[^/?#@]+([/?][^#]*)?$"));
     }
     if spec.has_challenge() {
-        let about = "Whether what the provider asks of an endpoint is answered here. Default: yes, as far as the \
-                     secrets for it are there; true demands them.";
+        let about = "Whether the gateway answers the provider's endpoint challenges. Default: yes, if the secrets for \
+                     them are set; true requires these secrets.";
         add("challenge", json!({ "description": about, "type": "boolean" }));
     }
     for parameter in &spec.parameters {
@@ -130,13 +130,13 @@ fn own_options(spec: &Spec) -> Map<String, Value> {
     options
 }
 
-/// The options that one scheme cannot do without.
+/// The options that a scheme requires.
 fn required(spec: &Spec) -> Vec<&str> {
     let url = spec.needs_public_url().then_some("public_url");
     url.into_iter().chain(named(spec, false)).collect()
 }
 
-/// The names of the texts, or of the secrets, that a route gives one scheme.
+/// The names of the parameters of one scheme: those that are secrets, or those that are not.
 fn named(spec: &Spec, secret: bool) -> impl Iterator<Item = &str> {
     spec.parameters.iter().filter(move |parameter| parameter.secret == secret).map(|parameter| parameter.name.as_str())
 }

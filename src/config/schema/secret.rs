@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::kinds::{file, flag, map, put, text};
 
-/// Where a secret is, without what only the secrets of a route have.
+/// Where a secret is: `env` or `file`, without the keys `id` and `optional` of a route's secrets.
 pub(super) fn source(about: &str) -> Value {
     with_one_source(map(about, &[], [("env", env()), ("file", secret_file())]))
 }
 
 pub(super) fn secret() -> Value {
     with_one_source(map(
-        "A secret: where it is. It never stands in this file.",
+        "Where the secret is. A secret is never written into this file.",
         &[],
         [
             ("env", env()),
@@ -38,5 +38,5 @@ fn env() -> Value {
 }
 
 fn secret_file() -> Value {
-    file("The file that holds the secret, relative to this file's folder; one \\n or \\r\\n at its end is dropped.")
+    file("The file that holds the secret, relative to this file's folder; one trailing \\n or \\r\\n is dropped.")
 }

@@ -9,19 +9,19 @@ use crate::config::telemetry as of;
 
 pub(super) fn telemetry() -> Value {
     let mut endpoint = text(
-        "Where the collector takes traces: most do at port 4318, path /v1/traces.",
+        "The collector's URL. Most collectors accept traces at port 4318, path /v1/traces.",
         "^[Hh][Tt][Tt][Pp][Ss]?://[^/]+/.+",
     );
     put(&mut endpoint, "examples", json!(["http://127.0.0.1:4318/v1/traces"]));
     let mut sample = text("The share of deliveries that are traced.", "^0*(100(\\.0+)?|[0-9]{1,2}(\\.[0-9]+)?)%$");
     set_default(&mut sample, json!("100%"));
-    let mut service_name =
-        text("service.name, by which the gateway is known among the services.", "^[^\\x00-\\x1f]{1,128}$");
+    let mut service_name = text("The gateway's service.name in traces.", "^[^\\x00-\\x1f]{1,128}$");
     set_default(&mut service_name, json!(of::DEFAULT_SERVICE_NAME));
-    let mut headers = json!({ "description": "Headers for the collector: where their values are.", "type": "object" });
-    put(&mut headers, "additionalProperties", source("A header's value."));
+    let mut headers =
+        json!({ "description": "Headers for the collector, each with the place of its value.", "type": "object" });
+    put(&mut headers, "additionalProperties", source("The place of the header's value."));
     let words = of::CONTEXTS.map(|(word, _)| word);
-    let context_from = "Whose traceparent a delivery's trace continues. Only trusted proxies decide what is sampled.";
+    let context_from = "Whose traceparent a trace continues. Only trusted proxies decide what is sampled.";
     let otlp = map(
         "Traces by OTLP: HTTP with protobuf.",
         &["endpoint"],
@@ -31,10 +31,7 @@ pub(super) fn telemetry() -> Value {
             ("tls", client_tls("the collector's")),
             (
                 "timeout",
-                duration(
-                    "How long the collector may take to accept spans, attempts together.",
-                    Some(of::DEFAULT_TIMEOUT),
-                ),
+                duration("Time for the collector to accept spans, all attempts together.", Some(of::DEFAULT_TIMEOUT)),
             ),
             ("sample", sample),
             ("service_name", service_name),

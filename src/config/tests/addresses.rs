@@ -40,7 +40,7 @@ fn every_bad_network_is_reported_at_its_place() {
              for the address",
             "routes[0].allowed_ips[2]: not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or \
              2001:db8::/32",
-            "routes[0].allowed_ips[3]: 10.0.0.0/8 is there twice",
+            "routes[0].allowed_ips[3]: 10.0.0.0/8 is repeated",
             "routes[0].allowed_ips[4]: expected text (put it in quotes), found a number",
         ]
     );

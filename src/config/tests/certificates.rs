@@ -99,7 +99,7 @@ fn keys_that_belong_together_are_missed() {
     );
     assert_eq!(
         errors(&one(&["upstream: {url: 'http://u', tls: {ca: b.crt}}"])),
-        [format!("{at}: is for URLs that begin with https://, and this one begins with http://")]
+        [format!("{at}: applies only to https:// URLs, and this URL begins with http://")]
     );
 }
 
@@ -135,7 +135,7 @@ fn a_file_that_does_not_hold_what_it_should_is_an_error_at_its_key() {
 
 #[test]
 fn a_key_of_another_certificate_is_refused() {
-    let expected = "server.tls.private_key: the key does not match the certificate: they are not of one pair";
+    let expected = "server.tls.private_key: the key does not match the certificate";
     assert_eq!(errors(&server("certificate: b.crt, private_key: a.key")), [expected]);
 }
 

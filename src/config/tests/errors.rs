@@ -82,9 +82,9 @@ fn unknown_keys() {
 
 #[test]
 fn repeated_keys() {
-    refused_before("admin: {listen: 127.0.0.1:0}\nadmin: {}\n", "admin: the key is there more than once");
-    refused("enforce: true\n    enforce: true", "routes[0].enforce: the key is there more than once");
-    refused("secrets: [{env: SET, env: SET}]", "routes[0].secrets[0].env: the key is there more than once");
+    refused_before("admin: {listen: 127.0.0.1:0}\nadmin: {}\n", "admin: the key is repeated");
+    refused("enforce: true\n    enforce: true", "routes[0].enforce: the key is repeated");
+    refused("secrets: [{env: SET, env: SET}]", "routes[0].secrets[0].env: the key is repeated");
 }
 
 #[test]
@@ -117,8 +117,11 @@ fn names() {
     for name in ["name: ''", "name: A", "name: -a", "name: _a", "name: a.b", "name: a b", "name: ä"] {
         refused(name, error);
     }
-    refused("name: none", "routes[0].name: must not be \"none\": metrics call requests so that match no route");
-    refused_pair(&[], &["path: /s"], "routes[1].name: the name \"r\" is that of routes[0].name as well");
+    refused(
+        "name: none",
+        "routes[0].name: must not be \"none\": metrics use this name for requests that match no route",
+    );
+    refused_pair(&[], &["path: /s"], "routes[1].name: the name \"r\" is already used by routes[0].name");
 }
 
 #[test]
@@ -126,9 +129,9 @@ fn paths_and_hosts() {
     refused("path: r", "routes[0].path: must begin with /");
     refused(
         "path: /r?x",
-        "routes[0].path: must have no query or fragment: the path alone is matched, the query goes along by itself",
+        "routes[0].path: must have no query or fragment: only the path is matched, and the query is always forwarded",
     );
-    refused("path: /r*", "routes[0].path: can have a * only as its end, after a slash: /hooks/*");
+    refused("path: /r*", "routes[0].path: can have a * only at its end, after a slash: /hooks/*");
     refused("host: a:80", "routes[0].host: must have no port: a route's host matches on every port");
     refused_pair(&[], &["name: s"], "routes[1].path: routes[0] has the same path and host");
     refused_pair(
@@ -140,14 +143,11 @@ fn paths_and_hosts() {
 
 #[test]
 fn schemes_and_their_options() {
-    refused("scheme: nobody", "routes[0].scheme: unknown scheme: `hooklatch schemes` lists those that there are");
-    refused(
-        "scheme: {name: cvio}",
-        "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists those that there are",
-    );
+    refused("scheme: nobody", "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes");
+    refused("scheme: {name: cvio}", "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists all schemes");
     refused(
         "scheme: circlci",
-        "routes[0].scheme: unknown scheme: `hooklatch schemes` lists those that there are; did you mean \"circleci\"?",
+        "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes; did you mean \"circleci\"?",
     );
     let both = Made::new().errors(&one(&["scheme: {name: civo, signed_content: auto, match_payload: true}"]));
     assert_eq!(both.len(), 2, "{both:?}");
@@ -167,7 +167,7 @@ fn upstreams() {
     refused("upstream: a/b", "routes[0].upstream: must be a URL that begins with http:// or https://");
     refused(
         "upstream: http://a/?b",
-        "routes[0].upstream: must have no query: the query of each delivery goes along by itself",
+        "routes[0].upstream: must have no query: the query of each delivery is always forwarded",
     );
     refused("upstream: http://a/#b", "routes[0].upstream: must have no fragment (#…)");
     refused("upstream: {url: 'http://u:p@a'}", "routes[0].upstream.url: must have no user or password");
@@ -187,7 +187,7 @@ fn upstreams() {
 fn methods() {
     refused("methods: []", "routes[0].methods: needs at least one entry");
     refused("methods: [POST, post]", "routes[0].methods[1]: methods are in upper case: write POST");
-    refused("methods: [POST, PUT, POST]", "routes[0].methods[2]: POST is there twice");
+    refused("methods: [POST, PUT, POST]", "routes[0].methods[2]: POST is repeated");
     for method in ["methods: [CONNECT]", "methods: ['']", "methods: ['P T']", "methods: [BREW]"] {
         refused(method, "routes[0].methods[0]: must be one of: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
     }
@@ -271,7 +271,7 @@ fn listeners() {
     refused_before("server: {listen: ':8080'}\n", &format!("server.listen: {no_address}"));
     refused_before("server: {listen: 8080}\n", &format!("server.listen: {no_address}"));
     refused_before("server: {listen: []}\n", "server.listen: needs at least one entry");
-    refused_before("server: {listen: [127.0.0.1:1, 127.0.0.1:1]}\n", "server.listen[1]: 127.0.0.1:1 is there twice");
+    refused_before("server: {listen: [127.0.0.1:1, 127.0.0.1:1]}\n", "server.listen[1]: 127.0.0.1:1 is repeated");
     refused_before("server: {listen: [127.0.0.1:1, x]}\n", &format!("server.listen[1]: {names}"));
     refused_before("admin: {listen: 9090}\n", &format!("admin.listen: {}", no_address.replace("8080", "9090")));
     refused_before(

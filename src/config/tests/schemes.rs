@@ -79,7 +79,7 @@ fn every_fault_of_an_own_scheme_is_told_at_its_path() {
         ("secret: utf8", "name: other\n    secret: utf8", "schemes.in-house.name: differs from the key"),
         ("  in-house:", "  civo:", "schemes.civo: is the name of a built-in scheme"),
         ("  in-house:", "  In-house:", "schemes.In-house.name: lower case letters"),
-        ("secret: utf8", "secret: utf8\n    secret: hex", "schemes.in-house.secret: the key is there more than once"),
+        ("secret: utf8", "secret: utf8\n    secret: hex", "schemes.in-house.secret: the key is repeated"),
     ] {
         let own = ACME.replace(from, to);
         let errors = errors(&own, "civo");
@@ -101,7 +101,7 @@ fn a_scheme_that_cannot_be_verified_is_refused_with_the_reason() {
 #[test]
 fn the_public_url_is_asked_for_where_it_is_signed() {
     let error =
-        "routes[0].scheme.public_url: is missing: square signs the URL that it sends to, so the route must say it";
+        "routes[0].scheme.public_url: is missing: square signs the URL that it sends to, so the route must state it";
     assert_eq!(errors("", "square"), [error]);
     let error = "routes[0].scheme.public_url: must begin with https://";
     assert_eq!(errors("", "{ name: square, public_url: hooks.example.com }"), [error]);

@@ -87,11 +87,11 @@ fn an_optional_secret_may_be_absent_but_not_wrong() {
     }
     assert_eq!(
         error(&made, "[{env: EMPTY, optional: true}]"),
-        "routes[0].secrets[0].env: environment variable EMPTY is empty: the secret belongs into it"
+        "routes[0].secrets[0].env: environment variable EMPTY is empty: put the secret into it"
     );
     assert_eq!(
         error(&made, "[{file: empty, optional: true}]"),
-        "routes[0].secrets[0].file: the file \"/etc/hl/empty\" is empty: the secret belongs into it"
+        "routes[0].secrets[0].file: the file \"/etc/hl/empty\" is empty: put the secret into it"
     );
     assert_eq!(
         error(&made, "[{file: broken, optional: true}]"),
@@ -106,7 +106,7 @@ fn a_route_without_any_secret_is_refused() {
     assert_eq!(error(&made, ""), "routes[0].secrets: has no value: expected a list");
     assert_eq!(
         error(&made, "[{env: UNSET, optional: true}, {file: gone, optional: true}]"),
-        "routes[0].secrets: no secret is there: all of them are optional and absent"
+        "routes[0].secrets: no secret is present: all of them are optional and absent"
     );
 }
 
@@ -156,11 +156,11 @@ fn ids_are_plain_and_unique() {
     }
     assert_eq!(
         error(&made, "[{env: SET, id: a}, {env: SET, id: a}]"),
-        "routes[0].secrets[1].id: the id \"a\" is that of routes[0].secrets[0] as well"
+        "routes[0].secrets[1].id: the id \"a\" is already used by routes[0].secrets[0]"
     );
     assert_eq!(
         error(&made, "[{env: SET, id: '1'}, {env: SET}]"),
-        "routes[0].secrets[1]: the id \"1\" is that of routes[0].secrets[0] as well"
+        "routes[0].secrets[1]: the id \"1\" is already used by routes[0].secrets[0]"
     );
 }
 

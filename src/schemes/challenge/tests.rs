@@ -318,7 +318,7 @@ fn nothing_that_is_signed_back_is_ever_a_delivery() {
 fn what_could_only_be_a_challenges_text_is_not_signed_as_a_delivery_either() {
     let verifier = verifier(&signing(json!({ "query": "crc_token" })));
     let error = verifier.sign_body(0, b"token", std::time::Duration::ZERO).unwrap_err().to_string();
-    assert!(error.ends_with("the text to sign is what only an endpoint challenge asks to sign"), "{error}");
+    assert!(error.ends_with("the text to sign is reserved for endpoint challenges"), "{error}");
     assert!(verifier.sign_body(0, b"{}", std::time::Duration::ZERO).is_ok());
 }
 
@@ -342,8 +342,8 @@ fn a_challenge_that_makes_no_sense_is_refused_at_its_place() {
     let good = signing(json!({ "query": "q" }));
     for (changes, message) in [
         (json!({ "method": "PUT" }), "challenge[0].method: GET, HEAD, OPTIONS or POST"),
-        (json!({ "signed": true }), "challenge[0].signed: only what comes by POST is signed: say `signed: false`"),
-        (json!({ "echo": { "at": { "json": "/a" } } }), "challenge[0].method: only what comes by POST has a body"),
+        (json!({ "signed": true }), "challenge[0].signed: only a POST request is signed: write `signed: false`"),
+        (json!({ "echo": { "at": { "json": "/a" } } }), "challenge[0].method: only a POST request has a body"),
         (json!({ "echo": { "at": { "claim": "a" } } }), "challenge[0].when: a claim is no place of a challenge"),
         (
             json!({ "echo": { "at": { "query": "a" }, "at_most": 257 } }),
@@ -359,7 +359,10 @@ fn a_challenge_that_makes_no_sense_is_refused_at_its_place() {
         ),
         (json!({ "echo": { "at": { "query": "a" }, "at_most": 0 } }), "challenge[0].echo.at_most: from 1 to 1024"),
         (json!({ "echo": null }), "challenge[0].echo: is missing, and the answer is made from it"),
-        (json!({ "echo": null, "answer": {} }), "challenge[0].when: nothing tells the challenge from a delivery"),
+        (
+            json!({ "echo": null, "answer": {} }),
+            "challenge[0].when: nothing distinguishes the challenge from a delivery",
+        ),
         (json!({ "answer": { "text": "echo", "json": {} } }), "challenge[0].answer: either text or json"),
         (
             json!({ "method": "HEAD", "answer": { "text": "echo" } }),

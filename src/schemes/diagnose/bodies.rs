@@ -1,4 +1,4 @@
-//! What a body may have been before something on the way changed it.
+//! Bodies as they could have been before an intermediary changed them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,45 +10,45 @@ use super::json::{Json, Style};
 use crate::schemes::codec::LENIENT;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// What a compressed body may unpack to, in bytes.
+/// The largest decompressed body, in bytes.
 const MAX_UNPACKED: usize = 16 << 20;
 
-/// How what was signed differs from what came.
+/// How the signed body differs from the received one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// What was signed has no newline at its end.
+    /// The signed body has no newline at its end.
     NewlineAdded,
-    /// What was signed has no white space at its ends.
+    /// The signed body has no white space at its ends.
     SpaceAdded,
-    /// What was signed ends in a newline.
+    /// The signed body ends in a newline.
     NewlineLost,
-    /// What was signed ends in CRLF.
+    /// The signed body ends in CRLF.
     CrLfLost,
-    /// What was signed has LF where there is CRLF.
+    /// The signed body has LF where there is CRLF.
     LfToCrLf,
-    /// What was signed has CRLF where there is LF.
+    /// The signed body has CRLF where there is LF.
     CrLfToLf,
-    /// What was signed has no byte order mark.
+    /// The signed body has no byte order mark.
     BomAdded,
-    /// What was signed begins with a byte order mark.
+    /// The signed body begins with a byte order mark.
     BomLost,
-    /// What was signed is what the body unpacks to.
+    /// The signed body is the decompressed body.
     Compressed,
-    /// What was signed is what the body, as base64, stands for.
+    /// The signed body is the body decoded from base64.
     Base64,
-    /// What was signed is what the body, as a JSON string, stands for.
+    /// The signed body is the text of the body, which is a JSON string.
     Quoted,
-    /// What was signed was read as Latin-1 and written as UTF-8.
+    /// The signed body was read as Latin-1 and written as UTF-8.
     Mojibake,
-    /// What was signed has `+` where there is `%20`.
+    /// The signed body has `+` where there is `%20`.
     PlusToPercent,
-    /// What was signed has `%20` where there is `+`.
+    /// The signed body has `%20` where there is `+`.
     PercentToPlus,
-    /// What was signed is JSON in another style.
+    /// The signed body is the same JSON in another style.
     Json(Style),
 }
 
-/// What may have been signed in the place of `body`: each once, and never the body itself.
+/// Bodies that could have been signed in place of `body`, each once, without `body` itself.
 pub(super) fn originals(body: &[u8]) -> impl Iterator<Item = (Change, Vec<u8>)> + '_ {
     use Change::{
         Base64, BomAdded, BomLost, Compressed, CrLfLost, CrLfToLf, LfToCrLf, Mojibake, NewlineAdded, NewlineLost,
@@ -71,7 +71,7 @@ pub(super) fn originals(body: &[u8]) -> impl Iterator<Item = (Change, Vec<u8>)> 
         PercentToPlus,
     ];
     let plain = plain.into_iter().filter_map(|change| Some((change, change.undone(body)?)));
-    // A byte order mark is no JSON, but what follows it is.
+    // A byte order mark is not JSON, but the text after it is.
     let json = Json::read(body.strip_prefix(BOM).unwrap_or(body));
     let styles = json.into_iter().flat_map(|json| {
         let mut styles = Style::all();
@@ -138,7 +138,7 @@ pub(super) fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(b"\x1f\x8b\x08")
 }
 
-/// What gzip (RFC 1952) or zlib (RFC 1950) data holds.
+/// The content of gzip (RFC 1952) or zlib (RFC 1950) data.
 fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
     use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
     if !is_gzip(body) {

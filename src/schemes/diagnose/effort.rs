@@ -1,4 +1,4 @@
-//! A bound on what is tried.
+//! A bound on the number of attempts.
 
 use std::cell::Cell;
 
@@ -7,7 +7,7 @@ use std::cell::Cell;
 pub struct Effort(pub(super) Cell<u64>);
 
 impl Effort {
-    /// For someone who waits for the answer: some seconds.
+    /// For a person who waits for the answer: some seconds.
     pub fn thorough() -> Self {
         Self(Cell::new(512 << 20))
     }
@@ -17,9 +17,9 @@ impl Effort {
         Self(Cell::new(4 << 20))
     }
 
-    /// Nothing, if it is used up.
+    /// `None` if it is used up.
     pub(super) fn spend(&self, bytes: usize) -> Option<()> {
-        // What a digest costs however little is hashed.
+        // The fixed cost of a digest.
         let left = self.0.get().checked_sub(bytes as u64 + 256);
         self.0.set(left.unwrap_or(0));
         left.map(|_| ())

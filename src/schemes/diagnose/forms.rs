@@ -1,4 +1,4 @@
-//! What a sender may have signed: what the scheme says, and what it does not.
+//! Contents that a sender may have signed: those of the scheme, and common mistakes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +24,7 @@ pub(super) struct Variant {
     pub(super) difference: Option<String>,
 }
 
-/// What the scheme says is signed.
+/// The contents of the scheme.
 pub(super) fn own(way: &Compiled) -> Vec<Variant> {
     if way.forms.is_empty() {
         // A token: nothing is signed.
@@ -39,7 +39,7 @@ pub(super) fn own(way: &Compiled) -> Vec<Variant> {
     own.collect()
 }
 
-/// What senders sign by mistake.
+/// Contents that senders sign by mistake.
 pub(super) fn odd(way: &Way, compiled: &Compiled, route: &Suspect<'_>, request: &SignedRequest<'_>) -> Vec<Variant> {
     let body = Body::new(request.body);
     let text = |text: &str| Part::Text(text.to_owned());

@@ -1,4 +1,4 @@
-//! What in a request could be a signature, wherever it stands and however it is written.
+//! The values of a request that could be a signature, in any place and encoding.
 
 use http::{HeaderName, HeaderValue};
 
@@ -19,7 +19,7 @@ const LONGEST: usize = 4096;
 /// How much is told of what a sender wrote before a signature, in characters.
 const MOST_SHOWN: usize = 40;
 
-/// What could be a signature.
+/// A value that could be a signature.
 pub(super) struct Found {
     pub(super) at: At,
     pub(super) encoding: Encoding,

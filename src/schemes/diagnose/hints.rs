@@ -1,4 +1,4 @@
-//! What can be seen of a delivery that nothing explains, and how far times are off.
+//! Hints for a delivery that no attempt explains.
 
 use http::header::CONTENT_ENCODING;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::schemes::request::SignedRequest;
 use crate::schemes::spec::{Encoding, Form, Payload};
 use crate::schemes::{codec, payload};
 
-/// What could be the reason, and what to look at.
+/// Possible reasons, and what to check.
 pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'_>, error: VerifyError) -> Vec<String> {
     let mut hints = Vec::new();
     let expected = || {
@@ -30,9 +30,9 @@ pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'
             ));
             hints.extend(look_alikes(lines, request));
         }
-        VerifyError::AmbiguousSignature => hints.push("the signature is there more than once".to_owned()),
+        VerifyError::AmbiguousSignature => hints.push("the signature is repeated".to_owned()),
         VerifyError::MalformedSignature => {
-            hints.push(format!("the signature is not in the scheme's format; expected is {}", expected()));
+            hints.push(format!("the signature is not in the scheme's format; expected: {}", expected()));
         }
         _ => hints.push(
             "nothing that was tried makes the signature right: most likely it was made with a wrong secret, one that the \
@@ -52,7 +52,7 @@ fn look_alikes(lines: &[Line<'_>], request: &SignedRequest<'_>) -> Option<String
     let names = request.head.headers.keys().filter(|name| !own(name)).map(http::HeaderName::as_str);
     let alike: Vec<&str> =
         names.filter(|name| ["signature", "hmac", "token", "-sig"].iter().any(|word| name.contains(word))).collect();
-    (!alike.is_empty()).then(|| format!("there is, which this scheme does not read: {}", alike.join(", ")))
+    (!alike.is_empty()).then(|| format!("headers that this scheme does not read: {}", alike.join(", ")))
 }
 
 fn of_body(request: &SignedRequest<'_>, body: &Body<'_>) -> Vec<String> {
@@ -94,7 +94,7 @@ pub(super) fn difference(form: &Form, given: Given<'_>) -> String {
     differing.sort_unstable();
     differing.dedup();
     match differing.is_empty() {
-        true => format!("{general}: a key is there twice, or a number is written in another way"),
+        true => format!("{general}: a key is repeated, or a number is written in another way"),
         false => format!("{general}, at: {}", differing.join(", ")),
     }
 }

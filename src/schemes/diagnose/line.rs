@@ -18,7 +18,7 @@ pub(super) struct Line<'a> {
     pub(super) way: &'a Way,
     pub(super) compiled: Compiled,
     pub(super) finds: Finds,
-    /// The signed time as it was sent.
+    /// The text of the signed time in the request.
     pub(super) time: Option<Vec<u8>>,
     pub(super) own_forms: Vec<Variant>,
     pub(super) odd_forms: Vec<Variant>,
@@ -28,7 +28,7 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Nothing, if no secret of the route is for this way.
+    /// `None` if no secret of the route belongs to this way.
     pub(super) fn new(
         way: &'a Way,
         route: Suspect<'_>,

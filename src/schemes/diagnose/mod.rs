@@ -1,17 +1,17 @@
 //! Why a delivery does not verify: tries the usual mistakes until the signature is right.
 //!
-//! A request that came has in it what its sender signed with, so a guess can be proven: if the signature is right once
-//! the newline at the body's end is taken off, the newline is the cause. What is tried, the simplest first:
+//! A request contains the signature of its sender, so a guess can be proven: if the signature is valid without the newline
+//! at the body's end, the newline is the cause. The attempts, the simplest first:
 //!
 //! 1. the delivery as it is at another time, then with its signature written in another way or in another place;
 //! 2. the route's secrets with quotes or white space around them, or taken in another way; other hash functions;
 //! 3. other contents: the body alone, without the time; another public URL;
-//! 4. the body as it may have been before something on the way changed it;
+//! 4. the body as it could have been before an intermediary changed it;
 //! 5. the secrets of other routes, and other routes altogether;
 //! 6. two of these at once.
 //!
-//! Work is bounded by an [`Effort`]. Words never hold a secret, an expected digest or a piece of a body; they are for
-//! operators, and a sender must not see them all the same.
+//! An [`Effort`] bounds the work. The texts never hold a secret, an expected digest or a piece of a body. They are for
+//! operators and must not be sent to a sender.
 
 mod bodies;
 mod effort;
@@ -41,12 +41,12 @@ use line::Line;
 use search::{ANY_TIME, Search};
 pub use suspect::Suspect;
 
-/// What is wrong with a delivery.
+/// Why a delivery does not verify.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Whether it is known that the signature is right but for the causes. Otherwise they are what can be seen.
+    /// Whether the signature is proven to be valid without the causes. Otherwise the causes are hints.
     pub proven: bool,
-    /// What is wrong, a sentence each; nothing, if the delivery verifies.
+    /// The causes, one sentence each; empty if the delivery verifies.
     pub causes: Vec<String>,
     /// When it was signed, if that is too far from the clock: in seconds since 1970-01-01T00:00:00Z.
     pub signed_at: Option<u64>,

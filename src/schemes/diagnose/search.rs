@@ -21,7 +21,7 @@ use crate::schemes::request::SignedRequest;
 /// A tolerance that no time is outside of.
 pub(super) const ANY_TIME: Duration = Duration::from_secs(1 << 52);
 
-/// What made a signature right.
+/// The combination under which a signature is valid.
 struct Match<'a> {
     line: &'a Line<'a>,
     form: &'a Variant,
@@ -44,7 +44,7 @@ pub(super) struct Search<'a> {
 type Choice = for<'l, 'a> fn(&'l Line<'a>) -> (&'l [Variant], &'l [Candidate]);
 
 impl<'a> Search<'a> {
-    /// The causes, if some make the signature right.
+    /// The causes that explain the signature, if any do.
     pub(super) fn run(&self, error: VerifyError) -> Option<Vec<String>> {
         if let Some(causes) = self.lines.iter().find_map(|line| self.of_token(line)) {
             return Some(causes);
@@ -129,7 +129,7 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// What is wrong, given what would be right.
+    /// The differences between this combination and the scheme.
     fn causes(&self, matched: &Match<'_>, error: VerifyError) -> Vec<String> {
         let Match { line, form, key, found, change } = matched;
         let mut causes = words::key(&key.origin, line.way);
@@ -145,7 +145,7 @@ impl<'a> Search<'a> {
         }
         if causes.is_empty() {
             let expected = words::format(&line.way.signature, signature_len(&line.way.algorithm));
-            causes.push(format!("{error}: expected is {expected}"));
+            causes.push(format!("{error}; expected: {expected}"));
         }
         causes
     }

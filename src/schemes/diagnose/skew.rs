@@ -13,20 +13,20 @@ use crate::schemes::time;
 /// A day, in milliseconds: more than any clock is off.
 const DAY: i64 = 86_400_000;
 
-/// A signed time that is not what it should be.
+/// A wrong signed time.
 pub(super) struct Skew {
     pub(super) words: String,
     pub(super) signed_at: Option<u64>,
 }
 
-/// What is wrong with the signed time of a delivery.
+/// The error in the signed time of a delivery.
 pub(super) fn skew(line: &Line<'_>, head: RequestHead<'_>, body: &Body<'_>, now: Duration) -> Option<Skew> {
     if let Algorithm::Jwt(jwt) = &line.compiled.algorithm {
         return of_token(line, jwt, head, body, now);
     }
     let timestamp = line.way.timestamp.as_ref()?;
     let Some(text) = line.time.as_deref() else {
-        return Some(Skew { words: "the signed time is missing, or is there twice".to_owned(), signed_at: None });
+        return Some(Skew { words: "the signed time is missing or repeated".to_owned(), signed_at: None });
     };
     let expected = words::time_format(timestamp.format);
     let Some(signed) = time::parse(timestamp.format, text) else {
@@ -36,7 +36,7 @@ pub(super) fn skew(line: &Line<'_>, head: RequestHead<'_>, body: &Body<'_>, now:
     other_unit(signed, now, expected).or_else(|| Some(too_far("it was signed", signed, now, line.compiled.tolerance)))
 }
 
-/// What is wrong with a token's times.
+/// The error in the times of a token.
 fn of_token(line: &Line<'_>, jwt: &Jwt, head: RequestHead<'_>, body: &Body<'_>, now: Duration) -> Option<Skew> {
     let claimed = line.compiled.reader.read(head, Some(body)).ok()?;
     let token = claimed.candidates.iter().find_map(|token| Token::open(jwt, token.as_bytes()).ok())?;

@@ -1,4 +1,4 @@
-//! A route whose secrets, scheme and options a delivery is held against.
+//! A route that a delivery is compared with.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::schemes::request::SignedRequest;
 use crate::schemes::secret::Secret;
 use crate::schemes::spec::Spec;
 
-/// A route as far as signatures go.
+/// The parts of a route that signatures depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspect<'a> {
     /// Its name.
@@ -19,7 +19,7 @@ pub struct Suspect<'a> {
     pub options: &'a SchemeOptions,
     /// Its secrets.
     pub secrets: &'a [Secret],
-    /// What the secrets are called, in the same order.
+    /// The labels of the secrets, in the same order.
     pub ids: &'a [String],
 }
 

@@ -1,4 +1,4 @@
-//! JSON web tokens: who signed them, and what they say of the request.
+//! JSON web tokens: the key that signed them, and their claims about the request.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::schemes::jwt::Token;
 use crate::schemes::request::SignedRequest;
 use crate::schemes::spec::{Algorithm, ClaimRule, ClaimValue, Jwt};
 
-/// What is wrong with a token, apart from its times, if that can be told.
+/// The error in a token, its times aside, if it can be found.
 pub(super) fn explain(
     line: &Line<'_>,
     request: &SignedRequest<'_>,

@@ -1,4 +1,4 @@
-//! What was found, in words. No secret, no expected digest, nothing of a body.
+//! Findings in words: no secret, no expected digest, nothing of a body.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Looks for values in a JSON body by a pointer, without building the body.
 //!
-//! Keys are compared with their escapes resolved. A key on the pointer's way that is there twice makes what is found
-//! repeated: parsers differ in which one they take.
+//! Keys are compared with their escapes resolved. A repeated key on the pointer's way makes the
+//! result repeated, because parsers differ in which value they use.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,11 +1,11 @@
-//! Words for what turns key and content into a signature, and for what makes a key of a secret.
+//! The words about algorithms: how a signature is made from key and content, and a key from a secret.
 
 use serde::Deserialize;
 
 use super::signature::Encoding;
 use super::words::OneOrMany;
 
-/// What turns key and content into a signature.
+/// An algorithm that makes a signature from key and content.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
@@ -125,16 +125,16 @@ impl From<RsaHash> for Hash {
     }
 }
 
-/// A JSON web token and what it must say.
+/// A JSON web token and its required claims.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// The algorithms that a token may name (RFC 7518 section 3.1); all of one kind of key. Others are malformed.
     pub algorithms: Vec<JwtAlgorithm>,
-    /// What the claims must be. A claim about the body ties the body to the token.
+    /// The required claims. A claim about the body binds the body to the token.
     #[serde(default)]
     pub claims: Vec<ClaimRule>,
-    /// Which of `exp`, `nbf` and `iat` must be there. Those that are there are checked in any case.
+    /// Which of `exp`, `nbf` and `iat` must be there. Each one that a token has is checked in any case.
     #[serde(default)]
     pub times: Vec<TimeClaim>,
     /// How far the clocks may be apart, in seconds, unless the route sets a tolerance. Default 60.
@@ -183,7 +183,7 @@ impl JwtAlgorithm {
         }
     }
 
-    /// What it does with content and key.
+    /// Whether the secret is a shared key, and not a public key.
     pub fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }
@@ -244,11 +244,11 @@ pub struct DigestOf {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretStep {
-    /// `utf8`: what is there must be UTF-8 text; its bytes go on.
+    /// `utf8`: the value must be UTF-8 text; it is unchanged.
     Utf8,
-    /// `base64`: what is there is decoded; either alphabet, with or without padding.
+    /// `base64`: the value is decoded; either alphabet, with or without padding.
     Base64,
-    /// `hex`: what is there is decoded, in either case.
+    /// `hex`: the value is decoded, in upper or lower case.
     Hex,
     /// `{ strip: whsec_ }`: this text at the start is taken off, if it is there. A `*` in it stands for one or more
     /// letters and digits: `signkey-*-`.
@@ -257,13 +257,13 @@ pub enum SecretStep {
     Require(String),
     /// `{ refuse: whsec_ }`: this text must not be at the start.
     Refuse(String),
-    /// `{ after: ":" }`: what follows the first of this text goes on; it must be there.
+    /// `{ after: ":" }`: the part after the first occurrence of this text, which is required.
     After(String),
-    /// `{ hash: sha1 }`: the raw digest of what is there goes on.
+    /// `{ hash: sha1 }`: the raw digest of the value.
     Hash(Hash),
     /// `nfkd`: the text is put into Unicode's normalisation form KD.
     Nfkd,
-    /// `user_password`: what is there must be `USER:PASSWORD`; all of it goes on.
+    /// `user_password`: the value must be `USER:PASSWORD`; it is unchanged.
     UserPassword,
     /// `public_key`: PEM, hexadecimal, base64 or raw bytes of a public key: a `SubjectPublicKeyInfo` (RFC 5280 section
     /// 4.1), or the bare key.

@@ -1,4 +1,4 @@
-//! Words for endpoint challenges: what a provider asks an endpoint before it delivers to it, and what it wants to hear.
+//! The words about endpoint challenges: requests by which a provider checks an endpoint, and the expected answers.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ pub(super) const LONGEST_SIGNED: usize = 256;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
-    /// The method that it comes by. Default `POST`.
+    /// The method of the request. Default `POST`.
     #[serde(default)]
     pub method: MethodName,
     /// Whether it is signed like a delivery; it is then answered only if it verifies. Default true.
     #[serde(default = "yes")]
     pub signed: bool,
-    /// What tells it from a delivery.
+    /// The conditions that distinguish it from a delivery.
     #[serde(default)]
     pub when: OneOrMany<Condition>,
     /// The text that the answer is made from.
@@ -43,7 +43,7 @@ pub struct Condition {
     pub is: Expected,
 }
 
-/// What a place must hold.
+/// The expected value at a place.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expected {
@@ -55,13 +55,13 @@ pub enum Expected {
     Secret,
 }
 
-/// A text that comes back in the answer.
+/// A text of the request that the answer repeats.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Echo {
     /// Where it stands in the request.
     pub at: Place,
-    /// What it may be made of. Default `token`.
+    /// The characters that it may consist of. Default `token`.
     #[serde(default)]
     pub letters: Letters,
     /// How long it may be, in bytes. Default 256.
@@ -69,7 +69,7 @@ pub struct Echo {
     pub at_most: usize,
 }
 
-/// What an echoed text may be made of.
+/// The characters of an echoed text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Letters {
@@ -77,11 +77,11 @@ pub enum Letters {
     /// `false` and `null`, and nothing is a form of more than one field.
     #[default]
     Token,
-    /// `line`: printable ASCII with spaces, but for what means something in HTML, quotes and backslashes.
+    /// `line`: printable ASCII with spaces, except characters with a meaning in HTML, quotes and backslashes.
     Line,
 }
 
-/// What the provider wants to hear: a text, a JSON object or neither, and headers.
+/// The expected answer: headers, and a text, a JSON object or no body.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
@@ -114,12 +114,12 @@ impl Challenge {
         self.places().any(Place::is_in_body)
     }
 
-    /// Whether the answer holds a MAC of what was asked.
+    /// Whether the answer holds a MAC of the echoed text.
     pub fn signs_back(&self) -> bool {
         self.answer.parts().any(|part| matches!(part, AnswerPart::Mac(_)))
     }
 
-    /// The secret parameters that it is told by.
+    /// The secret parameters in its conditions.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.when.iter().filter_map(|condition| match &condition.is {
             Expected::Parameter(name) => Some(name.as_str()),
@@ -127,7 +127,7 @@ impl Challenge {
         })
     }
 
-    /// Where it stands, what it is told by first.
+    /// The places of its conditions, then that of the echoed text.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         self.when.iter().map(|condition| &condition.at).chain(self.echo.as_ref().map(|echo| &echo.at))
     }

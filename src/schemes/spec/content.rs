@@ -1,4 +1,4 @@
-//! Words for what a signature covers.
+//! The words about the content that a signature covers.
 
 use http::HeaderName;
 use serde::Deserialize;
@@ -7,22 +7,21 @@ use super::algorithm::{DigestOf, Hash};
 use super::signature::Encoding;
 use super::words::{OneOrMany, Pointer, header_name, header_names};
 
-/// One form of what a signature covers.
+/// One form of signed content.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "FormWords")]
 pub struct Form {
     /// The name that the option `signed_content` uses.
     pub name: String,
-    /// What is fed to the algorithm, in order, with nothing between.
+    /// The parts of the content, in order, with nothing between them.
     pub content: Vec<Part>,
-    /// What the request must be for this form to apply. It keeps apart two forms whose contents could be mistaken for
-    /// one another.
+    /// The conditions on the request for this form to apply. They separate two forms whose contents could be confused.
     pub requires: OneOrMany<Requirement>,
-    /// The signed content is itself a document, which stands in the body beside fields that are not signed.
+    /// The document in the signed content, if the content is one: a copy of the body in one of the body's keys.
     pub payload: Option<Payload>,
 }
 
-/// A form as the file has it.
+/// A form as written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FormWords {
@@ -138,7 +137,7 @@ pub enum SortedForm {
     Stable,
 }
 
-/// What a request must be for a form to apply.
+/// A condition on a request for a form to apply.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Requirement {
@@ -179,13 +178,13 @@ pub enum Requirement {
 pub struct Payload {
     /// The key at the root of the body that holds the document.
     pub key: String,
-    /// How the document is written in the signed content. What does not decode to a JSON object is always refused.
+    /// How the document is written in the signed content. A content that does not decode to a JSON object is always refused.
     pub encoding: PayloadEncoding,
-    /// What the document is compared with, unless the option `match_payload` turns that off.
+    /// What the document must equal, unless the option `match_payload` is `false`.
     pub equals: PayloadEquals,
 }
 
-/// A payload as the file has it.
+/// A payload as written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PayloadWords {

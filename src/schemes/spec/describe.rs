@@ -20,7 +20,7 @@ impl Spec {
         }))
     }
 
-    /// What the signature is made with.
+    /// The algorithm of the signature.
     pub fn algorithm_in_words(&self) -> String {
         each(self.ways.iter().map(|way| match &way.algorithm {
             Algorithm::Hmac(hash) => format!("HMAC-{}", Hash::from(*hash).name()),
@@ -51,7 +51,7 @@ impl Spec {
         self.deadline_seconds.map_or_else(|| "not documented".to_owned(), |seconds| format!("{seconds} s"))
     }
 
-    /// Where the provider's id of the event stands, and whether it can be believed.
+    /// The place of the provider's id of the event, and whether it is signed.
     pub fn event_id_in_words(&self) -> String {
         self.event_id.as_ref().map_or_else(|| "none".to_owned(), Fact::in_words)
     }
@@ -77,7 +77,7 @@ impl Place {
 }
 
 impl Challenge {
-    /// How it comes, and by what it is told.
+    /// Its method, and the places of its conditions.
     pub fn question_in_words(&self) -> String {
         let signed = if self.signed { ", signed" } else { "" };
         let places = each(self.places().map(Place::in_words));
@@ -85,7 +85,7 @@ impl Challenge {
         format!("{}{signed}{places}", self.method.0)
     }
 
-    /// What the answer is made of.
+    /// The parts of the answer.
     pub fn answer_in_words(&self) -> String {
         let members = self.answer.json.iter().flat_map(|json| json.keys());
         let json = each(members.map(|name| format!("`{name}`")));

@@ -1,4 +1,4 @@
-//! What people want to know of a provider, and the deliveries that prove its scheme.
+//! Facts about a provider for people, and the deliveries that prove its scheme.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,7 +29,7 @@ pub struct Fact {
     /// Where it stands.
     #[serde(rename = "where")]
     pub place: Place,
-    /// Whether the signature covers it. What it does not cover, a sender of a replayed delivery can choose.
+    /// Whether the signature covers it. Otherwise anyone who sends a captured delivery again can choose it.
     pub signed: bool,
 }
 
@@ -49,7 +49,7 @@ pub enum Place {
     Claim(String),
 }
 
-/// A delivery as the provider would send it, but for the signature.
+/// A delivery as the provider sends it, without the signature.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
@@ -87,7 +87,7 @@ impl TryFrom<String> for MethodName {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {
-    /// Who says so: an address, or `derived` with what it was derived from.
+    /// The source: an address, or `derived` with the origin.
     pub source: String,
     /// What the vector is about.
     #[serde(default)]
@@ -107,7 +107,7 @@ pub struct Vector {
     pub headers: Headers,
     /// The body.
     pub body: String,
-    /// What the gateway's clock says, in seconds since 1970-01-01T00:00:00Z.
+    /// The time of the gateway's clock, in seconds since 1970-01-01T00:00:00Z.
     #[serde(default)]
     pub now_unix: u64,
     /// Whether the delivery is to be accepted.

@@ -1,4 +1,4 @@
-//! What is wrong with a scheme, each fault with its place.
+//! Faults of a scheme, each with its place.
 
 /// A scheme that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +11,7 @@ pub struct SpecError(pub Vec<SpecFault>);
 pub struct SpecFault {
     /// Where in the scheme: `forms[0].content`.
     pub path: String,
-    /// What is wrong.
+    /// The fault, in words.
     pub message: String,
 }
 

@@ -12,7 +12,7 @@ use super::signature::Signature;
 use super::way::{Override, Way};
 use super::words::OneOrMany;
 
-/// One provider's scheme: the facts that verify and sign its deliveries, and those that people want to know.
+/// One provider's scheme: how it signs its deliveries, and further facts for people.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -22,13 +22,13 @@ pub struct Spec {
     /// The provider's own name.
     #[serde(default)]
     pub title: String,
-    /// Addresses of the pages that the facts were taken from.
+    /// Addresses of the pages that state the facts.
     #[serde(default)]
     pub documentation: Vec<String>,
-    /// Where the facts come from, if not from those pages.
+    /// The source of the facts, if it is not one of those pages.
     #[serde(default)]
     pub source: Option<String>,
-    /// How well the signature facts are founded.
+    /// How reliable the facts about signatures are.
     #[serde(default)]
     pub confidence: Option<Confidence>,
     /// Why no delivery of this provider can be verified. A scheme with this has no words about signatures.
@@ -46,19 +46,19 @@ pub struct Spec {
     pub(super) forms: Option<Vec<Form>>,
     #[serde(default, rename = "ways")]
     pub(super) overrides: Vec<Override>,
-    /// What the signature covers, where that is not the body.
+    /// What the signature covers, if that is not the body.
     #[serde(default)]
     pub covers: Option<String>,
-    /// Texts that a route gives beside its secrets.
+    /// Values that a route sets in addition to its secrets.
     #[serde(default)]
     pub parameters: Vec<Parameter>,
-    /// What the provider asks an endpoint beside its deliveries, and the answers.
+    /// The provider's endpoint challenges and their answers.
     #[serde(default)]
     pub challenge: OneOrMany<Challenge>,
     /// How long the provider waits for the response, in seconds, if it says so.
     #[serde(default)]
     pub deadline_seconds: Option<u32>,
-    /// What response counts as success.
+    /// Which response counts as success.
     #[serde(default)]
     pub success: Option<String>,
     /// When, and how often, the provider sends a failed delivery again.
@@ -76,21 +76,21 @@ pub struct Spec {
     /// The status for a refused delivery, where the provider demands a certain one.
     #[serde(default)]
     pub reject_status: Option<u16>,
-    /// What a user of this provider should know, a sentence or two each.
+    /// Notes for users of this provider, each one or two sentences long.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// A delivery as the provider would send it, but for the signature.
+    /// A delivery as the provider sends it, without the signature.
     #[serde(default)]
     pub sample: Sample,
     /// Deliveries with a known verdict.
     #[serde(default)]
     pub vectors: Vec<Vector>,
-    /// What the words about signatures come to.
+    /// The ways to sign, made from the words about signatures.
     #[serde(skip)]
     pub(in crate::schemes) ways: Vec<Way>,
 }
 
-/// A text that a route gives beside its secrets.
+/// A value that a route sets in addition to its secrets.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parameter {
@@ -98,7 +98,8 @@ pub struct Parameter {
     pub name: String,
     /// What it is, and where to find it.
     pub description: String,
-    /// Whether it is a secret, which comes from a variable or a file. Only challenges are told by such. Default false.
+    /// Whether it is a secret, from a variable or a file. Only the conditions of challenges use such parameters. Default
+    /// false.
     #[serde(default)]
     pub secret: bool,
 }
@@ -109,7 +110,7 @@ impl Spec {
         self.deadline_seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// What the option `signed_content` may be; nothing if this scheme has no such option.
+    /// The values of the option `signed_content`; empty if this scheme has no such option.
     pub fn signed_content_values(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for form in self.ways.iter().flat_map(|way| &way.forms) {
@@ -135,7 +136,7 @@ impl Spec {
         self.ways.iter().any(|way| way.timestamp.is_some() || matches!(way.algorithm, Algorithm::Jwt(_)))
     }
 
-    /// Whether its provider sends challenges, so that there is the option `challenge`.
+    /// Whether the provider sends challenges, so that the scheme has the option `challenge`.
     pub fn has_challenge(&self) -> bool {
         !self.challenge.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What a scheme may not say. Refused are:
+//! Checks the sense of a scheme. Refused:
 //!
 //! 1. a name that is not plain; options that clash or that nothing uses;
 //! 2. a way without a form, a form without a name or without content, two forms of one name;
@@ -6,12 +6,12 @@
 //!    signature, or `covers` says what is covered instead;
 //! 4. a timestamp that the signature does not cover;
 //! 5. a signature in the body that is part of what it signs;
-//! 6. a grammar, an encoding or a secret that does not go with the algorithm; broken algorithms where they are broken;
+//! 6. a grammar, an encoding or a secret that does not fit the algorithm; broken algorithms where they are broken;
 //! 7. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
 //!    can be lengthened without the secret, but not to anything that is JSON;
 //! 8. challenges that make no sense: see [`challenges::check`];
 //! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
-//!     say what must come out of it.
+//!    say what must come out of it.
 
 mod challenges;
 
@@ -31,7 +31,7 @@ const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_
 /// The most signatures that one value may have.
 const MOST: usize = 64;
 
-/// What is wrong with a scheme, wherever it stands.
+/// The faults of a scheme, in the catalogue or in a configuration.
 pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
     let mut faults = Faults(Vec::new());
     check_parameters(spec, &mut faults);
@@ -47,7 +47,7 @@ pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
     faults.0
 }
 
-/// What is wrong with a scheme's name.
+/// The faults of a scheme's name.
 pub(super) fn name_faults(spec: &Spec) -> Vec<SpecFault> {
     let mut faults = Faults(Vec::new());
     let wrong = spec.name.is_empty() || !spec.name.chars().all(is_plain);
@@ -55,7 +55,7 @@ pub(super) fn name_faults(spec: &Spec) -> Vec<SpecFault> {
     faults.0
 }
 
-/// What is wrong with a file of the catalogue beside that.
+/// The further faults of a file of the catalogue.
 pub(super) fn catalogue_faults(spec: &Spec) -> Vec<SpecFault> {
     let mut faults = Faults(name_faults(spec));
     faults.when(spec.title.is_empty(), "title", "is missing");
@@ -168,11 +168,7 @@ fn check_algorithm(way: &Way, at: &str, faults: &mut Faults) {
         Algorithm::Token => false,
         _ => text,
     };
-    faults.when(
-        wrong || way.signature.encoding.is_empty(),
-        path("signature.encoding"),
-        "does not go with the algorithm",
-    );
+    faults.when(wrong || way.signature.encoding.is_empty(), path("signature.encoding"), "does not fit the algorithm");
 }
 
 /// Whether the keys are public ones.
@@ -240,7 +236,7 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         let path = |key: &str| format!("{at}forms[{position}].{key}");
         faults.when(form.name.is_empty() || form.name == "auto", path("name"), "a form needs a name other than auto");
         let twice = way.forms.iter().take(position).any(|other| other.name == form.name);
-        faults.when(twice, path("name"), "two forms have one name");
+        faults.when(twice, path("name"), "two forms have the same name");
         faults.when(form.content.is_empty(), path("content"), "at least one part");
         faults.when(!covered_otherwise && !way.covers_body(form), path("content"), uncovered);
         let secret = Part::any(&form.content, &|part| matches!(part, Part::Secret));
@@ -255,8 +251,7 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         let closed = form.requires.iter().any(|requirement| {
             matches!(requirement, Requirement::Json | Requirement::JsonObject | Requirement::EmptyBody)
         });
-        let message =
-            "whoever has one delivery can lengthen what such a hash covers: require json, json_object or empty_body";
+        let message = "anyone who has one delivery can lengthen the content of such a hash: require json, json_object or empty_body";
         faults.when(extensible && !closed, path("requires"), message);
         let whole = |part: &Part| matches!(part, Part::Body | Part::Digest(_) | Part::SortedForm(_));
         let own = way.is_in_body() && Part::any(&form.content, &whole);

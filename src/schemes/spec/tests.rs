@@ -64,7 +64,7 @@ fn a_word_that_the_language_does_not_have_is_refused_at_its_place() {
         ("reason: ambiguous_signature", "reason: other", "vectors[0].reason"),
         ("headers: {}", "headers: { 'no header': a }", "sample.headers"),
         ("headers: {}", "headers: { a: \"\\0\" }", "sample.headers"),
-        ("title: Good", "title: Good\ntitle: Good", ": the key title is there twice"),
+        ("title: Good", "title: Good\ntitle: Good", ": the key title is repeated"),
     ] {
         let message = refusal(&[(from, to)]);
         assert!(message.starts_with(place), "{to}: {message}");
@@ -140,7 +140,7 @@ fn a_plain_hash_that_can_be_lengthened_must_be_over_json_or_end_in_the_secret() 
         Spec::parse(&with(content).iter().fold(GOOD.to_owned(), |yaml, (from, to)| yaml.replacen(from, to, 1)))
     };
     let error = parse("content: [secret, body]").unwrap_err().to_string();
-    assert!(error.starts_with("forms[0].requires: whoever has one delivery"), "{error}");
+    assert!(error.starts_with("forms[0].requires: anyone who has one delivery"), "{error}");
     for content in [
         "content: [secret, body], requires: json",
         "content: [secret, body], requires: json_object",

@@ -1,4 +1,4 @@
-//! A way to sign, complete.
+//! A way to sign with all of its words.
 
 use serde::Deserialize;
 
@@ -73,7 +73,7 @@ impl Override {
 }
 
 impl Way {
-    /// Whether the public URL is part of what is signed.
+    /// Whether the signature covers the public URL.
     pub(in crate::schemes) fn needs_public_url(&self) -> bool {
         let in_form = self.forms.iter().any(|form| form.content.iter().any(Part::needs_public_url));
         in_form || matches!(&self.algorithm, Algorithm::Jwt(jwt) if jwt.claims.iter().any(|rule| rule.is.is_url()))
@@ -113,7 +113,7 @@ impl Part {
 }
 
 impl Algorithm {
-    /// Whether what is signed without a form, a token, covers the value at a place.
+    /// Whether a token, which has no form, covers the value at a place.
     pub(in crate::schemes) fn covers(&self, place: &Place) -> bool {
         let Self::Jwt(jwt) = self else { return false };
         match place {

@@ -1,4 +1,4 @@
-//! What words are made of: lists that may be one value, header names, JSON pointers, and the reading of YAML.
+//! The building blocks of words: lists that may be one value, header names, JSON pointers, and the reading of YAML.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -191,7 +191,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut entries = Map::new();
         while let Some((key, Strict(value))) = map.next_entry::<String, Strict>()? {
             if entries.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key} is there twice")));
+                return Err(A::Error::custom(format_args!("the key {key} is repeated")));
             }
             entries.insert(key, value);
         }

@@ -89,7 +89,7 @@ fn signing_says_why_no_form_takes_a_body() {
          body: the body is not a JSON object"
     );
     let pinned = pinned("signed_data");
-    assert!(message(&pinned, b"{\"signedData\":\"e30=\",\"signedData\":\"e30=\"}").ends_with("twice"));
+    assert!(message(&pinned, b"{\"signedData\":\"e30=\",\"signedData\":\"e30=\"}").ends_with("repeated in the body"));
     assert!(message(&pinned, b"{\"signedData\":\"e30\"}").ends_with("does not decode to a JSON object"));
     assert!(message(&pinned, b"{\"a\":1,\"signedData\":\"e30=\"}").ends_with("differs from the body"));
 }

@@ -1,4 +1,4 @@
-//! What a scheme's challenges may not say.
+//! Checks the sense of a scheme's challenges.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
@@ -10,11 +10,11 @@ use crate::schemes::spec::faults::Faults;
 use crate::schemes::spec::scheme::Spec;
 use crate::schemes::spec::signature::Encoding;
 
-/// Adds what is wrong with a scheme's challenges:
+/// Adds the faults of a scheme's challenges:
 ///
 /// 1. challenges where nothing can be verified;
 /// 2. one that nothing tells from a delivery, or by a method that no provider uses for it;
-/// 3. parts of the body in what comes by another method than POST; a signature on such;
+/// 3. parts of the body, or a signature, in a request with another method than POST;
 /// 4. places that are none of a request's; bounds that are none;
 /// 5. answers that are made from nothing, that `HEAD` cannot have, or that frame the response;
 /// 6. a MAC where the scheme has none, or of anything but a short token.
@@ -27,14 +27,10 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
         let post = *method == Method::POST;
         let known = [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST].contains(method);
         faults.when(!known, path("method"), "GET, HEAD, OPTIONS or POST");
-        faults.when(
-            challenge.signed && !post,
-            path("signed"),
-            "only what comes by POST is signed: say `signed: false`",
-        );
-        faults.when(challenge.is_in_body() && !post, path("method"), "only what comes by POST has a body");
+        faults.when(challenge.signed && !post, path("signed"), "only a POST request is signed: write `signed: false`");
+        faults.when(challenge.is_in_body() && !post, path("method"), "only a POST request has a body");
         let bare = challenge.places().next().is_none() && *method != Method::HEAD;
-        faults.when(bare, path("when"), "nothing tells the challenge from a delivery");
+        faults.when(bare, path("when"), "nothing distinguishes the challenge from a delivery");
         let claim = challenge.places().any(|place| matches!(place, Place::Claim(_)));
         faults.when(claim, path("when"), "a claim is no place of a challenge");
         let undeclared = challenge.parameters().any(|name| !spec.parameters.iter().any(|own| own.is_secret(name)));

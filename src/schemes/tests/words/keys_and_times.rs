@@ -271,7 +271,7 @@ fn options_that_a_scheme_needs_are_asked_for() {
     assert_eq!(
         faults(&SchemeOptions::default()),
         [
-            "public_url: is missing: test signs the URL that it sends to, so the route must say it",
+            "public_url: is missing: test signs the URL that it sends to, so the route must state it",
             "app: is missing: test needs the app's id",
         ]
     );
