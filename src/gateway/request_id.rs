@@ -1,4 +1,4 @@
-//! The id of a request: the same in the request to the upstream, the response and the log.
+//! The request id: the same in the request to the upstream, in the response and in the log.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
@@ -9,11 +9,11 @@ use crate::http1::field::single;
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request id that is passed on holds this many bytes at most.
+/// The longest request id that is passed on, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The request id for a request with these headers: the one that is there, or a new one in place of none and of what is
-/// empty, too long, there twice or not of visible ASCII without quotes: it goes into logs.
+/// The request id for a request with these field lines: the sender's, or a new one if that is missing, repeated, empty, too
+/// long, or has characters that are not safe in a log.
 pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
     let said = single(headers, &X_REQUEST_ID)
@@ -21,7 +21,7 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     said.cloned().unwrap_or_else(new_request_id)
 }
 
-/// A request id that nobody else has: a random UUID (RFC 9562 section 5.4).
+/// A new, unique request id: a random UUID (RFC 9562 section 5.4).
 pub fn new_request_id() -> HeaderValue {
     let mut text = [0; Hyphenated::LENGTH];
     let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
