@@ -28,6 +28,7 @@
 //! - [`reject`] is the closed list of refusals.
 //! - [`config`] loads gateway.yaml into checked types.
 //! - [`schemes`] knows how providers sign: pure functions over data.
+//! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 
 pub mod admin;
@@ -45,6 +46,7 @@ pub mod reject;
 pub mod routing;
 pub mod schemes;
 pub mod server;
+pub mod store;
 pub mod upstream;
 
 /// The version of this build.

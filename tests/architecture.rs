@@ -34,6 +34,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("config", "schemes"),
     ("reject", "schemes"),
     ("schemes", ""),
+    ("store", "clock"),
     ("clock", ""),
 ];
 
