@@ -95,8 +95,8 @@ pub trait Reader: Send {
     /// Deliveries of a route that are due at a destination, oldest due time first, but those in `claimed`.
     fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError>;
 
-    /// When the next delivery of a route is due at a destination, whether claimed or not.
-    fn next_due(&mut self, route: &str, destination: u16) -> Result<Option<Millis>, StoreError>;
+    /// The first due time after `now` among a route's deliveries at a destination.
+    fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError>;
 
     /// Which delivery a dedupe key belongs to.
     fn key(&mut self, key: &[u8; 16], now: Millis) -> Result<Option<Uuid>, StoreError>;

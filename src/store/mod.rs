@@ -16,6 +16,7 @@
 
 pub mod backend;
 mod claims;
+mod inbox;
 mod list;
 pub mod memory;
 mod readers;
@@ -36,12 +37,14 @@ use std::thread::{self, JoinHandle};
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
 use claims::lock;
+pub use inbox::Limits;
+use inbox::Shared;
 use readers::ReaderThread;
 pub use reservations::{Reservation, Reserved};
 pub use types::*;
 use uuid::Uuid;
-pub use writer::{Committed, Limits, OnCommit};
-use writer::{Shared, Writer};
+use writer::Writer;
+pub use writer::{Committed, OnCommit};
 
 use crate::clock::Clock;
 
@@ -152,10 +155,10 @@ impl Store {
         self.threads.dispatch.ask(question).await
     }
 
-    /// When the next delivery of a route is due at a destination, whether claimed or not.
-    pub async fn next_due(&self, route: &str, destination: u16) -> Result<Option<Millis>, StoreError> {
+    /// The first due time after `now` among a route's deliveries at a destination: when to claim again.
+    pub async fn next_due(&self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
         let route = route.to_owned();
-        self.threads.dispatch.ask(move |reader| reader.next_due(&route, destination)).await
+        self.threads.dispatch.ask(move |reader| reader.next_due(&route, destination, now)).await
     }
 
     /// Gives claimed deliveries back without an attempt.

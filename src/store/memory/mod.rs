@@ -60,7 +60,9 @@ impl Memory {
                 if let Some(id) = key.and_then(|key| inner.key(&key.key, now)) {
                     return Answer::Duplicate(id);
                 }
-                let row = self.insert(inner, delivery, *key, now);
+                let Some(row) = self.insert(inner, delivery, *key, now) else {
+                    return Answer::Duplicate(delivery.id);
+                };
                 let at = delivery.received_at;
                 for destination in 0..*destinations {
                     if *claim {
@@ -88,7 +90,11 @@ impl Memory {
         }
     }
 
-    fn insert(&mut self, inner: &mut Inner, delivery: &Delivery, key: Option<DedupeKey>, now: Millis) -> i64 {
+    /// Stores a delivery; gives its row, or `None` if its id is stored already.
+    fn insert(&mut self, inner: &mut Inner, delivery: &Delivery, key: Option<DedupeKey>, now: Millis) -> Option<i64> {
+        if inner.ids.contains_key(&delivery.id) {
+            return None;
+        }
         inner.last_row += 1;
         let row = inner.last_row;
         if let Some(key) = key {
@@ -102,7 +108,7 @@ impl Memory {
         book.add(&stored.delivery.route, stored.shown(), 1);
         inner.bytes += stored.weight();
         inner.rows.insert(row, stored);
-        row
+        Some(row)
     }
 
     fn add_key(&mut self, inner: &mut Inner, id: Uuid, key: DedupeKey) {

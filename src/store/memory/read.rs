@@ -63,10 +63,10 @@ impl Reader for MemoryReader {
         Ok(found)
     }
 
-    fn next_due(&mut self, route: &str, destination: u16) -> Result<Option<Millis>, StoreError> {
+    fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
         let inner = lock(&self.inner);
         let route: Arc<str> = route.into();
-        let first = (Arc::clone(&route), destination, Millis::MIN, i64::MIN);
+        let first = (Arc::clone(&route), destination, now.saturating_add(1), i64::MIN);
         let next = inner.due.range(first..).next();
         Ok(next.filter(|(name, at, ..)| *name == route && *at == destination).map(|(_, _, due, _)| *due))
     }

@@ -97,6 +97,8 @@ pub fn store_error(error: &rusqlite::Error) -> StoreError {
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
+        // Another program, `sqlite3` say, is writing.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Slow,
         Some(ErrorCode::OperationInterrupted) => StoreError::TimedOut,
         _ => StoreError::Failed(error.to_string().into()),
     }

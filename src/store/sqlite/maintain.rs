@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::row::kind_number;
 use super::write::{Deltas, Known};
-use super::{CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
+use super::{BUSY_TIME, CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
 use crate::store::types::{Millis, Shown, State, least_id};
 
 /// How often retention and vacuum take a step.
@@ -51,7 +52,11 @@ impl Sqlite {
             }
         }
         if self.upkeep.empty_log_at.is_some_and(|at| now >= at) {
-            let (pages, _) = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+            // It must not wait for a reader.
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let emptied = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+            self.connection.busy_timeout(BUSY_TIME)?;
+            let (pages, _) = emptied?;
             // A reader still uses the log: it is tried again a second later.
             self.upkeep.empty_log_at = (pages != 0).then_some(now + 1_000);
             if pages == 0 {

@@ -4,6 +4,9 @@
 //! that checkpoints; readers have connections of their own that can only read. There is no mapping of the file into
 //! memory, so that an error of the disk is an error of a call and no signal.
 //!
+//! `secure_delete` is on all the time. A delivery's bytes may have left the tables long before a person erases it, and
+//! would else stay in free pages. What is erased leaves the log a few seconds later, when this is emptied.
+//!
 //! The checkpoint runs in small steps after a batch has been answered: whenever the log has grown by
 //! [`CHECKPOINT_PAGES`]. Space that retention frees is given back by incremental vacuum, also in small steps.
 
@@ -44,6 +47,8 @@ use error::store_error;
 
 /// The log's growth after which it is checkpointed: 4 MiB.
 const CHECKPOINT_PAGES: i32 = 256;
+/// How long the writer waits for another program that writes.
+const BUSY_TIME: Duration = Duration::from_secs(1);
 /// How long a query of a reader may take.
 const QUERY_TIME: Duration = Duration::from_secs(2);
 /// Prepared statements that a connection keeps.
@@ -162,15 +167,14 @@ fn open_database(folder: &Folder) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "page_size", schema::PAGE_SIZE).map_err(failed)?;
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
     }
-    // Nothing waits for another connection: a checkpoint that finds a reader tries again later.
-    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIME).map_err(failed)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
     for (name, value) in [
         ("synchronous", "FULL"),
         ("wal_autocheckpoint", "0"),
         ("mmap_size", "0"),
-        // What is freed within a page is zeroed; an erasing transaction says more.
-        ("secure_delete", "FAST"),
+        // What is deleted is zeroed, so that an erasure finds no copies in free pages.
+        ("secure_delete", "ON"),
         ("cell_size_check", "ON"),
         ("trusted_schema", "OFF"),
         ("temp_store", "MEMORY"),

@@ -99,10 +99,10 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn next_due(&mut self, route: &str, destination: u16) -> Result<Option<Millis>, StoreError> {
+    fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
         self.read(|connection| {
             let Some(route) = route_number(connection, route)? else { return Ok(None) };
-            one(connection, statements::NEXT_DUE, (route, destination))
+            one(connection, statements::NEXT_DUE, (route, destination, now))
         })
     }
 

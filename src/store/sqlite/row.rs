@@ -29,16 +29,16 @@ pub fn kind_shown(number: i64) -> Option<Shown> {
     Some(Shown::of(state, 0, false))
 }
 
-/// Stores a delivery under a row and a route's number.
+/// Stores a delivery under a row and a route's number; says whether its id is new.
 pub fn insert_delivery(
     statement: &mut CachedStatement<'_>,
     row: i64,
     route: i64,
     delivery: &Delivery,
     now: Millis,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let settled_at = (delivery.state != State::Pending).then_some(now);
-    statement.execute(params![
+    let rows = statement.execute(params![
         row,
         delivery.id.as_bytes(),
         delivery.received_at,
@@ -59,7 +59,7 @@ pub fn insert_delivery(
         &*delivery.details,
         &*delivery.head,
     ])?;
-    Ok(())
+    Ok(rows == 1)
 }
 
 /// A delivery as the statement of summaries gives it; head and details are the caller's.

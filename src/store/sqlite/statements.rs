@@ -1,7 +1,7 @@
 //! Every SQL statement of the running store, in one place: a test asks SQLite for the plan of each.
 
 /// A delivery; the columns in the order of [`super::row::insert_delivery`].
-pub const INSERT_DELIVERY: &str = "INSERT INTO deliveries (row, id, received_at, settled_at, route, state, scheme, \
+pub const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO deliveries (row, id, received_at, settled_at, route, state, scheme, \
     reason, status, event_type, event_id, request_id, peer, method, path, request_bytes, duration_ms, details, head) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 pub const INSERT_BODY: &str = "INSERT OR REPLACE INTO bodies (row, body) VALUES (?1, ?2)";
@@ -55,7 +55,8 @@ pub const COUNTS: &str = "SELECT route, kind, n FROM counts WHERE route > 0 AND 
 
 pub const DUE: &str = "SELECT row, due_at FROM queue WHERE route = ?1 AND destination = ?2 AND due_at <= ?3 \
     ORDER BY due_at, row";
-pub const NEXT_DUE: &str = "SELECT due_at FROM queue WHERE route = ?1 AND destination = ?2 ORDER BY due_at LIMIT 1";
+pub const NEXT_DUE: &str = "SELECT due_at FROM queue WHERE route = ?1 AND destination = ?2 AND due_at > ?3 \
+    ORDER BY due_at LIMIT 1";
 pub const CLAIMED: &str = "SELECT d.id, d.received_at, q.attempts, q.counted, q.since, q.replay, q.once, d.head, b.body \
     FROM queue q JOIN deliveries d ON d.row = q.row LEFT JOIN bodies b ON b.row = q.row \
     WHERE q.row = ?1 AND q.destination = ?2";

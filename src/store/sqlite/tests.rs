@@ -3,11 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
-use crate::store::types::{Change, Delivery, Outcome, Settled, State};
+use crate::store::types::{Change, Delivery, Next, Outcome, Settled, State};
 
 fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
     let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -64,7 +65,7 @@ fn the_database_is_set_up_as_the_module_says() {
         ("page_size", "16384"),
         ("wal_autocheckpoint", "0"),
         ("mmap_size", "0"),
-        ("secure_delete", "2"),
+        ("secure_delete", "1"),
         ("application_id", "1212894292"),
         ("user_version", "1"),
     ] {
@@ -267,5 +268,51 @@ fn a_crash_between_any_two_batches_leaves_what_was_answered() {
         store.accept(number);
         store = store.crash();
         assert_eq!(store.due_at(NOW + 100).len(), usize::try_from(number).unwrap() + 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn what_is_erased_leaves_no_trace_whatever_was_done_before(
+        sizes in proptest::collection::vec((1_usize..20_000, 1_usize..3_000), 20..80),
+        steps in proptest::collection::vec((any::<u16>(), 0_u8..4), 0..150),
+    ) {
+        let folder = TempDir::new().unwrap();
+        let mut store = open_sqlite(&folder);
+        let mut tickets = Vec::new();
+        for (number, (body, head)) in (0_u64..).zip(&sizes) {
+            let mark = |size: usize| format!("needle-{number:04} ").repeat(size.div_ceil(12)).into_bytes();
+            let (head, body) = (mark(*head).into(), Some(mark(*body).into()));
+            let delivery = Box::new(Delivery { head, body, ..delivery(number, State::Pending) });
+            let write = Write::Accept { delivery, key: None, destinations: 1, claim: false };
+            let Answer::Stored(ticket) = store.commit(&[write], NOW, &mut |_| ()).unwrap()[0] else { panic!("stored") };
+            tickets.push(ticket);
+        }
+        let mut erased = vec![false; tickets.len()];
+        for (pick, step) in steps {
+            let pick = usize::from(pick) % tickets.len();
+            let stays = Settled { head: None, body: None, secret: false };
+            let write = match step {
+                0 => Write::Complete(Box::new(outcome(tickets[pick], 1, Next::Retry(NOW + 1)))),
+                1 => Write::Complete(Box::new(Outcome {
+                    settled: Some(stays),
+                    ..outcome(tickets[pick], 2, settled(State::Delivered))
+                })),
+                _ => {
+                    erased[pick] = true;
+                    Write::Change(Change::Erase { id: id(u64::try_from(pick).unwrap()) })
+                }
+            };
+            store.commit(&[write], NOW, &mut |_| ()).unwrap();
+            store.maintain(NOW).unwrap();
+        }
+        store.maintain(NOW + 20_000).unwrap();
+        let raw = raw(&folder);
+        for (number, _) in erased.iter().enumerate().filter(|(_, erased)| **erased) {
+            let needle = format!("needle-{number:04}");
+            prop_assert!(memchr::memmem::find(&raw, needle.as_bytes()).is_none(), "{needle}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::store_error;
 use super::row::{self, insert_delivery, kind_number};
-use super::{Sqlite, add_counts, pragma, statements};
+use super::{Sqlite, add_counts, statements};
 use crate::store::backend::{Answer, Write};
 use crate::store::types::{Change, Changed, DedupeKey, Delivery, Millis, Shown, State, StoreError, Ticket};
 
@@ -46,7 +46,7 @@ impl Sqlite {
         let secret = batch.iter().any(removes_a_secret);
         let routes = self.names.numbers.len();
         let next_row = self.next_row;
-        match self.try_batch(batch, now, secret, claimed) {
+        match self.try_batch(batch, now, claimed) {
             Ok((answers, deltas)) => {
                 add_counts(&self.book, &self.names, &deltas);
                 self.note_routes(batch);
@@ -76,12 +76,8 @@ impl Sqlite {
         &mut self,
         batch: &[Write],
         now: Millis,
-        secret: bool,
         claimed: &mut dyn FnMut(Ticket),
     ) -> rusqlite::Result<(Vec<Answer>, Deltas)> {
-        if secret {
-            pragma(&self.connection, "secure_delete", "ON")?;
-        }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut deltas = Deltas::new();
         let mut answers = Vec::with_capacity(batch.len());
@@ -93,9 +89,6 @@ impl Sqlite {
             statement.execute((route, kind_number(*shown), delta))?;
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        if secret {
-            pragma(&self.connection, "secure_delete", "FAST")?;
-        }
         Ok((answers, deltas))
     }
 
@@ -113,7 +106,9 @@ impl Sqlite {
                 {
                     return Ok(Answer::Duplicate(id));
                 }
-                let row = self.insert(delivery, key.as_ref(), now, deltas)?;
+                let Some(row) = self.insert(delivery, key.as_ref(), now, deltas)? else {
+                    return Ok(Answer::Duplicate(delivery.id));
+                };
                 let route = self.route_number(&delivery.route)?;
                 for destination in 0..*destinations {
                     if *claim {
@@ -135,17 +130,21 @@ impl Sqlite {
         }
     }
 
+    /// Stores a delivery; gives its row, or `None` if its id is stored already.
     fn insert(
         &mut self,
         delivery: &Delivery,
         key: Option<&DedupeKey>,
         now: Millis,
         deltas: &mut Deltas,
-    ) -> rusqlite::Result<i64> {
+    ) -> rusqlite::Result<Option<i64>> {
         let route = self.route_number(&delivery.route)?;
         let row = self.next_row;
+        let mut statement = self.connection.prepare_cached(statements::INSERT_DELIVERY)?;
+        if !insert_delivery(&mut statement, row, route, delivery, now)? {
+            return Ok(None);
+        }
         self.next_row += 1;
-        insert_delivery(&mut self.connection.prepare_cached(statements::INSERT_DELIVERY)?, row, route, delivery, now)?;
         if let Some(body) = &delivery.body {
             self.connection.prepare_cached(statements::INSERT_BODY)?.execute((row, &**body))?;
         }
@@ -153,7 +152,7 @@ impl Sqlite {
             insert_key(&self.connection, delivery.id, key)?;
         }
         *deltas.entry((route, Shown::of(delivery.state, 0, false))).or_default() += 1;
-        Ok(row)
+        Ok(Some(row))
     }
 
     /// A delivery by its row.

@@ -8,6 +8,7 @@ on_each_store! {
     a_page_is_bounded_in_number_and_in_bytes
     a_known_key_gives_the_first_delivery_and_stores_nothing
     a_key_is_free_again_when_its_time_is_over
+    an_id_that_is_stored_already_is_stored_once
     a_retry_is_due_at_its_time_and_counts_the_attempt
     a_settled_delivery_does_not_wait_and_has_its_attempts
     what_stays_of_a_settled_delivery_is_what_the_outcome_says
@@ -32,9 +33,10 @@ fn a_stored_delivery_is_due_with_its_bytes(mut store: Fixture) {
     assert_eq!((due[0].ticket, due[0].id, due[0].received_at, due[0].due_at), (ticket, id(5), NOW + 5, NOW + 5));
     assert_eq!((&due[0].head[..], &due[0].body[..]), (&b"head"[..], &b"body 5"[..]));
     assert_eq!((due[0].attempts, due[0].counted, due[0].replay, due[0].once), (0, 0, false, false));
-    assert_eq!(store.reader.next_due("github", 0).unwrap(), Some(NOW + 5));
-    assert_eq!(store.reader.next_due("github", 1).unwrap(), None);
-    assert_eq!(store.reader.next_due("other", 0).unwrap(), None);
+    assert_eq!(store.reader.next_due("github", 0, NOW + 4).unwrap(), Some(NOW + 5));
+    assert_eq!(store.reader.next_due("github", 0, NOW + 5).unwrap(), None);
+    assert_eq!(store.reader.next_due("github", 1, 0).unwrap(), None);
+    assert_eq!(store.reader.next_due("other", 0, 0).unwrap(), None);
     assert_eq!(store.reader.oldest("github").unwrap(), Some(NOW + 5));
     assert_eq!(store.counts(), [(Shown::Pending, 1)]);
 }
@@ -83,6 +85,14 @@ fn a_key_is_free_again_when_its_time_is_over(mut store: Fixture) {
     assert_eq!(store.reader.key(&[1; 16], NOW).unwrap(), None, "it was removed");
     let again = store.backend.commit(&[accept(2, Some(key(1)))], NOW + 1_000, &mut |_| ()).unwrap();
     assert!(matches!(again[0], Answer::Stored(_)));
+}
+
+fn an_id_that_is_stored_already_is_stored_once(mut store: Fixture) {
+    store.accept(0);
+    assert_eq!(store.one(accept(0, Some(key(1)))), Answer::Duplicate(id(0)));
+    store.record(delivery(0, State::Failed));
+    assert_eq!(store.due_at(NOW).len(), 1);
+    assert_eq!(store.counts(), [(Shown::Pending, 1)]);
 }
 
 fn a_retry_is_due_at_its_time_and_counts_the_attempt(mut store: Fixture) {
