@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("observe", "clock config delivery metrics net reject routing upstream"),
     ("delivery", "config http1 reject routing schemes upstream"),
     ("routing", "config http1 metrics reject schemes upstream"),
+    ("queue", "store"),
     ("upstream", "config http1 metrics net"),
     ("admin", "config metrics"),
     ("http1", "clock net"),
@@ -34,6 +35,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("config", "schemes"),
     ("reject", "schemes"),
     ("schemes", ""),
+    ("store", "clock"),
     ("clock", ""),
 ];
 
