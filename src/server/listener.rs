@@ -15,7 +15,7 @@ use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::http1::server::connection::DRAIN_FRESH;
+use crate::http1::server::state::DRAIN_GRACE;
 use crate::metrics::GaugeGuard;
 use crate::net::close::close;
 use crate::reject::Reject;
@@ -122,7 +122,7 @@ async fn serve(
 async fn drained(mut drain: watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the thread.
     let _ = drain.wait_for(|drain| *drain).await;
-    tokio::time::sleep(DRAIN_FRESH).await;
+    tokio::time::sleep(DRAIN_GRACE).await;
 }
 
 /// Answers a connection over the limit, at a bounded cost: the gateway lingers on a few at a time, so that their peers see the

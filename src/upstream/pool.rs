@@ -149,7 +149,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut connection) = idle.connections.pop() {
             if can_be_used(&mut connection, now, cx) {
-                connection.used = now;
+                connection.last_used = now;
                 return Some(connection);
             }
         }
@@ -186,7 +186,7 @@ impl Pool {
 
 /// Whether an idle connection is still of use: not idle for too long at `now`, nor closed by the upstream.
 fn can_be_used(connection: &mut ClientConnection, now: Instant, cx: &mut Context<'_>) -> bool {
-    now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
+    now.saturating_duration_since(connection.last_used) < IDLE_TIMEOUT && connection.is_quiet(cx)
 }
 
 /// The request that a reused connection did not answer, if it may be sent on another one.
