@@ -21,6 +21,7 @@
 //! - [`observe`] writes the access log and exports traces.
 //! - [`delivery`] is the data that travels from stage to stage.
 //! - [`routing`] finds the route of a request and holds its limits.
+//! - [`queue`] decides when a stored delivery is tried again, and when it is given up.
 //! - [`upstream`] sends one message to one upstream.
 //! - [`http1`] reads and writes HTTP/1.1.
 //! - [`net`] connects, with or without TLS.
@@ -28,6 +29,7 @@
 //! - [`reject`] is the closed list of refusals.
 //! - [`config`] loads gateway.yaml into checked types.
 //! - [`schemes`] knows how providers sign: pure functions over data.
+//! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 
 pub mod admin;
@@ -41,10 +43,12 @@ pub mod http1;
 pub mod metrics;
 pub mod net;
 pub mod observe;
+pub mod queue;
 pub mod reject;
 pub mod routing;
 pub mod schemes;
 pub mod server;
+pub mod store;
 pub mod upstream;
 
 /// The version of this build.

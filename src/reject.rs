@@ -175,6 +175,15 @@ reasons! {
         title: "The request is not valid HTTP",
         hint: "the sender, or a proxy in front, breaks a rule of HTTP, or speaks TLS where server.tls is not set",
     },
+    HeaderTimeout => Facts {
+        reason: "header_timeout",
+        status: Some(StatusCode::REQUEST_TIMEOUT),
+        scope: Scope::Gateway,
+        fault: Fault::Sender,
+        retry_after: None,
+        title: "The request's head did not arrive in time",
+        hint: "server.header_timeout says how long a head may take; a scanner, or a slow or broken sender",
+    },
     HeaderTooLarge => Facts {
         reason: "header_too_large",
         status: Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
@@ -192,15 +201,6 @@ reasons! {
         retry_after: None,
         title: "The request target is longer than the gateway accepts",
         hint: "the request line is longer than 8 KiB; is the path or query that you entered at the provider right?",
-    },
-    HeaderTimeout => Facts {
-        reason: "header_timeout",
-        status: Some(StatusCode::REQUEST_TIMEOUT),
-        scope: Scope::Gateway,
-        fault: Fault::Sender,
-        retry_after: None,
-        title: "The request's head did not arrive in time",
-        hint: "server.header_timeout says how long a head may take; a scanner, or a slow or broken sender",
     },
     BodyTooLarge => Facts {
         reason: "body_too_large",

@@ -26,14 +26,16 @@ const ROOMS: &[(&str, &str)] = &[
     ("observe", "clock config delivery metrics net reject routing upstream"),
     ("delivery", "config http1 reject routing schemes upstream"),
     ("routing", "config http1 metrics reject schemes upstream"),
+    ("queue", "store"),
     ("upstream", "config http1 metrics net"),
-    ("admin", "config metrics"),
+    ("admin", "config metrics net"),
     ("http1", "clock net"),
     ("net", "config"),
     ("metrics", "config reject"),
     ("config", "schemes"),
     ("reject", "schemes"),
     ("schemes", ""),
+    ("store", "clock"),
     ("clock", ""),
 ];
 

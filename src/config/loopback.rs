@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::delivery::Delivery;
 use super::model::{AccessLog, Admin, Config, Route, Server};
 use super::network::Networks;
+use super::record::Record;
 use super::upstream::Upstream;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 impl Config {
     /// The same routes between a sender and an upstream on loopback: one thread, no TLS and no proxy in front, no address
-    /// that is not let in, no rate. Everything is sent to `upstream`, which gets `patience` to take a connection and to
+    /// that is not let in, no rate, no store, no queue, no dedupe, no record. Everything is sent to `upstream`, which gets `patience` to take a connection and to
     /// answer.
     pub fn on_loopback(self, upstream: SocketAddr, patience: Duration) -> Self {
         let server = Server {
@@ -29,7 +31,7 @@ impl Config {
             ..self.server
         };
         let routes = self.routes.into_iter().map(|route| route.sent_to(upstream, patience)).collect();
-        Self { server, admin: Admin { listen: ANY_PORT }, routes, ..self }
+        Self { server, admin: Admin { listen: ANY_PORT }, store: None, routes, ..self }
     }
 
     /// The same configuration to see what `route` does to a request with `method`: it enforces, and every other route takes
@@ -53,7 +55,16 @@ impl Route {
             connect_timeout: patience,
             ..self.upstream
         };
-        Self { upstream, allowed_ips: Networks::default(), rate_limit: None, timeout: patience, ..self }
+        Self {
+            upstream,
+            allowed_ips: Networks::default(),
+            rate_limit: None,
+            timeout: patience,
+            delivery: Delivery::Proxy,
+            dedupe: None,
+            record: Record::None,
+            ..self
+        }
     }
 
     fn taking_anything(self, method: Option<&Method>) -> Self {

@@ -14,9 +14,14 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::address::PathPattern;
+use super::dedupe::Dedupe;
+use super::delivery::Delivery;
 use super::error::ConfigError;
 use super::mark::Mark;
 use super::network::Networks;
+use super::record::Record;
+use super::sign::Sign;
+use super::store::Store;
 use super::telemetry::Otlp;
 use super::tls::ServerTls;
 use super::upstream::Upstream;
@@ -32,6 +37,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where traces go, if anywhere.
     pub telemetry: Option<Otlp>,
+    /// Where deliveries and their records are kept; `None`: in memory, and no route has a queue.
+    pub store: Option<Store>,
     /// At least one; names are unique, and so is each pair of path and host.
     pub routes: Vec<Route>,
     /// Warnings about valid but unwise values: weak secrets.
@@ -131,8 +138,19 @@ pub struct Route {
     /// The rate of requests; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
     /// The time until the upstream's response head, and the longest pause within the response's body; not
-    /// zero. Default 10 s, or 500 ms less than the scheme's deadline.
+    /// zero. Default 10 s, or 500 ms less than the scheme's deadline; 30 s with a queue.
     pub timeout: Duration,
+    /// Whether deliveries are forwarded at once or through a queue. Default: at once.
+    pub delivery: Delivery,
+    /// How duplicates are recognised; `None`: not at all. Default: none, or with a queue the provider's event id if the
+    /// signature covers it.
+    pub dedupe: Option<Dedupe>,
+    /// How deliveries are signed for the handler; `None`, the default: not at all.
+    pub sign: Option<Sign>,
+    /// What is kept of a delivery for people to look at. Default: its metadata.
+    pub record: Record,
+    /// The most bytes of a body that are kept with [`Record::Full`]; may be zero. Default 64 KiB.
+    pub record_body: u64,
 }
 
 /// The rate of requests that a route lets in.
@@ -189,6 +207,11 @@ impl fmt::Debug for Route {
             .field("max_in_flight", &self.max_in_flight)
             .field("rate_limit", &self.rate_limit)
             .field("timeout", &self.timeout)
+            .field("delivery", &self.delivery)
+            .field("dedupe", &self.dedupe)
+            .field("sign", &self.sign)
+            .field("record", &self.record)
+            .field("record_body", &self.record_body)
             .finish()
     }
 }

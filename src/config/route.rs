@@ -9,18 +9,24 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::address::{PathPattern, parse_path, parse_route_host};
+use super::dedupe;
+use super::delivery::{self, Mode};
 use super::mark::Mark;
 use super::model::{RateLimit, Route};
 use super::network::{self, Networks};
 use super::reader::{Field, Section, all};
+use super::record::{DEFAULT_RECORD_BODY, RECORDS, Record};
 use super::scheme;
 use super::secret::{Labelled, explain_key, read_all};
+use super::sign;
 use super::sources::Context;
-use super::units::{read_size, read_timeout};
+use super::units::{parse_size, read_size, read_timeout};
 use super::upstream::read_upstream;
 use crate::schemes::{SchemeOptions, Secret, Spec};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// With a queue, the provider has its answer already.
+pub(super) const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
 pub(super) const DEFAULT_IN_FLIGHT: u32 = 1024;
@@ -54,6 +60,8 @@ pub(super) struct Seen {
     places: HashMap<(PathPattern, Option<String>), String>,
     /// The schemes that the file itself defines, by name.
     pub(super) schemes: HashMap<String, Arc<Spec>>,
+    /// Whether the file has a store.
+    pub(super) has_store: bool,
 }
 
 /// Where a route is found.
@@ -88,8 +96,14 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
     let spec = scheme.as_ref().map(|(spec, _)| &**spec);
     let secrets = section.required("secrets", |field| read_all(field, spec, context));
     let upstream = section.required("upstream", |field| read_upstream(field, context));
-    let admission = read_admission(&mut section, spec);
-    let bounds = read_bounds(&mut section, spec);
+    let mode = delivery::read_mode(&mut section, seen.has_store);
+    let admission = read_admission(&mut section, spec, mode);
+    let bounds = read_bounds(&mut section, spec, mode);
+    let delivery = delivery::read(&mut section, mode);
+    let dedupe = dedupe::read(&mut section);
+    let sign = sign::read(&mut section, context);
+    let record = section.optional("record", Record::default(), |field| field.one_of(&RECORDS));
+    let record_body = section.optional("record_body", DEFAULT_RECORD_BODY, |field| field.parsed_or_number(parse_size));
     // A route whose scheme signs no time ignores it.
     let tolerance = section.optional("tolerance", None, |field| read_timeout(field).map(Some));
     section.finish(explain_key);
@@ -105,6 +119,9 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
             return None;
         }
     };
+    let has_queue = mode == Some(Mode::Queue);
+    let dedupe = dedupe.and_then(|wanted| dedupe::resolve(field, wanted, has_queue, &scheme.name, &verifier));
+    let sign = sign.filter(|sign| sign.is_none() || sign::check(field, &scheme.name, &verifier).is_some());
     let Place { name, path, host } = place?;
     let Admission { methods, enforce, reject_status, allowed_ips } = admission?;
     let Bounds { max_body, body_timeout, max_in_flight, rate_limit, timeout } = bounds?;
@@ -128,6 +145,11 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
         max_in_flight,
         rate_limit,
         timeout,
+        delivery: delivery?,
+        dedupe: dedupe?,
+        sign: sign?,
+        record: record?,
+        record_body: record_body?,
     })
 }
 
@@ -144,22 +166,29 @@ fn read_place(section: &mut Section<'_>, route: &Field<'_>, seen: &mut Seen) -> 
     Some(Place { name: name?, path: path?, host: host? })
 }
 
-fn read_admission(section: &mut Section<'_>, spec: Option<&Spec>) -> Option<Admission> {
+fn read_admission(section: &mut Section<'_>, spec: Option<&Spec>, mode: Option<Mode>) -> Option<Admission> {
     let methods = section.optional("methods", vec![Method::POST], read_methods);
-    let enforce = section.optional("enforce", true, Field::boolean);
+    let enforce = section.optional("enforce", true, |field| {
+        let enforce = field.boolean()?;
+        if !enforce && mode == Some(Mode::Queue) {
+            field.error("must be true with delivery: queue, because only a delivery that verifies is stored");
+        }
+        Some(enforce)
+    });
     let reject_status = section.optional("reject_status", default_status(spec), read_status);
     let allowed_ips = section.optional("allowed_ips", Networks::default(), network::read);
     Some(Admission { methods: methods?, enforce: enforce?, reject_status: reject_status?, allowed_ips: allowed_ips? })
 }
 
-fn read_bounds(section: &mut Section<'_>, spec: Option<&Spec>) -> Option<Bounds> {
+fn read_bounds(section: &mut Section<'_>, spec: Option<&Spec>, mode: Option<Mode>) -> Option<Bounds> {
     let max_body = spec.and_then(|spec| spec.max_body_bytes).unwrap_or(DEFAULT_MAX_BODY);
     let max_body = section.optional("max_body", max_body, read_size);
     let body_timeout = section.optional("body_timeout", DEFAULT_BODY_TIMEOUT, read_timeout);
     let max_in_flight =
         section.optional("max_in_flight", DEFAULT_IN_FLIGHT, |field| read_count(field).map(NonZeroU32::get));
     let rate_limit = section.optional("rate_limit", None, |field| read_rate_limit(field).map(Some));
-    let timeout = section.optional("timeout", default_timeout(spec), read_timeout);
+    let default = if mode == Some(Mode::Queue) { DEFAULT_QUEUE_TIMEOUT } else { default_timeout(spec) };
+    let timeout = section.optional("timeout", default, read_timeout);
     Some(Bounds {
         max_body: max_body?,
         body_timeout: body_timeout?,
@@ -232,7 +261,7 @@ fn read_rate_limit(field: &Field<'_>) -> Option<RateLimit> {
     Some(RateLimit { per_second: per_second?, burst: burst?? })
 }
 
-fn read_count(field: &Field<'_>) -> Option<NonZeroU32> {
+pub(super) fn read_count(field: &Field<'_>) -> Option<NonZeroU32> {
     NonZeroU32::new(u32::try_from(field.integer(1, MAX_COUNT.into())?).ok()?)
 }
 

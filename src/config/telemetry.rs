@@ -15,7 +15,7 @@ use super::reader::{Field, all};
 use super::secret::{self, explain_key};
 use super::sources::Context;
 use super::tls::ClientTls;
-use super::units::read_timeout;
+use super::units::{parse_share, read_timeout};
 use super::upstream::{read_certificates, read_url};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -152,30 +152,7 @@ fn read_headers(field: &Field<'_>, context: Context<'_>) -> Option<Vec<(HeaderNa
     }))
 }
 
-/// `100%`, `0.5%`.
-fn parse_share(text: &str) -> Result<f64, &'static str> {
-    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.strip_suffix('%').filter(|number| number.splitn(2, '.').all(is_number));
-    let share = number.and_then(|number| number.parse::<f64>().ok()).map(|percent| percent / 100.0);
-    share.filter(|share| (0.0..=1.0).contains(share)).ok_or("must be a share from 0% to 100%, such as 10% or 0.5%")
-}
-
 fn parse_name(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.len() <= MAX_NAME && !text.contains(char::is_control);
     if fits { Ok(text.to_owned()) } else { Err(format!("must be 1 to {MAX_NAME} bytes without control characters")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_a_percentage() {
-        for (text, share) in [("100%", 1.0), ("0%", 0.0), ("10%", 0.1), ("0.5%", 0.005), ("12.50%", 0.125)] {
-            assert_eq!(parse_share(text), Ok(share), "{text}");
-        }
-        for text in ["", "%", "1", "0.1", "101%", "-1%", "1e1%", "NaN%", "inf%", "1 %", "+1%", "1.2.3%", ".5%", "5.%"] {
-            assert!(parse_share(text).is_err(), "{text}");
-        }
-    }
 }

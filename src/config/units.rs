@@ -1,15 +1,16 @@
-//! Durations and sizes as people write them: `500ms`, `10s`, `5m`, `24h`; `512KiB`, `1MiB`, `25MB`.
+//! Durations, sizes and shares as people write them: `500ms`, `10s`, `5m`, `24h`, `30d`; `512KiB`, `1MiB`, `25MB`; `20%`.
 //!
-//! A whole number directly followed by a unit. Refused: 1. a bare number, because it could mean seconds or milliseconds; 2. fractions, signs, spaces, several parts; 3. unknown units (case counts: `m` is
-//! minutes, `MB` is 1 000 000 bytes, `MiB` is 1 048 576); 4. durations over 365 days and
-//! sizes over 64 bits.
+//! A whole number directly followed by a unit. Refused: 1. a bare number, because it could mean seconds or milliseconds;
+//! 2. fractions (except of a share), signs, spaces, several parts; 3. unknown units (case counts: `m` is minutes, `MB` is
+//! 1 000 000 bytes, `MiB` is 1 048 576); 4. durations over 365 days, sizes over 64 bits and shares over 100 %.
 
 use std::time::Duration;
 
 use super::reader::Field;
 
 /// Units of time in milliseconds, smallest first.
-pub(super) const TIME_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+pub(super) const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Units of size in bytes, smallest first.
 pub(super) const SIZE_UNITS: [(&str, u64); 7] = [
@@ -21,6 +22,9 @@ pub(super) const SIZE_UNITS: [(&str, u64); 7] = [
     ("GB", 1_000_000_000),
     ("GiB", 1 << 30),
 ];
+
+/// The longest duration that is shown in hours or less; longer ones are shown in whole days, if they are such.
+const LONGEST_IN_HOURS: Duration = Duration::from_secs(72 * 3600);
 
 /// The longest duration: 365 days. Keeps every deadline far from the clock's end.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -35,13 +39,13 @@ pub enum UnitError {
     #[error("a size needs a unit: write {0}B for bytes, or use KiB, MiB or GiB")]
     BareSize(String),
     /// Any other text that is not a duration.
-    #[error("not a duration: write a whole number with a unit, such as 500ms, 10s, 5m or 24h")]
+    #[error("not a duration: write a whole number with a unit, such as 500ms, 10s, 5m, 24h or 30d")]
     NotADuration,
     /// Any other text that is not a size.
     #[error("not a size: write a whole number with a unit (B, KB, KiB, MB, MiB, GB, GiB), such as 512KiB or 1MiB")]
     NotASize,
     /// More than 365 days.
-    #[error("longer than 365 days (8760h)")]
+    #[error("longer than 365 days (365d)")]
     DurationTooLong,
     /// More than 64 bits of bytes.
     #[error("too large")]
@@ -80,7 +84,11 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
 /// Writes a duration so that [`parse_duration`] reads it back; a fraction of a millisecond is dropped.
 pub fn display_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (number, unit) = shortest(&TIME_UNITS, millis, "s");
+    let units = match TIME_UNITS.split_last() {
+        Some((_, hours)) if duration <= LONGEST_IN_HOURS => hours,
+        _ => &TIME_UNITS,
+    };
+    let (number, unit) = shortest(units, millis, "s");
     format!("{number}{unit}")
 }
 
@@ -88,6 +96,14 @@ pub fn display_duration(duration: Duration) -> String {
 pub fn display_size(bytes: u64) -> String {
     let (number, unit) = shortest(&SIZE_UNITS, bytes, "B");
     format!("{number}{unit}")
+}
+
+/// Reads a share of a whole, written as a percentage, as a number from 0 to 1: `100%`, `0.5%`.
+pub(super) fn parse_share(text: &str) -> Result<f64, &'static str> {
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.strip_suffix('%').filter(|number| number.splitn(2, '.').all(is_number));
+    let share = number.and_then(|number| number.parse::<f64>().ok()).map(|percent| percent / 100.0);
+    share.filter(|share| (0.0..=1.0).contains(share)).ok_or("must be a share from 0% to 100%, such as 10% or 0.5%")
 }
 
 /// A size that is not zero.
@@ -146,6 +162,7 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_secs(2_592_000)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
     }
 
@@ -170,7 +187,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "s", "1.5s", "-1s", "+1s", "1 s", " 1s", "1s ", "1S", "1h30m", "1d", "1sec", "١s", "1_000s"] {
+        for text in
+            ["", "s", "1.5s", "-1s", "+1s", "1 s", " 1s", "1s ", "1S", "1h30m", "1D", "1w", "1sec", "١s", "1_000s"]
+        {
             assert_eq!(parse_duration(text), Err(UnitError::NotADuration), "{text:?}");
         }
         for text in ["", "MB", "1.5MB", "-1B", "+1B", "1 MB", "1mb", "1m", "1M", "1k", "1TB", "1MiBs", "٣B"] {
@@ -181,7 +200,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         assert_eq!(parse_duration("8760h"), Ok(MAX_DURATION));
+        assert_eq!(parse_duration("365d"), Ok(MAX_DURATION));
         assert_eq!(parse_duration("8761h"), Err(UnitError::DurationTooLong));
+        assert_eq!(parse_duration("366d"), Err(UnitError::DurationTooLong));
         assert_eq!(parse_duration("18446744073709551615h"), Err(UnitError::DurationTooLong));
         assert_eq!(parse_duration("99999999999999999999ms"), Err(UnitError::DurationTooLong));
         assert_eq!(parse_size("18446744073709551615B"), Ok(u64::MAX));
@@ -193,15 +214,28 @@ mod tests {
     fn the_largest_whole_unit_is_shown() {
         assert_eq!(display_duration(Duration::from_millis(4500)), "4500ms");
         assert_eq!(display_duration(Duration::from_secs(3600)), "1h");
+        assert_eq!(display_duration(Duration::from_secs(72 * 3600)), "72h");
+        assert_eq!(display_duration(Duration::from_secs(96 * 3600)), "4d");
+        assert_eq!(display_duration(Duration::from_secs(97 * 3600)), "97h");
         assert_eq!(display_duration(Duration::ZERO), "0s");
         assert_eq!(display_size(1 << 20), "1MiB");
         assert_eq!(display_size(25_000_000), "25MB");
         assert_eq!(display_size(0), "0B");
     }
 
+    #[test]
+    fn a_share_is_a_percentage() {
+        for (text, share) in [("100%", 1.0), ("0%", 0.0), ("10%", 0.1), ("0.5%", 0.005), ("12.50%", 0.125)] {
+            assert_eq!(parse_share(text), Ok(share), "{text}");
+        }
+        for text in ["", "%", "1", "0.1", "101%", "-1%", "1e1%", "NaN%", "inf%", "1 %", "+1%", "1.2.3%", ".5%", "5.%"] {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn durations_round_trip(millis in 0u64..=31_536_000_000, unit in 0usize..4) {
+        fn durations_round_trip(millis in 0u64..=31_536_000_000, unit in 0usize..5) {
             let duration = Duration::from_millis(millis / TIME_UNITS[unit].1 * TIME_UNITS[unit].1);
             prop_assert_eq!(parse_duration(&display_duration(duration)), Ok(duration));
         }

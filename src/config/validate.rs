@@ -15,6 +15,7 @@ use super::route;
 use super::scheme;
 use super::secret::explain_key;
 use super::sources::Context;
+use super::store;
 use super::telemetry;
 use super::tls;
 use super::units::{display_size, parse_duration, parse_size, read_size, read_timeout};
@@ -59,12 +60,22 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
         errors.push("admin.listen", format!("{} is taken by server.listen", admin.listen));
     }
     let telemetry = section.optional("telemetry", None, |field| telemetry::read(field, context));
+    let store = section.optional("store", None, |field| store::read(field, context).map(Some));
     let mut seen = route::Seen::default();
+    // A wrong store is reported once, at the store.
+    seen.has_store = !matches!(store, Some(None));
     seen.schemes = section.get("schemes").map(|field| scheme::read_own(&field)).unwrap_or_default();
     let routes = section
         .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
     section.finish(explain_key);
-    Some(Config { server: server?, admin: admin?, telemetry: telemetry?, routes: routes?, warnings: Vec::new() })
+    Some(Config {
+        server: server?,
+        admin: admin?,
+        telemetry: telemetry?,
+        store: store?,
+        routes: routes?,
+        warnings: Vec::new(),
+    })
 }
 
 /// The section `admin` of a file that may have errors elsewhere.

@@ -8,12 +8,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::dedupe::Dedupe;
+use super::delivery::{Circuit, Delivery, Queue, QueueResponse};
 use super::mark::Mark;
 use super::model::{Admin, Config, RateLimit, Route, Server};
 use super::network::Networks;
+use super::retry::Retry;
+use super::sign::Sign;
+use super::store::{Keep, Store};
 use super::telemetry::{Endpoint, Otlp};
 use super::tls::{ClientTls, Identity, Roots, ServerTls};
 use super::upstream::Upstream;
@@ -25,6 +33,7 @@ pub struct View {
     server: Vec<Entry>,
     admin: Vec<Entry>,
     telemetry: Vec<Entry>,
+    store: Vec<Entry>,
     /// The entries of each route, in the order of the file.
     routes: Vec<(String, Vec<Entry>)>,
 }
@@ -43,11 +52,12 @@ pub struct Entry {
 impl View {
     /// The view of `config`. Warnings are not part of it: they say nothing that the keys do not say.
     pub fn of(config: &Config) -> Self {
-        let Config { server, admin, telemetry, routes, warnings: _ } = config;
+        let Config { server, admin, telemetry, store, routes, warnings: _ } = config;
         Self {
             server: of_server(server),
             admin: of_admin(admin),
             telemetry: vec![of_telemetry(telemetry.as_ref())],
+            store: of_store(store.as_ref()).into(),
             routes: routes.iter().map(|route| (route.name.clone(), of_route(route))).collect(),
         }
     }
@@ -91,9 +101,9 @@ impl View {
         pairs.flat_map(|((section, before), (_, after))| differing(before, after).map(move |entry| (section, entry)))
     }
 
-    fn sections(&self) -> [(&'static str, &[Entry]); 3] {
-        let Self { server, admin, telemetry, routes: _ } = self;
-        [("server", server), ("admin", admin), ("telemetry", telemetry)]
+    fn sections(&self) -> [(&'static str, &[Entry]); 4] {
+        let Self { server, admin, telemetry, store, routes: _ } = self;
+        [("server", server), ("admin", admin), ("telemetry", telemetry), ("store", store)]
     }
 
     fn route(&self, name: &str) -> Option<&[Entry]> {
@@ -177,6 +187,23 @@ fn of_telemetry(otlp: Option<&Otlp>) -> Entry {
     Entry::new("otlp", shown).hiding(headers.iter().map(|(_, value)| Mark::of(value.as_bytes())))
 }
 
+fn of_store(store: Option<&Store>) -> [Entry; 6] {
+    let parts = store.map(|store| {
+        let Store { path, max_size, min_free, keep: Keep { delivered, dead, refused } } = store;
+        (path.display().to_string(), *max_size, *min_free, [delivered, dead, refused].map(Duration::as_secs_f64))
+    });
+    let parts = parts.as_ref();
+    let keep = |index: usize| parts.and_then(|(_, _, _, keep)| keep.get(index).copied());
+    [
+        Entry::new("path", parts.map(|(path, ..)| path.as_str())).at_start_only(),
+        Entry::new("max_size_bytes", parts.map(|(_, max_size, ..)| *max_size)),
+        Entry::new("min_free_bytes", parts.map(|(_, _, min_free, _)| *min_free)),
+        Entry::new("keep_delivered_seconds", keep(0)),
+        Entry::new("keep_dead_seconds", keep(1)),
+        Entry::new("keep_refused_seconds", keep(2)),
+    ]
+}
+
 fn of_route(route: &Route) -> Vec<Entry> {
     let Route {
         name,
@@ -200,6 +227,11 @@ fn of_route(route: &Route) -> Vec<Entry> {
         max_in_flight,
         rate_limit,
         timeout,
+        delivery,
+        dedupe,
+        sign,
+        record,
+        record_body,
     } = route;
     let mut entries = vec![
         Entry::new("name", name.as_str()),
@@ -216,7 +248,12 @@ fn of_route(route: &Route) -> Vec<Entry> {
         Entry::new("max_in_flight", *max_in_flight),
         Entry::new("rate_limit", rate_limit.map(of_rate_limit)),
         Entry::new("timeout_seconds", timeout.as_secs_f64()),
+        Entry::new("dedupe", dedupe.as_ref().map(of_dedupe)),
+        of_sign(sign.as_ref()),
+        Entry::new("record", record.as_str()),
+        Entry::new("record_body_bytes", *record_body),
     ];
+    entries.extend(of_delivery(delivery));
     entries.extend(of_options(scheme_options));
     entries.extend(of_upstream(upstream));
     entries
@@ -244,6 +281,75 @@ fn of_options(options: &SchemeOptions) -> [Entry; 7] {
 fn of_scheme_secrets(secrets: &BTreeMap<String, Secret>) -> Entry {
     let names: Vec<&str> = secrets.keys().map(String::as_str).collect();
     Entry::new("scheme_secrets", names).hiding(secrets.values().map(|secret| Mark::of(secret.expose())))
+}
+
+/// The mode, and the keys of a queue, which are `null` without one.
+fn of_delivery(delivery: &Delivery) -> [Entry; 7] {
+    let queue = match delivery {
+        Delivery::Proxy => None,
+        Delivery::Queue(queue) => Some(queue),
+    };
+    let [response, retry, max_concurrent, max_rate, circuit, paused] = match queue {
+        None => [const { Value::Null }; 6],
+        Some(Queue { response, retry, max_concurrent, max_rate, circuit, paused }) => [
+            of_response(response),
+            of_retry(retry),
+            json!(max_concurrent),
+            json!(max_rate),
+            circuit.map_or(Value::Bool(false), of_circuit),
+            json!(paused),
+        ],
+    };
+    [
+        Entry::new("delivery", delivery.as_str()),
+        Entry::new("response", response),
+        Entry::new("retry", retry),
+        Entry::new("max_concurrent", max_concurrent),
+        Entry::new("max_rate", max_rate),
+        Entry::new("circuit", circuit),
+        Entry::new("paused", paused),
+    ]
+}
+
+fn of_response(response: &QueueResponse) -> Value {
+    let QueueResponse { status, body, content_type } = response;
+    json!({
+        "status": status.as_u16(),
+        "body": String::from_utf8_lossy(body),
+        "content_type": String::from_utf8_lossy(content_type.as_bytes()),
+    })
+}
+
+fn of_retry(retry: &Retry) -> Value {
+    let Retry { min_backoff, max_backoff, jitter, schedule, max_age, min_attempts, max_attempts, give_up_on } = retry;
+    let seconds = |waits: &Vec<Duration>| waits.iter().map(Duration::as_secs_f64).collect::<Vec<_>>();
+    json!({
+        "min_backoff_seconds": min_backoff.as_secs_f64(),
+        "max_backoff_seconds": max_backoff.as_secs_f64(),
+        "jitter": jitter,
+        "schedule_seconds": schedule.as_ref().map(seconds),
+        "max_age_seconds": max_age.as_secs_f64(),
+        "min_attempts": min_attempts,
+        "max_attempts": max_attempts.map_or(0, NonZeroU32::get),
+        "give_up_on": give_up_on.iter().map(StatusCode::as_u16).collect::<Vec<_>>(),
+    })
+}
+
+fn of_circuit(circuit: Circuit) -> Value {
+    let Circuit { failures, max_wait } = circuit;
+    json!({ "failures": failures, "max_wait_seconds": max_wait.as_secs_f64() })
+}
+
+fn of_dedupe(dedupe: &Dedupe) -> Value {
+    let Dedupe { window, key } = dedupe;
+    json!({ "window_seconds": window.as_secs_f64(), "key": key.to_string() })
+}
+
+/// The number of secrets, which have no names.
+fn of_sign(sign: Option<&Sign>) -> Entry {
+    let Some(Sign { secrets }) = sign else { return Entry::new("sign", Value::Null) };
+    let marks = secrets.iter().map(|secret| Mark::of(secret.expose()));
+    Entry::new("sign", json!({ "secrets": secrets.len() })).hiding(marks)
 }
 
 fn of_rate_limit(limit: RateLimit) -> Value {

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::ContextFrom;
 use crate::http1::client::request::Head;
+use crate::http1::field::single;
 
 /// `traceparent`: the trace and the span in which a request was made.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -63,9 +64,7 @@ pub type Drawn = (TraceId, SpanId, SpanId, f64);
 impl Remote {
     /// The span that the `traceparent` in `headers` names; `None` if the field is missing, repeated or malformed.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let value = values.next()?;
-        if values.next().is_some() { None } else { Self::parse(value.as_bytes()) }
+        Self::parse(single(headers, &TRACEPARENT)?.as_bytes())
     }
 
     /// Parses by section 3.2. Of a later version it reads the fields that every version has (section 4).

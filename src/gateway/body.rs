@@ -29,11 +29,12 @@ use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::{Buffered, Inspected};
 use crate::gateway::stage::Next;
 use crate::http1::payload::{Frames, Payload};
+use crate::http1::reader::LONG_READ;
 use crate::reject::{Refusal, Reject};
 use crate::routing::limits::{Budget, Reservation};
 
-/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`inflow`](crate::http1::reader).
-const LARGE_PIECE: usize = 48 << 10;
+/// The smallest piece that is kept without copying, in bytes: it fills most of the buffer into which it was read.
+const LARGE_PIECE: usize = LONG_READ / 4 * 3;
 /// Bytes of a block, into which small pieces are copied. Part of the last block may stay unused.
 const BLOCK: usize = 16 << 10;
 /// Bytes of the first block if the body's length is not known.

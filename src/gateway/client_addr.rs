@@ -16,8 +16,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::Networks;
 use crate::delivery::peer::{ForwardedBy, Peer};
-use crate::gateway::forwarded::X_FORWARDED_FOR;
-use crate::gateway::forwarded::{address, forwarded, x_forwarded_for};
+use crate::gateway::forwarded::{X_FORWARDED_FOR, address, forwarded, x_forwarded_for};
 use crate::http1::field::is_host;
 
 /// `peer` with the client that it forwards for, by these field lines of a request; `None` if `peer` is not a trusted proxy.
@@ -74,21 +73,11 @@ mod tests {
     use http::header::FORWARDED;
 
     use super::*;
-    use crate::config;
 
     const XFF: HeaderName = X_FORWARDED_FOR;
 
-    /// 10.0.0.0/8 and 2001:db8:1::/48 are trusted, as in a configuration.
     fn trusted() -> Networks {
-        config::parse(
-            "server: {trusted_proxies: [10.0.0.0/8, '2001:db8:1::/48']}\n\
-             routes: [{name: r, path: /, scheme: civo, secrets: [{env: PATH}], upstream: 'http://u'}]",
-            std::path::Path::new(""),
-            &config::System,
-        )
-        .unwrap()
-        .server
-        .trusted_proxies
+        "10.0.0.0/8, 2001:db8:1::/48".parse().unwrap()
     }
 
     fn identified(peer: &str, lines: &[(HeaderName, &str)]) -> Peer {

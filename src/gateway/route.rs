@@ -30,6 +30,7 @@ use crate::delivery::response::{Completed, Handled};
 use crate::delivery::stages::Routed;
 use crate::gateway::discard::refuse;
 use crate::gateway::stage::Next;
+use crate::http1::field::is_host_byte;
 use crate::reject::{Refusal, Reject};
 use crate::routing::table::{Route, Router};
 use crate::schemes::{Asked, RequestHead};
@@ -102,8 +103,7 @@ pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Resul
         _ => true,
     };
     // No user information (RFC 9110 section 4.2.4).
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
-    if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host)) {
+    if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host_byte)) {
         return Err(Reject::BadRequest);
     }
     Ok(host)

@@ -1,7 +1,8 @@
-//! What comes on a connection, of either side: the bytes that have been read and not yet taken, and where among those to
-//! come the message's body ends (RFC 9112 section 6).
+//! Reads messages from a connection, for the server and the client: a buffer of the bytes that have arrived, and where the
+//! body of the current message ends (RFC 9112 section 6).
 //!
-//! Fails, in a body, when the connection ends before it does, and with what [`chunked`](crate::http1::chunked) refuses.
+//! Reading a body fails when the connection ends before the body does, and with what
+//! [`chunked`](crate::http1::chunked) refuses.
 
 use std::io;
 use std::pin::pin;
@@ -13,63 +14,73 @@ use tokio::io::AsyncReadExt;
 use crate::http1::body_length::BodyLength;
 use crate::net::socket::Socket;
 
-/// What is read at once, in bytes.
+/// How much is read at once, in bytes.
 pub const READ: usize = 8 << 10;
-/// The same of a long body.
-const LONG_READ: usize = 64 << 10;
-/// A piece of a body up to this size is copied out of the buffer, so that the buffer can be read into again.
+/// How much of a long body is read at once, in bytes.
+pub const LONG_READ: usize = 64 << 10;
+/// Data of a body up to this size, in bytes, is copied out of the buffer, so that the buffer can be filled again.
 const SMALL: usize = 2 << 10;
 
-/// The reading side of a connection.
+/// The receiving half of a connection.
 pub struct MessageReader {
-    /// What has been read and not yet taken.
+    /// Bytes that have arrived and belong to no message yet.
     pub buffer: BytesMut,
-    /// What is to come of a message's body; `None` before its head.
-    body_length: Option<BodyLength>,
-    /// The buffer was made for a long body that is taken as it comes.
-    is_long: bool,
+    /// The rest of the current message's body; `None` until the message's head has been parsed.
+    rest: Option<BodyLength>,
+    /// The buffer is larger than [`READ`], for a long body.
+    is_large: bool,
 }
 
 impl MessageReader {
-    /// With nothing read, and this of a body to come.
-    pub fn new(body_length: Option<BodyLength>) -> Self {
-        Self { buffer: BytesMut::new(), body_length, is_long: false }
+    /// A reader without bytes; `rest` as in [`begin_body`](Self::begin_body), or `None` to begin with a head.
+    pub fn new(rest: Option<BodyLength>) -> Self {
+        Self { buffer: BytesMut::new(), rest, is_large: false }
     }
 
-    /// To be told when the head of the next message is waited for, or what it says of the body.
-    pub fn begin(&mut self, body_length: Option<BodyLength>) {
-        self.body_length = body_length;
+    /// Begins a message: its head is expected next.
+    pub fn begin_head(&mut self) {
+        self.rest = None;
     }
 
-    /// Whether the head of a message has been read.
-    pub fn has_read_head(&self) -> bool {
-        self.body_length.is_some()
+    /// Begins the body of a message whose head has been parsed.
+    pub fn begin_body(&mut self, length: BodyLength) {
+        self.rest = Some(length);
     }
 
-    /// Whether the body has ended.
+    /// Whether the head of the current message has been parsed.
+    pub fn has_head(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Whether the current message's body has been read completely.
     pub fn is_body_complete(&self) -> bool {
-        self.body_length == Some(BodyLength::Length(0))
+        self.rest == Some(BodyLength::Length(0))
     }
 
-    /// Bytes that are to come of the body, if that is known.
+    /// The rest of the body in bytes; `None` if the body is chunked or close-delimited.
     pub fn remaining(&self) -> Option<u64> {
-        match self.body_length {
+        match self.rest {
             Some(BodyLength::Length(left)) => Some(left),
             Some(BodyLength::Chunked(_) | BodyLength::Close) | None => None,
         }
     }
 
-    /// Reads what has come, with room for so many bytes: how many; none at the connection's end.
+    /// Reads into the buffer, with room for `room` bytes. Ready with the number of bytes; 0 at the end of the connection.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket, room: usize) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() - self.buffer.len() < room / 2 {
             self.buffer.reserve(room);
-            self.is_long |= room > READ;
+            self.is_large |= room > READ;
         }
         pin!(socket.read_buf(&mut self.buffer)).poll(cx)
     }
 
-    /// The same for who has taken all that has been read: while nothing comes, there is no buffer.
-    pub fn poll_wait(&mut self, cx: &mut Context<'_>, socket: &mut Socket, room: usize) -> Poll<io::Result<usize>> {
+    /// As [`poll_fill`](Self::poll_fill), but frees the buffer if it is empty and nothing can be read.
+    pub fn poll_fill_or_release(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut Socket,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
         let read = self.poll_fill(cx, socket, room);
         if read.is_pending() && self.buffer.is_empty() {
             self.buffer = BytesMut::new();
@@ -77,7 +88,7 @@ impl MessageReader {
         read
     }
 
-    /// More of the body, as soon as there is any; `None` at its end.
+    /// Ready with data of the body as soon as there is any; `None` at the end of the body.
     ///
     /// # Errors
     /// See the module.
@@ -90,9 +101,9 @@ impl MessageReader {
             let (taken, is_data) = match self.next_part() {
                 Ok(Some(part)) => part,
                 Ok(None) if self.is_body_complete() => return Poll::Ready(None),
-                Ok(None) => match ready!(self.poll_wait(cx, socket, room)) {
-                    Ok(0) if self.body_length == Some(BodyLength::Close) => {
-                        self.body_length = Some(BodyLength::Length(0));
+                Ok(None) => match ready!(self.poll_fill_or_release(cx, socket, room)) {
+                    Ok(0) if self.rest == Some(BodyLength::Close) => {
+                        self.rest = Some(BodyLength::Length(0));
                         return Poll::Ready(None);
                     }
                     Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
@@ -108,13 +119,14 @@ impl MessageReader {
         }
     }
 
-    /// The same for who wants all of it and counts what he holds: of a body whose length is known, only full pieces, of which
-    /// none has to be copied to be kept; else little at once.
+    /// As [`poll_data`](Self::poll_data), for a caller that collects the whole body in memory. A body of known length comes in
+    /// pieces that fill their allocation, so that keeping them costs no copy and no unused memory. Of any other body, little
+    /// is read at once.
     ///
     /// # Errors
     /// See the module.
     pub fn poll_full_piece(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Option<io::Result<Bytes>>> {
-        if matches!(self.body_length, Some(BodyLength::Length(_))) {
+        if matches!(self.rest, Some(BodyLength::Length(_))) {
             let piece = self.room();
             if self.buffer.capacity() < piece {
                 let begun = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(piece));
@@ -129,30 +141,31 @@ impl MessageReader {
         self.poll_part(cx, socket, READ)
     }
 
-    /// What is read of the body at once.
+    /// How much of the body is read at once.
     fn room(&self) -> usize {
         let left = self.remaining().and_then(|left| usize::try_from(left).ok());
         left.unwrap_or(usize::MAX).min(LONG_READ)
     }
 
-    /// The next bytes of the body that are in the buffer, and whether they are its own or those of its chunks' lines.
+    /// Advances the body by bytes of the buffer: how many, and whether they are data or framing of the chunked coding. `None` at
+    /// the end of the body, and if the buffer is empty.
     fn next_part(&mut self) -> io::Result<Option<(usize, bool)>> {
         let bytes = self.buffer.len();
         if bytes == 0 {
             return Ok(None);
         }
-        Ok(match self.body_length {
+        Ok(match self.rest {
             None | Some(BodyLength::Length(0)) => None,
             Some(BodyLength::Length(left)) => {
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes);
-                self.body_length = Some(BodyLength::Length(left - taken as u64));
+                self.rest = Some(BodyLength::Length(left - taken as u64));
                 Some((taken, true))
             }
-            Some(BodyLength::Chunked(chunks)) => {
-                let garbled = || io::Error::new(io::ErrorKind::InvalidData, "the chunks of the body are garbled");
-                let (taken, next) = chunks.take(&self.buffer).ok_or_else(garbled)?;
-                self.body_length = Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked));
-                Some((taken, chunks.is_in_data()))
+            Some(BodyLength::Chunked(decoder)) => {
+                let invalid = || io::Error::new(io::ErrorKind::InvalidData, "the body is not valid chunked coding");
+                let (taken, next) = decoder.take(&self.buffer).ok_or_else(invalid)?;
+                self.rest = Some(next.map_or(BodyLength::Length(0), BodyLength::Chunked));
+                Some((taken, decoder.is_in_data()))
             }
             Some(BodyLength::Close) => Some((bytes, true)),
         })
@@ -167,9 +180,9 @@ impl MessageReader {
         piece
     }
 
-    /// Gives back what only a long body needed.
+    /// Frees a buffer that was made for a long body.
     pub fn shrink(&mut self) {
-        if std::mem::take(&mut self.is_long) {
+        if std::mem::take(&mut self.is_large) {
             self.buffer = BytesMut::new();
         }
     }

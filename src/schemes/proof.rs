@@ -4,9 +4,10 @@
 //! nothing.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
 
 use super::authentic::{Authentic, Authenticated, By, EventId};
@@ -16,7 +17,7 @@ use super::fields::{self, Found};
 use super::jwt::Token;
 use super::payload::{self, Kind};
 use super::request::{RequestHead, SignedRequest};
-use super::spec::{Algorithm, Location, Place, Pointer, TimeLocation};
+use super::spec::{Algorithm, Location, Part, Place, Pointer, TimeLocation, Timestamp};
 use super::verifier::Verifier;
 
 impl Verifier {
@@ -24,6 +25,30 @@ impl Verifier {
     /// names no event id.
     pub fn signs_event_id(&self) -> bool {
         self.ways.iter().all(|way| way.signs_event_id)
+    }
+
+    /// Whether the scheme says where the event's id stands, signed or not.
+    pub fn names_event_id(&self) -> bool {
+        self.ways.iter().all(|way| way.event_id.is_some())
+    }
+
+    /// The largest difference between a signed time and the clock; `None` if the scheme signs no time.
+    pub fn tolerance(&self) -> Option<Duration> {
+        let timed = |way: &&Compiled| way.timestamp.is_some() || matches!(way.algorithm, Algorithm::Jwt(_));
+        self.ways.iter().filter(timed).map(|way| way.tolerance).max()
+    }
+
+    /// Whether the scheme takes something from this header: the signature, its time, a part of what is signed, or the
+    /// event's id.
+    pub fn reads_header(&self, name: &HeaderName) -> bool {
+        let is_signed = |part: &Part| matches!(part, Part::Header(header) if header == name);
+        let is_time = |timestamp: &Timestamp| matches!(&timestamp.at, TimeLocation::Header(header) if header == name);
+        self.signature_headers().contains(name)
+            || self.ways.iter().any(|way| {
+                way.timestamp.as_ref().is_some_and(is_time)
+                    || matches!(&way.event_id, Some(Place::Header(header)) if header == name)
+                    || way.forms.iter().any(|form| Part::any(&form.form.content, &is_signed))
+            })
     }
 
     /// Whether every delivery that this verifier accepts has a [content digest](Self::content_digest): whether it is more

@@ -6,7 +6,6 @@
 //! A connection that ends while its client is still sending is closed in stages (RFC 9112 section 9.6): otherwise the client's
 //! system may discard the response before the client has read it.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -24,7 +23,7 @@ use tower::Service;
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Inbound, RequestBody};
 use crate::delivery::response::Body;
-use crate::http1::server::connection::{ConnectionEnd, ConnectionLimits, IncomingBody, ServerConnection};
+use crate::http1::server::connection::{ConnectionEnd, ConnectionLimits, ServerConnection, SharedConnection};
 use crate::http1::server::request::{HeadError, ParsedRequest};
 use crate::http1::server::response::{RequestContext, ResponseWriter};
 use crate::net::close::close;
@@ -54,12 +53,13 @@ impl Http1Context {
 
 /// Serves requests on `socket` within `limits`.
 pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, context: Http1Context) {
-    let connection = Rc::new(RefCell::new(ServerConnection::new(socket, limits, context.refuse.clock.clone())));
+    let connection = SharedConnection::new(ServerConnection::new(socket, limits, context.refuse.clock.clone()));
     let end = exchanges(&connection, &peer, &context).await;
     let address = peer.address;
     let reject = match &end {
         ConnectionEnd::Refused(HeadError::Bad) => Some(Reject::BadRequest),
         ConnectionEnd::Refused(HeadError::HeaderTooLarge) => Some(Reject::HeaderTooLarge),
+        ConnectionEnd::Refused(HeadError::UriTooLong) => Some(Reject::UriTooLong),
         ConnectionEnd::HeadTimeout => Some(Reject::HeaderTimeout),
         ConnectionEnd::IdleTimeout
         | ConnectionEnd::Drained
@@ -67,9 +67,8 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
         | ConnectionEnd::ResponseAborted(_) => None,
     };
     tracing::debug!(?end, peer = %address, "connection ended");
-    // No exchange holds the connection any more.
-    let Some(connection) = Rc::into_inner(connection) else { return };
-    let mut socket = connection.into_inner().into_socket();
+    // A body that a task still holds drops the connection when the task ends.
+    let Some(mut socket) = connection.into_socket() else { return };
     match end {
         ConnectionEnd::Drained => {
             // An error changes nothing: the connection is dropped next.
@@ -89,11 +88,7 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
 }
 
 /// Serves one request after another. Returns how the connection ends.
-async fn exchanges(
-    connection: &Rc<RefCell<ServerConnection>>,
-    peer: &Rc<Peer>,
-    context: &Http1Context,
-) -> ConnectionEnd {
+async fn exchanges(connection: &Rc<SharedConnection>, peer: &Rc<Peer>, context: &Http1Context) -> ConnectionEnd {
     let mut drain = context.drain.clone();
     // Without the task's budget (tokio::task::coop): with the budget used up, the poll would not register for the change.
     let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
@@ -130,7 +125,7 @@ async fn exchanges(
 
 /// Serves one request. Returns whether another one may follow on the connection.
 fn exchange(
-    connection: &Rc<RefCell<ServerConnection>>,
+    connection: &Rc<SharedConnection>,
     parsed: ParsedRequest,
     peer: &Rc<Peer>,
     context: &Http1Context,
@@ -139,13 +134,12 @@ fn exchange(
     let ParsedRequest { request, is_persistent, .. } = parsed;
     let mut request_context =
         RequestContext { method: request.method().clone(), version: request.version(), is_persistent };
-    let body = RequestBody::Http1(IncomingBody::new(connection.clone()));
+    let body = RequestBody::Http1(connection.lend_body());
     let handling =
         context.refuse.current.get().stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
     async move {
         let response = respond(connection, handling).await.map_err(|error| ConnectionEnd::Closed(Some(error)))?;
-        // If the body were still in use, its reader could read into the next request.
-        let is_read = connection.borrow().is_read() && Rc::strong_count(connection) == 1;
+        let is_read = connection.is_body_returned() && connection.borrow().is_request_complete();
         request_context.is_persistent &= is_read && !context.is_draining();
         let RefuseContext { clock, dates, .. } = &context.refuse;
         let now = clock.now();
@@ -168,7 +162,7 @@ fn exchange(
 
 /// Waits for the stack's response. Fails if the client resets the connection first.
 async fn respond(
-    connection: &RefCell<ServerConnection>,
+    connection: &SharedConnection,
     mut handling: impl Future<Output = Result<Response<Body>, Infallible>> + Unpin,
 ) -> io::Result<Response<Body>> {
     poll_fn(|cx| match Pin::new(&mut handling).poll(cx) {

@@ -9,14 +9,14 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-use crate::http1::server::connection::DRAIN_FRESH;
+use crate::http1::server::state::DRAIN_GRACE;
 use crate::metrics::GaugeGuard;
+use crate::net::ACCEPT_PAUSE;
 use crate::net::close::close;
 use crate::reject::Reject;
 use crate::server::current::Serving;
@@ -120,7 +120,7 @@ async fn serve(
 async fn drained(mut drain: watch::Receiver<bool>) {
     // An error means that the sender was dropped: the thread ends.
     let _ = drain.wait_for(|drain| *drain).await;
-    tokio::time::sleep(DRAIN_FRESH).await;
+    tokio::time::sleep(DRAIN_GRACE).await;
 }
 
 /// Refuses a connection over the limit, at a bounded cost: up to [`MAX_SHEDDING`] at a time get a response and a lingering

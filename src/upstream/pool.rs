@@ -149,7 +149,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut connection) = idle.connections.pop() {
             if can_be_used(&mut connection, now, cx) {
-                connection.used = now;
+                connection.last_used = now;
                 return Some(connection);
             }
         }
@@ -187,7 +187,7 @@ impl Pool {
 
 /// Whether an idle connection can be used: it has not been idle for too long at `now`, and the upstream has not closed it.
 fn can_be_used(connection: &mut ClientConnection, now: Instant, cx: &mut Context<'_>) -> bool {
-    now.saturating_duration_since(connection.used) < IDLE_TIMEOUT && connection.is_quiet(cx)
+    now.saturating_duration_since(connection.last_used) < IDLE_TIMEOUT && connection.is_quiet(cx)
 }
 
 /// The request of a failed attempt on a reused connection, if it may be sent again on another one.

@@ -43,7 +43,19 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
     let routes: [(&str, &str, &[&str]); 3] = [
         ("hook", "circleci", &REASONS),
         ("icr", "icr", &REASONS),
-        ("none", "none", &["no_route", "bad_request", "draining", "overloaded", "body_timeout"]),
+        (
+            "none",
+            "none",
+            &[
+                "no_route",
+                "bad_request",
+                "draining",
+                "overloaded",
+                "header_timeout",
+                "header_too_large",
+                "uri_too_long",
+            ],
+        ),
     ];
     for (route, scheme, reasons) in routes {
         for outcome in OUTCOMES {

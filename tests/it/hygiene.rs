@@ -128,7 +128,7 @@ const REFUSED: &[(&str, u16, &str)] = &[
     ("lower-case http/1.1", 400, "POST /hook/x http/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),
     ("the preface of HTTP/2", 400, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     ("TLS on a port without it", 400, "\x16\x03\x01\x02\0\x01\0\x01\r\n\r\n"),
-    ("a very long path", 431, "POST /hook/LONG HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),
+    ("a request line over 8 KiB", 414, "POST /hook/LONG HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),
     (
         "what RFC 3986 has no place for",
         400,

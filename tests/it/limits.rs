@@ -65,11 +65,11 @@ fn a_head_that_does_not_come_in_time_gets_408_and_a_connection_without_a_byte_ju
     for part in ["P", "POST /hook HTTP/1.1\r\nHost: a\r\n", "\r\n", "POST /hook HTTP/1.1\r\nHost: a\r\nX: y\r\n\r"] {
         let mut slow = rig.connect();
         slow.write(part.as_bytes());
-        is_problem(&slow.receive(), 408, "body_timeout");
+        is_problem(&slow.receive(), 408, "header_timeout");
         slow.expect_end();
     }
     silent.expect_end();
-    assert_eq!(unmatched(&rig, "body_timeout"), 4.0);
+    assert_eq!(unmatched(&rig, "header_timeout"), 4.0);
     rig.wait_for_gauge("hooklatch_connections", 0.0);
 }
 
@@ -82,7 +82,7 @@ fn the_clock_for_heads_goes_on_whatever_comes_of_one() {
     let mut taken = 0;
     poll("the connection ends", || {
         taken += usize::from(rig.gateway.get("/livez").status == 200 && slow.try_write(b"a: b\r\n").is_ok());
-        unmatched(&rig, "body_timeout") == 1.0 || unmatched(&rig, "bad_request") == 1.0
+        unmatched(&rig, "header_timeout") == 1.0 || unmatched(&rig, "bad_request") == 1.0
     });
     assert!(taken > 0);
 }
@@ -97,7 +97,7 @@ fn an_empty_line_after_a_delivery_begins_no_head() {
     assert_eq!(sender.receive().status, 200);
     // The connection is idle, and ends as such: without a 408 that the next delivery would take for its answer.
     sender.expect_end();
-    assert_eq!(unmatched(&rig, "body_timeout"), 0.0);
+    assert_eq!(unmatched(&rig, "header_timeout"), 0.0);
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn the_clock_for_heads_stands_still_between_requests_and_runs_again_in_the_next(
     deliver(&mut rig, &mut sender);
     rig.connect().expect_end();
     sender.write(b"POST /ho");
-    is_problem(&sender.receive(), 408, "body_timeout");
+    is_problem(&sender.receive(), 408, "header_timeout");
     sender.expect_end();
 }
 
@@ -205,10 +205,10 @@ fn a_head_may_be_as_large_as_the_server_allows_and_not_a_byte_larger() {
         let mut sender = rig.connect();
         let _ = sender.try_write(&of(size).bytes());
         let response = sender.receive();
-        is_problem(&response, 431, "bad_request");
+        is_problem(&response, 431, "header_too_large");
         sender.expect_end();
     }
-    assert_eq!(unmatched(&rig, "bad_request"), 3.0);
+    assert_eq!(unmatched(&rig, "header_too_large"), 3.0);
 }
 
 /// Two routes to one upstream, `hook` and `other`.

@@ -204,8 +204,8 @@ fn what_is_refused_before_it_is_a_request_has_its_line_too() {
     let refused = [
         ("POST /hook HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
         ("POST /hook HTTP/9\r\nHost: a\r\n\r\n", 400, "bad_request"),
-        (too_many.as_str(), 431, "bad_request"),
-        ("POST /hook HTTP/1.1\r\nHost: a", 408, "body_timeout"),
+        (too_many.as_str(), 431, "header_too_large"),
+        ("POST /hook HTTP/1.1\r\nHost: a", 408, "header_timeout"),
     ];
     for (setting, logged) in [("all", true), ("refused", true), ("none", false)] {
         let mut served = serve(&format!("access_log: {setting}, header_timeout: 300ms"), &[]);

@@ -306,8 +306,8 @@ fn a_hundred_headers_by_http_2_are_let_in_and_no_more() {
     };
     secure.forwards_h2(client.start(with(100)));
     let answer = client.start(with(101)).wait();
-    assert_eq!((answer.status, &answer.json()["reason"]), (431, &"bad_request".into()));
-    let labels = [("route", "none"), ("scheme", "none"), ("reason", "bad_request")];
+    assert_eq!((answer.status, &answer.json()["reason"]), (431, &"header_too_large".into()));
+    let labels = [("route", "none"), ("scheme", "none"), ("reason", "header_too_large")];
     assert_eq!(secure.rig.gateway.metrics().get("hooklatch_rejections_total", &labels), 1.0);
 }
 

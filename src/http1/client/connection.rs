@@ -1,14 +1,13 @@
-//! A connection to an upstream: one request and its response after another (RFC 9112 section 9.3).
+//! A client's connection: sends one request after another and reads its response (RFC 9112 section 9.3).
 //!
-//! Our own rather than a client library's, since what a delivery needs is little and on every delivery's way: one task reads
-//! and writes, where a library has a second one behind a channel, and the head is written once from what came, where a
-//! library takes a map that is edited before and taken apart after. And the rule for sending twice needs to know what has
-//! been written and read; see [`pool`](crate::upstream::pool). What is read of the response is strict, see
-//! [`response`](crate::http1::client::response).
+//! Not hyper's, because a delivery needs little and needs it every time. Here one task reads and writes, where hyper has a second
+//! task behind a channel; the head is written once from the received one, where hyper takes a header map that is edited first
+//! and taken apart later. And the rule for sending a request twice (see [`pool`](crate::upstream::pool)) needs to know which
+//! bytes have been written and read. [`response`](crate::http1::client::response) tells how strictly responses are read.
 //!
-//! A response may come before all of its request is written: it goes on, and so does writing, also after the response's end.
-//! For an upstream may acknowledge first and read afterwards. One that reads no further may have answered all the same: its
-//! response is read (RFC 9112 section 9.5), and the connection is not used again.
+//! A server may respond before it has read the whole request. Writing then goes on beside the response and after it, because a
+//! server may acknowledge first and read later. A server that stops reading may have responded all the same: its response is
+//! read (RFC 9112 section 9.5), and the connection is closed. [`state`](crate::http1::client::state) has this as a table.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,74 +22,66 @@ use tokio::task::unconstrained;
 use crate::http1::body_length::BodyLength;
 use crate::http1::client::request::OutgoingRequest;
 use crate::http1::client::response::parse;
+use crate::http1::client::state::{Disposition, RequestEvent, RequestState, ResponseState, disposition, next};
 use crate::http1::reader::{MessageReader, READ};
 use crate::net::socket::Socket;
 use crate::net::timer::Timer;
 
-/// A connection, and where on it the current exchange is.
+/// A client's connection.
 pub struct ClientConnection {
     socket: Socket,
-    /// What has been read, and what is to come of the response's body.
+    /// Bytes of the current response.
     reader: MessageReader,
-    /// The request, until the head of its response has come and all of it is written.
+    /// The request; `None` once it is written and the head of its response has arrived.
     request: Option<OutgoingRequest>,
-    send_state: SendState,
-    /// Whether anything has been read of the response.
+    request_state: RequestState,
+    /// Whether any byte of the response has arrived.
     has_response_begun: bool,
+    /// Whether both ends let the connection persist after the response (RFC 9112 section 9.3).
     is_persistent: bool,
     timer: Timer,
-    /// The task has just been told that there is nothing to be read.
+    /// The socket was found to have nothing to read, and wakes the current task when it does.
     is_watched: bool,
-    /// When its last request was sent.
-    pub used: Instant,
+    /// When a request was last sent.
+    pub last_used: Instant,
 }
 
-/// What becomes of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SendState {
-    /// All of it is on its way.
-    Sent,
-    Writing,
-    /// The upstream takes no more of it.
-    Refused,
-}
-
-/// Why there is no response.
+/// A request that got no response.
 pub struct SendFailure {
-    /// What went wrong; `None` if the time was up.
+    /// What failed; `None` if the deadline passed.
     pub error: Option<io::Error>,
-    /// Whether any byte of a response came.
+    /// Whether any byte of a response arrived.
     pub has_response_begun: bool,
     /// The request.
     pub request: Option<OutgoingRequest>,
 }
 
 impl ClientConnection {
-    /// A connection on which nothing has passed, made at `now`.
+    /// A connection on which nothing has been sent, made at `now`.
     pub fn new(socket: Socket, now: Instant) -> Self {
         Self {
             socket,
             reader: MessageReader::new(Some(BodyLength::Length(0))),
             request: None,
-            send_state: SendState::Sent,
+            request_state: RequestState::Written,
             has_response_begun: false,
             is_persistent: true,
             timer: Timer::default(),
             is_watched: false,
-            used: now,
+            last_used: now,
         }
     }
 
-    /// Sends a request on a connection that is new, or [is quiet](Self::is_quiet) to this task, and waits until `deadline`
-    /// for the head of its response. Interim responses are passed over.
+    /// Sends a request and waits until `deadline` for the head of its final response; interim responses are skipped. The
+    /// connection must be new, or [quiet](Self::is_quiet) when asked from this task.
     ///
     /// # Errors
-    /// What went wrong, and the request. The connection is of no use then.
+    /// What failed, and the request. The connection must be closed then.
     pub async fn send(&mut self, request: OutgoingRequest, deadline: Instant) -> Result<Response<()>, SendFailure> {
         self.request = Some(request);
-        self.send_state = SendState::Writing;
+        self.request_state = next(self.request_state, RequestEvent::Sent);
         self.has_response_begun = false;
-        self.reader.begin(None);
+        self.reader.begin_head();
         let outcome = poll_fn(|cx| match self.poll_response(cx) {
             Poll::Ready(result) => Poll::Ready(Ok(result)),
             Poll::Pending => self.timer.poll(cx, deadline).map(Err),
@@ -104,60 +95,74 @@ impl ClientConnection {
         Err(SendFailure { error, has_response_begun: self.has_response_begun, request: self.request.take() })
     }
 
-    /// Whether the response's body has ended, and the connection can be used again if it is persistent.
+    /// How far the response is read.
+    fn response_state(&self) -> ResponseState {
+        if self.reader.is_body_complete() {
+            ResponseState::Complete
+        } else if self.reader.has_head() {
+            ResponseState::Body
+        } else {
+            ResponseState::Awaited
+        }
+    }
+
+    fn disposition(&self) -> Disposition {
+        match disposition(self.request_state, self.response_state()) {
+            Disposition::FinishRequest | Disposition::Reusable if !self.is_persistent => Disposition::Close,
+            disposition => disposition,
+        }
+    }
+
+    /// Whether the response's body has been read completely.
     pub fn is_response_complete(&self) -> bool {
-        self.reader.is_body_complete()
+        self.response_state() == ResponseState::Complete
     }
 
-    /// Whether the response has ended before its request, of which the upstream may want the rest: it has not said that it
-    /// closes.
+    /// Whether the response is complete but the request is not: the server may still read the rest.
     pub fn is_request_pending(&self) -> bool {
-        self.is_persistent && self.is_response_complete() && self.send_state == SendState::Writing
+        self.disposition() == Disposition::FinishRequest
     }
 
-    /// Ready when no more of the request can be written.
+    /// Whether another request can be sent on the connection.
+    pub fn is_reusable(&self) -> bool {
+        self.disposition() == Disposition::Reusable && self.reader.buffer.is_empty()
+    }
+
+    /// Ready when the request is written, or the server takes no more of it.
     pub fn poll_request_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.poll_write_request(cx) {
-            Ok(()) if self.send_state == SendState::Writing => return Poll::Pending,
+            Ok(()) if self.request_state == RequestState::Writing => return Poll::Pending,
             Ok(()) => {}
-            Err(_) => self.send_state = SendState::Refused,
+            Err(_) => self.request_state = next(self.request_state, RequestEvent::WriteFailed),
         }
         Poll::Ready(())
     }
 
-    /// Whether another request can be sent on it.
-    pub fn is_reusable(&self) -> bool {
-        self.is_persistent
-            && self.is_response_complete()
-            && self.send_state == SendState::Sent
-            && self.reader.buffer.is_empty()
-    }
-
-    /// Whether it still is after a time without use: nothing has come on it, the end neither. The task is woken when
+    /// Whether nothing has arrived while the connection was idle, not even its end. If so, the current task is woken when
     /// something does.
     pub fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
-        // Without the task's budget (tokio::task::coop): where that is spent, any connection would look quiet.
+        // Outside of the task's budget (tokio::task::coop): once that is spent, every connection would look quiet.
         let fill = pin!(unconstrained(poll_fn(|cx| self.reader.poll_fill(cx, &mut self.socket, READ))));
         self.is_watched = fill.poll(cx).is_pending();
         self.is_watched
     }
 
-    /// Bytes that are to come of the response's body, if that is known.
+    /// The rest of the response's body in bytes; `None` if the body is chunked or close-delimited.
     pub fn remaining(&self) -> Option<u64> {
         self.reader.remaining()
     }
 
-    /// More of the response's body; `None` at its end.
+    /// Ready with data of the response's body; `None` at its end.
     ///
     /// # Errors
-    /// The connection broke off before, or what came is no chunk.
+    /// The connection ended before the body did, or the body is not valid chunked coding.
     pub fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         self.poll_write_request(cx)?;
         self.reader.poll_data(cx, &mut self.socket)
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Response<()>>> {
-        // Before all is written, too: an upstream may answer before it has read all.
+        // The response is read while the request is written: it may come first.
         self.poll_write_request(cx)?;
         if std::mem::take(&mut self.is_watched) {
             return Poll::Pending;
@@ -176,48 +181,49 @@ impl ClientConnection {
         }
     }
 
-    /// The head of the response that is no interim one, if all of it has been read.
+    /// Takes the head of the final response off the buffer, if it is complete, and those of interim responses before it.
     fn take_head(&mut self) -> io::Result<Option<Response<()>>> {
         while let Some(request) = &self.request {
-            let Some(received) = parse(&self.reader.buffer, request.method()).map_err(io::Error::other)? else { break };
-            self.reader.buffer.advance(received.length);
-            let status = received.response.status();
+            let Some(head) = parse(&self.reader.buffer, request.method()).map_err(io::Error::other)? else { break };
+            self.reader.buffer.advance(head.length);
+            let status = head.response.status();
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
                 continue;
             }
-            self.reader.begin(Some(received.body_length));
-            self.is_persistent = received.is_persistent;
-            if self.send_state != SendState::Writing {
+            self.reader.begin_body(head.body_length);
+            self.is_persistent = head.is_persistent;
+            if self.request_state != RequestState::Writing {
                 self.request = None;
             }
-            return Ok(Some(received.response));
+            return Ok(Some(head.response));
         }
         Ok(None)
     }
 
-    /// Writes as much of the request as can be.
+    /// Writes as much of the request as the system takes.
     fn poll_write_request(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.send_state != SendState::Writing {
+        if self.request_state != RequestState::Writing {
             return Ok(());
         }
         let Some(request) = &mut self.request else { return Ok(()) };
-        self.send_state = match request.poll_write(cx, &mut self.socket) {
+        let event = match request.poll_write(cx, &mut self.socket) {
             Poll::Pending => return Ok(()),
-            Poll::Ready(Ok(())) => SendState::Sent,
+            Poll::Ready(Ok(())) => RequestEvent::WriteDone,
             Poll::Ready(Err(error))
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
-                SendState::Refused
+                RequestEvent::WriteFailed
             }
             Poll::Ready(Err(error)) => return Err(error),
         };
-        if self.reader.has_read_head() {
+        self.request_state = next(self.request_state, event);
+        if self.reader.has_head() {
             self.request = None;
         }
         Ok(())
     }
 
-    /// Gives back what only a long response needed.
+    /// Frees a buffer that was made for a long response.
     pub fn shrink(&mut self) {
         self.reader.shrink();
     }

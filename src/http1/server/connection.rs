@@ -1,19 +1,19 @@
-//! The far end of an HTTP/1.1 connection, whose requests come one after another: their heads, their bodies, and the time
-//! that there is for each.
+//! A server's connection: reads one request after another, writes the response of each, and keeps the time.
 //!
-//! A connection ends when
-//! 1. what comes is no request to pass on, see [`request`](crate::http1::server::request);
-//! 2. a head has not come within `header_timeout`: of its first byte, or of the connection's beginning;
+//! It ends when
+//! 1. what arrives is not a valid head, see [`request`](crate::http1::server::request);
+//! 2. a head is not complete within `header_timeout` of its first byte; the first head, of the connection's beginning;
 //! 3. no request begins within `idle_timeout` of the last response;
-//! 4. the system takes nothing more of the response for `idle_timeout`, since the sender reads none or next to none of it;
-//! 5. the sender resets it before it has its response: what the delivery holds is given back at once. (After it has shut its
-//!    sending side, that is only seen when the response is written.)
+//! 4. the client reads nothing of its response for `idle_timeout`, or next to nothing, so that the system takes no more of it;
+//! 5. the client resets the connection before it has its response. (After the client has shut its sending side down, a reset
+//!    is seen only when the response is written.)
 //!
-//! The answer is [`http1`](crate::server::h1)'s to give. Says nothing of bodies' time and size: those are the route's.
+//! [`state`](crate::http1::server::state) has 2 to 4 as a state machine. The caller answers a connection that ended by 1 or 2.
+//! How long a body may take and how large it may be is the caller's to bound.
 //!
-//! While nothing comes, a connection holds no buffer; one [`Timer`] serves all of its deadlines.
+//! While it waits for a request, a connection holds no buffer. One [`Timer`] serves all of its deadlines.
 
-use std::cell::RefCell;
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -27,117 +27,103 @@ use tower::BoxError;
 
 use crate::clock::Clock;
 use crate::http1::reader::{MessageReader, READ};
-use crate::http1::server::request::{HeadError, HeadScanner, ParsedRequest};
+use crate::http1::server::request::{HeadError, HeadScanner, ParsedRequest, is_before_head};
 use crate::http1::server::response::ResponseWriter;
+use crate::http1::server::state::{DRAIN_GRACE, Deadline, Ended, Event, Next, State, next};
 use crate::net::socket::Socket;
 use crate::net::timer::Timer;
 
-/// What a sender waits for that has said so (RFC 9110 section 10.1.1).
+/// The interim response to `Expect: 100-continue` (RFC 9110 section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// While draining, how long a connection stays open on which nothing has come yet, or a part of a head: the request may be
-/// on its way.
-pub const DRAIN_FRESH: Duration = Duration::from_millis(500);
 
 /// Bounds of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// For a request's head.
+    /// How long a request's head may take.
     pub header_timeout: Duration,
-    /// Between two requests, and for a sender that reads no response.
+    /// How long the pause between two requests may be, and how long a client may read nothing of its response.
     pub idle_timeout: Duration,
-    /// The longest head.
+    /// The longest head, in bytes.
     pub max_header_bytes: usize,
 }
 
-/// Why there is no further request.
+/// Why a connection has no further request.
 #[derive(Debug)]
 pub enum ConnectionEnd {
-    /// What came is no request to pass on.
+    /// What arrived is not a valid head.
     Refused(HeadError),
-    /// A part of a head has come, the rest not in time; or nothing but empty lines where the first was to be.
+    /// Part of a head arrived, the rest not in time; or only empty lines where the first request was due.
     HeadTimeout,
-    /// Nothing has come, in the time that there was for it.
+    /// No request arrived in time.
     IdleTimeout,
-    /// Nothing has come, and the gateway drains.
+    /// No request arrived, and the server drains.
     Drained,
-    /// The sender has closed the connection, or wants it closed, or it broke.
+    /// The client closed or reset the connection, or did not read its response, or the response said `Connection: close`.
     Closed(Option<io::Error>),
-    /// A response broke off of which the sender would take the connection's end for its own.
+    /// A close-delimited response failed. The connection must be reset: the client would take its end for the body's.
     ResponseAborted(io::Error),
 }
 
-/// The far end.
+/// A server's connection.
 pub struct ServerConnection {
     socket: Socket,
-    /// What has come of the request, and of those after it.
+    /// Bytes of the current request, and of those after it.
     reader: MessageReader,
     scanner: HeadScanner,
     limits: ConnectionLimits,
     clock: Clock,
-    /// When what is waited for must have come.
+    state: State,
+    /// When `state` ends the connection.
     deadline: Instant,
     timer: Timer,
-    state: State,
-    /// What of [`CONTINUE`] is to be sent before the body comes.
+    /// The rest of [`CONTINUE`], to be written before the body is read.
     interim: Option<&'static [u8]>,
-    /// When its response was there to be sent, unless that takes time.
+    /// When the response was ready to be written; `None` once writing it had to wait.
     response_began: Option<Instant>,
-    /// How much of its response the sender has taken that takes no more of it now.
+    /// Bytes of the response written when the client stopped reading; `None` while it reads.
     written_when_blocked: Option<u64>,
 }
 
-/// What a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The first request: there is one clock, from the beginning on.
-    FirstHead,
-    /// Another request.
-    Idle,
-    /// The rest of its head.
-    Head,
-    /// The same or the first request, while the gateway drains.
-    Draining,
-    /// The response, or the sender to take it.
-    Response,
+/// A connection, shared with the body of its current request.
+pub struct SharedConnection {
+    connection: RefCell<ServerConnection>,
+    /// An [`IncomingBody`] of this connection exists.
+    is_body_lent: Cell<bool>,
 }
 
-/// The body of the request that has come last.
-pub struct IncomingBody(Rc<RefCell<ServerConnection>>);
+/// The body of a connection's current request.
+pub struct IncomingBody(Rc<SharedConnection>);
 
 impl ServerConnection {
-    /// At the beginning of a connection.
+    /// A connection on which nothing has been read.
     pub fn new(socket: Socket, limits: ConnectionLimits, clock: Clock) -> Self {
         Self {
             socket,
             reader: MessageReader::new(None),
             scanner: HeadScanner::default(),
             limits,
+            state: State::New,
             deadline: clock.now() + limits.header_timeout,
             clock,
             timer: Timer::default(),
-            state: State::FirstHead,
             interim: None,
             response_began: None,
             written_when_blocked: None,
         }
     }
 
-    /// The connection.
-    pub fn into_socket(self) -> Socket {
-        self.socket
-    }
-
-    /// The next request. Its body is to be read, by a [`IncomingBody`], before there is another.
+    /// Ready with the next request. The body of the one before must have been read, and its response written.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is no further request.
     pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<ParsedRequest, ConnectionEnd>> {
         loop {
             if !self.reader.buffer.is_empty() {
-                let taken = self.scanner.take(&mut self.reader.buffer, self.limits.max_header_bytes);
-                if let Some(request) = taken.map_err(ConnectionEnd::Refused)? {
-                    self.reader.begin(Some(request.body_length));
-                    self.state = State::Response;
+                let head = self.scanner.take(&mut self.reader.buffer, self.limits.max_header_bytes);
+                if let Some(request) = head.map_err(ConnectionEnd::Refused)? {
+                    self.reader.begin_body(request.body_length);
+                    // Ends no connection; see the state machine.
+                    let _ = self.on(Event::HeadComplete);
                     self.interim = request.expects_continue.then_some(CONTINUE);
                     return Poll::Ready(Ok(request));
                 }
@@ -151,70 +137,83 @@ impl ServerConnection {
         }
     }
 
-    /// Reads on in a head, or waits for one without a buffer.
+    /// Reads more of a head. Without a buffer, it first waits until there is something to read.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.reader.buffer.is_empty() {
             self.reader.buffer = BytesMut::new();
-            // With TLS, what has come may have been read already.
+            // TLS may hold bytes that the socket no longer has.
             if matches!(self.socket, Socket::Plain(_)) {
                 ready!(self.socket.poll_readable(cx))?;
             }
         }
-        self.reader.poll_wait(cx, &mut self.socket, READ)
+        self.reader.poll_fill_or_release(cx, &mut self.socket, READ)
     }
 
-    /// Ready when what is waited for has not come in time.
+    /// Ready when the deadline for a request has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
-        let has_begun = !self.scanner.is_at_start(&self.reader.buffer);
-        if self.state == State::Response || (self.state == State::Idle && has_begun) {
-            self.state = if has_begun { State::Head } else { State::Idle };
-            let limit = if has_begun { self.limits.header_timeout } else { self.limits.idle_timeout };
-            self.deadline = self.response_began.take().unwrap_or_else(|| self.clock.now()) + limit;
+        let ended = if !is_before_head(&self.reader.buffer) {
+            self.on(Event::HeadBegan)
+        } else if !self.scanner.is_untouched(&self.reader.buffer) {
+            self.on(Event::EmptyLine)
+        } else {
+            None
+        };
+        if ended.is_none() {
+            ready!(self.timer.poll(cx, self.deadline));
         }
-        ready!(self.timer.poll(cx, self.deadline));
-        Poll::Ready(match self.state {
-            State::Draining => ConnectionEnd::Drained,
-            State::FirstHead | State::Head if !self.scanner.is_untouched(&self.reader.buffer) => {
-                ConnectionEnd::HeadTimeout
-            }
-            _ => ConnectionEnd::IdleTimeout,
-        })
+        match ended.or_else(|| self.on(Event::DeadlinePassed)) {
+            Some(ended) => Poll::Ready(ended.into()),
+            None => Poll::Pending,
+        }
     }
 
-    /// To be told when the gateway drains while [a request](Self::poll_request) is waited for: one whose head has begun to
-    /// come, or which would be the first, has a little time.
+    /// Changes the state as `event` demands; returns why the connection ends, if it does.
+    fn on(&mut self, event: Event) -> Option<Ended> {
+        let (state, deadline) = match next(self.state, event) {
+            Next::Wait(state, deadline) => (state, deadline),
+            Next::End(ended) => return Some(ended),
+        };
+        self.state = state;
+        let now = self.response_began.take();
+        let from_now = |limit| now.unwrap_or_else(|| self.clock.now()) + limit;
+        match deadline {
+            Deadline::Unchanged => {}
+            Deadline::HeaderTimeout => self.deadline = from_now(self.limits.header_timeout),
+            Deadline::IdleTimeout => self.deadline = from_now(self.limits.idle_timeout),
+            Deadline::DrainGrace => self.deadline = self.deadline.min(from_now(DRAIN_GRACE)),
+        }
+        None
+    }
+
+    /// The server drains while [a request](Self::poll_request) is waited for. A first request, and one whose head has begun to
+    /// arrive, may still arrive within [`DRAIN_GRACE`].
     ///
     /// # Errors
-    /// There will be none.
+    /// No request will arrive.
     pub fn drain(&mut self) -> Result<(), ConnectionEnd> {
-        if self.state == State::Idle {
-            return Err(ConnectionEnd::Drained);
-        }
-        self.state = State::Draining;
-        self.deadline = self.deadline.min(self.clock.now() + DRAIN_FRESH);
-        Ok(())
+        self.on(Event::Drain).map_or(Ok(()), |ended| Err(ended.into()))
     }
 
-    /// Whether all of the request has been read.
-    pub fn is_read(&self) -> bool {
+    /// Whether the current request's body has been read completely.
+    pub fn is_request_complete(&self) -> bool {
         self.reader.is_body_complete()
     }
 
-    /// Ready when the sender has reset the connection, which is looked at once all of its request has been read.
+    /// Ready when the client has reset the connection. Looks for that only once the request has been read completely.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.is_read() { self.socket.poll_reset(cx) } else { Poll::Pending }
+        if self.is_request_complete() { self.socket.poll_reset(cx) } else { Poll::Pending }
     }
 
-    /// To be told when there is a response to be sent.
+    /// The response to the current request is ready to be written, as of `now`.
     pub fn begin_response(&mut self, now: Instant) {
         self.response_began = Some(now);
         self.written_when_blocked = None;
-        // Of an interim response that has begun the rest must go out: half of it is no HTTP.
+        // An interim response that is partly written must be completed first.
         self.interim = self.interim.filter(|rest| rest.len() < CONTINUE.len());
     }
 
-    /// Sees to it that the connection is reset if it is dropped, whyever, while a response is on its way that only the
-    /// connection's end ends: the sender would take what has come for all of it.
+    /// Sets whether dropping the connection resets it, instead of closing it. A close-delimited response needs that while it is
+    /// written: if it fails for any reason, the client must not take the connection's end for the body's.
     ///
     /// # Errors
     /// Those of the system.
@@ -222,10 +221,10 @@ impl ServerConnection {
         self.socket.reset_at_close(resets)
     }
 
-    /// Sends the response, all of it.
+    /// Ready when `response` is written completely.
     ///
     /// # Errors
-    /// The sender is gone or takes nothing of it, or the response broke off.
+    /// The client has closed or reset the connection, or reads nothing of the response, or the response's body failed.
     pub fn poll_write_response<B>(
         &mut self,
         cx: &mut Context<'_>,
@@ -234,38 +233,51 @@ impl ServerConnection {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
-        let sent = match self.poll_interim(cx) {
+        let written = match self.poll_interim(cx) {
             Poll::Ready(Ok(())) => response.poll_write(cx, &mut self.socket),
             interim => interim,
         };
-        if sent.is_ready() {
-            return sent;
+        match written {
+            Poll::Ready(Ok(())) => {
+                // Ends no connection; see the state machine.
+                let _ = self.on(Event::ResponseWritten);
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => self.response_began = None,
         }
-        self.response_began = None;
         if self.interim.is_none() && !response.is_blocked() {
             self.written_when_blocked = None;
             return self.poll_reset(cx).map(Err);
         }
-        if self.written_when_blocked.replace(response.written()) != Some(response.written()) {
-            self.deadline = self.clock.now() + self.limits.idle_timeout;
+        let is_progress = self.written_when_blocked.replace(response.written()) != Some(response.written());
+        let ended = is_progress.then(|| self.on(Event::WriteBlocked)).flatten();
+        if ended.is_none() {
+            ready!(self.timer.poll(cx, self.deadline));
         }
-        let unread = || io::Error::new(io::ErrorKind::TimedOut, "the sender does not read its response");
-        self.timer.poll(cx, self.deadline).map(|()| Err(unread()))
+        match ended.or_else(|| self.on(Event::DeadlinePassed)) {
+            Some(_) => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its response")))
+            }
+            None => Poll::Pending,
+        }
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.reader.buffer.is_empty() && !self.is_read() {
+        if self.reader.buffer.is_empty() && !self.is_request_complete() {
             ready!(self.poll_interim(cx))?;
         } else if self.interim == Some(CONTINUE) {
-            self.interim = None; // who has sent some of it waits for nothing
+            // A client that has sent part of the body does not wait (RFC 9110 section 10.1.1).
+            self.interim = None;
         }
         let piece = self.reader.poll_full_piece(cx, &mut self.socket);
-        if self.is_read() && self.reader.buffer.is_empty() {
+        if self.is_request_complete() && self.reader.buffer.is_empty() {
             self.reader.buffer = BytesMut::new();
         }
         piece
     }
 
+    /// Writes the rest of the interim response.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.interim {
             if rest.is_empty() {
@@ -280,10 +292,59 @@ impl ServerConnection {
     }
 }
 
-impl IncomingBody {
-    /// The body of the request that `connection` has just given.
-    pub fn new(connection: Rc<RefCell<ServerConnection>>) -> Self {
-        Self(connection)
+impl From<Ended> for ConnectionEnd {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::HeadTimeout => Self::HeadTimeout,
+            Ended::IdleTimeout => Self::IdleTimeout,
+            Ended::Drained => Self::Drained,
+            Ended::WriteTimeout => Self::Closed(Some(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl SharedConnection {
+    /// Shares `connection`.
+    pub fn new(connection: ServerConnection) -> Rc<Self> {
+        Rc::new(Self { connection: RefCell::new(connection), is_body_lent: Cell::new(false) })
+    }
+
+    /// The connection.
+    ///
+    /// # Panics
+    /// While [`borrow_mut`](Self::borrow_mut)'s result exists.
+    pub fn borrow(&self) -> Ref<'_, ServerConnection> {
+        self.connection.borrow()
+    }
+
+    /// The connection, to be changed.
+    ///
+    /// # Panics
+    /// While another result of this or of [`borrow`](Self::borrow) exists.
+    pub fn borrow_mut(&self) -> RefMut<'_, ServerConnection> {
+        self.connection.borrow_mut()
+    }
+
+    /// The body of the current request.
+    pub fn lend_body(self: &Rc<Self>) -> IncomingBody {
+        self.is_body_lent.set(true);
+        IncomingBody(self.clone())
+    }
+
+    /// Whether the current request's body has been dropped. Until then it could read bytes of the next request.
+    pub fn is_body_returned(&self) -> bool {
+        !self.is_body_lent.get()
+    }
+
+    /// The socket, to be closed. `None` while a body of the connection exists, which then drops it.
+    pub fn into_socket(self: Rc<Self>) -> Option<Socket> {
+        Rc::into_inner(self).map(|shared| shared.connection.into_inner().socket)
+    }
+}
+
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        self.0.is_body_lent.set(false);
     }
 }
 
@@ -296,7 +357,7 @@ impl HttpBody for IncomingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.borrow().is_read()
+        self.0.borrow().is_request_complete()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,19 +1,18 @@
-//! Reads the head of a sender's request, as the bytes of it come (RFC 9112 sections 2 to 6).
+//! Reads the head of a request as its bytes arrive (RFC 9112 sections 2 to 6).
 //!
-//! Stricter than the parser that it uses, so that whatever gets through can be read in one way only: here, by a proxy in
-//! front of the gateway, and by the handler behind it. Refuses, beside what the parser does (names, values, methods, versions,
-//! folded lines):
-//! 1. a line that does not end in CRLF (RFC 9112 section 2.2 lets a server take a bare LF; a proxy in front may not), and a
-//!    CR before or in the request line;
-//! 2. a control character or a byte that is not ASCII in the request target, or a `#`: what follows would be lost
+//! Stricter than `httparse`, which it uses, so that a head has one reading only: here, in a proxy in front, and in the handler
+//! behind. Beside what `httparse` refuses (names, values, methods, versions, obsolete line folding), it refuses
+//! 1. a line that does not end in CRLF (RFC 9112 section 2.2 lets a server accept a bare LF, but a proxy in front may not), and
+//!    a CR before or in the request line;
+//! 2. a control character, a non-ASCII byte or a `#` in the request target: an upstream would drop what follows
 //!    (RFC 9112 section 3.2);
-//! 3. `Content-Length` with `Transfer-Encoding`, either of them twice, a length that is not digits, any transfer
-//!    coding but `chunked`, and any at all with HTTP/1.0 (RFC 9112 sections 6.1 to 6.3): the handler would get bytes in a
-//!    coding that it is not told;
-//! 4. more than [`MAX_LINES`] lines of headers, more bytes than it may have.
+//! 3. `Content-Length` beside `Transfer-Encoding`, either of them twice, a length that is not digits, any transfer coding but
+//!    `chunked`, and any transfer coding with HTTP/1.0 (RFC 9112 sections 6.1 to 6.3): the gateway forwards bodies without
+//!    their coding;
+//! 4. a request line over [`MAX_REQUEST_LINE`] bytes, more than [`MAX_LINES`] field lines, and a head over its limit.
 //!
-//! What is wrong with a line is seen when the whole of it has come, what begins no request line with its first bytes: in whatever
-//! pieces they come.
+//! The verdict depends on the bytes alone, not on the pieces in which they arrive: the fault whose byte comes first counts. A
+//! request line is checked byte by byte, a field line once it is complete.
 
 use std::mem::MaybeUninit;
 
@@ -26,136 +25,173 @@ use crate::http1::body_length::BodyLength;
 use crate::http1::chunked::ChunkedDecoder;
 use crate::http1::field::{MAX_LINES, content_length, elements};
 
-/// The longest request target that there is room for, in bytes.
-const MAX_TARGET: usize = u16::MAX as usize - 1;
+/// The longest request line, in bytes, without its line end. RFC 9112 section 3 asks for 8000 at least.
+pub const MAX_REQUEST_LINE: usize = 8 << 10;
 
-/// What is wrong with a request before it is one.
+/// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// Ambiguous, or forbidden by HTTP.
+    /// It is not HTTP/1, or has more than one reading.
     Bad,
-    /// Too many bytes or lines of headers (RFC 6585 section 5), or too long a target.
+    /// It has too many field lines or too many bytes (RFC 6585 section 5).
     HeaderTooLarge,
+    /// Its request line is too long (RFC 9110 section 15.5.15).
+    UriTooLong,
 }
 
-/// A head that has come.
+/// A request whose head has been parsed, and what the head says about the connection.
 #[derive(Debug)]
 pub struct ParsedRequest {
-    /// The request.
+    /// The request line and the field lines.
     pub request: Request<()>,
-    /// Where its body ends.
+    /// Where the body ends.
     pub body_length: BodyLength,
-    /// Whether the sender lets the connection outlive the exchange (RFC 9112 section 9.3).
+    /// Whether the client lets the connection persist after the response (RFC 9112 section 9.3).
     pub is_persistent: bool,
-    /// Whether the sender waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
+    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
 }
 
-/// How much of a head has been looked at.
+/// Finds the end of a head in the bytes that have arrived, and remembers how far it has looked.
 #[derive(Debug, Default)]
 pub struct HeadScanner {
-    /// Bytes of empty lines before it, which are passed over (RFC 9112 section 2.2).
+    /// Bytes of the empty lines before the request line, which are ignored (RFC 9112 section 2.2).
     skipped: usize,
-    /// Bytes of it.
-    seen: usize,
-    /// Where its last line begins.
-    line: usize,
-    /// Lines after the request line.
-    lines: usize,
-    /// Whether the request line has come.
-    has_started: bool,
+    /// Bytes of the head that have been searched for line ends.
+    searched: usize,
+    /// Where the first line without a line end begins.
+    line_start: usize,
+    /// Field lines.
+    field_lines: usize,
+    /// The request line is complete.
+    has_request_line: bool,
 }
 
-/// What the lines of a head say of the connection and the body.
+/// What the field lines say about the connection and the body.
 #[derive(Default)]
 struct RequestFraming {
+    /// The value of `Content-Length`.
     length: Option<u64>,
+    /// `Transfer-Encoding: chunked` is there.
     is_chunked: bool,
+    /// `Connection` has the option `close`.
     closes: bool,
+    /// `Connection` has the option `keep-alive`.
     keeps_alive: bool,
+    /// `Expect: 100-continue` is there.
     expects_continue: bool,
 }
 
 impl HeadScanner {
-    /// Takes the head off `buffer`, which holds what has come since the last request, if the whole of it is there.
+    /// Takes a head off `buffer`, which holds all bytes after the last request, if the head is complete.
     ///
     /// # Errors
-    /// What is wrong with it, see the module's list; `max` is how many bytes it may have.
+    /// Why it is refused, see the module; `max` is the longest head in bytes, with the empty lines before it.
     pub fn take(&mut self, buffer: &mut BytesMut, max: usize) -> Result<Option<ParsedRequest>, HeadError> {
-        while !self.has_started && buffer.starts_with(b"\r\n") {
+        while !self.has_request_line && self.skipped <= max && buffer.starts_with(b"\r\n") {
             buffer.advance(2);
             *self = Self { skipped: self.skipped + 2, ..Self::default() };
         }
-        let before = (self.seen, self.line);
-        let end = self.end(buffer)?;
-        if self.skipped + end.unwrap_or(buffer.len()) > max {
-            return Err(HeadError::HeaderTooLarge);
+        // Bytes over the limit, but for the first, would make the verdict depend on how many of them have arrived.
+        let seen = buffer.get(..max.saturating_add(1).saturating_sub(self.skipped)).unwrap_or(buffer);
+        let (searched, line_start) = (self.searched, self.line_start);
+        let end = self.find_end(seen)?;
+        if self.skipped + end.unwrap_or(seen.len()) > max {
+            return Err(self.fault_before(seen).unwrap_or(HeadError::HeaderTooLarge));
         }
         if let Some(end) = end {
             *self = Self::default();
-            // A head that came alone is copied, lest it keep a whole buffer alive while its body is waited for.
+            // A head that fills the buffer is copied, so that it does not keep a whole buffer alive until its body arrives.
             let is_alone = end == buffer.len();
             let head = buffer.split_to(end);
             return parse(if is_alone { Bytes::copy_from_slice(&head) } else { head.freeze() }).map(Some);
         }
-        if !self.has_started && !may_begin_request_line(buffer, before.0) {
-            return Err(HeadError::Bad);
-        }
-        // Whole lines alone, whenever there is another one: so it makes no difference in which pieces a head comes, and small
-        // ones cost no more than as many looks as there are lines.
-        if self.line > before.1 {
-            let whole = buffer.get(..self.line).unwrap_or_default();
-            parsed(whole, &mut [const { MaybeUninit::uninit() }; MAX_LINES])?;
+        if !self.has_request_line {
+            check_request_line(seen, searched)?;
+        } else if self.line_start > line_start
+            && let Some(fault) = self.fault_before(seen)
+        {
+            return Err(fault);
         }
         Ok(None)
     }
 
-    /// Whether no request has begun in `buffer`. Empty lines begin none.
-    pub fn is_at_start(&self, buffer: &[u8]) -> bool {
-        matches!(buffer, b"" | b"\r")
-    }
-
-    /// Whether nothing at all has come of it, empty lines neither.
+    /// Whether nothing has arrived since the last request, not even an empty line.
     pub fn is_untouched(&self, buffer: &[u8]) -> bool {
         self.skipped == 0 && buffer.is_empty()
     }
 
     /// Where the head ends, if it does.
-    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        let start = self.seen;
+    fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+        let start = self.searched;
         for at in memchr::memchr_iter(b'\n', bytes.get(start..).unwrap_or_default()) {
             let end = start + at + 1;
-            let line = bytes.get(self.line..end).unwrap_or_default().strip_suffix(b"\r\n").ok_or(HeadError::Bad)?;
-            self.line = end;
+            let line = bytes.get(self.line_start..end).unwrap_or_default();
+            if !self.has_request_line && line.len() > MAX_REQUEST_LINE + 1 {
+                check_request_line(bytes, 0)?;
+            }
+            let line = line.strip_suffix(b"\r\n").ok_or(HeadError::Bad)?;
             if line.is_empty() {
+                self.line_start = end;
                 return Ok(Some(end));
             }
-            if self.has_started {
-                self.lines += 1;
-                if self.lines > MAX_LINES {
-                    return Err(HeadError::HeaderTooLarge);
+            if self.has_request_line {
+                if self.field_lines == MAX_LINES {
+                    return Err(self.fault_before(bytes).unwrap_or(HeadError::HeaderTooLarge));
                 }
+                self.field_lines += 1;
             }
-            self.has_started = true;
+            self.line_start = end;
+            self.has_request_line = true;
         }
-        self.seen = bytes.len();
+        self.searched = bytes.len();
         Ok(None)
+    }
+
+    /// What is wrong with the complete lines. That is looked at whenever a line is completed, and before a limit counts.
+    fn fault_before(&self, bytes: &[u8]) -> Option<HeadError> {
+        if !self.has_request_line {
+            return check_request_line(bytes, 0).err();
+        }
+        let lines = bytes.get(..self.line_start).unwrap_or_default();
+        let request_line = lines.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        check_request_line(request_line, 0)
+            .err()
+            .or_else(|| parse_lines(lines, &mut [const { MaybeUninit::uninit() }; MAX_LINES]).err())
     }
 }
 
-/// Whether bytes of which so many have been `seen` can be the beginning of a request line.
-fn may_begin_request_line(bytes: &[u8], seen: usize) -> bool {
-    // The last one may have been half of a line's end.
-    let (before, new) = bytes.split_at_checked(seen.saturating_sub(1)).unwrap_or_default();
-    let new = new.strip_suffix(b"\r").unwrap_or(new);
-    let is_in_method = memchr::memchr(b' ', before).is_none();
-    let method = new.split(|byte| *byte == b' ').next().filter(|method| is_in_method && !method.is_empty());
-    method.is_none_or(|method| Method::from_bytes(method).is_ok())
-        && new.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+/// Whether no head has begun in `buffer`: it is empty, or may become an empty line.
+pub fn is_before_head(buffer: &[u8]) -> bool {
+    matches!(buffer, b"" | b"\r")
 }
 
-/// What the parser makes of the bytes of a head: it, and how many bytes it has, if it is whole.
-fn parsed<'h, 'b>(
+/// Checks the beginning of a request line; its first `checked` bytes have been checked before.
+///
+/// # Errors
+/// A byte that a request line cannot have, or one byte too many: the one that comes first.
+fn check_request_line(bytes: &[u8], checked: usize) -> Result<(), HeadError> {
+    // One byte more shows that the line is too long, unless it begins the line end.
+    let line = bytes.get(..=MAX_REQUEST_LINE).unwrap_or(bytes);
+    let line = match bytes.get(line.len()) {
+        Some(b'\n') | None => line.strip_suffix(b"\r").unwrap_or(line),
+        Some(_) => line,
+    };
+    // The last byte may have been the line end's CR.
+    let (before, new) = line.split_at_checked(checked.saturating_sub(1)).unwrap_or_default();
+    let is_in_method = memchr::memchr(b' ', before).is_none();
+    let method = new.split(|byte| *byte == b' ').next().filter(|method| is_in_method && !method.is_empty());
+    let is_valid = method.is_none_or(|method| Method::from_bytes(method).is_ok())
+        && new.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    match is_valid {
+        false => Err(HeadError::Bad),
+        true if line.len() > MAX_REQUEST_LINE => Err(HeadError::UriTooLong),
+        true => Ok(()),
+    }
+}
+
+/// Parses the lines of a head; also returns its length if the head is complete.
+fn parse_lines<'h, 'b>(
     bytes: &'b [u8],
     lines: &'h mut [MaybeUninit<httparse::Header<'b>>],
 ) -> Result<(httparse::Request<'h, 'b>, Option<usize>), HeadError> {
@@ -168,17 +204,14 @@ fn parsed<'h, 'b>(
     }
 }
 
-/// The request with this head, which is whole.
+/// Parses a complete head.
 fn parse(bytes: Bytes) -> Result<ParsedRequest, HeadError> {
     let mut lines = [const { MaybeUninit::uninit() }; MAX_LINES];
-    let (head, length) = parsed(&bytes, &mut lines)?;
+    let (head, length) = parse_lines(&bytes, &mut lines)?;
     if length != Some(bytes.len()) {
         return Err(HeadError::Bad);
     }
     let target = head.path.ok_or(HeadError::Bad)?;
-    if target.len() > MAX_TARGET {
-        return Err(HeadError::HeaderTooLarge);
-    }
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err(HeadError::Bad);
     }
@@ -206,7 +239,7 @@ fn parse(bytes: Bytes) -> Result<ParsedRequest, HeadError> {
 }
 
 impl RequestFraming {
-    /// Adds the lines of a head to `headers`.
+    /// Copies the field lines to `headers`.
     fn read(head: &Bytes, lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, HeadError> {
         let mut framing = Self::default();
         headers.reserve(lines.len());

@@ -90,7 +90,7 @@ async fn what_an_upstream_that_answers_early_has_not_read_yet_is_still_written()
     upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await.unwrap();
     let response = connection.send(request(sent.clone()), soon()).await.map_err(|failure| failure.error).unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(connection.send_state, SendState::Writing, "more than the system takes at once");
+    assert_eq!(connection.request_state, RequestState::Writing, "more than the system takes at once");
     let upstream = async {
         let mut read = Vec::new();
         while read.len() < head.len() + sent.len() {

@@ -17,19 +17,19 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// A connection, and the client's end of it.
-async fn connected() -> (Rc<RefCell<ServerConnection>>, TcpStream) {
+async fn connected() -> (Rc<SharedConnection>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let socket = Socket::Plain(listener.accept().await.unwrap().0);
-    (Rc::new(RefCell::new(ServerConnection::new(socket, LIMITS, Clock::system()))), stream)
+    (SharedConnection::new(ServerConnection::new(socket, LIMITS, Clock::system())), stream)
 }
 
-async fn request(connection: &RefCell<ServerConnection>) -> Result<ParsedRequest, ConnectionEnd> {
+async fn request(connection: &SharedConnection) -> Result<ParsedRequest, ConnectionEnd> {
     poll_fn(|cx| connection.borrow_mut().poll_request(cx)).await
 }
 
 /// Answers the request that has come; what that is.
-async fn answer(connection: &RefCell<ServerConnection>, stream: &mut TcpStream) -> String {
+async fn answer(connection: &SharedConnection, stream: &mut TcpStream) -> String {
     let context = RequestContext { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
     let mut response = ResponseWriter::new(
         Response::new(http_body_util::Empty::<Bytes>::new()),
@@ -46,8 +46,8 @@ async fn answer(connection: &RefCell<ServerConnection>, stream: &mut TcpStream) 
     String::from_utf8(read).unwrap()
 }
 
-async fn body(connection: &Rc<RefCell<ServerConnection>>) -> io::Result<Bytes> {
-    Ok(IncomingBody::new(connection.clone()).collect().await?.to_bytes())
+async fn body(connection: &Rc<SharedConnection>) -> io::Result<Bytes> {
+    Ok(connection.lend_body().collect().await?.to_bytes())
 }
 
 /// Runs `work` by a clock that goes on when there is nothing to do. Each its own: the gateway's is another, which goes on by
@@ -108,7 +108,7 @@ async fn one_request_after_another_is_read_and_nothing_is_held_in_between() {
     for (path, content) in [("/1", "abc"), ("/2", "de"), ("/", "")] {
         assert_eq!(request(&connection).await.unwrap().request.uri().path(), path);
         assert_eq!(body(&connection).await.unwrap(), content);
-        assert!(connection.borrow().is_read());
+        assert!(connection.borrow().is_request_complete());
         answer(&connection, &mut stream).await;
     }
     let waiting = poll_fn(|cx| Poll::Ready(connection.borrow_mut().poll_request(cx).is_pending())).await;
@@ -126,7 +126,7 @@ async fn a_body_that_is_long_comes_in_pieces_that_fill_their_memory() {
     };
     let read = async {
         request(&connection).await.unwrap();
-        let (mut sizes, mut body) = (Vec::new(), pin!(IncomingBody::new(connection.clone())));
+        let (mut sizes, mut body) = (Vec::new(), pin!(connection.lend_body()));
         while let Some(frame) = body.frame().await {
             sizes.push(frame.unwrap().into_data().unwrap().len());
         }
@@ -148,7 +148,7 @@ async fn a_body_that_ends_early_or_is_garbled_is_none() {
         stream.shutdown().await.unwrap();
         request(&connection).await.unwrap();
         assert_eq!(body(&connection).await.unwrap_err().kind(), kind);
-        assert!(!connection.borrow().is_read());
+        assert!(!connection.borrow().is_request_complete());
     }
 }
 

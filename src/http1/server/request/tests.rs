@@ -2,15 +2,20 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// How many requests the bytes are, and whether the last of them is whole; fed in pieces of `size`. A body that cannot
-/// be followed is a fault here.
+/// How many requests the bytes have when they arrive in pieces of `size`, and whether the last of them is complete. An invalid
+/// body counts as an invalid head.
 fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), HeadError> {
-    let (mut scan, mut buffer, mut body_length, mut requests) = (HeadScanner::default(), BytesMut::new(), None, 0);
+    requests_up_to(bytes, size, 4096)
+}
+
+/// The same with heads of at most `max` bytes.
+fn requests_up_to(bytes: &[u8], size: usize, max: usize) -> Result<(usize, bool), HeadError> {
+    let (mut scanner, mut buffer, mut body_length, mut requests) = (HeadScanner::default(), BytesMut::new(), None, 0);
     for piece in bytes.chunks(size) {
         buffer.extend_from_slice(piece);
         while !buffer.is_empty() {
             let (taken, next) = match body_length {
-                None => match scan.take(&mut buffer, 4096)? {
+                None => match scanner.take(&mut buffer, max)? {
                     Some(received) => (0, Some(received.body_length)),
                     None => break,
                 },
@@ -29,7 +34,7 @@ fn requests(bytes: &[u8], size: usize) -> Result<(usize, bool), HeadError> {
             body_length = next.filter(|body_length| *body_length != BodyLength::Length(0));
         }
     }
-    let is_whole = body_length.is_none() && scan.is_at_start(&buffer);
+    let is_whole = body_length.is_none() && is_before_head(&buffer);
     Ok((requests + usize::from(body_length.is_none() && !is_whole), is_whole))
 }
 
@@ -41,9 +46,9 @@ fn whole(bytes: &[u8], expected: usize) {
 }
 
 #[track_caller]
-fn refused(bytes: &[u8], fault: HeadError) {
+fn refused(bytes: &[u8], expected: HeadError) {
     for size in [1, 2, 3, 7, bytes.len()] {
-        assert_eq!(requests(bytes, size), Err(fault), "in pieces of {size}");
+        assert_eq!(requests(bytes, size), Err(expected), "in pieces of {size}");
     }
 }
 
@@ -119,6 +124,45 @@ fn a_head_has_as_many_lines_and_bytes_as_it_may_and_not_one_more() {
 }
 
 #[test]
+fn a_request_line_has_at_most_8192_bytes() {
+    let line = |bytes: usize| format!("GET /{} HTTP/1.1", "x".repeat(bytes - 14));
+    for (bytes, expected) in [(8191, Ok((1, true))), (8192, Ok((1, true))), (8193, Err(HeadError::UriTooLong))] {
+        assert_eq!(line(bytes).len(), bytes);
+        let head = format!("{}\r\nHost: a\r\n\r\n", line(bytes));
+        for size in [1, 7, 8192, 8193, head.len()] {
+            assert_eq!(requests_up_to(head.as_bytes(), size, 64 << 10), expected, "{bytes} in pieces of {size}");
+        }
+    }
+    let endless = line(8193) + &"x".repeat(5);
+    assert_eq!(requests_up_to(endless.as_bytes(), 1000, 64 << 10), Err(HeadError::UriTooLong), "without its end");
+}
+
+#[test]
+fn of_several_faults_the_first_counts_in_whatever_pieces_they_arrive() {
+    let long = "x".repeat(9000);
+    let lines = "a: b\r\n".repeat(101);
+    for (head, expected) in [
+        (format!("GET /\x01{long} HTTP/1.1\r\n\r\n"), HeadError::Bad),
+        (format!("GET /{long}\x01 HTTP/1.1\r\n\r\n"), HeadError::UriTooLong),
+        (format!("GET /{long} HTTP/1.1\n\n"), HeadError::UriTooLong),
+        (format!(" GET /{long} HTTP/1.1\r\n\r\n"), HeadError::UriTooLong),
+        (format!("GET /{long} HTTP/1.1\r\nbad\r\n{lines}\r\n"), HeadError::UriTooLong),
+        (format!("GET /\u{e9} HTTP/1.1\r\n{lines}\r\n"), HeadError::Bad),
+        (format!("GET / HTTP/1.2\r\n{lines}\r\n"), HeadError::Bad),
+        (format!("GET / HTTP/1.1\r\nbad\r\n{lines}\r\n"), HeadError::Bad),
+        (format!("GET / HTTP/1.1\r\n{lines}bad\r\n\r\n"), HeadError::HeaderTooLarge),
+        (format!("GET / HTTP/1.1\r\nbad\r\na: {long}{long}\r\n\r\n"), HeadError::Bad),
+        (format!("GET / HTTP/1.1\r\na: {long}{long}\r\nbad\r\n\r\n"), HeadError::HeaderTooLarge),
+        (format!("GET / HTTP/1.1\r\na: {long}{long}\n\n"), HeadError::HeaderTooLarge),
+    ] {
+        for size in [1, 7, 8192, head.len()] {
+            let read = requests_up_to(head.as_bytes(), size, 10_000);
+            assert_eq!(read, Err(expected), "{:?}… in pieces of {size}", &head[..20]);
+        }
+    }
+}
+
+#[test]
 fn chunks_are_framed_strictly() {
     for body in [
         "3\nabc\r\n0\r\n\r\n",
@@ -156,18 +200,18 @@ proptest! {
 
 #[test]
 fn empty_lines_begin_no_request() {
-    let (mut scan, mut buffer) = (HeadScanner::default(), BytesMut::new());
+    let (mut scanner, mut buffer) = (HeadScanner::default(), BytesMut::new());
     for piece in [&b"\r\n"[..], b"\r", b"\n"] {
         buffer.extend_from_slice(piece);
-        assert!(scan.take(&mut buffer, 1024).unwrap().is_none());
-        assert!(scan.is_at_start(&buffer), "{piece:?}");
+        assert!(scanner.take(&mut buffer, 1024).unwrap().is_none());
+        assert!(is_before_head(&buffer), "{piece:?}");
     }
     buffer.extend_from_slice(b"G");
-    assert!(scan.take(&mut buffer, 1024).unwrap().is_none());
-    assert!(!scan.is_at_start(&buffer));
+    assert!(scanner.take(&mut buffer, 1024).unwrap().is_none());
+    assert!(!is_before_head(&buffer));
     buffer.extend_from_slice(b"ET / HTTP/1.1\r\n\r\nnext");
-    assert!(scan.take(&mut buffer, 1024).unwrap().is_some());
-    assert!(!scan.is_at_start(&buffer));
+    assert!(scanner.take(&mut buffer, 1024).unwrap().is_some());
+    assert!(!is_before_head(&buffer));
     assert_eq!(buffer, "next");
 }
 

@@ -1,0 +1,351 @@
+//! The circuit of an upstream: attempts wait while it is down, and come back slowly when it is up again.
+//!
+//! One for each upstream, for all routes to it. After `failures` attempts in a row that could not connect, timed out, or
+//! got 429, 502, 503 or 504, it opens: deliveries wait and use up no attempts. A probe is one attempt, after 1 s, 2 s,
+//! 4 s … `max_wait`. Its success closes the circuit; then 1, 2, 4 … attempts may be under way at once, twice as many after each
+//! round of successes, up to the routes' own bounds. Any other failure, a 500 or a 404, says that the upstream is there: it
+//! ends a row of failures, and does not speed up the return.
+//!
+//! Pure: times are arguments, of a monotonic clock.
+
+use std::time::Duration;
+
+/// The first wait for a probe.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The keys of `circuit` in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// The longest wait for a probe.
+    pub max_wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { failures: 10, max_wait: Duration::from_secs(60) }
+    }
+}
+
+/// What an attempt says about its upstream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// It took the delivery.
+    Success,
+    /// It is down or overloaded: no connection, a timeout, 429, 502, 503, 504.
+    Down,
+    /// It answered, and refused this delivery.
+    Refused,
+}
+
+impl Signal {
+    /// What a status, or none because of a fault of the connection or a timeout, says.
+    pub fn of(status: Option<u16>) -> Self {
+        match status {
+            Some(200..=299) => Self::Success,
+            None | Some(429 | 502 | 503 | 504) => Self::Down,
+            Some(_) => Self::Refused,
+        }
+    }
+}
+
+/// What people see.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Attempts are made.
+    Closed,
+    /// Deliveries wait.
+    Open,
+    /// Deliveries wait, and one of them is attempted.
+    Probing,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Closed {
+        /// Failures in a row.
+        failures: u32,
+        /// How many attempts may be under way; `None` for as many as the routes allow.
+        ramp: Option<Ramp>,
+    },
+    Open {
+        /// When the next probe may begin.
+        probe_at: Duration,
+        /// How long it waited for this probe.
+        wait: Duration,
+        /// A probe is under way.
+        probing: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ramp {
+    allowed: u32,
+    /// Successes since this many are allowed.
+    successes: u32,
+}
+
+/// The circuit of one upstream.
+#[derive(Clone, Debug)]
+pub struct Circuit {
+    settings: Settings,
+    state: State,
+    in_flight: u32,
+}
+
+/// An attempt that the circuit lets through: handed back with what came of it.
+#[derive(Debug, Eq, PartialEq)]
+#[must_use = "an attempt that is not handed back holds its place"]
+pub struct Pass {
+    probe: bool,
+}
+
+impl Circuit {
+    /// A closed one.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, state: State::Closed { failures: 0, ramp: None }, in_flight: 0 }
+    }
+
+    /// Other settings, from the next attempt on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Asks for an attempt; `None` if it has to wait.
+    pub fn enter(&mut self, now: Duration) -> Option<Pass> {
+        let probe = match &mut self.state {
+            State::Closed { ramp, .. } => {
+                if ramp.is_some_and(|ramp| self.in_flight >= ramp.allowed) {
+                    return None;
+                }
+                false
+            }
+            State::Open { probe_at, probing, .. } => {
+                if *probing || now < *probe_at {
+                    return None;
+                }
+                *probing = true;
+                true
+            }
+        };
+        self.in_flight += 1;
+        Some(Pass { probe })
+    }
+
+    /// An attempt has ended.
+    pub fn leave(&mut self, pass: Pass, signal: Signal, now: Duration) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match (&mut self.state, signal) {
+            (State::Closed { failures, .. }, Signal::Down) => {
+                *failures = failures.saturating_add(1);
+                if *failures >= self.settings.failures {
+                    self.open(FIRST_WAIT, now);
+                }
+            }
+            (State::Closed { failures, ramp }, Signal::Success) => {
+                *failures = 0;
+                *ramp = ramp.and_then(Ramp::after_success);
+            }
+            (State::Closed { failures, .. }, Signal::Refused) => *failures = 0,
+            (State::Open { wait, .. }, Signal::Down) if pass.probe => {
+                let wait = wait.saturating_mul(2);
+                self.open(wait, now);
+            }
+            // A success of an attempt that began before is as good as that of a probe. The probe, if one is under way, is
+            // then an attempt like others.
+            (State::Open { .. }, Signal::Success) => self.close(),
+            (State::Open { .. }, Signal::Refused) if pass.probe => self.close(),
+            (State::Open { .. }, Signal::Down | Signal::Refused) => {}
+        }
+    }
+
+    /// An attempt was not made after all.
+    pub fn cancel(&mut self, pass: Pass) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if pass.probe
+            && let State::Open { probing, .. } = &mut self.state
+        {
+            *probing = false;
+        }
+    }
+
+    /// What people see.
+    pub fn phase(&self) -> Phase {
+        match self.state {
+            State::Closed { .. } => Phase::Closed,
+            State::Open { probing: true, .. } => Phase::Probing,
+            State::Open { probing: false, .. } => Phase::Open,
+        }
+    }
+
+    /// When to ask again, if the time alone decides.
+    pub fn wakes_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Open { probe_at, probing: false, .. } => Some(probe_at),
+            State::Open { .. } | State::Closed { .. } => None,
+        }
+    }
+
+    fn open(&mut self, wait: Duration, now: Duration) {
+        let wait = wait.min(self.settings.max_wait);
+        self.state = State::Open { probe_at: now.saturating_add(wait), wait, probing: false };
+    }
+
+    fn close(&mut self) {
+        self.state = State::Closed { failures: 0, ramp: Some(Ramp { allowed: 1, successes: 0 }) };
+    }
+}
+
+impl Ramp {
+    /// Twice as many once each of those allowed has succeeded. Past 2¹⁰ the routes' own bounds are narrower.
+    fn after_success(self) -> Option<Self> {
+        let successes = self.successes + 1;
+        if successes < self.allowed {
+            return Some(Self { successes, ..self });
+        }
+        let allowed = self.allowed * 2;
+        (allowed <= 1_024).then_some(Self { allowed, successes: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn fail(circuit: &mut Circuit, times: u32, now: Duration) {
+        for _ in 0..times {
+            let pass = circuit.enter(now).unwrap();
+            circuit.leave(pass, Signal::Down, now);
+        }
+    }
+
+    fn opened() -> Circuit {
+        let mut circuit = Circuit::new(Settings::default());
+        fail(&mut circuit, 10, secs(0));
+        assert_eq!(circuit.phase(), Phase::Open);
+        circuit
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_one_fewer_does_not() {
+        let mut circuit = Circuit::new(Settings::default());
+        fail(&mut circuit, 9, secs(0));
+        assert_eq!(circuit.phase(), Phase::Closed);
+        fail(&mut circuit, 1, secs(0));
+        assert_eq!(circuit.phase(), Phase::Open);
+        assert_eq!(circuit.enter(secs(0)), None);
+    }
+
+    #[test]
+    fn a_success_or_a_refusal_ends_the_row() {
+        for signal in [Signal::Success, Signal::Refused] {
+            let mut circuit = Circuit::new(Settings::default());
+            fail(&mut circuit, 9, secs(0));
+            let pass = circuit.enter(secs(0)).unwrap();
+            circuit.leave(pass, signal, secs(0));
+            fail(&mut circuit, 9, secs(0));
+            assert_eq!(circuit.phase(), Phase::Closed, "{signal:?}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_that_alone_fails_never_opens_it() {
+        let mut circuit = Circuit::new(Settings::default());
+        for _ in 0..1_000 {
+            let pass = circuit.enter(secs(0)).unwrap();
+            circuit.leave(pass, Signal::of(Some(500)), secs(0));
+        }
+        assert_eq!(circuit.phase(), Phase::Closed);
+    }
+
+    #[test]
+    fn only_faults_timeouts_and_four_statuses_count_as_down() {
+        assert_eq!(Signal::of(None), Signal::Down);
+        for status in 100..600 {
+            let expected = match status {
+                200..=299 => Signal::Success,
+                429 | 502 | 503 | 504 => Signal::Down,
+                _ => Signal::Refused,
+            };
+            assert_eq!(Signal::of(Some(status)), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn probes_come_one_at_a_time_after_doubling_waits() {
+        let mut circuit = opened();
+        let mut now = secs(0);
+        for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(circuit.wakes_at(), Some(now + secs(wait)));
+            assert_eq!(circuit.enter(now + secs(wait) - Duration::from_millis(1)), None);
+            now += secs(wait);
+            let probe = circuit.enter(now).unwrap();
+            assert_eq!(circuit.phase(), Phase::Probing);
+            assert_eq!(circuit.enter(now), None, "one probe at a time");
+            circuit.leave(probe, Signal::Down, now);
+        }
+    }
+
+    #[test]
+    fn after_a_success_the_attempts_at_once_double() {
+        let mut circuit = opened();
+        let probe = circuit.enter(secs(1)).unwrap();
+        circuit.leave(probe, Signal::Success, secs(1));
+        for allowed in [1, 2, 4, 8, 16, 32] {
+            let passes: Vec<Pass> = std::iter::from_fn(|| circuit.enter(secs(1))).take(100).collect();
+            assert_eq!(passes.len(), allowed);
+            for pass in passes {
+                circuit.leave(pass, Signal::Success, secs(1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cancelled_probe_can_be_made_again_at_once() {
+        let mut circuit = opened();
+        let probe = circuit.enter(secs(1)).unwrap();
+        circuit.cancel(probe);
+        assert_eq!(circuit.phase(), Phase::Open);
+        assert!(circuit.enter(secs(1)).is_some());
+    }
+
+    #[test]
+    fn late_failures_of_attempts_from_before_do_not_put_off_the_probe() {
+        let mut circuit = Circuit::new(Settings::default());
+        let passes: Vec<Pass> = std::iter::from_fn(|| circuit.enter(secs(0))).take(20).collect();
+        for pass in passes {
+            circuit.leave(pass, Signal::Down, secs(0));
+        }
+        assert_eq!(circuit.wakes_at(), Some(secs(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_stays_shut_and_never_counts_wrong(steps in proptest::collection::vec((0_u8..5, 0_u64..5), 0..400)) {
+            let mut circuit = Circuit::new(Settings::default());
+            let mut passes: Vec<Pass> = Vec::new();
+            let mut now = secs(0);
+            for (step, seconds) in steps {
+                now += secs(seconds);
+                match step {
+                    0 | 1 => passes.extend(circuit.enter(now)),
+                    2 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Down, now) },
+                    3 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Success, now) },
+                    _ => if let Some(pass) = passes.pop() { circuit.cancel(pass) },
+                }
+                prop_assert_eq!(usize::try_from(circuit.in_flight).unwrap(), passes.len());
+            }
+            for pass in passes.drain(..) {
+                circuit.leave(pass, Signal::Refused, now);
+            }
+            prop_assert!(circuit.enter(now + secs(60)).is_some(), "with nothing under way, an attempt is let through in time");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a store behind [`Store`](super::Store) can do: SQLite, memory, and later a database that several gateways share.
+//!
+//! One [`Backend`] writes, on the writer's thread: a batch comes in, is applied in one transaction, and is durable when
+//! [`Backend::commit`] returns. [`Reader`]s read what is committed, each on a thread of its own, and never hold back the
+//! writer.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::types::{
+    Attempt, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Outcome, Page, RouteState, Shown,
+    Sizes, StoreError, Stored, Ticket,
+};
+
+/// One write of a batch.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A delivery to queue, at this many destinations; refused as a duplicate if its key is known.
+    Accept {
+        /// The delivery.
+        delivery: Box<Delivery>,
+        /// Its dedupe key.
+        key: Option<DedupeKey>,
+        /// How many destinations it goes to.
+        destinations: u16,
+        /// Its tickets are claimed by the caller.
+        claim: bool,
+    },
+    /// A record of a delivery that does not wait.
+    Record {
+        /// The delivery.
+        delivery: Box<Delivery>,
+        /// A dedupe key that it makes known.
+        key: Option<DedupeKey>,
+    },
+    /// A dedupe key that is known from now on, of this delivery.
+    Key(Uuid, DedupeKey),
+    /// The outcome of an attempt.
+    Complete(Box<Outcome>),
+    /// A change that a person or the configuration asks for.
+    Change(Change),
+}
+
+/// What came of one write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// A delivery was stored; its ticket is that of the first destination.
+    Stored(Ticket),
+    /// The key belongs to this delivery.
+    Duplicate(Uuid),
+    /// Written.
+    Done,
+    /// What came of a change.
+    Changed(Changed),
+}
+
+/// The writing side.
+pub trait Backend: Send {
+    /// A reader of what is committed.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+
+    /// Applies the writes in order, all or none, and makes them durable. `claimed` hears of each claimed ticket before a
+    /// reader can see it. [`StoreError::Full`] leaves everything as it was; any other error is final.
+    fn commit(
+        &mut self,
+        batch: &[Write],
+        now: Millis,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> Result<Vec<Answer>, StoreError>;
+
+    /// A small step of what has to be done now and then: retention, giving space back, checkpoints. Says whether more is
+    /// left to do at once.
+    fn maintain(&mut self, now: Millis) -> Result<bool, StoreError>;
+
+    /// How much room is taken and left.
+    fn sizes(&self) -> Result<Sizes, StoreError>;
+
+    /// What is known of the routes; the backend keeps it up to date.
+    fn book(&self) -> Arc<Mutex<Book>>;
+
+    /// How many dedupe keys have been dropped for want of room.
+    fn evicted(&self) -> u64 {
+        0
+    }
+
+    /// Puts everything in its place before the end.
+    fn close(&mut self) -> Result<(), StoreError>;
+}
+
+/// The reading side. Each call sees everything that was committed before it began.
+pub trait Reader: Send {
+    /// Deliveries of a route that are due at a destination, oldest due time first, but those in `claimed`.
+    fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError>;
+
+    /// The first due time after `now` among a route's deliveries at a destination.
+    fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError>;
+
+    /// Which delivery a dedupe key belongs to.
+    fn key(&mut self, key: &[u8; 16], now: Millis) -> Result<Option<Uuid>, StoreError>;
+
+    /// A page of deliveries, newest first.
+    fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError>;
+
+    /// A delivery with head and details, without its body, and its attempts.
+    fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError>;
+
+    /// The body that is kept of a delivery.
+    fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError>;
+
+    /// When the oldest waiting delivery of a route was received.
+    fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError>;
+}
+
+/// What is known of the routes without a read.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// How many deliveries each route has in each state; held ones are counted as pending and retrying.
+    pub counts: Counts,
+    /// Every route that was ever paused, held or stored for.
+    pub routes: BTreeMap<Arc<str>, RouteState>,
+}
+
+impl Book {
+    /// Adds to a number; nothing is kept of a zero.
+    pub fn add(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
+        let count = self.counts.entry((Arc::clone(route), shown)).or_default();
+        *count = count.saturating_add_signed(delta);
+        if *count == 0 {
+            self.counts.remove(&(Arc::clone(route), shown));
+        }
+    }
+}
+
+/// Which deliveries are asked for by [`Reader::due`].
+#[derive(Debug)]
+pub struct Due<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// Which of its destinations.
+    pub destination: u16,
+    /// Due at this time or earlier.
+    pub now: Millis,
+    /// At most this many.
+    pub limit: usize,
+    /// At most about this many bytes of bodies, but at least one delivery.
+    pub max_bytes: usize,
+    /// What is being attempted already.
+    pub claimed: &'a HashSet<Ticket>,
+}

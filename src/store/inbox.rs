@@ -1,0 +1,276 @@
+//! What the callers hand to the writer: a bounded queue of writes, and what both sides know of the store.
+//!
+//! A write that a caller waits for wakes the writer at once; others go with the next batch, at the latest after
+//! [`LINGER`].
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::backend::{Answer, Book, Write};
+use super::claims::{Claims, lock};
+use super::reservations::Reservations;
+use super::types::{Sizes, StoreError};
+use crate::clock::Clock;
+
+/// How long a write that no caller waits for may collect others.
+const LINGER: Duration = Duration::from_millis(20);
+/// Writes of one batch at most.
+const BATCH: usize = 512;
+/// Bytes of one batch at most, unless a single write has more.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// The bounds of the writer.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Deliveries to queue that may wait for the writer.
+    pub accepts: usize,
+    /// Records that may wait for the writer.
+    pub records: usize,
+    /// Bytes of both together.
+    pub bytes: usize,
+    /// How long a delivery may wait until its batch begins.
+    pub patience: Duration,
+    /// Bytes of the store over which it takes no deliveries and records.
+    pub max_size: u64,
+    /// Free bytes of the file system under which it takes no deliveries and records.
+    pub min_free: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            accepts: 8192,
+            records: 8192,
+            bytes: 64 << 20,
+            patience: Duration::from_secs(3),
+            max_size: 10 << 30,
+            min_free: 1 << 30,
+        }
+    }
+}
+
+/// Where the answer to a write goes.
+pub type Sender = oneshot::Sender<Result<Answer, StoreError>>;
+
+/// A write that waits for its batch.
+pub struct Entry {
+    /// The write.
+    pub write: Write,
+    /// About how many bytes it has.
+    pub weight: usize,
+    /// When it was handed in.
+    pub since: Instant,
+    /// Where its answer goes, if a caller waits for it.
+    pub answer: Option<Sender>,
+}
+
+/// What the writer's thread is doing, as far as those who hand something in need to know.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Doing {
+    Works,
+    Lingers,
+    Sleeps,
+}
+
+struct Queue {
+    entries: VecDeque<Entry>,
+    accepts: usize,
+    records: usize,
+    bytes: usize,
+    /// How many entries a caller waits for.
+    awaited: usize,
+    doing: Doing,
+    closing: bool,
+}
+
+/// What the writer's thread and the callers share.
+pub struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// The bounds.
+    pub limits: Limits,
+    /// Why the store has failed, once it has.
+    pub failed: OnceLock<Arc<str>>,
+    /// There is no room for deliveries.
+    pub full: AtomicBool,
+    /// Records that were dropped.
+    pub dropped: AtomicU64,
+    /// Dedupe keys that were dropped for want of room.
+    pub evicted: AtomicU64,
+    /// Which deliveries are being attempted.
+    pub claims: Claims,
+    /// Which dedupe keys are open.
+    pub reservations: Arc<Reservations>,
+    /// The numbers and the routes after the last commit.
+    pub book: Arc<Mutex<Book>>,
+    /// The sizes before the last commit.
+    pub sizes: Mutex<Sizes>,
+}
+
+impl Shared {
+    /// An empty queue with these bounds.
+    pub fn new(limits: Limits, book: Arc<Mutex<Book>>, sizes: Sizes) -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                entries: VecDeque::new(),
+                accepts: 0,
+                records: 0,
+                bytes: 0,
+                awaited: 0,
+                doing: Doing::Works,
+                closing: false,
+            }),
+            wake: Condvar::new(),
+            limits,
+            failed: OnceLock::new(),
+            full: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            claims: Claims::default(),
+            reservations: Arc::default(),
+            book,
+            sizes: Mutex::new(sizes),
+        }
+    }
+
+    /// Why the store has failed, if it has.
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.failed.get().cloned()
+    }
+
+    /// Whether the store takes no deliveries for want of room.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Hands in a write and awaits what comes of it.
+    pub async fn write(&self, write: Write, now: Instant) -> Result<Answer, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Entry { weight: weight(&write), write, since: now, answer: Some(answer) })?;
+        answered.await.map_err(|_dropped| StoreError::Closed)?
+    }
+
+    /// Hands in a write that no caller waits for.
+    pub fn post(&self, write: Write, now: Instant) -> Result<(), StoreError> {
+        self.push(Entry { weight: weight(&write), write, since: now, answer: None })
+    }
+
+    /// No more is taken; the thread ends once all that waits is written.
+    pub fn close(&self) {
+        let mut queue = lock(&self.queue);
+        queue.closing = true;
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// The writer has ended: no more is taken; gives what still waits.
+    pub fn end(&self) -> Vec<Entry> {
+        let mut queue = lock(&self.queue);
+        queue.closing = true;
+        queue.entries.drain(..).collect()
+    }
+
+    fn push(&self, entry: Entry) -> Result<(), StoreError> {
+        if let Some(why) = self.failed.get() {
+            return Err(StoreError::Failed(Arc::clone(why)));
+        }
+        let mut queue = lock(&self.queue);
+        if queue.closing {
+            return Err(StoreError::Closed);
+        }
+        match entry.write {
+            Write::Accept { .. } => {
+                if queue.accepts >= self.limits.accepts || queue.bytes + entry.weight > self.limits.bytes {
+                    return Err(StoreError::Slow);
+                }
+                queue.accepts += 1;
+            }
+            Write::Record { .. } => {
+                if queue.records >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
+                    return Err(StoreError::Slow);
+                }
+                queue.records += 1;
+            }
+            // Bounded by what is claimed or reserved, and by people's patience.
+            Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
+        }
+        queue.bytes += entry.weight;
+        queue.awaited += usize::from(entry.answer.is_some());
+        let wakes = match queue.doing {
+            Doing::Works => false,
+            Doing::Lingers => entry.answer.is_some(),
+            Doing::Sleeps => true,
+        };
+        if wakes {
+            queue.doing = Doing::Works;
+        }
+        queue.entries.push_back(entry);
+        drop(queue);
+        if wakes {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for a batch; an empty one comes when it is time to maintain. `None` at the end.
+    pub fn next_batch(&self, clock: &Clock, pause: Duration) -> Option<Vec<Entry>> {
+        let mut queue = lock(&self.queue);
+        if queue.entries.is_empty() && !queue.closing && !pause.is_zero() {
+            queue = self.wait(queue, Doing::Sleeps, pause);
+        }
+        if queue.awaited == 0
+            && !queue.closing
+            && let Some(first) = queue.entries.front()
+        {
+            let left = LINGER.saturating_sub(clock.now().saturating_duration_since(first.since));
+            if !left.is_zero() {
+                queue = self.wait(queue, Doing::Lingers, left);
+            }
+        }
+        if queue.entries.is_empty() && queue.closing {
+            return None;
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(entry) = queue.entries.front()
+            && batch.len() < BATCH
+            && (batch.is_empty() || bytes + entry.weight <= BATCH_BYTES)
+            && let Some(entry) = queue.entries.pop_front()
+        {
+            bytes += entry.weight;
+            queue.bytes -= entry.weight;
+            queue.awaited -= usize::from(entry.answer.is_some());
+            match entry.write {
+                Write::Accept { .. } => queue.accepts -= 1,
+                Write::Record { .. } => queue.records -= 1,
+                Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
+            }
+            batch.push(entry);
+        }
+        Some(batch)
+    }
+
+    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>, doing: Doing, at_most: Duration) -> MutexGuard<'a, Queue> {
+        queue.doing = doing;
+        let (mut queue, _) = self.wake.wait_timeout(queue, at_most).unwrap_or_else(PoisonError::into_inner);
+        queue.doing = Doing::Works;
+        queue
+    }
+}
+
+fn weight(write: &Write) -> usize {
+    match write {
+        Write::Accept { delivery, .. } | Write::Record { delivery, .. } => delivery.weight(),
+        Write::Complete(outcome) => {
+            let stays = outcome.settled.as_ref().map_or(0, |stays| {
+                stays.head.as_ref().map_or(0, bytes::Bytes::len) + stays.body.as_ref().map_or(0, bytes::Bytes::len)
+            });
+            256 + stays + outcome.attempt.response_head.len() + outcome.attempt.response_body.len()
+        }
+        Write::Key(..) | Write::Change(_) => 64,
+    }
+}

@@ -1,0 +1,197 @@
+//! The deliveries in memory, their places in the queue, and what changes them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::store::types::{Attempt, Changed, Delivery, Millis, Next, Outcome, Shown, State, Stored};
+
+#[derive(Debug, Default)]
+pub struct Inner {
+    pub rows: BTreeMap<i64, Row>,
+    pub ids: BTreeMap<Uuid, i64>,
+    pub due: BTreeSet<(Arc<str>, u16, Millis, i64)>,
+    pub keys: HashMap<[u8; 16], (Millis, Uuid)>,
+    pub key_order: VecDeque<([u8; 16], Millis)>,
+    pub bytes: usize,
+    pub last_row: i64,
+}
+
+#[derive(Debug)]
+pub struct Row {
+    pub delivery: Delivery,
+    pub made: Vec<Attempt>,
+    pub attempts: u32,
+    pub settled_at: Millis,
+    pub waits: BTreeMap<u16, Waiting>,
+}
+
+/// A delivery's place in the queue, for one destination.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub due_at: Millis,
+    pub attempts: u32,
+    pub counted: u32,
+    pub since: Millis,
+    pub replay: bool,
+    pub once: bool,
+}
+
+impl Row {
+    pub fn shown(&self) -> Shown {
+        Shown::of(self.delivery.state, self.attempts, false)
+    }
+
+    pub fn weight(&self) -> usize {
+        let made = self.made.iter().map(|attempt| 256 + attempt.response_head.len() + attempt.response_body.len());
+        self.delivery.weight() + made.sum::<usize>()
+    }
+
+    pub fn stored(&self, held: bool) -> Stored {
+        let delivery = Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..self.delivery.clone() };
+        let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
+        let shown = Shown::of(delivery.state, self.attempts, held);
+        Stored { delivery, shown, attempts: self.attempts, next_attempt_at }
+    }
+}
+
+impl Row {
+    pub fn erase(&mut self, now: Millis) {
+        let delivery = &mut self.delivery;
+        (delivery.head, delivery.details, delivery.body) = (Bytes::new(), Bytes::new(), None);
+        (delivery.event_id, delivery.request_id) = (None, None);
+        delivery.peer.clear();
+        for attempt in &mut self.made {
+            attempt.redact();
+        }
+        (delivery.state, self.settled_at) = (State::Erased, now);
+    }
+}
+
+impl Attempt {
+    /// Takes out what is erased with its delivery.
+    pub fn redact(&mut self) {
+        (self.response_head, self.response_body, self.error) = (Bytes::new(), Bytes::new(), None);
+    }
+}
+
+impl Inner {
+    pub fn key(&self, key: &[u8; 16], now: Millis) -> Option<Uuid> {
+        self.keys.get(key).filter(|(until, _)| *until > now).map(|(_, id)| *id)
+    }
+
+    pub fn enqueue(&mut self, number: i64, destination: u16, waiting: Waiting) {
+        if let Some(row) = self.rows.get_mut(&number) {
+            self.due.insert((Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
+            row.waits.insert(destination, waiting);
+        }
+    }
+
+    pub fn dequeue(&mut self, number: i64, row: &mut Row) {
+        for (destination, waiting) in std::mem::take(&mut row.waits) {
+            self.due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
+        }
+    }
+
+    /// Changes a delivery's place in the queue; the row is taken out of `rows` meanwhile.
+    pub fn reschedule(&mut self, number: i64, row: &mut Row, change: impl Fn(&mut Waiting)) {
+        for (destination, waiting) in &mut row.waits {
+            self.due.remove(&(Arc::clone(&row.delivery.route), *destination, waiting.due_at, number));
+            change(waiting);
+            self.due.insert((Arc::clone(&row.delivery.route), *destination, waiting.due_at, number));
+        }
+    }
+
+    pub fn cut(&mut self, route: &Arc<str>, latest: Millis) -> u32 {
+        let late: Vec<_> =
+            self.due.iter().filter(|(name, _, due, _)| name == route && *due > latest).cloned().collect();
+        let mut cut = 0;
+        for late in late {
+            let (destination, number) = (late.1, late.3);
+            self.due.remove(&late);
+            if let Some(waiting) = self.rows.get_mut(&number).and_then(|row| row.waits.get_mut(&destination)) {
+                waiting.due_at = latest;
+                self.due.insert((Arc::clone(route), destination, latest, number));
+                cut += 1;
+            }
+        }
+        cut
+    }
+}
+
+pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &Outcome, now: Millis) {
+    let (number, destination) = (outcome.ticket.row, outcome.ticket.destination);
+    let erased = row.delivery.state == State::Erased;
+    let mut attempt = outcome.attempt.clone();
+    if erased {
+        attempt.redact();
+    }
+    row.delivery.status = attempt.status;
+    row.delivery.duration_ms = Some(attempt.duration_ms);
+    row.made.push(attempt);
+    row.attempts += 1;
+    let waiting = row.waits.remove(&destination);
+    if let Some(waiting) = waiting {
+        inner.due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
+    }
+    match (&outcome.next, waiting) {
+        (Next::Retry(at), Some(waiting)) => {
+            let (attempts, counted) = (waiting.attempts + 1, waiting.counted + 1);
+            row.waits.insert(destination, Waiting { due_at: *at, attempts, counted, ..waiting });
+            inner.due.insert((Arc::clone(&row.delivery.route), destination, *at, number));
+        }
+        (Next::Settle(state), waiting) if waiting.is_some() || *state == State::Delivered => {
+            if !erased && row.waits.is_empty() {
+                (row.delivery.state, row.settled_at) = (*state, now);
+                row.delivery.reason.clone_from(&outcome.reason);
+            }
+        }
+        (Next::Retry(_) | Next::Settle(_) | Next::Keep, _) => {}
+    }
+    if let Some(settled) = &outcome.settled
+        && !erased
+        && row.waits.is_empty()
+    {
+        if let Some(head) = &settled.head {
+            row.delivery.head = head.clone();
+        }
+        row.delivery.body.clone_from(&settled.body);
+    }
+}
+
+pub fn requeue(
+    inner: &mut Inner,
+    number: i64,
+    row: &mut Row,
+    from: &[State],
+    destinations: u16,
+    (at, once): (Millis, bool),
+) -> Changed {
+    let state = row.delivery.state;
+    let queued = !row.waits.is_empty();
+    if !from.contains(&state) || (queued && state != State::Pending) {
+        return Changed::Not(state);
+    }
+    if row.delivery.body.is_none() {
+        return Changed::NoBody;
+    }
+    if queued {
+        inner.reschedule(number, row, |waiting| {
+            (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (at, 0, at, true);
+        });
+        return Changed::Done(row.attempts);
+    }
+    for destination in 0..destinations {
+        let made = row.made.iter().filter(|attempt| attempt.destination == destination);
+        let attempts = made.map(|attempt| attempt.number).max().unwrap_or(0);
+        let waiting = Waiting { due_at: at, attempts, counted: 0, since: at, replay: true, once };
+        row.waits.insert(destination, waiting);
+        inner.due.insert((Arc::clone(&row.delivery.route), destination, at, number));
+    }
+    if !once {
+        row.delivery.state = State::Pending;
+    }
+    Changed::Done(row.attempts)
+}

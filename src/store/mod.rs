@@ -1,0 +1,299 @@
+//! Keeps deliveries: the queue and the records, in one SQLite database or in memory.
+//!
+//! [`Store`] is what the rest of the gateway uses. A delivery to queue is handed in by [`Store::accept`], which answers
+//! once it is committed and synced; a record by [`Store::record`], which never waits. [`Store::claim`] hands out what is
+//! due, [`Store::complete`] takes what came of it. What is being attempted is known in memory only: after a kill it is
+//! due again.
+//!
+//! Behind it, one thread writes ([`writer`]) and two read ([`readers`]): one for what is due, one for what people ask.
+//!
+//! - [`backend`] is the trait that each kind of store has.
+//! - [`sqlite`] is one database in a folder.
+//! - [`memory`] is for a gateway without `store`.
+//!
+//! The store decides nothing about deliveries: which state follows which, when to try again, when to give up, is said by
+//! its callers. It knows neither requests nor routes but by their names.
+
+pub mod backend;
+mod claims;
+mod inbox;
+mod list;
+pub mod memory;
+mod readers;
+mod reservations;
+pub mod sqlite;
+#[cfg(test)]
+mod tests;
+mod types;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use backend::{Answer, Backend, Due, Write};
+use bytes::Bytes;
+use claims::lock;
+pub use inbox::Limits;
+use inbox::Shared;
+use readers::ReaderThread;
+pub use reservations::{Reservation, Reserved};
+pub use types::*;
+use uuid::Uuid;
+use writer::Writer;
+pub use writer::{Committed, OnCommit};
+
+use crate::clock::Clock;
+
+/// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
+const CLAIM_BYTES: usize = 8 << 20;
+
+/// A store that is open. Clones are the same store; it closes with [`Store::close`], or when the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    threads: Arc<Threads>,
+    clock: Clock,
+}
+
+struct Threads {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    dispatch: ReaderThread,
+    people: ReaderThread,
+}
+
+/// What the store's health is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Health {
+    /// It takes deliveries.
+    Good,
+    /// It takes none for want of room.
+    Full,
+    /// It takes none until the restart.
+    Failed(Arc<str>),
+}
+
+impl Store {
+    /// Starts the threads of a store over a backend.
+    pub fn start(backend: Box<dyn Backend>, limits: Limits, clock: Clock, on_commit: OnCommit) -> io::Result<Self> {
+        let failed = |error: StoreError| io::Error::other(error.to_string());
+        let sizes = backend.sizes().map_err(failed)?;
+        let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
+        let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
+        let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
+        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit };
+        let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people };
+        Ok(Self { threads: Arc::new(threads), clock })
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.threads.shared
+    }
+
+    async fn write(&self, write: Write) -> Result<Answer, StoreError> {
+        self.shared().write(write, self.clock.now()).await
+    }
+
+    // --- Deliveries ------------------------------------------------------------------------------------------------------
+
+    /// Stores a delivery to queue at this many destinations; answers once it is synced. With `claim` its tickets are the
+    /// caller's, who attempts it at once; else it is due, and comes by [`Store::claim`].
+    pub async fn accept(
+        &self,
+        delivery: Delivery,
+        key: Option<DedupeKey>,
+        destinations: u16,
+        claim: bool,
+    ) -> Result<Accepted, StoreError> {
+        let delivery = Box::new(delivery);
+        match self.write(Write::Accept { delivery, key, destinations, claim }).await? {
+            Answer::Stored(ticket) => Ok(Accepted::Stored(ticket)),
+            Answer::Duplicate(id) => Ok(Accepted::Duplicate(id)),
+            Answer::Done | Answer::Changed(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// Records a delivery that does not wait. It never waits, and says whether the record was taken: what finds no room is
+    /// dropped and counted.
+    pub fn record(&self, delivery: Delivery) -> bool {
+        let write = Write::Record { delivery: Box::new(delivery), key: None };
+        let taken = self.shared().post(write, self.clock.now()).is_ok();
+        if !taken {
+            self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Records that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.shared().dropped.load(Ordering::Relaxed)
+    }
+
+    /// Up to `limit` deliveries of a route that are due at a destination, oldest due time first. They are the caller's until
+    /// their outcome is committed, or they are released. A paused or held route has none.
+    pub async fn claim(
+        &self,
+        route: &str,
+        destination: u16,
+        now: Millis,
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let state = self.route(route);
+        if state.paused || state.held || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (threads, route) = (Arc::clone(&self.threads.shared), route.to_owned());
+        let question = move |reader: &mut dyn backend::Reader| {
+            threads.claims.read(|claimed| {
+                reader.due(&Due { route: &route, destination, now, limit, max_bytes: CLAIM_BYTES, claimed })
+            })
+        };
+        self.threads.dispatch.ask(question).await
+    }
+
+    /// The first due time after `now` among a route's deliveries at a destination: when to claim again.
+    pub async fn next_due(&self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
+        let route = route.to_owned();
+        self.threads.dispatch.ask(move |reader| reader.next_due(&route, destination, now)).await
+    }
+
+    /// Gives claimed deliveries back without an attempt.
+    pub fn release(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        self.shared().claims.release(tickets);
+    }
+
+    /// What came of an attempt. It is written within some 20 ms, with the next batch.
+    pub fn complete(&self, outcome: Outcome) -> Result<(), StoreError> {
+        self.shared().post(Write::Complete(Box::new(outcome)), self.clock.now())
+    }
+
+    // --- Dedupe keys -----------------------------------------------------------------------------------------------------
+
+    /// Reserves a dedupe key for a delivery that is not queued.
+    pub async fn reserve(&self, key: [u8; 16], now: Millis) -> Result<Reserved, StoreError> {
+        let reservation = match self.shared().reservations.reserve(key) {
+            Reserved::First(reservation) => reservation,
+            other => return Ok(other),
+        };
+        let known = self.threads.dispatch.ask(move |reader| reader.key(&key, now)).await?;
+        Ok(known.map_or(Reserved::First(reservation), Reserved::Duplicate))
+    }
+
+    /// The handler has taken the delivery: its key is known until `until`. At once in this process; over a restart once it
+    /// is written, some 20 ms later.
+    pub fn commit_key(&self, reservation: Reservation, id: Uuid, until: Millis) -> Result<(), StoreError> {
+        let key = DedupeKey { key: reservation.key(), until };
+        reservation.taken(id);
+        let result = self.shared().post(Write::Key(id, key), self.clock.now());
+        if result.is_err() {
+            self.shared().reservations.settled(&key.key);
+        }
+        result
+    }
+
+    /// Dedupe keys that were dropped for want of room.
+    pub fn evicted(&self) -> u64 {
+        self.shared().evicted.load(Ordering::Relaxed)
+    }
+
+    // --- People ----------------------------------------------------------------------------------------------------------
+
+    /// Makes a change; answers once it is synced.
+    pub async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        match self.write(Write::Change(change)).await? {
+            Answer::Changed(changed) => Ok(changed),
+            Answer::Stored(_) | Answer::Duplicate(_) | Answer::Done => Err(StoreError::Closed),
+        }
+    }
+
+    /// A page of deliveries, newest first.
+    pub async fn list(&self, filter: Filter, limit: usize) -> Result<Page, StoreError> {
+        self.threads.people.ask(move |reader| reader.list(&filter, limit)).await
+    }
+
+    /// A delivery with head and details, without its body, and its attempts.
+    pub async fn get(&self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
+        self.threads.people.ask(move |reader| reader.get(id)).await
+    }
+
+    /// The body that is kept of a delivery.
+    pub async fn body(&self, id: Uuid) -> Result<Option<Bytes>, StoreError> {
+        self.threads.people.ask(move |reader| reader.body(id)).await
+    }
+
+    /// When the oldest waiting delivery of a route was received.
+    pub async fn oldest(&self, route: &str) -> Result<Option<Millis>, StoreError> {
+        let route = route.to_owned();
+        self.threads.people.ask(move |reader| reader.oldest(&route)).await
+    }
+
+    // --- Without a read --------------------------------------------------------------------------------------------------
+
+    /// How many deliveries each route has in each state, after the last commit.
+    pub fn counts(&self) -> Counts {
+        let book = lock(&self.shared().book);
+        let mut counts = Counts::new();
+        for ((route, shown), n) in &book.counts {
+            let held = book.routes.get(route).is_some_and(|state| state.held);
+            let shown = if held && list::waits(*shown) { Shown::Held } else { *shown };
+            *counts.entry((Arc::clone(route), shown)).or_default() += n;
+        }
+        counts
+    }
+
+    /// Every route that was ever paused, held or stored for.
+    pub fn routes(&self) -> HashMap<Arc<str>, RouteState> {
+        lock(&self.shared().book).routes.iter().map(|(name, state)| (Arc::clone(name), *state)).collect()
+    }
+
+    /// Whether a route is paused or held.
+    pub fn route(&self, name: &str) -> RouteState {
+        lock(&self.shared().book).routes.get(name).copied().unwrap_or_default()
+    }
+
+    /// How much room is taken and left, before the last batch of deliveries.
+    pub fn sizes(&self) -> Sizes {
+        *lock(&self.shared().sizes)
+    }
+
+    /// Whether it takes deliveries.
+    pub fn health(&self) -> Health {
+        match self.shared().failure() {
+            Some(why) => Health::Failed(why),
+            None if self.shared().is_full() => Health::Full,
+            None => Health::Good,
+        }
+    }
+
+    /// Takes no more, and returns when all that was taken is written. It blocks: call it where that is no harm.
+    pub fn close(&self) {
+        self.threads.close();
+    }
+}
+
+impl Threads {
+    fn close(&self) {
+        self.shared.close();
+        if let Some(writer) = lock(&self.writer).take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the store's writer has panicked");
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("health", &self.health()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! The outcomes of attempts.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::write::{Deltas, Known};
+use super::{Sqlite, statements};
+use crate::store::types::{Attempt, Millis, Next, Outcome, Settled, Shown, State};
+
+impl Sqlite {
+    /// Writes what came of an attempt. A delivery that was erased or discarded meanwhile stays so, unless a discarded one
+    /// was delivered all the same.
+    pub(super) fn complete(&mut self, outcome: &Outcome, now: Millis, deltas: &mut Deltas) -> rusqlite::Result<()> {
+        let (row, destination) = (outcome.ticket.row, outcome.ticket.destination);
+        // Retention may have taken it, if it is not kept at all.
+        let Some(known) = self.known_row(row)? else { return Ok(()) };
+        let erased = known.state == State::Erased;
+        self.insert_attempt(row, &outcome.attempt, erased)?;
+        let counted: Option<u32> = {
+            let mut statement = self.connection.prepare_cached(statements::FIND_QUEUE)?;
+            statement.query_row((row, destination), |row| row.get(0)).optional()?
+        };
+        let settles = match &outcome.next {
+            Next::Retry(at) => {
+                if counted.is_some() {
+                    self.connection.prepare_cached(statements::RETRY)?.execute((row, destination, at))?;
+                }
+                None
+            }
+            Next::Keep => {
+                self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
+                None
+            }
+            Next::Settle(state) => {
+                self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
+                let allowed = counted.is_some() || *state == State::Delivered;
+                (allowed && !erased && !self.others_wait(row)?).then_some(*state)
+            }
+        };
+        let (status, took) = (outcome.attempt.status, outcome.attempt.duration_ms);
+        match settles {
+            Some(state) => {
+                let mut statement = self.connection.prepare_cached(statements::SETTLE_ATTEMPT)?;
+                statement.execute(params![row, status, took, state.number(), now, outcome.reason.as_deref()])?;
+                move_count(deltas, &known, Shown::Settled(state));
+            }
+            None => {
+                self.connection.prepare_cached(statements::COUNT_ATTEMPT)?.execute((row, status, took))?;
+                move_count(deltas, &known, Shown::of(known.state, known.attempts + 1, false));
+            }
+        }
+        let waits = matches!(outcome.next, Next::Retry(_)) && counted.is_some();
+        match &outcome.settled {
+            Some(settled) if !erased && !waits && !self.others_wait(row)? => self.settle(row, settled),
+            _ => Ok(()),
+        }
+    }
+
+    fn insert_attempt(&self, row: i64, attempt: &Attempt, erased: bool) -> rusqlite::Result<()> {
+        let (head, body, error): (&[u8], &[u8], _) = if erased {
+            (&[], &[], None)
+        } else {
+            (&attempt.response_head, &attempt.response_body, attempt.error.as_deref())
+        };
+        self.connection.prepare_cached(statements::INSERT_ATTEMPT)?.execute(params![
+            row,
+            attempt.destination,
+            attempt.number,
+            attempt.at,
+            &*attempt.result,
+            attempt.status,
+            error,
+            attempt.duration_ms,
+            attempt.replay,
+            head,
+            body,
+        ])?;
+        Ok(())
+    }
+
+    /// Whether a delivery waits at a destination.
+    pub(super) fn others_wait(&self, row: i64) -> rusqlite::Result<bool> {
+        self.connection.prepare_cached(statements::IS_QUEUED)?.exists([row])
+    }
+
+    fn settle(&self, row: i64, settled: &Settled) -> rusqlite::Result<()> {
+        if let Some(head) = &settled.head {
+            self.connection.prepare_cached(statements::SET_HEAD)?.execute((row, &**head))?;
+        }
+        match &settled.body {
+            Some(body) => self.connection.prepare_cached(statements::INSERT_BODY)?.execute((row, &**body))?,
+            None => self.connection.prepare_cached(statements::DELETE_BODY)?.execute([row])?,
+        };
+        Ok(())
+    }
+}
+
+/// A delivery counts as something else from now on.
+pub(super) fn move_count(deltas: &mut Deltas, known: &Known, shown: Shown) {
+    *deltas.entry((known.route, known.shown())).or_default() -= 1;
+    *deltas.entry((known.route, shown)).or_default() += 1;
+}

@@ -1,0 +1,163 @@
+//! What is done now and then, in small steps between the batches: checkpoints, retention, giving space back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::row::kind_number;
+use super::write::{Deltas, Known};
+use super::{BUSY_TIME, CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
+use crate::store::types::{Millis, Shown, State, least_id};
+
+/// How often retention and vacuum take a step.
+const STEP_EVERY: Millis = 1_000;
+/// Deliveries that one step of retention deletes.
+const STEP: u32 = 256;
+/// Dedupe keys that one step forgets.
+const KEY_STEP: u32 = 1_024;
+/// Free pages that are not worth a vacuum.
+const SPARE_PAGES: i64 = 64;
+/// Pages that one step of the vacuum gives back at most.
+const VACUUM_PAGES: i64 = 1_024;
+/// How long after a secret was removed the log is emptied.
+const EMPTY_LOG_AFTER: Millis = 5_000;
+
+/// When what is next.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    next_step: Millis,
+    /// Pages of the log that were there after the last checkpoint and could not be copied for a reader.
+    kept_pages: i32,
+    /// When the log is to be emptied, because it holds what was erased.
+    empty_log_at: Option<Millis>,
+}
+
+impl Upkeep {
+    /// A secret was removed from the database; the log still has it.
+    pub fn secret_left(&mut self, now: Millis) {
+        self.empty_log_at.get_or_insert(now + EMPTY_LOG_AFTER);
+    }
+}
+
+impl Sqlite {
+    /// Does what is due; says whether there is more to do at once.
+    pub(super) fn do_upkeep(&mut self, now: Millis) -> rusqlite::Result<bool> {
+        let log_pages = self.log_pages.load(Ordering::Relaxed);
+        if log_pages - self.upkeep.kept_pages >= CHECKPOINT_PAGES {
+            let (pages, copied) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+            let all = copied >= pages;
+            self.upkeep.kept_pages = if all { 0 } else { pages };
+            if all {
+                self.log_pages.store(0, Ordering::Relaxed);
+            }
+        }
+        if self.upkeep.empty_log_at.is_some_and(|at| now >= at) {
+            // It must not wait for a reader.
+            self.connection.busy_timeout(Duration::ZERO)?;
+            let emptied = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+            self.connection.busy_timeout(BUSY_TIME)?;
+            let (pages, _) = emptied?;
+            // A reader still uses the log: it is tried again a second later.
+            self.upkeep.empty_log_at = (pages != 0).then_some(now + 1_000);
+            if pages == 0 {
+                self.upkeep.kept_pages = 0;
+                self.log_pages.store(0, Ordering::Relaxed);
+            }
+        }
+        // A clock that was set back must not stop retention.
+        if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {
+            return Ok(false);
+        }
+        let more = self.expire(now)?;
+        if !more {
+            self.vacuum()?;
+            self.upkeep.next_step = now + STEP_EVERY;
+        }
+        Ok(more)
+    }
+
+    /// Copies the log into the database; gives the log's pages and how many are copied.
+    fn checkpoint(&self, how: &str) -> rusqlite::Result<(i32, i32)> {
+        let mut statement = self.connection.prepare_cached(how)?;
+        let (busy, pages, copied): (bool, i32, i32) =
+            statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(if busy { (pages.max(1), 0) } else { (pages, copied) })
+    }
+
+    /// Deletes a few of the deliveries and keys whose time is over; says whether more are left.
+    fn expire(&mut self, now: Millis) -> rusqlite::Result<bool> {
+        let kinds: Vec<(Arc<str>, State)> = {
+            let book = lock(&self.book);
+            let settled = |(route, shown): &(Arc<str>, Shown)| match shown {
+                Shown::Settled(state) => Some((Arc::clone(route), *state)),
+                Shown::Pending | Shown::Retrying | Shown::Held => None,
+            };
+            book.counts.keys().filter_map(settled).collect()
+        };
+        let mut gone: Vec<Known> = Vec::new();
+        for (name, state) in kinds {
+            let left = STEP.saturating_sub(u32::try_from(gone.len()).unwrap_or(STEP));
+            let (Some(route), Some(class)) = (self.names.numbers.get(&name).copied(), state.class()) else { continue };
+            if left == 0 {
+                break;
+            }
+            let before = now.saturating_sub(self.keep.of(class));
+            let mut statement = self.connection.prepare_cached(statements::EXPIRED)?;
+            let least = least_id(before.saturating_add(1));
+            let rows = statement
+                .query_map((route, state.number(), least.as_bytes(), before, left), |row| row.get::<_, i64>(0))?;
+            for row in rows {
+                gone.push(Known { row: row?, route, state, attempts: 0 });
+            }
+        }
+        let mut keys = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM dedupe WHERE until <= ?1)")?;
+        let expired_keys: bool = keys.query_row([now], |row| row.get(0))?;
+        drop(keys);
+        if gone.is_empty() && !expired_keys {
+            return Ok(false);
+        }
+        let mut deltas = Deltas::new();
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let result = self.delete(&gone, now, &mut deltas);
+        if result.is_err() && !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        let keys = result?;
+        add_counts(&self.book, &self.names, &deltas);
+        Ok(gone.len() >= usize::try_from(STEP).unwrap_or(usize::MAX) || keys >= KEY_STEP)
+    }
+
+    fn delete(&self, gone: &[Known], now: Millis, deltas: &mut Deltas) -> rusqlite::Result<u32> {
+        for known in gone {
+            for statement in [
+                statements::DELETE_BODY,
+                statements::DELETE_ATTEMPTS,
+                statements::DELETE_QUEUE_OF_ROW,
+                statements::DELETE_DELIVERY,
+            ] {
+                self.connection.prepare_cached(statement)?.execute([known.row])?;
+            }
+            *deltas.entry((known.route, known.shown())).or_default() -= 1;
+        }
+        let keys = self.connection.prepare_cached(statements::EXPIRE_KEYS)?.execute((now, KEY_STEP))?;
+        for ((route, shown), delta) in deltas.iter() {
+            let mut statement = self.connection.prepare_cached(statements::ADD_COUNT)?;
+            statement.execute((route, kind_number(*shown), delta))?;
+        }
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(u32::try_from(keys).unwrap_or(u32::MAX))
+    }
+
+    /// Gives free pages back to the file system, a part of them in each step.
+    fn vacuum(&self) -> rusqlite::Result<()> {
+        let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        if free <= SPARE_PAGES {
+            return Ok(());
+        }
+        let pages = (free / 8).clamp(SPARE_PAGES, VACUUM_PAGES);
+        let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Between a row of the database and the store's types.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Row, params};
+use uuid::Uuid;
+
+use crate::store::types::{Attempt, Delivery, Millis, Shown, State, Stored};
+
+const RETRYING: i64 = 100;
+
+/// The number of a kind in `counts`.
+pub fn kind_number(shown: Shown) -> i64 {
+    match shown {
+        Shown::Pending | Shown::Held => 0,
+        Shown::Retrying => RETRYING,
+        Shown::Settled(state) => i64::from(state.number()),
+    }
+}
+
+/// The kind with this number.
+pub fn kind_shown(number: i64) -> Option<Shown> {
+    if number == RETRYING {
+        return Some(Shown::Retrying);
+    }
+    let state = State::from_number(u8::try_from(number).ok()?)?;
+    Some(Shown::of(state, 0, false))
+}
+
+/// Stores a delivery under a row and a route's number; says whether its id is new.
+pub fn insert_delivery(
+    statement: &mut CachedStatement<'_>,
+    row: i64,
+    route: i64,
+    delivery: &Delivery,
+    now: Millis,
+) -> rusqlite::Result<bool> {
+    let settled_at = (delivery.state != State::Pending).then_some(now);
+    let rows = statement.execute(params![
+        row,
+        delivery.id.as_bytes(),
+        delivery.received_at,
+        settled_at,
+        route,
+        delivery.state.number(),
+        &*delivery.scheme,
+        delivery.reason.as_deref(),
+        delivery.status,
+        delivery.event_type,
+        delivery.event_id,
+        delivery.request_id,
+        delivery.peer,
+        delivery.method,
+        delivery.path,
+        i64::try_from(delivery.request_bytes).unwrap_or(i64::MAX),
+        delivery.duration_ms,
+        &*delivery.details,
+        &*delivery.head,
+    ])?;
+    Ok(rows == 1)
+}
+
+/// A delivery as the statement of summaries gives it; head and details are the caller's.
+pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>) -> rusqlite::Result<Stored> {
+    let (name, held) = route(row.get(2)?).ok_or_else(|| unreadable(2, Type::Integer, "an unknown route"))?;
+    let state = state(row, 3)?;
+    let attempts = row.get(4)?;
+    let delivery = Delivery {
+        id: id(row, 0)?,
+        received_at: row.get(1)?,
+        route: name,
+        state,
+        scheme: row.get(5)?,
+        reason: row.get(6)?,
+        status: row.get(7)?,
+        event_type: row.get(8)?,
+        event_id: row.get(9)?,
+        request_id: row.get(10)?,
+        peer: row.get(11)?,
+        method: row.get(12)?,
+        path: row.get(13)?,
+        request_bytes: u64::try_from(row.get::<_, i64>(14)?).unwrap_or(0),
+        duration_ms: row.get(15)?,
+        head: Bytes::new(),
+        body: None,
+        details: Bytes::new(),
+    };
+    let shown = Shown::of(state, attempts, held);
+    Ok(Stored { delivery, shown, attempts, next_attempt_at: row.get(16)? })
+}
+
+/// An attempt.
+pub fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    Ok(Attempt {
+        destination: row.get(0)?,
+        number: row.get(1)?,
+        at: row.get(2)?,
+        result: row.get(3)?,
+        status: row.get(4)?,
+        error: row.get(5)?,
+        duration_ms: row.get(6)?,
+        replay: row.get(7)?,
+        response_head: bytes(row, 8)?,
+        response_body: bytes(row, 9)?,
+    })
+}
+
+/// The id in a column.
+pub fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    let bytes: [u8; 16] = row.get(column)?;
+    Ok(Uuid::from_bytes(bytes))
+}
+
+/// The state in a column.
+pub fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    State::from_number(row.get(column)?).ok_or_else(|| unreadable(column, Type::Integer, "an unknown state"))
+}
+
+/// The bytes in a column.
+pub fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
+    Ok(row.get::<_, Vec<u8>>(column)?.into())
+}
+
+fn unreadable(column: usize, kind: Type, what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, kind, what.into())
+}

@@ -1,0 +1,318 @@
+//! What only the database does.
+
+use std::os::unix::fs::PermissionsExt;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
+use crate::store::types::{Change, Delivery, Next, Outcome, Settled, State};
+
+fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
+    let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get(3).unwrap());
+    }
+    steps
+}
+
+/// Every query of the running store finds its rows by an index or a key.
+#[test]
+fn no_query_scans_a_table() {
+    let folder = TempDir::new().unwrap();
+    let store = open_sqlite(&folder);
+    for sql in statements::ALL {
+        let steps = plan(&store, sql);
+        for step in &steps {
+            assert!(!step.starts_with("SCAN") || step == "SCAN CONSTANT ROW", "{sql}\n{steps:#?}");
+            assert!(!step.contains("TEMP B-TREE"), "{sql}\n{steps:#?}");
+        }
+    }
+    // The expected index, where the planner has a choice.
+    for (sql, index) in [
+        (statements::DUE, "queue_due"),
+        (statements::LIST_STATE, "deliveries_by_state"),
+        (statements::LIST_EVENT, "deliveries_by_event"),
+        (statements::LIST_REQUEST, "deliveries_by_request"),
+        (statements::EXPIRED, "deliveries_by_state"),
+        (statements::EXPIRE_KEYS, "dedupe_until"),
+    ] {
+        let steps = plan(&store, sql);
+        assert!(steps.iter().any(|step| step.contains(index)), "{sql}\n{steps:#?}");
+    }
+}
+
+#[test]
+fn the_list_of_statements_is_complete() {
+    let text = include_str!("statements.rs");
+    let declared = text.matches("pub const ").count() - text.matches("pub const ALL").count();
+    assert_eq!(statements::ALL.len(), declared);
+}
+
+#[test]
+fn the_database_is_set_up_as_the_module_says() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("deep/er");
+    let store = Sqlite::open(&path, KEEP, clock()).unwrap();
+    for (pragma, expected) in [
+        ("journal_mode", "wal"),
+        ("synchronous", "2"),
+        ("auto_vacuum", "2"),
+        ("page_size", "16384"),
+        ("wal_autocheckpoint", "0"),
+        ("mmap_size", "0"),
+        ("secure_delete", "1"),
+        ("application_id", "1212894292"),
+        ("user_version", "1"),
+    ] {
+        let value: rusqlite::types::Value =
+            store.connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
+        let value = match value {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(value, expected, "{pragma}");
+    }
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    for file in std::fs::read_dir(&path).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+    let version = rusqlite::version_number();
+    assert!(version >= 3_051_003, "SQLite {version} has the WAL-reset bug");
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_store() {
+    let folder = TempDir::new().unwrap();
+    let _first = open_sqlite(&folder);
+    let error = Sqlite::open(folder.path(), KEEP, clock()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
+    assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())));
+}
+
+#[test]
+fn a_foreign_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
+    let make = |sql: &str| {
+        let folder = TempDir::new().unwrap();
+        Connection::open(folder.path().join("hooklatch.db")).unwrap().execute_batch(sql).unwrap();
+        folder
+    };
+    let open = |folder: &TempDir| {
+        let path = folder.path().join("hooklatch.db");
+        let before = std::fs::read(&path).unwrap();
+        let error = Sqlite::open(folder.path(), KEEP, clock()).unwrap_err();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        error
+    };
+    let error = open(&make("PRAGMA application_id = 7; CREATE TABLE t (x)"));
+    assert!(matches!(error, OpenError::Foreign { id: 7, .. }), "{error}");
+    let error = open(&make("CREATE TABLE t (x)"));
+    assert!(matches!(error, OpenError::Foreign { id: 0, .. }), "{error}");
+    let error = open(&make("PRAGMA application_id = 1212894292; PRAGMA user_version = 99; CREATE TABLE t (x)"));
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("hooklatch.db"), vec![b'x'; 4096]).unwrap();
+    let error = open(&folder);
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("hooklatch store recover"));
+}
+
+#[test]
+fn a_full_database_refuses_the_batch_as_it_was_and_heals() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let big = |number| Write::Record {
+        delivery: Box::new(Delivery { body: Some(vec![1; 1 << 20].into()), ..delivery(number, State::Forwarded) }),
+        key: None,
+    };
+    pragma(&store.connection, "max_page_count", &(pages + 4).to_string()).unwrap();
+    assert_eq!(store.commit(&[accept(0, None), big(1)], NOW, &mut |_| ()), Err(StoreError::Full));
+    assert!(lock(&store.book).counts.is_empty());
+    assert!(store.reader().unwrap().get(id(0)).unwrap().is_none());
+    store.commit(&[accept(2, None)], NOW, &mut |_| ()).unwrap();
+    pragma(&store.connection, "max_page_count", &(pages + 4_000).to_string()).unwrap();
+    store.commit(&[big(1)], NOW, &mut |_| ()).unwrap();
+    assert!(store.reader().unwrap().get(id(2)).unwrap().is_some());
+}
+
+/// The bytes of every file of the folder.
+fn raw(folder: &TempDir) -> Vec<u8> {
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+}
+
+fn contains(folder: &TempDir, needle: &[u8]) -> bool {
+    memchr::memmem::find(&raw(folder), needle).is_some()
+}
+
+#[test]
+fn erased_and_redacted_bytes_leave_all_files() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let with = |number: u64, len: usize| {
+        let mut body = vec![b'.'; len];
+        body.extend_from_slice(format!("needle-{number:04}").as_bytes());
+        let head = Bytes::from(format!("authorization: canary-{number:04}"));
+        let delivery = Delivery { head, body: Some(body.into()), ..delivery(number, State::Pending) };
+        Write::Accept { delivery: Box::new(delivery), key: None, destinations: 1, claim: false }
+    };
+    let batch: Vec<Write> = (0..40).map(|number| with(number, if number % 2 == 0 { 900 } else { 60_000 })).collect();
+    let answers = store.commit(&batch, NOW, &mut |_| ()).unwrap();
+    assert!(contains(&folder, b"needle-0007") && contains(&folder, b"canary-0007"));
+    for (number, answer) in (0..40).zip(answers) {
+        let Answer::Stored(ticket) = answer else { panic!("stored") };
+        if number % 4 < 2 {
+            store.commit(&[Write::Change(Change::Erase { id: id(number) })], NOW, &mut |_| ()).unwrap();
+        } else {
+            let stays = Settled { head: Some(Bytes::from_static(b"redacted")), body: None, secret: true };
+            let outcome = Outcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
+            store.commit(&[Write::Complete(Box::new(outcome))], NOW, &mut |_| ()).unwrap();
+        }
+    }
+    store.maintain(NOW + 20_000).unwrap();
+    for number in 0..40 {
+        assert!(!contains(&folder, format!("needle-{number:04}").as_bytes()), "body {number}");
+        assert!(!contains(&folder, format!("canary-{number:04}").as_bytes()), "head {number}");
+    }
+}
+
+#[test]
+fn room_is_given_back_after_retention() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let big = |number| Write::Record {
+        delivery: Box::new(Delivery { body: Some(vec![1; 200_000].into()), ..delivery(number, State::Refused) }),
+        key: None,
+    };
+    store.commit(&(0..100).map(big).collect::<Vec<_>>(), NOW, &mut |_| ()).unwrap();
+    store.maintain(NOW).unwrap();
+    let size = || folder.path().join("hooklatch.db").metadata().unwrap().len();
+    let before = size();
+    assert!(before > 20_000_000);
+    for second in 0..60 {
+        while store.maintain(NOW + KEEP.refused + 1_000 * second).unwrap() {}
+    }
+    store.close().unwrap();
+    assert!(size() < 2_000_000, "{}", size());
+}
+
+#[test]
+fn the_log_stays_small_under_load() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    for number in 0..400 {
+        let body = Some(vec![1; 30_000].into());
+        let delivery = Box::new(Delivery { body, ..delivery(number, State::Forwarded) });
+        store.commit(&[Write::Record { delivery, key: None }], NOW, &mut |_| ()).unwrap();
+        store.maintain(NOW).unwrap();
+    }
+    let log = folder.path().join("hooklatch.db-wal").metadata().unwrap().len();
+    assert!(log < 8 << 20, "{log}");
+}
+
+#[test]
+fn a_backup_is_a_database_of_its_own_and_checks() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    store.commit(&[accept(0, None), accept(1, None)], NOW, &mut |_| ()).unwrap();
+    assert_eq!(check(folder.path()).unwrap(), Checked { deliveries: 2, problems: Vec::new() });
+    let to = TempDir::new().unwrap();
+    let copy = backup(folder.path(), to.path()).unwrap();
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(backup(folder.path(), to.path()).is_err(), "it overwrites nothing");
+    store.commit(&[accept(2, None)], NOW, &mut |_| ()).unwrap();
+    let copied = open_sqlite(&to);
+    assert!(copied.reader().unwrap().get(id(1)).unwrap().is_some());
+    assert!(copied.reader().unwrap().get(id(2)).unwrap().is_none());
+}
+
+#[test]
+fn recovering_saves_what_can_be_read_of_a_damaged_database_and_keeps_the_damaged_files() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    for number in 0..200 {
+        let body = Some(vec![b'b'; 5_000].into());
+        let delivery = Box::new(Delivery { body, ..delivery(number, State::Pending) });
+        let write = Write::Accept { delivery, key: None, destinations: 1, claim: false };
+        store.commit(&[write], NOW, &mut |_| ()).unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let database = folder.path().join("hooklatch.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    let middle = bytes.len() / 2 / 16_384 * 16_384;
+    bytes[middle..middle + 16_384].fill(0xa5);
+    std::fs::write(&database, &bytes).unwrap();
+    assert!(!check(folder.path()).unwrap().problems.is_empty());
+
+    let recovered = recover(folder.path(), ".damaged-1").unwrap();
+    assert!(recovered.deliveries > 150, "{recovered:?}");
+    assert_eq!(std::fs::read(folder.path().join("hooklatch.db.damaged-1")).unwrap(), bytes);
+    assert!(check(folder.path()).unwrap().problems.is_empty());
+    let store = open_sqlite(&folder);
+    let counted: u64 = lock(&store.book).counts.values().sum();
+    assert_eq!(counted, recovered.deliveries);
+}
+
+#[test]
+fn a_crash_between_any_two_batches_leaves_what_was_answered() {
+    let mut store = Fixture::sqlite();
+    for number in 0..20 {
+        store.accept(number);
+        store = store.crash();
+        assert_eq!(store.due_at(NOW + 100).len(), usize::try_from(number).unwrap() + 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn what_is_erased_leaves_no_trace_whatever_was_done_before(
+        sizes in proptest::collection::vec((1_usize..20_000, 1_usize..3_000), 20..80),
+        steps in proptest::collection::vec((any::<u16>(), 0_u8..4), 0..150),
+    ) {
+        let folder = TempDir::new().unwrap();
+        let mut store = open_sqlite(&folder);
+        let mut tickets = Vec::new();
+        for (number, (body, head)) in (0_u64..).zip(&sizes) {
+            let mark = |size: usize| format!("needle-{number:04} ").repeat(size.div_ceil(12)).into_bytes();
+            let (head, body) = (mark(*head).into(), Some(mark(*body).into()));
+            let delivery = Box::new(Delivery { head, body, ..delivery(number, State::Pending) });
+            let write = Write::Accept { delivery, key: None, destinations: 1, claim: false };
+            let Answer::Stored(ticket) = store.commit(&[write], NOW, &mut |_| ()).unwrap()[0] else { panic!("stored") };
+            tickets.push(ticket);
+        }
+        let mut erased = vec![false; tickets.len()];
+        for (pick, step) in steps {
+            let pick = usize::from(pick) % tickets.len();
+            let stays = Settled { head: None, body: None, secret: false };
+            let write = match step {
+                0 => Write::Complete(Box::new(outcome(tickets[pick], 1, Next::Retry(NOW + 1)))),
+                1 => Write::Complete(Box::new(Outcome {
+                    settled: Some(stays),
+                    ..outcome(tickets[pick], 2, settled(State::Delivered))
+                })),
+                _ => {
+                    erased[pick] = true;
+                    Write::Change(Change::Erase { id: id(u64::try_from(pick).unwrap()) })
+                }
+            };
+            store.commit(&[write], NOW, &mut |_| ()).unwrap();
+            store.maintain(NOW).unwrap();
+        }
+        store.maintain(NOW + 20_000).unwrap();
+        let raw = raw(&folder);
+        for (number, _) in erased.iter().enumerate().filter(|(_, erased)| **erased) {
+            let needle = format!("needle-{number:04}");
+            prop_assert!(memchr::memmem::find(&raw, needle.as_bytes()).is_none(), "{needle}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A batch in one transaction: deliveries, records and keys. [`super::attempts`] has the outcomes of attempts,
+//! [`super::changes`] what people ask for.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
+
+use super::error::store_error;
+use super::row::{self, insert_delivery, kind_number};
+use super::{Sqlite, add_counts, statements};
+use crate::store::backend::{Answer, Write};
+use crate::store::types::{Change, Changed, DedupeKey, Delivery, Millis, Shown, State, StoreError, Ticket};
+
+/// Changes of the numbers, by route and kind.
+pub type Deltas = HashMap<(i64, Shown), i64>;
+
+/// What has to be known of a stored delivery before it is changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its row.
+    pub row: i64,
+    /// Its route's number.
+    pub route: i64,
+    /// Its state.
+    pub state: State,
+    /// The attempts that were made.
+    pub attempts: u32,
+}
+
+impl Known {
+    /// What it counts as.
+    pub fn shown(&self) -> Shown {
+        Shown::of(self.state, self.attempts, false)
+    }
+}
+
+impl Sqlite {
+    /// Applies a batch and syncs it.
+    pub(super) fn write_batch(
+        &mut self,
+        batch: &[Write],
+        now: Millis,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> Result<Vec<Answer>, StoreError> {
+        let secret = batch.iter().any(removes_a_secret);
+        let routes = self.names.numbers.len();
+        let next_row = self.next_row;
+        match self.try_batch(batch, now, claimed) {
+            Ok((answers, deltas)) => {
+                add_counts(&self.book, &self.names, &deltas);
+                self.note_routes(batch);
+                if secret {
+                    self.upkeep.secret_left(now);
+                }
+                Ok(answers)
+            }
+            Err(error) => {
+                self.next_row = next_row;
+                self.names.names.retain(|number, _| usize::try_from(*number).is_ok_and(|number| number <= routes));
+                let names = &self.names.names;
+                self.names.numbers.retain(|_, number| names.contains_key(number));
+                let error = store_error(&error);
+                // SQLite rolls back by itself after some errors.
+                if !self.connection.is_autocommit()
+                    && let Err(rollback) = self.connection.execute_batch("ROLLBACK")
+                {
+                    return Err(store_error(&rollback));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn try_batch(
+        &mut self,
+        batch: &[Write],
+        now: Millis,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> rusqlite::Result<(Vec<Answer>, Deltas)> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut deltas = Deltas::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        for write in batch {
+            answers.push(self.apply(write, now, &mut deltas, claimed)?);
+        }
+        for ((route, shown), delta) in deltas.iter().filter(|(_, delta)| **delta != 0) {
+            let mut statement = self.connection.prepare_cached(statements::ADD_COUNT)?;
+            statement.execute((route, kind_number(*shown), delta))?;
+        }
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok((answers, deltas))
+    }
+
+    fn apply(
+        &mut self,
+        write: &Write,
+        now: Millis,
+        deltas: &mut Deltas,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> rusqlite::Result<Answer> {
+        match write {
+            Write::Accept { delivery, key, destinations, claim } => {
+                if let Some(key) = key
+                    && let Some(id) = find_key(&self.connection, &key.key, now)?
+                {
+                    return Ok(Answer::Duplicate(id));
+                }
+                let Some(row) = self.insert(delivery, key.as_ref(), now, deltas)? else {
+                    return Ok(Answer::Duplicate(delivery.id));
+                };
+                let route = self.route_number(&delivery.route)?;
+                for destination in 0..*destinations {
+                    if *claim {
+                        claimed(Ticket { row, destination });
+                    }
+                    let mut statement = self.connection.prepare_cached(statements::INSERT_QUEUE)?;
+                    let at = delivery.received_at;
+                    statement.execute((row, destination, route, at, 0, at, false, false))?;
+                }
+                Ok(Answer::Stored(Ticket { row, destination: 0 }))
+            }
+            Write::Record { delivery, key } => {
+                self.insert(delivery, key.as_ref(), now, deltas)?;
+                Ok(Answer::Done)
+            }
+            Write::Key(id, key) => insert_key(&self.connection, *id, key).map(|()| Answer::Done),
+            Write::Complete(outcome) => self.complete(outcome, now, deltas).map(|()| Answer::Done),
+            Write::Change(change) => self.change(change, now, deltas).map(Answer::Changed),
+        }
+    }
+
+    /// Stores a delivery; gives its row, or `None` if its id is stored already.
+    fn insert(
+        &mut self,
+        delivery: &Delivery,
+        key: Option<&DedupeKey>,
+        now: Millis,
+        deltas: &mut Deltas,
+    ) -> rusqlite::Result<Option<i64>> {
+        let route = self.route_number(&delivery.route)?;
+        let row = self.next_row;
+        let mut statement = self.connection.prepare_cached(statements::INSERT_DELIVERY)?;
+        if !insert_delivery(&mut statement, row, route, delivery, now)? {
+            return Ok(None);
+        }
+        self.next_row += 1;
+        if let Some(body) = &delivery.body {
+            self.connection.prepare_cached(statements::INSERT_BODY)?.execute((row, &**body))?;
+        }
+        if let Some(key) = key {
+            insert_key(&self.connection, delivery.id, key)?;
+        }
+        *deltas.entry((route, Shown::of(delivery.state, 0, false))).or_default() += 1;
+        Ok(Some(row))
+    }
+
+    /// A delivery by its row.
+    pub(super) fn known_row(&self, row: i64) -> rusqlite::Result<Option<Known>> {
+        let mut statement = self.connection.prepare_cached(statements::FIND_BY_ROW)?;
+        statement.query_row([row], known).optional()
+    }
+
+    /// A delivery by its id.
+    pub(super) fn known_id(&self, id: Uuid) -> rusqlite::Result<Option<Known>> {
+        let mut statement = self.connection.prepare_cached(statements::FIND_BY_ID)?;
+        statement.query_row([id.as_bytes()], known).optional()
+    }
+
+    /// Brings the book's routes up to date with what was committed.
+    fn note_routes(&self, batch: &[Write]) {
+        let mut book = super::lock(&self.book);
+        for write in batch {
+            match write {
+                Write::Accept { delivery, .. } | Write::Record { delivery, .. } => {
+                    if !book.routes.contains_key(&delivery.route) {
+                        book.routes.insert(delivery.route.clone(), super::RouteState::default());
+                    }
+                }
+                Write::Change(Change::Pause { route, paused }) => {
+                    book.routes.entry(route.clone()).or_default().paused = *paused;
+                }
+                Write::Change(Change::Hold { route, held }) => {
+                    book.routes.entry(route.clone()).or_default().held = *held;
+                }
+                Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
+            }
+        }
+    }
+}
+
+fn known(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
+    Ok(Known { row: row.get(0)?, route: row.get(1)?, state: row::state(row, 2)?, attempts: row.get(3)? })
+}
+
+/// Which delivery a key belongs to.
+pub fn find_key(connection: &Connection, key: &[u8; 16], now: Millis) -> rusqlite::Result<Option<Uuid>> {
+    connection.prepare_cached(statements::FIND_KEY)?.query_row((key, now), |found| row::id(found, 0)).optional()
+}
+
+fn insert_key(connection: &Connection, id: Uuid, key: &DedupeKey) -> rusqlite::Result<()> {
+    connection.prepare_cached(statements::INSERT_KEY)?.execute((key.key, key.until, id.as_bytes()))?;
+    Ok(())
+}
+
+fn removes_a_secret(write: &Write) -> bool {
+    match write {
+        Write::Complete(outcome) => outcome.settled.as_ref().is_some_and(|settled| settled.secret),
+        Write::Change(Change::Erase { .. }) => true,
+        Write::Accept { .. } | Write::Record { .. } | Write::Key(..) | Write::Change(_) => false,
+    }
+}
+
+/// The answer to a change of a delivery that is not there.
+pub const UNKNOWN: Changed = Changed::Unknown;

@@ -1,0 +1,118 @@
+//! Lists with filters, page by page.
+
+use proptest::prelude::*;
+
+use super::*;
+
+on_each_store! {
+    a_list_comes_newest_first_by_id_whatever_the_order_of_writing
+    each_filter_lets_through_what_it_names
+    pages_follow_one_another_without_gap_or_repetition
+    a_delivery_of_an_unknown_id_is_none
+}
+
+fn a_list_comes_newest_first_by_id_whatever_the_order_of_writing(mut store: Fixture) {
+    for number in [4, 1, 3, 0, 2] {
+        store.record(delivery(number, State::Forwarded));
+    }
+    assert_eq!(store.ids(&Filter::default()), [4, 3, 2, 1, 0]);
+    let page = store.reader.list(&Filter::default(), 1).unwrap();
+    let listed = &page.deliveries[0].delivery;
+    assert!(listed.head.is_empty() && listed.details.is_empty() && listed.body.is_none());
+    assert_eq!((listed.method.as_str(), listed.request_bytes), ("POST", 6));
+}
+
+fn each_filter_lets_through_what_it_names(mut store: Fixture) {
+    let refused = Delivery { reason: Some("signature_mismatch".into()), ..delivery(0, State::Refused) };
+    let failed = Delivery { status: Some(502), event_type: Some("ping".to_owned()), ..delivery(1, State::Failed) };
+    store.record(refused);
+    store.record(on("stripe", failed));
+    store.accept(2);
+    let ticket = store.accept(3);
+    store.complete(ticket, 1, Next::Retry(NOW));
+    let all = Filter::default;
+    let text = |text: &str| Some(text.to_owned());
+    for (filter, expected) in [
+        (Filter { route: text("stripe"), ..all() }, &[1][..]),
+        (Filter { route: text("github"), ..all() }, &[3, 2, 0]),
+        (Filter { route: text("nowhere"), ..all() }, &[]),
+        (Filter { states: vec![Shown::Pending], ..all() }, &[2]),
+        (Filter { states: vec![Shown::Retrying], ..all() }, &[3]),
+        (Filter { states: vec![Shown::Settled(State::Failed), Shown::Settled(State::Refused)], ..all() }, &[1, 0]),
+        (Filter { states: vec![Shown::Settled(State::Failed)], route: text("github"), ..all() }, &[]),
+        (Filter { reason: text("signature_mismatch"), ..all() }, &[0]),
+        (Filter { status: Some(502), ..all() }, &[1]),
+        (Filter { event_type: text("ping"), ..all() }, &[1]),
+        (Filter { event_id: text("evt_2"), ..all() }, &[2]),
+        (Filter { event_id: text("evt_2"), route: text("stripe"), ..all() }, &[]),
+        (Filter { request_id: text("req_3"), ..all() }, &[3]),
+        (Filter { since: Some(NOW + 1), until: Some(NOW + 3), ..all() }, &[2, 1]),
+        (Filter { before: Some(id(2)), ..all() }, &[1, 0]),
+    ] {
+        assert_eq!(store.ids(&filter), expected, "{filter:?}");
+    }
+}
+
+fn pages_follow_one_another_without_gap_or_repetition(mut store: Fixture) {
+    let batch: Vec<Write> = (0..700)
+        .map(|number| {
+            let state = if number % 3 == 0 { State::Refused } else { State::Forwarded };
+            let delivery = on(if number % 2 == 0 { "even" } else { "odd" }, delivery(number, state));
+            Write::Record { delivery: Box::new(delivery), key: None }
+        })
+        .collect();
+    store.commit(&batch);
+    let states = vec![Shown::Settled(State::Refused), Shown::Settled(State::Forwarded)];
+    for filter in [Filter::default(), Filter { states, ..Filter::default() }] {
+        let mut seen = Vec::new();
+        let mut filter = filter;
+        loop {
+            let page = store.reader.list(&filter, 97).unwrap();
+            seen.extend(page.deliveries.iter().map(|stored| number(stored.delivery.id)));
+            let Some(next) = page.next else { break };
+            filter.before = Some(next);
+        }
+        assert_eq!(seen, (0..700).rev().collect::<Vec<_>>());
+    }
+}
+
+fn a_delivery_of_an_unknown_id_is_none(mut store: Fixture) {
+    assert!(store.reader.get(id(0)).unwrap().is_none());
+    assert_eq!(store.reader.body(id(0)).unwrap(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn both_stores_list_alike(
+        rows in proptest::collection::vec((0_u64..10_000, 0_u8..10, 0_usize..3), 1..60),
+        states in proptest::collection::vec(0_u8..10, 0..3),
+        route in proptest::option::of(0_usize..3),
+        since in proptest::option::of(0_i64..10_000),
+        limit in 1_usize..20,
+    ) {
+        let routes = ["a", "b", "c"];
+        let mut stores = [Fixture::memory(), Fixture::sqlite()];
+        let mut seen = HashSet::new();
+        for (number, state, route) in rows {
+            let state = State::from_number(state).unwrap();
+            if !seen.insert(number) { continue; }
+            for store in &mut stores {
+                store.record(on(routes[route], delivery(number, state)));
+            }
+        }
+        let shown = states.into_iter().map(|state| Shown::of(State::from_number(state).unwrap(), 0, false));
+        let filter = Filter {
+            states: shown.collect(),
+            route: route.map(|route| routes[route].to_owned()),
+            since: since.map(|since| NOW + since),
+            ..Filter::default()
+        };
+        let [memory, sqlite] = stores.map(|mut store| {
+            let page = store.reader.list(&filter, limit).unwrap();
+            page.deliveries.iter().map(|stored| number(stored.delivery.id)).collect::<Vec<_>>()
+        });
+        prop_assert_eq!(memory, sqlite);
+    }
+}

@@ -1,0 +1,130 @@
+//! What people ask for: discard, erase, replay, pause, hold.
+
+use super::*;
+
+on_each_store! {
+    a_discarded_delivery_does_not_wait_and_only_what_waits_or_is_dead_can_be
+    an_erased_delivery_keeps_its_id_and_its_times_alone
+    an_erased_delivery_stays_erased_whatever_its_attempt_comes_to
+    a_replay_of_a_dead_delivery_waits_afresh_and_goes_on_with_the_numbers
+    a_replay_of_a_delivered_one_is_one_attempt_that_changes_the_state_only_by_success
+    a_replay_of_what_has_no_body_is_refused
+    a_paused_and_a_held_route_are_kept
+    a_held_route_shows_its_waiting_deliveries_as_held
+}
+
+const DISCARDED_FROM: &[State] = &[State::Pending, State::Dead];
+
+fn discard(number: u64) -> Change {
+    Change::Settle { id: id(number), from: DISCARDED_FROM, to: State::Discarded }
+}
+
+fn requeue(number: u64, from: &'static [State], once: bool) -> Change {
+    Change::Requeue { id: id(number), from, destinations: 1, at: NOW + 50, once }
+}
+
+fn a_discarded_delivery_does_not_wait_and_only_what_waits_or_is_dead_can_be(mut store: Fixture) {
+    store.accept(0);
+    assert_eq!(store.change(discard(0)), Changed::Done(0));
+    assert_eq!(store.shown(0), Shown::Settled(State::Discarded));
+    assert_eq!(store.due_at(Millis::MAX).len(), 0);
+    assert_eq!(store.change(discard(0)), Changed::Not(State::Discarded));
+    assert_eq!(store.change(discard(7)), Changed::Unknown);
+    assert_eq!(store.counts(), [(Shown::Settled(State::Discarded), 1)]);
+}
+
+fn an_erased_delivery_keeps_its_id_and_its_times_alone(mut store: Fixture) {
+    let ticket = store.accept(0);
+    store.complete(ticket, 1, Next::Retry(NOW));
+    assert_eq!(store.change(Change::Erase { id: id(0) }), Changed::Done(1));
+    let (stored, attempts) = store.get(0);
+    assert_eq!(stored.shown, Shown::Settled(State::Erased));
+    assert_eq!((stored.delivery.id, stored.delivery.received_at), (id(0), NOW));
+    assert!(stored.delivery.head.is_empty() && stored.delivery.details.is_empty() && stored.delivery.peer.is_empty());
+    assert_eq!((stored.delivery.event_id, stored.delivery.request_id), (None, None));
+    assert!(
+        attempts[0].response_head.is_empty() && attempts[0].response_body.is_empty() && attempts[0].error.is_none()
+    );
+    assert_eq!((attempts[0].at, attempts[0].status), (NOW, Some(500)));
+    assert_eq!(store.reader.body(id(0)).unwrap(), None);
+    assert_eq!(store.due_at(Millis::MAX).len(), 0);
+}
+
+fn an_erased_delivery_stays_erased_whatever_its_attempt_comes_to(mut store: Fixture) {
+    for (number, next) in [(0, settled(State::Delivered)), (1, settled(State::Dead)), (2, Next::Retry(NOW))] {
+        let ticket = store.accept(number);
+        store.change(Change::Erase { id: id(number) });
+        let stays =
+            Settled { head: Some(Bytes::from_static(b"x")), body: Some(Bytes::from_static(b"x")), secret: false };
+        store.one(Write::Complete(Box::new(Outcome { settled: Some(stays), ..outcome(ticket, 1, next) })));
+        let (stored, attempts) = store.get(number);
+        assert_eq!(stored.shown, Shown::Settled(State::Erased));
+        assert!(stored.delivery.head.is_empty() && attempts[0].response_body.is_empty());
+        assert_eq!(store.reader.body(id(number)).unwrap(), None);
+    }
+    assert_eq!(store.counts(), [(Shown::Settled(State::Erased), 3)]);
+}
+
+fn a_replay_of_a_dead_delivery_waits_afresh_and_goes_on_with_the_numbers(mut store: Fixture) {
+    let ticket = store.accept(0);
+    store.complete(ticket, 1, Next::Retry(NOW));
+    store.complete(ticket, 2, settled(State::Dead));
+    assert_eq!(store.change(requeue(0, &[State::Delivered], false)), Changed::Not(State::Dead));
+    assert_eq!(store.change(requeue(0, &[State::Dead], false)), Changed::Done(2));
+    let due = store.due_at(NOW + 50).remove(0);
+    assert_eq!((due.attempts, due.counted, due.since, due.replay, due.once), (2, 0, NOW + 50, true, false));
+    assert_eq!(store.shown(0), Shown::Retrying);
+    assert_eq!(store.change(requeue(0, &[State::Dead], false)), Changed::Not(State::Pending), "it waits already");
+    store.complete(due.ticket, 3, settled(State::Delivered));
+    assert_eq!(store.get(0).1.len(), 3);
+    assert_eq!(store.counts(), [(Shown::Settled(State::Delivered), 1)]);
+}
+
+fn a_replay_of_a_delivered_one_is_one_attempt_that_changes_the_state_only_by_success(mut store: Fixture) {
+    store.record(delivery(0, State::Failed));
+    for (attempt, next, expected) in [(1, Next::Keep, State::Failed), (2, settled(State::Delivered), State::Delivered)]
+    {
+        assert!(matches!(store.change(requeue(0, &[State::Failed], true)), Changed::Done(_)));
+        assert_eq!(store.shown(0), Shown::Settled(State::Failed), "unchanged while it waits");
+        assert_eq!(store.change(requeue(0, &[State::Failed], true)), Changed::Not(State::Failed), "once at a time");
+        let due = store.due_at(NOW + 50).remove(0);
+        assert!(due.once && due.replay);
+        store.complete(due.ticket, attempt, next);
+        assert_eq!(store.shown(0), Shown::Settled(expected));
+        assert_eq!(store.due_at(Millis::MAX).len(), 0);
+    }
+    assert_eq!(store.counts(), [(Shown::Settled(State::Delivered), 1)]);
+}
+
+fn a_replay_of_what_has_no_body_is_refused(mut store: Fixture) {
+    store.record(Delivery { body: None, ..delivery(0, State::Failed) });
+    assert_eq!(store.change(requeue(0, &[State::Failed], true)), Changed::NoBody);
+    assert_eq!(store.change(requeue(1, &[State::Failed], true)), Changed::Unknown);
+}
+
+fn a_paused_and_a_held_route_are_kept(mut store: Fixture) {
+    let route: Arc<str> = "stripe".into();
+    store.commit(&[
+        Write::Change(Change::Pause { route: Arc::clone(&route), paused: true }),
+        Write::Change(Change::Hold { route: Arc::clone(&route), held: true }),
+    ]);
+    let mut store = store.crash();
+    let state = |store: &Fixture| claims::lock(&store.backend.book()).routes["stripe"];
+    assert_eq!(state(&store), RouteState { paused: true, held: true });
+    store.change(Change::Pause { route, paused: false });
+    assert_eq!(state(&store), RouteState { paused: false, held: true });
+}
+
+fn a_held_route_shows_its_waiting_deliveries_as_held(mut store: Fixture) {
+    let ticket = store.accept(0);
+    store.accept(1);
+    store.record(delivery(2, State::Refused));
+    store.complete(ticket, 1, Next::Retry(NOW));
+    store.change(Change::Hold { route: "github".into(), held: true });
+    assert_eq!((store.shown(0), store.shown(1)), (Shown::Held, Shown::Held));
+    assert_eq!(store.ids(&Filter { states: vec![Shown::Held], ..Filter::default() }), [1, 0]);
+    assert!(store.ids(&Filter { states: vec![Shown::Pending, Shown::Retrying], ..Filter::default() }).is_empty());
+    store.change(Change::Hold { route: "github".into(), held: false });
+    assert_eq!((store.shown(0), store.shown(1)), (Shown::Retrying, Shown::Pending));
+    assert!(store.ids(&Filter { states: vec![Shown::Held], ..Filter::default() }).is_empty());
+}

@@ -1,0 +1,243 @@
+//! The store with its threads.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use super::backend::Book;
+use super::*;
+
+fn start(backend: Box<dyn Backend>, limits: Limits) -> Store {
+    Store::start(backend, limits, clock(), Box::new(|_| ())).unwrap()
+}
+
+fn limits() -> Limits {
+    Limits { min_free: 0, ..Limits::default() }
+}
+
+fn in_memory() -> Store {
+    start(Box::new(Memory::new(Bounds::default(), KEEP)), limits())
+}
+
+async fn accept(store: &Store, number: u64, key: Option<DedupeKey>, claim: bool) -> Result<Accepted, StoreError> {
+    store.accept(delivery(number, State::Pending), key, 1, claim).await
+}
+
+/// A backend that does as it is told.
+struct Told {
+    inner: Memory,
+    /// Each commit waits for a word.
+    go: Option<mpsc::Receiver<()>>,
+    full: Arc<AtomicBool>,
+    broken: Arc<AtomicBool>,
+}
+
+impl Told {
+    fn new() -> Self {
+        let inner = Memory::new(Bounds::default(), KEEP);
+        Self { inner, go: None, full: Arc::default(), broken: Arc::default() }
+    }
+}
+
+impl Backend for Told {
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        self.inner.reader()
+    }
+    fn commit(
+        &mut self,
+        batch: &[Write],
+        now: Millis,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> Result<Vec<Answer>, StoreError> {
+        if let Some(go) = &self.go {
+            go.recv().unwrap();
+        }
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Full);
+        }
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Failed("the disk is gone".into()));
+        }
+        self.inner.commit(batch, now, claimed)
+    }
+    fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
+        self.inner.maintain(now)
+    }
+    fn sizes(&self) -> Result<Sizes, StoreError> {
+        self.inner.sizes()
+    }
+    fn book(&self) -> Arc<Mutex<Book>> {
+        self.inner.book()
+    }
+    fn close(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_claimed_at_once_comes_again_only_when_it_is_released_or_retried() {
+    let store = in_memory();
+    let Accepted::Stored(ticket) = accept(&store, 0, None, true).await.unwrap() else { panic!("stored") };
+    assert!(store.claim("github", 0, NOW + 9, 10).await.unwrap().is_empty());
+    store.release([ticket]);
+    assert_eq!(store.claim("github", 0, NOW + 9, 10).await.unwrap().len(), 1);
+    assert!(store.claim("github", 0, NOW + 9, 10).await.unwrap().is_empty());
+    store.complete(outcome(ticket, 1, Next::Retry(NOW + 9))).unwrap();
+    // A change is answered after what was handed in before it.
+    store.change(Change::Pause { route: "other".into(), paused: true }).await.unwrap();
+    let claimed = store.claim("github", 0, NOW + 9, 10).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].attempts), (1, 1));
+}
+
+#[tokio::test]
+async fn a_paused_or_held_route_hands_out_nothing() {
+    let store = in_memory();
+    accept(&store, 0, None, false).await.unwrap();
+    let route: Arc<str> = "github".into();
+    for (on, off) in [
+        (
+            Change::Pause { route: Arc::clone(&route), paused: true },
+            Change::Pause { route: Arc::clone(&route), paused: false },
+        ),
+        (
+            Change::Hold { route: Arc::clone(&route), held: true },
+            Change::Hold { route: Arc::clone(&route), held: false },
+        ),
+    ] {
+        store.change(on).await.unwrap();
+        assert!(store.claim("github", 0, NOW, 10).await.unwrap().is_empty());
+        store.change(off).await.unwrap();
+        let claimed = store.claim("github", 0, NOW, 10).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        store.release(claimed.iter().map(|claimed| claimed.ticket));
+    }
+    assert_eq!(store.counts()[&(route, Shown::Pending)], 1);
+}
+
+#[tokio::test]
+async fn what_waits_at_once_is_one_batch_and_twins_get_the_first_ones_answer() {
+    let (say, go) = mpsc::channel();
+    let (batches, seen) = mpsc::channel();
+    let backend = Told { go: Some(go), ..Told::new() };
+    let note = Box::new(move |committed: Committed| batches.send(committed.writes).unwrap());
+    let store = Store::start(Box::new(backend), limits(), clock(), note).unwrap();
+    let key = Some(DedupeKey { key: [1; 16], until: Millis::MAX });
+    let answers = async {
+        let first = accept(&store, 0, None, false);
+        let twins = async { tokio::join!(accept(&store, 1, key, false), accept(&store, 2, key, false)) };
+        tokio::join!(first, twins)
+    };
+    let mut answers = Box::pin(answers);
+    // All three are handed in; the first one's batch may have begun already.
+    assert!(futures_poll(&mut answers).await);
+    for _ in 0..3 {
+        say.send(()).unwrap();
+    }
+    let (first, (one, other)) = answers.await;
+    assert!(matches!(first, Ok(Accepted::Stored(_))) && matches!(one, Ok(Accepted::Stored(_))));
+    assert_eq!(other, Ok(Accepted::Duplicate(id(1))));
+    drop(store);
+    let sizes: Vec<usize> = seen.iter().collect();
+    assert!(sizes.len() <= 3 && sizes.iter().sum::<usize>() == 3, "{sizes:?}");
+}
+
+/// Polls once; says whether it is pending.
+async fn futures_poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending()))
+        .await
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_deliveries_keeps_outcomes_and_heals_by_itself() {
+    let backend = Told::new();
+    let full = Arc::clone(&backend.full);
+    let store = start(Box::new(backend), limits());
+    let Accepted::Stored(ticket) = accept(&store, 0, None, true).await.unwrap() else { panic!("stored") };
+    full.store(true, Ordering::SeqCst);
+    store.complete(outcome(ticket, 1, settled(State::Delivered))).unwrap();
+    assert_eq!(accept(&store, 1, None, false).await, Err(StoreError::Full));
+    assert_eq!(store.health(), Health::Full);
+    full.store(false, Ordering::SeqCst);
+    assert!(matches!(accept(&store, 2, None, false).await, Ok(Accepted::Stored(_))));
+    assert_eq!(store.health(), Health::Good);
+    let (stored, _) = store.get(id(0)).await.unwrap().unwrap();
+    assert_eq!(stored.shown, Shown::Settled(State::Delivered), "the outcome was kept");
+}
+
+#[tokio::test]
+async fn another_error_is_final() {
+    let backend = Told::new();
+    let broken = Arc::clone(&backend.broken);
+    let store = start(Box::new(backend), limits());
+    broken.store(true, Ordering::SeqCst);
+    let failed = Err(StoreError::Failed("the disk is gone".into()));
+    assert_eq!(accept(&store, 0, None, false).await, failed);
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(accept(&store, 1, None, false).await, failed, "it is not tried again");
+    assert_eq!(store.health(), Health::Failed("the disk is gone".into()));
+    assert!(!store.record(delivery(2, State::Forwarded)));
+    assert_eq!(store.dropped(), 1);
+}
+
+#[tokio::test]
+async fn over_its_size_or_under_the_free_room_it_takes_no_deliveries_but_outcomes_and_changes() {
+    for limits in [Limits { max_size: 0, ..limits() }, Limits { min_free: u64::MAX, ..limits() }] {
+        let folder = TempDir::new().unwrap();
+        let store = start(Box::new(open_sqlite(&folder)), limits);
+        assert_eq!(accept(&store, 0, None, false).await, Err(StoreError::Full));
+        store.record(delivery(1, State::Forwarded));
+        let paused = Change::Pause { route: "github".into(), paused: true };
+        assert_eq!(store.change(paused).await, Ok(Changed::Done(0)));
+        assert_eq!(store.dropped(), 1);
+        assert!(store.get(id(1)).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_refused_as_slow_and_records_are_dropped() {
+    let (say, go) = mpsc::channel();
+    let limits = Limits { accepts: 2, records: 2, ..limits() };
+    let store = start(Box::new(Told { go: Some(go), ..Told::new() }), limits);
+    let mut waiting: Vec<_> = (0..8).map(|number| Box::pin(accept(&store, number, None, false))).collect();
+    let mut refused = 0;
+    for waiting in &mut waiting {
+        if !futures_poll(waiting).await {
+            refused += 1;
+        }
+    }
+    assert!((4..=6).contains(&refused), "two wait, and up to two are in the batch that has begun: {refused}");
+    let recorded = (10..20).filter(|number| store.record(delivery(*number, State::Forwarded))).count();
+    assert_eq!((recorded, store.dropped()), (2, 8));
+    drop(say);
+    // The writer's thread panics for want of a word: what waits is answered all the same.
+    let store_failed = store.clone();
+    drop(waiting);
+    store_failed.close();
+    assert!(matches!(store.health(), Health::Failed(_)));
+}
+
+#[tokio::test]
+async fn a_reserved_key_turns_into_a_duplicate_at_once_and_over_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let store = start(Box::new(open_sqlite(&folder)), limits());
+    let Reserved::First(first) = store.reserve([1; 16], NOW).await.unwrap() else { panic!("free") };
+    assert!(matches!(store.reserve([1; 16], NOW).await, Ok(Reserved::InFlight)));
+    store.commit_key(first, id(0), NOW + 1_000).unwrap();
+    assert!(matches!(store.reserve([1; 16], NOW).await, Ok(Reserved::Duplicate(found)) if found == id(0)));
+    store.close();
+    drop(store);
+    let store = start(Box::new(open_sqlite(&folder)), limits());
+    assert!(matches!(store.reserve([1; 16], NOW).await, Ok(Reserved::Duplicate(found)) if found == id(0)));
+    assert!(matches!(store.reserve([1; 16], NOW + 1_000).await, Ok(Reserved::First(_))));
+}
+
+#[tokio::test]
+async fn closing_writes_what_was_taken() {
+    let folder = TempDir::new().unwrap();
+    let store = start(Box::new(open_sqlite(&folder)), limits());
+    assert!(store.record(delivery(0, State::Forwarded)));
+    store.close();
+    assert_eq!(accept(&store, 1, None, false).await, Err(StoreError::Closed));
+    drop(store);
+    let store = start(Box::new(open_sqlite(&folder)), limits());
+    assert!(store.get(id(0)).await.unwrap().is_some());
+}

@@ -1,0 +1,495 @@
+//! What the store keeps: plain data, without a type of the gateway or the queue.
+//!
+//! Times are milliseconds since 1970-01-01T00:00:00Z. The store does not read the request's head: it keeps the bytes that
+//! the caller encoded, and gives them back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+pub type Millis = i64;
+
+/// The state of a delivery as it is stored.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum State {
+    /// Queued: at least one destination has not taken it yet.
+    Pending = 0,
+    /// Each destination answered with a 2xx status.
+    Delivered = 1,
+    /// Given up by the gateway; kept for a person.
+    Dead = 2,
+    /// A person said that it is not to be sent.
+    Discarded = 3,
+    /// Head and body were overwritten; the id and the times stay.
+    Erased = 4,
+    /// Proxied: the handler answered, with any status.
+    Forwarded = 5,
+    /// Proxied: the handler did not answer.
+    Failed = 6,
+    /// Refused by the gateway.
+    Refused = 7,
+    /// Recognised as a repetition of an earlier delivery.
+    Duplicate = 8,
+    /// A provider's challenge, answered by the gateway.
+    Challenge = 9,
+}
+
+impl State {
+    /// All states, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Pending,
+        Self::Delivered,
+        Self::Dead,
+        Self::Discarded,
+        Self::Erased,
+        Self::Forwarded,
+        Self::Failed,
+        Self::Refused,
+        Self::Duplicate,
+        Self::Challenge,
+    ];
+
+    /// The number that is stored.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The state with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Which period of [`Keep`] applies; `None` for a state that waits.
+    pub const fn class(self) -> Option<Class> {
+        match self {
+            Self::Pending => None,
+            Self::Dead => Some(Class::Dead),
+            Self::Refused => Some(Class::Refused),
+            Self::Delivered
+            | Self::Discarded
+            | Self::Erased
+            | Self::Forwarded
+            | Self::Failed
+            | Self::Duplicate
+            | Self::Challenge => Some(Class::Delivered),
+        }
+    }
+}
+
+/// Which of the three retention periods a settled delivery has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    /// `keep.delivered`
+    Delivered,
+    /// `keep.dead`
+    Dead,
+    /// `keep.refused`
+    Refused,
+}
+
+/// The state of a delivery as people see it: [`State::Pending`] is told apart by attempts and by its route.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Shown {
+    /// Queued, no attempt made.
+    Pending,
+    /// Queued, at least one attempt failed.
+    Retrying,
+    /// Queued for a route that is not in the configuration.
+    Held,
+    /// A state that is shown as it is stored.
+    Settled(State),
+}
+
+impl Shown {
+    /// What a delivery of this state, number of attempts and route is shown as.
+    pub fn of(state: State, attempts: u32, held: bool) -> Self {
+        match state {
+            State::Pending if held => Self::Held,
+            State::Pending if attempts > 0 => Self::Retrying,
+            State::Pending => Self::Pending,
+            settled => Self::Settled(settled),
+        }
+    }
+}
+
+/// How long settled deliveries stay, in milliseconds from the moment that settled them.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Delivered, forwarded, failed, discarded, erased, duplicates and challenges.
+    pub delivered: Millis,
+    /// Dead ones.
+    pub dead: Millis,
+    /// Refused ones.
+    pub refused: Millis,
+}
+
+impl Keep {
+    /// The period of a class.
+    pub const fn of(&self, class: Class) -> Millis {
+        match class {
+            Class::Delivered => self.delivered,
+            Class::Dead => self.dead,
+            Class::Refused => self.refused,
+        }
+    }
+}
+
+/// A dedupe key and how long it counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DedupeKey {
+    /// A digest over the route and the provider's event id, or over the content.
+    pub key: [u8; 16],
+    /// From this time on the key is no longer known.
+    pub until: Millis,
+}
+
+/// One delivery, as it is stored.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// A UUID of version 7: its order is the order of receipt.
+    pub id: Uuid,
+    /// When the request's first byte came.
+    pub received_at: Millis,
+    /// The name of the route, or `none`.
+    pub route: Arc<str>,
+    /// The name of the route's scheme, or empty.
+    pub scheme: Arc<str>,
+    /// [`State::Pending`] in a delivery to queue, a settled state in a record.
+    pub state: State,
+    /// Why it was refused, or why it is dead.
+    pub reason: Option<Arc<str>>,
+    /// The HTTP status that the sender got, or the handler's last one.
+    pub status: Option<u16>,
+    /// The provider's name for the kind of event.
+    pub event_type: Option<String>,
+    /// The provider's id of the event.
+    pub event_id: Option<String>,
+    /// `X-Request-Id`.
+    pub request_id: Option<String>,
+    /// The client's address.
+    pub peer: String,
+    /// The request's method.
+    pub method: String,
+    /// The request's path, without the query.
+    pub path: String,
+    /// The length of the request's body as it came.
+    pub request_bytes: u64,
+    /// From the first byte to the end of the response.
+    pub duration_ms: Option<u32>,
+    /// The request's head, as the caller encodes it.
+    pub head: Bytes,
+    /// The request's body, or the part of it that is kept. `None` where none is kept.
+    pub body: Option<Bytes>,
+    /// What the caller keeps beside: verification and timing, as the caller encodes them.
+    pub details: Bytes,
+}
+
+impl Delivery {
+    /// About how much memory it takes.
+    pub fn weight(&self) -> usize {
+        let texts = [self.event_type.as_ref(), self.event_id.as_ref(), self.request_id.as_ref()];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let body = self.body.as_ref().map_or(0, Bytes::len);
+        512 + texts + self.peer.len() + self.path.len() + self.head.len() + self.details.len() + body
+    }
+}
+
+/// A stored delivery with what the store knows of it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The delivery; in a list without head, body and details.
+    pub delivery: Delivery,
+    /// Its state as people see it.
+    pub shown: Shown,
+    /// How many attempts were made, at all destinations.
+    pub attempts: u32,
+    /// When the next attempt is due, if one waits.
+    pub next_attempt_at: Option<Millis>,
+}
+
+/// An attempt to hand a delivery to one destination.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempt {
+    /// Which of the route's destinations; 0 is the first.
+    pub destination: u16,
+    /// From 1, for each destination.
+    pub number: u32,
+    /// When it began.
+    pub at: Millis,
+    /// The metric's label: `2xx`, `5xx`, `timeout` and the like.
+    pub result: Arc<str>,
+    /// The handler's status.
+    pub status: Option<u16>,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+    /// From the begin of the attempt to the end of the response.
+    pub duration_ms: u32,
+    /// A person asked for it.
+    pub replay: bool,
+    /// The response's head, as the caller encodes it.
+    pub response_head: Bytes,
+    /// The first bytes of the response's body.
+    pub response_body: Bytes,
+}
+
+/// Stands for one delivery at one destination towards the store; valid as long as it is claimed.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ticket {
+    pub(super) row: i64,
+    pub(super) destination: u16,
+}
+
+impl Ticket {
+    /// Which of the route's destinations; 0 is the first.
+    pub fn destination(self) -> u16 {
+        self.destination
+    }
+}
+
+/// A delivery that is due, claimed for one attempt.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Names it in [`Outcome`] and in [`Store::release`](super::Store::release).
+    pub ticket: Ticket,
+    /// The delivery's id.
+    pub id: Uuid,
+    /// When the request's first byte came.
+    pub received_at: Millis,
+    /// When the attempt was due.
+    pub due_at: Millis,
+    /// How many attempts were made at this destination.
+    pub attempts: u32,
+    /// How many of them count for giving up: a replay starts again from 0.
+    pub counted: u32,
+    /// From when on `max_age` is counted: the receipt, or the last replay.
+    pub since: Millis,
+    /// A person asked for this attempt.
+    pub replay: bool,
+    /// There is this attempt and no other: a replay of what had been delivered.
+    pub once: bool,
+    /// The request's head, as the caller encoded it.
+    pub head: Bytes,
+    /// The request's body.
+    pub body: Bytes,
+}
+
+/// What an attempt leads to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Another attempt at this time.
+    Retry(Millis),
+    /// This destination is done, and the delivery has this state: delivered or dead.
+    Settle(State),
+    /// This destination is done; the delivery keeps the state that it had.
+    Keep,
+}
+
+/// The outcome of an attempt.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which delivery at which destination.
+    pub ticket: Ticket,
+    /// What happened.
+    pub attempt: Attempt,
+    /// What follows.
+    pub next: Next,
+    /// Why it is dead.
+    pub reason: Option<Arc<str>>,
+    /// The head and the body that stay once the delivery is settled; `None` leaves them as they are.
+    pub settled: Option<Settled>,
+}
+
+/// What stays of a settled delivery.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The head; `None` leaves it as it is.
+    pub head: Option<Bytes>,
+    /// The body, or the first part of it; `None` keeps none.
+    pub body: Option<Bytes>,
+    /// A secret goes: the former bytes are overwritten in all files.
+    pub secret: bool,
+}
+
+/// A change that a person or the configuration asks for.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Gives a delivery the state `to`, if its state is one of `from`; it does not wait any more.
+    Settle {
+        /// The delivery.
+        id: Uuid,
+        /// The states in which this is allowed.
+        from: &'static [State],
+        /// The state that it gets.
+        to: State,
+    },
+    /// Overwrites head, body, details and responses of a delivery; id and times stay.
+    Erase {
+        /// The delivery.
+        id: Uuid,
+    },
+    /// Makes a delivery due again, if its state is one of `from`.
+    Requeue {
+        /// The delivery.
+        id: Uuid,
+        /// The states in which this is allowed.
+        from: &'static [State],
+        /// The destinations that it goes to.
+        destinations: u16,
+        /// When it is due.
+        at: Millis,
+        /// One attempt, which changes the state only by its success; else it waits and retries afresh.
+        once: bool,
+    },
+    /// Pauses a route, or resumes it.
+    Pause {
+        /// The route's name.
+        route: Arc<str>,
+        /// Whether its deliveries wait until it is resumed.
+        paused: bool,
+    },
+    /// Brings attempts of a route that are due later than `latest` forward to it, up to 1,000 at once.
+    Cut {
+        /// The route's name.
+        route: Arc<str>,
+        /// The latest time that an attempt may be due.
+        latest: Millis,
+    },
+    /// Says whether a route is missing from the configuration: its deliveries are shown as held, and are not claimed.
+    Hold {
+        /// The route's name.
+        route: Arc<str>,
+        /// Whether it is missing.
+        held: bool,
+    },
+}
+
+/// What came of a [`Change`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Changed {
+    /// It was made. [`Change::Requeue`] says how many attempts were made before, [`Change::Cut`] how many it moved.
+    Done(u32),
+    /// The delivery's state does not allow it.
+    Not(State),
+    /// The delivery has no body that is kept.
+    NoBody,
+    /// No delivery has this id.
+    Unknown,
+}
+
+/// What a delivery to queue came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    /// Committed and synced. With a ticket for each destination, where it was to be claimed at once.
+    Stored(Ticket),
+    /// The dedupe key belongs to this earlier delivery.
+    Duplicate(Uuid),
+}
+
+/// Why the store does not do what it was asked for.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum StoreError {
+    /// `max_size` or `min_free` is reached, or the disk is full. Heals by itself.
+    #[error("the store is full")]
+    Full,
+    /// More waits for the writer than can be synced in time.
+    #[error("the store is slow: more waits for the disk than can be written in time")]
+    Slow,
+    /// A write or a sync failed; nothing is written until the restart.
+    #[error("the store has failed: {0}")]
+    Failed(Arc<str>),
+    /// A query took longer than it may.
+    #[error("the query took too long")]
+    TimedOut,
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Which deliveries to list: all conditions hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The route's name.
+    pub route: Option<String>,
+    /// Any of these states; all where empty. [`Shown::Pending`] does not include [`Shown::Retrying`].
+    pub states: Vec<Shown>,
+    /// The reason.
+    pub reason: Option<String>,
+    /// The status.
+    pub status: Option<u16>,
+    /// The provider's name for the kind of event.
+    pub event_type: Option<String>,
+    /// The provider's id of the event.
+    pub event_id: Option<String>,
+    /// `X-Request-Id`.
+    pub request_id: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<Millis>,
+    /// Received before this time.
+    pub until: Option<Millis>,
+    /// With an id below this one.
+    pub before: Option<Uuid>,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The deliveries, without head, body and details.
+    pub deliveries: Vec<Stored>,
+    /// Where the next page begins ([`Filter::before`]); `None` at the end.
+    pub next: Option<Uuid>,
+}
+
+/// How many deliveries a route has in each state.
+pub type Counts = BTreeMap<(Arc<str>, Shown), u64>;
+
+/// What the store keeps of a route.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RouteState {
+    /// Paused by a person.
+    pub paused: bool,
+    /// Missing from the configuration.
+    pub held: bool,
+}
+
+/// How much room the store takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sizes {
+    /// Bytes of all files in the folder, or bytes in memory.
+    pub used: u64,
+    /// Free bytes of the file system; `u64::MAX` in memory.
+    pub free: u64,
+}
+
+/// Looks at an id's time: the least id that a delivery received at `at` can have.
+pub(super) fn least_id(at: Millis) -> Uuid {
+    let millis = u128::from(u64::try_from(at).unwrap_or(0).min((1 << 48) - 1));
+    Uuid::from_u128(millis << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_the_number_of_its_place() {
+        for (number, state) in State::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(state.number()), number);
+            assert_eq!(State::from_number(state.number()), Some(state));
+        }
+        assert_eq!(State::from_number(10), None);
+    }
+
+    #[test]
+    fn the_least_id_of_a_moment_is_below_every_id_of_it() {
+        let at = 1_700_000_000_123;
+        let low = uuid::Builder::from_unix_timestamp_millis(at, &[0; 10]).into_uuid();
+        let before = uuid::Builder::from_unix_timestamp_millis(at - 1, &[0xff; 10]).into_uuid();
+        let least = least_id(1_700_000_000_123);
+        assert!(before < least && least <= low);
+    }
+}

@@ -1,0 +1,249 @@
+//! The writer: what the worker threads hand in is committed in batches by one thread.
+//!
+//! There is no delay: while one batch is synced, the next one collects.
+//!
+//! It refuses a write
+//!
+//! 1. as full, when `max_size` or `min_free` is reached or the disk is full; outcomes of attempts are then kept and
+//!    tried again each second;
+//! 2. as slow, when the queue is full or the write has waited longer than it may;
+//! 3. as failed, after any other error of a commit, until the process ends: a failed `fsync` may have lost what an
+//!    earlier one wrote, and another attempt would not say so.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::backend::{Answer, Backend, Write};
+use super::claims::lock;
+use super::inbox::{Entry, Sender, Shared};
+use super::types::{Millis, StoreError};
+use crate::clock::Clock;
+
+/// How often the backend is given the time for what it does now and then.
+const MAINTAIN: Duration = Duration::from_secs(1);
+
+/// What a commit took, for the metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    /// Deliveries to queue that it stored.
+    pub deliveries: usize,
+    /// All its writes.
+    pub writes: usize,
+    /// How long it took, the sync included.
+    pub took: Duration,
+}
+
+/// Hears of each commit, on the writer's thread.
+pub type OnCommit = Box<dyn Fn(Committed) + Send>;
+
+/// The writer's thread.
+pub struct Writer {
+    /// What it shares with the callers.
+    pub shared: Arc<Shared>,
+    /// What it writes to.
+    pub backend: Box<dyn Backend>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Hears of each commit.
+    pub on_commit: OnCommit,
+}
+
+impl Writer {
+    /// Runs until the store is closed and all that waits is written.
+    pub fn run(mut self) {
+        let mut maintained = self.clock.now();
+        let mut pause = MAINTAIN;
+        // Outcomes that found the disk full.
+        let mut kept = Vec::new();
+        while let Some(batch) = self.shared.next_batch(&self.clock, pause) {
+            let due = self.clock.now().saturating_duration_since(maintained) >= MAINTAIN;
+            if self.shared.failed.get().is_some() {
+                self.refuse_all(batch);
+                continue;
+            }
+            if !batch.is_empty() || (due && !kept.is_empty()) {
+                kept.extend(batch);
+                kept = self.write(std::mem::take(&mut kept));
+            }
+            let result = self.backend.maintain(self.now());
+            maintained = if due { self.clock.now() } else { maintained };
+            pause = match result {
+                Ok(true) => Duration::ZERO,
+                Ok(false) | Err(StoreError::Full | StoreError::Slow) => MAINTAIN,
+                Err(error) => self.fail(&error),
+            };
+        }
+        if self.shared.failed.get().is_none() {
+            if !kept.is_empty() {
+                self.write(kept);
+            }
+            if let Err(error) = self.backend.close() {
+                self.fail(&error);
+            }
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis::try_from(self.clock.unix().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// Writes a batch; gives back what has to be tried again.
+    fn write(&mut self, batch: Vec<Entry>) -> Vec<Entry> {
+        let batch = self.admit(batch);
+        if batch.is_empty() {
+            return batch;
+        }
+        let Err((error, batch)) = self.commit(batch) else { return Vec::new() };
+        let Some(error) = self.passing(error) else {
+            self.refuse_all(batch);
+            return Vec::new();
+        };
+        let batch = self.refuse(batch, true, |_| Some(error.clone()));
+        if batch.is_empty() {
+            return batch;
+        }
+        let Err((error, batch)) = self.commit(batch) else { return Vec::new() };
+        if self.passing(error).is_none() {
+            self.refuse_all(batch);
+            return Vec::new();
+        }
+        batch
+    }
+
+    /// An error that passes by itself; any other one is final.
+    fn passing(&self, error: StoreError) -> Option<StoreError> {
+        match error {
+            StoreError::Full => self.shared.full.store(true, Ordering::Relaxed),
+            StoreError::Slow => {}
+            StoreError::Failed(_) | StoreError::TimedOut | StoreError::Closed => {
+                self.fail(&error);
+                return None;
+            }
+        }
+        Some(error)
+    }
+
+    /// Refuses what the store has no room or no time for.
+    fn admit(&mut self, batch: Vec<Entry>) -> Vec<Entry> {
+        if !batch.iter().any(|entry| matches!(entry.write, Write::Accept { .. } | Write::Record { .. })) {
+            return batch;
+        }
+        let full = match self.backend.sizes() {
+            Ok(sizes) => {
+                *lock(&self.shared.sizes) = sizes;
+                let coming: usize = batch.iter().map(|entry| entry.weight).sum();
+                let coming = u64::try_from(coming).unwrap_or(u64::MAX);
+                let limits = self.shared.limits;
+                sizes.used.saturating_add(coming) > limits.max_size
+                    || sizes.free.saturating_sub(coming) < limits.min_free
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.refuse_all(batch);
+                return Vec::new();
+            }
+        };
+        self.shared.full.store(full, Ordering::Relaxed);
+        let (now, patience) = (self.clock.now(), self.shared.limits.patience);
+        self.refuse(batch, false, |since| {
+            if full {
+                Some(StoreError::Full)
+            } else {
+                (now.saturating_duration_since(since) > patience).then_some(StoreError::Slow)
+            }
+        })
+    }
+
+    /// Answers deliveries, drops records, and answers changes if they are to be refused too, where `why` names an error;
+    /// gives back the rest.
+    fn refuse(&self, batch: Vec<Entry>, changes: bool, why: impl Fn(Instant) -> Option<StoreError>) -> Vec<Entry> {
+        let mut rest = Vec::with_capacity(batch.len());
+        for entry in batch {
+            match (&entry.write, why(entry.since)) {
+                (Write::Accept { .. }, Some(error)) => answer(entry.answer, Err(error)),
+                (Write::Change(_), Some(error)) if changes => answer(entry.answer, Err(error)),
+                (Write::Record { .. }, Some(error)) if changes || error == StoreError::Full => {
+                    self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                    answer(entry.answer, Err(error));
+                }
+                _ => rest.push(entry),
+            }
+        }
+        rest
+    }
+
+    fn commit(&mut self, batch: Vec<Entry>) -> Result<(), (StoreError, Vec<Entry>)> {
+        let (writes, others): (Vec<Write>, Vec<_>) =
+            batch.into_iter().map(|entry| (entry.write, (entry.weight, entry.since, entry.answer))).unzip();
+        let shared = Arc::clone(&self.shared);
+        let begun = self.clock.now();
+        let now = self.now();
+        let result = self.backend.commit(&writes, now, &mut |ticket| shared.claims.claim(ticket));
+        let answers = match result {
+            Ok(answers) => answers,
+            Err(error) => {
+                let entries = writes.into_iter().zip(others);
+                let entry = |(write, (weight, since, answer))| Entry { write, weight, since, answer };
+                return Err((error, entries.map(entry).collect()));
+            }
+        };
+        let took = self.clock.now().saturating_duration_since(begun);
+        shared.evicted.store(self.backend.evicted(), Ordering::Relaxed);
+        shared.claims.release(writes.iter().filter_map(|write| match write {
+            Write::Complete(outcome) => Some(outcome.ticket),
+            _ => None,
+        }));
+        for write in &writes {
+            if let Write::Key(_, key) | Write::Record { key: Some(key), .. } = write {
+                shared.reservations.settled(&key.key);
+            }
+        }
+        let deliveries = answers.iter().filter(|answer| matches!(answer, Answer::Stored(_))).count();
+        let count = writes.len();
+        for ((_, _, sender), result) in others.into_iter().zip(answers) {
+            answer(sender, Ok(result));
+        }
+        (self.on_commit)(Committed { deliveries, writes: count, took });
+        Ok(())
+    }
+
+    /// The store has failed for good.
+    fn fail(&self, error: &StoreError) -> Duration {
+        let why: Arc<str> = match error {
+            StoreError::Failed(why) => Arc::clone(why),
+            other => other.to_string().into(),
+        };
+        tracing::error!(error = %why, "the store has failed; nothing is stored until the gateway is started again");
+        let _first_counts = self.shared.failed.set(why);
+        MAINTAIN
+    }
+
+    fn refuse_all(&self, batch: Vec<Entry>) {
+        let error = self.shared.failure().map_or(StoreError::Closed, StoreError::Failed);
+        for entry in batch {
+            if matches!(entry.write, Write::Record { .. }) {
+                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            answer(entry.answer, Err(error.clone()));
+        }
+    }
+}
+
+/// The thread ends: what still waits, after a panic, is answered.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.fail(&StoreError::Failed("the writer has panicked".into()));
+        }
+        self.refuse_all(self.shared.end());
+    }
+}
+
+fn answer(sender: Option<Sender>, result: Result<Answer, StoreError>) {
+    if let Some(sender) = sender {
+        // A sender that has gone does not need the answer; what was stored stays.
+        let _gone = sender.send(result);
+    }
+}
