@@ -24,7 +24,7 @@ use hooklatch::delivery::timeline::Timeline;
 use hooklatch::gateway::headers;
 use hooklatch::metrics::Metrics;
 use hooklatch::net::connect::Connector;
-use hooklatch::routing::limits::Limits;
+use hooklatch::routing::limits::LimitStates;
 use hooklatch::routing::route_headers::RouteHeaders;
 use hooklatch::routing::table::{Route, RouteShared, Router};
 use hooklatch::schemes::{self, RequestHead, SchemeOptions, SignedRequest, Spec, Unsigned, Verifier};
@@ -175,7 +175,7 @@ fn find(bencher: Bencher<'_, '_>, routes: usize, place: fn(usize) -> String, pat
 /// This many routes, each at its place.
 fn router(routes: usize, place: fn(usize) -> String) -> Router {
     let metrics = Metrics::new(0.0).unwrap();
-    let limits = Limits::default();
+    let limits = LimitStates::default();
     let pool = Pool::new(Connector::new("192.0.2.2", 80, Duration::from_secs(1), None).unwrap());
     let routes = configured((0..routes).map(place)).into_iter().map(|route| {
         let shared = RouteShared::new(route, &metrics, &limits).unwrap();

@@ -1,20 +1,22 @@
-//! Where the time comes from; nothing else in the crate reads a clock.
+//! Reads the time. No other module reads a clock.
 //!
-//! A [`Clock`] is handed to whatever needs the time, so that a test can fix it.
+//! Code that needs the time gets a [`Clock`], so that a test can fix the time.
 
 #![allow(clippy::disallowed_methods, reason = "this is the one place that may read the clock")]
 
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long wall-clock time is told by the monotonic clock: an adjustment of the system's is seen after that.
+/// How long [`Clock::unix_at`] computes wall-clock time from the monotonic clock. It sees an adjustment of the system's clock
+/// after this time.
 const SYNCED: Duration = Duration::from_secs(1);
 
-/// The system's time, or one that stands still.
+/// The system's clocks, or a fixed time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
+    /// The fixed time; `None` for the system's clocks.
     fixed: Option<(Instant, SystemTime)>,
-    /// What both clocks said when they were last compared.
+    /// The readings of the monotonic clock and the wall clock when they were last compared.
     synced: Cell<Option<(Instant, Duration)>>,
 }
 
@@ -24,7 +26,7 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock that always says `at`.
+    /// A clock that stands still at `at`.
     pub fn fixed(at: SystemTime) -> Self {
         Self { fixed: Some((Instant::now(), at)), synced: Cell::default() }
     }
@@ -40,7 +42,7 @@ impl Clock {
         wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 
-    /// The same for a moment that was just now, without another look at the system's clock.
+    /// The wall-clock time of a recent moment, usually without reading the system's clock again.
     pub fn unix_at(&self, moment: Instant) -> Duration {
         if let Some((at, unix)) = self.synced.get()
             && let Some(since) = moment.checked_duration_since(at)

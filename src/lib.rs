@@ -1,34 +1,33 @@
-//! hooklatch: a webhook gateway that lets in what a provider signed, and nothing else.
+//! hooklatch: a webhook gateway that forwards deliveries signed by their provider, and refuses all others.
 //!
 //! # Life of a delivery
 //!
-//! A provider POSTs a webhook. [`server::listener`] accepts the connection on one of the worker threads,
-//! each with a runtime, a listener and upstream connections of its own. [`gateway::stack`] says through which stages the
-//! request then goes: it is observed, routed by its raw path, and refused at once if its signature header is
-//! missing or malformed; then its body is read into memory, the signature is verified over the bytes as they came, and
-//! the request is forwarded to the route's upstream, byte for byte. The response streams back. Every refusal is one
-//! value of [`reject::Reject`].
+//! A provider POSTs a webhook. [`server::listener`] accepts the connection on one of the worker threads; each thread has its
+//! own runtime, sockets and upstream connections. The request then passes the stages that [`gateway::stack`] lists. It is
+//! observed, routed by its raw path, and refused at once if its signature header is missing or malformed. Then its body is
+//! read into memory, the signature is verified over the received bytes, and the request is forwarded to the route's upstream,
+//! byte for byte. The response streams back. Every refusal is a value of [`reject::Reject`].
 //!
 //! # Modules
 //!
-//! Each module uses only modules that stand below it in this list:
+//! ARCHITECTURE.md lists which modules each may import. From the top:
 //!
-//! - [`cli`] has one file for each command.
+//! - [`cli`] has a file for each command.
 //! - [`app`] wires everything together: threads, listeners, reload, shutdown.
 //! - [`admin`] serves metrics and health to operators.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
 //! - [`observe`] writes the access log and exports traces.
-//! - [`delivery`] is the data that travels from stage to stage.
-//! - [`routing`] finds the route of a request and holds its limits.
+//! - [`delivery`] has the types that stages hand to each other.
+//! - [`routing`] finds the route of a request and enforces its limits.
 //! - [`queue`] decides when a stored delivery is tried again, and when it is given up.
 //! - [`upstream`] sends one message to one upstream.
 //! - [`http1`] reads and writes HTTP/1.1.
-//! - [`net`] connects, with or without TLS.
-//! - [`metrics`] has every metric family.
+//! - [`net`] has sockets, TLS and the PROXY protocol.
+//! - [`metrics`] has all metric families.
 //! - [`reject`] is the closed list of refusals.
-//! - [`config`] loads gateway.yaml into checked types.
-//! - [`schemes`] knows how providers sign: pure functions over data.
+//! - [`config`] loads gateway.yaml into validated types.
+//! - [`schemes`] verifies and makes signatures: pure functions over data.
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 

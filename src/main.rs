@@ -1,9 +1,9 @@
-//! The `hooklatch` binary: parses arguments, hands to a command, and maps its errors to exit statuses.
+//! The `hooklatch` binary. [`hooklatch::cli`] parses the arguments, runs the command, and sets the exit status.
 
 use std::process::ExitCode;
 
-/// Takes fewer instructions than the system's allocator, and gives memory back after a flood, which that one keeps. A
-/// thread of jemalloc does this; with musl it has none, and memory is given back with the next requests.
+/// jemalloc takes fewer instructions than the system's allocator, and returns memory to the system after a flood. A thread of
+/// jemalloc returns it; with musl jemalloc has no such thread and returns memory during later requests.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

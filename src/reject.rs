@@ -1,13 +1,13 @@
-//! Why a delivery gets no response from the upstream: one closed list. And how a delivery ended.
+//! The closed list of reasons for a refusal, and the outcomes of a delivery.
 //!
-//! A reason's facts stand in one place, the list below. The text that goes out is constant: what helps an operator goes to
-//! the log, what would help an attacker goes nowhere.
+//! All facts about a reason stand in one place, the list below. The text of a response is constant. A hint for operators goes to
+//! the log; facts that would help an attacker go nowhere.
 
 use http::StatusCode;
 
 use crate::schemes::VerifyError;
 
-/// What the type of a problem begins with (RFC 9457 section 3.1.1); the reason follows.
+/// The prefix of a problem's type (RFC 9457 section 3.1.1); the reason follows.
 pub const PROBLEM_TYPE: &str = "urn:hooklatch:problem:";
 
 /// Why a delivery was refused, or why the upstream gave no response.
@@ -21,7 +21,7 @@ pub enum Reject {
     IpNotAllowed,
     /// The gateway is shutting down.
     Draining,
-    /// A bound over all deliveries is reached: connections, deliveries in flight, bytes of bodies.
+    /// A limit is reached: connections, the route's deliveries in flight, or bytes of bodies.
     Overloaded,
     /// The route's `rate_limit` is exceeded (RFC 6585 section 4).
     RateLimited,
@@ -41,34 +41,34 @@ pub enum Reject {
     Signature(VerifyError),
     /// No connection to the upstream: name resolution, TCP or TLS failed.
     UpstreamUnreachable,
-    /// The upstream broke off before a complete response head, or sent something that is not HTTP.
+    /// The upstream's connection ended before a complete response head, or the response is not HTTP.
     UpstreamFailed,
     /// The upstream's response head did not arrive within the route's `timeout`.
     UpstreamTimeout,
-    /// A stage panicked. It is a bug, so it is not in [`Reject::ALL`] and has no series of its own.
+    /// A stage panicked, which is a bug. Not in [`Reject::ALL`], so it has no metric series.
     Bug,
 }
 
-/// All that is known of a reason.
+/// The facts about a reason.
 #[derive(Debug)]
 pub struct Facts {
     /// The reason as metrics, logs and responses name it.
     pub reason: &'static str,
-    /// The response's status; `None` for what the route's `reject_status` says.
+    /// The response's status; `None` for the route's `reject_status`.
     status: Option<StatusCode>,
-    /// Whether a delivery can be refused so before, or after, its route is known.
+    /// Whether the reason can occur before the route is known, after, or both.
     scope: Scope,
-    /// Who has to act.
+    /// The party that has to act.
     pub fault: Fault,
-    /// In how many seconds the sender may try again, if the response says so (RFC 9110 section 10.2.3).
+    /// The value of `Retry-After` in seconds, if the response has the field (RFC 9110 section 10.2.3).
     pub retry_after: Option<u32>,
-    /// One sentence for the reader of the response; the same for every delivery.
+    /// The text of the response: one sentence, the same for every delivery.
     pub title: &'static str,
-    /// What an operator can check. It goes to the log, never to the sender.
+    /// Advice for the operator. It goes to the log, never to the sender.
     pub hint: &'static str,
 }
 
-/// Who has to act on a refusal.
+/// The party that has to act on a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The sender, or the person who configured it.
@@ -79,25 +79,25 @@ pub enum Fault {
     Upstream,
 }
 
-/// Where on its way a delivery can be refused for a reason.
+/// When a delivery can be refused for a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     /// Before its route is known.
     Gateway,
-    /// After.
+    /// After its route is known.
     Route,
-    /// Both.
+    /// Before and after.
     Both,
 }
 
-/// Writes the list of reasons once, for everything that goes through it.
+/// Makes [`Reject::ALL`] and [`Reject::facts`] from one list of reasons.
 macro_rules! reasons {
     ($($name:ident $((VerifyError::$error:ident))? => $facts:expr,)+) => {
         impl Reject {
-            /// Every reason but [`Reject::Bug`]. The stages say in which order they check.
+            /// Every reason except [`Reject::Bug`]. Each stage documents the order of its checks.
             pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name $((VerifyError::$error))?),+];
 
-            /// What is known of it.
+            /// The facts about the reason.
             pub const fn facts(self) -> &'static Facts {
                 match self {
                     $(Self::$name $((VerifyError::$error))? => {
@@ -323,7 +323,7 @@ const BUG: &Facts = &Facts {
 };
 
 impl Reject {
-    /// Its position in [`Reject::ALL`], which counters are kept by.
+    /// The position in [`Reject::ALL`], by which counters are stored; `None` for [`Reject::Bug`].
     pub fn index(self) -> Option<usize> {
         Self::ALL.iter().position(|reject| *reject == self)
     }
@@ -341,22 +341,22 @@ impl Reject {
         }
     }
 
-    /// What an operator can check; for the log.
+    /// Advice for the operator, for the log.
     pub const fn hint(self) -> &'static str {
         self.facts().hint
     }
 
-    /// Whether the upstream is at fault. Then there is no refusal by the gateway to count.
+    /// Whether the upstream is at fault. The gateway then does not count a rejection.
     pub const fn is_of_the_upstream(self) -> bool {
         matches!(self.facts().fault, Fault::Upstream)
     }
 
-    /// Whether a delivery without a route can be refused so.
+    /// Whether a delivery without a route can be refused for this reason.
     pub const fn needs_no_route(self) -> bool {
         matches!(self.facts().scope, Scope::Gateway | Scope::Both)
     }
 
-    /// Whether a delivery with a route can be refused so.
+    /// Whether a delivery with a route can be refused for this reason.
     pub const fn can_have_a_route(self) -> bool {
         matches!(self.facts().scope, Scope::Route | Scope::Both)
     }
@@ -385,7 +385,7 @@ impl Outcome {
     /// Every value.
     pub const ALL: [Self; 4] = [Self::Forwarded, Self::Challenge, Self::Rejected, Self::UpstreamError];
 
-    /// Its place in [`Outcome::ALL`].
+    /// The position in [`Outcome::ALL`].
     pub const fn index(self) -> usize {
         match self {
             Self::Forwarded => 0,
@@ -395,7 +395,7 @@ impl Outcome {
         }
     }
 
-    /// Whether a route has deliveries that end so; `challenges` says whether it answers any.
+    /// Whether a route can have this outcome. `challenges` says whether the route answers challenges.
     pub const fn is_possible(self, challenges: bool) -> bool {
         challenges || !matches!(self, Self::Challenge)
     }
@@ -420,24 +420,24 @@ impl From<Reject> for Outcome {
     }
 }
 
-/// A [`Reject`], and whether the request was read to its end.
+/// A reason for a refusal, and whether the request was read in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// The reason.
     pub reject: Reject,
-    /// Whether the body has not been read to its end: then the connection cannot be used again, and the response says so
+    /// Whether part of the body is unread. The connection cannot be used again then, and the response has `Connection: close`
     /// (RFC 9112 section 9.6).
     pub unread: bool,
 }
 
 impl Refusal {
-    /// A refusal before the body's end.
+    /// A refusal of a request whose body has not been read in full.
     pub fn unread(reject: impl Into<Reject>) -> Self {
         Self { reject: reject.into(), unread: true }
     }
 }
 
-/// A refusal after the body's end.
+/// A refusal of a request that has been read in full.
 impl<R: Into<Reject>> From<R> for Refusal {
     fn from(reject: R) -> Self {
         Self { reject: reject.into(), unread: false }

@@ -31,7 +31,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const NOT_FOUND: &[u8] = b"not found: try /metrics, /livez, /readyz or /config\n";
 
 /// The data that the admin listener serves.
-pub struct Admin {
+pub struct AdminService {
     /// For `/metrics`.
     pub metrics: Arc<Metrics>,
     /// For `/config`: JSON without secrets, see [`summary`].
@@ -41,7 +41,7 @@ pub struct Admin {
 }
 
 /// Serves `admin` on `listener`, until dropped.
-pub async fn serve(listener: TcpListener, admin: Admin) {
+pub async fn serve(listener: TcpListener, admin: AdminService) {
     let admin = Rc::new(admin);
     loop {
         let stream = match listener.accept().await {
@@ -69,7 +69,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
     }
 }
 
-impl Admin {
+impl AdminService {
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let (status, kind, text) = match path {
             "/metrics" => match self.metrics.encode() {

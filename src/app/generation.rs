@@ -1,6 +1,7 @@
-//! One configuration as it runs: made by the start and by each reload, shared by all worker threads.
+//! A running configuration. The start and each reload make one; all worker threads share it.
 //!
-//! What outlives it: the metrics registry, what counts against limits, and connections to upstreams that the next one has as well.
+//! These outlive a generation: the metrics registry, the counters of the limits, and connections to upstreams that the next
+//! generation has as well.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,37 +17,38 @@ use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
 use crate::observe::otlp::Telemetry;
-use crate::routing::limits::Limits;
+use crate::routing::limits::LimitStates;
 use crate::routing::table::RouteShared;
 use crate::server::handshake::Handshake;
 
-/// How long a reload waits for every thread before it is told.
+/// How long a reload waits until every thread runs the new configuration.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A configuration and all that is made from it once.
+/// A configuration, and the values that are made from it once.
 pub(super) struct Generation {
     pub(super) server: config::Server,
-    /// The routes, each with the connector to its upstream. Routes that connect alike have the same connector, also across
-    /// generations: threads find their pools by it.
+    /// The routes, each with the connector to its upstream. Routes with the same destination share a connector, also across
+    /// generations; threads find their pools by it.
     pub(super) routes: Vec<(Arc<RouteShared>, Arc<Connector>)>,
-    /// Every key with its value: what a reload compares.
+    /// Every key with its value. A reload compares the views of two generations.
     pub(super) view: View,
     /// The JSON of `/config`.
     pub(super) summary: serde_json::Value,
-    /// Where traces go. It stays, with what waits in it, as long as its part of the configuration does.
+    /// The exporter of traces. It is kept, with its queue, until its section of the configuration changes.
     pub(super) telemetry: Option<Arc<Telemetry>>,
-    /// How connections from senders begin.
+    /// The PROXY protocol and TLS settings of connections from senders.
     pub(super) handshake: Handshake,
-    /// What is on its way, by route: the same in every generation.
-    limits: Arc<Limits>,
+    /// The counters of the limits by route, shared by all generations.
+    limits: Arc<LimitStates>,
+    /// The connectors by destination.
     connectors: HashMap<Destination, Arc<Connector>>,
-    /// For upstreams by https, by the certificates that they ask for.
+    /// The TLS configurations for `https` upstreams, by their certificates.
     tls: HashMap<Option<ClientTls>, Arc<ClientConfig>>,
-    /// A permit for each thread that runs it.
+    /// Has a permit for each thread that runs this generation.
     taken_up: Semaphore,
 }
 
-/// How to connect to an upstream. Routes that connect alike share connections.
+/// How to connect to an upstream. Routes with equal destinations share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Destination {
     host: String,
@@ -57,15 +59,15 @@ struct Destination {
 }
 
 impl Generation {
-    /// Readies `config`; takes over from `before` what stays. Makes the metric series of its routes.
+    /// Builds a generation of `config`. Takes the values that do not change from `before`. Makes the metric series of its routes.
     ///
     /// # Errors
-    /// No root certificates, or a host that can be no TLS server name.
+    /// The system has no root certificates, or a host is not a valid TLS server name.
     pub(super) fn new(config: Config, before: Option<&Self>, metrics: &Metrics) -> io::Result<Self> {
         let view = View::of(&config);
         let summary = admin::summary(&config);
-        // One that stays is kept, with the key of its session tickets.
-        let handshake = match before.filter(|before| enters_alike(&before.server, &config.server)) {
+        // Unchanged settings keep their handshake, and with it the key of its session tickets.
+        let handshake = match before.filter(|before| has_same_handshake(&before.server, &config.server)) {
             Some(before) => before.handshake.clone(),
             None => Handshake::new(&config.server, metrics.handshakes())?,
         };
@@ -97,8 +99,8 @@ impl Generation {
             connectors_of_routes.push(connector);
         }
         let routes = config.routes.into_iter().zip(connectors_of_routes).map(|(route, connector)| {
-            let common = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
-            Ok((Arc::new(common), connector))
+            let shared = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
+            Ok((Arc::new(shared), connector))
         });
         Ok(Self {
             routes: routes.collect::<io::Result<_>>()?,
@@ -114,12 +116,12 @@ impl Generation {
         })
     }
 
-    /// Says that one more thread runs it.
+    /// Notes that one more thread runs this generation.
     pub(super) fn take_up(&self) {
         self.taken_up.add_permits(1);
     }
 
-    /// Waits until this many threads run it, though not for long: a thread can be busy.
+    /// Waits until this many threads run this generation, at most [`PATIENCE`], because a thread can be busy.
     pub(super) async fn taken_up_by(&self, threads: usize) {
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let taken_up = tokio::time::timeout(PATIENCE, self.taken_up.acquire_many(threads)).await;
@@ -130,16 +132,16 @@ impl Generation {
 
     /// The configurations of the routes, by name.
     pub(super) fn by_name(&self) -> BTreeMap<&str, &config::Route> {
-        self.routes.iter().map(|(common, _)| (common.config.name.as_str(), &common.config)).collect()
+        self.routes.iter().map(|(shared, _)| (shared.config.name.as_str(), &shared.config)).collect()
     }
 
-    /// Shows what this configuration says, as the one that runs.
+    /// Shows the values of this configuration in the metrics.
     pub(super) fn show(&self, metrics: &Metrics) {
         let expiry = |upstream, identity: Option<&Identity>| Some(Expiry { upstream, at: identity?.expiry()? });
         let server = expiry(None, self.server.tls.as_ref().map(|tls| &tls.identity));
-        let upstreams = self.routes.iter().filter_map(|(common, _)| {
-            let tls = common.config.upstream.certificates.as_ref();
-            expiry(Some(common.config.name.as_str()), tls.and_then(|tls| tls.identity.as_ref()))
+        let upstreams = self.routes.iter().filter_map(|(shared, _)| {
+            let tls = shared.config.upstream.certificates.as_ref();
+            expiry(Some(shared.config.name.as_str()), tls.and_then(|tls| tls.identity.as_ref()))
         });
         metrics.configured(&Configured {
             max_connections: self.server.max_connections,
@@ -148,15 +150,15 @@ impl Generation {
         });
     }
 
-    /// Drops the metric series that this configuration does not have.
+    /// Removes the metric series that do not belong to this configuration.
     pub(super) fn drop_other_series(&self, metrics: &Metrics) {
-        let labels = self.routes.iter().map(|(common, _)| (common.config.name.as_str(), common.labels()));
+        let labels = self.routes.iter().map(|(shared, _)| (shared.config.name.as_str(), shared.labels()));
         metrics.retain(&labels.collect());
     }
 }
 
-/// Whether connections from senders begin in the same destination.
-fn enters_alike(a: &config::Server, b: &config::Server) -> bool {
+/// Whether connections from senders have the same PROXY protocol and TLS settings.
+fn has_same_handshake(a: &config::Server, b: &config::Server) -> bool {
     (&a.tls, a.proxy_protocol, &a.trusted_proxies) == (&b.tls, b.proxy_protocol, &b.trusted_proxies)
 }
 

@@ -7,39 +7,43 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
 
-/// Connections that the kernel holds for a listener that is busy; it caps this at its own `somaxconn`.
+/// Connections that the kernel queues for a busy listener. The kernel limits this to `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Bound sockets: for each worker thread one per address, and the admin listener's.
+/// Bound sockets of all listeners.
 pub struct Listeners {
+    /// For each worker thread, a socket for each address.
     pub(super) workers: Vec<Vec<net::TcpListener>>,
+    /// The addresses of the public listener.
     pub(super) addresses: Vec<SocketAddr>,
+    /// The socket of the admin listener.
     pub(super) admin: net::TcpListener,
+    /// The address of the admin listener.
     pub(super) admin_address: SocketAddr,
 }
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken, not of this machine, or not allowed.
+    /// The address is in use, does not belong to this machine, or is not permitted.
     #[error("cannot listen on {address} ({key}): {source}{}", what_to_do(source, *address, key))]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// Where the configuration names it.
+        /// The key of the configuration that names the address.
         key: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Threads, runtimes, root certificates.
+    /// A thread, a runtime or the root certificates failed.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
-    /// A family that the metrics registry refuses.
+    /// The metrics registry refuses a family.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// What to do about an address that cannot be bound.
+/// Advice for an address that cannot be bound.
 fn what_to_do(error: &io::Error, address: SocketAddr, key: &str) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -80,23 +84,23 @@ pub fn bind(config: &Config) -> Result<Listeners, StartError> {
 }
 
 impl Listeners {
-    /// Where deliveries come in; the port that the system chose where the configuration says 0.
+    /// The addresses of the public listener. Port 0 of the configuration is replaced by the port that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Where the admin listener is.
+    /// The address of the admin listener.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 }
 
-/// One socket for each thread on the same address.
+/// Binds one socket for each thread to the same address.
 fn bind_shared(address: SocketAddr, threads: usize) -> io::Result<Vec<net::TcpListener>> {
     if threads == 1 {
         return Ok(vec![open(address, false)?]);
     }
-    // SO_REUSEPORT would let a second gateway of the same user in; a socket without it finds out.
+    // With SO_REUSEPORT, a second gateway of the same user could bind the same address. Binding without it first finds out.
     drop(open(address, false)?);
     let first = open(address, true)?;
     let address = first.local_addr()?;
@@ -110,10 +114,10 @@ fn bind_shared(address: SocketAddr, threads: usize) -> io::Result<Vec<net::TcpLi
 fn open(address: SocketAddr, shared: bool) -> io::Result<net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // So that 0.0.0.0 and [::] can both be there, whatever the system's default is.
+        // So that 0.0.0.0 and [::] can both be bound, whatever the system's default is.
         socket.set_only_v6(true)?;
     }
-    // A restart must not wait for the last one's connections in TIME_WAIT.
+    // A restart must not wait for the previous process's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;

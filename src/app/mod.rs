@@ -1,12 +1,12 @@
-//! Wires configuration, metrics, worker threads and listeners together, and takes them down in order.
+//! Connects configuration, metrics, worker threads and listeners, and stops them in order.
 //!
-//! Each worker thread has a runtime, listening sockets (SO_REUSEPORT, so that the kernel spreads connections), routes
-//! and upstream connections of its own: nothing on a delivery's way is shared between threads but counters.
+//! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections), routes
+//! and upstream connections. Deliveries of different threads share only counters and read-only data.
 //!
-//! Reload: a new configuration is built in full, then replaces the one in use ([`Order::Reload`]).
+//! Reload: a new configuration is built completely before it replaces the running one ([`Order::Reload`]).
 //!
-//! Shutdown: listeners close at once and `/readyz` turns 503; connections end after the delivery they are on; what is
-//! left when `server.shutdown_grace` is over is cut off.
+//! Shutdown: listeners close at once and `/readyz` turns 503. Each connection ends after its current delivery. Deliveries that
+//! are still in flight after `server.shutdown_grace` are aborted.
 
 mod generation;
 mod listeners;
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminService};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
@@ -31,32 +31,32 @@ use generation::Generation;
 pub use listeners::{Listeners, StartError, bind};
 use worker::Shared;
 
-/// How long the spans of the last deliveries may take to be exported, within the grace.
+/// The time for exporting the last spans, within the grace.
 const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// How the gateway ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ShutdownResult {
     /// Every delivery was answered.
     Drained,
-    /// The grace ran out with this many deliveries in flight.
+    /// The grace ended with this many deliveries in flight.
     CutOff(i64),
     /// [`Order::Stop`] came, with this many deliveries in flight.
     Stopped(i64),
 }
 
-/// What the gateway is told to do.
+/// An order to the gateway.
 #[derive(Debug)]
 pub enum Order {
-    /// Run this configuration from now on, if it can be run; otherwise go on as before.
+    /// Run this configuration from now on. If it is invalid, the old one stays.
     Reload(Box<Result<Config, LoadError>>),
-    /// Take no more deliveries, finish those in flight, and end.
+    /// Accept no more deliveries, finish those in flight, and end.
     Drain,
     /// End at once, even while draining.
     Stop,
 }
 
-/// How far the gateway is.
+/// The phase of the gateway's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Running,
@@ -67,13 +67,13 @@ enum Phase {
 /// Runs the gateway until `shutdown` is ready and every delivery in flight is answered.
 ///
 /// # Errors
-/// What keeps it from starting; nothing is served then.
+/// Why the gateway cannot start. It serves nothing then.
 pub fn run(
     config: Config,
     listeners: Listeners,
     clock: Clock,
     shutdown: impl Future<Output = ()>,
-) -> Result<Ended, StartError> {
+) -> Result<ShutdownResult, StartError> {
     let mut shutdown = pin!(shutdown);
     let mut ordered = false;
     let orders = async || {
@@ -87,18 +87,18 @@ pub fn run(
     run_under(&runtime()?, config, listeners, clock, orders)
 }
 
-/// Runs the gateway as `orders` has it: until [`Order::Drain`] and every delivery in flight is answered, or
-/// [`Order::Stop`]. `orders` is called for the next order, on `runtime`, and may be dropped while it waits for it.
+/// Runs the gateway until [`Order::Drain`] came and every delivery in flight is answered, or until [`Order::Stop`]. `orders`
+/// returns the next order. It runs on `runtime`, and its future may be dropped while it waits.
 ///
 /// # Errors
-/// What keeps it from starting; nothing is served then.
+/// Why the gateway cannot start. It serves nothing then.
 pub fn run_under(
     runtime: &LocalRuntime,
     config: Config,
     listeners: Listeners,
     clock: Clock,
     mut orders: impl AsyncFnMut() -> Order,
-) -> Result<Ended, StartError> {
+) -> Result<ShutdownResult, StartError> {
     runtime.block_on(async {
         let mut gateway = Gateway::start(config, listeners, clock)?;
         let at_once = gateway.run(&mut orders).await;
@@ -106,14 +106,14 @@ pub fn run_under(
     })
 }
 
-/// The gateway while it runs.
+/// The running gateway.
 struct Gateway {
     metrics: Metrics,
     clock: Clock,
     phase: watch::Sender<Phase>,
     generations: watch::Sender<Arc<Generation>>,
     threads: Vec<JoinHandle<()>>,
-    /// Ends when all threads have ended.
+    /// Each thread holds a sender. The channel closes when all threads have ended.
     all_ended: mpsc::Receiver<()>,
 }
 
@@ -145,7 +145,7 @@ impl Gateway {
         Ok(Self { metrics, clock, phase, generations, threads, all_ended })
     }
 
-    /// Follows `orders` until one of them is to end; whether at once.
+    /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.
     async fn run(&mut self, orders: &mut impl AsyncFnMut() -> Order) -> bool {
         loop {
             match orders().await {
@@ -168,8 +168,12 @@ impl Gateway {
         }
     }
 
-    /// Drains, unless it is to end `at_once`, and ends the threads.
-    async fn stop(mut self, orders: &mut impl AsyncFnMut() -> Order, at_once: bool) -> Result<Ended, StartError> {
+    /// Drains, unless the gateway is to end `at_once`, and ends the threads.
+    async fn stop(
+        mut self,
+        orders: &mut impl AsyncFnMut() -> Order,
+        at_once: bool,
+    ) -> Result<ShutdownResult, StartError> {
         let grace = self.generations.borrow().server.shutdown_grace;
         let begun = self.clock.now();
         let in_flight = self.metrics.in_flight.get();
@@ -178,14 +182,14 @@ impl Gateway {
         let running = self.generations.borrow().clone();
         let drained = tokio::select! {
             biased;
-            () = told_to_stop(orders, &running, &self.metrics), if !at_once => None,
+            () = ordered_to_stop(orders, &running, &self.metrics), if !at_once => None,
             drained = tokio::time::timeout(grace, self.all_ended.recv()), if !at_once => Some(drained.is_ok()),
             else => None,
         };
         let ended = match (drained, self.metrics.in_flight.get()) {
-            (None, in_flight) => Ended::Stopped(in_flight),
-            (Some(true), _) | (_, 0) => Ended::Drained,
-            (Some(false), in_flight) => Ended::CutOff(in_flight),
+            (None, in_flight) => ShutdownResult::Stopped(in_flight),
+            (Some(true), _) | (_, 0) => ShutdownResult::Drained,
+            (Some(false), in_flight) => ShutdownResult::CutOff(in_flight),
         };
         self.phase.send_replace(Phase::Stopped);
         self.all_ended.recv().await;
@@ -194,16 +198,15 @@ impl Gateway {
                 return Err(io::Error::other("a worker thread panicked").into());
             }
         }
-        if let (false, Some(telemetry)) = (matches!(ended, Ended::Stopped(_)), &running.telemetry) {
+        if let (false, Some(telemetry)) = (matches!(ended, ShutdownResult::Stopped(_)), &running.telemetry) {
             telemetry.finish(grace.saturating_sub(self.clock.now() - begun).min(LAST_SPANS));
         }
         Ok(ended)
     }
 }
 
-/// Ready when an order to end at once comes while the gateway drains. A reload that comes meanwhile fails, and is counted and
-/// logged as one.
-async fn told_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Generation, metrics: &Metrics) {
+/// Ready at [`Order::Stop`] while the gateway drains. A reload during this time fails, and is counted and logged as a failure.
+async fn ordered_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Generation, metrics: &Metrics) {
     loop {
         match orders().await {
             Order::Stop => return,
@@ -223,8 +226,8 @@ pub fn warn_of(warnings: &[ConfigError]) {
     }
 }
 
-/// A runtime for tasks that stay on its thread. With a `LocalSet` on an ordinary one, every readiness of a socket that
-/// wakes a task would cost a write to an eventfd as well.
+/// A runtime whose tasks stay on its thread. With a `LocalSet` on an ordinary runtime, every socket event that wakes a task
+/// would also cost a write to an eventfd.
 ///
 /// # Errors
 /// The system has no more file descriptors.
@@ -232,9 +235,9 @@ pub fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
-fn admin(shared: &Shared) -> Admin {
+fn admin(shared: &Shared) -> AdminService {
     let (phases, generations) = (shared.phases.clone(), shared.generations.clone());
-    Admin {
+    AdminService {
         metrics: Arc::new(shared.metrics.clone()),
         summary: Box::new(move || format!("{:#}\n", generations.borrow().summary)),
         ready: Box::new(move || *phases.borrow() == Phase::Running),

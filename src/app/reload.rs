@@ -1,7 +1,7 @@
-//! Puts a newly loaded configuration in the place of the one that runs, or says why not.
+//! Replaces the running configuration by a newly loaded one, or reports why that is impossible.
 //!
-//! Refuses a change of a key that only a restart can change; [`View`] knows which these are. Everything else is built
-//! before anything is exchanged, so a reload that fails leaves no trace but its lines in the log and its count.
+//! Refuses to change a key that only a restart can change; [`View`] lists these keys. The new generation is built completely
+//! before it replaces the old one, so a failed reload changes nothing but the log and a counter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,25 +12,27 @@ use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, LoadError, View};
 use crate::metrics::Metrics;
 
-/// What differs between two configurations, by name.
+/// The difference between two configurations, as names.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Difference {
-    /// Keys outside of the routes.
+    /// Changed keys outside of the routes.
     keys: Vec<String>,
+    /// Routes that only the new configuration has.
     added: Vec<String>,
+    /// Routes that only the old configuration has.
     removed: Vec<String>,
-    /// Routes that stay, each with the keys that differ.
+    /// Routes in both configurations, each with its changed keys.
     changed: Vec<String>,
-    /// Ids of secrets that came, went or are others now, each with its route's name.
+    /// Added, removed and replaced secrets, each as `ROUTE/ID` and the change.
     secrets: Vec<String>,
-    /// Pairs of a route and the id of a secret under which there is another one now.
+    /// Replaced secrets, as pairs of route and id.
     replaced: Vec<(String, String)>,
 }
 
-/// The generation for what was loaded.
+/// Builds the generation of a loaded configuration.
 ///
 /// # Errors
-/// All that keeps it from running.
+/// Every error of the configuration.
 pub(super) fn prepare(
     running: &Generation,
     loaded: Result<Config, LoadError>,
@@ -40,7 +42,7 @@ pub(super) fn prepare(
     build(running, config, metrics).map(Arc::new)
 }
 
-/// Counts and logs that `after` runs in the place of `before`.
+/// Counts and logs that `after` has replaced `before`.
 pub(super) fn succeeded(before: &Generation, after: &Generation, metrics: &Metrics, clock: &Clock) {
     let difference = Difference::between(before, after);
     after.drop_other_series(metrics);
@@ -52,7 +54,7 @@ pub(super) fn succeeded(before: &Generation, after: &Generation, metrics: &Metri
     difference.log();
 }
 
-/// Counts and logs that `running` goes on because of `errors`.
+/// Counts and logs that `running` stays because of `errors`.
 pub(super) fn failed(running: &Generation, errors: &[ConfigError], metrics: &Metrics) {
     running.drop_other_series(metrics);
     metrics.reload_failed();

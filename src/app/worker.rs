@@ -34,7 +34,7 @@ use crate::server::listener::{ListenContext, accept};
 use crate::server::refuse::RefuseContext;
 use crate::upstream::pool::Pool;
 
-/// What a worker thread gets of the rest of the gateway.
+/// The values that a worker thread gets from the rest of the gateway.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) metrics: Metrics,
@@ -47,13 +47,13 @@ pub(super) struct Shared {
     pub(super) ended: mpsc::Sender<()>,
 }
 
-/// What a thread keeps while configurations come and go.
+/// The values that a thread keeps across generations.
 struct Worker {
     metrics: Metrics,
     clock: Clock,
     unmatched: Rc<ObserveMetrics>,
     draining: Rc<Cell<bool>>,
-    /// Limits of their own: a flood of refusals must not silence what an operator has to act on.
+    /// Separate limits, so that a flood of refusals does not suppress lines on which an operator has to act.
     refused: Rc<LogLimit>,
     reported: Rc<LogLimit>,
     unanswered: Rc<LogLimit>,
@@ -62,7 +62,7 @@ struct Worker {
 
 /// Starts a worker thread.
 pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Result<JoinHandle<()>> {
-    // A runtime stays on its thread, but what goes wrong there is still an error of the start.
+    // The runtime must be built on its own thread; its errors are sent back, so that the start fails.
     let (started, start) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let told = |result| drop(started.send(result));
@@ -83,8 +83,7 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Resul
     Ok(thread)
 }
 
-/// Works, and waits for nothing else: the system may look a name up for longer than any delivery waited for it, on a
-/// thread of the runtime's.
+/// Runs `work` to its end. Does not wait for the runtime's blocking threads, on which the system may still resolve a name.
 fn finish(runtime: LocalRuntime, work: impl Future<Output = ()>) {
     runtime.block_on(work);
     runtime.shutdown_background();
@@ -121,7 +120,7 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
     loop {
         tokio::select! {
             biased;
-            // An error means that the sender is gone, and with it whoever waits for this thread.
+            // An error means that the sender was dropped: the gateway has ended.
             _ = phases.wait_for(|phase| *phase >= Phase::Draining) => break,
             Ok(()) = generations.changed() => {
                 let generation = generations.borrow_and_update().clone();

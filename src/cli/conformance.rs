@@ -1,8 +1,8 @@
-//! `hooklatch conformance [PROVIDER…]`: deliveries with a known verdict, each through the whole gateway on a loopback
-//! address, its clock standing at the time that the delivery was made for.
+//! `hooklatch conformance [PROVIDER…]`: sends deliveries with a known verdict through a whole gateway on loopback, whose clock
+//! stands still at the time of the delivery.
 //!
-//! A delivery that is to be accepted must reach the upstream byte for byte and marked as verified; one that is to be
-//! refused must be refused, for the reason that its vector names if it names one.
+//! A valid delivery must reach the upstream byte for byte and marked as verified. An invalid delivery must be refused, for the
+//! reason that its vector names, if any.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,15 +30,15 @@ pub(super) struct Args {
     vectors: Option<PathBuf>,
 }
 
-/// What there is to run for one provider.
+/// The vectors of one provider.
 struct Suite {
     provider: String,
-    /// Why nothing can be.
+    /// Why they cannot be run.
     unsupported: Option<String>,
     vectors: Vec<Vector>,
 }
 
-/// The secret of a vector, as if it were in the environment.
+/// Supplies the secret of a vector as an environment variable.
 struct OneSecret(Vec<u8>);
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -96,7 +96,7 @@ fn from_file(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Suite>, F
 }
 
 impl Suite {
-    /// Runs every vector: a line for each that went wrong.
+    /// Runs every vector. Returns a line for each that failed.
     fn run(&self, rehearsal: &Rehearsal) -> io::Result<Vec<String>> {
         let mut failures = Vec::new();
         for vector in &self.vectors {
@@ -109,7 +109,7 @@ impl Suite {
 }
 
 impl Vector {
-    /// Whether it went as it must; else what happened.
+    /// `Ok` if the verdict is the expected one; otherwise what happened.
     fn run(&self, rehearsal: &Rehearsal) -> io::Result<Result<(), String>> {
         let config = match schemes::find(&self.provider) {
             None => return Ok(Err("there is no such scheme".to_owned())),

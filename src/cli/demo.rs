@@ -10,10 +10,10 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::support::handler::Upstream;
-use super::support::http::{Reply, Way, post, sign, unsigned_headers};
+use super::support::handler::EmbeddedUpstream;
+use super::support::http::{HttpResponse, Transport, post, sign, unsigned_headers};
 use super::{Failure, serve};
-use crate::app::{self, Ended, Listeners, StartError};
+use crate::app::{self, Listeners, ShutdownResult, StartError};
 use crate::clock::Clock;
 use crate::config::{self, Config, Route, Sources};
 
@@ -32,14 +32,14 @@ struct RandomSecrets(Vec<(String, String)>);
 
 /// How a delivery is prepared.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DeliveryKind {
     Signed,
     Unsigned,
     Tampered,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let upstream = Upstream::start()?;
+    let upstream = EmbeddedUpstream::start()?;
 
     let secrets = RandomSecrets::new();
     let (config, listeners) = bind(&secrets, upstream.address)?;
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     outln!("{:<10}{:<10}{:<28}THE UPSTREAM SAW", "SCHEME", "DELIVERY", "THE GATEWAY ANSWERED");
     let mut wrong = 0;
     for route in &sender.routes {
-        for kind in [Kind::Signed, Kind::Unsigned, Kind::Tampered] {
+        for kind in [DeliveryKind::Signed, DeliveryKind::Unsigned, DeliveryKind::Tampered] {
             wrong += usize::from(!show(route, kind, server, &upstream)?);
         }
     }
@@ -74,23 +74,23 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     drop(stop);
     let ended = gateway.join().map_err(|_| Failure::Failed("the gateway's thread panicked".to_owned()))?;
     match ended.map_err(|error| Failure::Failed(error.to_string()))? {
-        Ended::Drained if wrong == 0 => Ok(()),
-        Ended::Drained | Ended::CutOff(_) | Ended::Stopped(_) => Err(Failure::Told),
+        ShutdownResult::Drained if wrong == 0 => Ok(()),
+        ShutdownResult::Drained | ShutdownResult::CutOff(_) | ShutdownResult::Stopped(_) => Err(Failure::Told),
     }
 }
 
 /// Sends one delivery and prints its line. Returns whether the result is the expected one.
-fn show(route: &Route, kind: Kind, server: SocketAddr, upstream: &Upstream) -> Result<bool, Failure> {
+fn show(route: &Route, kind: DeliveryKind, server: SocketAddr, upstream: &EmbeddedUpstream) -> Result<bool, Failure> {
     let sample = route.scheme.sample.body.clone();
     let sign = |body: &str| signed_headers(route, body);
     let (headers, body) = match kind {
-        Kind::Signed => (sign(&sample)?, sample),
-        Kind::Unsigned => (unsigned_headers(route), sample),
+        DeliveryKind::Signed => (sign(&sample)?, sample),
+        DeliveryKind::Unsigned => (unsigned_headers(route), sample),
         // Changes the first string of the body.
-        Kind::Tampered => (sign(&sample)?, sample.replacen("\":\"", "\":\"un", 1)),
+        DeliveryKind::Tampered => (sign(&sample)?, sample.replacen("\":\"", "\":\"un", 1)),
     };
     let url = format!("http://{server}{}", route.path).parse().map_err(io::Error::other)?;
-    let reply = post(&url, Way::default(), None, headers, body.clone().into_bytes())?;
+    let reply = post(&url, Transport::default(), None, headers, body.clone().into_bytes())?;
     let delivered = upstream.seen();
 
     let reason = reason(&reply);
@@ -104,12 +104,12 @@ fn show(route: &Route, kind: Kind, server: SocketAddr, upstream: &Upstream) -> R
         more => format!("{} deliveries", more.len()),
     };
     let right = match kind {
-        Kind::Signed => {
+        DeliveryKind::Signed => {
             let [one] = delivered.as_slice() else { return line(route, kind, &answered, &saw, false) };
             reply.status == StatusCode::OK && one.body == body.as_bytes() && one.verified() == "true"
         }
-        Kind::Unsigned => delivered.is_empty() && is_refusal(&reply, &reason, &["missing_signature"]),
-        Kind::Tampered => {
+        DeliveryKind::Unsigned => delivered.is_empty() && is_refusal(&reply, &reason, &["missing_signature"]),
+        DeliveryKind::Tampered => {
             delivered.is_empty() && is_refusal(&reply, &reason, &["signature_mismatch", "payload_mismatch"])
         }
     };
@@ -122,23 +122,23 @@ fn signed_headers(route: &Route, body: &str) -> Result<HeaderMap, Failure> {
     Ok(delivery.map_err(|error| Failure::Failed(error.to_string()))?.headers)
 }
 
-fn line(route: &Route, kind: Kind, answered: &str, saw: &str, right: bool) -> Result<bool, Failure> {
+fn line(route: &Route, kind: DeliveryKind, answered: &str, saw: &str, right: bool) -> Result<bool, Failure> {
     let kind = match kind {
-        Kind::Signed => "signed",
-        Kind::Unsigned => "unsigned",
-        Kind::Tampered => "tampered",
+        DeliveryKind::Signed => "signed",
+        DeliveryKind::Unsigned => "unsigned",
+        DeliveryKind::Tampered => "tampered",
     };
     let wrong = if right { "" } else { "   <- wrong" };
     outln!("{:<10}{kind:<10}{answered:<28}{saw}{wrong}", route.scheme.name);
     Ok(right)
 }
 
-fn is_refusal(reply: &Reply, reason: &Option<String>, expected: &[&str]) -> bool {
+fn is_refusal(reply: &HttpResponse, reason: &Option<String>, expected: &[&str]) -> bool {
     reply.status == StatusCode::UNAUTHORIZED && reason.as_deref().is_some_and(|reason| expected.contains(&reason))
 }
 
 /// The reason in a refusal's body.
-fn reason(reply: &Reply) -> Option<String> {
+fn reason(reply: &HttpResponse) -> Option<String> {
     let problem: serde_json::Value = serde_json::from_slice(&reply.body).ok()?;
     Some(problem.get("reason")?.as_str()?.to_owned())
 }

@@ -1,7 +1,7 @@
 //! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why.
 //!
-//! The verdict is that of the gateway itself, see [`rehearsal`](super::support::loopback); the reason behind it is that of
-//! [`diagnose`](crate::schemes::diagnose). Not judged: who sent it (`allowed_ips`), how many others did, and how fast.
+//! The verdict comes from the gateway itself, see [`loopback`](super::support::loopback); the reason behind it comes from
+//! [`diagnose`](crate::schemes::diagnose). The client's address (`allowed_ips`), limits and timeouts are not judged.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ pub(super) struct Args {
     route: String,
     #[command(flatten)]
     config: ConfigArgs,
-    /// The request as it came: request line, headers, an empty line, body; - for standard input
+    /// The request as it was received: request line, headers, an empty line, body; - for standard input
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
     /// Judge it as of this time (RFC 3339, or seconds since 1970) instead of now
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if accepted { Ok(()) } else { Err(Failure::Told) }
 }
 
-/// What is asked: whether a route takes a request.
+/// The question whether a route accepts a request.
 struct Question<'a> {
     config: &'a Config,
     route: &'a Route,
@@ -67,7 +67,7 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Tells what the gateway does to the request; whether the route takes it.
+    /// Prints what the gateway does with the request. Returns whether the route accepts it.
     fn ask(&self) -> Result<bool, Failure> {
         let method = self.captured.parts.as_ref().map(|parts| &parts.method);
         let config = self.config.clone().judging(&self.route.name, method);
@@ -115,7 +115,7 @@ impl Question<'_> {
         self.tell_signature()
     }
 
-    /// Tells where the request goes, and where the route is.
+    /// Prints whether the request's path or host differs from the route's.
     fn tell_place(&self) -> Result<(), Failure> {
         let Some(parts) = &self.captured.parts else { return Ok(()) };
         let path = parts.uri.path();
@@ -133,7 +133,7 @@ impl Question<'_> {
         Ok(())
     }
 
-    /// Tells how it is with the signature, where that is not why the request is refused.
+    /// Prints whether the signature is valid, if the request is refused for another reason.
     fn tell_signature(&self) -> Result<(), Failure> {
         if self.captured.parts.is_none() {
             return Ok(());
@@ -170,7 +170,7 @@ impl Question<'_> {
         diagnose(self.route.suspect(), &others, &request, self.now, &Effort::thorough())
     }
 
-    /// What the verdict leaves out.
+    /// Prints what the verdict does not cover.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.route.enforce {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use http::Uri;
 
-use super::support::http::{Way, is_it_there, post, reachable, sign};
+use super::support::http::{Transport, is_it_there, post, reachable, sign};
 use super::support::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 "--url needs a complete URL, such as http://127.0.0.1:8080/webhooks/civo, not {url}"
             )));
         }
-        Some(url) => (url.clone(), Way::default(), None),
+        Some(url) => (url.clone(), Transport::default(), None),
         None => {
             let (url, way) = to_gateway(&config, route)?;
             (url, way, route.host.as_deref())
@@ -80,7 +80,7 @@ fn with_query(url: Uri, query: Option<&str>) -> Result<Uri, Failure> {
 }
 
 /// The URL of the route on this machine, and how to connect to it.
-fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Way), Failure> {
+fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Transport), Failure> {
     let address = config.server.listen.first().copied().filter(|address| address.port() != 0);
     let address = address.ok_or_else(|| {
         Failure::Usage("server.listen has port 0, so the port is unknown: name the address with --url".to_owned())
@@ -94,7 +94,7 @@ fn to_gateway(config: &Config, route: &Route) -> Result<(Uri, Way), Failure> {
     let url = format!("{scheme}://{address}{path}");
     // A connection to an address of this machine has that same address as its source.
     let from_proxy = server.trusted_proxies.is_empty() || server.trusted_proxies.contains(address.ip());
-    let way = Way {
+    let way = Transport {
         tls: server.tls.as_ref().map(|tls| pinned::client_config(&tls.identity)).transpose()?,
         proxy_protocol: server.proxy_protocol && from_proxy,
     };

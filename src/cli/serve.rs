@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Failure, failure};
-use crate::app::{self, Ended, Order};
+use crate::app::{self, Order, ShutdownResult};
 use crate::clock::Clock;
 use crate::config::reload::{self, Watched};
 use crate::config::{Config, LoadError};
@@ -26,12 +26,12 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     };
     let listeners = app::bind(&config).map_err(|error| Failure::Failed(error.to_string()))?;
     match app::run_under(&runtime, config, listeners, Clock::system(), async || operator.order().await) {
-        Ok(Ended::Drained) => Ok(()),
-        Ok(Ended::CutOff(deliveries)) => {
+        Ok(ShutdownResult::Drained) => Ok(()),
+        Ok(ShutdownResult::CutOff(deliveries)) => {
             tracing::error!(deliveries, "the shutdown grace ran out: deliveries were cut off");
             Err(Failure::Told)
         }
-        Ok(Ended::Stopped(deliveries)) => {
+        Ok(ShutdownResult::Stopped(deliveries)) => {
             tracing::error!(deliveries, "a second signal: stopped at once");
             Err(Failure::Told)
         }

@@ -58,7 +58,7 @@ pub use secret::{SecretError, secret_from_env, secret_from_file};
 pub use sign::{SIGN_HEADERS, Sign};
 pub use sources::{Sources, System};
 pub use store::{Keep, Store};
-pub use telemetry::{ContextFrom, Endpoint, Otlp};
+pub use telemetry::{ContextFrom, Otlp, OtlpEndpoint};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};
 pub use upstream::{HostHeader, Upstream};
 pub use view::View;

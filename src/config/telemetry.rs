@@ -35,7 +35,7 @@ const OWN_HEADERS: [HeaderName; 7] =
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otlp {
     /// The collector.
-    pub endpoint: Endpoint,
+    pub endpoint: OtlpEndpoint,
     /// Headers of each request to the collector; marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The time for the collector to accept spans, all attempts together; not zero. Default 10 s.
@@ -50,7 +50,7 @@ pub struct Otlp {
 
 /// A collector's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct OtlpEndpoint {
     /// Whether the URL begins with `https://`.
     pub tls: bool,
     /// The host to connect to: a DNS name or an IP address.
@@ -89,7 +89,7 @@ impl ContextFrom {
 }
 
 /// As a URL, for display.
-impl fmt::Display for Endpoint {
+impl fmt::Display for OtlpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority, self.path)
@@ -117,7 +117,7 @@ fn read_otlp(field: &Field<'_>, context: Context<'_>) -> Option<Otlp> {
     section.finish(explain_key);
     let Url { tls, host, port, authority, path } = url?;
     Some(Otlp {
-        endpoint: Endpoint { tls, host, port, authority, path, certificates: certificates? },
+        endpoint: OtlpEndpoint { tls, host, port, authority, path, certificates: certificates? },
         headers: headers?,
         timeout: timeout?,
         sample: sample?,

@@ -22,7 +22,7 @@ use super::network::Networks;
 use super::retry::Retry;
 use super::sign::Sign;
 use super::store::{Keep, Store};
-use super::telemetry::{Endpoint, Otlp};
+use super::telemetry::{Otlp, OtlpEndpoint};
 use super::tls::{ClientTls, Identity, Roots, ServerTls};
 use super::upstream::Upstream;
 use crate::schemes::{SchemeOptions, Secret, Spec};
@@ -174,7 +174,7 @@ fn of_telemetry(otlp: Option<&Otlp>) -> Entry {
     let Some(otlp) = otlp else { return Entry::new("otlp", Value::Null) };
     let Otlp { endpoint, headers, timeout, sample, service_name, context_from } = otlp;
     // The text of the URL says all of the other four.
-    let Endpoint { tls: _, host: _, port: _, authority: _, path: _, certificates } = endpoint;
+    let OtlpEndpoint { tls: _, host: _, port: _, authority: _, path: _, certificates } = endpoint;
     let shown = json!({
         "endpoint": endpoint.to_string(),
         "headers": headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),

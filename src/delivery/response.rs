@@ -51,7 +51,7 @@ pub struct Handled {
 }
 
 /// A response, and the facts about it that the observing stage counts and logs.
-pub struct Answer {
+pub struct FinalResponse {
     /// The response for the sender.
     pub response: Response<Body>,
     /// The route, if one matched.

@@ -13,7 +13,7 @@ use tower::Service;
 use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::delivery::request::Received;
-use crate::delivery::response::{Answer, Body};
+use crate::delivery::response::{Body, FinalResponse};
 use crate::delivery::timeline::Period;
 use crate::gateway::stage::Next;
 use crate::metrics::{GaugeGuard, ObserveMetrics};
@@ -42,7 +42,7 @@ pub struct ObserveContext {
 /// The stage: counts, times and logs.
 pub async fn observe<S>(next: Rc<Next<ObserveContext, S>>, received: Received) -> Result<Response<Body>, Infallible>
 where
-    S: Service<Received, Response = Answer, Error = Infallible> + Clone,
+    S: Service<Received, Response = FinalResponse, Error = Infallible> + Clone,
 {
     let context = &next.context;
     let in_flight = GaugeGuard::new(&context.in_flight);

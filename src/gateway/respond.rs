@@ -6,26 +6,26 @@ use std::rc::Rc;
 use tower::Service;
 
 use crate::delivery::request::Received;
-use crate::delivery::response::{Answer, Completed, Handled};
+use crate::delivery::response::{Completed, FinalResponse, Handled};
 use crate::gateway::problem::{close_after, problem};
 use crate::gateway::stage::Next;
 use crate::reject::Refusal;
 
 /// The stage: turns refusals into responses.
-pub async fn respond<S>(next: Rc<Next<(), S>>, received: Received) -> Result<Answer, Infallible>
+pub async fn respond<S>(next: Rc<Next<(), S>>, received: Received) -> Result<FinalResponse, Infallible>
 where
     S: Service<Received, Response = Handled, Error = Infallible> + Clone,
 {
     let info = received.info.clone();
     let Handled { route, result } = next.run(received).await?;
     Ok(match result {
-        Ok(Completed { response, outcome }) => Answer { response, route, outcome, rejected: None },
+        Ok(Completed { response, outcome }) => FinalResponse { response, route, outcome, rejected: None },
         Err(Refusal { reject, unread }) => {
             let mut response = problem(reject, route.as_deref(), Some(&info.request_id));
             if unread {
                 close_after(&mut response, info.head.version);
             }
-            Answer { response, route, outcome: reject.into(), rejected: Some(reject) }
+            FinalResponse { response, route, outcome: reject.into(), rejected: Some(reject) }
         }
     })
 }

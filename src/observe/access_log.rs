@@ -9,14 +9,14 @@ use http_body::Body as _;
 
 use crate::delivery::peer::Peer;
 use crate::delivery::request::RequestInfo;
-use crate::delivery::response::Answer;
+use crate::delivery::response::FinalResponse;
 use crate::delivery::timeline::Period;
 use crate::delivery::trace_context::TraceContext;
 use crate::metrics::NO_ROUTE;
 use crate::reject::{Outcome, Reject};
 
 /// Writes the line of a delivery. `suppressed` is the number of lines left out since the last one.
-pub fn log(info: &RequestInfo, answer: &Answer, period: Period, suppressed: u64) {
+pub fn log(info: &RequestInfo, answer: &FinalResponse, period: Period, suppressed: u64) {
     let RequestInfo { head, peer, request_id, timeline, .. } = info;
     let route = answer.route.as_deref();
     let event = info.event(route);

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::delivery::request::RequestInfo;
-use crate::delivery::response::Answer;
+use crate::delivery::response::FinalResponse;
 use crate::delivery::timeline::{Event, Period};
 use crate::delivery::trace_context::{Remote, Sampling, TraceContext, state};
 use crate::reject::{Outcome, Reject};
@@ -102,7 +102,7 @@ impl Tracer {
     }
 
     /// Hands a delivery over for export, if it is sampled. `at` is the end of `period`, since 1970-01-01T00:00:00Z.
-    pub fn end(&self, info: &RequestInfo, answer: &Answer, period: Period, at: Duration) {
+    pub fn end(&self, info: &RequestInfo, answer: &FinalResponse, period: Period, at: Duration) {
         let RequestInfo { head, peer, request_id, timeline, .. } = info;
         let Some(context) = timeline.trace().filter(|context| context.sampled) else { return };
         let ended = EndedDelivery {

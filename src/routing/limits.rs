@@ -1,4 +1,4 @@
-//! Limits over all threads: a route's deliveries in flight, its requests per second, and the bytes of bodies in memory.
+//! LimitStates over all threads: a route's deliveries in flight, its requests per second, and the bytes of bodies in memory.
 //!
 //! A request over a limit is refused at once; nothing queues. Refuses, in this order:
 //! 1. `overloaded`: `max_in_flight` deliveries of the route are in flight, each counted until its response has been sent;
@@ -28,13 +28,13 @@ pub const ROUTE_BYTES: i64 = 64 << 10;
 
 /// The state of each route by name. A route keeps its state over a reload.
 #[derive(Debug, Default)]
-pub struct Limits {
-    routes: Mutex<HashMap<String, Weak<State>>>,
+pub struct LimitStates {
+    routes: Mutex<HashMap<String, Weak<RouteState>>>,
 }
 
 /// The counters of one route, shared by all threads and all generations of the configuration.
 #[derive(Debug, Default)]
-struct State {
+struct RouteState {
     in_flight: AtomicU32,
     buffered: AtomicI64,
     /// When the route's first request arrived.
@@ -48,12 +48,12 @@ struct State {
 pub struct RouteLimits {
     max_in_flight: u32,
     rate: Option<RateLimit>,
-    state: Arc<State>,
+    state: Arc<RouteState>,
 }
 
 /// A delivery's place among those in flight, released on drop.
 #[derive(Debug)]
-pub struct Permit(Arc<State>);
+pub struct Permit(Arc<RouteState>);
 
 /// The bytes of bodies that may be in memory at the same time. Clones share the account.
 #[derive(Debug, Clone)]
@@ -67,11 +67,11 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
-    route: Arc<State>,
+    route: Arc<RouteState>,
     bytes: i64,
 }
 
-impl Limits {
+impl LimitStates {
     /// The limits in `config`, over the state of the route of this name.
     pub fn route(&self, config: &config::Route) -> RouteLimits {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
 use crate::reject::Reject;
 use crate::routing::diagnose_limit::DiagnoseLimit;
-use crate::routing::limits::{Limits, RouteLimits};
+use crate::routing::limits::{LimitStates, RouteLimits};
 use crate::routing::route_headers::RouteHeaders;
 use crate::upstream::pool::Pool;
 use crate::upstream::send::Endpoint;
@@ -65,7 +65,7 @@ impl RouteShared {
     pub fn new(
         config: config::Route,
         metrics: &Metrics,
-        limits: &Limits,
+        limits: &LimitStates,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
         let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
         let metrics = metrics.route(

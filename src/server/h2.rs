@@ -68,7 +68,7 @@ const IDLE_LOOKS: u32 = 8;
 
 /// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct Http2Limits {
     /// Bytes of a header section, as RFC 9113 section 6.5.2 counts them: 32 more for each field line.
     pub header_bytes: usize,
     /// The time until the first request must have arrived.
@@ -123,7 +123,7 @@ struct ObservedBody<B> {
 pub async fn serve(
     socket: Socket,
     peer: Rc<Peer>,
-    limits: Limits,
+    limits: Http2Limits,
     refuse: RefuseContext,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
@@ -195,7 +195,7 @@ impl Activity {
     }
 
     /// Ready when the connection has had no request for too long.
-    async fn idle(&self, limits: Limits) {
+    async fn idle(&self, limits: Http2Limits) {
         tokio::time::sleep(limits.header_timeout).await;
         if self.events.get() > 0 {
             // Checked at intervals, so that a request needs no timer.
@@ -310,8 +310,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
+    const LIMITS: Http2Limits =
+        Http2Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
 
     /// The seconds until a connection is idle, while `use_it` runs on it.
     #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]

@@ -100,7 +100,7 @@ async fn serve(
     };
     match accepted {
         Ok(Accepted { socket, peer, http2: true }) => {
-            let limits = h2::Limits {
+            let limits = h2::Http2Limits {
                 header_bytes: limits.max_header_bytes,
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,

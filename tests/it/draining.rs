@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use hooklatch::app::Ended;
+use hooklatch::app::ShutdownResult;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, Connection};
@@ -38,7 +38,7 @@ fn the_listener_closes_at_once_and_a_delivery_in_flight_is_answered() {
     assert_eq!(sender.receive().status, 200);
     sender.expect_end();
     drop(sender);
-    assert_eq!(gateway.stop(), Ended::Drained);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_body_that_is_still_coming_is_taken_to_its_end() {
     peer.answer();
     assert_eq!(sender.receive().status, 200);
     drop(sender);
-    assert_eq!(gateway.stop(), Ended::Drained);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn idle_connections_are_closed() {
     gateway.begin_to_stop();
     sender.expect_end();
     drop(sender);
-    assert_eq!(gateway.stop(), Ended::Drained);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_request_on_an_open_connection_gets_503_or_the_end_of_the_connection() {
     }
     assert_eq!(draining(&gateway), refused);
     drop((fresh, begun));
-    assert_eq!(gateway.stop(), Ended::Drained);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn what_was_pipelined_behind_the_delivery_in_flight_is_not_forwarded() {
         is_problem(&response, 503, "draining");
     }
     drop(sender);
-    assert_eq!(gateway.stop(), Ended::Drained);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
     peer.expect_end();
 }
 
@@ -128,7 +128,7 @@ fn deliveries_that_outlive_the_grace_are_cut_off_and_counted() {
         peer.request();
         peers.push(peer);
     }
-    assert_eq!(gateway.stop(), Ended::CutOff(2));
+    assert_eq!(gateway.stop(), ShutdownResult::CutOff(2));
     for sender in &mut senders {
         sender.expect_end();
     }
@@ -141,7 +141,7 @@ fn a_grace_of_zero_cuts_off_at_once() {
     sender.write(&Delivery::circleci("{}").bytes());
     let mut peer = upstream.accept();
     peer.request();
-    assert_eq!(gateway.stop(), Ended::CutOff(1));
+    assert_eq!(gateway.stop(), ShutdownResult::CutOff(1));
     sender.expect_end();
 }
 
@@ -155,7 +155,7 @@ fn a_response_that_is_still_streaming_counts_as_cut_off() {
     peer.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
     assert_eq!(sender.receive_head().status, 200);
     assert_eq!(gateway.metrics().get("hooklatch_in_flight_requests", &[]), 1.0);
-    assert_eq!(gateway.stop(), Ended::CutOff(1));
+    assert_eq!(gateway.stop(), ShutdownResult::CutOff(1));
     assert_eq!(sender.receive_rest(), b"half");
 }
 
@@ -163,5 +163,5 @@ fn a_response_that_is_still_streaming_counts_as_cut_off() {
 fn a_gateway_without_anything_to_do_ends_at_once() {
     let (gateway, _upstream) = start("60s");
     assert_eq!(http::send(gateway.server, &Delivery::unsigned("").bytes()).status, 401);
-    assert_eq!(gateway.stop(), Ended::Drained);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
 }

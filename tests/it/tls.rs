@@ -196,7 +196,7 @@ fn a_connection_that_never_comes_to_its_handshake_does_not_hold_up_the_end() {
     let silent = secure.rig.connect();
     secure.rig.wait_for_gauge("hooklatch_connections", 1.0);
     let Secure { rig: Rig { gateway, .. }, .. } = secure;
-    assert_eq!(gateway.stop(), hooklatch::app::Ended::Drained);
+    assert_eq!(gateway.stop(), hooklatch::app::ShutdownResult::Drained);
     drop(silent);
 }
 
@@ -357,7 +357,7 @@ fn a_drain_lets_http_2_finish_what_it_has_begun() {
     secure.rig.peer().answer();
     assert_eq!(pending.wait().status, 200);
     let Secure { rig: Rig { gateway, .. }, .. } = secure;
-    assert_eq!(gateway.stop(), hooklatch::app::Ended::Drained);
+    assert_eq!(gateway.stop(), hooklatch::app::ShutdownResult::Drained);
     assert!(client.is_closed());
 }
 
@@ -368,7 +368,7 @@ fn an_idle_connection_does_not_hold_up_the_end() {
     let mut silent = secure.connect(secure.client(&["h2"]));
     silent.stream().handshake().unwrap();
     let Secure { rig: Rig { gateway, .. }, .. } = secure;
-    assert_eq!(gateway.stop(), hooklatch::app::Ended::Drained);
+    assert_eq!(gateway.stop(), hooklatch::app::ShutdownResult::Drained);
     assert!(client.is_closed());
     silent.receive_rest();
 }

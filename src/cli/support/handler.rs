@@ -18,12 +18,12 @@ use tokio::net::TcpListener;
 use crate::app;
 
 /// An HTTP server on a free port of the loopback address. It runs until the process ends.
-pub struct Upstream {
+pub struct EmbeddedUpstream {
     pub address: SocketAddr,
     seen: Seen,
 }
 
-/// The requests since the last call of [`Upstream::seen`].
+/// The requests since the last call of [`EmbeddedUpstream::seen`].
 type Seen = Arc<Mutex<Vec<Delivered>>>;
 
 /// A request as the upstream received it.
@@ -32,7 +32,7 @@ pub struct Delivered {
     pub body: Vec<u8>,
 }
 
-impl Upstream {
+impl EmbeddedUpstream {
     pub fn start() -> io::Result<Self> {
         let socket = net::TcpListener::bind("127.0.0.1:0")?;
         let address = socket.local_addr()?;

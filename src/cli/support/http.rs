@@ -34,7 +34,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_RESPONSE: usize = 1024 * 1024;
 
 /// A response: its status and body.
-pub struct Reply {
+pub struct HttpResponse {
     pub status: StatusCode,
     pub body: Vec<u8>,
 }
@@ -67,7 +67,7 @@ pub fn unsigned_headers(route: &Route) -> HeaderMap {
 
 /// How to connect to the configured listener.
 #[derive(Default)]
-pub struct Way {
+pub struct Transport {
     /// The TLS configuration for `https`; `None` to trust the system's roots.
     pub tls: Option<Arc<ClientConfig>>,
     /// Whether the connection must begin with a PROXY protocol header.
@@ -75,7 +75,13 @@ pub struct Way {
 }
 
 /// POSTs to an `http` or `https` URL and reads the response.
-pub fn post(url: &Uri, way: Way, host: Option<&str>, mut headers: HeaderMap, body: Vec<u8>) -> io::Result<Reply> {
+pub fn post(
+    url: &Uri,
+    way: Transport,
+    host: Option<&str>,
+    mut headers: HeaderMap,
+    body: Vec<u8>,
+) -> io::Result<HttpResponse> {
     let host = host.or(url.authority().map(Authority::as_str)).unwrap_or_default();
     headers.insert(HOST, HeaderValue::from_str(host).map_err(io::Error::other)?);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -84,10 +90,10 @@ pub fn post(url: &Uri, way: Way, host: Option<&str>, mut headers: HeaderMap, bod
 }
 
 /// GETs an `http` or `https` URL and reads the response, within `timeout`.
-pub fn get(url: &Uri, timeout: Duration) -> io::Result<Reply> {
+pub fn get(url: &Uri, timeout: Duration) -> io::Result<HttpResponse> {
     let host = url.authority().map(Authority::as_str).unwrap_or_default();
     let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
-    exchange(url, Way::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
+    exchange(url, Transport::default(), (Method::GET, HeaderMap::from_iter([(HOST, host)])), Vec::new(), timeout)
 }
 
 /// A hint for an error of a connection that was refused or whose TLS handshake failed.
@@ -115,11 +121,11 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 /// Sends a request to the host of `url`, for its path and query, and reads the response.
 fn exchange(
     url: &Uri,
-    way: Way,
+    way: Transport,
     (method, headers): (Method, HeaderMap),
     body: Vec<u8>,
     timeout: Duration,
-) -> io::Result<Reply> {
+) -> io::Result<HttpResponse> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
         Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
@@ -152,7 +158,7 @@ fn exchange(
                 break;
             }
         }
-        Ok(Reply { status, body })
+        Ok(HttpResponse { status, body })
     };
     app::runtime()?.block_on(async {
         let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");

@@ -1,8 +1,8 @@
-//! What the gateway does to one request: the real one, as `serve` runs it, between a sender and an upstream of its own on
+//! Finds out what the gateway does with one request: runs the gateway as `serve` does, with a sender and an upstream on
 //! loopback.
 //!
-//! [`Config::on_loopback`] changes where the configuration listens and sends to, and what says nothing about the request:
-//! addresses, rates, TLS. The verdict is the gateway's own, from the first byte of the head to the last of the body.
+//! [`Config::on_loopback`] changes the addresses of the configuration, and removes settings that do not depend on the request:
+//! allowed addresses, rates, TLS. The verdict is the gateway's own, from the first byte of the head to the last byte of the body.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,52 +10,51 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::handler::{Delivered, Upstream};
+use super::handler::{Delivered, EmbeddedUpstream};
 use crate::app::{self, Listeners};
 use crate::clock::Clock;
 use crate::config::Config;
 
-/// A body over this is sent only once the gateway asks for it, so that it can refuse without reading it.
+/// A body longer than this is sent only after `100 Continue`, so that the gateway can refuse the request without it.
 const SENT_AT_ONCE: usize = 16 << 10;
 /// How long the gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What is read of a response, in bytes.
+/// The longest response that is read, in bytes.
 const MAX_RESPONSE: u64 = 64 << 10;
 
-/// The head of a request with its lines ended by CRLF, but without the empty one, and its body as `Content-Length` frames
-/// it.
+/// A request: its head, with lines that end in CRLF and without the empty line, and its body, as long as `Content-Length` says.
 pub struct Request {
     pub head: Vec<u8>,
     pub body: Vec<u8>,
 }
 
-/// What came of a request.
+/// The verdict on a request.
 pub enum Verdict {
     /// The upstream got it.
     Forwarded(Delivered),
     /// The gateway refused it.
     Refused {
         status: u16,
-        /// One of the closed list.
+        /// A name of the closed list in `reject`.
         reason: String,
         /// The reason in a sentence.
         title: String,
     },
-    /// The gateway answered it itself: an endpoint's challenge.
+    /// The gateway answered the request itself: an endpoint challenge.
     Answered,
 }
 
-/// A place to try requests in.
+/// Runs requests through a gateway on loopback.
 pub struct Rehearsal {
-    upstream: Upstream,
+    upstream: EmbeddedUpstream,
 }
 
 impl Rehearsal {
     pub fn new() -> io::Result<Self> {
-        Ok(Self { upstream: Upstream::start()? })
+        Ok(Self { upstream: EmbeddedUpstream::start()? })
     }
 
-    /// What a gateway with this configuration does to the request at the time of `clock`.
+    /// The verdict of a gateway with this configuration on the request, at the time of `clock`.
     pub fn judge(&self, config: Config, clock: Clock, request: &Request) -> io::Result<Verdict> {
         let config = config.on_loopback(self.upstream.address, PATIENCE);
         let listeners = app::bind(&config).map_err(io::Error::other)?;
@@ -101,7 +100,7 @@ fn exchange(address: SocketAddr, request: &Request) -> io::Result<(u16, Vec<u8>)
     first.extend_from_slice(if waits { b"Expect: 100-continue\r\n\r\n" } else { b"\r\n" });
     first.extend_from_slice(if waits { &[] } else { &request.body });
     stream.write_all(&first)?;
-    let mut received = Received::default();
+    let mut received = ResponseBuffer::default();
     loop {
         let (status, length) = received.head(&mut stream)?;
         if status == 100 && waits {
@@ -113,11 +112,11 @@ fn exchange(address: SocketAddr, request: &Request) -> io::Result<(u16, Vec<u8>)
     }
 }
 
-/// What has come of the gateway's responses and not been taken up.
+/// Bytes of the gateway's responses that have arrived and not been parsed.
 #[derive(Default)]
-struct Received(Vec<u8>);
+struct ResponseBuffer(Vec<u8>);
 
-impl Received {
+impl ResponseBuffer {
     /// The status and `Content-Length` of the next response.
     fn head(&mut self, stream: &mut TcpStream) -> io::Result<(u16, usize)> {
         loop {

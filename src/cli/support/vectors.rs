@@ -39,7 +39,7 @@ pub struct Vector {
 
 /// A vector as it is written in a file.
 #[derive(Deserialize)]
-struct Entry {
+struct RawVector {
     provider: String,
     secret: Value,
     #[serde(default = "post")]
@@ -80,7 +80,7 @@ pub fn of_scheme(spec: &Spec) -> Result<Vec<Vector>, String> {
 
 /// The vectors of a file.
 pub fn parse(json: &str) -> Result<Vec<Vector>, String> {
-    let entries: Vec<Entry> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let entries: Vec<RawVector> = serde_json::from_str(json).map_err(|error| error.to_string())?;
     entries.into_iter().enumerate().map(|(position, entry)| entry.read(&format!("[{position}]"))).collect()
 }
 
@@ -102,7 +102,7 @@ fn of_file(spec: &Spec, position: usize, vector: &OfScheme) -> Vector {
     }
 }
 
-impl Entry {
+impl RawVector {
     fn read(self, place: &str) -> Result<Vector, String> {
         let mut options = self.options;
         let spec = schemes::find(&self.provider);

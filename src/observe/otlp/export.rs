@@ -20,7 +20,7 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::spans::SpanMaker;
-use crate::config::{Endpoint, Otlp};
+use crate::config::{Otlp, OtlpEndpoint};
 use crate::metrics::SpanMetrics;
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -61,7 +61,7 @@ impl Exporter {
     /// # Errors
     /// The system has no root certificates, or the host is not a valid TLS server name.
     pub(super) fn new(otlp: &Otlp, metrics: SpanMetrics, finishing: watch::Receiver<bool>) -> io::Result<Self> {
-        let Endpoint { tls, host, port, authority, path, certificates } = &otlp.endpoint;
+        let OtlpEndpoint { tls, host, port, authority, path, certificates } = &otlp.endpoint;
         let tls = tls.then(|| client_config(certificates.as_ref())).transpose()?;
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(authority).map_err(io::Error::other)?);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use hooklatch::app::{self, Ended, StartError};
+use hooklatch::app::{self, ShutdownResult, StartError};
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Sources};
 use tokio::sync::oneshot;
@@ -37,7 +37,7 @@ pub struct Gateway {
     /// What `Debug` shows of the configuration.
     pub debug: String,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<Ended, StartError>>>,
+    thread: Option<JoinHandle<Result<ShutdownResult, StartError>>>,
 }
 
 /// A scrape: each series, its labels sorted by name, with its value.
@@ -95,11 +95,11 @@ impl Gateway {
     }
 
     /// Stops the gateway and waits for its end.
-    pub fn stop(mut self) -> Ended {
+    pub fn stop(mut self) -> ShutdownResult {
         self.end().unwrap().unwrap()
     }
 
-    fn end(&mut self) -> Option<Result<Ended, StartError>> {
+    fn end(&mut self) -> Option<Result<ShutdownResult, StartError>> {
         drop(self.stop.take());
         let ended = self.thread.take()?.join();
         Some(ended.unwrap_or_else(|_| Err(io::Error::other("the gateway panicked").into())))
