@@ -198,7 +198,7 @@ fn configured(places: impl IntoIterator<Item = String>) -> Vec<config::Route> {
     config::parse(&text, Path::new("/"), &OneSecret).unwrap().routes
 }
 
-/// The same secret for whoever asks.
+/// The same secret for every name.
 struct OneSecret;
 
 impl Sources for OneSecret {

@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long [`Clock::unix_at`] computes wall-clock time from the monotonic clock. It sees an adjustment of the system's clock
-/// after this time.
+/// How long [`Clock::unix_at`] computes wall-clock time from the monotonic clock. It sees an adjustment of the system's
+/// clock after this time.
 const SYNCED: Duration = Duration::from_secs(1);
 
 /// The system's clocks, or a fixed time.

@@ -1,7 +1,7 @@
 //! The load: senders and upstream in one thread that never sleeps.
 //!
 //! With a load generator that sleeps, its wake-ups are charged to the gateway. Sockets are polled in turn instead,
-//! which costs this thread's core and nobody else's.
+//! which costs this thread's core and no other.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

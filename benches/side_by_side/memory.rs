@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STILL: Duration = Duration::from_millis(500);
 /// The same after a response: longer than a gateway keeps the buffers of a connection that went idle.
 const STILL_IDLE: Duration = Duration::from_secs(2);
-/// What is about the same, in bytes.
+/// Differences up to this count as equal, in bytes.
 const ABOUT: u64 = 64 << 10;
 
 /// Memory of a keep-alive connection that has served one delivery and waits for the next.

@@ -11,7 +11,7 @@ pub enum Unit {
     Microseconds,
     /// Milliseconds.
     Milliseconds,
-    /// Thousands a second: the only measure of which more is better.
+    /// Thousands a second: the only measure for which more is better.
     ThousandsASecond,
     /// Thousands of instructions.
     Thousands,

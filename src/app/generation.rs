@@ -59,7 +59,8 @@ struct Destination {
 }
 
 impl Generation {
-    /// Builds a generation of `config`. Takes the values that do not change from `before`. Makes the metric series of its routes.
+    /// Builds a generation of `config`. Takes the values that do not change from `before`. Makes the metric series of its
+    /// routes.
     ///
     /// # Errors
     /// The system has no root certificates, or a host is not a valid TLS server name.

@@ -1,12 +1,12 @@
 //! Connects configuration, metrics, worker threads and listeners, and stops them in order.
 //!
-//! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections), routes
-//! and upstream connections. Deliveries of different threads share only counters and read-only data.
+//! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections),
+//! routes and upstream connections. Deliveries of different threads share only counters and read-only data.
 //!
 //! Reload: a new configuration is built completely before it replaces the running one ([`Order::Reload`]).
 //!
-//! Shutdown: listeners close at once and `/readyz` turns 503. Each connection ends after its current delivery. Deliveries that
-//! are still in flight after `server.shutdown_grace` are aborted.
+//! Shutdown: listeners close at once and `/readyz` turns 503. Each connection ends after its current delivery. Deliveries
+//! that are still in flight after `server.shutdown_grace` are aborted.
 
 mod generation;
 mod listeners;
@@ -205,7 +205,8 @@ impl Gateway {
     }
 }
 
-/// Ready at [`Order::Stop`] while the gateway drains. A reload during this time fails, and is counted and logged as a failure.
+/// Ready at [`Order::Stop`] while the gateway drains. A reload during this time fails, and is counted and logged as a
+/// failure.
 async fn ordered_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Generation, metrics: &Metrics) {
     loop {
         match orders().await {

@@ -1,8 +1,8 @@
-//! `hooklatch conformance [PROVIDER…]`: sends deliveries with a known verdict through a whole gateway on loopback, whose clock
-//! stands still at the time of the delivery.
+//! `hooklatch conformance [PROVIDER…]`: sends deliveries with a known verdict through a whole gateway on loopback, whose
+//! clock stands still at the time of the delivery.
 //!
-//! A valid delivery must reach the upstream byte for byte and marked as verified. An invalid delivery must be refused, for the
-//! reason that its vector names, if any.
+//! A valid delivery must reach the upstream byte for byte and marked as verified. An invalid delivery must be refused, for
+//! the reason that its vector names, if any.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

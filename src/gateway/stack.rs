@@ -54,13 +54,13 @@ pub fn stack(context: StackContext) -> Stack {
         .layer(Stage::new(context.receive, receive))
         // Sees what the sender gets, refusals included.
         .layer(Stage::new(context.observe, observe))
-        // Inside observe, which wants the reason; outside of all that refuses.
+        // Inside observe, which counts the reason; outside of every stage that refuses.
         .layer(Stage::new((), respond))
         // Everything below is counted under its route's name.
         .layer(Stage::new(context.route, route))
         .layer(Erased::layer())
-        // Outside of all that handles a delivery once its route is known, so that a panic costs that delivery alone, and is
-        // counted and logged as its refusal.
+        // Outside of every stage that knows the route, so that a panic fails only that delivery, and is counted and logged as
+        // its refusal.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
         .layer(Stage::new((), limit))

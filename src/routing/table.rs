@@ -15,7 +15,7 @@ use crate::routing::route_headers::RouteHeaders;
 use crate::upstream::pool::Pool;
 use crate::upstream::send::Endpoint;
 
-/// A route as one worker thread holds it: what all of them share, and its own connections to the upstream.
+/// A route as one worker thread holds it: the part that all threads share, and the thread's connections to the upstream.
 pub struct Route {
     /// What all threads share.
     pub shared: Arc<RouteShared>,
@@ -23,7 +23,7 @@ pub struct Route {
     pub pool: Rc<Pool>,
 }
 
-/// A route's configuration and all that is made from it once.
+/// A route's configuration, and the values that are made from it once.
 pub struct RouteShared {
     /// What the file says.
     pub config: config::Route,
@@ -31,13 +31,13 @@ pub struct RouteShared {
     pub limits: RouteLimits,
     /// Handles of the route's series.
     pub metrics: RouteMetrics,
-    /// What each request to the upstream gets beside its own field lines.
+    /// The field lines that the gateway adds to each request.
     pub headers: RouteHeaders,
     /// Where requests go.
     pub endpoint: Endpoint,
     /// The `Allow` header of a 405 (RFC 9110 section 10.2.1).
     pub allow: HeaderValue,
-    /// Bounds how often the gateway finds out why deliveries do not verify.
+    /// Limits how often deliveries that do not verify are diagnosed.
     pub diagnose_limit: DiagnoseLimit,
 }
 

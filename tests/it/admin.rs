@@ -1,4 +1,4 @@
-//! What Prometheus and operators are told.
+//! The admin listener: metrics, health, configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ const REASONS: [&str; 10] = [
     "signature_mismatch",
 ];
 
-/// Two routes, of which one can give reasons that the other cannot.
+/// Two routes; one can refuse for reasons that the other cannot.
 fn two_routes() -> Gateway {
     let circleci =
         route("circleci", "upstream: \"http://127.0.0.1:1\", secrets: [{ env: SECRET, id: a }, { env: OLD_SECRET }]");

@@ -1,4 +1,4 @@
-//! What is refused because of the body: its size, time and framing, and signatures that do not fit it.
+//! Refusals because of the body: its size, time and framing, and signatures that do not match.
 
 use crate::support::gateway::SECRET;
 use crate::support::rig::Rig;
@@ -162,7 +162,7 @@ fn what_a_sender_who_goes_away_left_is_given_back() {
     let mut sender = rig.connect();
     sender.write(&Delivery::circleci(vec![b'x'; 5000]).head());
     sender.write(&[b'x'; 4000]);
-    // What it says that it will send is counted before it comes.
+    // The `Content-Length` is counted before the body arrives.
     rig.wait_for_gauge("hooklatch_buffered_bytes", 5000.0);
     assert_eq!(rig.gateway.metrics().get("hooklatch_connections", &[]), 1.0);
     drop(sender);

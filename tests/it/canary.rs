@@ -28,7 +28,7 @@ const UNDECODABLE: &[u8] = b"canary-that-is-no-text\xff";
 const LITERAL: &str = "canary-in-the-configuration";
 const BODY: &str = r#"{"canary":"in-the-body"}"#;
 
-/// What must show nowhere.
+/// The secrets that must not appear anywhere.
 fn canaries() -> Vec<String> {
     let digests = [IN_ENVIRONMENT, IN_FILE, IN_NEW_FILE].map(|secret| sha256(secret, BODY.as_bytes()));
     let plain = [IN_ENVIRONMENT, IN_FILE, IN_NEW_FILE, "canary-that-is-no-text", LITERAL, "in-the-body", "in-a-header"];

@@ -1,4 +1,4 @@
-//! Endpoint challenges: what providers ask before they deliver, answered by the gateway, and what nobody gets by asking.
+//! Endpoint challenges, by which providers check an endpoint before they deliver, and requests that must not be answered as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

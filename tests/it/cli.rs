@@ -15,7 +15,7 @@ use crate::support::rig::{Rig, route};
 use crate::support::sender::Delivery;
 use crate::support::upstream::Nobody;
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug)]
 struct Done {
     status: i32,
@@ -284,7 +284,7 @@ fn sign_fails_when_there_is_nothing_to_sign_with_or_nothing_that_can_be_signed()
     }
 }
 
-/// Runs `send` against a rig whose upstream answers as told: what came of it, and the body that the upstream saw.
+/// Runs `send` against a rig whose upstream gives this response. Returns the result, and the body that the upstream got.
 fn send(rig: &mut Rig, shell: &Shell, arguments: &[&str], answer: &str) -> (Done, Vec<u8>) {
     let mut command = shell.command(&[&["send", "hook"], arguments].concat());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

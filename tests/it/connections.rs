@@ -215,7 +215,7 @@ fn a_response_that_the_sender_did_not_wait_for_ends_its_upstream_connection() {
     rig.peer().write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     assert_eq!(sender.receive_head().status, 200);
     drop(sender);
-    // With half-closed senders welcome, only what cannot be written tells that this one is gone.
+    // Half-closed senders are permitted, so only a failed write shows that this one has gone.
     rig.peer.take().unwrap().write_until_closed();
     rig.forwards(&Delivery::circleci("{}"));
 }

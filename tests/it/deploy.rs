@@ -45,7 +45,7 @@ fn systemd_understands_the_unit_and_finds_little_exposed() {
     let unit = read("systemd/hooklatch.service");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hooklatch.service");
-    // It must be a program that is there.
+    // The program must exist.
     fs::write(&file, unit.replace("/usr/bin/hooklatch", BINARY)).unwrap();
     assert_eq!(succeeds(analyze.arg("verify").arg(&file)), "");
 

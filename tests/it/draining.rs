@@ -1,4 +1,4 @@
-//! Shutdown in this process: what happens to deliveries that are on their way.
+//! Shutdown in this process: deliveries in flight are finished.
 
 use std::net::TcpStream;
 
@@ -17,7 +17,7 @@ fn start(grace: &str) -> (Gateway, Upstream) {
     (Gateway::start_with(&format!("threads: 1, shutdown_grace: {grace}"), &routes, &[]), upstream)
 }
 
-/// Tells the gateway to stop, and returns once it drains: it says so, and its worker thread has heard of it.
+/// Orders the gateway to stop. Returns once it has announced that it drains and its worker thread has begun to drain.
 fn drain(gateway: &mut Gateway) {
     gateway.begin_to_stop();
     poll("not ready", || gateway.get("/readyz").status == 503);

@@ -33,7 +33,7 @@ routes:
   - { name: quoted, path: /quoted, scheme: civo, secrets: [{ env: QUOTED }], upstream: "http://127.0.0.1:1" }
 "#;
 
-/// What came of it.
+/// The result of the command.
 struct Explained {
     status: i32,
     text: String,

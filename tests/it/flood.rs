@@ -56,7 +56,7 @@ fn five_hundred_slow_senders_fill_no_more_memory_than_bodies_may_take() {
         sender.write_all(&heads[at % 2][BEGUN..]).unwrap();
         sender.set_nonblocking(true).unwrap();
     }
-    // Byte by byte, of which each could hold a whole buffer of 8 KiB; then more.
+    // Byte by byte, because each byte could hold a whole buffer of 8 KiB; then more.
     let larger = [10, 100, 1000, 4000, 8000, 16_000, 16_000, 32_000, 64_000, 64_000, 64_000];
     let pieces = std::iter::repeat_n(1usize, 300).chain(larger.into_iter().cycle().take(33));
     for (round, size) in pieces.enumerate() {

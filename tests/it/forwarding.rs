@@ -1,4 +1,4 @@
-//! What the upstream gets, byte for byte: body, headers, request line.
+//! The request to the upstream, byte for byte: body, headers, request line.
 
 use crate::support::http;
 use crate::support::rig::{Rig, route};

@@ -1,4 +1,4 @@
-//! `hooklatch health`: what it asks, and what it makes of the answer.
+//! `hooklatch health`: its request, and its verdict on the response.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -75,7 +75,7 @@ fn who_does_not_answer_is_not_healthy() {
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{output:?}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("no answer from"));
 
-    // Takes the connection, and never says a word.
+    // Accepts the connection, and never sends a byte.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(asked(&url(silent.local_addr().unwrap()), &[]), (1, String::new()));
 

@@ -1,4 +1,4 @@
-//! Request smuggling and parser differentials: raw bytes, and what must come of them.
+//! Request smuggling and parser differentials: raw bytes, and the expected result.
 //!
 //! Every refused case is followed by a signed delivery in the same write: if the gateway and anybody else could disagree
 //! on where the first request ends, the upstream would see it.
@@ -37,7 +37,7 @@ fn smuggled() -> Vec<u8> {
 /// What `HEAD` stands for: a signed delivery of `hello` without what frames its body.
 const HEAD: &str = "POST /hook/x HTTP/1.1\r\nHost: a\r\nSIG\r\n";
 
-/// What is refused, with this status, and ends the connection.
+/// Requests that are refused with this status and end the connection.
 const REFUSED: &[(&str, u16, &str)] = &[
     // Two framings (RFC 9112 section 6.3).
     ("CL.TE", 400, "HEADContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
@@ -160,7 +160,7 @@ const REFUSED: &[(&str, u16, &str)] = &[
     ("a lower-case method", 405, "post /hook/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
 ];
 
-/// What is forwarded: the request line that the upstream sees, for what the sender sent. The body is always `hello`.
+/// Requests that are forwarded, each with the request line that the upstream gets. The body is always `hello`.
 const FORWARDED: &[(&str, &str, &str)] = &[
     ("a length", "POST /x HTTP/1.1", "HEADContent-Length: 5\r\n\r\nhello"),
     ("zeros before a length", "POST /x HTTP/1.1", "HEADContent-Length: 0005\r\n\r\nhello"),
@@ -276,7 +276,7 @@ fn the_same_is_refused_when_it_comes_byte_by_byte() {
     {
         let mut sender = rig.connect();
         for byte in &written(text) {
-            // Once it is refused, nobody listens any more.
+            // After the refusal the gateway reads nothing more.
             if sender.try_write(&[*byte]).is_err() {
                 break;
             }

@@ -23,7 +23,7 @@ use crate::support::sender::Delivery;
 use crate::support::stream::Stream;
 use crate::support::tools::tool;
 
-/// Whom the route lets in: the server in front tells who connects.
+/// The addresses that the route allows; the server in front forwards the client's address.
 const SENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// A server in front of a gateway.
@@ -155,7 +155,7 @@ const HAPROXY: Server = Server {
     },
 };
 
-/// An address of loopback that nobody else takes: these servers do not say which port the system chose.
+/// A loopback address that no other test uses: these servers do not report which port the system chose.
 fn own_address() -> SocketAddr {
     static TAKEN: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = process::id().to_be_bytes();

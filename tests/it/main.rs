@@ -3,25 +3,25 @@
 
 mod support;
 
-/// What is refused before a byte of the body is read: no route, method, host, the signature header's form.
+/// Refusals before the body is read: route, method, host, the form of the signature header.
 mod refusals;
 
-/// Who the client is: trusted proxies, allowed addresses, the PROXY protocol.
+/// The client's address: trusted proxies, allowed addresses, the PROXY protocol.
 mod addresses;
 
 /// TLS from senders, HTTP/1.1 and HTTP/2 over it, client certificates.
 mod tls;
 
-/// What HTTP/2 can be abused for.
+/// Abuse of HTTP/2.
 mod http2_floods;
 
 /// TLS to upstreams.
 mod upstream_tls;
 
-/// What is refused because of the body: its size, time and framing, and signatures that do not fit it.
+/// Refusals because of the body: its size, time and framing, and signatures that do not match.
 mod bodies;
 
-/// The bounds on connections, heads, time, bodies, deliveries in flight and rates.
+/// The limits on connections, heads, time, bodies, deliveries in flight and rates.
 mod limits;
 
 /// A flood of slow senders against a gateway in a process of its own.
@@ -30,40 +30,40 @@ mod flood;
 /// Request smuggling and parser differentials.
 mod hygiene;
 
-/// What the sender gets when the upstream does not answer.
+/// The response when the upstream does not answer.
 mod upstream_faults;
 
-/// What the upstream gets, byte for byte: body, headers, request line.
+/// The request to the upstream, byte for byte: body, headers, request line.
 mod forwarding;
 
-/// What the sender gets of the upstream's response.
+/// The upstream's response, as the sender gets it.
 mod responses;
 
 /// Keep-alive, pipelining and the connections to the upstream.
 mod connections;
 
-/// The one request that is sent twice, and all those that are not.
+/// The rule by which a request is sent twice.
 mod resend;
 
-/// Several secrets, routes that only report, statuses of refusals.
+/// Several secrets, routes with `enforce: false`, statuses of refusals.
 mod secrets;
 
-/// Which of several routes a request takes.
+/// The choice among several routes.
 mod routing;
 
-/// Endpoint challenges, and what nobody gets by asking.
+/// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
 
-/// What Prometheus and operators are told.
+/// The admin listener: metrics, health, configuration.
 mod admin;
 
 /// Traces, as a collector gets them.
 mod telemetry;
 
-/// The line that a delivery has in the log.
+/// The line of a delivery in the access log.
 mod access_log;
 
-/// Shutdown in this process: what happens to deliveries that are on their way.
+/// Shutdown in this process: deliveries in flight are finished.
 mod draining;
 
 /// The commands and their exit statuses.
@@ -75,7 +75,7 @@ mod explain;
 /// `health`, for container engines.
 mod health;
 
-/// What a newcomer meets: each mistake is told with what to do next.
+/// The mistakes of newcomers: each message says what to do next.
 mod newcomers;
 
 /// Completions and manual pages.
@@ -84,25 +84,25 @@ mod shipped;
 /// The JSON Schema of gateway.yaml, as editors use it.
 mod schema;
 
-/// `serve` as a process: signals, logs, secrets that must not show.
+/// `serve` as a process: signals, logs, secrets that must not appear.
 mod serve;
 
-/// Secrets that must show nowhere.
+/// Secrets that must not appear anywhere.
 mod canary;
 
-/// Deliveries that the providers publish, through the whole gateway.
+/// The providers' published deliveries, through the whole gateway.
 mod vectors;
 
 /// Properties over arbitrary input.
 mod properties;
 
-/// Everything at once and for long, and then the accounts.
+/// Everything at once and for a long time; then the accounts are compared.
 mod soak;
 
-/// What fuzzers start from and what they found.
+/// The corpora and the findings of the fuzzers.
 mod corpora;
 
-/// What changes while the gateway runs: triggers, failures, what is kept, what is told.
+/// Reloads: their triggers, their failures, the state that they keep, their log lines.
 mod reload;
 
 /// Reloads under constant traffic: no connection is dropped and no delivery lost.

@@ -21,7 +21,7 @@ fn hooklatch(folder: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).current_dir(folder).env_remove("RUST_LOG").env("SET", SECRET).output().unwrap()
 }
 
-/// The exit status, and what was told.
+/// The exit status, and the output.
 fn told(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let output = hooklatch(folder, arguments);
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -91,7 +91,7 @@ fn a_secret_file_that_is_of_no_use_is_told_with_what_to_do() {
 #[test]
 fn what_the_user_may_not_read_is_told_with_who_must() {
     let folder = folder("127.0.0.1:0", "civo", "SET", "http://127.0.0.1:1");
-    // Readable by nobody. Who runs the tests as root has to become somebody else for it to count.
+    // No permissions. They do not apply to root, so a test that runs as root has to change its user.
     fs::set_permissions(folder.path().join("gateway.yaml"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(BINARY);
@@ -214,7 +214,7 @@ fn what_goes_wrong_with_the_first_deliveries_is_told_in_the_log_with_what_to_loo
     assert_eq!(hint("no_route"), "`hooklatch check` lists the routes with their hosts and paths");
     assert_eq!(send(server, &get("/webhooks/civo")).status, 405);
     assert!(hint("method_not_allowed").contains("a browser asks with GET, providers send POST"));
-    // The beginning of a TLS handshake: https:// where there is no TLS.
+    // The beginning of a TLS handshake: https:// to a listener without TLS.
     let mut tls = Connection::open(server);
     tls.write(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03");
     assert!(hint("bad_request").contains("speaks TLS where server.tls is not set"));
@@ -225,7 +225,7 @@ fn what_goes_wrong_with_the_first_deliveries_is_told_in_the_log_with_what_to_loo
     );
     assert!(hint("missing_signature").contains("`hooklatch send ROUTE` sends a signed delivery"));
 
-    // The one who sends is told the same, if that is `send`.
+    // `send` prints the same advice.
     let url = format!("http://{server}/webhooks/civo");
     let (status, said) = told(folder.path(), &["send", "civo", "--url", &url]);
     let expected = "does the handler run, and does `upstream` of the route lead to it?";

@@ -1,4 +1,4 @@
-//! What is refused before a byte of the body is read: no route, method, host, the signature header's form.
+//! Refusals before the body is read: route, method, host, the form of the signature header.
 
 use crate::support::http;
 use crate::support::rig::{Rig, is_problem};
@@ -133,7 +133,7 @@ fn checks_that_need_no_body_are_answered_while_it_has_not_been_sent() {
     ];
     for (delivery, status, reason) in cases {
         for head in [delivery.head(), delivery.chunked(10).head()] {
-            // How long a body in chunks is cannot be known before it comes.
+            // The length of a chunked body is not known in advance.
             if status == 413 && head.ends_with(b"chunked\r\n\r\n") {
                 continue;
             }

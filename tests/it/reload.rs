@@ -1,4 +1,4 @@
-//! What changes while the gateway runs: triggers, failures, what is kept, what is told.
+//! Reloads: their triggers, their failures, the state that they keep, their log lines.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -311,7 +311,7 @@ fn a_certificate_that_is_renewed_is_in_force_by_itself_and_an_open_connection_go
     let renew = |served: &Served| {
         let authority = Authority::new();
         let identity = authority.issue("gateway.example");
-        // Both in one file, so that no look comes between the two.
+        // Both in one file, so that the gateway cannot check the files between the two changes.
         replace(&served.path("tls.pem"), &(identity.certificate + &identity.key));
         authority.client(&["h2"])
     };

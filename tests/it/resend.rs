@@ -145,7 +145,7 @@ fn a_fresh_connection_that_cannot_be_made_for_the_second_sending_is_told_as_such
     let mut sender = rig.connect();
     sender.write(&Delivery::circleci("first").bytes());
     let mut peer = crate::support::upstream::Peer::from(upstream.accept().unwrap().0);
-    // Nobody listens any more, but the connection is still there.
+    // The listener is closed, but the connection is still open.
     drop(upstream);
     peer.request();
     peer.answer();

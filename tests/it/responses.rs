@@ -1,4 +1,4 @@
-//! What the sender gets of the upstream's response.
+//! The upstream's response, as the sender gets it.
 
 use crate::support::http::{Connection, Response};
 use crate::support::rig::Rig;

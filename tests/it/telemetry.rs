@@ -54,7 +54,7 @@ fn is_error(span: &Span) -> bool {
     span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
 }
 
-/// What the last delivery told the handler.
+/// The value of a header that the handler got with the last delivery.
 fn told(served: &Served, header: &str) -> Option<String> {
     served.upstream.entries().last().unwrap().header(header).map(str::to_owned)
 }
@@ -63,7 +63,7 @@ fn spans_counted(served: &Served, result: &str) -> f64 {
     served.metric(&format!("hooklatch_spans_total{{result=\"{result}\"}}")).unwrap()
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -117,7 +117,7 @@ fn a_delivery_is_a_trace_of_its_receipt_its_check_and_its_way_to_the_handler() {
     assert_eq!(of(forward, "server.port"), Some(upstream.port().to_string()));
     assert_eq!(of(forward, "http.response.status_code").as_deref(), Some("200"));
 
-    // The handler is told which span it is in.
+    // The handler gets the id of the gateway's span.
     let expected = format!("00-{}-{}-01", hex(&receive.trace_id), hex(&forward.span_id));
     assert_eq!(told(&served, "traceparent"), Some(expected));
     assert_eq!(told(&served, "tracestate"), None);

@@ -106,7 +106,7 @@ fn an_upstream_that_never_answers_is_given_up_and_its_connection_closed() {
         peer.request();
         peer.write(part);
         rig.failed(&before, &sender.receive(), 504, "timeout");
-        // Nobody must take a late answer for that to another delivery.
+        // A late response must not be taken for the response to another delivery.
         peer.expect_end();
     }
 }

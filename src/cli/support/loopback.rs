@@ -1,8 +1,9 @@
 //! Finds out what the gateway does with one request: runs the gateway as `serve` does, with a sender and an upstream on
 //! loopback.
 //!
-//! [`Config::on_loopback`] changes the addresses of the configuration, and removes settings that do not depend on the request:
-//! allowed addresses, rates, TLS. The verdict is the gateway's own, from the first byte of the head to the last byte of the body.
+//! [`Config::on_loopback`] changes the addresses of the configuration, and removes settings that do not depend on the
+//! request: allowed addresses, rates, TLS. The verdict is the gateway's own, from the first byte of the head to the last
+//! byte of the body.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest response that is read, in bytes.
 const MAX_RESPONSE: u64 = 64 << 10;
 
-/// A request: its head, with lines that end in CRLF and without the empty line, and its body, as long as `Content-Length` says.
+/// A request: its head, with lines that end in CRLF and without the empty line, and its body, as long as `Content-Length`
+/// says.
 pub struct Request {
     pub head: Vec<u8>,
     pub body: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What providers ask, as they ask it, and what they must hear.
+//! The challenges of providers in their own form, and the expected answers.
 
 use hooklatch::clock::Clock;
 
@@ -150,5 +150,5 @@ pub const IN_HEADERS: [(&str, &str, &str, &str, &str); 4] = [
     ("adobe-sign", "GET", "X-AdobeSign-ClientId", "x-adobesign-clientid", SECRET),
 ];
 
-/// Providers that only look whether there is somebody.
+/// Providers that only check whether the endpoint answers.
 pub const BY_HEAD: [&str; 3] = ["intercom", "mandrill", "trello"];

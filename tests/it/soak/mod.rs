@@ -41,7 +41,7 @@ const SLACK: u64 = 16 << 20;
 /// What the process may keep open beyond what it began with.
 const MORE_FILES: usize = 2;
 
-/// A route and how its handler behaves. Nobody but vandals sends to the last one.
+/// A route and the behaviour of its handler. Only vandals send to the last one.
 const ROUTES: [(&str, Manners); 8] = [
     ("steady", Manners::Steady),
     ("good", Manners::Steady),

@@ -150,7 +150,7 @@ pub fn impostor(shared: &Shared, mut random: Random) -> Vec<Sent> {
     sent
 }
 
-/// Ties up, floods and breaks off. What it gets for it is nobody's promise, but the upstream sees none of it that is not
+/// Holds connections, floods them and aborts them. Its responses are not checked, but the upstream sees none of it that is not
 /// signed and whole, and the gateway ends it.
 pub fn vandal(shared: &Shared, mut random: Random) -> Vec<Sent> {
     let mut sent = Vec::new();

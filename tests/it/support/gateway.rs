@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 
 use super::http::{self, Response};
 
-/// What `env: SECRET` gives.
+/// The secret of `env: SECRET`.
 pub const SECRET: &str = "the-secret-of-now";
-/// What `env: OLD_SECRET` gives.
+/// The secret of `env: OLD_SECRET`.
 pub const OLD_SECRET: &str = "the-secret-of-before";
 
-/// The counters of what became of deliveries: each moves at least one of these.
+/// The counters of delivery outcomes: each delivery moves at least one of these.
 pub const VERDICTS: [&str; 4] = [
     "hooklatch_requests_total",
     "hooklatch_rejections_total",
@@ -34,7 +34,7 @@ pub struct Gateway {
     pub server: SocketAddr,
     /// Where metrics and health are.
     pub admin: SocketAddr,
-    /// What `Debug` shows of the configuration.
+    /// The `Debug` output of the configuration.
     pub debug: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<ShutdownResult, StartError>>>,
@@ -79,7 +79,7 @@ impl Gateway {
         Self { server, admin, debug, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// What `/metrics` says now.
+    /// The current text of `/metrics`.
     pub fn metrics(&self) -> Metrics {
         Metrics::scrape(self.admin)
     }
@@ -140,7 +140,7 @@ impl Metrics {
         &self.0
     }
 
-    /// The counters of what became of deliveries ([`VERDICTS`]) that differ from `before`, each with the difference.
+    /// The counters of delivery outcomes ([`VERDICTS`]) that differ from `before`, each with the difference.
     pub fn counted_since(&self, before: &Self) -> BTreeMap<String, f64> {
         self.differences(before, |family| VERDICTS.contains(&family))
     }

@@ -156,7 +156,7 @@ impl Connection {
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     }
 
-    /// Reads what comes until the connection is broken off by a reset: nobody may take that for the end of something.
+    /// Reads until the connection is reset, which no reader can take for a regular end.
     pub fn expect_reset(&mut self) {
         let error = std::io::copy(&mut self.stream, &mut std::io::sink()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);

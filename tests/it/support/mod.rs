@@ -1,4 +1,4 @@
-//! What several test modules need.
+//! Helpers of several test modules.
 
 /// A handler that takes every delivery and keeps book of it.
 pub mod bookkeeper;
@@ -6,7 +6,7 @@ pub mod bookkeeper;
 pub mod certificates;
 /// A receiver of traces.
 pub mod collector;
-/// The gateway in this process, and what its metrics say.
+/// The gateway in this process, and its metrics.
 pub mod gateway;
 /// A small HTTP/1.1 client that sends exactly the bytes it is given.
 pub mod http;

@@ -123,7 +123,7 @@ impl Rig {
         response
     }
 
-    /// That a response tells of the upstream's failure, and it was counted once.
+    /// Asserts that a response reports the upstream's failure, and that the failure was counted once.
     #[track_caller]
     pub fn failed(&self, before: &Metrics, response: &Response, status: u16, result: &str) {
         is_problem(response, status, &format!("upstream_{result}"));

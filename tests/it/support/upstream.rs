@@ -21,7 +21,7 @@ pub struct Upstream {
     pub address: SocketAddr,
 }
 
-/// An address at which nobody listens, and nobody else will as long as this lives.
+/// An address without a listener, reserved as long as this value lives.
 pub struct Nobody {
     _socket: Socket,
     pub address: SocketAddr,
