@@ -43,7 +43,7 @@ pub(super) struct Shared {
     pub(super) phases: watch::Receiver<Phase>,
     /// The configuration that runs.
     pub(super) generations: watch::Receiver<Arc<Generation>>,
-    /// A clone lives as long as each thread.
+    /// Each thread holds a clone, so that the main thread can wait for the last one.
     pub(super) ended: mpsc::Sender<()>,
 }
 
@@ -143,8 +143,8 @@ impl Worker {
         Serving::new(&generation.server, stack(self.context(generation)), generation.handshake.clone())
     }
 
-    /// What accepting and serving connections needs. `drain` turns true when the gateway drains; `alive` is dropped with the
-    /// last connection.
+    /// The values that accept and serve connections. `drain` turns true when the gateway drains; the last clone of `alive` is
+    /// dropped with the last connection.
     fn listen_context(
         &self,
         current: Current<Serving>,
@@ -162,7 +162,7 @@ impl Worker {
         ListenContext { connections, http1: Http1Context { refuse, drain }, shedding: Rc::default(), alive }
     }
 
-    /// What the stages need for a configuration. Connections to upstreams that it still has are kept, the others closed
+    /// The context of the stages for a configuration. Connections to upstreams that it still has are kept; the others are closed
     /// when the deliveries on them have ended.
     fn context(&mut self, generation: &Generation) -> StackContext {
         let router = self.router(generation);
