@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::Failure;
-use super::support::loopback::{Rehearsal, Request, Verdict};
+use super::support::loopback::{LoopbackGateway, Request, Verdict};
 use super::support::vectors::{self, Vector};
 use crate::clock::Clock;
 use crate::config::{self, Config, Sources};
@@ -50,10 +50,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Some(path) => from_file(path, wanted)?,
         None => schemes::names().filter(|name| wanted(name)).filter_map(built_in).collect::<Result<_, _>>()?,
     };
-    let rehearsal = Rehearsal::new()?;
+    let loopback = LoopbackGateway::new()?;
     let (mut providers, mut total, mut failed) = (0, 0, 0);
     for suite in &suites {
-        let failures = suite.run(&rehearsal)?;
+        let failures = suite.run(&loopback)?;
         let count = suite.vectors.len();
         let verdict = match &suite.unsupported {
             Some(reason) => format!("cannot be verified: {reason}"),
@@ -97,10 +97,10 @@ fn from_file(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Suite>, F
 
 impl Suite {
     /// Runs every vector. Returns a line for each that failed.
-    fn run(&self, rehearsal: &Rehearsal) -> io::Result<Vec<String>> {
+    fn run(&self, loopback: &LoopbackGateway) -> io::Result<Vec<String>> {
         let mut failures = Vec::new();
         for vector in &self.vectors {
-            if let Err(what) = vector.run(rehearsal)? {
+            if let Err(what) = vector.run(loopback)? {
                 failures.push(format!("{}: {what}", vector.place));
             }
         }
@@ -110,7 +110,7 @@ impl Suite {
 
 impl Vector {
     /// `Ok` if the verdict is the expected one; otherwise what happened.
-    fn run(&self, rehearsal: &Rehearsal) -> io::Result<Result<(), String>> {
+    fn run(&self, loopback: &LoopbackGateway) -> io::Result<Result<(), String>> {
         let config = match schemes::find(&self.provider) {
             None => return Ok(Err("there is no such scheme".to_owned())),
             Some(spec) => match self.configure(spec) {
@@ -120,7 +120,7 @@ impl Vector {
         };
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.now);
         let request = Request { head: self.head(), body: self.body.clone() };
-        Ok(match (rehearsal.judge(config, clock, &request)?, &self.refused) {
+        Ok(match (loopback.judge(config, clock, &request)?, &self.refused) {
             (Verdict::Forwarded(seen), None) if seen.verified() != "true" => {
                 Err("the upstream was not told that it is verified".to_owned())
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::support::captured::{self, Captured};
-use super::support::loopback::{Rehearsal, Verdict};
+use super::support::loopback::{LoopbackGateway, Verdict};
 use super::{ConfigArgs, Failure, find_route, load, read_body};
 use crate::clock::Clock;
 use crate::config::units::display_size;
@@ -72,7 +72,7 @@ impl Question<'_> {
         let method = self.captured.parts.as_ref().map(|parts| &parts.method);
         let config = self.config.clone().judging(&self.route.name, method);
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.now);
-        match Rehearsal::new()?.judge(config, clock, &self.captured.request)? {
+        match LoopbackGateway::new()?.judge(config, clock, &self.captured.request)? {
             Verdict::Forwarded(seen) if seen.header("hooklatch-route") == Some(&self.route.name) => {
                 let secret = seen.header("hooklatch-secret-id").unwrap_or_default();
                 outln!("accepted: signed with the secret \"{secret}\"");

@@ -47,11 +47,11 @@ pub enum Verdict {
 }
 
 /// Runs requests through a gateway on loopback.
-pub struct Rehearsal {
+pub struct LoopbackGateway {
     upstream: EmbeddedUpstream,
 }
 
-impl Rehearsal {
+impl LoopbackGateway {
     pub fn new() -> io::Result<Self> {
         Ok(Self { upstream: EmbeddedUpstream::start()? })
     }
