@@ -8,6 +8,7 @@
 
 mod configured;
 mod process;
+mod queue;
 mod retain;
 mod spans;
 
@@ -18,12 +19,14 @@ use prometheus::{
 
 pub use crate::config::NO_ROUTE;
 pub use configured::{Configured, Expiry};
+pub use queue::{QueueMetrics, StoreMetrics};
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
 
 use crate::reject::{Outcome, Reject};
 use configured::ConfigMetrics;
 use process::ProcessMetrics;
+use queue::QueueFamilies;
 
 /// From 250 µs, what a refusal or a fast handler takes, to 10 s, the longest deadline that a provider gives.
 const REQUEST_SECONDS: [f64; 14] =
@@ -51,6 +54,11 @@ pub enum UpstreamResult {
 impl UpstreamResult {
     /// The label values, in the order of [`UpstreamResult::index`].
     pub const LABELS: [&'static str; 7] = ["2xx", "3xx", "4xx", "5xx", "unreachable", "failed", "timeout"];
+
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        Self::LABELS.get(self.index()).copied().unwrap_or_default()
+    }
 
     const fn index(self) -> usize {
         match self {
@@ -97,6 +105,8 @@ pub struct Metrics {
     pub buffered_bytes: IntGauge,
     /// What becomes of spans.
     pub spans: SpanMetrics,
+    /// Queues and the store.
+    pub queue: QueueFamilies,
     /// What the configuration says, and how its reloads went.
     config: ConfigMetrics,
 }
@@ -114,6 +124,32 @@ pub struct RouteMetrics {
     pub body_bytes: Histogram,
     /// For the forwarding stage.
     pub upstream: UpstreamMetrics,
+    /// For the dispatcher of the queue; `None` on a route without one.
+    pub queue: Option<QueueMetrics>,
+}
+
+/// What a route does beside forwarding: it decides how its deliveries can end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteKind {
+    /// It answers challenges.
+    pub challenges: bool,
+    /// It has a queue.
+    pub queue: bool,
+    /// It recognises duplicates.
+    pub dedupe: bool,
+}
+
+impl RouteKind {
+    /// Whether a delivery of such a route can end so.
+    pub const fn allows(self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Forwarded | Outcome::UpstreamError => !self.queue,
+            Outcome::Accepted => self.queue,
+            Outcome::Duplicate => self.dedupe,
+            Outcome::Challenge => self.challenges,
+            Outcome::Rejected => true,
+        }
+    }
 }
 
 /// Counts deliveries by outcome and reason.
@@ -250,6 +286,7 @@ impl Metrics {
                 IntGauge::new("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?,
             )?,
             spans: SpanMetrics::new(&registry)?,
+            queue: QueueFamilies::new(&registry)?,
             config: ConfigMetrics::new(&registry, now)?,
             registry,
         };
@@ -266,23 +303,23 @@ impl Metrics {
     }
 
     /// The handles of one route; makes its series. `reasons` are those that the route's configuration makes possible;
-    /// `challenges` says whether it answers any.
     pub fn route(
         &self,
         route: &str,
         scheme: &str,
         secrets: &[String],
         reasons: &[Reject],
-        challenges: bool,
+        kind: RouteKind,
     ) -> RouteMetrics {
         RouteMetrics {
-            observe: self.observe(route, scheme, reasons, challenges),
+            observe: self.observe(route, scheme, reasons, kind),
             verification_duration: self.verification_duration.with_label_values(&[scheme]),
             last_match: secrets
                 .iter()
                 .map(|secret| self.secret_last_match.with_label_values(&[route, secret.as_str()]))
                 .collect(),
             body_bytes: self.body_bytes.with_label_values(&[route]),
+            queue: kind.queue.then(|| self.queue.route(route)),
             upstream: UpstreamMetrics {
                 responses: UpstreamResult::LABELS
                     .map(|result| self.upstream_responses.with_label_values(&[route, result])),
@@ -295,7 +332,7 @@ impl Metrics {
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
         let reasons: Vec<Reject> = Reject::ALL.into_iter().filter(|reject| reject.needs_no_route()).collect();
-        self.observe(NO_ROUTE, NO_ROUTE, &reasons, false)
+        self.observe(NO_ROUTE, NO_ROUTE, &reasons, RouteKind::default())
     }
 
     /// Forgets when a secret matched last: there is another one under this id now.
@@ -319,8 +356,8 @@ impl Metrics {
         Ok(text)
     }
 
-    fn observe(&self, route: &str, scheme: &str, reasons: &[Reject], challenges: bool) -> ObserveMetrics {
-        let outcomes = Outcome::ALL.map(|outcome| Some(outcome).filter(|_| outcome.is_possible(challenges)));
+    fn observe(&self, route: &str, scheme: &str, reasons: &[Reject], kind: RouteKind) -> ObserveMetrics {
+        let outcomes = Outcome::ALL.map(|outcome| Some(outcome).filter(|outcome| kind.allows(*outcome)));
         ObserveMetrics {
             requests: outcomes
                 .map(|outcome| Some(self.requests.with_label_values(&[route, scheme, outcome?.as_str()]))),

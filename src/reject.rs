@@ -39,6 +39,14 @@ pub enum Reject {
     BodyTimeout,
     /// The signature does not verify.
     Signature(VerifyError),
+    /// A delivery with the same dedupe key is at the handler, which has not answered yet.
+    DuplicateInFlight,
+    /// `store.max_size` or `store.min_free` is reached.
+    StorageFull,
+    /// A write to the store has failed.
+    StorageFailed,
+    /// More deliveries wait for the store than it can sync in time.
+    StorageSlow,
     /// No connection to the upstream: name resolution, TCP or TLS failed.
     UpstreamUnreachable,
     /// The upstream broke off before a complete response head, or sent something that is not HTTP.
@@ -283,6 +291,42 @@ reasons! {
         title: "The signed time is further ahead than the route tolerates",
         hint: "a clock is wrong: the sender's or this machine's",
     },
+    DuplicateInFlight => Facts {
+        reason: "duplicate_in_flight",
+        status: Some(StatusCode::SERVICE_UNAVAILABLE),
+        scope: Scope::Route,
+        fault: Fault::Gateway,
+        retry_after: Some(1),
+        title: "The same delivery is at the handler already",
+        hint: "the handler has not answered the first one yet; the provider sends this one again",
+    },
+    StorageFull => Facts {
+        reason: "storage_full",
+        status: Some(StatusCode::SERVICE_UNAVAILABLE),
+        scope: Scope::Route,
+        fault: Fault::Gateway,
+        retry_after: Some(60),
+        title: "The gateway has no room to store the delivery",
+        hint: "store.max_size is reached, or less than store.min_free is free on the file system",
+    },
+    StorageFailed => Facts {
+        reason: "storage_failed",
+        status: Some(StatusCode::SERVICE_UNAVAILABLE),
+        scope: Scope::Route,
+        fault: Fault::Gateway,
+        retry_after: Some(60),
+        title: "The gateway cannot store deliveries",
+        hint: "a write to the store has failed; the log says why. Repair the disk, then restart the gateway",
+    },
+    StorageSlow => Facts {
+        reason: "storage_slow",
+        status: Some(StatusCode::SERVICE_UNAVAILABLE),
+        scope: Scope::Route,
+        fault: Fault::Gateway,
+        retry_after: Some(1),
+        title: "The gateway cannot store the delivery in time",
+        hint: "more deliveries wait for the disk than it can sync: hooklatch_store_sync_seconds shows how long a commit takes",
+    },
     UpstreamUnreachable => Facts {
         reason: "upstream_unreachable",
         status: Some(StatusCode::BAD_GATEWAY),
@@ -373,6 +417,10 @@ impl From<VerifyError> for Reject {
 pub enum Outcome {
     /// The upstream answered.
     Forwarded,
+    /// The gateway stored it, and delivers it from its queue.
+    Accepted,
+    /// It was there before, and was answered as if it were accepted.
+    Duplicate,
     /// The gateway answered it itself: an endpoint challenge.
     Challenge,
     /// The gateway refused it.
@@ -383,27 +431,27 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every value.
-    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Challenge, Self::Rejected, Self::UpstreamError];
+    pub const ALL: [Self; 6] =
+        [Self::Forwarded, Self::Accepted, Self::Duplicate, Self::Challenge, Self::Rejected, Self::UpstreamError];
 
-    /// Its place in [`Outcome::ALL`].
+    /// Its position in [`Outcome::ALL`].
     pub const fn index(self) -> usize {
         match self {
             Self::Forwarded => 0,
-            Self::Challenge => 1,
-            Self::Rejected => 2,
-            Self::UpstreamError => 3,
+            Self::Accepted => 1,
+            Self::Duplicate => 2,
+            Self::Challenge => 3,
+            Self::Rejected => 4,
+            Self::UpstreamError => 5,
         }
-    }
-
-    /// Whether a route has deliveries that end so; `challenges` says whether it answers any.
-    pub const fn is_possible(self, challenges: bool) -> bool {
-        challenges || !matches!(self, Self::Challenge)
     }
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
             Self::Challenge => "challenge",
             Self::Rejected => "rejected",
             Self::UpstreamError => "upstream_error",

@@ -128,6 +128,11 @@ impl Generation {
         }
     }
 
+    /// The configurations of the routes.
+    pub(super) fn configs(&self) -> Vec<&config::Route> {
+        self.routes.iter().map(|(shared, _)| &shared.config).collect()
+    }
+
     /// The configurations of the routes, by name.
     pub(super) fn by_name(&self) -> BTreeMap<&str, &config::Route> {
         self.routes.iter().map(|(common, _)| (common.config.name.as_str(), &common.config)).collect()

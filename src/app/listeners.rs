@@ -34,6 +34,9 @@ pub enum StartError {
     /// Threads, runtimes, root certificates.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] crate::queue::start::StartError),
     /// A family that the metrics registry refuses.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),

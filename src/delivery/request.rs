@@ -11,11 +11,12 @@ use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::BoxError;
+use uuid::Uuid;
 
 use crate::delivery::peer::Peer;
 use crate::delivery::timeline::{Event, Timeline};
 use crate::http1::server::connection::IncomingBody;
-use crate::routing::table::Route;
+use crate::routing::table::RouteShared;
 
 /// What comes with a request's head: its body, not yet read, and who sends it.
 pub struct Inbound {
@@ -41,8 +42,10 @@ pub struct RequestInfo {
     pub head: Parts,
     /// The sender.
     pub peer: Rc<Peer>,
-    /// The id under which it goes from here on.
+    /// Its id in the request to the upstream, the response and the log.
     pub request_id: HeaderValue,
+    /// The delivery's id, a UUID of version 7: the order of ids is the order of receipt.
+    pub delivery_id: Uuid,
     /// When its head had come.
     pub received: Instant,
     /// What is noted of it on its way.
@@ -59,8 +62,8 @@ pub struct Received {
 
 impl RequestInfo {
     /// What the request says of its event, in the places that its route's scheme names.
-    pub fn event(&self, route: Option<&Route>) -> Event {
-        route.map(|route| self.timeline.event(&route.shared.config.scheme, &self.head)).unwrap_or_default()
+    pub fn event(&self, route: Option<&RouteShared>) -> Event {
+        route.map(|route| self.timeline.event(&route.config.scheme, &self.head)).unwrap_or_default()
     }
 }
 

@@ -10,6 +10,8 @@
 //! - [`limit`] counts a delivery against the limits of its route.
 //! - [`verify`] checks the signature: its header before the body is read, the rest after.
 //! - [`body`] reads the body.
+//! - [`dedupe`] recognises deliveries that were there before.
+//! - [`enqueue`] stores a delivery, on routes with a queue.
 //! - [`forward`] sends the request to the upstream.
 //!
 //! Their helpers:
@@ -27,7 +29,9 @@ pub mod body;
 pub mod catch;
 pub mod challenge;
 pub mod client_addr;
+pub mod dedupe;
 pub mod discard;
+pub mod enqueue;
 pub mod forward;
 pub mod forwarded;
 pub mod headers;

@@ -69,8 +69,11 @@ where
 /// Whether a line is to be written about a delivery that ended so at `ended`: how many have been left out before it.
 fn admit(context: &ObserveContext, outcome: Outcome, ended: Instant) -> Option<u64> {
     match (context.access_log, outcome) {
-        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded | Outcome::Challenge) => None,
-        (AccessLog::All, Outcome::Forwarded | Outcome::Challenge) => Some(0),
+        (AccessLog::None, _)
+        | (AccessLog::Refused, Outcome::Forwarded | Outcome::Accepted | Outcome::Duplicate | Outcome::Challenge) => {
+            None
+        }
+        (AccessLog::All, Outcome::Forwarded | Outcome::Accepted | Outcome::Duplicate | Outcome::Challenge) => Some(0),
         (_, Outcome::Rejected | Outcome::UpstreamError) => context.log_limit.admit(ended),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 
-use super::{Metrics, NO_ROUTE, Outcome};
+use super::{Metrics, NO_ROUTE, Outcome, RouteKind};
 
 /// The label values that a route's configuration makes possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct RouteLabels<'a> {
     pub secrets: &'a [String],
     /// The reasons for which it can refuse.
     pub reasons: Vec<&'static str>,
-    /// Whether it answers endpoint challenges.
-    pub challenges: bool,
+    /// What it does beside forwarding.
+    pub kind: RouteKind,
 }
 
 impl Metrics {
@@ -30,9 +30,7 @@ impl Metrics {
                     |label, possible: &dyn Fn(&str) -> bool| labels.get(label).is_none_or(|value| possible(value));
                 let outcome = |name: &str| Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == name);
                 has("scheme", &|scheme| scheme == route.scheme)
-                    && has("outcome", &|name| {
-                        outcome(name).is_some_and(|outcome| outcome.is_possible(route.challenges))
-                    })
+                    && has("outcome", &|name| outcome(name).is_some_and(|outcome| route.kind.allows(outcome)))
                     && has("secret", &|secret| route.secrets.iter().any(|id| id == secret))
                     && has("reason", &|reason| route.reasons.contains(&reason))
             }),
@@ -47,6 +45,10 @@ impl Metrics {
         retain(&self.upstream_resends, live);
         retain(&self.upstream_duration, live);
         retain(&self.secret_last_match, live);
+        let has_queue = |labels: &BTreeMap<&str, &str>| {
+            labels.get("route").and_then(|name| routes.get(name)).is_some_and(|route| route.kind.queue)
+        };
+        self.queue.retain(|labels| live(labels) && has_queue(labels));
     }
 }
 
@@ -75,7 +77,7 @@ mod tests {
 
     fn labels<'a>(scheme: &'a str, secrets: &'a [String], reasons: &[Reject]) -> RouteLabels<'a> {
         let reasons = reasons.iter().map(|reject| reject.reason()).collect();
-        RouteLabels { scheme, secrets, reasons, challenges: false }
+        RouteLabels { scheme, secrets, reasons, kind: RouteKind::default() }
     }
 
     fn series(metrics: &Metrics) -> Vec<String> {
@@ -87,8 +89,8 @@ mod tests {
     fn what_stays_keeps_its_value_and_what_went_is_gone() {
         let metrics = Metrics::new(0.0).unwrap();
         let ids = ["a".to_owned(), "b".to_owned()];
-        let stays = metrics.route("stays", "civo", &ids, &REASONS, false);
-        metrics.route("goes", "icr", &ids, &REASONS, false);
+        let stays = metrics.route("stays", "civo", &ids, &REASONS, RouteKind::default());
+        metrics.route("goes", "icr", &ids, &REASONS, RouteKind::default());
         metrics.unmatched();
         stays.observe.delivery(Outcome::Forwarded, 0.1);
 
@@ -107,8 +109,8 @@ mod tests {
     fn a_route_that_changes_loses_what_it_no_longer_has() {
         let metrics = Metrics::new(0.0).unwrap();
         let ids = ["a".to_owned(), "b".to_owned()];
-        metrics.route("r", "icr", &ids, &REASONS, true);
-        metrics.route("r", "civo", &ids[..1], &REASONS[..1], false);
+        metrics.route("r", "icr", &ids, &REASONS, RouteKind { challenges: true, ..RouteKind::default() });
+        metrics.route("r", "civo", &ids[..1], &REASONS[..1], RouteKind::default());
 
         metrics.retain(&BTreeMap::from([("r", labels("civo", &ids[..1], &REASONS[..1]))]));
 

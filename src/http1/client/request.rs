@@ -60,6 +60,11 @@ impl Head {
         Self { bytes: Vec::with_capacity(USUAL_HEAD), method: Method::default() }
     }
 
+    /// Field lines as [`Self::bytes`] gave them.
+    pub fn of_lines(bytes: Vec<u8>) -> Self {
+        Self { bytes, method: Method::default() }
+    }
+
     /// Adds a header line.
     pub fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
         line(&mut self.bytes, name, value);
