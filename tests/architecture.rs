@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("routing", "config http1 metrics reject schemes upstream"),
     ("queue", "store"),
     ("upstream", "config http1 metrics net"),
-    ("admin", "config metrics"),
+    ("admin", "config metrics net"),
     ("http1", "clock net"),
     ("net", "config"),
     ("metrics", "config reject"),

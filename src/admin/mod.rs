@@ -21,13 +21,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
+use crate::net::ACCEPT_PAUSE;
 
 pub use summary::summary;
 
 /// The time to receive a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// The pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The body of a 404.
 const NOT_FOUND: &[u8] = b"not found: try /metrics, /livez, /readyz or /config\n";
 

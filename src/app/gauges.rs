@@ -40,7 +40,7 @@ pub(super) async fn show(
                 gauges.oldest.set(age.max(0));
             }
         }
-        let store = &metrics.queue.store;
+        let store = &metrics.store;
         let sizes = queue.store.sizes();
         store.bytes.set(i64::try_from(sizes.used).unwrap_or(i64::MAX));
         store.free_bytes.set(i64::try_from(sizes.free).unwrap_or(i64::MAX));

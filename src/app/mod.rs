@@ -124,7 +124,7 @@ impl Gateway {
     /// Starts the worker threads and the admin listener.
     async fn start(config: Config, listeners: Listeners, clock: Clock) -> Result<Self, StartError> {
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
-        let queue = Arc::new(Queue::open(&config, &metrics.queue.store, &clock)?);
+        let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
         let generation = Arc::new(Generation::new(config, None, &metrics)?);
         queue.configure(&generation.configs(), None, &clock).await.map_err(io::Error::other)?;
         generation.show(&metrics);

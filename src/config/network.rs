@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -33,6 +34,15 @@ impl Networks {
     /// Each network in CIDR notation.
     pub fn iter(&self) -> impl Iterator<Item = impl fmt::Display> {
         self.0.iter()
+    }
+}
+
+/// Reads networks and addresses that are separated by commas.
+impl FromStr for Networks {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(|entry| parse(entry.trim())).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -86,7 +96,7 @@ mod tests {
     use super::*;
 
     fn networks(texts: &[&str]) -> Networks {
-        Networks(texts.iter().map(|text| parse(text).unwrap()).collect())
+        texts.join(",").parse().unwrap()
     }
 
     fn contains(networks: &Networks, address: &str) -> bool {

@@ -1,10 +1,10 @@
 //! The data of a delivery, as it travels from stage to stage.
 //!
-//! - [`peer`] is who sent a request.
+//! - [`peer`] is the other end of a connection, and the client that it forwards for.
 //! - [`request`] is a request whose body has not been read.
 //! - [`stages`] has the types that one stage hands to the next.
 //! - [`response`] is the response on its way back.
-//! - [`timeline`] notes what happened when, for the log and for traces.
+//! - [`timeline`] notes the times and sizes of a delivery, for the log and for traces.
 //! - [`trace_context`] is the trace that a delivery belongs to.
 
 pub mod peer;

@@ -1,4 +1,4 @@
-//! The peer of a connection, and the client that it sends for.
+//! The peer of a connection, and the client that it forwards for.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,36 +7,37 @@ use http::HeaderValue;
 /// The other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its address, or the one that its PROXY protocol header gives.
+    /// The peer's address: the connection's, or the one in its PROXY protocol header.
     pub address: SocketAddr,
-    /// Its address, without the port, as `X-Forwarded-For` gives it.
+    /// The peer's address without the port, as an element of `X-Forwarded-For`.
     pub forwarded_for: HeaderValue,
-    /// Whether the connection is by TLS.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// Who sent the request: this end itself, or whom it sends for as a trusted proxy. Found out for each request.
+    /// The address of the client that sent the request: the peer itself, or, if the peer is a trusted proxy, the client that it
+    /// forwards for. Determined for each request.
     pub client: IpAddr,
-    /// What a trusted proxy says of the client.
+    /// The fields by which a trusted proxy named the client.
     pub forwarded_by: ForwardedBy,
 }
 
-/// What a trusted proxy says of the client that it forwards for.
+/// The fields by which a trusted proxy names the client that it forwards for.
 #[derive(Debug, Clone)]
 pub enum ForwardedBy {
     /// The connection is not from a trusted proxy: the peer is the client.
     Direct,
-    /// What its `X-Forwarded-For`, `-Proto` and `-Host` say.
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
     XForwarded,
-    /// The same, with `Forwarded` (RFC 7239) in place of `X-Forwarded-For`.
+    /// `Forwarded` (RFC 7239), with `X-Forwarded-Proto` and `-Host`.
     Forwarded {
-        /// The protocol that the client used, if it is said.
+        /// The protocol that the client used, if `Forwarded` has it.
         proto: Option<HeaderValue>,
-        /// The host that the client asked for, if it is said.
+        /// The host that the client asked for, if `Forwarded` has it.
         host: Option<HeaderValue>,
     },
 }
 
 impl Peer {
-    /// The peer of a connection, which is itself the client until a request says otherwise.
+    /// The peer of a connection. It is the client, until a request names another one.
     pub fn new(address: SocketAddr, tls: bool) -> Self {
         // An IPv4 client of a dual-stack listener is an IPv4 client.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());

@@ -1,4 +1,4 @@
-//! A request as it arrives: its head, who sent it, its body still to be read.
+//! A request as it arrives: its head, its peer, and its unread body.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,17 +18,17 @@ use crate::delivery::timeline::{Event, Timeline};
 use crate::http1::server::connection::IncomingBody;
 use crate::routing::table::RouteShared;
 
-/// What comes with a request's head: its body, not yet read, and who sends it.
+/// The unread body and the peer of a request, beside its head.
 pub struct Inbound {
-    /// Nothing has been read of it.
+    /// The body; nothing of it has been read.
     pub body: RequestBody,
-    /// The sender.
+    /// The peer of the connection.
     pub peer: Rc<Peer>,
 }
 
-/// A request's body on its way in, by the version that the connection speaks.
+/// The body of a request, by the connection's version of HTTP.
 pub enum RequestBody {
-    /// There is none.
+    /// No body.
     Empty,
     /// HTTP/1.1.
     Http1(IncomingBody),
@@ -36,32 +36,32 @@ pub enum RequestBody {
     Http2(Incoming),
 }
 
-/// What is known of a request from its head on. Shared by all that work on it, and by what will tell of it.
+/// The facts about a request that are known once its head has arrived. Shared by all stages, the access log and the spans.
 pub struct RequestInfo {
-    /// Its head as it came.
+    /// The head, unchanged.
     pub head: Parts,
-    /// The sender.
+    /// The peer of the connection, with the client that it forwards for.
     pub peer: Rc<Peer>,
-    /// Its id in the request to the upstream, the response and the log.
+    /// The request id for the upstream, the response and the log.
     pub request_id: HeaderValue,
     /// The delivery's id, a UUID of version 7: the order of ids is the order of receipt.
     pub delivery_id: Uuid,
-    /// When its head had come.
+    /// When the head had arrived.
     pub received: Instant,
-    /// What is noted of it on its way.
+    /// The times and sizes that the stages note.
     pub timeline: Timeline,
 }
 
-/// A request that has been taken up.
+/// A request with its id and its client.
 pub struct Received {
-    /// Its head.
+    /// The head and the facts about the request.
     pub info: Rc<RequestInfo>,
-    /// Nothing has been read of it.
+    /// The body; nothing of it has been read.
     pub body: RequestBody,
 }
 
 impl RequestInfo {
-    /// What the request says of its event, in the places that its route's scheme names.
+    /// The type and id of the event, from the places that the scheme of `route` names.
     pub fn event(&self, route: Option<&RouteShared>) -> Event {
         route.map(|route| self.timeline.event(&route.config.scheme, &self.head)).unwrap_or_default()
     }

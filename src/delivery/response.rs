@@ -15,49 +15,50 @@ use crate::routing::limits::Permit;
 use crate::routing::table::Route;
 use crate::upstream::pool::ResponseBody;
 
-/// The body of a response: the upstream's, streamed, or a text of the gateway's own.
+/// The body of a response: the upstream's, streamed, or a text from the gateway.
 pub struct Body {
     source: Source,
-    /// The delivery counts against its route's `max_in_flight` until its body is dropped.
+    /// Counts the delivery against its route's `max_in_flight` until the body is dropped.
     _permit: Option<Permit>,
-    /// The delivery counts in `hooklatch_in_flight_requests` until its body is dropped.
+    /// Counts the delivery in `hooklatch_in_flight_requests` until the body is dropped.
     _in_flight: Option<GaugeGuard>,
 }
 
 enum Source {
     Upstream(ResponseBody),
-    /// `None` once sent.
+    /// A text from the gateway; `None` once it has been sent.
     Text(Option<Bytes>),
 }
 
-/// A response to a delivery that was not refused, and how the delivery ended: the stage that made it says so.
+/// The response to a delivery that was not refused, and the outcome of the delivery. The stage that makes the response sets
+/// both.
 pub struct Completed {
-    /// What the sender gets.
+    /// The response for the sender.
     pub response: Response<Body>,
     /// How the delivery ended.
     pub outcome: Outcome,
 }
 
-/// What a stage below the routing stage makes of a delivery.
+/// The result of a stage below the routing stage.
 pub type StageResult = Result<Completed, Refusal>;
 
-/// What became of a delivery; a refusal is not a response yet.
+/// The result of the routing stage. A refusal has not been turned into a response yet.
 pub struct Handled {
     /// The route, if one matched.
     pub route: Option<Rc<Route>>,
-    /// The response, or why there is none.
+    /// The response, or the refusal.
     pub result: StageResult,
 }
 
-/// A response, and what the observing stage needs to know of it.
+/// A response, and the facts about it that the observing stage counts and logs.
 pub struct Answer {
-    /// What the sender gets.
+    /// The response for the sender.
     pub response: Response<Body>,
     /// The route, if one matched.
     pub route: Option<Rc<Route>>,
     /// How the delivery ended.
     pub outcome: Outcome,
-    /// Why it was refused, or why the upstream did not answer.
+    /// Why the delivery was refused, or why the upstream did not answer; `None` otherwise.
     pub rejected: Option<Reject>,
 }
 
@@ -67,17 +68,17 @@ impl Body {
         Self { source: Source::Upstream(body), _permit: None, _in_flight: None }
     }
 
-    /// A text of the gateway's own.
+    /// A text from the gateway.
     pub fn text(text: Bytes) -> Self {
         Self { source: Source::Text(Some(text)), _permit: None, _in_flight: None }
     }
 
-    /// The same body, which keeps the delivery's place in `max_in_flight`.
+    /// The same body; it holds `permit`, the delivery's place in `max_in_flight`.
     pub fn with_permit(self, permit: Permit) -> Self {
         Self { _permit: Some(permit), ..self }
     }
 
-    /// The same body, which keeps the delivery in the gauge of deliveries in flight.
+    /// The same body; it holds `in_flight`, which counts the delivery as in flight.
     pub fn counted_by(self, in_flight: GaugeGuard) -> Self {
         Self { _in_flight: Some(in_flight), ..self }
     }

@@ -1,7 +1,8 @@
-//! What a delivery is at each stage of its way: [`Received`] → [`Routed`] → [`Inspected`] → [`Buffered`] → `Verified`.
+//! The type of a delivery between each two stages:
+//! [`Received`](crate::delivery::request::Received) → [`Routed`] → [`Inspected`] → [`Buffered`] → `Verified`.
 //!
-//! Each stage takes the type that the one before it makes, so a wrong order of stages does not compile. `Verified`
-//! is in [`verify`](crate::gateway::verify), for only that module can make one.
+//! Each stage takes the type that the previous one makes, so stages in a wrong order do not compile. `Verified` is in
+//! [`verify`](crate::gateway::verify), because only that module may make one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,43 +12,43 @@ use crate::http1::payload::Payload;
 use crate::routing::table::Route;
 use crate::schemes::{Asked, Claim, VerifyError};
 
-/// A request that matches a route, its body not yet read.
+/// A request that matches a route.
 pub struct Routed {
-    /// Its head.
+    /// The head and the facts about the request.
     pub info: Rc<RequestInfo>,
     /// The route.
     pub route: Rc<Route>,
-    /// Nothing has been read of it.
+    /// The body; nothing of it has been read.
     pub body: RequestBody,
-    /// The challenge that the head is, if it is one: then the request is no delivery.
+    /// The challenge in the head. If there is one, the request is not a delivery.
     pub asked: Option<Asked>,
 }
 
-/// A request whose signature header has been looked at, its body not yet read.
+/// A request whose signature header has been checked.
 pub struct Inspected {
-    /// Its head.
+    /// The head and the facts about the request.
     pub info: Rc<RequestInfo>,
     /// The route.
     pub route: Rc<Route>,
-    /// Nothing has been read of it.
+    /// The body; nothing of it has been read.
     pub body: RequestBody,
-    /// What the signature header claims. An error goes on only where the route does not enforce, or where the body may
-    /// be a challenge that needs no signature.
+    /// The claim of the signature header. It is an error only on a route with `enforce: false`, or if the body may be a
+    /// challenge that needs no signature.
     pub claim: Result<Claim, VerifyError>,
-    /// When the head had come: the time by which a signed time is judged, since 1970-01-01T00:00:00Z.
+    /// When the head had arrived, since 1970-01-01T00:00:00Z. A signed time is compared with this time.
     pub now: Duration,
 }
 
 /// A request with its whole body in memory.
 pub struct Buffered {
-    /// Its head.
+    /// The head and the facts about the request.
     pub info: Rc<RequestInfo>,
     /// The route.
     pub route: Rc<Route>,
-    /// The bytes of its body.
+    /// The body.
     pub payload: Payload,
-    /// As in [`Inspected`].
+    /// The claim of the signature header, as in [`Inspected`].
     pub claim: Result<Claim, VerifyError>,
-    /// As in [`Inspected`].
+    /// When the head had arrived, as in [`Inspected`].
     pub now: Duration,
 }

@@ -1,10 +1,10 @@
-//! What is noted of a delivery on its way, for its line in the log and its spans.
+//! The times and sizes of a delivery, for its line in the access log and its spans.
 //!
-//! Stages note what they have at hand; nothing is looked for or parsed before it is told.
+//! Stages note values that they have anyway; nothing is searched or parsed until the line or the span is made.
 //!
-//! What a delivery says of its event is told as it came, also where its signature is wrong or does not cover it. It is
-//! cut to [`MAX_VALUE`] bytes, and what is not visible ASCII is told as `?`, so that it can do no harm in a log. A header
-//! that carries a signature is never told, nor is a body of more than [`MAX_BODY`] bytes looked into.
+//! The type and id of the event are logged as the delivery has them, even if the signature is wrong or does not cover them.
+//! They are cut to [`MAX_VALUE`] bytes, and every byte that is not visible ASCII becomes `?`, so that they are safe in a log.
+//! A header that carries a signature is never logged, and a body of more than [`MAX_BODY`] bytes is not searched.
 
 use std::cell::{Cell, OnceCell};
 use std::time::{Duration, Instant};
@@ -17,36 +17,41 @@ use crate::http1::payload::Payload;
 use crate::schemes::Spec;
 use crate::schemes::spec::{Fact, Place};
 
-/// The longest value that is told of an event, in bytes.
+/// The longest event type or id that is logged, in bytes.
 const MAX_VALUE: usize = 128;
-/// The longest body that is searched for one, in bytes.
+/// The longest body that is searched for an event type or id, in bytes.
 const MAX_BODY: u64 = 64 << 10;
 
-/// What has been noted of one delivery.
+/// The notes about one delivery. A value is empty until its stage has run.
 #[derive(Default)]
 pub struct Timeline {
+    /// The trace that the delivery belongs to.
     trace: OnceCell<Box<TraceContext>>,
+    /// The whole body.
     payload: OnceCell<Payload>,
+    /// When the signature was checked.
     verified: Cell<Option<Period>>,
+    /// From sending the request to the upstream's response head.
     sent: Cell<Option<Period>>,
+    /// The status of the upstream's response.
     upstream_status: Cell<Option<StatusCode>>,
 }
 
-/// From when to when something took place.
+/// A span of time.
 #[derive(Debug, Clone, Copy)]
 pub struct Period {
-    /// Its beginning.
+    /// The beginning.
     pub start: Instant,
-    /// Its end.
+    /// The end.
     pub end: Instant,
 }
 
-/// What a delivery says of its event, fit to be told.
+/// The event that a delivery is about, in a form that is safe to log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its kind.
+    /// The type of the event.
     pub kind: Option<String>,
-    /// The provider's id of it.
+    /// The provider's id of the event.
     pub id: Option<String>,
 }
 
@@ -56,7 +61,7 @@ impl Timeline {
         self.trace.get_or_init(|| Box::new(trace));
     }
 
-    /// Notes a body that has come in full, once.
+    /// Notes the body once it has arrived in full.
     pub fn body(&self, payload: &Payload) {
         self.payload.get_or_init(|| payload.clone());
     }
@@ -66,18 +71,18 @@ impl Timeline {
         self.verified.set(Some(period));
     }
 
-    /// Notes when the upstream had the delivery, and with which status it answered, if it did.
+    /// Notes when the delivery was with the upstream, and the status of the response, if the upstream answered.
     pub fn upstream(&self, period: Period, status: Option<StatusCode>) {
         self.sent.set(Some(period));
         self.upstream_status.set(status);
     }
 
-    /// The trace that the delivery belongs to, if there is one.
+    /// The trace that the delivery belongs to, if it is traced.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.get().map(|trace| &**trace)
     }
 
-    /// The length of the body in bytes, if it has come in full.
+    /// The length of the body in bytes, if it has arrived in full.
     pub fn body_bytes(&self) -> Option<u64> {
         self.payload.get().map(Payload::len)
     }
@@ -87,17 +92,17 @@ impl Timeline {
         self.verified.get()
     }
 
-    /// When the upstream had the delivery, if it got so far.
+    /// When the delivery was with the upstream, if it was sent.
     pub fn sent(&self) -> Option<Period> {
         self.sent.get()
     }
 
-    /// The status of the upstream's response, if there was one.
+    /// The status of the upstream's response, if the upstream answered.
     pub fn upstream_status(&self) -> Option<StatusCode> {
         self.upstream_status.get()
     }
 
-    /// What the delivery with this head says of its event, in the places that its scheme names. Searches the body.
+    /// The event of the delivery with this head, from the places that `scheme` names. Searches the body.
     pub fn event(&self, scheme: &Spec, head: &Parts) -> Event {
         let searched = self.payload.get().filter(|payload| payload.len() <= MAX_BODY);
         let frames = searched.map_or(&[][..], Payload::frames);
@@ -112,13 +117,13 @@ impl Timeline {
 }
 
 impl Period {
-    /// How long it took.
+    /// The length of the period.
     pub fn length(self) -> Duration {
         self.end.saturating_duration_since(self.start)
     }
 }
 
-/// What can stand in a log line.
+/// A value as it is logged: short, and of visible ASCII.
 fn told(value: &[u8]) -> String {
     let visible = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' };
     value.iter().take(MAX_VALUE).map(visible).collect()

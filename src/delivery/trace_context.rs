@@ -4,46 +4,47 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::ContextFrom;
 use crate::http1::client::request::Head;
+use crate::http1::field::single;
 
-/// `traceparent`: the trace and the span that a request was made in.
+/// `traceparent`: the trace and the span in which a request was made.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// `tracestate`: what tracing systems want to be told again.
+/// `tracestate`: data of tracing systems, which is passed along with the trace.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// The longest `tracestate` that is told with a span; the standard asks for no less (section 3.3.1.5).
+/// The longest `tracestate` that a span gets, in characters. The standard requires at least this many (section 3.3.1.5).
 const MAX_STATE: usize = 512;
 
-/// Names a trace.
+/// The id of a trace.
 pub type TraceId = [u8; 16];
-/// Names a span within a trace.
+/// The id of a span within a trace.
 pub type SpanId = [u8; 8];
 
-/// A span of another service.
+/// A span of another service, as its `traceparent` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remote {
-    /// Its trace.
+    /// The trace that the span belongs to.
     pub trace: TraceId,
-    /// The span.
+    /// The id of the span.
     pub span: SpanId,
-    /// Whether it is recorded there.
+    /// Whether the other service records the span.
     pub sampled: bool,
 }
 
 /// The trace of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Its id: the sender's if that trace is continued, else a new one.
+    /// The id of the trace: the sender's if its trace is continued, otherwise a new one.
     pub trace: TraceId,
-    /// The span of the whole delivery.
+    /// The id of the span of the whole delivery.
     pub receive: SpanId,
-    /// The span of the request to the upstream.
+    /// The id of the span of the request to the upstream.
     pub forward: SpanId,
     /// The sender's span, if its trace is continued.
     pub parent: Option<Remote>,
-    /// The sender's span, if it is not.
+    /// The sender's span, if its trace is not continued.
     pub link: Option<Remote>,
-    /// The sender's `tracestate` with a trace that is continued, if it is short.
+    /// The sender's `tracestate`, if its trace is continued and the value is short.
     pub state: Option<String>,
-    /// Whether spans are made of it.
+    /// Whether the gateway exports spans of the delivery.
     pub sampled: bool,
 }
 
@@ -52,22 +53,21 @@ pub struct TraceContext {
 pub struct Sampling {
     /// The share of deliveries that are traced, 0 to 1.
     pub share: f64,
-    /// Whose traces are continued.
+    /// `telemetry.context_from`: the senders whose traces are continued.
     pub context_from: ContextFrom,
 }
 
-/// Random values for a new trace: its id, the ids of two spans, and a number from 0 to 1 that decides about sampling.
+/// Random values for a new trace: the id of the trace, the ids of two spans, and a number from 0 to 1 that decides about
+/// sampling.
 pub type Drawn = (TraceId, SpanId, SpanId, f64);
 
 impl Remote {
-    /// What the one `traceparent` among `headers` says.
+    /// The span that the `traceparent` in `headers` names; `None` if the field is missing, repeated or malformed.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let value = values.next()?;
-        if values.next().is_some() { None } else { Self::parse(value.as_bytes()) }
+        Self::parse(single(headers, &TRACEPARENT)?.as_bytes())
     }
 
-    /// Section 3.2. Of later versions, what they must have in common with this one (section 4).
+    /// Parses by section 3.2. Of a later version it reads the fields that every version has (section 4).
     fn parse(value: &[u8]) -> Option<Self> {
         let mut fields = value.splitn(5, |byte| *byte == b'-');
         let [version] = hex(fields.next()?)?;
@@ -77,7 +77,7 @@ impl Remote {
     }
 }
 
-/// Lower-case hexadecimal of exactly this many bytes.
+/// Decodes lower-case hexadecimal of exactly `N` bytes.
 fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     (text.len() == 2 * N).then_some(())?;
@@ -85,7 +85,7 @@ fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// The `tracestate` of a request, which may stand in several lines (section 3.3.1), if it is short.
+/// The `tracestate` of a request, joined from its lines (section 3.3.1); `None` if it is missing or too long.
 pub fn state(headers: &HeaderMap) -> Option<String> {
     let lines: Result<Vec<&str>, _> = headers.get_all(TRACESTATE).iter().map(HeaderValue::to_str).collect();
     let state = lines.ok()?.join(",");
@@ -93,7 +93,7 @@ pub fn state(headers: &HeaderMap) -> Option<String> {
 }
 
 impl TraceContext {
-    /// The trace of a request whose sender says `remote`.
+    /// The trace of a request whose sender names the span `remote`. `trusted` says whether a trusted proxy forwarded the request.
     pub fn begin(sampling: &Sampling, remote: Option<Remote>, trusted: bool, drawn: Drawn) -> Self {
         let (trace, receive, forward, draw) = drawn;
         let continued = match sampling.context_from {
@@ -114,19 +114,20 @@ impl TraceContext {
         }
     }
 
-    /// Tells the upstream of it, in place of what it [replaces](Self::replaces).
+    /// Adds the gateway's `traceparent` to the request to the upstream. It stands in for the fields that it
+    /// [replaces](Self::replaces).
     pub fn propagate(&self, head: &mut Head) {
         if let Ok(value) = HeaderValue::from_str(&self.traceparent()) {
             head.line(&TRACEPARENT, &value);
         }
     }
 
-    /// Whether a header of the sender does not go on.
+    /// Whether the sender's field of this name is not passed on.
     pub fn replaces(&self, name: &HeaderName) -> bool {
         *name == TRACEPARENT || (*name == TRACESTATE && self.parent.is_none())
     }
 
-    /// The trace's id as it is written.
+    /// The id of the trace in hexadecimal.
     pub fn trace_id(&self) -> String {
         base16ct::lower::encode_string(&self.trace)
     }

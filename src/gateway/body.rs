@@ -1,17 +1,19 @@
-//! Reads a delivery's body into memory, as the pieces in which it comes.
+//! Reads a delivery's body into memory, in the pieces in which it arrives.
 //!
 //! Refuses, in this order:
-//! 1. `body_too_large`: by `Content-Length` before a byte is read, else as soon as too many bytes have come;
-//! 2. `overloaded`: the bytes that the gateway may hold are spent, see [`limits`](crate::routing::limits); by `Content-Length`
-//!    before a byte is read, else as the body grows;
-//! 3. `body_timeout`: the whole body has not come within the route's `body_timeout`;
-//! 4. `bad_request`: the body ended early, or its chunks are not those of RFC 9112 section 7.1.
+//! 1. `body_too_large`: the body exceeds `max_body`. Judged by `Content-Length` before the first byte is read; without a
+//!    `Content-Length`, as soon as too many bytes have arrived;
+//! 2. `overloaded`: `buffered_bytes` is used up, see [`limits`](crate::routing::limits). Judged by `Content-Length` before the
+//!    first byte is read; without a `Content-Length`, as the body grows;
+//! 3. `body_timeout`: the whole body has not arrived within the route's `body_timeout`;
+//! 4. `bad_request`: the body ended early, or its chunks are not valid by RFC 9112 section 7.1.
 //!
-//! What is counted is what is held. A piece can keep the whole buffer alive that it was read into, so a sender of single
-//! bytes could hold thousands of times as much as it sends: small pieces are copied together.
+//! The budget counts the memory that is held, not the bytes that were sent. A piece can keep the whole buffer alive into which
+//! it was read, so a sender of single bytes could occupy thousands of times as much as it sends. Therefore small pieces are
+//! copied together.
 //!
-//! Trailer fields are dropped: no scheme signs them, and the upstream gets a `Content-Length`. Content codings are left
-//! alone: what was signed is the bytes on the wire.
+//! Trailer fields are dropped: no scheme signs them, and the upstream gets a `Content-Length`. Content codings are not
+//! decoded: the signature covers the bytes on the wire.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -27,31 +29,32 @@ use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::{Buffered, Inspected};
 use crate::gateway::stage::Next;
 use crate::http1::payload::{Frames, Payload};
+use crate::http1::reader::LONG_READ;
 use crate::reject::{Refusal, Reject};
 use crate::routing::limits::{Budget, Reservation};
 
-/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`inflow`](crate::http1::reader).
-const LARGE_PIECE: usize = 48 << 10;
-/// Small pieces are copied into blocks; of the last one a part may be unused.
+/// The smallest piece that is kept without copying, in bytes: it fills most of the buffer into which it was read.
+const LARGE_PIECE: usize = LONG_READ / 4 * 3;
+/// Bytes of a block, into which small pieces are copied. Part of the last block may stay unused.
 const BLOCK: usize = 16 << 10;
-/// The first block of a body whose length is not known.
+/// Bytes of the first block if the body's length is not known.
 const FIRST_BLOCK: usize = 1 << 10;
 
-/// A body on its way into memory: becomes all of it, if it is no longer than `max` bytes.
+/// A future that reads a body: the whole body, if it is no longer than `max` bytes.
 struct Collector<B> {
     body: B,
     max: u64,
     frames: Frames,
-    /// The first piece, for as long as it is the only one: most bodies come whole, with their head.
+    /// The first piece, as long as it is the only one: most bodies arrive in one piece, together with the head.
     only: Option<Bytes>,
     block: BytesMut,
-    /// `None` once it is part of what was collected.
+    /// The bytes that the body takes of the budget; `None` once they belong to the finished [`Payload`].
     held: Option<Reservation>,
-    /// What `Content-Length` says.
+    /// The value of `Content-Length`.
     length: Option<u64>,
-    /// Bytes that have come.
+    /// Bytes that have arrived.
     received: u64,
-    /// Bytes in `frames` and `block`, the unused ones of blocks included.
+    /// Bytes of memory in `frames` and `block`, the unused ends of blocks included.
     allocated: u64,
 }
 
@@ -71,7 +74,7 @@ where
 }
 
 impl<B: HttpBody> Collector<B> {
-    /// Of a body of a known length it takes that much of the budget at once.
+    /// Reads `body`. If its length is known, the whole length is taken from the budget at once.
     fn new(body: B, max: u64, mut held: Reservation) -> Result<Self, Reject> {
         let length = body.size_hint().exact();
         if body.size_hint().lower() > max {
@@ -153,7 +156,7 @@ impl<B> Collector<B> {
         Ok(())
     }
 
-    /// Counts `more` bytes beyond those that are allocated.
+    /// Takes `more` bytes from the budget, beyond those that are allocated.
     fn hold(&mut self, more: usize) -> Result<(), Reject> {
         let total = self.allocated + more as u64;
         self.held.as_mut().map_or(Ok(()), |held| held.grow_to(total))
@@ -170,7 +173,8 @@ fn nonempty(piece: Bytes) -> Option<Bytes> {
     (!piece.is_empty()).then_some(piece)
 }
 
-/// What is collected, or `body_timeout`. A body that has come with its head costs no timer, nor room for one.
+/// The collected body, or [`Reject::BodyTimeout`] after `limit`. A body that arrived with its head needs no timer, nor memory
+/// for one.
 async fn within<T>(
     limit: Duration,
     collector: &mut (impl Future<Output = Result<T, Reject>> + Unpin),

@@ -1,10 +1,10 @@
-//! Catches panics: a bug costs the delivery that met it, and not its connection or thread.
+//! Catches panics: a bug fails the delivery that triggers it, but not its connection or thread.
 //!
-//! Below the routing stage a panic becomes a refusal, [`Reject::Bug`]: the delivery is answered with its request id, logged,
-//! and counted as rejected under its route. A panic in the stages before is answered alike, with an id of its own; it is
-//! neither counted nor logged as a delivery. The panic hook tells the log where the bug is.
+//! Below the routing stage, a panic becomes the refusal [`Reject::Bug`]: the delivery is answered with its request id, logged,
+//! and counted as rejected under its route. A panic in an earlier stage gets the same response with a new request id; it is
+//! neither counted nor logged as a delivery. The panic hook logs the position of the bug in the code.
 //!
-//! Does not tell whether the upstream has the delivery: the panic can come after it was sent.
+//! After a panic the upstream may or may not have the delivery: the panic can happen after the request was sent.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,7 +21,7 @@ use super::stage::Next;
 use crate::delivery::response::{Body, Completed, StageResult};
 use crate::reject::{Refusal, Reject};
 
-/// The stage: refuses a delivery whose handling panics.
+/// The stage: refuses a delivery if a stage below it panics.
 pub async fn catch<S, Delivery>(next: Rc<Next<(), S>>, delivery: Delivery) -> StageResult
 where
     S: Service<Delivery, Response = Completed, Error = Refusal> + Clone,
@@ -29,7 +29,7 @@ where
     unless_it_panics(next.run(delivery), || Err(Refusal::unread(Reject::Bug))).await
 }
 
-/// The outermost stage: answers a request whose handling panics outside of [`catch`].
+/// The outermost stage: answers a request if a stage outside of [`catch`] panics.
 pub async fn catch_all<S, Request>(next: Rc<Next<(), S>>, request: Request) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone,
@@ -37,8 +37,8 @@ where
     unless_it_panics(next.run(request), || Ok(problem_without_route(Reject::Bug))).await
 }
 
-/// What `handling` ends with, or what `otherwise` makes if it panics. What the delivery has to itself is dropped with it; what
-/// it shares are counters and pools, which are whole at any point where it can panic.
+/// The output of `handling`, or the value of `otherwise` if `handling` panics. The delivery's own values are dropped with the
+/// future. The values that it shares are counters and pools, which are consistent at every point where a panic can happen.
 async fn unless_it_panics<T>(handling: impl Future<Output = T>, otherwise: impl Fn() -> T) -> T {
     let mut handling = pin!(handling);
     poll_fn(|cx| {

@@ -1,8 +1,9 @@
-//! Answers endpoint challenges: what a provider asks before it delivers. They are part of the scheme, which says what is
-//! one and what the answer is; see [`schemes::Challenges`](crate::schemes::Challenges). The upstream sees none of it.
+//! Answers endpoint challenges: requests by which a provider checks an endpoint before it delivers. The scheme defines which
+//! requests are challenges and how to answer them; see [`schemes::Challenges`](crate::schemes::Challenges). The upstream
+//! does not see them.
 //!
-//! A route's method, client address and bounds apply to challenges as well, but that one in the head of a request may
-//! come by a method that the route does not take.
+//! A route's methods, allowed addresses and limits apply to challenges as well, with one exception: a challenge in the head
+//! of a request may use a method that the route does not accept.
 
 use http::Response;
 use http::request::Parts;
@@ -17,7 +18,7 @@ use crate::reject::Outcome;
 use crate::routing::table::Route;
 use crate::schemes::{Asked, Authentic, Challenges, Reply, RequestHead, SignedRequest};
 
-/// The answer to a challenge that is the request's head. Nobody reads the body.
+/// The answer to a challenge in the request's head. The body is discarded.
 pub async fn answer_head(route: &Route, head: &Parts, body: RequestBody, asked: &Asked) -> Completed {
     let answered = challenges(route).map(|challenges| challenges.reply(asked, None));
     let mut completed = completed(answered.unwrap_or_default());
@@ -27,13 +28,13 @@ pub async fn answer_head(route: &Route, head: &Parts, body: RequestBody, asked: 
     completed
 }
 
-/// Whether the body has to be read although there is no signature: it may be a challenge.
+/// Whether the body may be a challenge, so that it has to be read although the request has no signature.
 pub fn may_be_in_body(route: &Route, head: &Parts, body: &RequestBody) -> bool {
     let length = body.size_hint().exact();
     challenges(route).is_some_and(|challenges| challenges.may_be_in_body(RequestHead::of(head), length))
 }
 
-/// The answer to a challenge that is the whole request: `authentic` if it has verified.
+/// The answer if the whole request is a challenge; otherwise `None`. `authentic` is `Some` if the request has verified.
 pub fn answer(buffered: &Buffered, authentic: Option<&Authentic>) -> Option<Completed> {
     let challenges = challenges(&buffered.route)?;
     let request = SignedRequest { head: RequestHead::of(&buffered.info.head), body: buffered.payload.frames() };

@@ -1,14 +1,14 @@
-//! Who sent a request: the address of the client, and what proxies in between say about it.
+//! Finds the address of the client that sent a request, directly or through trusted proxies.
 //!
-//! A sender's word counts only if the connection comes from one of `trusted_proxies`. Then the client is the rightmost
-//! address that is none of them, from the connection's own address over the hops that the proxies have written down;
-//! if all of them are, the one farthest away. The walk ends at the first hop that is no address (`unknown`, an
-//! obfuscated identifier, garbage): the client is then the last proxy before it.
+//! `X-Forwarded-For` and `Forwarded` (RFC 7239) count only if the connection comes from one of `trusted_proxies`. The gateway
+//! then walks over the addresses in these fields from right to left. The first address that is not a trusted proxy is the
+//! client; if all of them are trusted proxies, the leftmost is the client. The walk ends at an entry that is not an address
+//! (`unknown`, an obfuscated identifier, garbage): the proxy that wrote that entry is then the client.
 //!
-//! `X-Forwarded-For` is what is walked over; `Forwarded` (RFC 7239) only if there is none. So a trusted proxy must
-//! write one of the two, and let no sender's `X-Forwarded-For` pass if it writes `Forwarded`.
+//! `Forwarded` is used only if the request has no `X-Forwarded-For`. So a trusted proxy must write one of the two; if it
+//! writes `Forwarded`, it must remove the sender's `X-Forwarded-For`.
 //!
-//! Does not protect against trusting a network that others can send from.
+//! This is no protection if `trusted_proxies` has a network from which others can connect.
 
 use std::net::IpAddr;
 
@@ -16,11 +16,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::Networks;
 use crate::delivery::peer::{ForwardedBy, Peer};
-use crate::gateway::forwarded::X_FORWARDED_FOR;
-use crate::gateway::forwarded::{address, forwarded, x_forwarded_for};
+use crate::gateway::forwarded::{X_FORWARDED_FOR, address, forwarded, x_forwarded_for};
 use crate::http1::field::is_host;
 
-/// Finds out who sent a request with these headers that came from `peer`: `None` if that is `peer` itself.
+/// `peer` with the client that it forwards for, by these field lines of a request; `None` if `peer` is not a trusted proxy.
 pub fn identify(trusted: &Networks, headers: &HeaderMap, peer: &Peer) -> Option<Peer> {
     let address = peer.address.ip();
     if trusted.is_empty() || !trusted.contains(address) {
@@ -30,7 +29,7 @@ pub fn identify(trusted: &Networks, headers: &HeaderMap, peer: &Peer) -> Option<
     Some(Peer { client, forwarded_by, ..peer.clone() })
 }
 
-/// The client of a request that came from the trusted proxy `peer`, and the fields that name it.
+/// The client of a request from the trusted proxy `peer`, and the fields that name the client.
 fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, ForwardedBy) {
     let mut client = peer;
     if headers.contains_key(X_FORWARDED_FOR) {
@@ -60,7 +59,7 @@ fn walk(trusted: &Networks, peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Forwa
     (client, forwarded_by)
 }
 
-/// A protocol that a proxy may report, in lower case.
+/// The protocol that a proxy reports, in lower case; `None` unless it is `http` or `https`.
 pub fn protocol(text: &str) -> Option<HeaderValue> {
     let known = ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known));
     known.map(HeaderValue::from_static)
@@ -74,21 +73,11 @@ mod tests {
     use http::header::FORWARDED;
 
     use super::*;
-    use crate::config;
 
     const XFF: HeaderName = X_FORWARDED_FOR;
 
-    /// 10.0.0.0/8 and 2001:db8:1::/48 are trusted, as in a configuration.
     fn trusted() -> Networks {
-        config::parse(
-            "server: {trusted_proxies: [10.0.0.0/8, '2001:db8:1::/48']}\n\
-             routes: [{name: r, path: /, scheme: civo, secrets: [{env: PATH}], upstream: 'http://u'}]",
-            std::path::Path::new(""),
-            &config::System,
-        )
-        .unwrap()
-        .server
-        .trusted_proxies
+        "10.0.0.0/8, 2001:db8:1::/48".parse().unwrap()
     }
 
     fn identified(peer: &str, lines: &[(HeaderName, &str)]) -> Peer {

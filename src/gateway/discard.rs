@@ -1,4 +1,4 @@
-//! Leaves a body unread, in a way that lets the connection go on where it can.
+//! Discards a request's body so that the connection can be used again if possible.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,10 +11,11 @@ use http_body::Body as HttpBody;
 
 use crate::reject::{Refusal, Reject};
 
-/// What is read of a refused delivery's body to keep its connection, in bytes.
+/// The most bytes of a refused delivery's body that are read to keep its connection.
 const MAX_DISCARDED: usize = 64 * 1024;
-/// Refuses a delivery whose body nobody is going to read. What has come of it already is read, so that the connection
-/// can go on if that is all; of a sender that waits for `100 Continue`, nothing is.
+
+/// Refuses a delivery without its body. Reads the part of the body that has already arrived: if that is all of it, the
+/// connection can be used again. Reads nothing if the sender waits for `100 Continue`.
 pub async fn refuse<B>(headers: &HeaderMap, body: B, reject: impl Into<Reject>) -> Refusal
 where
     B: HttpBody<Data = Bytes>,
@@ -22,7 +23,7 @@ where
     Refusal { reject: reject.into(), unread: leave(headers, body).await }
 }
 
-/// Reads what has come of a body that nobody is going to read, as [`refuse`] does; whether there may be more of it.
+/// Discards a body as [`refuse`] does. Returns whether part of it may be unread.
 pub async fn leave<B>(headers: &HeaderMap, body: B) -> bool
 where
     B: HttpBody<Data = Bytes>,

@@ -1,13 +1,13 @@
-//! The last stage in proxy mode: sends what has verified to the upstream, and its response back.
+//! The last stage in proxy mode: sends the verified delivery to the upstream, and returns the upstream's response.
 //!
-//! Fails with, in this order:
+//! Fails with:
 //! 1. `upstream_unreachable`: no connection;
-//! 2. `upstream_failed`: it broke off before a complete response head, or switches protocols;
+//! 2. `upstream_failed`: the connection ended before a complete response head, or the upstream switches protocols;
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
-//! A response is passed on as it is, 5xx included: only the handler knows whether it has the delivery. Its body is
-//! streamed. A body that breaks off half-way, or pauses for longer than `idle_timeout`, breaks the sender's connection off
-//! too, so that the sender does not take it for complete.
+//! The response is passed on unchanged, 5xx included: only the handler knows whether it has accepted the delivery. The body is
+//! streamed. If it ends early, or pauses for longer than `idle_timeout`, the gateway aborts the sender's connection, so that
+//! the sender does not take the response for complete.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,14 +25,14 @@ use crate::reject::{Outcome, Reject};
 use crate::upstream::pool::SendError;
 use crate::upstream::send::send;
 
-/// What the forwarding stage needs of its thread.
+/// The values of the worker thread that the forwarding stage uses.
 #[derive(Clone)]
 pub struct ForwardContext {
-    /// For durations.
+    /// Measures durations.
     pub clock: Clock,
-    /// Bounds the lines about upstreams that fail.
+    /// Limits the log lines about failing upstreams.
     pub log_limit: Rc<LogLimit>,
-    /// How long an upstream may pause in a response's body.
+    /// The longest pause that an upstream may make in a response's body.
     pub pause: Duration,
 }
 

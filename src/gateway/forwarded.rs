@@ -1,9 +1,9 @@
-//! Reads addresses as proxies write them: `X-Forwarded-For` and `Forwarded` (RFC 7239).
+//! Reads the addresses that proxies write into `X-Forwarded-For` and `Forwarded` (RFC 7239).
 //!
-//! Of `X-Forwarded-For`, which has no standard, each element is an address, with or without a port; IPv6 may stand in
-//! brackets. `Forwarded` is read by its grammar, but that a value with colons or brackets may go without quotes, since
-//! several proxies leave them out. A line that is not of that grammar says nothing at all: were it read in parts, a
-//! sender's stray quote could change what a proxy after it has said.
+//! `X-Forwarded-For` has no standard: each element is an address, with or without a port; an IPv6 address may have brackets.
+//! `Forwarded` is read by its grammar, with one exception: a value with colons or brackets may lack its quotes, since several
+//! proxies omit them. A line that does not follow the grammar is ignored as a whole: if it were read in parts, a stray quote
+//! from the sender could change the element that a later proxy appended.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,22 +14,21 @@ use smallvec::SmallVec;
 /// `X-Forwarded-For`: the client and the proxies after it.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// One proxy's word, an element of `Forwarded`.
+/// An element of `Forwarded`, written by one proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Element<'a> {
-    /// `for`: who made the request to that proxy.
+    /// `for`: the node that made the request to the proxy.
     pub node: Option<&'a str>,
-    /// `proto`: how.
+    /// `proto`: the protocol of that request.
     pub proto: Option<&'a str>,
-    /// `host`: what its `Host` was.
+    /// `host`: the `Host` of that request.
     pub host: Option<&'a str>,
 }
 
 /// Elements of one line.
 pub type Elements<'a> = SmallVec<[Element<'a>; 4]>;
 
-/// The elements of all `X-Forwarded-For` lines, the last one first. Empty ones count for nothing (RFC 9110 section
-/// 5.6.1.2).
+/// The elements of all `X-Forwarded-For` lines, the last one first. Empty ones are ignored (RFC 9110 section 5.6.1.2).
 pub fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
@@ -45,7 +44,7 @@ pub fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<Element<'_>
     })
 }
 
-/// The address of a node, its port aside; `None` for what is none: `unknown`, `_hidden`, garbage.
+/// The address of a node, without its port; `None` if the node is not an address, such as `unknown` or `_hidden`.
 pub fn address(node: &str) -> Option<IpAddr> {
     let address = if let Some(rest) = node.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
@@ -70,7 +69,7 @@ fn is_port(text: &str) -> bool {
     digits || text.strip_prefix('_').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(hidden))
 }
 
-/// One line by the grammar of RFC 7239 section 4; `None` if it is not of it.
+/// The elements of one line by the grammar of RFC 7239 section 4; `None` if the line does not follow it.
 fn parse(line: &str) -> Option<Elements<'_>> {
     let mut elements = Elements::new();
     let mut element = Element::default();
@@ -98,7 +97,7 @@ fn parse(line: &str) -> Option<Elements<'_>> {
             _ if name.eq_ignore_ascii_case("host") => Some(&mut element.host),
             _ => None,
         };
-        // Each only once, RFC 7239 section 4.
+        // A parameter must not be repeated (RFC 7239 section 4).
         if let Some(place) = place
             && place.replace(value).is_some()
         {
@@ -111,7 +110,7 @@ fn parse(line: &str) -> Option<Elements<'_>> {
     }
 }
 
-/// The value at the beginning, a quoted string without its quotes, and what follows it.
+/// The value at the beginning of `text`, without quotes, and the text after it.
 fn value(text: &str) -> Option<(&str, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| ",;\"".contains(c) || is_space(c)).unwrap_or(text.len());
@@ -122,7 +121,7 @@ fn value(text: &str) -> Option<(&str, &str)> {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
-            // Backslashes stay: no address, protocol or host has any.
+            // Backslashes stay: no address, protocol or host contains one.
             b'"' => return Some((quoted.get(..at)?, quoted.get(at + 1..)?)),
             _ => {}
         }
@@ -249,7 +248,8 @@ mod tests {
     }
 
     proptest! {
-        /// What a sender puts before it never changes what a proxy has appended: it is read as it is, or nothing is.
+        /// A sender's text in front of a proxy's element never changes that element: the line is read with the element unchanged, or
+        /// is ignored.
         #[test]
         fn what_a_sender_wrote_never_changes_what_a_proxy_appended(
             theirs in r#"([a-z0-9=,;"\\ :\[\]]|for=){0,40}"#,

@@ -1,15 +1,17 @@
-//! Which headers the upstream gets, and what of them is not for it or not for anybody.
+//! The field lines of the request to the upstream.
 //!
-//! Towards the upstream: hop-by-hop headers go (RFC 9110 section 7.6.1: the fixed list, and all that any `Connection`
-//! line names), as does whatever the sender says in the gateway's own words (`Hooklatch-*`, `X-Forwarded-*`), and both
-//! when spelt with underscores, which CGI-like handlers cannot tell from hyphens. Then the gateway says it itself. What a
-//! trusted proxy has said is kept: its `X-Forwarded-For` is added to, its `X-Forwarded-Proto` and `-Host` stay if they
-//! can be true. `Forwarded` (RFC 7239) stays as it is if it is what names the client; it goes in every other case, as
-//! nobody would vouch for it.
+//! Removed from the sender's field lines:
+//! 1. hop-by-hop fields (RFC 9110 section 7.6.1): a fixed list, and every name in a `Connection` line;
+//! 2. the gateway's own fields: `Hooklatch-*`, `X-Forwarded-For`, `-Proto` and `-Host`, `X-Request-Id`;
+//! 3. both of these, and `Content-Length`, with underscores in place of hyphens, which CGI-like handlers cannot tell apart;
+//! 4. `Forwarded` (RFC 7239), unless a trusted proxy named the client by it;
+//! 5. `Host`, `Content-Length` and `Expect`.
 //!
-//! Cookies that HTTP/2 has split are joined (RFC 9113 section 8.2.3).
+//! Then the gateway adds its own. The fields of a trusted proxy are kept: the gateway appends to its `X-Forwarded-For`, and
+//! keeps its `X-Forwarded-Proto` and `-Host` if their values are valid.
 //!
-//! Everything else goes on as it came: neither value nor order nor count change.
+//! Cookie lines that HTTP/2 has split are joined (RFC 9113 section 8.2.3). All other field lines keep their value, order and
+//! number.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
 use http::request::Parts;
@@ -30,11 +32,11 @@ const HOOKLATCH_DELIVERY_ID: HeaderName = HeaderName::from_static("hooklatch-del
 const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
 const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
 
-/// What begins with this is the gateway's to say.
+/// The prefix of the gateway's own field names.
 const OWN_PREFIX: &str = "hooklatch-";
 
-/// All field lines of the request to the upstream but `Host`, which depends on where it goes. `host` is what the sender asked
-/// for, `secret` the position of the secret that verified the delivery, `length` that of the body in bytes.
+/// All field lines of the request to the upstream except `Host`, which depends on the upstream. `host` is the host that the
+/// sender asked for, `secret` the position of the secret that verified the delivery, `length` the bytes of the body.
 pub fn fields(
     route: &RouteHeaders,
     info: &RequestInfo,
@@ -60,7 +62,7 @@ pub fn fields(
     fields.content_length(length);
     fields.line(&X_REQUEST_ID, request_id);
     fields.line(&HOOKLATCH_DELIVERY_ID, &uuid_value(*delivery_id));
-    let forwarded = Forwarded::of(peer, host, headers);
+    let forwarded = XForwarded::of(peer, host, headers);
     fields.line(&X_FORWARDED_FOR, &forwarded.client);
     fields.line(&X_FORWARDED_PROTO, &forwarded.proto);
     if let Some(host) = &forwarded.host {
@@ -75,29 +77,32 @@ pub fn fields(
     fields
 }
 
-/// Those headers of a sender that go on as they came: not what is hop-by-hop, and not what the gateway says itself.
-/// `vouched` is whether `Forwarded` is a trusted proxy's word.
-pub fn going_on(headers: &HeaderMap, vouched: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    // `get_all`: a second Connection line names headers just as well as the first.
+/// The sender's field lines that go to the upstream unchanged: neither hop-by-hop fields nor the gateway's own.
+/// `keeps_forwarded` says whether `Forwarded` is among them: a trusted proxy has named the client by it.
+pub fn going_on(headers: &HeaderMap, keeps_forwarded: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    // `get_all`: a second Connection line names fields, too.
     let named: Vec<_> = connection_options(headers.get_all(CONNECTION).iter()).collect();
     headers.iter().filter(move |(name, _)| {
         let text = name.as_str();
         !is_hop_by_hop(text)
             && !is_spoofed(text)
             && !matches!(text, "host" | "content-length" | "expect" | "x-request-id")
-            && (vouched || text != "forwarded")
+            && (keeps_forwarded || text != "forwarded")
             && !named.contains(name)
     })
 }
 
-/// What the upstream is told about the way of a request.
-struct Forwarded {
+/// The values of the `X-Forwarded-*` fields for the upstream.
+struct XForwarded {
+    /// `X-Forwarded-For`.
     client: HeaderValue,
+    /// `X-Forwarded-Proto`.
     proto: HeaderValue,
+    /// `X-Forwarded-Host`; `None` if the request names no host.
     host: Option<HeaderValue>,
 }
 
-impl Forwarded {
+impl XForwarded {
     fn of(peer: &Peer, host: Option<&HeaderValue>, headers: &HeaderMap) -> Self {
         let proto = HeaderValue::from_static(if peer.tls { "https" } else { "http" });
         let own = |client| Self { client, proto: proto.clone(), host: host.cloned() };
@@ -120,13 +125,13 @@ impl Forwarded {
     }
 }
 
-/// What a trusted proxy's `X-Forwarded-For` lines say, and the address of that proxy.
+/// The elements of a trusted proxy's `X-Forwarded-For` lines, and the address of that proxy at their end.
 fn added_to(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
     let lines = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.as_bytes().trim_ascii());
     join(lines.filter(|line| !line.is_empty()).chain([peer.as_bytes()]), b", ")
 }
 
-/// The cookies of a request as one line, if HTTP/2 has split them over several.
+/// The cookies of a request as one line, if HTTP/2 has split them into several lines.
 fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(COOKIE).iter();
     let (first, second) = (lines.next()?, lines.next()?);
@@ -144,8 +149,8 @@ fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> Header
     HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("header values joined by visible ASCII are one")
 }
 
-/// What only the gateway may say, and what a handler that takes underscores for hyphens could take for that, for the
-/// body's length, or for what is hop-by-hop.
+/// Whether a name is the gateway's own; or whether a handler that reads underscores as hyphens could take it for the
+/// gateway's own, for `Content-Length`, or for a hop-by-hop field.
 fn is_spoofed(name: &str) -> bool {
     if !name.bytes().any(|byte| byte == b'_') {
         return is_own(name);
@@ -156,7 +161,7 @@ fn is_spoofed(name: &str) -> bool {
         || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == read_as.as_str())
 }
 
-/// What only the gateway may say.
+/// Whether only the gateway may set a field of this name.
 fn is_own(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'h') => name.starts_with(OWN_PREFIX),
@@ -177,7 +182,7 @@ mod tests {
         headers
     }
 
-    /// The names of those headers that go on.
+    /// The names of the field lines that go to the upstream.
     fn names_going_on(lines: &[(&'static str, &str)]) -> Vec<String> {
         let headers = map(lines);
         let mut names: Vec<_> = going_on(&headers, false).map(|(name, _)| name.to_string()).collect();
@@ -225,10 +230,10 @@ mod tests {
         assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign"]);
     }
 
-    /// What the upstream is told of a request that came by `peer` with these headers.
+    /// The `X-Forwarded-*` values for a request from `peer` with these field lines.
     fn told(peer: &Peer, lines: &[(&'static str, &str)]) -> [String; 3] {
         let host = HeaderValue::from_static("own.example");
-        let Forwarded { client, proto, host } = Forwarded::of(peer, Some(&host), &map(lines));
+        let XForwarded { client, proto, host } = XForwarded::of(peer, Some(&host), &map(lines));
         [client, proto, host.unwrap()].map(|value| value.to_str().unwrap().to_owned())
     }
 

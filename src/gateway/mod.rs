@@ -22,7 +22,7 @@
 //! - [`headers`] says which headers the upstream gets.
 //! - [`discard`] leaves a body unread.
 //! - [`challenge`] answers endpoint challenges.
-//! - [`report`] tells operators of deliveries that do not verify on routes that do not enforce.
+//! - [`report`] logs deliveries that do not verify on routes with `enforce: false`.
 //! - [`problem`] makes `application/problem+json`.
 
 pub mod body;

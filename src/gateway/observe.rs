@@ -1,6 +1,6 @@
-//! Counts and times every delivery, and writes its line in the log.
+//! Counts and times every delivery, and writes its line to the access log.
 //!
-//! It stands outside of all that refuses, so what it counts is what the sender gets.
+//! Every stage that can refuse a delivery is inside this one, so the counters match the responses that senders get.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -22,20 +22,20 @@ use crate::observe::log_limit::LogLimit;
 use crate::observe::trace::Tracer;
 use crate::reject::Outcome;
 
-/// What the observing stage needs of its thread.
+/// The values of the worker thread that the observing stage uses.
 #[derive(Clone)]
 pub struct ObserveContext {
-    /// For durations.
+    /// Measures durations.
     pub clock: Clock,
-    /// Deliveries being worked on.
+    /// `hooklatch_in_flight_requests`: deliveries whose responses have not been sent in full.
     pub in_flight: IntGauge,
-    /// Counts what matches no route.
+    /// The counters of requests that match no route.
     pub unmatched: Rc<ObserveMetrics>,
-    /// Which deliveries get a line.
+    /// `server.access_log`: the deliveries that get a line.
     pub access_log: AccessLog,
-    /// Bounds the lines about refused deliveries.
+    /// Limits the lines about refused deliveries.
     pub log_limit: Rc<LogLimit>,
-    /// Traces deliveries, if they are traced.
+    /// Traces deliveries; `None` without a `telemetry` section in the configuration.
     pub tracer: Option<Tracer>,
 }
 
@@ -66,7 +66,7 @@ where
     Ok(answer.response.map(|body| body.counted_by(in_flight)))
 }
 
-/// Whether a line is to be written about a delivery that ended so at `ended`: how many have been left out before it.
+/// Whether to write a line about a delivery with this `outcome`. `Some` holds the number of lines left out since the last one.
 fn admit(context: &ObserveContext, outcome: Outcome, ended: Instant) -> Option<u64> {
     match (context.access_log, outcome) {
         (AccessLog::None, _)

@@ -1,4 +1,4 @@
-//! Makes the message for the upstream of a delivery that has verified.
+//! Makes the message for the upstream from a verified delivery.
 
 use http::HeaderValue;
 use http::header::HOST;
@@ -15,7 +15,7 @@ use crate::upstream::message::{Message, Target};
 /// The message for the upstream of the delivery's route.
 ///
 /// # Errors
-/// [`Reject::BadRequest`]: the host in the request's target is no field value.
+/// [`Reject::BadRequest`]: the host in the request's target is not a valid field value.
 pub fn prepare(verified: &Verified) -> Result<Message, Reject> {
     message(
         verified.route(),

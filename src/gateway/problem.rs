@@ -1,5 +1,5 @@
-//! Refusals as `application/problem+json` (RFC 9457): the one maker of such responses. They tell no secret, no expected digest
-//! and no address of an upstream.
+//! Turns a refusal into a response of `application/problem+json` (RFC 9457). No other module makes such responses. They contain
+//! no secret, no expected digest and no address of an upstream.
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
@@ -9,21 +9,21 @@ use crate::gateway::request_id::{X_REQUEST_ID, new_request_id};
 use crate::reject::{PROBLEM_TYPE, Reject};
 use crate::routing::table::Route;
 
-/// Room for the headers of a refusal.
+/// The number of field lines of a refusal, for which space is reserved.
 const OWN_HEADERS: usize = 4;
-/// Room for its text, in bytes.
+/// The bytes that are reserved for the text of a refusal.
 const USUAL_TEXT: usize = 320;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// Says that the connection ends with this response, as its request has not been read to its end. HTTP/2 ends the stream
-/// instead, and has no such header (RFC 9113 section 8.2.2).
+/// Adds `Connection: close` to the response to a request that was not read to its end. Not for HTTP/2, which ends the stream
+/// instead and forbids this field (RFC 9113 section 8.2.2).
 pub fn close_after(response: &mut Response<Body>, version: Version) {
     if version != Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-/// A refusal as a response: `route` decides the status of signature faults and what `Allow` says.
+/// The response for a refusal. `route` decides the status of signature faults and the value of `Allow`.
 pub fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&HeaderValue>) -> Response<Body> {
     let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.shared.config.reject_status);
     let mut response = json(reject.status(signature), reject.reason(), reject.facts().title, request_id);
@@ -36,7 +36,7 @@ pub fn problem(reject: Reject, route: Option<&Route>, request_id: Option<&Header
     response
 }
 
-/// The refusal of a request that no stage handles, with an id of its own.
+/// The response for a refusal outside of the stages, with a new request id.
 pub fn problem_without_route(reject: Reject) -> Response<Body> {
     let id = new_request_id();
     let mut response = problem(reject, None, Some(&id));
@@ -53,8 +53,8 @@ fn json(status: StatusCode, reason: &str, title: &str, request_id: Option<&Heade
     response
 }
 
-/// RFC 9457 section 3.1, with two members of our own. There is nothing to be escaped: the texts are constants, and an id is
-/// sane or made here.
+/// The members of RFC 9457 section 3.1 and two extension members, `reason` and `request_id`. Nothing needs escaping: the texts
+/// are constants, and [`request_id`](crate::gateway::request_id) lets no quote through.
 fn problem_text(status: StatusCode, reason: &str, title: &str, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
     let mut text = String::with_capacity(USUAL_TEXT);

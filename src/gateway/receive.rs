@@ -1,7 +1,7 @@
-//! Takes a request up: when it came, who sent it, and the id under which it goes from here on.
+//! Notes when a request arrived and who sent it, and gives it its id.
 //!
-//! The sender's `X-Request-Id` is kept if it can do no harm in a log, see [`request_id`]; else there is a new one. The
-//! upstream, the response and the log have the same.
+//! The sender's `X-Request-Id` is kept if it is safe to log, see [`request_id`]; otherwise the request gets a new id. The
+//! upstream, the response and the log all show the same id.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -18,16 +18,16 @@ use crate::gateway::client_addr::identify;
 use crate::gateway::request_id::{X_REQUEST_ID, delivery_id, request_id};
 use crate::gateway::stage::Next;
 
-/// What the stage needs of its thread.
+/// The values of the worker thread that the stage uses.
 #[derive(Clone)]
 pub struct ReceiveContext {
-    /// For the time of receipt.
+    /// Reads the time at which the request arrived.
     pub clock: Clock,
-    /// Whose word about the client counts.
+    /// The proxies whose `X-Forwarded-*` and `Forwarded` field lines are believed.
     pub trusted_proxies: Networks,
 }
 
-/// The stage: takes a request up, and gives the response its id.
+/// The stage: makes a [`Received`] of the request, and adds the request id to the response.
 pub fn receive<S>(
     next: Rc<Next<ReceiveContext, S>>,
     request: Request<Inbound>,
@@ -35,7 +35,7 @@ pub fn receive<S>(
 where
     S: Service<Received, Response = Response<Body>, Error = Infallible> + Clone,
 {
-    // Before the future is made, so that it holds no request.
+    // Outside the async block, so that the future does not hold the request.
     let received = next.context.take_up(request);
     async move {
         let info = received.info.clone();

@@ -1,8 +1,8 @@
-//! Tells operators of deliveries that do not verify on routes with `enforce: false`; the sender is told nothing.
+//! Reports deliveries that do not verify on routes with `enforce: false`. The sender does not see the report.
 //!
-//! Each is counted, and logged at a bounded rate. Why it does not verify is found out for one delivery of a route every
-//! [`PAUSE`], if its body is no longer than [`MAX_BODY`]: by [`diagnose`], as `hooklatch explain` does it but with less
-//! effort, and on a thread for such work, so that no delivery waits for it.
+//! Every such delivery is counted, and logged at a limited rate. One delivery of a route every
+//! [`PAUSE`](crate::routing::diagnose_limit::PAUSE) is also [diagnosed](diagnose) if its body is no longer than [`MAX_BODY`]: as
+//! `hooklatch explain` does, but with less effort, and on a blocking thread, so that no delivery waits.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::routing::table::RouteShared;
 use crate::schemes::diagnose::{Diagnosis, Effort, diagnose};
 use crate::schemes::{RequestHead, SignedRequest, VerifyError};
 
-/// The longest body that is looked into, in bytes.
+/// The longest body that is diagnosed, in bytes.
 const MAX_BODY: u64 = 64 << 10;
 
-/// What reports need of their thread.
+/// The values of the worker thread that a report uses.
 #[derive(Clone)]
 pub struct Reporter {
-    /// Bounds the lines about deliveries.
+    /// Limits the log lines.
     pub log_limit: Rc<LogLimit>,
-    /// All routes: a delivery may be signed for another one.
+    /// All routes: the delivery may be signed with a secret of another route.
     pub routes: Rc<[Arc<RouteShared>]>,
 }
 
@@ -54,7 +54,7 @@ impl Reporter {
         let head = delivery.info.head.clone();
         let request_id = delivery.info.request_id.clone();
         let payload = delivery.payload.clone();
-        // It ends by itself, within the effort; nobody waits for it.
+        // The task is not awaited: it ends by itself, because `Effort` limits it.
         drop(tokio::task::spawn_blocking(move || {
             let others: Vec<_> = others.iter().map(|other| other.config.suspect()).collect();
             let request = SignedRequest { head: RequestHead::of(&head), body: payload.frames() };

@@ -1,4 +1,4 @@
-//! The id of a request: the same in the request to the upstream, the response and the log.
+//! The request id: the same in the request to the upstream, in the response and in the log.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::http1::field::single;
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request id that is passed on holds this many bytes at most.
+/// The longest request id that is passed on, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
 /// The request id for a request with these headers: the sender's, or else `new`. The sender's is not taken if it is empty, too

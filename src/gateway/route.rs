@@ -5,10 +5,11 @@
 //!    neither `:authority` nor `Host` or with two that differ (RFC 9113 section 8.3.1);
 //! 2. `draining`: the gateway is shutting down;
 //! 3. `no_route`: no route has this path and host;
-//! 4. `method_not_allowed`: the route does not take the method, and the request is none of its challenges;
-//! 5. `ip_not_allowed`: the client is none of the route's `allowed_ips`.
+//! 4. `method_not_allowed`: the route does not accept the method, and the request is not one of its challenges;
+//! 5. `ip_not_allowed`: the client is not in the route's `allowed_ips`.
 //!
-//! An exact path beats a prefix, a longer prefix a shorter one, and at the same path a route with a host one without.
+//! An exact path beats a prefix, a longer prefix beats a shorter one, and at the same path a route with a host beats a route
+//! without one.
 //! The host of a request in absolute-form is that of its target (RFC 9112 section 3.2.2).
 
 use std::cell::Cell;
@@ -29,11 +30,12 @@ use crate::delivery::response::{Completed, Handled};
 use crate::delivery::stages::Routed;
 use crate::gateway::discard::refuse;
 use crate::gateway::stage::Next;
+use crate::http1::field::is_host_byte;
 use crate::reject::{Refusal, Reject};
 use crate::routing::table::{Route, Router};
 use crate::schemes::{Asked, RequestHead};
 
-/// What the routing stage needs of its thread.
+/// The values of the worker thread that the routing stage uses.
 #[derive(Clone)]
 pub struct RouteContext {
     /// The routes.
@@ -61,7 +63,7 @@ where
     })
 }
 
-/// The route, if one matches, and whether the request may go on: with the challenge that it is, if it is one.
+/// The route, if one matches, and the result of its checks. `Ok(Some)` holds the challenge, if the request is one.
 fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>, Result<Option<Asked>, Reject>) {
     let host = match host(head.version, &head.uri, &head.headers) {
         Ok(host) => host,
@@ -84,12 +86,12 @@ fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Ask
     if lets_in(config, peer.client) { Ok(asked) } else { Err(Reject::IpNotAllowed) }
 }
 
-/// Whether the route takes deliveries from the client.
+/// Whether the route accepts deliveries from the client.
 fn lets_in(config: &config::Route, client: IpAddr) -> bool {
     config.allowed_ips.is_empty() || config.allowed_ips.contains(client)
 }
 
-/// The host that a request is for, as the sender wrote it; `None` where HTTP/1.0 leaves it out.
+/// The host that the request is for, as the sender wrote it; `None` for an HTTP/1.0 request without `Host`.
 pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Reject> {
     let mut lines = headers.get_all(HOST).iter();
     let line = lines.next().map(HeaderValue::to_str).transpose().map_err(|_| Reject::BadRequest)?;
@@ -101,8 +103,7 @@ pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Resul
         _ => true,
     };
     // No user information (RFC 9110 section 4.2.4).
-    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);
-    if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host)) {
+    if lines.next().is_some() || !consistent || !host.is_none_or(|host| host.bytes().all(is_host_byte)) {
         return Err(Reject::BadRequest);
     }
     Ok(host)

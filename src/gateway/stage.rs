@@ -1,8 +1,9 @@
 //! Stages of the stack: async functions as tower layers.
 //!
-//! A stage is called with the rest of the stack, [`Next`], and the delivery as the stage before made it. [`Stage`] makes a
-//! tower layer and service of it. The type of that service names the type of the rest twice: in itself, and in the function.
-//! An [`Erased`] service stands between every few stages, so that names and compile times do not double with each.
+//! A stage is called with the rest of the stack, [`Next`], and the delivery as the previous stage made it. [`Stage`] turns
+//! this function into a tower layer and service. The type of the service names the type of the rest twice: in itself, and in
+//! the function. An [`Erased`] service after every few stages keeps type names and compile times from doubling with each
+//! stage.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,12 +12,12 @@ use std::task::{Context, Poll};
 use tower::layer::layer_fn;
 use tower::{Layer, Service};
 
-/// What a stage is called with beside the delivery: what it needs of its thread, and the rest of the stack.
+/// The rest of the stack, and the context of the stage that is called with it.
 ///
-/// Shared by all requests that are on their way through the stage: the future of each holds one reference, whatever is
-/// below it.
+/// All requests that pass through the stage share one value: the future of each request holds one reference, however large
+/// the rest of the stack is.
 pub struct Next<C, S> {
-    /// What the stage needs of its thread.
+    /// The values of the worker thread that the stage uses.
     pub context: C,
     rest: S,
 }
@@ -39,7 +40,7 @@ impl<C, S> Next<C, S> {
         Rc::new(Self { context, rest })
     }
 
-    /// Hands a delivery to the next stage. Every service of the stack is always ready, so there is nothing to wait for first.
+    /// Hands a delivery to the next stage. Every service of the stack is always ready, so `poll_ready` is not called first.
     pub fn run<Delivery>(&self, delivery: Delivery) -> S::Future
     where
         S: Service<Delivery> + Clone,
@@ -87,7 +88,7 @@ where
     }
 }
 
-/// A service of which only the delivery, the response and the error are known. Its futures are boxed.
+/// A service whose type names only the delivery, the response and the error. Its futures are boxed.
 pub struct Erased<D, R, E>(Rc<Serve<D, R, E>>);
 
 type Serve<D, R, E> = dyn Fn(D) -> Boxed<R, E>;
@@ -108,7 +109,7 @@ impl<D, R, E> Erased<D, R, E> {
         }))
     }
 
-    /// The layer that erases what is below.
+    /// The layer that erases the type of the service below it.
     pub fn layer<S>() -> impl Layer<S, Service = Self>
     where
         S: Service<D, Response = R, Error = E, Future: 'static> + Clone + 'static,

@@ -1,15 +1,15 @@
-//! Lets on only what its signature verifies; the one maker of [`Verified`].
+//! Verifies the signature. Only this module makes a [`Verified`], and only a `Verified` reaches the upstream.
 //!
-//! In two steps, so that nothing is read for a sender who has no signature: [`inspect`] looks at the header before the
-//! body is read, [`verify`] at both. Refuses with the reasons of [`VerifyError`].
+//! It takes two steps, so that no body is read for a sender without a signature: [`inspect`] checks the header before the body
+//! is read, [`verify`] checks header and body. Both refuse with the reasons of [`VerifyError`].
 //!
-//! On a route with `enforce: false` nothing is refused: what would have been is [reported](crate::gateway::report) and forwarded
-//! with `Hooklatch-Verified: false`.
+//! A route with `enforce: false` refuses nothing here: a delivery that does not verify is
+//! [reported](crate::gateway::report) and forwarded with `Hooklatch-Verified: false`.
 //!
-//! A [`challenge`] is answered where it is found, and goes no further: by [`inspect`] if the head is one, by [`verify`] if
-//! one that is signed has verified, or if one that need not be has not.
+//! A [`challenge`] is answered where it is recognised, and is not forwarded: by [`inspect`] if the head is the challenge, by
+//! [`verify`] if a signed challenge has verified, or if an unsigned one has no signature.
 //!
-//! Does not protect against replays: a delivery that was captured verifies again, unless its scheme signs a time.
+//! This is no protection against replays: a captured delivery verifies again, unless its scheme signs a time.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -40,12 +40,12 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The request as it came.
+    /// The request's head, and the facts that earlier stages have noted.
     pub fn info(&self) -> &RequestInfo {
         &self.info
     }
 
-    /// Its route, as all threads share it.
+    /// The part of its route that all threads share.
     pub fn route(&self) -> &RouteShared {
         &self.route.shared
     }
@@ -55,7 +55,7 @@ impl Verified {
         &self.payload
     }
 
-    /// What the signature covers; `None` on a route with `enforce: false` if nothing verified.
+    /// The authenticated facts; `None` on a route with `enforce: false` if no signature verified.
     pub fn authentic(&self) -> Option<&Authentic> {
         self.authentic.as_ref()
     }
@@ -65,18 +65,18 @@ impl Verified {
         self.at
     }
 
-    /// The route as this thread holds it, and the request.
+    /// The route as this worker thread holds it, and the request.
     pub fn into_route_and_info(self) -> (Rc<Route>, Rc<RequestInfo>) {
         (self.route, self.info)
     }
 }
 
-/// What the verifying stage needs of its thread.
+/// The values of the worker thread that the verifying stage uses.
 #[derive(Clone)]
 pub struct VerifyContext {
-    /// For durations and the time of the last match.
+    /// Measures durations, and reads the time of a secret's last match.
     pub clock: Clock,
-    /// For routes that do not enforce.
+    /// Reports deliveries that do not verify on routes with `enforce: false`.
     pub reporter: Reporter,
 }
 
@@ -122,7 +122,7 @@ where
     next.run(Verified { info, route, payload, authentic, at }).await
 }
 
-/// What is authentic of a delivery, and when that was known.
+/// The authenticated facts of a delivery, or why there are none; and when the check ended.
 fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
     let Buffered { info, route, payload, claim, now } = buffered;
     let started = clock.now();

@@ -35,8 +35,12 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Whether a value can be a host: one of them, with or without a port.
+/// Whether a byte may be part of a host with a port: `host [":" port]` (RFC 3986 section 3.2), without user information.
+pub fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// Whether a value is one host, with or without a port. A comma counts as the separator of a list.
 pub fn is_host(value: &HeaderValue) -> bool {
-    let host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    !value.is_empty() && value.as_bytes().iter().all(host)
+    !value.is_empty() && value.as_bytes().iter().all(|byte| is_host_byte(*byte) && *byte != b',')
 }

@@ -17,7 +17,7 @@ use crate::net::socket::Socket;
 /// How much is read at once, in bytes.
 pub const READ: usize = 8 << 10;
 /// How much of a long body is read at once, in bytes.
-const LONG_READ: usize = 64 << 10;
+pub const LONG_READ: usize = 64 << 10;
 /// Data of a body up to this size, in bytes, is copied out of the buffer, so that the buffer can be filled again.
 const SMALL: usize = 2 << 10;
 

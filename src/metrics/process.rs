@@ -1,22 +1,22 @@
 //! `process_*`, as Prometheus' libraries name them
 //! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 //!
-//! The collector of the crate cuts the processor's time to whole seconds; a gateway with little to do takes minutes for
-//! one, and a rate of that says nothing. Here it is as fine as the kernel tells it, a hundredth of a second.
+//! The collector of the `prometheus` crate cuts CPU time to whole seconds. An idle gateway takes minutes to use one second, so
+//! the rate would be useless. This collector has the kernel's resolution, a hundredth of a second.
 
 use procfs::process::Process;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Counter, MetricFamily};
 
-/// Processor time in user and kernel mode.
+/// CPU time in user and kernel mode.
 const CPU_SECONDS: &str = "process_cpu_seconds_total";
 
-/// What the kernel knows of this process.
+/// The kernel's figures about this process.
 pub(super) struct ProcessMetrics(ProcessCollector);
 
 impl ProcessMetrics {
-    /// Of the process that calls.
+    /// The figures of the calling process.
     pub(super) fn new() -> Self {
         Self(ProcessCollector::for_self())
     }
@@ -52,12 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processors_time_is_told_in_parts_of_a_second() {
-        // Asking takes time by itself.
+    fn cpu_time_has_parts_of_a_second() {
+        // Each reading uses CPU time itself.
         let before = (0..100_000).filter_map(|_| cpu_seconds()).find(|seconds| seconds.fract() > 0.0).unwrap();
         let families = ProcessMetrics::new().collect();
         let family = families.iter().find(|family| family.name() == CPU_SECONDS).unwrap();
-        let told = family.get_metric()[0].get_counter().get_value();
-        assert!(before <= told && told <= cpu_seconds().unwrap(), "{before} {told}");
+        let shown = family.get_metric()[0].get_counter().get_value();
+        assert!(before <= shown && shown <= cpu_seconds().unwrap(), "{before} {shown}");
     }
 }

@@ -1,13 +1,9 @@
 //! What Prometheus is told of queues and of the store.
 
-use std::collections::BTreeMap;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
-
-use super::retain::retain;
-use super::{UpstreamResult, register};
+use super::UpstreamResult;
+use super::families::Families;
 
 /// From 5 ms, a delivery that is attempted at once, to three days, the longest that deliveries wait by default.
 const DELAY_SECONDS: [f64; 12] =
@@ -19,9 +15,12 @@ const BATCH_DELIVERIES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0
 /// The states in which queued deliveries are counted.
 const STATES: [&str; 4] = ["pending", "retrying", "dead", "held"];
 
-/// The families of queues and of the store.
+/// What the names of the families of queues begin with.
+pub(super) const QUEUE_PREFIX: &str = "hooklatch_queue_";
+
+/// The families of queues.
 #[derive(Clone)]
-pub struct QueueFamilies {
+pub(super) struct QueueFamilies {
     deliveries: IntGaugeVec,
     oldest: IntGaugeVec,
     attempts: IntCounterVec,
@@ -31,8 +30,6 @@ pub struct QueueFamilies {
     in_flight: IntGaugeVec,
     circuit_open: IntGaugeVec,
     paused: IntGaugeVec,
-    /// Of the store.
-    pub store: StoreMetrics,
 }
 
 /// The handles of one route's queue.
@@ -79,51 +76,51 @@ impl QueueFamilies {
     ///
     /// # Errors
     /// A family that the registry refuses, which only a mistake in this module can cause.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
+    pub(super) fn new(families: &mut Families) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            deliveries: gauges("hooklatch_queue_deliveries", "Queued deliveries by state.", &["route", "state"])?,
-            oldest: gauges("hooklatch_queue_oldest_seconds", "Age of the oldest delivery that waits.", &["route"])?,
-            attempts: counters(
+            deliveries: families.int_gauges(
+                "hooklatch_queue_deliveries",
+                "Queued deliveries by state.",
+                &["route", "state"],
+            )?,
+            oldest: families.int_gauges(
+                "hooklatch_queue_oldest_seconds",
+                "Age of the oldest delivery that waits.",
+                &["route"],
+            )?,
+            attempts: families.counters(
                 "hooklatch_queue_attempts_total",
                 "Attempts to hand a queued delivery to the upstream.",
                 &["route", "result"],
             )?,
-            delivered: counters(
+            delivered: families.counters(
                 "hooklatch_queue_delivered_total",
                 "Queued deliveries that the upstream has taken.",
                 &["route"],
             )?,
-            dead: counters("hooklatch_queue_dead_total", "Queued deliveries that were given up.", &["route"])?,
-            delay: register(
-                registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "hooklatch_queue_delay_seconds",
-                        "Time from the receipt of a queued delivery until the upstream has taken it.",
-                    )
-                    .buckets(DELAY_SECONDS.to_vec()),
-                    &["route"],
-                )?,
+            dead: families.counters(
+                "hooklatch_queue_dead_total",
+                "Queued deliveries that were given up.",
+                &["route"],
             )?,
-            in_flight: gauges("hooklatch_queue_in_flight", "Attempts under way.", &["route"])?,
-            circuit_open: gauges(
+            delay: families.histograms(
+                "hooklatch_queue_delay_seconds",
+                "Time from the receipt of a queued delivery until the upstream has taken it.",
+                &["route"],
+                &DELAY_SECONDS,
+            )?,
+            in_flight: families.int_gauges("hooklatch_queue_in_flight", "Attempts under way.", &["route"])?,
+            circuit_open: families.int_gauges(
                 "hooklatch_queue_circuit_open",
                 "1 while deliveries wait because the upstream is down.",
                 &["route"],
             )?,
-            paused: gauges("hooklatch_queue_paused", "1 while the route is paused.", &["route"])?,
-            store: StoreMetrics::new(registry)?,
+            paused: families.int_gauges("hooklatch_queue_paused", "1 while the route is paused.", &["route"])?,
         })
     }
 
     /// The handles of one route; makes its series.
-    pub fn route(&self, route: &str) -> QueueMetrics {
+    pub(super) fn route(&self, route: &str) -> QueueMetrics {
         QueueMetrics {
             deliveries: STATES.map(|state| self.deliveries.with_label_values(&[route, state])),
             oldest: self.oldest.with_label_values(&[route]),
@@ -135,17 +132,6 @@ impl QueueFamilies {
             circuit_open: self.circuit_open.with_label_values(&[route]),
             paused: self.paused.with_label_values(&[route]),
         }
-    }
-
-    /// Drops every series whose labels are not live.
-    pub(super) fn retain(&self, live: impl Fn(&BTreeMap<&str, &str>) -> bool) {
-        for family in [&self.deliveries, &self.oldest, &self.in_flight, &self.circuit_open, &self.paused] {
-            retain(family, &live);
-        }
-        for family in [&self.attempts, &self.delivered, &self.dead] {
-            retain(family, &live);
-        }
-        retain(&self.delay, &live);
     }
 }
 
@@ -159,37 +145,33 @@ impl QueueMetrics {
 
     /// Counts one attempt.
     pub fn attempt(&self, result: UpstreamResult) {
-        if let Some(counter) = UpstreamResult::LABELS
-            .iter()
-            .position(|label| *label == result.label())
-            .and_then(|at| self.attempts.get(at))
-        {
+        if let Some(counter) = self.attempts.get(result.index()) {
             counter.inc();
         }
     }
 }
 
 impl StoreMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
+    pub(super) fn new(families: &mut Families) -> Result<Self, prometheus::Error> {
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            register(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
         };
         Ok(Self {
-            bytes: gauge("hooklatch_store_bytes", "Bytes that the store takes.")?,
-            max_bytes: gauge("hooklatch_store_max_bytes", "Bytes that the store may take.")?,
-            free_bytes: gauge("hooklatch_store_free_bytes", "Free bytes of the store's file system.")?,
-            sync: histogram(
+            bytes: families.int_gauge("hooklatch_store_bytes", "Bytes that the store takes.")?,
+            max_bytes: families.int_gauge("hooklatch_store_max_bytes", "Bytes that the store may take.")?,
+            free_bytes: families.int_gauge("hooklatch_store_free_bytes", "Free bytes of the store's file system.")?,
+            sync: families.register(histogram(
                 "hooklatch_store_sync_seconds",
                 "Time that a commit of the store took, the sync included.",
                 &SYNC_SECONDS,
-            )?,
-            batch: histogram(
+            )?)?,
+            batch: families.register(histogram(
                 "hooklatch_store_batch_deliveries",
                 "Deliveries that a commit of the store has stored.",
                 &BATCH_DELIVERIES,
-            )?,
-            failed: gauge("hooklatch_store_failed", "1 once a write or a sync of the store has failed.")?,
+            )?)?,
+            failed: families
+                .int_gauge("hooklatch_store_failed", "1 once a write or a sync of the store has failed.")?,
         })
     }
 }

@@ -1,75 +1,62 @@
-//! Drops the series of what a reload took out of the configuration; all others keep their values.
+//! Removes the series of routes, schemes and secrets that a reload has taken out of the configuration. All other series
+//! keep their values.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-
-use super::{Metrics, NO_ROUTE, Outcome, RouteKind};
+use super::families::Labels;
+use super::queue::QUEUE_PREFIX;
+use super::{Metrics, NO_ROUTE, RouteKind};
+use crate::reject::Outcome;
 
 /// The label values that a route's configuration makes possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteLabels<'a> {
-    /// Its scheme's name.
+    /// The name of the route's scheme.
     pub scheme: &'a str,
-    /// The ids of its secrets.
+    /// The ids of the route's secrets.
     pub secrets: &'a [String],
-    /// The reasons for which it can refuse.
+    /// The reasons for which the route can refuse a delivery.
     pub reasons: Vec<&'static str>,
-    /// What it does beside forwarding.
+    /// What the route does beside forwarding.
     pub kind: RouteKind,
 }
 
 impl Metrics {
-    /// Drops every series that none of `routes`, by name, has any longer.
+    /// Removes every series whose labels do not belong to one of `routes`, by name.
     pub fn retain(&self, routes: &BTreeMap<&str, RouteLabels<'_>>) {
         let schemes: BTreeSet<&str> = routes.values().map(|route| route.scheme).collect();
-        let live = |labels: &BTreeMap<&str, &str>| match labels.get("route") {
+        self.families.retain(|family, labels| match labels.get("route") {
             Some(&NO_ROUTE) => true,
-            Some(name) => routes.get(name).is_some_and(|route| {
-                let has =
-                    |label, possible: &dyn Fn(&str) -> bool| labels.get(label).is_none_or(|value| possible(value));
-                let outcome = |name: &str| Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == name);
-                has("scheme", &|scheme| scheme == route.scheme)
-                    && has("outcome", &|name| outcome(name).is_some_and(|outcome| route.kind.allows(outcome)))
-                    && has("secret", &|secret| route.secrets.iter().any(|id| id == secret))
-                    && has("reason", &|reason| route.reasons.contains(&reason))
-            }),
+            Some(name) => {
+                let has = |route: &RouteLabels<'_>| {
+                    route.has(labels) && (route.kind.queue || !family.starts_with(QUEUE_PREFIX))
+                };
+                routes.get(name).is_some_and(has)
+            }
             None => labels.get("scheme").is_none_or(|scheme| schemes.contains(scheme)),
-        };
-        retain(&self.requests, live);
-        retain(&self.rejections, live);
-        retain(&self.request_duration, live);
-        retain(&self.verification_duration, live);
-        retain(&self.body_bytes, live);
-        retain(&self.upstream_responses, live);
-        retain(&self.upstream_resends, live);
-        retain(&self.upstream_duration, live);
-        retain(&self.secret_last_match, live);
-        let has_queue = |labels: &BTreeMap<&str, &str>| {
-            labels.get("route").and_then(|name| routes.get(name)).is_some_and(|route| route.kind.queue)
-        };
-        self.queue.retain(|labels| live(labels) && has_queue(labels));
+        });
     }
 }
 
-/// Drops the series of one family whose labels are not live.
-pub(super) fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, live: impl Fn(&BTreeMap<&str, &str>) -> bool) {
-    for collected in family.collect() {
-        for metric in collected.get_metric() {
-            let labels: BTreeMap<&str, &str> =
-                metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
-            if !live(&labels) {
-                // An error means that it has gone already.
-                let _ = family.remove(&labels.into_iter().collect::<HashMap<_, _>>());
+impl RouteLabels<'_> {
+    /// Whether a series with these labels belongs to the route. Labels of other names may have any value.
+    fn has(&self, labels: &Labels<'_>) -> bool {
+        labels.iter().all(|(label, value)| match *label {
+            "scheme" => *value == self.scheme,
+            "secret" => self.secrets.iter().any(|id| id == value),
+            "reason" => self.reasons.contains(value),
+            "outcome" => {
+                let mut possible = Outcome::ALL.into_iter().filter(|outcome| self.kind.allows(*outcome));
+                possible.any(|outcome| outcome.as_str() == *value)
             }
-        }
+            _ => true,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reject::Outcome;
     use crate::reject::Reject;
     use crate::schemes::VerifyError;
 

@@ -1,26 +1,27 @@
-//! What becomes of the spans of traced deliveries.
+//! The spans of traced deliveries, by whether they were exported.
 
-use prometheus::{IntCounter, IntCounterVec, Registry};
+use prometheus::IntCounter;
 
-use super::{counters, register};
+use super::families::Families;
 
-/// Counts spans by what became of them.
+/// Counts spans by whether they were exported.
 #[derive(Clone)]
 pub struct SpanMetrics {
-    /// The collector took them.
+    /// Spans that the collector accepted.
     pub exported: IntCounter,
-    /// The collector refused them, or did not answer in time.
+    /// Spans that the collector refused, or did not accept in time.
     pub failed: IntCounter,
-    /// There was no room for them in the queue.
+    /// Spans of deliveries that found the queue full.
     pub dropped: IntCounter,
 }
 
 impl SpanMetrics {
     /// `hooklatch_spans_total`.
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let spans: IntCounterVec = register(
-            registry,
-            counters("hooklatch_spans_total", "Spans of traced deliveries, by what became of them.", &["result"])?,
+    pub(super) fn new(families: &mut Families) -> Result<Self, prometheus::Error> {
+        let spans = families.counters(
+            "hooklatch_spans_total",
+            "Spans of traced deliveries, by what became of them.",
+            &["result"],
         )?;
         let counter = |result| spans.with_label_values(&[result]);
         Ok(Self { exported: counter("exported"), failed: counter("failed"), dropped: counter("dropped") })

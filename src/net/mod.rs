@@ -7,9 +7,14 @@
 //! - [`close`] closes a connection so that its peer reads the last bytes.
 //! - [`timer`] is one timer for deadlines that keep moving.
 
+use std::time::Duration;
+
 pub mod close;
 pub mod connect;
 pub mod proxy_protocol;
 pub mod socket;
 pub mod timer;
 pub mod tls;
+
+/// The pause after a failed accept, for example when there are too many open files.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
-//! Writes the line of a delivery in the log. `docs/logs.md` says what its fields mean.
+//! Writes the line of a delivery to the access log. `docs/logs.md` explains its fields.
 //!
-//! Does not tell: queries, bodies, signatures, secrets.
+//! Never logs queries, bodies, signatures or secrets.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +15,7 @@ use crate::delivery::trace_context::TraceContext;
 use crate::metrics::NO_ROUTE;
 use crate::reject::{Outcome, Reject};
 
-/// Writes the line. `suppressed` lines have been left out before it.
+/// Writes the line of a delivery. `suppressed` is the number of lines left out since the last one.
 pub fn log(info: &RequestInfo, answer: &Answer, period: Period, suppressed: u64) {
     let RequestInfo { head, peer, request_id, timeline, .. } = info;
     let route = answer.route.as_deref();
@@ -47,7 +47,7 @@ pub fn log(info: &RequestInfo, answer: &Answer, period: Period, suppressed: u64)
     );
 }
 
-/// Writes the line of a refusal without a request. `suppressed` lines have been left out before it.
+/// Writes the line of a refusal without a request. `suppressed` is the number of lines left out since the last one.
 pub fn log_without_request<B>(reject: Reject, response: &Response<B>, peer: SocketAddr, suppressed: u64) {
     tracing::info!(
         route = NO_ROUTE,
@@ -63,7 +63,7 @@ pub fn log_without_request<B>(reject: Reject, response: &Response<B>, peer: Sock
     );
 }
 
-/// The client, where that is not the peer itself.
+/// The client; `None` if the peer itself is the client.
 fn forwarded_client(peer: &Peer) -> Option<IpAddr> {
     (peer.client != peer.address.ip()).then_some(peer.client)
 }

@@ -1,21 +1,24 @@
-//! Bounds lines in the log.
+//! Limits the rate of log lines.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Lines about refused deliveries that one thread writes in a second; the rest is counted in the next line.
+/// The most lines that one limit admits in a second. The next line counts those that were left out.
 const LINES_PER_SECOND: u32 = 20;
 
-/// A bound on log lines, so that a flood of bad deliveries does not fill the disk.
+/// A limit on log lines, so that a flood of bad deliveries does not fill the disk.
 #[derive(Default)]
 pub struct LogLimit {
+    /// The beginning of the current second; `None` before the first line.
     window: Cell<Option<Instant>>,
+    /// Lines written in the current second.
     lines: Cell<u32>,
+    /// Lines left out since the last line that was written.
     suppressed: Cell<u64>,
 }
 
 impl LogLimit {
-    /// Whether a line may be written at `now`, and how many have been left out since the last one.
+    /// Whether a line may be written at `now`. `Some` holds the number of lines left out since the last one.
     pub fn admit(&self, now: Instant) -> Option<u64> {
         let window = self.window.get().filter(|start| now.duration_since(*start) < Duration::from_secs(1));
         if window.is_none() {

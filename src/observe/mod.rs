@@ -1,8 +1,8 @@
-//! What operators are told of deliveries.
+//! The access log and the traces, by which operators observe deliveries.
 //!
 //! - [`access_log`] writes a line for each delivery.
-//! - [`log_limit`] bounds lines in the log.
-//! - [`trace`] collects what the spans of a delivery say.
+//! - [`log_limit`] limits the rate of log lines.
+//! - [`trace`] collects the data of a delivery's spans.
 //! - [`otlp`] exports spans.
 
 pub mod access_log;

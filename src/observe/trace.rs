@@ -1,12 +1,12 @@
-//! The trace that a delivery belongs to, by W3C trace context (<https://www.w3.org/TR/trace-context/>), and what its spans
-//! are made from.
+//! Begins the trace of a delivery, by W3C trace context (<https://www.w3.org/TR/trace-context/>), and collects the data of its
+//! spans.
 //!
-//! A sender's `traceparent` is continued as `context_from` says. Strangers never decide what is sampled, nor do the ids
-//! that they choose: whether a delivery is traced is drawn anew, unless a trusted proxy has decided it. A `traceparent`
-//! that is not continued is told as a link, so that either end can still be found from the other. One that is there
-//! twice, or is not of the standard's form, counts for nothing.
+//! `context_from` decides whether the trace in a sender's `traceparent` is continued. Only a trusted proxy can decide whether a
+//! delivery is sampled; for every other sender the gateway draws a random number, which does not depend on the sender's ids.
+//! A `traceparent` that is not continued becomes a link of the span, so that each trace leads to the other. A `traceparent`
+//! that is repeated or malformed is ignored.
 //!
-//! The upstream gets the gateway's own `traceparent`, and the sender's `tracestate` only with a trace that is continued.
+//! The upstream gets the gateway's `traceparent`, and the sender's `tracestate` only if the sender's trace is continued.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,86 +25,87 @@ use crate::delivery::trace_context::{Remote, Sampling, TraceContext, state};
 use crate::reject::{Outcome, Reject};
 use crate::routing::table::RouteShared;
 
-/// Methods that are told by name (RFC 9110 section 9, RFC 5789); others could be anything.
+/// The methods that spans name (RFC 9110 section 9, RFC 5789).
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
-/// What all others are told as.
+/// The name of every other method in a span, since a sender can choose any.
 pub const OTHER_METHOD: &str = "_OTHER";
-/// The longest path that is told with a span, in characters.
+/// The longest path in a span, in characters.
 const MAX_PATH: usize = 1024;
 
-/// Begins traces, and hands over what ended for export.
+/// Begins traces, and hands ended deliveries over for export.
 #[derive(Clone)]
 pub struct Tracer {
     /// Which deliveries are traced.
     pub sampling: Sampling,
-    /// Where deliveries go that have ended. Never waited for.
-    pub ended: mpsc::Sender<Ended>,
-    /// Counts the spans of those for which there is no room.
+    /// The queue of ended deliveries. A full queue is not waited for.
+    pub ended: mpsc::Sender<EndedDelivery>,
+    /// Counts the spans of deliveries that found the queue full.
     pub dropped: IntCounter,
 }
 
-/// A traced delivery that has ended: all that its spans say. Nothing in it keeps the buffer that its head was read into.
-pub struct Ended {
-    /// Its trace.
+/// A traced delivery that has ended: the data of its spans. It copies the values that it needs, so it does not keep the buffer
+/// into which the head was read.
+pub struct EndedDelivery {
+    /// The trace of the delivery.
     pub context: TraceContext,
-    /// Its route, if one matched.
+    /// The route, if one matched.
     pub route: Option<Arc<RouteShared>>,
-    /// The request's method, [`OTHER_METHOD`] if that is none of [`METHODS`].
+    /// The request's method; [`OTHER_METHOD`] if it is not one of [`METHODS`].
     pub method: &'static str,
-    /// Its path, cut to [`MAX_PATH`] characters.
+    /// The request's path, cut to [`MAX_PATH`] characters.
     pub path: String,
-    /// Its version of HTTP.
+    /// The request's version of HTTP.
     pub version: Version,
-    /// Whether it came by TLS.
+    /// Whether the connection used TLS.
     pub tls: bool,
-    /// Where the connection came from.
+    /// The address of the peer.
     pub peer: SocketAddr,
-    /// Who sent it.
+    /// The address of the client that sent the request.
     pub client: IpAddr,
-    /// Its id in logs.
+    /// The request id.
     pub request_id: Option<String>,
-    /// What it says of its event.
+    /// The event that the delivery is about.
     pub event: Event,
-    /// How it ended.
+    /// How the delivery ended.
     pub outcome: Outcome,
-    /// Why it was refused, or the upstream did not answer.
+    /// Why the delivery was refused, or why the upstream did not answer.
     pub rejected: Option<Reject>,
-    /// What the sender got.
+    /// The status of the response to the sender.
     pub status: StatusCode,
-    /// The length of its body, if it has come in full.
+    /// The length of the request's body in bytes, if it has arrived in full.
     pub request_bytes: Option<u64>,
-    /// The length of the response's body, if it is known.
+    /// The length of the response's body in bytes, if it is known.
     pub response_bytes: Option<u64>,
-    /// From its head to the response's head.
+    /// From the request's head to the response's head.
     pub period: Period,
     /// The end of `period`, since 1970-01-01T00:00:00Z.
     pub at: Duration,
     /// When the signature was checked, if it was.
     pub verification: Option<Period>,
-    /// When the upstream had it, if it got so far.
+    /// When the delivery was with the upstream, if it was sent.
     pub upstream: Option<Period>,
-    /// What the upstream answered.
+    /// The status of the upstream's response, if the upstream answered.
     pub upstream_status: Option<StatusCode>,
 }
 
-/// A method as spans tell it.
+/// The name of a method in a span.
 fn method(method: &Method) -> &'static str {
     METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 impl Tracer {
-    /// The trace of a request with these headers.
+    /// Begins the trace of a request with these field lines.
     pub fn begin(&self, headers: &HeaderMap, peer: &Peer) -> TraceContext {
         let trusted = !matches!(peer.forwarded_by, ForwardedBy::Direct);
         let context = TraceContext::begin(&self.sampling, Remote::of(headers), trusted, rand::random());
         TraceContext { state: context.parent.and_then(|_| state(headers)), ..context }
     }
 
-    /// Hands a delivery that ended at `at` (since 1970-01-01T00:00:00Z) over for export, if it is traced.
+    /// Hands a delivery over for export, if it is sampled. `at` is the end of `period`, since 1970-01-01T00:00:00Z.
     pub fn end(&self, info: &RequestInfo, answer: &Answer, period: Period, at: Duration) {
         let RequestInfo { head, peer, request_id, timeline, .. } = info;
         let Some(context) = timeline.trace().filter(|context| context.sampled) else { return };
-        let ended = Ended {
+        let ended = EndedDelivery {
             context: context.clone(),
             route: answer.route.as_ref().map(|route| route.shared.clone()),
             method: method(&head.method),
@@ -129,7 +130,7 @@ impl Tracer {
         self.hand_over(ended);
     }
 
-    fn hand_over(&self, ended: Ended) {
+    fn hand_over(&self, ended: EndedDelivery) {
         let spans = ended.spans();
         if self.ended.try_send(ended).is_err() {
             self.dropped.inc_by(spans);
@@ -137,13 +138,13 @@ impl Tracer {
     }
 }
 
-impl Ended {
-    /// How many spans are made of it: its own, the body's and the check's, the upstream's.
+impl EndedDelivery {
+    /// The number of the delivery's spans: the delivery, reading the body, checking the signature, and the upstream's request.
     pub fn spans(&self) -> u64 {
         1 + 2 * u64::from(self.verification.is_some()) + u64::from(self.upstream.is_some())
     }
 
-    /// A moment of it, in nanoseconds since 1970-01-01T00:00:00Z.
+    /// Converts a moment of the delivery to nanoseconds since 1970-01-01T00:00:00Z.
     pub fn nanos(&self, moment: Instant) -> u64 {
         let before_end = self.period.end.saturating_duration_since(moment);
         u64::try_from(self.at.saturating_sub(before_end).as_nanos()).unwrap_or(u64::MAX)
@@ -161,10 +162,10 @@ mod tests {
         Tracer { sampling, ended: mpsc::channel(1).0, dropped: IntCounter::new("d", "d").unwrap() }
     }
 
-    fn ended(tracer: &Tracer) -> Ended {
+    fn ended(tracer: &Tracer) -> EndedDelivery {
         let now = Clock::system().now();
         let period = Period { start: now, end: now + Duration::from_millis(5) };
-        Ended {
+        EndedDelivery {
             context: TraceContext::begin(&tracer.sampling, None, false, rand::random()),
             route: None,
             method: "POST",

@@ -1,4 +1,4 @@
-//! Bounds how often the gateway finds out why deliveries of a route do not verify.
+//! Limits how often the gateway diagnoses why deliveries of a route do not verify.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 /// The time between two diagnoses of one route, over all threads.
 pub const PAUSE: Duration = Duration::from_secs(10);
 
-/// When the last diagnosis of a route was made.
+/// The time of a route's last diagnosis, in seconds since 1970-01-01T00:00:00Z; zero if there was none.
 #[derive(Debug, Default)]
 pub struct DiagnoseLimit(AtomicU64);
 
 impl DiagnoseLimit {
     /// Whether a diagnosis may be made at `now`, the time since 1970-01-01T00:00:00Z.
     pub fn admit(&self, now: Duration) -> bool {
-        // Zero stands for never.
+        // Zero means never.
         let now = now.as_secs().max(1);
         let due = |last: u64| (last == 0 || now.abs_diff(last) >= PAUSE.as_secs()).then_some(now);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()

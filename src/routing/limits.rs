@@ -1,15 +1,15 @@
-//! Bounds that hold over all threads: a route's deliveries in flight, its requests a second, and bytes of bodies.
+//! Limits over all threads: a route's deliveries in flight, its requests per second, and the bytes of bodies in memory.
 //!
-//! Over a bound a request is refused at once, nothing queues. Refuses, in this order:
-//! 1. `overloaded`: `max_in_flight` deliveries of the route are on their way, each counted until its response is done;
-//! 2. `rate_limited`: more requests than the route's `rate_limit` lets in;
-//! 3. `overloaded`, while the body is read: `buffered_bytes` are spent.
+//! A request over a limit is refused at once; nothing queues. Refuses, in this order:
+//! 1. `overloaded`: `max_in_flight` deliveries of the route are in flight, each counted until its response has been sent;
+//! 2. `rate_limited`: the route's `rate_limit` is exceeded;
+//! 3. `overloaded`, while the body is read: `buffered_bytes` is used up.
 //!
 //! All state is atomic, shared by the threads, and keyed by the route's name, so that it outlives a reload.
 //!
-//! Does not protect a route from senders that are let in because they look right: requests count before their signature
-//! can be checked, so a flood of forged ones uses a route's bounds up. Other routes are not affected: each may always
-//! hold [`ROUTE_BYTES`] of bodies, whatever the others do.
+//! This is no protection for a route against a flood of well-formed requests: requests count before their signature can be
+//! checked, so forged ones use up the route's limits. Other routes are not affected: each may always hold [`ROUTE_BYTES`] of
+//! bodies.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -22,17 +22,17 @@ use crate::config::{self, RateLimit};
 use crate::reject::Reject;
 use crate::routing::rate::Bucket;
 
-/// Bytes of bodies that each route may hold even if `buffered_bytes` are spent, so that slow senders on one route do not
-/// shut the others out: most webhooks are smaller.
+/// Bytes of bodies that each route may hold even if `buffered_bytes` is used up, so that slow senders on one route do not
+/// block the others. Most webhooks are smaller.
 pub const ROUTE_BYTES: i64 = 64 << 10;
 
-/// The state of each route by name. A route that stays keeps its state over a reload.
+/// The state of each route by name. A route keeps its state over a reload.
 #[derive(Debug, Default)]
 pub struct Limits {
     routes: Mutex<HashMap<String, Weak<State>>>,
 }
 
-/// What all threads, and all generations of the configuration, know of one route.
+/// The counters of one route, shared by all threads and all generations of the configuration.
 #[derive(Debug, Default)]
 struct State {
     in_flight: AtomicU32,
@@ -41,7 +41,7 @@ struct State {
     rate: Bucket,
 }
 
-/// The bounds of one route.
+/// The limits of one route.
 #[derive(Debug, Clone)]
 pub struct RouteLimits {
     max_in_flight: u32,
@@ -49,19 +49,19 @@ pub struct RouteLimits {
     state: Arc<State>,
 }
 
-/// A delivery's place among those in flight, given back on drop.
+/// A delivery's place among those in flight, released on drop.
 #[derive(Debug)]
 pub struct Permit(Arc<State>);
 
-/// The bytes of bodies that may be held in memory at once; a clone shares them.
+/// The bytes of bodies that may be in memory at the same time. Clones share the account.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    /// `hooklatch_buffered_bytes`: the gauge is the account.
+    /// The bytes in use. The gauge `hooklatch_buffered_bytes` is itself the account.
     held: IntGauge,
     limit: i64,
 }
 
-/// Bytes of one body, given back on drop.
+/// The bytes that one body takes from the budget, returned on drop.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
@@ -70,12 +70,12 @@ pub struct Reservation {
 }
 
 impl Limits {
-    /// The bounds of a route as `config` has them, over the state that the route's name has had so far.
+    /// The limits in `config`, over the state of the route of this name.
     pub fn route(&self, config: &config::Route) -> RouteLimits {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = routes.get(&config.name).and_then(Weak::upgrade);
         let state = known.unwrap_or_default();
-        // Forgets routes that no configuration in use has, and no delivery on its way.
+        // Drops the state of routes that are in no running configuration and have no delivery in flight.
         routes.retain(|_, state| state.upgrade().is_some());
         routes.insert(config.name.clone(), Arc::downgrade(&state));
         RouteLimits { max_in_flight: config.max_in_flight, rate: config.rate_limit, state }
@@ -83,7 +83,7 @@ impl Limits {
 }
 
 impl RouteLimits {
-    /// Lets a request in at `now`.
+    /// Admits a request at `now`, or refuses it.
     ///
     /// # Errors
     /// [`Reject::Overloaded`], [`Reject::RateLimited`].
@@ -106,7 +106,7 @@ impl Drop for Permit {
 }
 
 impl Budget {
-    /// `limit` bytes, with what is held shown by the gauge `held`.
+    /// A budget of `limit` bytes; the gauge `held` counts the bytes in use.
     pub fn new(held: IntGauge, limit: u64) -> Self {
         Self { held, limit: i64::try_from(limit).unwrap_or(i64::MAX) }
     }
@@ -118,7 +118,7 @@ impl Budget {
 }
 
 impl Reservation {
-    /// Takes as many more bytes as make the whole `total`.
+    /// Takes more bytes, so that the reservation holds `total`.
     ///
     /// # Errors
     /// [`Reject::Overloaded`], with nothing taken.
@@ -151,7 +151,7 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 impl RouteLimits {
-    /// Those of a route that nobody else knows.
+    /// The limits of a route with state of its own.
     pub fn for_tests() -> Self {
         Self { max_in_flight: 1, rate: None, state: Arc::default() }
     }

@@ -1,10 +1,10 @@
-//! The routes as they run.
+//! The routes at run time.
 //!
 //! - [`table`] finds a route by path and host.
-//! - [`limits`] bounds what is in flight, over all threads.
-//! - [`rate`] bounds requests a second.
-//! - [`route_headers`] has the field lines that a route adds.
-//! - [`diagnose_limit`] bounds how often failures are diagnosed.
+//! - [`limits`] limits deliveries in flight, request rates and memory, over all threads.
+//! - [`rate`] limits requests a second.
+//! - [`route_headers`] has the field lines that a route adds to each request.
+//! - [`diagnose_limit`] limits how often failed deliveries are diagnosed.
 
 pub mod diagnose_limit;
 pub mod limits;

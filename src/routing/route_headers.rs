@@ -1,4 +1,4 @@
-//! The field lines that a route adds to every request, made once.
+//! The field lines that a route adds to every request, encoded once.
 
 use http::header::InvalidHeaderValue;
 use http::{HeaderName, HeaderValue};
@@ -9,16 +9,16 @@ use crate::http1::client::request::Head;
 const HOOKLATCH_ROUTE: HeaderName = HeaderName::from_static("hooklatch-route");
 const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme");
 
-/// What a route adds to every request.
+/// The field lines that a route adds to its requests.
 pub struct RouteHeaders {
-    /// Field lines that all requests have.
+    /// The field lines of every request: `Hooklatch-Route` and `Hooklatch-Scheme`.
     pub constant: Head,
-    /// The id of each secret, in the order of the configuration.
+    /// The values of `Hooklatch-Secret-Id`: one for each secret, in the order of the configuration.
     pub secrets: Vec<HeaderValue>,
 }
 
 impl RouteHeaders {
-    /// The lines of `route`.
+    /// The field lines of `route`.
     ///
     /// # Errors
     /// A name that cannot be a field value, which loading the configuration rules out.

@@ -1,7 +1,7 @@
-//! What a reload replaces for the connections of one thread, all at once.
+//! The configuration that one thread serves. A reload replaces it as a whole.
 //!
-//! A connection holds a clone of [`Current`], not of the value in it: a request that comes after a reload is served by the new
-//! configuration, also on a connection that was open before. A request that came before ends as it began.
+//! A connection holds a clone of [`Current`], not the value in it. So a request after a reload is served by the new
+//! configuration, even on a connection that was open before; a request before the reload ends with the old one.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,13 +18,13 @@ pub struct Current<T>(Rc<RefCell<Rc<T>>>);
 pub struct Serving {
     /// The stages.
     pub stack: Stack,
-    /// How connections begin.
+    /// The PROXY protocol and TLS settings of new connections.
     pub handshake: Handshake,
     /// The time and size limits of a connection.
     pub limits: ConnectionLimits,
-    /// How many connections may be open, over all threads.
+    /// The most connections that may be open, over all threads.
     pub max_connections: u32,
-    /// Which deliveries get a line in the log.
+    /// `server.access_log`: the deliveries that get a line.
     pub access_log: AccessLog,
 }
 
@@ -34,14 +34,14 @@ impl<T> Current<T> {
         Self(Rc::new(RefCell::new(Rc::new(value))))
     }
 
-    /// The value as it is now.
+    /// The current value.
     pub fn get(&self) -> Rc<T> {
         self.0.borrow().clone()
     }
 
-    /// Puts `value` in its place.
+    /// Replaces the value.
     pub fn replace(&self, value: T) {
-        // The old one is dropped after the borrow has ended: dropping it can run any code.
+        // The old value is dropped after the borrow has ended, because its drop may run any code.
         let before = self.0.replace(Rc::new(value));
         drop(before);
     }

@@ -1,8 +1,9 @@
-//! Serves HTTP/1.1 on a connection until it ends or the gateway drains: a request, its response, and the next.
+//! Serves HTTP/1.1 on a connection, one request after another, until the connection ends or the gateway drains.
 //!
-//! What is refused before it is a request (see [`connection`](crate::http1::server::connection)) is answered here.
+//! If [`connection`](crate::http1::server::connection) refuses the bytes before they form a request, this module writes the
+//! response.
 //!
-//! A connection that ends while its client is still sending is closed in steps (RFC 9112 section 9.6): otherwise the client's
+//! A connection that ends while its client is still sending is closed in stages (RFC 9112 section 9.6): otherwise the client's
 //! system may discard the response before the client has read it.
 
 use std::convert::Infallible;
@@ -30,22 +31,22 @@ use crate::net::socket::Socket;
 use crate::reject::Reject;
 use crate::server::refuse::RefuseContext;
 
-/// How long saying goodbye may take, by TLS.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// How long the shutdown of a drained connection may take, TLS's `close_notify` included.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What serving a connection needs of its thread.
+/// The values of the worker thread that serve a connection.
 #[derive(Clone)]
 pub struct Http1Context {
-    /// For what is refused before it is a request. Its clock is that of the connection's deadlines, too; its current
+    /// Refuses bytes that do not form a request. Its clock also measures the connection's deadlines, and its current
     /// configuration serves the requests.
     pub refuse: RefuseContext,
-    /// Turns true when the gateway drains. Nobody marks it as seen.
+    /// Turns true when the gateway drains. This receiver never marks the change as seen.
     pub drain: watch::Receiver<bool>,
 }
 
 impl Http1Context {
     fn is_draining(&self) -> bool {
-        // An error means that the thread ends.
+        // An error means that the sender was dropped: the thread ends.
         self.drain.has_changed().unwrap_or(true)
     }
 }
@@ -70,8 +71,8 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
     let Some(mut socket) = connection.into_socket() else { return };
     match end {
         ConnectionEnd::Drained => {
-            // The connection is dropped either way.
-            let _ = tokio::time::timeout(GOODBYE, socket.shutdown()).await;
+            // An error changes nothing: the connection is dropped next.
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, socket.shutdown()).await;
             return;
         }
         // Dropping it resets the connection.
@@ -82,14 +83,14 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
         | ConnectionEnd::Closed(_) => {}
     }
     let answer = reject.map(|reject| context.refuse.refuse_in_bytes(reject, address));
-    // Boxed: what waits for a request needs no room for it.
+    // Boxed, so that the future of a connection that waits for a request is small.
     Box::pin(close(socket, answer.as_deref())).await;
 }
 
-/// One exchange after another; how that ends.
+/// Serves one request after another. Returns how the connection ends.
 async fn exchanges(connection: &Rc<SharedConnection>, peer: &Rc<Peer>, context: &Http1Context) -> ConnectionEnd {
     let mut drain = context.drain.clone();
-    // Without the task's budget (tokio::task::coop): where that is spent, nothing would be waited for.
+    // Without the task's budget (tokio::task::coop): with the budget used up, the poll would not register for the change.
     let mut draining = pin!(unconstrained(drain.wait_for(|drain| *drain)));
     let (mut is_watched, mut is_drained) = (false, false);
     loop {
@@ -98,13 +99,13 @@ async fn exchanges(connection: &Rc<SharedConnection>, peer: &Rc<Peer>, context: 
             if let Poll::Ready(next) = connection.poll_request(cx) {
                 return Poll::Ready(next);
             }
-            // Once it has been waited for, it wakes this task by itself.
+            // After the first poll, the change itself wakes this task.
             if !is_drained && (!is_watched || context.is_draining()) {
                 is_watched = true;
                 is_drained = draining.as_mut().poll(cx).is_ready();
                 if is_drained {
                     connection.drain()?;
-                    // Has the time that is left waited for.
+                    // Polled again, so that the new deadline has a timer.
                     return connection.poll_request(cx);
                 }
             }
@@ -122,14 +123,14 @@ async fn exchanges(connection: &Rc<SharedConnection>, peer: &Rc<Peer>, context: 
     }
 }
 
-/// Has a request answered; whether there can be another after it.
+/// Serves one request. Returns whether another one may follow on the connection.
 fn exchange(
     connection: &Rc<SharedConnection>,
     parsed: ParsedRequest,
     peer: &Rc<Peer>,
     context: &Http1Context,
 ) -> impl Future<Output = Result<bool, ConnectionEnd>> {
-    // Here, so that the future holds no request.
+    // Outside the async block, so that the future does not hold the request.
     let ParsedRequest { request, is_persistent, .. } = parsed;
     let mut request_context =
         RequestContext { method: request.method().clone(), version: request.version(), is_persistent };

@@ -1,16 +1,16 @@
-//! Speaks HTTP/2 (RFC 9113) on a connection until it ends or the gateway drains. Only over TLS, by ALPN: HTTP/2 in the
-//! clear is not offered, as no provider sends it and it would have to be told from HTTP/1.1 by its first bytes.
+//! Serves HTTP/2 (RFC 9113) on a connection until it ends or the gateway drains. Only over TLS, by ALPN: cleartext HTTP/2 is
+//! not offered, since no provider sends it and the gateway would have to tell it from HTTP/1.1 by the first bytes.
 //!
-//! What a sender can make the gateway do by the protocol alone is bounded, whether or not it can sign:
-//! - streams at once (RFC 9113 section 5.1.2);
-//! - bytes of bodies that wait to be read, by the windows (section 5.2);
-//! - a header section's bytes, with however many CONTINUATION frames it comes, and its lines;
-//! - streams that the sender opens and resets at once (CVE-2023-44487), before as well as after they are taken up;
-//! - streams that the gateway had to reset;
-//! - bytes of a response that the sender does not take, and the time that it does not take them;
+//! These limits hold for every sender, whether or not it can sign:
+//! - concurrent streams (RFC 9113 section 5.1.2);
+//! - bytes of bodies that have not been read yet, by the windows (section 5.2);
+//! - bytes and lines of a header section, over any number of CONTINUATION frames;
+//! - streams that the sender opens and resets at once (CVE-2023-44487), before and after the stack has accepted them;
+//! - streams that the gateway resets because of the sender's errors;
+//! - bytes of a response that the sender does not read, and the time for which it does not read;
 //! - the time until the first request, between requests, and until a ping is answered.
 //!
-//! SETTINGS and PING frames are answered one at a time: a flood of them waits in the sender's system.
+//! SETTINGS and PING frames are answered one at a time, so a flood of them waits in the sender's system.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -37,69 +37,72 @@ use crate::net::socket::Socket;
 use crate::reject::Reject;
 use crate::server::refuse::RefuseContext;
 
-/// Requests at once on a connection; RFC 9113 section 6.5.2 advises no fewer.
+/// Concurrent streams of a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
-/// Bytes of one body that a sender may be ahead of the gateway's reading: a body of 1 MiB takes four round trips.
+/// Unread bytes of one body that a sender may send ahead: a body of 1 MiB takes four round trips.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all bodies of a connection together.
+/// Unread bytes of all bodies of a connection.
 const CONNECTION_WINDOW: u32 = 512 * 1024;
-/// The longest frame: the least that there is, RFC 9113 section 4.2.
+/// The longest frame: the smallest value that RFC 9113 section 4.2 allows.
 const MAX_FRAME: u32 = 16 * 1024;
-/// Bytes of one response that wait for the sender to take them.
+/// Bytes of one response that may wait for the sender to read them.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// The dynamic table of header compression: the default of RFC 7541.
+/// Bytes of the dynamic table of header compression: the default of RFC 7541.
 const HEADER_TABLE: u32 = 4096;
-/// Streams reset by the sender before they were taken up.
+/// Streams that the sender has reset and hyper has not handed out yet.
 const MAX_RESET_PENDING: usize = 20;
-/// Streams that the gateway itself had to reset for the sender's errors, in a connection's life.
+/// Streams that the gateway resets because of the sender's errors, in a connection's life.
 const MAX_RESET_BY_ERROR: usize = 100;
-/// Requests that the sender gave up on before they were answered, in a connection's life. A provider that times out
-/// closes its connection, or opens another one after this many.
+/// Requests that the sender cancels before their response has ended, in a connection's life. A provider that times out closes
+/// its connection, or opens another one after this many.
 const MAX_GIVEN_UP: usize = 100;
-/// A sender that is there answers a ping.
+/// The time between pings, which find out whether the sender is still connected.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection lives on after GOAWAY with nothing left to answer.
+/// How long a connection stays open after GOAWAY when no request is open.
 const CLOSE: Duration = Duration::from_secs(1);
-/// How long, after GOAWAY, a sender may take nothing of the responses that are there for it.
+/// How long a sender may stop reading its responses after GOAWAY.
 const STALLED: Duration = Duration::from_secs(10);
-/// How often an idle connection is looked at within its idle time.
+/// The number of checks within `idle_timeout` that find out whether a connection is idle.
 const IDLE_LOOKS: u32 = 8;
 
-/// What bounds a connection.
+/// The limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A header section in bytes, as RFC 9113 section 6.5.2 counts them: 32 more for each line.
+    /// Bytes of a header section, as RFC 9113 section 6.5.2 counts them: 32 more for each field line.
     pub header_bytes: usize,
-    /// How long the first request may take to come.
+    /// The time until the first request must have arrived.
     pub header_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// How long a connection may have no open request.
     pub idle_timeout: Duration,
 }
 
-/// Runs a connection's streams on its own thread.
+/// hyper's executor: runs a connection's streams on the connection's thread.
 #[derive(Clone, Copy)]
 struct Local;
 
-/// What a connection is at.
+/// The state of a connection's requests.
 #[derive(Default)]
 struct Activity {
     /// Requests whose responses have not ended.
     open: Cell<usize>,
-    /// Those of them that wait for the gateway or the upstream; the others wait for the sender to take the response.
+    /// Open requests that wait for the gateway or the upstream. The other open ones wait for the sender to read the response.
     working: Cell<usize>,
-    /// Requests begun, parts of responses taken, responses ended: tells whether anything has happened since.
+    /// Counts requests that begin, parts of responses that are sent, and responses that end. If it has not changed, nothing
+    /// has happened.
     events: Cell<u64>,
+    /// Requests that the sender has cancelled.
     given_up: Cell<usize>,
+    /// Notified when `given_up` exceeds [`MAX_GIVEN_UP`].
     flooded: Notify,
 }
 
 /// A request until its response has ended.
 struct Exchange {
     activity: Rc<Activity>,
-    /// Whether all of the response has been taken.
+    /// Whether the whole response has been handed to hyper.
     answered: bool,
-    /// Whether it counts among [`Activity::working`].
+    /// Whether the request counts in [`Activity::working`].
     working: bool,
 }
 
@@ -107,16 +110,16 @@ struct Exchange {
 struct ObservedBody<B> {
     body: B,
     exchange: Exchange,
-    /// The error that the body broke off with. It is given out at the next poll: h2 ends a stream at once on an error, but
-    /// writes the data that it has when it has to wait.
+    /// The error of the body. The next poll returns it, not the one that met it: h2 resets a stream at once on an error, but
+    /// writes its buffered data when the body is pending.
     error: Option<BoxError>,
 }
 
-/// Serves the requests of a connection with the current configuration. `refuse` is for those that no stage handles;
+/// Serves the requests of a connection with the current configuration. `refuse` refuses requests with too many field lines;
 /// `draining` turns true when the gateway drains.
 ///
 /// # Errors
-/// How it ended, if not as it should.
+/// The connection failed.
 pub async fn serve(
     socket: Socket,
     peer: Rc<Peer>,
@@ -130,7 +133,7 @@ pub async fn serve(
         let activity = activity.clone();
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
-            // HTTP/1.1 counts lines as it reads them; the answer is the same.
+            // hyper does not limit the number of field lines; `http1` does. The response is the same.
             let refusal = (request.headers().len() > MAX_LINES).then(|| refuse.refuse(Reject::HeaderTooLarge, address));
             let request = request.map(|body| Inbound { body: RequestBody::Http2(body), peer: peer.clone() });
             let mut stack = refuse.current.get().stack.clone();
@@ -167,8 +170,7 @@ pub async fn serve(
         _ = draining.wait_for(|draining| *draining) => {}
         () = activity.idle(limits) => {}
     }
-    // GOAWAY (RFC 9113 section 6.8): what is being answered is answered, then the connection ends, also under a sender
-    // that takes no notice.
+    // GOAWAY (RFC 9113 section 6.8): open requests are answered, then the connection ends, even if the sender ignores the frame.
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
@@ -192,16 +194,16 @@ impl Activity {
         self.events.set(self.events.get().wrapping_add(1));
     }
 
-    /// Ready when the connection has waited too long for a request.
+    /// Ready when the connection has had no request for too long.
     async fn idle(&self, limits: Limits) {
         tokio::time::sleep(limits.header_timeout).await;
         if self.events.get() > 0 {
-            // Looked at from time to time, so that a request costs no timer.
+            // Checked at intervals, so that a request needs no timer.
             self.quiet_for(limits.idle_timeout / IDLE_LOOKS, IDLE_LOOKS).await;
         }
     }
 
-    /// Ready when nothing has been open for a while.
+    /// Ready when no request has been open for a time between `pause` and twice as long.
     async fn empty_for(&self, pause: Duration) {
         let mut seen = None;
         loop {
@@ -214,8 +216,8 @@ impl Activity {
         }
     }
 
-    /// Ready when so many looks, `pause` apart, have found nothing going on: no request to work on, and no sender who
-    /// takes its responses.
+    /// Ready when `looks` consecutive checks, `pause` apart, have found no activity: no request waits for the gateway or the
+    /// upstream, and the sender has read nothing.
     async fn quiet_for(&self, pause: Duration, looks: u32) {
         let (mut seen, mut quiet) = (self.events.get(), 0);
         while quiet < looks {
@@ -282,7 +284,7 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         self.exchange.is_working(frame.is_pending());
         self.exchange.activity.event();
-        // A body breaks off on the upstream's side.
+        // An error of the body comes from the upstream, so the sender has not cancelled the request.
         self.exchange.answered |=
             matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && self.body.is_end_stream());
         if let Poll::Ready(Some(Err(error))) = frame {
@@ -311,7 +313,7 @@ mod tests {
     const LIMITS: Limits =
         Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
 
-    /// After how many seconds a connection is idle on which `use_it` goes on.
+    /// The seconds until a connection is idle, while `use_it` runs on it.
     #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
     async fn idle_after(activity: &Rc<Activity>, use_it: impl Future<Output = ()>) -> u64 {
         let started = tokio::time::Instant::now();
@@ -357,7 +359,7 @@ mod tests {
         assert!((380..=390).contains(&idle), "{idle}");
     }
 
-    /// A body of which nothing comes.
+    /// A body that stays pending.
     struct Never;
 
     impl HttpBody for Never {

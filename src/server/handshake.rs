@@ -1,11 +1,11 @@
-//! What comes before a connection's first request: the PROXY protocol's header, then TLS.
+//! The beginning of a connection, before its first request: the PROXY protocol header, then the TLS handshake.
 //!
-//! With `proxy_protocol: true` a connection from one of `trusted_proxies` must begin with that header, and the
-//! address in it counts as the connection's own from then on. From elsewhere there must be none: it would be refused
-//! as the HTTP (or TLS) that it is not. If no proxy is named at all, every connection must begin with one.
+//! With `proxy_protocol: true`, a connection from one of `trusted_proxies` must begin with the header, and the address in it
+//! replaces the connection's. A connection from another address must not have one: the header would be read as HTTP or TLS,
+//! and refused. If `trusted_proxies` is empty, every connection must begin with the header.
 //!
-//! Refuses, by ending the connection: 1. a header that is missing, malformed or late; 2. a TLS handshake that fails or
-//! is late, for instance without the client certificate that `client_ca` asks for.
+//! Closes the connection if: 1. the PROXY protocol header is missing, malformed or late; 2. the TLS handshake fails or is
+//! late, for instance because the client has no certificate that `client_ca` accepts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,30 +22,33 @@ use crate::net::proxy_protocol;
 use crate::net::socket::Socket;
 use crate::net::tls::{H2, server_config};
 
-/// How long the PROXY protocol's header and the TLS handshake may take together.
+/// The time for the PROXY protocol header and the TLS handshake together.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How connections begin. A clone costs two reference counts.
+/// The PROXY protocol and TLS settings of new connections. A clone costs two reference counts.
 #[derive(Clone)]
 pub struct Handshake {
-    /// From where a PROXY protocol header must come; `None` for nowhere.
+    /// The proxies whose connections begin with a PROXY protocol header; an empty set means all addresses. `None` without
+    /// `proxy_protocol: true`.
     proxies: Option<Networks>,
+    /// `None` without `server.tls`.
     tls: Option<TlsAcceptor>,
+    /// Counts connections that fail here.
     failures: HandshakeMetrics,
 }
 
 /// A connection that is ready for requests.
 pub struct Accepted {
-    /// The connection.
+    /// The connection, decrypted.
     pub socket: Socket,
-    /// Its far end.
+    /// The peer of the connection.
     pub peer: Rc<Peer>,
-    /// Whether TLS has agreed on HTTP/2.
+    /// Whether ALPN has selected HTTP/2.
     pub http2: bool,
 }
 
 impl Handshake {
-    /// As the configuration has it.
+    /// The settings of `server`.
     ///
     /// # Errors
     /// Certificates that rustls does not take, which loading the configuration rules out.
@@ -61,10 +64,10 @@ impl Handshake {
         })
     }
 
-    /// Lets a connection in.
+    /// Reads the PROXY protocol header and performs the TLS handshake, as far as they are configured.
     ///
     /// # Errors
-    /// Why it cannot be; the connection is gone then.
+    /// Why one of them failed. The connection is closed then.
     pub async fn enter(&self, mut stream: TcpStream, mut address: SocketAddr) -> io::Result<Accepted> {
         let proxies = self.proxies.as_ref();
         let has_header = proxies.is_some_and(|proxies| proxies.is_empty() || proxies.contains(address.ip()));
@@ -97,7 +100,7 @@ impl Handshake {
                 http2,
             })
         };
-        // Boxed: a connection that is in needs no room for it.
+        // Boxed, so that the future of an accepted connection is small.
         let accepted = tokio::time::timeout(TIMEOUT, Box::pin(enter)).await;
         accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| failure.inc())
     }

@@ -1,15 +1,14 @@
-//! Accepts connections, as many as may be open, and has them served by [`h1`](crate::server::h1) or
-//! [`h2`](crate::server::h2) until they end or the gateway drains.
+//! Accepts connections, up to `max_connections`. [`h1`](crate::server::h1) or [`h2`](crate::server::h2) serves them until they
+//! end or the gateway drains.
 //!
-//! Refuses as `overloaded` what is over `max_connections`, counted over all threads: such a connection is answered
-//! without a look at what it sends, and closed.
+//! A connection over `max_connections`, counted over all threads, is refused as `overloaded`: the gateway answers without
+//! reading a request, and closes the connection.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::http1::server::state::DRAIN_GRACE;
 use crate::metrics::GaugeGuard;
+use crate::net::ACCEPT_PAUSE;
 use crate::net::close::close;
 use crate::reject::Reject;
 use crate::server::current::Serving;
@@ -24,25 +24,23 @@ use crate::server::h1::{self, Http1Context};
 use crate::server::h2;
 use crate::server::handshake::Accepted;
 
-/// Connections over the limit that a thread closes in steps at the same time.
+/// Connections over the limit that a thread answers at the same time; it closes further ones without a response.
 const MAX_SHEDDING: usize = 64;
-/// How long accepting pauses after an error of the system, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// What accepting and serving connections needs of its thread.
+/// The values of the worker thread that accept and serve connections.
 #[derive(Clone)]
 pub struct ListenContext {
-    /// Open connections, of all threads.
+    /// `hooklatch_connections`: open connections, over all threads.
     pub connections: IntGauge,
-    /// For serving them, with the current configuration.
+    /// Serves connections with the current configuration.
     pub http1: Http1Context,
-    /// Connections over the limit that are being closed.
+    /// Connections over the limit that are being answered and closed.
     pub shedding: Rc<Cell<usize>>,
-    /// A clone lives as long as each connection.
+    /// Each connection holds a clone, so that the thread can wait for the last one.
     pub alive: mpsc::Sender<Infallible>,
 }
 
-/// Accepts connections on `listener` and serves them until the gateway drains. Those open then go on by themselves.
+/// Accepts connections on `listener` until the gateway drains, and starts a task for each. The tasks of open connections
+/// continue after that.
 pub async fn accept(listener: TcpListener, context: ListenContext) {
     let mut drain = context.http1.drain.clone();
     loop {
@@ -70,7 +68,7 @@ pub async fn accept(listener: TcpListener, context: ListenContext) {
     }
 }
 
-/// Whether `accept` tells of one connection that broke off before it was accepted, see accept(2).
+/// Whether an error of `accept` concerns one connection, which failed before it was accepted; see accept(2).
 fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -78,7 +76,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Serves a connection that has its place among those that may be open.
+/// Serves a connection. `_open` counts it as open.
 async fn serve(
     stream: TcpStream,
     address: SocketAddr,
@@ -88,12 +86,12 @@ async fn serve(
 ) {
     let ListenContext { http1, alive: _alive, .. } = context;
     let limits = serving.limits;
-    // Without it a response can wait for the acknowledgement of the one before.
+    // With Nagle's algorithm, a response could wait for the acknowledgement of the previous one.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let handshake = serving.handshake.clone();
-    // A connection keeps no configuration alive that a reload has replaced.
+    // Dropped, so that the connection does not keep a configuration that a reload replaces.
     drop(serving);
     let accepted = tokio::select! {
         biased;
@@ -107,7 +105,7 @@ async fn serve(
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            // Boxed: a connection with HTTP/1.1 needs no room for it.
+            // Boxed, so that the future of an HTTP/1.1 connection is small.
             let serve = Box::pin(h2::serve(socket, peer, limits, http1.refuse, http1.drain));
             if let Err(error) = serve.await {
                 tracing::debug!(%error, peer = %address, "connection ended");
@@ -118,15 +116,15 @@ async fn serve(
     }
 }
 
-/// Ready when a connection that has not come to a request yet must go, as the gateway drains.
+/// Ready [`DRAIN_FRESH`] after the gateway begins to drain: a connection that is still in its handshake is then closed.
 async fn drained(mut drain: watch::Receiver<bool>) {
-    // An error means that the sender is gone, and with it the thread.
+    // An error means that the sender was dropped: the thread ends.
     let _ = drain.wait_for(|drain| *drain).await;
     tokio::time::sleep(DRAIN_GRACE).await;
 }
 
-/// Answers a connection over the limit, at a bounded cost: the gateway lingers on a few at a time, so that their peers see the
-/// response, and closes the rest at once. HTTP/2 has no response to a connection; it is just closed.
+/// Refuses a connection over the limit, at a bounded cost: up to [`MAX_SHEDDING`] at a time get a response and a lingering
+/// close, the rest are closed at once. HTTP/2 has no response to a connection, so such a connection is closed without one.
 fn shed(stream: TcpStream, address: SocketAddr, serving: &Serving, context: &ListenContext) {
     let ListenContext { http1, shedding, alive, .. } = context;
     let answer = http1.refuse.refuse_in_bytes(Reject::Overloaded, address);
@@ -144,7 +142,7 @@ fn shed(stream: TcpStream, address: SocketAddr, serving: &Serving, context: &Lis
 struct Shedding(Rc<Cell<usize>>);
 
 impl Shedding {
-    /// One more, if there are fewer than [`MAX_SHEDDING`].
+    /// Counts one more connection; `None` if there are [`MAX_SHEDDING`] already.
     fn one_more(count: &Rc<Cell<usize>>) -> Option<Self> {
         (count.get() < MAX_SHEDDING).then(|| {
             count.set(count.get() + 1);

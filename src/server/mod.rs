@@ -5,7 +5,7 @@
 //! - [`h1`] serves HTTP/1.1 on a connection.
 //! - [`h2`] serves HTTP/2 on a connection.
 //! - [`refuse`] answers connections that carry no request the stages could handle.
-//! - [`current`] is the service that a reload replaces.
+//! - [`current`] holds the configuration that a reload replaces.
 
 pub mod current;
 pub mod h1;

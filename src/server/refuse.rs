@@ -1,5 +1,5 @@
-//! Refuses what no stage can handle, since there is no request: the same problem+json as for any refusal, counted and logged
-//! without a route. The connection is closed after it.
+//! Refuses a connection or bytes that do not form a request, so that no stage can handle them. The response is the same
+//! problem+json as for any refusal; the refusal is counted and logged without a route. The connection is closed afterwards.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,23 +18,23 @@ use crate::observe::access_log::log_without_request;
 use crate::observe::log_limit::LogLimit;
 use crate::reject::{Outcome, Reject};
 
-/// What refusing needs of its thread.
+/// The values of the worker thread that a refusal uses.
 #[derive(Clone)]
 pub struct RefuseContext {
-    /// Says when a line was written.
+    /// Reads the time.
     pub clock: Clock,
-    /// For the date of a response.
+    /// Makes the `Date` of the response.
     pub dates: Rc<Dates>,
-    /// Counts what has no route.
+    /// The counters of requests that match no route.
     pub unmatched: Rc<ObserveMetrics>,
-    /// Says whether refusals are logged.
+    /// The current configuration. Its `access_log` decides whether the refusal is logged.
     pub current: Current<Serving>,
-    /// Bounds the lines, together with those about refused deliveries.
+    /// Limits the log lines, together with the lines about refused deliveries.
     pub log_limit: Rc<LogLimit>,
 }
 
 impl RefuseContext {
-    /// Refuses what came from `peer`: counts it as a refusal without a route, and logs it. Returns the response.
+    /// Refuses a connection or request from `peer`: counts and logs a refusal without a route. Returns the response.
     pub fn refuse(&self, reject: Reject, peer: SocketAddr) -> Response<Body> {
         self.unmatched.delivery(Outcome::Rejected, 0.0);
         self.unmatched.rejection(reject);
@@ -47,13 +47,13 @@ impl RefuseContext {
         response
     }
 
-    /// The same, with the response as HTTP/1.1 writes it.
+    /// Refuses as [`refuse`](Self::refuse) does. Returns the bytes of the response in HTTP/1.1.
     pub fn refuse_in_bytes(&self, reject: Reject, peer: SocketAddr) -> Vec<u8> {
         bytes(self.refuse(reject, peer), self.dates.at(self.clock.now()))
     }
 }
 
-/// A response as HTTP/1.1 writes it.
+/// The bytes of a response in HTTP/1.1.
 fn bytes(response: Response<Body>, date: HttpDate) -> Vec<u8> {
     let (head, body) = response.into_parts();
     closing_response(&head, &body.into_text(), date)

@@ -1,36 +1,36 @@
-//! A request to an upstream, apart from where it goes.
+//! A request to an upstream, without its destination.
 
 use http::{HeaderValue, Method, Uri};
 
 use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
 
-/// A request that can be sent, kept, and sent again, also to another address: all of it but what its
-/// [endpoint](super::send::Endpoint) adds, which is the upstream's own path and `Host`.
+/// A request that can be sent, stored, and sent again, also to another address. Its
+/// [endpoint](super::send::Endpoint) adds the upstream's path and `Host`.
 ///
-/// On the way in, only [`prepare`](crate::gateway::prepare) makes one, and only of what has verified.
+/// For a delivery, only [`prepare`](crate::gateway::prepare) makes a message, and only from a verified one.
 pub struct Message {
     /// The request's method.
     pub method: Method,
-    /// What it asks for below the upstream's URL.
+    /// The path below the upstream's URL, and the query.
     pub target: Target,
-    /// The host that the sender asked for. It becomes `Host` where the route says `host_header: preserve`.
+    /// The host that the sender asked for. It becomes `Host` on a route with `host_header: preserve`.
     pub host: Option<HeaderValue>,
-    /// All field lines but `Host`, with the `Content-Length` of the payload.
+    /// All field lines except `Host`, including the `Content-Length` of the payload.
     pub fields: Head,
     /// The body.
     pub payload: Payload,
 }
 
-/// The part of a request target that does not depend on the upstream.
+/// The part of a request target that does not depend on the upstream: on a prefix route the rest of the path, and the query.
 pub struct Target {
     uri: Uri,
-    /// Where in the path begins what goes below the upstream's own path; `None` on a route for one exact path.
+    /// The position in the path after the route's prefix; `None` on a route for one exact path.
     below: Option<usize>,
 }
 
 impl Target {
-    /// The query of `uri`, and what follows the first `prefix` bytes of its path; without a prefix, nothing of its path.
+    /// The target of a request for `uri`. `prefix` is the length of the route's prefix; `None` on a route for one exact path.
     pub fn new(uri: Uri, prefix: Option<usize>) -> Self {
         Self { uri, below: prefix }
     }
@@ -41,7 +41,7 @@ impl Target {
         (target.to_owned(), self.below)
     }
 
-    /// What follows the upstream's path, if anything does.
+    /// The part of the path after the route's prefix; `None` on a route for one exact path.
     pub fn rest(&self) -> Option<&str> {
         self.below.map(|from| self.uri.path().get(from..).unwrap_or_default())
     }

@@ -1,9 +1,9 @@
-//! One message to one upstream: the same for a delivery that is forwarded at once and for one that has waited.
+//! Sends one message to one upstream, whether the delivery has just arrived or was stored before.
 //!
-//! - [`message`] is a request, apart from where it goes.
-//! - [`target`] maps a request target to the upstream's.
+//! - [`message`] is a request without its destination.
+//! - [`target`] makes the request target for the upstream.
 //! - [`send`] sends a message to its endpoint.
-//! - [`pool`] keeps connections, and sends a request again where a stale one broke off.
+//! - [`pool`] keeps connections, and sends a request again if a reused connection was stale.
 
 pub mod message;
 pub mod pool;

@@ -1,9 +1,9 @@
-//! Connections to one upstream, kept for reuse: last in, first out, one pool a worker thread.
+//! Connections to one upstream, kept for reuse: last in, first out. Each worker thread has its own pool.
 //!
-//! The rule for sending a request twice is part of the contract: on a *reused* connection that breaks off before any byte
-//! of a response, once, on a fresh connection (RFC 9110 section 9.2.2 leaves this to who knows the request; a webhook's own
-//! retry would come in minutes, or never). With `resend: false` only if none of the request's bytes had been written.
-//! Nothing else is ever sent twice.
+//! The rule for sending a request twice is part of the contract. If a *reused* connection ends before any byte of a response,
+//! the request is sent once more, on a new connection (RFC 9110 section 9.2.2 permits this to a client that knows the request
+//! semantics; a provider's own retry would come minutes later, or never). With `resend: false` it is sent again only if none of
+//! its bytes had been written. In no other case is a request sent twice.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -25,11 +25,11 @@ use crate::http1::client::connection::{ClientConnection, SendFailure};
 use crate::http1::client::request::OutgoingRequest;
 use crate::net::connect::Connector;
 
-/// Idle connections that one pool keeps; more are closed.
+/// The most idle connections of one pool; further ones are closed.
 const MAX_IDLE: usize = 256;
-/// How long a connection may be idle. Handlers often close theirs sooner, which is noticed.
+/// How long a connection may be idle. Handlers often close theirs sooner, which the pool notices.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often idle connections are looked at: those that the upstream has closed are closed here within this time.
+/// The time between two checks of the idle connections. A connection that the upstream has closed is closed within this time.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Connections to one upstream.
@@ -41,46 +41,46 @@ pub struct Pool {
 /// Connections that are not in use.
 #[derive(Default)]
 struct Idle {
-    /// The one that was used last at the end.
-    #[expect(clippy::vec_box, reason = "a connection goes from here to its exchange and to the body of its response")]
+    /// The connection that was used last is at the end.
+    #[expect(clippy::vec_box, reason = "a connection moves from here to its exchange and to the body of its response")]
     connections: Vec<Box<ClientConnection>>,
-    /// Whether a task looks at them.
+    /// Whether a task checks the connections.
     is_swept: bool,
 }
 
-/// Whether a request may be sent again, and what counts that it was.
+/// Whether a request may be sent again, and the counter of such requests.
 pub struct Resending<'a> {
-    /// Also if bytes of it had been written.
+    /// Whether a request may be sent again if bytes of it had been written.
     pub allowed: bool,
-    /// One more for each.
+    /// Counts each request that is sent again.
     pub count: &'a IntCounter,
 }
 
-/// The body of an upstream's response. Gives its connection back to the pool at its end.
+/// The body of an upstream's response. At its end the connection returns to the pool.
 pub struct ResponseBody {
-    /// `None` at its end.
+    /// The connection that the body is read from; `None` after the body's end.
     connection: Option<(Rc<Pool>, Box<ClientConnection>)>,
-    /// How long it may pause.
+    /// The longest pause between two pieces of the body.
     pause: Option<Duration>,
-    /// Runs while it pauses.
+    /// Runs while the upstream pauses.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// An upstream that pauses for too long in a response's body.
+/// The upstream paused for too long in the response's body.
 #[derive(Debug, thiserror::Error)]
 #[error("the upstream's response stalled")]
 struct Stalled;
 
-/// Why there is no response.
+/// Why the upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Name resolution, TCP or TLS failed, or took too long.
     #[error("{0}")]
     Unreachable(io::Error),
-    /// The connection broke off before a complete response head, or what came is not HTTP.
+    /// The connection ended before a complete response head, or the response is not HTTP.
     #[error("{0}")]
     Failed(io::Error),
-    /// The head of the response has not come by the deadline.
+    /// The head of the response had not arrived by the deadline.
     #[error("no response in time")]
     Late,
 }
@@ -113,11 +113,11 @@ impl Pool {
                 }
             },
         };
-        // Connecting is a large future: boxed where it is rare, so that the usual way is not moved about with room for it.
+        // Boxed: the future that connects is large and rarely needed, and would enlarge every request's future.
         Box::pin(self.send_afresh(request, now, deadline)).await
     }
 
-    /// The same on a new connection.
+    /// Sends a request on a new connection.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -144,7 +144,7 @@ impl Pool {
         })
     }
 
-    /// The connection that was used last and can be used now.
+    /// The most recently used connection that is still usable.
     fn take(&self, now: Instant, cx: &mut Context<'_>) -> Option<Box<ClientConnection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut connection) = idle.connections.pop() {
@@ -175,7 +175,8 @@ impl Pool {
         }
     }
 
-    /// Closes those that have been idle for too long at `now`, or that the upstream has closed: whether none are left.
+    /// Closes connections that have been idle for too long at `now`, or that the upstream has closed. Returns whether none are
+    /// left.
     fn close_idle(&self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut idle = self.idle.borrow_mut();
         idle.connections.retain_mut(|connection| can_be_used(connection, now, cx));
@@ -184,12 +185,12 @@ impl Pool {
     }
 }
 
-/// Whether an idle connection is still of use: not idle for too long at `now`, nor closed by the upstream.
+/// Whether an idle connection can be used: it has not been idle for too long at `now`, and the upstream has not closed it.
 fn can_be_used(connection: &mut ClientConnection, now: Instant, cx: &mut Context<'_>) -> bool {
     now.saturating_duration_since(connection.last_used) < IDLE_TIMEOUT && connection.is_quiet(cx)
 }
 
-/// The request that a reused connection did not answer, if it may be sent on another one.
+/// The request of a failed attempt on a reused connection, if it may be sent again on another one.
 fn may_be_resent(failure: SendFailure, allowed: bool) -> Result<OutgoingRequest, SendError> {
     let SendFailure { error, has_response_begun, request } = failure;
     let error = error.ok_or(SendError::Late)?;
@@ -199,7 +200,7 @@ fn may_be_resent(failure: SendFailure, allowed: bool) -> Result<OutgoingRequest,
     }
 }
 
-/// Writes the rest of a request that has been answered before it was read. The end of the gateway cuts it off.
+/// Writes the rest of a request that the upstream answered before reading it in full. The end of the gateway aborts this.
 async fn finish(pool: Weak<Pool>, mut connection: Box<ClientConnection>) {
     let sent = timeout(IDLE_TIMEOUT, poll_fn(|cx| connection.poll_request_written(cx))).await;
     if let (Ok(()), Some(pool)) = (sent, pool.upgrade()) {
@@ -207,7 +208,7 @@ async fn finish(pool: Weak<Pool>, mut connection: Box<ClientConnection>) {
     }
 }
 
-/// Looks at idle connections from time to time, until there are none.
+/// Checks the idle connections at intervals, until none are left.
 async fn sweep(pool: Weak<Pool>) {
     loop {
         let timer = sleep(SWEEP);
@@ -221,7 +222,7 @@ async fn sweep(pool: Weak<Pool>) {
 }
 
 impl ResponseBody {
-    /// Breaks off when nothing comes for as long as `pause`.
+    /// The same body, which fails when no byte arrives for `pause`.
     pub fn pausing_at_most(self, pause: Duration) -> Self {
         Self { pause: Some(pause), ..self }
     }
@@ -263,7 +264,7 @@ impl HttpBody for ResponseBody {
                 this.release_at_end();
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            // Of a chunked body, only this tells the end.
+            // The end of a chunked body is known only here.
             None => {
                 this.release_at_end();
                 Poll::Ready(None)

@@ -1,6 +1,6 @@
-//! The one way out: sends a message to an upstream and waits for the head of its response.
+//! Sends a message to an upstream and waits for the head of the response. Every message to an upstream goes through here.
 //!
-//! A response with status 101 is a failure: the gateway never asks for another protocol (RFC 9110 section 7.8).
+//! A response with status 101 is a failure, because the gateway never asks for another protocol (RFC 9110 section 7.8).
 
 use std::io;
 use std::rc::Rc;
@@ -17,31 +17,31 @@ use crate::config::{self, HostHeader};
 use crate::http1::client::request::Head;
 use crate::metrics::{UpstreamMetrics, UpstreamResult};
 
-/// Where the messages of a route go. The same for all threads; each has connections of its own, in a [`Pool`].
+/// The destination of a route's messages. All threads share it; each has its own connections, in a [`Pool`].
 pub struct Endpoint {
     /// The path of the upstream's URL.
     path: String,
-    /// The upstream's own `Host`.
+    /// The host of the upstream's URL, the default for `Host`.
     host: HeaderValue,
-    /// Whether the host that the sender asked for becomes `Host` instead, if there is one.
+    /// `host_header: preserve`: `Host` is the host that the sender asked for, if the request names one.
     preserves_host: bool,
-    /// Whether a message is sent again if a reused connection breaks off, even if bytes of it had been written.
+    /// `resend`: whether a message is sent again if a reused connection fails after bytes of the message were written.
     resends: bool,
-    /// How long the head of the response may take, connecting included.
+    /// The time until the head of the response must have arrived, connecting included.
     timeout: Duration,
     metrics: UpstreamMetrics,
 }
 
-/// How sending ended, and when.
+/// The result of sending a message, and its time.
 pub struct Sent {
-    /// The response, or why there is none.
+    /// The response, or the failure.
     pub result: Result<Response<ResponseBody>, SendError>,
-    /// When the head of the response was there, or sending failed.
+    /// When the head of the response had arrived, or sending failed.
     pub ended: Instant,
 }
 
 impl Endpoint {
-    /// The upstream of `route`. Counts with `metrics`.
+    /// The upstream of `route`. `metrics` counts its responses.
     ///
     /// # Errors
     /// A host that cannot be a field value, which loading the configuration rules out.
@@ -58,8 +58,8 @@ impl Endpoint {
     }
 }
 
-/// Sends `message` to `endpoint` over a connection of `pool`, at `started`, with the field lines `also` of this attempt.
-/// Counts the answer, or the lack of one.
+/// Sends `message` to `endpoint` over a connection of `pool`, at the time `started`, with the field lines `also` of this
+/// attempt. Counts the response or the failure.
 pub async fn send(
     endpoint: &Endpoint,
     pool: &Rc<Pool>,

@@ -1,7 +1,7 @@
 //! The request target at the upstream.
 
-/// The parts of the request target: the upstream's own path `base`, below it `rest` on a prefix route, and the query as the
-/// sender wrote it.
+/// The parts of the request target: the upstream's path `base`, then `rest` on a prefix route, then the query as the sender
+/// wrote it.
 pub fn target<'a>(base: &'a str, rest: Option<&'a str>, query: Option<&'a str>) -> [&'a str; 5] {
     let [base, between, rest] = match rest {
         None if base.is_empty() => ["/", "", ""],

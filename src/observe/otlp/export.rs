@@ -1,9 +1,8 @@
 //! Sends spans to a collector: OTLP over HTTP with protobuf
 //! (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>), one request at a time on one connection.
 //!
-//! A request is made again, after growing pauses or a longer one that the collector asks for, when no connection comes about or
-//! the collector answers 429, 502, 503 or 504: until its spans are taken or `timeout` is over. Then they are given up and
-//! counted.
+//! A request is repeated if connecting fails or the collector answers 429, 502, 503 or 504. The pause before each attempt
+//! grows, and is at least as long as the collector's `Retry-After`. After `timeout` the spans are dropped and counted as failed.
 
 use std::io;
 use std::time::Duration;
@@ -20,18 +19,18 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use tokio::sync::watch;
 
-use super::spans::Maker;
+use super::spans::SpanMaker;
 use crate::config::{Endpoint, Otlp};
 use crate::metrics::SpanMetrics;
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
-use crate::observe::trace::Ended;
+use crate::observe::trace::EndedDelivery;
 
 /// How long connecting may take, name resolution and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause after the first attempt; it doubles with each.
+/// The pause after the first attempt; it doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// What is read of an answer, in bytes: it says little.
+/// The longest response that is read, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
 /// Exports spans to one collector.
@@ -40,26 +39,27 @@ pub(super) struct Exporter {
     uri: http::Uri,
     headers: HeaderMap,
     timeout: Duration,
-    maker: Maker,
+    maker: SpanMaker,
     connection: Option<SendRequest<Full<Bytes>>>,
     metrics: SpanMetrics,
     finishing: watch::Receiver<bool>,
-    /// Whether the last spans were given up.
+    /// Whether the last batch failed.
     failing: bool,
 }
 
-/// An attempt that did not succeed.
-struct Failure {
+/// A failed attempt to export a batch.
+struct ExportFailure {
+    /// The error, for the log.
     why: String,
-    /// The pause that the collector asks for before another, zero if it does not say; `None` if there must be none.
+    /// The collector's `Retry-After`, or zero without one; `None` if the batch must not be sent again.
     again: Option<Duration>,
 }
 
 impl Exporter {
-    /// To the collector that `otlp` names; it makes no second attempts once `finishing`.
+    /// An exporter to the collector in `otlp`. Once `finishing` is true, a failed request is not repeated.
     ///
     /// # Errors
-    /// No root certificates, or a host that can be no TLS server name.
+    /// The system has no root certificates, or the host is not a valid TLS server name.
     pub(super) fn new(otlp: &Otlp, metrics: SpanMetrics, finishing: watch::Receiver<bool>) -> io::Result<Self> {
         let Endpoint { tls, host, port, authority, path, certificates } = &otlp.endpoint;
         let tls = tls.then(|| client_config(certificates.as_ref())).transpose()?;
@@ -75,7 +75,7 @@ impl Exporter {
             uri: path.parse().map_err(io::Error::other)?,
             headers,
             timeout: otlp.timeout,
-            maker: Maker::new(&otlp.service_name),
+            maker: SpanMaker::new(&otlp.service_name),
             connection: None,
             metrics,
             finishing,
@@ -83,9 +83,9 @@ impl Exporter {
         })
     }
 
-    /// Exports the spans of these; counts and tells what becomes of them.
-    pub(super) async fn export(&mut self, batch: &[Ended]) {
-        let spans: u64 = batch.iter().map(Ended::spans).sum();
+    /// Exports the spans of a batch; counts and logs the result.
+    pub(super) async fn export(&mut self, batch: &[EndedDelivery]) {
+        let spans: u64 = batch.iter().map(EndedDelivery::spans).sum();
         let body = Bytes::from(self.maker.request(batch).encode_to_vec());
         let timeout = self.timeout;
         let rejected = match tokio::time::timeout(timeout, self.deliver(body)).await {
@@ -100,7 +100,7 @@ impl Exporter {
                 spans
             }
             Err(_) => {
-                // Whatever the connection is still about is not what comes next.
+                // The connection is dropped, since a response to this request could still arrive on it.
                 self.connection = None;
                 self.gave_up("the time is up");
                 spans
@@ -110,18 +110,18 @@ impl Exporter {
         self.metrics.failed.inc_by(rejected);
     }
 
-    /// Tells it once, not for each batch.
+    /// Logs the first failure of a series of failing batches.
     fn gave_up(&mut self, why: &str) {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(error = why, "the collector takes no spans: they are counted and given up");
         }
     }
 
-    /// Makes attempts: how many spans the collector does not take.
+    /// Sends a batch, in several attempts if necessary. Returns the number of spans that the collector rejected.
     async fn deliver(&mut self, body: Bytes) -> Result<u64, String> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let Failure { why, again } = match self.attempt(body.clone()).await {
+            let ExportFailure { why, again } = match self.attempt(body.clone()).await {
                 Ok(rejected) => return Ok(rejected),
                 Err(failure) => failure,
             };
@@ -136,18 +136,18 @@ impl Exporter {
         }
     }
 
-    async fn attempt(&mut self, body: Bytes) -> Result<u64, Failure> {
+    async fn attempt(&mut self, body: Bytes) -> Result<u64, ExportFailure> {
         let mut connection = match self.connection.take().filter(SendRequest::is_ready) {
             Some(connection) => connection,
-            None => self.connect().await.map_err(Failure::passing)?,
+            None => self.connect().await.map_err(ExportFailure::passing)?,
         };
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let response = connection.send_request(request).await.map_err(Failure::passing)?;
+        let response = connection.send_request(request).await.map_err(ExportFailure::passing)?;
         let (head, body) = response.into_parts();
-        let answer = read(body).await.map_err(Failure::passing)?;
+        let answer = read(body).await.map_err(ExportFailure::passing)?;
         self.connection = Some(connection);
         check(&Response::from_parts(head, answer))
     }
@@ -156,20 +156,20 @@ impl Exporter {
         let stream = self.connector.connect().await?;
         let (connection, rest) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         tokio::task::spawn_local(async move {
-            // Its error is also that of the request.
+            // The request reports the same error.
             let _ = rest.await;
         });
         Ok(connection)
     }
 }
 
-impl Failure {
+impl ExportFailure {
     fn passing(error: impl ToString) -> Self {
         Self { why: error.to_string(), again: Some(Duration::ZERO) }
     }
 }
 
-/// All of an answer.
+/// Reads a whole response body.
 async fn read(mut body: Incoming) -> io::Result<Bytes> {
     let mut answer = BytesMut::new();
     while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
@@ -183,11 +183,11 @@ async fn read(mut body: Incoming) -> io::Result<Bytes> {
     Ok(answer.freeze())
 }
 
-/// How many spans the collector has not taken.
-fn check(answer: &Response<Bytes>) -> Result<u64, Failure> {
+/// The number of spans that the collector rejected.
+fn check(answer: &Response<Bytes>) -> Result<u64, ExportFailure> {
     let status = answer.status();
     if status.is_success() {
-        // What cannot be read says nothing against it.
+        // A body that is not a valid message counts as no rejections, because the status is a success.
         let partial = ExportTraceServiceResponse::decode(answer.body().clone()).ok().and_then(|it| it.partial_success);
         return Ok(partial.and_then(|partial| u64::try_from(partial.rejected_spans).ok()).unwrap_or(0));
     }
@@ -200,7 +200,7 @@ fn check(answer: &Response<Bytes>) -> Result<u64, Failure> {
     );
     let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let asked = Duration::from_secs(after.unwrap_or_default());
-    Err(Failure { why: format!("it answers {status}"), again: passing.then_some(asked) })
+    Err(ExportFailure { why: format!("it answers {status}"), again: passing.then_some(asked) })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Traces: takes deliveries that have ended off the worker threads and exports their spans by OTLP.
+//! Exports the spans of ended deliveries by OTLP.
 //!
-//! Workers hand over without waiting, through a queue of [`QUEUE`] deliveries; what finds no room is dropped and counted.
-//! A thread of its own makes spans of them and exports them in batches. A collector that is slow or gone costs spans, never
-//! a delivery's time.
+//! Worker threads put ended deliveries into a queue of [`QUEUE`] without waiting; if the queue is full, the delivery's spans
+//! are dropped and counted. A separate thread makes the spans and exports them in batches. So a collector that is slow or down
+//! costs spans, but does not delay a delivery.
 //!
-//! Metrics and logs are not exported: Prometheus scrapes the one, the supervisor takes the other.
+//! Metrics and logs are not exported: Prometheus scrapes the metrics, and the supervisor collects the log from stderr.
 
 mod export;
 mod spans;
@@ -20,17 +20,17 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Otlp;
 use crate::delivery::trace_context::Sampling;
 use crate::metrics::SpanMetrics;
-use crate::observe::trace::{Ended, Tracer};
+use crate::observe::trace::{EndedDelivery, Tracer};
 use export::Exporter;
 
-/// Deliveries that may wait for export: some hundred bytes each, 3 KiB at most.
+/// Deliveries that may wait for export: some hundred bytes each, at most 3 KiB.
 const QUEUE: usize = 8192;
 /// Deliveries in one request to the collector.
 const BATCH: usize = 512;
-/// How long a batch waits for more.
+/// How long an incomplete batch waits for more deliveries.
 const DELAY: Duration = Duration::from_millis(200);
 
-/// An exporter that runs. Once this and all its tracers are gone, it exports what waits, and ends.
+/// A running exporter. After this value and all its tracers are dropped, the thread exports the rest of the queue and ends.
 pub struct Telemetry {
     otlp: Otlp,
     tracer: Tracer,
@@ -42,7 +42,7 @@ impl Telemetry {
     /// Starts a thread that exports as `otlp` says.
     ///
     /// # Errors
-    /// No thread or runtime, no root certificates, or a host that can be no TLS server name.
+    /// No thread or runtime, no root certificates, or a host that is not a valid TLS server name.
     pub fn start(otlp: &Otlp, metrics: SpanMetrics) -> io::Result<Self> {
         let (sender, queue) = mpsc::channel(QUEUE);
         let tracer = Tracer {
@@ -53,7 +53,7 @@ impl Telemetry {
         let (finish, finishing) = watch::channel(false);
         let exporter = Exporter::new(otlp, metrics, finishing.clone())?;
         let (alive, finished) = sync_channel(0);
-        // A runtime stays on its thread, but what goes wrong there is still an error of the start.
+        // The runtime must be built on its own thread; its errors are sent back, so that the start fails.
         let (started, start) = sync_channel(1);
         let work = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => {
@@ -69,29 +69,29 @@ impl Telemetry {
         }
     }
 
-    /// Whether it does what `otlp` says.
+    /// Whether it exports by the same configuration.
     pub fn is_as(&self, otlp: &Otlp) -> bool {
         self.otlp == *otlp
     }
 
-    /// What makes traces for it.
+    /// A tracer whose deliveries this exporter gets.
     pub fn tracer(&self) -> Tracer {
         self.tracer.clone()
     }
 
-    /// Exports what waits, with one attempt a batch, for `patience` at most. Blocks until then.
+    /// Exports the rest of the queue, with one attempt for each batch. Blocks until it is done, for `patience` at most.
     pub fn finish(&self, patience: Duration) {
         self.finish.send_replace(true);
-        // It ends by an error: nothing is ever sent.
+        // `recv` ends with an error when the thread drops its sender: nothing is ever sent.
         let _ = self.finished.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(patience);
     }
 }
 
-/// The thread's life. `_alive` is dropped at its end, which tells whoever waits.
+/// The loop of the exporting thread. `_alive` is dropped at its end, which wakes [`Telemetry::finish`].
 fn work(
     runtime: &LocalRuntime,
     mut exporter: Exporter,
-    mut queue: mpsc::Receiver<Ended>,
+    mut queue: mpsc::Receiver<EndedDelivery>,
     mut finishing: watch::Receiver<bool>,
     _alive: SyncSender<()>,
 ) {
@@ -100,7 +100,7 @@ fn work(
         loop {
             tokio::select! {
                 biased;
-                // An error means that there are tracers, but nobody who could ask for the end.
+                // An error means that `Telemetry` was dropped; the tracers may still be in use.
                 Ok(_) = finishing.wait_for(|finishing| *finishing) => queue.close(),
                 taken = queue.recv_many(&mut batch, BATCH) => if taken == 0 { break },
             }

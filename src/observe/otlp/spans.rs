@@ -1,7 +1,7 @@
-//! What the spans of a delivery say: OpenTelemetry's semantic conventions for HTTP
-//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>), and attributes of the gateway's own under `hooklatch.`.
+//! Makes the spans of a delivery, by OpenTelemetry's semantic conventions for HTTP
+//! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>). The gateway's own attributes begin with `hooklatch.`.
 //!
-//! Does not tell: queries, bodies, signatures, secrets.
+//! A span never contains queries, bodies, signatures or secrets.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -13,30 +13,30 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 
 use crate::delivery::timeline::Period;
 use crate::delivery::trace_context::SpanId;
-use crate::observe::trace::{Ended, OTHER_METHOD};
+use crate::observe::trace::{EndedDelivery, OTHER_METHOD};
 use crate::reject::Reject;
 use crate::routing::table::RouteShared;
 use crate::upstream::target::target;
 
-/// The version of the conventions that the names are taken from.
+/// The version of the conventions that the attribute names come from.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.38.0";
-/// Flags of a span: bit 8 says that bit 9 tells whether the parent is of another process.
+/// Flags of a span. If bit 8 is set, bit 9 says whether the parent is in another process.
 const KNOWN_ORIGIN: u32 = 0x100;
 const REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 0x001;
 
-/// What all spans of this process have in common.
-pub(super) struct Maker {
+/// Makes spans, with the resource and scope that all spans of this process have in common.
+pub(super) struct SpanMaker {
     resource: Resource,
     scope: InstrumentationScope,
 }
 
-/// Attributes in the making; what there is not is left out.
+/// A list of attributes. An attribute without a value is not added.
 #[derive(Default)]
 struct Attributes(Vec<KeyValue>);
 
-impl Maker {
-    /// For a service of this name.
+impl SpanMaker {
+    /// Makes spans for a service of this name.
     pub(super) fn new(service_name: &str) -> Self {
         let mut attributes = Attributes::default();
         attributes.text("service.name", Some(service_name));
@@ -50,8 +50,8 @@ impl Maker {
         Self { resource: Resource { attributes: attributes.0, ..Resource::default() }, scope }
     }
 
-    /// The request that exports these.
-    pub(super) fn request(&self, batch: &[Ended]) -> ExportTraceServiceRequest {
+    /// The request that exports the spans of a batch.
+    pub(super) fn request(&self, batch: &[EndedDelivery]) -> ExportTraceServiceRequest {
         let spans = batch.iter().flat_map(spans).collect();
         let scope_spans = ScopeSpans { scope: Some(self.scope.clone()), spans, schema_url: SCHEMA.to_owned() };
         let resource_spans = ResourceSpans {
@@ -63,11 +63,11 @@ impl Maker {
     }
 }
 
-/// As many as [`Ended::spans`] says.
-fn spans(ended: &Ended) -> Vec<Span> {
+/// The spans of a delivery: as many as [`EndedDelivery::spans`] says.
+fn spans(ended: &EndedDelivery) -> Vec<Span> {
     let mut spans = vec![receive(ended)];
     if let Some(check) = ended.verification {
-        // The check begins as soon as the body is there.
+        // The check begins as soon as the body has arrived.
         let body = Period { start: ended.period.start, end: check.start };
         spans.push(child(ended, "read body", SpanKind::Internal, rand::random(), body));
         spans.push(verify(ended, check));
@@ -77,7 +77,7 @@ fn spans(ended: &Ended) -> Vec<Span> {
 }
 
 /// The span of the whole delivery.
-fn receive(ended: &Ended) -> Span {
+fn receive(ended: &EndedDelivery) -> Span {
     let route = ended.route.as_deref();
     let method = ended.method;
     let path = route.map(|route| route.config.path.to_string());
@@ -101,7 +101,7 @@ fn receive(ended: &Ended) -> Span {
     attributes.text("hooklatch.request_id", ended.request_id.as_deref());
     attributes.text("hooklatch.event_type", ended.event.kind.as_deref());
     attributes.text("hooklatch.event_id", ended.event.id.as_deref());
-    // A 4xx is the sender's error, not this service's.
+    // A 4xx is an error of the sender, not of the gateway.
     let failed = status >= 500;
     attributes.text("error.type", failed.then(|| error_type(ended.rejected, status)));
     let context = &ended.context;
@@ -124,8 +124,8 @@ fn receive(ended: &Ended) -> Span {
     }
 }
 
-/// The check of the signature.
-fn verify(ended: &Ended, period: Period) -> Span {
+/// The span of the check of the signature.
+fn verify(ended: &EndedDelivery, period: Period) -> Span {
     let refused = ended.rejected.filter(|reject| matches!(reject, Reject::Signature(_))).map(Reject::reason);
     let mut attributes = Attributes::default();
     attributes.text("hooklatch.scheme", ended.route.as_deref().map(|route| route.config.scheme.name.as_str()));
@@ -137,8 +137,8 @@ fn verify(ended: &Ended, period: Period) -> Span {
     }
 }
 
-/// The request to the upstream.
-fn forward(ended: &Ended, period: Period) -> Span {
+/// The span of the request to the upstream.
+fn forward(ended: &EndedDelivery, period: Period) -> Span {
     let status = ended.upstream_status.map(|status| status.as_u16());
     let refused = ended.rejected.map(Reject::reason);
     let failed = refused.is_some() || status.is_some_and(|status| status >= 400);
@@ -159,13 +159,13 @@ fn forward(ended: &Ended, period: Period) -> Span {
     }
 }
 
-/// A method as the names of spans have it.
+/// A method in the name of a span.
 fn verb(method: &str) -> &str {
     if method == OTHER_METHOD { "HTTP" } else { method }
 }
 
-/// Where the upstream gets it, without the query.
-fn url(route: &RouteShared, ended: &Ended) -> String {
+/// The URL of the request to the upstream, without the query.
+fn url(route: &RouteShared, ended: &EndedDelivery) -> String {
     let upstream = &route.config.upstream;
     let rest = route.config.path.prefix_len().map(|prefix| ended.path.get(prefix..).unwrap_or_default());
     let path = target(&upstream.path, rest, None).concat();
@@ -173,8 +173,8 @@ fn url(route: &RouteShared, ended: &Ended) -> String {
     format!("{scheme}://{}{path}", upstream.authority)
 }
 
-/// A span within that of the delivery.
-fn child(ended: &Ended, name: &str, kind: SpanKind, id: SpanId, period: Period) -> Span {
+/// A span whose parent is the span of the delivery.
+fn child(ended: &EndedDelivery, name: &str, kind: SpanKind, id: SpanId, period: Period) -> Span {
     Span {
         trace_id: ended.context.trace.to_vec(),
         span_id: id.to_vec(),
@@ -192,12 +192,12 @@ fn error(failed: bool) -> Option<Status> {
     failed.then(|| Status { code: StatusCode::Error.into(), ..Status::default() })
 }
 
-/// The gateway's own reason, or the status that was passed on.
+/// The gateway's reason, or the status of the response.
 fn error_type(reject: Option<Reject>, status: u16) -> String {
     reject.map_or_else(|| status.to_string(), |reject| reject.reason().to_owned())
 }
 
-fn version(ended: &Ended) -> Option<&'static str> {
+fn version(ended: &EndedDelivery) -> Option<&'static str> {
     match ended.version {
         http::Version::HTTP_10 => Some("1.0"),
         http::Version::HTTP_11 => Some("1.1"),
