@@ -1,6 +1,8 @@
 //! The operator's side, on a listener of its own: `/metrics`, `/livez`, `/readyz`, `/config`.
 //!
 //! Everything else is 404. There is no authentication: bind it where only operators reach it, as is the default.
+//!
+//! hyper serves it rather than [`http1`](crate::http1): a web page comes to this listener, and its router builds on hyper.
 
 mod summary;
 

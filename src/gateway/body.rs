@@ -30,7 +30,7 @@ use crate::http1::payload::{Frames, Payload};
 use crate::reject::{Refusal, Reject};
 use crate::routing::limits::{Budget, Reservation};
 
-/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`inflow`](crate::http1::reader).
+/// A piece of this size is kept as it is: it fills most of the buffer that it was read into, see [`reader`](crate::http1::reader).
 const LARGE_PIECE: usize = 48 << 10;
 /// Small pieces are copied into blocks; of the last one a part may be unused.
 const BLOCK: usize = 16 << 10;

@@ -4,6 +4,9 @@
 //! A request is made again, after growing pauses or a longer one that the collector asks for, when no connection comes about or
 //! the collector answers 429, 502, 503 or 504: until its spans are taken or `timeout` is over. Then they are given up and
 //! counted.
+//!
+//! hyper's client sends them rather than [`http1`](crate::http1)'s: no delivery waits for a span, and observing need not know
+//! how the gateway speaks HTTP.
 
 use std::io;
 use std::time::Duration;
