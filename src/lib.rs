@@ -18,10 +18,10 @@
 //! - [`admin`] serves metrics and health to operators.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
+//! - [`queue`] hands stored deliveries to their upstream.
 //! - [`observe`] writes the access log and exports traces.
 //! - [`delivery`] is the data that travels from stage to stage.
 //! - [`routing`] finds the route of a request and holds its limits.
-//! - [`queue`] decides when a stored delivery is tried again, and when it is given up.
 //! - [`upstream`] sends one message to one upstream.
 //! - [`http1`] reads and writes HTTP/1.1.
 //! - [`net`] connects, with or without TLS.

@@ -155,8 +155,8 @@ const HAPROXY: Server = Server {
     },
 };
 
-/// An address of loopback that nobody else takes: these servers do not say which port the system chose.
-fn own_address() -> SocketAddr {
+/// An address of loopback that no other test uses: these servers do not say which port the system chose.
+pub fn own_address() -> SocketAddr {
     static TAKEN: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = process::id().to_be_bytes();
     let own = Ipv4Addr::new(127, TAKEN.fetch_add(1, Ordering::Relaxed), high, low);
