@@ -2,7 +2,7 @@
 //!
 //! Only what has verified is looked up. In proxy mode the first delivery *reserves* its key: a 2xx from the handler commits
 //! it, anything else releases it. A twin that comes meanwhile is refused as `duplicate_in_flight`. In queue mode the key is
-//! committed together with the delivery, by [`enqueue`](super::enqueue).
+//! committed together with the delivery, by the next stage.
 //!
 //! A delivery without a key, because its id is missing or `null`, is never a duplicate. Without a signature that covers the
 //! id, the key is the id together with a digest of the signed content: a captured delivery under another id is then new, and
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tower::Service;
 
+use super::accepted::duplicate;
 use super::stage::{Boxed, Next};
 use super::verify::Verified;
 use crate::clock::Clock;
@@ -70,7 +71,7 @@ where
     let now = queue.millis(clock.now());
     let reservation = match queue.store.reserve(key.key, now).await {
         Ok(Reserved::First(reservation)) => reservation,
-        Ok(Reserved::Duplicate(_)) => return Ok(super::enqueue::duplicate(verified.route())),
+        Ok(Reserved::Duplicate(_)) => return Ok(duplicate(verified.route())),
         Ok(Reserved::InFlight) => return Err(Reject::DuplicateInFlight.into()),
         Err(error) => return Err(Reject::from(&error).into()),
     };

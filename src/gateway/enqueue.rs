@@ -8,26 +8,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Response};
 use tower::Service;
 
+use super::accepted::{duplicate, success};
 use super::dedupe::Deduped;
 use super::prepare::prepare;
 use super::stage::{Boxed, Next};
 use super::verify::Verified;
 use crate::clock::Clock;
 use crate::config;
-use crate::delivery::response::{Body, Completed, StageResult};
+use crate::delivery::response::{Completed, StageResult};
 use crate::http1::payload::Payload;
 use crate::queue::dispatch::Dispatcher;
 use crate::queue::lane::Queue;
 use crate::queue::stored;
 use crate::reject::{Outcome, Refusal, Reject};
-use crate::routing::table::RouteShared;
 use crate::store::{self, Accepted, State, StoreError};
-
-const HOOKLATCH_DUPLICATE: HeaderName = HeaderName::from_static("hooklatch-duplicate");
 
 /// What the stage needs of its thread.
 #[derive(Clone)]
@@ -108,26 +104,6 @@ fn whole(payload: &Payload) -> Bytes {
             whole.freeze()
         }
     }
-}
-
-/// What a provider gets for a delivery that was there before: the route's success answer, and a field that says so.
-pub fn duplicate(route: &RouteShared) -> Completed {
-    let mut response = success(route);
-    response.headers_mut().insert(HOOKLATCH_DUPLICATE, HeaderValue::from_static("true"));
-    Completed { response, outcome: Outcome::Duplicate }
-}
-
-/// The route's answer to a delivery that is taken: `response` with a queue, 200 and an empty body without.
-fn success(route: &RouteShared) -> Response<Body> {
-    let config::Delivery::Queue(queue) = &route.config.delivery else {
-        return Response::new(Body::text(Bytes::new()));
-    };
-    let mut response = Response::new(Body::text(queue.response.body.clone()));
-    *response.status_mut() = queue.response.status;
-    if !queue.response.body.is_empty() {
-        response.headers_mut().insert(CONTENT_TYPE, queue.response.content_type.clone());
-    }
-    response
 }
 
 impl From<&StoreError> for Reject {

@@ -18,6 +18,7 @@
 //!
 //! - [`client_addr`] and [`forwarded`] find the client behind proxies.
 //! - [`request_id`] makes the id of a request.
+//! - [`accepted`] makes the answers to deliveries that are stored, or were there before.
 //! - [`prepare`] makes the message for the upstream.
 //! - [`headers`] says which headers the upstream gets.
 //! - [`discard`] leaves a body unread.
@@ -25,6 +26,7 @@
 //! - [`report`] logs deliveries that do not verify on routes with `enforce: false`.
 //! - [`problem`] makes `application/problem+json`.
 
+pub mod accepted;
 pub mod body;
 pub mod catch;
 pub mod challenge;
