@@ -20,7 +20,25 @@ pub struct Clock {
     synced: Cell<Option<(Instant, Duration)>>,
 }
 
+/// The monotonic part of a [`Clock`], which threads can share.
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
+    fixed: Option<Instant>,
+}
+
+impl MonotonicClock {
+    /// Monotonic time, for durations.
+    pub fn now(self) -> Instant {
+        self.fixed.unwrap_or_else(Instant::now)
+    }
+}
+
 impl Clock {
+    /// Its monotonic part.
+    pub fn monotonic(&self) -> MonotonicClock {
+        MonotonicClock { fixed: self.fixed.map(|(instant, _)| instant) }
+    }
+
     /// The system's clocks.
     pub fn system() -> Self {
         Self::default()

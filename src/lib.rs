@@ -17,10 +17,10 @@
 //! - [`admin`] serves metrics and health to operators.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
+//! - [`queue`] hands stored deliveries to their upstream.
 //! - [`observe`] writes the access log and exports traces.
 //! - [`delivery`] has the types that stages hand to each other.
 //! - [`routing`] finds the route of a request and enforces its limits.
-//! - [`queue`] decides when a stored delivery is tried again, and when it is given up.
 //! - [`upstream`] sends one message to one upstream.
 //! - [`http1`] reads and writes HTTP/1.1.
 //! - [`net`] has sockets, TLS and the PROXY protocol.

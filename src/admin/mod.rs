@@ -2,6 +2,8 @@
 //!
 //! Every other path is 404. There is no authentication: bind it to an address that only operators can reach. The default is
 //! loopback.
+//!
+//! hyper serves it rather than [`http1`](crate::http1): a web page comes to this listener, and its router builds on hyper.
 
 mod summary;
 

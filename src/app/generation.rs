@@ -131,6 +131,11 @@ impl Generation {
         }
     }
 
+    /// The configurations of the routes.
+    pub(super) fn configs(&self) -> Vec<&config::Route> {
+        self.routes.iter().map(|(shared, _)| &shared.config).collect()
+    }
+
     /// The configurations of the routes, by name.
     pub(super) fn by_name(&self) -> BTreeMap<&str, &config::Route> {
         self.routes.iter().map(|(shared, _)| (shared.config.name.as_str(), &shared.config)).collect()

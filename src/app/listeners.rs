@@ -38,6 +38,9 @@ pub enum StartError {
     /// A thread, a runtime or the root certificates failed.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] crate::queue::start::StartError),
     /// The metrics registry refuses a family.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),

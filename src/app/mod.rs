@@ -1,13 +1,14 @@
 //! Connects configuration, metrics, worker threads and listeners, and stops them in order.
 //!
-//! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections),
-//! routes and upstream connections. Deliveries of different threads share only counters and read-only data.
+//! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections), routes
+//! and upstream connections. Deliveries of different threads share only counters and read-only data.
 //!
 //! Reload: a new configuration is built completely before it replaces the running one ([`Order::Reload`]).
 //!
-//! Shutdown: listeners close at once and `/readyz` turns 503. Each connection ends after its current delivery. Deliveries
-//! that are still in flight after `server.shutdown_grace` are aborted.
+//! Shutdown: listeners close at once and `/readyz` turns 503. Each connection ends after its current delivery. Deliveries that
+//! are still in flight after `server.shutdown_grace` are aborted.
 
+mod gauges;
 mod generation;
 mod listeners;
 mod reload;
@@ -27,9 +28,10 @@ use crate::admin::{self, AdminService};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
+use crate::queue::lane::Queue;
 use generation::Generation;
 pub use listeners::{Listeners, StartError, bind};
-use worker::Shared;
+use worker::{Share, Shared};
 
 /// The time for exporting the last spans, within the grace.
 const LAST_SPANS: Duration = Duration::from_secs(5);
@@ -100,7 +102,7 @@ pub fn run_under(
     mut orders: impl AsyncFnMut() -> Order,
 ) -> Result<ShutdownResult, StartError> {
     runtime.block_on(async {
-        let mut gateway = Gateway::start(config, listeners, clock)?;
+        let mut gateway = Gateway::start(config, listeners, clock).await?;
         let at_once = gateway.run(&mut orders).await;
         gateway.stop(&mut orders, at_once).await
     })
@@ -110,6 +112,7 @@ pub fn run_under(
 struct Gateway {
     metrics: Metrics,
     clock: Clock,
+    queue: Arc<Queue>,
     phase: watch::Sender<Phase>,
     generations: watch::Sender<Arc<Generation>>,
     threads: Vec<JoinHandle<()>>,
@@ -119,22 +122,33 @@ struct Gateway {
 
 impl Gateway {
     /// Starts the worker threads and the admin listener.
-    fn start(config: Config, listeners: Listeners, clock: Clock) -> Result<Self, StartError> {
+    async fn start(config: Config, listeners: Listeners, clock: Clock) -> Result<Self, StartError> {
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
+        let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
         let generation = Arc::new(Generation::new(config, None, &metrics)?);
+        queue.configure(&generation.configs(), None, &clock).await.map_err(io::Error::other)?;
         generation.show(&metrics);
         let (generations, current) = watch::channel(generation);
         let (phase, phases) = watch::channel(Phase::Running);
         let (ended, all_ended) = mpsc::channel(1);
         // The handles are made before the threads start, so that their series exist when the first scrape comes.
         let unmatched = metrics.unmatched();
-        let shared =
-            Shared { unmatched, metrics: metrics.clone(), clock: clock.clone(), phases, generations: current, ended };
+        let shared = Shared {
+            unmatched,
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            queue: queue.clone(),
+            phases,
+            generations: current,
+            ended,
+        };
         let admin = admin(&shared);
         let mut threads = Vec::new();
-        for sockets in listeners.workers {
-            threads.push(worker::spawn(sockets, shared.clone())?);
+        let of = listeners.workers.len();
+        for (index, sockets) in listeners.workers.into_iter().enumerate() {
+            threads.push(worker::spawn(sockets, Share { index, of }, shared.clone())?);
         }
+        tokio::task::spawn_local(gauges::show(queue.clone(), generations.subscribe(), clock.clone(), metrics.clone()));
         drop(shared);
         listeners.admin.set_nonblocking(true)?;
         tokio::task::spawn_local(admin::serve(TcpListener::from_std(listeners.admin)?, admin));
@@ -142,7 +156,7 @@ impl Gateway {
             tracing::info!(listener = "server", %address, "listening");
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
-        Ok(Self { metrics, clock, phase, generations, threads, all_ended })
+        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended })
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.
@@ -162,6 +176,10 @@ impl Gateway {
             Ok(next) => {
                 self.generations.send_replace(next.clone());
                 next.taken_up_by(self.threads.len()).await;
+                let configured = self.queue.configure(&next.configs(), Some(&running.configs()), &self.clock).await;
+                if let Err(error) = configured {
+                    tracing::error!(%error, "the store has not taken the routes of the new configuration");
+                }
                 reload::succeeded(&running, &next, &self.metrics, &self.clock);
             }
             Err(errors) => reload::failed(&running, &errors, &self.metrics),
@@ -198,6 +216,8 @@ impl Gateway {
                 return Err(io::Error::other("a worker thread panicked").into());
             }
         }
+        // What is known of attempts is written before the end. Nothing else runs on this thread any more.
+        self.queue.store.close();
         if let (false, Some(telemetry)) = (matches!(ended, ShutdownResult::Stopped(_)), &running.telemetry) {
             telemetry.finish(grace.saturating_sub(self.clock.now() - begun).min(LAST_SPANS));
         }
@@ -205,8 +225,7 @@ impl Gateway {
     }
 }
 
-/// Ready at [`Order::Stop`] while the gateway drains. A reload during this time fails, and is counted and logged as a
-/// failure.
+/// Ready at [`Order::Stop`] while the gateway drains. A reload during this time fails, and is counted and logged as a failure.
 async fn ordered_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Generation, metrics: &Metrics) {
     loop {
         match orders().await {
@@ -237,10 +256,10 @@ pub fn runtime() -> io::Result<LocalRuntime> {
 }
 
 fn admin(shared: &Shared) -> AdminService {
-    let (phases, generations) = (shared.phases.clone(), shared.generations.clone());
+    let (phases, generations, queue) = (shared.phases.clone(), shared.generations.clone(), shared.queue.clone());
     AdminService {
         metrics: Arc::new(shared.metrics.clone()),
         summary: Box::new(move || format!("{:#}\n", generations.borrow().summary)),
-        ready: Box::new(move || *phases.borrow() == Phase::Running),
+        ready: Box::new(move || *phases.borrow() == Phase::Running && queue.is_well()),
     }
 }

@@ -1,7 +1,9 @@
 //! One worker thread: its runtime, its listening sockets, its routes and its connections to upstreams.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::net;
 use std::rc::Rc;
@@ -15,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 use super::generation::Generation;
 use super::{Phase, runtime};
 use crate::clock::Clock;
+use crate::gateway::dedupe::DedupeContext;
+use crate::gateway::enqueue::EnqueueContext;
 use crate::gateway::forward::ForwardContext;
 use crate::gateway::observe::ObserveContext;
 use crate::gateway::receive::ReceiveContext;
@@ -26,6 +30,8 @@ use crate::http1::server::date::Dates;
 use crate::metrics::{Metrics, ObserveMetrics};
 use crate::net::connect::Connector;
 use crate::observe::log_limit::LogLimit;
+use crate::queue::dispatch::{DispatchContext, Dispatcher};
+use crate::queue::lane::Queue;
 use crate::routing::limits::Budget;
 use crate::routing::table::{Route, Router};
 use crate::server::current::{Current, Serving};
@@ -40,6 +46,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) unmatched: ObserveMetrics,
     pub(super) clock: Clock,
+    /// Deliveries that wait, and what is kept of others.
+    pub(super) queue: Arc<Queue>,
     pub(super) phases: watch::Receiver<Phase>,
     /// The configuration that runs.
     pub(super) generations: watch::Receiver<Arc<Generation>>,
@@ -58,10 +66,34 @@ struct Worker {
     reported: Rc<LogLimit>,
     unanswered: Rc<LogLimit>,
     pools: Vec<(Arc<Connector>, Rc<Pool>)>,
+    queue: Arc<Queue>,
+    share: Share,
+    /// Of the channel that ends with the last connection and the last attempt.
+    alive: mpsc::WeakSender<Infallible>,
+    /// Those of the configuration that runs, by the names of their routes.
+    dispatchers: Rc<HashMap<String, Rc<Dispatcher>>>,
+}
+
+/// Which part of the routes' queues a thread looks after.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    /// The position of the thread.
+    pub(super) index: usize,
+    /// How many threads there are.
+    pub(super) of: usize,
+}
+
+impl Share {
+    /// Whether the thread looks after the queue of this route.
+    fn has(self, route: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        route.hash(&mut hasher);
+        hasher.finish() % (self.of.max(1) as u64) == self.index as u64
+    }
 }
 
 /// Starts a worker thread.
-pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(sockets: Vec<net::TcpListener>, share: Share, shared: Shared) -> io::Result<JoinHandle<()>> {
     // The runtime must be built on its own thread; its errors are sent back, so that the start fails.
     let (started, start) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
@@ -73,7 +105,7 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, shared: Shared) -> io::Resul
                     Err(error) => told(Err(error)),
                     Ok(sockets) => {
                         told(Ok(()));
-                        work(sockets, shared).await;
+                        work(sockets, share, shared).await;
                     }
                 }
             }),
@@ -95,8 +127,9 @@ fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
 }
 
 /// A worker thread's life.
-async fn work(sockets: Vec<TcpListener>, shared: Shared) {
-    let Shared { metrics, unmatched, clock, mut phases, mut generations, ended: _ended } = shared;
+async fn work(sockets: Vec<TcpListener>, share: Share, shared: Shared) {
+    let Shared { metrics, unmatched, clock, queue, mut phases, mut generations, ended: _ended } = shared;
+    let (alive, mut all_gone) = mpsc::channel(1);
     let mut worker = Worker {
         unmatched: Rc::new(unmatched),
         metrics,
@@ -106,12 +139,15 @@ async fn work(sockets: Vec<TcpListener>, shared: Shared) {
         reported: Rc::default(),
         unanswered: Rc::default(),
         pools: Vec::new(),
+        queue,
+        share,
+        alive: alive.downgrade(),
+        dispatchers: Rc::default(),
     };
     let generation = generations.borrow_and_update().clone();
     let current = Current::new(worker.serving(&generation));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
-    let (alive, mut all_gone) = mpsc::channel(1);
     let context = worker.listen_context(current.clone(), draining_connections, alive);
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, context.clone()));
@@ -165,7 +201,7 @@ impl Worker {
     /// The context of the stages for a configuration. Connections to upstreams that it still has are kept; the others are closed
     /// when the deliveries on them have ended.
     fn context(&mut self, generation: &Generation) -> StackContext {
-        let router = self.router(generation);
+        let (router, dispatchers) = self.routes(generation);
         let clock = &self.clock;
         let routes = generation.routes.iter().map(|(shared, _)| shared.clone()).collect();
         let reporter = Reporter { log_limit: self.reported.clone(), routes };
@@ -185,6 +221,8 @@ impl Worker {
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
             budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
             verify: VerifyContext { clock: clock.clone(), reporter },
+            dedupe: DedupeContext { clock: clock.clone(), queue: self.queue.clone() },
+            enqueue: EnqueueContext { clock: clock.clone(), queue: self.queue.clone(), dispatchers },
             forward: ForwardContext {
                 clock: clock.clone(),
                 log_limit: self.unanswered.clone(),
@@ -193,7 +231,8 @@ impl Worker {
         }
     }
 
-    fn router(&mut self, generation: &Generation) -> Router {
+    /// The routes of a configuration, and the dispatchers of those with a queue in the place of the former ones.
+    fn routes(&mut self, generation: &Generation) -> (Router, Rc<HashMap<String, Rc<Dispatcher>>>) {
         let mut pools: Vec<(Arc<Connector>, Rc<Pool>)> = Vec::new();
         let find = |pools: &[(Arc<Connector>, Rc<Pool>)], connector| {
             pools.iter().find(|(known, _)| Arc::ptr_eq(known, connector)).map(|(_, pool)| pool.clone())
@@ -211,9 +250,27 @@ impl Worker {
                 Rc::new(Route { shared: shared.clone(), pool })
             })
             .collect();
-        let router = Router::new(routes);
         self.pools = pools;
-        router
+        for replaced in self.dispatchers.values() {
+            replaced.replace();
+        }
+        let context = DispatchContext {
+            queue: self.queue.clone(),
+            clock: self.clock.clone(),
+            log_limit: self.unanswered.clone(),
+            draining: self.draining.clone(),
+            alive: self.alive.clone(),
+        };
+        let dispatchers = routes.iter().filter_map(|route: &Rc<Route>| {
+            let dispatcher = Dispatcher::new(context.clone(), route.clone())?;
+            let name = &route.shared.config.name;
+            if self.share.has(name) {
+                tokio::task::spawn_local(dispatcher.clone().lead());
+            }
+            Some((name.clone(), dispatcher))
+        });
+        self.dispatchers = Rc::new(dispatchers.collect());
+        (Router::new(routes), self.dispatchers.clone())
     }
 }
 

@@ -11,11 +11,12 @@ use http::request::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::BoxError;
+use uuid::Uuid;
 
 use crate::delivery::peer::Peer;
 use crate::delivery::timeline::{Event, Timeline};
 use crate::http1::server::connection::IncomingBody;
-use crate::routing::table::Route;
+use crate::routing::table::RouteShared;
 
 /// The unread body and the peer of a request, beside its head.
 pub struct Inbound {
@@ -43,6 +44,8 @@ pub struct RequestInfo {
     pub peer: Rc<Peer>,
     /// The request id for the upstream, the response and the log.
     pub request_id: HeaderValue,
+    /// The delivery's id, a UUID of version 7: the order of ids is the order of receipt.
+    pub delivery_id: Uuid,
     /// When the head had arrived.
     pub received: Instant,
     /// The times and sizes that the stages note.
@@ -59,8 +62,8 @@ pub struct Received {
 
 impl RequestInfo {
     /// The type and id of the event, from the places that the scheme of `route` names.
-    pub fn event(&self, route: Option<&Route>) -> Event {
-        route.map(|route| self.timeline.event(&route.shared.config.scheme, &self.head)).unwrap_or_default()
+    pub fn event(&self, route: Option<&RouteShared>) -> Event {
+        route.map(|route| self.timeline.event(&route.config.scheme, &self.head)).unwrap_or_default()
     }
 }
 

@@ -19,6 +19,7 @@ use super::verify::Verified;
 use crate::clock::Clock;
 use crate::delivery::response::{Body, Completed, StageResult};
 use crate::delivery::timeline::Period;
+use crate::http1::client::request::Head;
 use crate::observe::log_limit::LogLimit;
 use crate::reject::{Outcome, Reject};
 use crate::upstream::pool::SendError;
@@ -39,7 +40,7 @@ pub struct ForwardContext {
 pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult {
     let (message, started) = (prepare(&verified)?, verified.at());
     let (route, info) = verified.into_route_and_info();
-    let sent = send(&route.shared.endpoint, &route.pool, message, &context.clock, started).await;
+    let sent = send(&route.shared.endpoint, &route.pool, message, &Head::default(), &context.clock, started).await;
     let period = Period { start: started, end: sent.ended };
     info.timeline.upstream(period, sent.result.as_ref().ok().map(Response::status));
     match sent.result {

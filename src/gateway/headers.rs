@@ -21,13 +21,14 @@ use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::delivery::request::RequestInfo;
 use crate::gateway::client_addr::protocol;
 use crate::gateway::forwarded::X_FORWARDED_FOR;
-use crate::gateway::request_id::X_REQUEST_ID;
+use crate::gateway::request_id::{X_REQUEST_ID, uuid_value};
 use crate::http1::client::request::Head;
 use crate::http1::field::{connection_options, is_hop_by_hop, is_host, single};
 use crate::routing::route_headers::RouteHeaders;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HOOKLATCH_DELIVERY_ID: HeaderName = HeaderName::from_static("hooklatch-delivery-id");
 const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
 const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
 
@@ -43,7 +44,7 @@ pub fn fields(
     secret: Option<usize>,
     length: u64,
 ) -> Head {
-    let RequestInfo { head: Parts { headers, version, .. }, peer, request_id, timeline, .. } = info;
+    let RequestInfo { head: Parts { headers, version, .. }, peer, request_id, delivery_id, timeline, .. } = info;
     let mut fields = Head::without_request_line();
     let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
@@ -60,6 +61,7 @@ pub fn fields(
     }
     fields.content_length(length);
     fields.line(&X_REQUEST_ID, request_id);
+    fields.line(&HOOKLATCH_DELIVERY_ID, &uuid_value(*delivery_id));
     let forwarded = XForwarded::of(peer, host, headers);
     fields.line(&X_FORWARDED_FOR, &forwarded.client);
     fields.line(&X_FORWARDED_PROTO, &forwarded.proto);

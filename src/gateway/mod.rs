@@ -10,12 +10,15 @@
 //! - [`limit`] counts a delivery against the limits of its route.
 //! - [`verify`] checks the signature: its header before the body is read, the rest after.
 //! - [`body`] reads the body.
+//! - [`dedupe`] recognises deliveries that were there before.
+//! - [`enqueue`] stores a delivery, on routes with a queue.
 //! - [`forward`] sends the request to the upstream.
 //!
 //! Their helpers:
 //!
 //! - [`client_addr`] and [`forwarded`] find the client behind proxies.
 //! - [`request_id`] makes the id of a request.
+//! - [`accepted`] makes the answers to deliveries that are stored, or were there before.
 //! - [`prepare`] makes the message for the upstream.
 //! - [`headers`] says which headers the upstream gets.
 //! - [`discard`] leaves a body unread.
@@ -23,11 +26,14 @@
 //! - [`report`] logs deliveries that do not verify on routes with `enforce: false`.
 //! - [`problem`] makes `application/problem+json`.
 
+pub mod accepted;
 pub mod body;
 pub mod catch;
 pub mod challenge;
 pub mod client_addr;
+pub mod dedupe;
 pub mod discard;
+pub mod enqueue;
 pub mod forward;
 pub mod forwarded;
 pub mod headers;

@@ -69,8 +69,11 @@ where
 /// Whether to write a line about a delivery with this `outcome`. `Some` holds the number of lines left out since the last one.
 fn admit(context: &ObserveContext, outcome: Outcome, ended: Instant) -> Option<u64> {
     match (context.access_log, outcome) {
-        (AccessLog::None, _) | (AccessLog::Refused, Outcome::Forwarded | Outcome::Challenge) => None,
-        (AccessLog::All, Outcome::Forwarded | Outcome::Challenge) => Some(0),
+        (AccessLog::None, _)
+        | (AccessLog::Refused, Outcome::Forwarded | Outcome::Accepted | Outcome::Duplicate | Outcome::Challenge) => {
+            None
+        }
+        (AccessLog::All, Outcome::Forwarded | Outcome::Accepted | Outcome::Duplicate | Outcome::Challenge) => Some(0),
         (_, Outcome::Rejected | Outcome::UpstreamError) => context.log_limit.admit(ended),
     }
 }

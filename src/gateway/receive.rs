@@ -15,7 +15,7 @@ use crate::delivery::request::{Inbound, Received, RequestInfo};
 use crate::delivery::response::Body;
 use crate::delivery::timeline::Timeline;
 use crate::gateway::client_addr::identify;
-use crate::gateway::request_id::{X_REQUEST_ID, request_id};
+use crate::gateway::request_id::{X_REQUEST_ID, delivery_id, request_id};
 use crate::gateway::stage::Next;
 
 /// The values of the worker thread that the stage uses.
@@ -49,10 +49,11 @@ impl ReceiveContext {
     fn take_up(&self, request: Request<Inbound>) -> Received {
         let received = self.clock.now();
         let (head, Inbound { body, peer }) = request.into_parts();
-        let request_id = request_id(&head.headers);
+        let delivery_id = delivery_id(self.clock.unix_at(received));
+        let request_id = request_id(&head.headers, delivery_id);
         let peer = identify(&self.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
         Received {
-            info: Rc::new(RequestInfo { head, peer, request_id, received, timeline: Timeline::default() }),
+            info: Rc::new(RequestInfo { head, peer, request_id, delivery_id, received, timeline: Timeline::default() }),
             body,
         }
     }

@@ -1,8 +1,10 @@
 //! The request id: the same in the request to the upstream, in the response and in the log.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
-use uuid::Uuid;
 use uuid::fmt::Hyphenated;
+use uuid::{Builder, Uuid};
 
 use crate::http1::field::single;
 
@@ -12,19 +14,31 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is passed on, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The request id for a request with these field lines: the sender's, or a new one if that is missing, repeated, empty, too
-/// long, or has characters that are not safe in a log.
-pub fn request_id(headers: &HeaderMap) -> HeaderValue {
+/// The request id for a request with these headers: the sender's, or else `new`. The sender's is not taken if it is empty, too
+/// long, repeated, or has other characters than can stand in any log.
+pub fn request_id(headers: &HeaderMap, new: Uuid) -> HeaderValue {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
-    let said = single(headers, &X_REQUEST_ID)
+    let given = single(headers, &X_REQUEST_ID)
         .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane));
-    said.cloned().unwrap_or_else(new_request_id)
+    given.cloned().unwrap_or_else(|| uuid_value(new))
 }
 
-/// A new, unique request id: a random UUID (RFC 9562 section 5.4).
+/// The id of a delivery that is received `since_epoch`, the time since 1970-01-01T00:00:00Z: a UUID of version 7 (RFC 9562
+/// section 5.7).
+pub fn delivery_id(since_epoch: Duration) -> Uuid {
+    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+}
+
+/// A random request id (RFC 9562 section 5.4).
 pub fn new_request_id() -> HeaderValue {
+    uuid_value(Uuid::new_v4())
+}
+
+/// A UUID as a field value.
+pub fn uuid_value(id: Uuid) -> HeaderValue {
     let mut text = [0; Hyphenated::LENGTH];
-    let id = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    let id = id.hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(id).expect("a UUID is visible ASCII")
 }
 
@@ -42,15 +56,24 @@ mod tests {
 
     #[test]
     fn a_request_id_is_kept_only_if_it_is_sane() {
-        let kept = |value: &str| request_id(&map(&[("x-request-id", value)])) == value;
+        let kept = |value: &str| request_id(&map(&[("x-request-id", value)]), Uuid::nil()) == value;
         assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
         assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
         assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
         assert!(!kept(""));
         assert!(!kept("a b"));
         assert!(!kept("a\"b"));
-        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]));
-        assert_ne!(id, "a");
-        assert_ne!(request_id(&HeaderMap::new()), id);
+        let new = Uuid::from_u128(7);
+        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]), new);
+        assert_eq!(id, new.to_string());
+        assert_eq!(request_id(&HeaderMap::new(), new), id);
+    }
+
+    #[test]
+    fn delivery_ids_are_ordered_by_time_and_differ_within_a_millisecond() {
+        let at = |millis| delivery_id(Duration::from_millis(millis));
+        assert!(at(1_000) < at(1_001));
+        assert_ne!(at(1_000), at(1_000));
+        assert_eq!(at(1_000).get_version_num(), 7);
     }
 }

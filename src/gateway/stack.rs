@@ -11,6 +11,8 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::body;
 use super::catch::{catch, catch_all};
+use super::dedupe::{DedupeContext, dedupe};
+use super::enqueue::{EnqueueContext, enqueue};
 use super::forward::{ForwardContext, forward};
 use super::limit::limit;
 use super::observe::{ObserveContext, observe};
@@ -35,6 +37,10 @@ pub struct StackContext {
     pub budget: Budget,
     /// For [`verify`].
     pub verify: VerifyContext,
+    /// For [`dedupe`].
+    pub dedupe: DedupeContext,
+    /// For [`enqueue`].
+    pub enqueue: EnqueueContext,
     /// For [`forward`].
     pub forward: ForwardContext,
 }
@@ -71,6 +77,11 @@ pub fn stack(context: StackContext) -> Stack {
         .layer(Erased::layer())
         // The only maker of what `forward` takes.
         .layer(Stage::new(context.verify, verify))
+        // Looks up only what has verified. The reservation of a key lasts until the handler has answered.
+        .layer(Stage::new(context.dedupe, dedupe))
+        // Commits a delivery with its key; a route in proxy mode passes through.
+        .layer(Stage::new(context.enqueue, enqueue))
+        .layer(Erased::layer())
         .service(service_fn(move |verified| forward(context.forward.clone(), verified)));
     Erased::new(stages)
 }

@@ -92,7 +92,8 @@ where
 pub struct Erased<D, R, E>(Rc<Serve<D, R, E>>);
 
 type Serve<D, R, E> = dyn Fn(D) -> Boxed<R, E>;
-type Boxed<R, E> = Pin<Box<dyn Future<Output = Result<R, E>>>>;
+/// A future of which only the result is known.
+pub type Boxed<R, E> = Pin<Box<dyn Future<Output = Result<R, E>>>>;
 
 impl<D, R, E> Erased<D, R, E> {
     /// `service`, which must always be ready.

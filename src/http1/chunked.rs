@@ -1,65 +1,57 @@
-//! Follows a body in chunks (RFC 9112 section 7.1), whoever sends it.
+//! Decodes the chunked transfer coding (RFC 9112 section 7.1), of requests and responses.
 //!
-//! Refuses a size that is not hexadecimal digits or does not fit 64 bits, a line that does not end in CRLF, data without CRLF
-//! after it, and in an extension what no header value could have. Extensions and trailers are passed over; a chunk's line and
-//! the trailers, all together, have [`MAX_OVERHEAD`] bytes each at most.
+//! Refuses a size that is not hexadecimal digits or does not fit in 64 bits, a line that does not end in CRLF, data that is not
+//! followed by CRLF, and a control character in an extension. Extensions and trailers are ignored. A chunk's line may have
+//! [`MAX_OVERHEAD`] bytes, and so may all trailers together.
 
-/// Bytes of a chunk's line, and of all trailers: nobody wants so many.
+/// The most bytes of a chunk's line, and of all trailers: far more than any sender needs.
 const MAX_OVERHEAD: u16 = 16 << 10;
 
-/// Where in a chunked body what comes next is.
+/// A position in a chunked body: what the next byte is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkedDecoder {
     state: State,
-    /// Bytes so far of the chunk's line, or of the trailers.
+    /// Bytes of the current chunk's line so far, or of the trailers.
     overhead: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In the size, of which there are this many digits.
-    Size {
-        size: u64,
-        digits: u8,
-    },
-    /// In blanks after the size.
-    Blank {
-        size: u64,
-    },
-    /// In extensions.
-    Extension {
-        size: u64,
-    },
-    /// After the CR of the size's line.
-    SizeEnd {
-        size: u64,
-    },
-    /// In a chunk's data.
+    /// In a chunk's size, after `digits` digits.
+    Size { size: u64, digits: u8 },
+    /// In blanks after a chunk's size.
+    Blank { size: u64 },
+    /// In a chunk's extensions.
+    Extension { size: u64 },
+    /// After the CR of a chunk's line.
+    SizeEnd { size: u64 },
+    /// In a chunk's data, with this many bytes left.
     Data(u64),
-    /// After a chunk's data.
+    /// After a chunk's data: its CR is next.
     DataCr,
+    /// After a chunk's data: its LF is next.
     DataLf,
-    /// At the beginning of a line of trailers.
+    /// At the beginning of a trailer line.
     TrailerStart,
-    /// In a line of trailers.
+    /// In a trailer line.
     Trailer,
-    /// After a CR in trailers.
+    /// After the CR of a trailer line.
     TrailerEnd,
-    /// After the CR of the last line.
+    /// After the CR of the empty line that ends the body.
     LastLf,
 }
 
 impl ChunkedDecoder {
-    /// At the beginning of the body.
+    /// The beginning of a body.
     pub const START: Self = Self { state: State::Size { size: 0, digits: 0 }, overhead: 0 };
 
-    /// Whether what comes next is the body's own bytes.
+    /// Whether the next byte is data.
     pub fn is_in_data(self) -> bool {
         matches!(self.state, State::Data(_))
     }
 
-    /// The next bytes, at least one, which are all of the body's own or none: how many, and where that leads, if not to
-    /// the body's end. `None` if they are no part of a chunked body, or if there are none.
+    /// Advances by at least one of `bytes`; those taken are all data, or all framing. Returns their number and the next position,
+    /// or no position at the end of the body. `None` if the bytes are not valid chunked coding, or empty.
     pub fn take(self, bytes: &[u8]) -> Option<(usize, Option<Self>)> {
         let &byte = bytes.first()?;
         let mut taken = 1;
@@ -104,7 +96,7 @@ impl ChunkedDecoder {
 mod tests {
     use super::*;
 
-    /// The data of a body that comes in pieces of `size` bytes, if it is one, and what of it follows its end.
+    /// The data of a body that arrives in pieces of `size` bytes, and the bytes after its end; `None` if it is invalid.
     fn read(body: &[u8], size: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let (mut chunks, mut data, mut at) = (ChunkedDecoder::START, Vec::new(), 0);
         loop {
@@ -122,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_told_from_what_is_around_it_in_whatever_pieces_it_comes() {
+    fn data_and_framing_are_told_apart_in_whatever_pieces_they_arrive() {
         let body = b"3;name=\"v\"\r\nabc\r\n0a \r\n0123456789\r\n00\r\nx-trailer: 1\r\n\r\nnext";
         for size in 1..=body.len() {
             assert_eq!(read(body, size), Some((b"abc0123456789".to_vec(), b"next".to_vec())), "{size}");
@@ -134,7 +126,7 @@ mod tests {
     fn lines_and_trailers_have_an_end() {
         for (bytes, expected) in [(MAX_OVERHEAD, true), (MAX_OVERHEAD + 1, false)] {
             let bytes = usize::from(bytes);
-            // The line of the last chunk counts as well, and a line's last byte does not.
+            // The last chunk's line counts too; a line's last byte does not.
             let trailers = bytes - 4;
             let (short, longer) = ("a\r\n".repeat(trailers / 3 - 1), "b".repeat(trailers % 3 + 1));
             for body in [
@@ -146,14 +138,14 @@ mod tests {
                 assert_eq!(read, expected.then(|| (b"a".to_vec(), Vec::new())), "{bytes} {}", &body[..10]);
             }
         }
-        // What is padded may be as long as it is.
+        // Each chunk's line counts by itself.
         let padded = "1     \r\na\r\n".repeat(10_000);
         let (data, rest) = read(format!("{padded}0\r\n\r\n").as_bytes(), 1000).unwrap();
         assert_eq!((data.len(), rest.len()), (10_000, 0));
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn invalid_chunks_are_refused() {
         for body in [
             "\r\n",
             "g\r\n",

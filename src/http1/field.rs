@@ -1,33 +1,33 @@
-//! Field lines (RFC 9110 section 5) that say something about the connection or the message itself.
+//! Reads field lines (RFC 9110 section 5) about the connection and the message itself.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The most field lines that a message may have.
+/// The most field lines that a head may have.
 pub const MAX_LINES: usize = 100;
 
-/// The names of headers in `Connection` lines (RFC 9110 section 7.6.1).
+/// The field names in `Connection` lines (RFC 9110 section 7.6.1).
 pub fn connection_options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = HeaderName> {
     lines.flat_map(elements).filter_map(|option| HeaderName::from_bytes(option).ok())
 }
 
-/// The length that a `Content-Length` says: digits, and no sign, list or blank (RFC 9110 section 8.6).
+/// The value of a `Content-Length` line: digits only, no sign, list or blank (RFC 9110 section 8.6).
 pub fn content_length(line: &HeaderValue) -> Option<u64> {
     let digits = line.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|digits| digits.parse().ok())
 }
 
-/// The elements of a line that is a list (RFC 9110 section 5.6.1), empty ones included.
+/// The elements of a list (RFC 9110 section 5.6.1), empty ones included.
 pub fn elements(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// The value of a header that is there once.
+/// The value of a field that has exactly one line.
 pub fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Meant for one connection only, whether `Connection` names them or not.
+/// Whether a field is meant for one connection only, even if `Connection` does not name it (RFC 9110 section 7.6.1).
 pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,

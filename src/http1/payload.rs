@@ -1,4 +1,4 @@
-//! The bytes of a body in memory.
+//! A body in memory.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// The bytes of a body, in the pieces in which they came. A clone shares them.
+/// A body in the pieces in which it arrived. A clone shares them.
 #[derive(Clone)]
 pub struct Payload(Arc<Pieces<dyn Any + Send + Sync>>);
 
@@ -15,9 +15,9 @@ pub type Frames = SmallVec<[Bytes; 2]>;
 
 struct Pieces<G: ?Sized> {
     frames: Frames,
-    /// The length of all, in bytes.
+    /// The sum of the pieces, in bytes.
     length: u64,
-    /// Dropped with the last clone, for instance to give counted memory back.
+    /// Dropped with the last clone, for instance to return memory to a budget.
     _guard: G,
 }
 
@@ -28,12 +28,12 @@ impl Payload {
         Self(Arc::new(Pieces { frames, length, _guard: guard }))
     }
 
-    /// The length of the whole in bytes.
+    /// The body's length in bytes.
     pub fn len(&self) -> u64 {
         self.0.length
     }
 
-    /// Whether there are no bytes.
+    /// Whether the body is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -3,7 +3,7 @@
 
 use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge};
 
-use super::families::{Families, retain};
+use super::families::{Families, Labels, retain};
 use super::{Metrics, NO_ROUTE};
 
 /// The families about the configuration.
@@ -96,7 +96,7 @@ impl Metrics {
             // Exact until the year 285 million.
             metrics.certificate_expiry.with_label_values(&expiry.labels()).set(expiry.at as f64);
         }
-        retain(&metrics.certificate_expiry, |labels| {
+        retain(&metrics.certificate_expiry, &|_: &str, labels: &Labels<'_>| {
             let of = |expiry: &Expiry<'_>| {
                 let [side, route] = expiry.labels();
                 labels.get("side") == Some(&side) && labels.get("route") == Some(&route)

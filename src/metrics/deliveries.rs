@@ -3,6 +3,7 @@
 use prometheus::Histogram;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec};
 
+use super::RouteKind;
 use super::families::Families;
 use crate::reject::{Outcome, Reject};
 
@@ -85,8 +86,8 @@ impl DeliveryFamilies {
     }
 
     /// The handles of the observing stage for one route; makes their series. `reasons` are the possible ones.
-    pub(super) fn observe(&self, route: &str, scheme: &str, reasons: &[Reject], challenges: bool) -> ObserveMetrics {
-        let outcomes = Outcome::ALL.map(|outcome| Some(outcome).filter(|_| outcome.is_possible(challenges)));
+    pub(super) fn observe(&self, route: &str, scheme: &str, reasons: &[Reject], kind: RouteKind) -> ObserveMetrics {
+        let outcomes = Outcome::ALL.map(|outcome| Some(outcome).filter(|outcome| kind.allows(*outcome)));
         ObserveMetrics {
             requests: outcomes
                 .map(|outcome| Some(self.requests.with_label_values(&[route, scheme, outcome?.as_str()]))),

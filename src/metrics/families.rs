@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// The families of a registry.
 #[derive(Default)]
@@ -18,10 +18,13 @@ pub(super) struct Families {
 /// The labels of a series, by name.
 pub(super) type Labels<'a> = BTreeMap<&'a str, &'a str>;
 
+/// Whether a series belongs to the configuration, by the name of its family and its labels.
+pub(super) type IsLive<'a> = &'a dyn Fn(&str, &Labels<'_>) -> bool;
+
 /// A family with labels.
 trait Labelled: Send + Sync {
     /// Removes the series whose labels are not live.
-    fn retain(&self, is_live: &dyn Fn(&Labels<'_>) -> bool);
+    fn retain(&self, is_live: IsLive<'_>);
 }
 
 impl Families {
@@ -51,6 +54,16 @@ impl Families {
         self.labelled(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
+    /// Registers a family of gauges of whole numbers.
+    pub(super) fn int_gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.labelled(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
     /// Registers a gauge of whole numbers, without labels.
     pub(super) fn int_gauge(&mut self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::new(name, help)?)
@@ -73,7 +86,7 @@ impl Families {
     }
 
     /// Removes the series of all families whose labels are not live.
-    pub(super) fn retain(&self, is_live: impl Fn(&Labels<'_>) -> bool) {
+    pub(super) fn retain(&self, is_live: impl Fn(&str, &Labels<'_>) -> bool) {
         for family in &self.labelled {
             family.retain(&is_live);
         }
@@ -89,17 +102,17 @@ impl Families {
 }
 
 impl<B: MetricVecBuilder> Labelled for MetricVec<B> {
-    fn retain(&self, is_live: &dyn Fn(&Labels<'_>) -> bool) {
+    fn retain(&self, is_live: IsLive<'_>) {
         retain(self, is_live);
     }
 }
 
 /// Removes the series of one family whose labels are not live.
-pub(super) fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, is_live: impl Fn(&Labels<'_>) -> bool) {
+pub(super) fn retain<B: MetricVecBuilder>(family: &MetricVec<B>, is_live: IsLive<'_>) {
     for collected in family.collect() {
         for metric in collected.get_metric() {
             let labels: Labels<'_> = metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
-            if !is_live(&labels) {
+            if !is_live(collected.name(), &labels) {
                 // An error means that the series has been removed already.
                 let _ = family.remove(&labels.into_iter().collect::<HashMap<_, _>>());
             }

@@ -11,6 +11,7 @@ mod configured;
 mod deliveries;
 mod families;
 mod process;
+mod queue;
 mod retain;
 mod spans;
 mod upstream;
@@ -22,15 +23,17 @@ use prometheus::{Encoder, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge,
 pub use crate::config::NO_ROUTE;
 pub use configured::{Configured, Expiry};
 pub use deliveries::ObserveMetrics;
+pub use queue::{QueueMetrics, StoreMetrics};
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
 pub use upstream::{UpstreamMetrics, UpstreamResult};
 
-use crate::reject::Reject;
+use crate::reject::{Outcome, Reject};
 use configured::ConfigMetrics;
 use deliveries::DeliveryFamilies;
 use families::Families;
 use process::ProcessMetrics;
+use queue::QueueFamilies;
 use upstream::UpstreamFamilies;
 
 /// All metric families of the gateway. Clones share the series.
@@ -39,6 +42,9 @@ pub struct Metrics {
     families: Arc<Families>,
     deliveries: DeliveryFamilies,
     upstreams: UpstreamFamilies,
+    queues: QueueFamilies,
+    /// The store.
+    pub store: StoreMetrics,
     /// `hooklatch_in_flight_requests`: deliveries whose responses have not been sent in full.
     pub in_flight: IntGauge,
     /// `hooklatch_connections`: open connections from senders.
@@ -66,6 +72,32 @@ pub struct RouteMetrics {
     pub body_bytes: Histogram,
     /// For the forwarding stage.
     pub upstream: UpstreamMetrics,
+    /// For the dispatcher of the queue; `None` on a route without one.
+    pub queue: Option<QueueMetrics>,
+}
+
+/// What a route does beside forwarding: it decides how its deliveries can end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteKind {
+    /// It answers challenges.
+    pub challenges: bool,
+    /// It has a queue.
+    pub queue: bool,
+    /// It recognises duplicates.
+    pub dedupe: bool,
+}
+
+impl RouteKind {
+    /// Whether a delivery of such a route can end so.
+    pub const fn allows(self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Forwarded | Outcome::UpstreamError => !self.queue,
+            Outcome::Accepted => self.queue,
+            Outcome::Duplicate => self.dedupe,
+            Outcome::Challenge => self.challenges,
+            Outcome::Rejected => true,
+        }
+    }
 }
 
 /// Counts one more on a gauge until it is dropped.
@@ -90,6 +122,8 @@ impl Metrics {
         let mut families = Families::default();
         let deliveries = DeliveryFamilies::new(&mut families)?;
         let upstreams = UpstreamFamilies::new(&mut families)?;
+        let queues = QueueFamilies::new(&mut families)?;
+        let store = StoreMetrics::new(&mut families)?;
         let spans = SpanMetrics::new(&mut families)?;
         let config = ConfigMetrics::new(&mut families, now)?;
         let in_flight = families.int_gauge("hooklatch_in_flight_requests", "Deliveries being worked on.")?;
@@ -110,6 +144,8 @@ impl Metrics {
             families,
             deliveries,
             upstreams,
+            queues,
+            store,
             in_flight,
             connections,
             handshake_failures,
@@ -123,18 +159,17 @@ impl Metrics {
     }
 
     /// The handles of one route; makes its series. `reasons` are those that the route's configuration makes possible;
-    /// `challenges` says whether the route answers challenges.
     pub fn route(
         &self,
         route: &str,
         scheme: &str,
         secrets: &[String],
         reasons: &[Reject],
-        challenges: bool,
+        kind: RouteKind,
     ) -> RouteMetrics {
         let deliveries = &self.deliveries;
         RouteMetrics {
-            observe: deliveries.observe(route, scheme, reasons, challenges),
+            observe: deliveries.observe(route, scheme, reasons, kind),
             verification_duration: deliveries.verification_duration.with_label_values(&[scheme]),
             last_match: secrets
                 .iter()
@@ -142,13 +177,14 @@ impl Metrics {
                 .collect(),
             body_bytes: deliveries.body_bytes.with_label_values(&[route]),
             upstream: self.upstreams.route(route),
+            queue: kind.queue.then(|| self.queues.route(route)),
         }
     }
 
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
         let reasons: Vec<Reject> = Reject::ALL.into_iter().filter(|reject| reject.needs_no_route()).collect();
-        self.deliveries.observe(NO_ROUTE, NO_ROUTE, &reasons, false)
+        self.deliveries.observe(NO_ROUTE, NO_ROUTE, &reasons, RouteKind::default())
     }
 
     /// Resets the last match of a secret, because the id now belongs to another secret.

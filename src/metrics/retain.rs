@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::families::Labels;
-use super::{Metrics, NO_ROUTE};
+use super::queue::QUEUE_PREFIX;
+use super::{Metrics, NO_ROUTE, RouteKind};
 use crate::reject::Outcome;
 
 /// The label values that a route's configuration makes possible.
@@ -16,17 +17,22 @@ pub struct RouteLabels<'a> {
     pub secrets: &'a [String],
     /// The reasons for which the route can refuse a delivery.
     pub reasons: Vec<&'static str>,
-    /// Whether the route answers endpoint challenges.
-    pub challenges: bool,
+    /// What the route does beside forwarding.
+    pub kind: RouteKind,
 }
 
 impl Metrics {
     /// Removes every series whose labels do not belong to one of `routes`, by name.
     pub fn retain(&self, routes: &BTreeMap<&str, RouteLabels<'_>>) {
         let schemes: BTreeSet<&str> = routes.values().map(|route| route.scheme).collect();
-        self.families.retain(|labels| match labels.get("route") {
+        self.families.retain(|family, labels| match labels.get("route") {
             Some(&NO_ROUTE) => true,
-            Some(name) => routes.get(name).is_some_and(|route| route.has(labels)),
+            Some(name) => {
+                let has = |route: &RouteLabels<'_>| {
+                    route.has(labels) && (route.kind.queue || !family.starts_with(QUEUE_PREFIX))
+                };
+                routes.get(name).is_some_and(has)
+            }
             None => labels.get("scheme").is_none_or(|scheme| schemes.contains(scheme)),
         });
     }
@@ -40,7 +46,7 @@ impl RouteLabels<'_> {
             "secret" => self.secrets.iter().any(|id| id == value),
             "reason" => self.reasons.contains(value),
             "outcome" => {
-                let mut possible = Outcome::ALL.into_iter().filter(|outcome| outcome.is_possible(self.challenges));
+                let mut possible = Outcome::ALL.into_iter().filter(|outcome| self.kind.allows(*outcome));
                 possible.any(|outcome| outcome.as_str() == *value)
             }
             _ => true,
@@ -58,7 +64,7 @@ mod tests {
 
     fn labels<'a>(scheme: &'a str, secrets: &'a [String], reasons: &[Reject]) -> RouteLabels<'a> {
         let reasons = reasons.iter().map(|reject| reject.reason()).collect();
-        RouteLabels { scheme, secrets, reasons, challenges: false }
+        RouteLabels { scheme, secrets, reasons, kind: RouteKind::default() }
     }
 
     fn series(metrics: &Metrics) -> Vec<String> {
@@ -70,8 +76,8 @@ mod tests {
     fn what_stays_keeps_its_value_and_what_went_is_gone() {
         let metrics = Metrics::new(0.0).unwrap();
         let ids = ["a".to_owned(), "b".to_owned()];
-        let stays = metrics.route("stays", "civo", &ids, &REASONS, false);
-        metrics.route("goes", "icr", &ids, &REASONS, false);
+        let stays = metrics.route("stays", "civo", &ids, &REASONS, RouteKind::default());
+        metrics.route("goes", "icr", &ids, &REASONS, RouteKind::default());
         metrics.unmatched();
         stays.observe.delivery(Outcome::Forwarded, 0.1);
 
@@ -90,8 +96,8 @@ mod tests {
     fn a_route_that_changes_loses_what_it_no_longer_has() {
         let metrics = Metrics::new(0.0).unwrap();
         let ids = ["a".to_owned(), "b".to_owned()];
-        metrics.route("r", "icr", &ids, &REASONS, true);
-        metrics.route("r", "civo", &ids[..1], &REASONS[..1], false);
+        metrics.route("r", "icr", &ids, &REASONS, RouteKind { challenges: true, ..RouteKind::default() });
+        metrics.route("r", "civo", &ids[..1], &REASONS[..1], RouteKind::default());
 
         metrics.retain(&BTreeMap::from([("r", labels("civo", &ids[..1], &REASONS[..1]))]));
 

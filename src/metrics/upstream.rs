@@ -44,7 +44,12 @@ impl UpstreamResult {
     /// The label values, in the order of [`UpstreamResult::index`].
     pub const LABELS: [&'static str; 7] = ["2xx", "3xx", "4xx", "5xx", "unreachable", "failed", "timeout"];
 
-    const fn index(self) -> usize {
+    /// The label value.
+    pub fn label(self) -> &'static str {
+        Self::LABELS.get(self.index()).copied().unwrap_or_default()
+    }
+
+    pub(super) const fn index(self) -> usize {
         match self {
             Self::Status(200..=299) => 0,
             Self::Status(300..=399) => 1,

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// How long an answer may take to be sent, and how long a closed connection is read on, for the sender to see it.
+/// How long the last bytes may take to be written, and how long the connection is read afterwards.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What is read at once and thrown away, in bytes.
+/// How much is read and discarded at once, in bytes.
 const DISCARDED: usize = 4096;
 
-/// Sends `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts the sending side
-/// down and reads on until the sender closes too, for it may still be sending, and its system would throw the answer
-/// away. Takes [`LINGER`] for each at most.
+/// Writes `answer`, if there is one, and closes the connection in steps (RFC 9112 section 9.6): shuts its own sending side
+/// down, then reads until the peer closes too. A peer that is still sending would otherwise get a reset, and its system
+/// would discard the answer. Takes at most [`LINGER`] for each step.
 pub async fn close<S>(mut stream: S, answer: Option<&[u8]>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -27,7 +27,7 @@ where
     if !matches!(tokio::time::timeout(LINGER, send).await, Ok(Ok(()))) {
         return;
     }
-    // Nothing is held meanwhile: there can be many.
+    // No buffer is held while it waits: there can be many such connections.
     let discard = poll_fn(|cx| {
         loop {
             let mut bytes = [0; DISCARDED];
@@ -38,6 +38,6 @@ where
             }
         }
     });
-    // Either way the connection is then dropped.
+    // The connection is dropped in either case.
     let _ = tokio::time::timeout(LINGER, discard).await;
 }

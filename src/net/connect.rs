@@ -1,6 +1,6 @@
-//! Connects to an upstream: name resolution, TCP, and TLS where the URL says `https`.
+//! Connects to a host: name resolution, TCP, and TLS.
 //!
-//! Addresses are tried in the resolver's order until one answers, all within one time limit.
+//! Tries the addresses in the resolver's order until one answers, all within one timeout.
 
 use std::io;
 use std::sync::Arc;
@@ -14,21 +14,24 @@ use tokio_rustls::TlsConnector;
 
 use crate::net::socket::Socket;
 
-/// Where an upstream is, and how to get there.
+/// Connects to one host.
 pub struct Connector {
+    /// A name, or an address without brackets.
     host: String,
     port: u16,
+    /// For name resolution, TCP and TLS together.
     timeout: Duration,
+    /// How to speak TLS, and the name that the certificate must have; `None` without TLS.
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// What a connection begins with, before TLS.
+    /// Bytes that are sent first, before TLS.
     beginning: &'static [u8],
 }
 
 impl Connector {
-    /// To `host` (a name, or an address without brackets) and `port`, within `timeout`; with TLS if `tls` is given.
+    /// Connects to `host` (a name, or an address without brackets) and `port` within `timeout`, with TLS if `tls` is given.
     ///
     /// # Errors
-    /// A host that can be no TLS server name.
+    /// `host` cannot be a TLS server name.
     pub fn new(host: &str, port: u16, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
         let name = |config| {
             let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
@@ -37,7 +40,7 @@ impl Connector {
         Ok(Self { host: host.to_owned(), port, timeout, tls: tls.map(name).transpose()?, beginning: b"" })
     }
 
-    /// The same, each connection beginning with these bytes.
+    /// The same, with `beginning` as the first bytes of each connection.
     pub fn beginning_with(self, beginning: &'static [u8]) -> Self {
         Self { beginning, ..self }
     }
@@ -45,7 +48,7 @@ impl Connector {
     /// A new connection.
     ///
     /// # Errors
-    /// What the first failing step says, or that the time is up.
+    /// Those of the step that failed, or a timeout.
     pub async fn connect(&self) -> io::Result<Socket> {
         let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
         tokio::time::timeout(self.timeout, self.open()).await.map_err(|_| timed_out())?

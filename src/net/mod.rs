@@ -5,7 +5,7 @@
 //! - [`tls`] makes rustls' configurations.
 //! - [`proxy_protocol`] reads the header of the PROXY protocol.
 //! - [`close`] closes a connection so that its peer reads the last bytes.
-//! - [`timer`] is one timer for deadlines that keep moving.
+//! - [`timer`] is a timer for a deadline that keeps moving.
 
 use std::time::Duration;
 

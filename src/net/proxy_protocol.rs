@@ -1,15 +1,17 @@
-//! Reads the header that a load balancer puts before a connection's first byte: the PROXY protocol, versions 1 (text)
+//! Reads the header that a load balancer sends before a connection's first byte: the PROXY protocol, versions 1 (text)
 //! and 2 (binary), <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>.
 //!
-//! Refuses, by ending the connection without a word: 1. what begins with neither version's signature; 2. a line of
-//! version 1 that is longer than 107 bytes or not exactly of the specification's form; 3. a header of version 2 with
-//! another version, command or family than the specification has, too short for its family, or over 16 KiB.
+//! Refuses
+//! 1. a connection that begins with neither version's signature;
+//! 2. a line of version 1 that is longer than 107 bytes or differs from the specification's form;
+//! 3. a header of version 2 with a version, command or family that the specification does not define, that is too short for
+//!    its family, or over 16 KiB.
 //!
-//! A header without an address (`UNKNOWN`, `LOCAL`, families other than TCP over IP) leaves the connection with its
-//! own. Destination addresses and extensions (TLVs) are skipped. Nothing beyond the header is read, so that what
-//! follows needs no buffer of its own. The time that all this may take is the caller's to bound.
+//! With a header that has no address (`UNKNOWN`, `LOCAL`, families other than TCP over IP), the connection's own address
+//! counts. Destination addresses and extensions (TLVs) are ignored. Nothing behind the header is read. The caller bounds the
+//! time.
 //!
-//! Does not protect against whoever may send the header: its word is taken for the client's address.
+//! Does not check the sender of the header: any peer may claim any address. The caller must know that it is a trusted proxy.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,13 +24,13 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1 with its end, section 2.1. The shortest, `PROXY UNKNOWN`, is longer than the
 /// signature of version 2.
 const MAX_LINE: usize = 107;
-/// The longest version 2 header after its first 16 bytes; the addresses take 216 at most, the rest is extensions.
+/// The longest version 2 header after its first 16 bytes. Addresses take at most 216 bytes; the rest is for extensions.
 const MAX_BINARY: usize = 16 * 1024;
 
-/// Reads the header; the address of the client, if it has one.
+/// Reads the header. Returns the client's address if the header has one.
 ///
 /// # Errors
-/// `InvalidData` for a malformed header, `UnexpectedEof` for one that ends early, and what reading says.
+/// `InvalidData` for a malformed header, `UnexpectedEof` for one that ends early, and those of reading.
 pub async fn read(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut first = [0; SIGNATURE.len()];
     stream.read_exact(&mut first).await?;
@@ -55,7 +57,7 @@ async fn read_line(stream: &mut TcpStream, first: [u8; SIGNATURE.len()]) -> io::
     let mut line = first.to_vec();
     let mut waiting = [0; MAX_LINE];
     loop {
-        // Looks before it takes, for what follows the line is not the header's.
+        // Peeks first: bytes behind the line must stay in the socket.
         let seen = stream.peek(&mut waiting).await?;
         let new = waiting.get(..seen).unwrap_or_default();
         let end = new.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -75,14 +77,14 @@ async fn read_line(stream: &mut TcpStream, first: [u8; SIGNATURE.len()]) -> io::
     }
 }
 
-/// A line of version 1 with its end.
+/// Parses a line of version 1 with its end.
 fn parse_line(line: &[u8]) -> Result<Option<SocketAddr>, &'static str> {
     let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix("\r\n"));
     let line = line.ok_or("the line does not end in CR LF")?;
     let mut words = line.split(' ');
     let known = (words.next(), words.next());
     let addresses = match known {
-        // What follows must be ignored, section 2.1.
+        // Section 2.1: the rest of the line must be ignored.
         (Some("PROXY"), Some("UNKNOWN")) => return Ok(None),
         (Some("PROXY"), Some("TCP4")) => [words.next(), words.next()].map(|word| Some(IpAddr::V4(word?.parse().ok()?))),
         (Some("PROXY"), Some("TCP6")) => [words.next(), words.next()].map(|word| Some(IpAddr::V6(word?.parse().ok()?))),
@@ -101,10 +103,10 @@ fn parse_port(word: &str) -> Option<u16> {
     word.parse().ok().filter(|_| canonical)
 }
 
-/// A header of version 2 after its signature; `block` is what its length counts.
+/// Parses a header of version 2. `block` is what follows its first 16 bytes.
 fn parse_binary(version_and_command: u8, family: u8, block: &[u8]) -> Result<Option<SocketAddr>, &'static str> {
     match version_and_command {
-        // LOCAL: the balancer's own connection, a health check; its address block is to be ignored.
+        // LOCAL: a connection of the balancer itself, such as a health check. Its addresses must be ignored.
         0x20 => return Ok(None),
         0x21 => {}
         _ => return Err("the version is not 2 or the command not LOCAL or PROXY"),
@@ -120,9 +122,9 @@ fn parse_binary(version_and_command: u8, family: u8, block: &[u8]) -> Result<Opt
             let [.., high, low, _, _] = *block.first_chunk::<36>().ok_or(short)?;
             Ok(Some((Ipv6Addr::from(address), u16::from_be_bytes([high, low])).into()))
         }
-        // Unspecified, and what has no IP address or no connection: UDP, Unix sockets.
+        // Unspecified, and families without an IP address or a connection: UDP, Unix sockets.
         0x00 | 0x12 | 0x22 | 0x31 | 0x32 => Ok(None),
-        _ => Err("the family is none that there is"),
+        _ => Err("the specification has no such family"),
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// What `read` makes of `bytes` and then the end, and what it leaves.
+    /// What `read` returns for `bytes` and then the end, and the bytes that it leaves.
     async fn sent(bytes: &[u8]) -> (io::Result<Option<SocketAddr>>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -10,23 +10,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
-/// A connection, on either side of the gateway. An enum rather than a box: it costs the plain case a branch.
+/// A connection of a server or a client. An enum, because a boxed trait object would cost a plain connection more than a branch.
 pub enum Socket {
     /// TCP alone.
     Plain(TcpStream),
-    /// TLS, its handshake done. Boxed, as it is a hundred times as large.
+    /// TLS after its handshake. Boxed, because it is a hundred times as large.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    /// Ready when there is something to be read, or the other end has closed. With TLS only right after a read that was
-    /// pending: it may hold what it has already read.
+    /// Ready when there are bytes to read, or the peer has closed the connection. With TLS, call it only right after a pending
+    /// read: TLS may hold bytes that the socket no longer has.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tcp().poll_read_ready(cx)
     }
 
-    /// Ready when the other end has broken the connection off by a reset. Not when it has shut its sending side down: it
-    /// may wait for what comes back. Wakes the task as reading does, and takes nothing of what comes.
+    /// Ready when the peer has reset the connection, but not when it has only shut its sending side down: it may still read.
+    /// Wakes the task as a read does, and reads nothing.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
         match ready!(self.tcp().poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
             Ok(_) => Poll::Pending,
@@ -34,10 +34,10 @@ impl Socket {
         }
     }
 
-    /// Writes at least one byte of `bytes`, of which there must be one.
+    /// Writes at least one byte of `bytes`, which must not be empty.
     ///
     /// # Errors
-    /// Those of the system, and when it takes nothing.
+    /// Those of the system, and `WriteZero` if it takes no byte.
     pub fn poll_write_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match ready!(Pin::new(self).poll_write(cx, bytes))? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -45,8 +45,8 @@ impl Socket {
         }
     }
 
-    /// Whether the connection is reset when it is closed (RFC 9293 section 3.10.4), so that nobody takes what was sent on it
-    /// for whole, instead of ended in order.
+    /// Sets whether dropping the connection resets it (RFC 9293 section 3.10.4), so that the peer sees that it is incomplete,
+    /// instead of closing it in order.
     ///
     /// # Errors
     /// Those of the system.

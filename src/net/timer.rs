@@ -1,4 +1,4 @@
-//! One timer for deadlines that keep moving: a connection's next request has a later one, and hardly any is ever reached.
+//! A timer for a deadline that keeps moving: each request on a connection has a later one, and few are ever reached.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
 
-/// A timer that is made when it is first needed, and set again only where it has to fire earlier than it would, or has
-/// fired too early. So what is done in time costs no timer.
+/// A timer that is made when it is first polled, and set again only if it would fire too late or has fired too early. So
+/// moving the deadline later costs nothing.
 #[derive(Default)]
 pub struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Ready when `deadline` is reached. Else the task is woken then, or earlier.
+    /// Ready when `deadline` has passed. Otherwise the task is woken then, or earlier.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let deadline = deadline.into();
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));

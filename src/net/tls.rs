@@ -1,14 +1,14 @@
-//! How TLS is spoken on either side: rustls, TLS 1.2 and 1.3 with its safe defaults, made from what the configuration
-//! has loaded. A reload makes these anew; connections that are open keep what they have.
+//! rustls' configurations for servers and clients: TLS 1.2 and 1.3 with its safe defaults, from loaded certificates. A reload
+//! makes them anew; open connections keep theirs.
 //!
-//! The listener offers HTTP/2 and HTTP/1.1 by ALPN (RFC 7301); who asks for neither speaks HTTP/1.1. Where `client_ca`
-//! is set, nobody gets past the handshake without a certificate that it has signed. No early data (RFC 8446 section
-//! 8): it could be replayed.
+//! The listener offers HTTP/2 and HTTP/1.1 by ALPN (RFC 7301); a client that asks for neither gets HTTP/1.1. With
+//! `client_ca`, the handshake fails without a certificate signed by it. Early data is refused, because it could be replayed
+//! (RFC 8446 section 8).
 //!
 //! Certificates of upstreams are checked against the system's roots, or `ca` in their place, and the URL's host
 //! (RFC 9110 section 4.3.4).
 //!
-//! Does not look at revocation lists, neither of clients nor of upstreams.
+//! Does not check revocation lists, for clients or upstreams.
 
 use std::io;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::config::{ClientTls, ServerTls};
 pub const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// What the public listener needs.
+/// The configuration of the public listener.
 ///
 /// # Errors
-/// Certificates that rustls does not take, which loading the configuration rules out.
+/// rustls refuses the certificates; loading the configuration has checked that it does not.
 pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -44,9 +44,9 @@ pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
     config.max_early_data_size = 0;
     match tls.client_ca {
-        // Tickets that any thread can read, without a store.
+        // Session tickets that any thread can decrypt, without a store.
         None => config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?,
-        // A client shows its certificate each time, not a ticket for one that may have expired since.
+        // A client must show its certificate each time: the one behind a ticket may have expired.
         Some(_) => {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
@@ -55,10 +55,10 @@ pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// What connections to upstreams with these `certificates` need.
+/// The configuration of connections to an upstream with these `certificates`.
 ///
 /// # Errors
-/// The system has no root certificate that can be read, and no `ca` is given.
+/// No `ca` is given, and none of the system's root certificates can be read.
 pub fn client_config(certificates: Option<&ClientTls>) -> io::Result<Arc<ClientConfig>> {
     let roots = match certificates.and_then(|certificates| certificates.ca.as_ref()) {
         Some(ca) => ca.store(),

@@ -19,7 +19,7 @@ use crate::reject::{Outcome, Reject};
 pub fn log(info: &RequestInfo, answer: &FinalResponse, period: Period, suppressed: u64) {
     let RequestInfo { head, peer, request_id, timeline, .. } = info;
     let route = answer.route.as_deref();
-    let event = info.event(route);
+    let event = info.event(route.map(|route| &*route.shared));
     let seconds = |period: Option<Period>| period.map(|period| period.length().as_secs_f64());
     tracing::info!(
         route = route.map_or(NO_ROUTE, |route| &route.shared.config.name),

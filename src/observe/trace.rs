@@ -115,7 +115,7 @@ impl Tracer {
             peer: peer.address,
             client: peer.client,
             request_id: request_id.to_str().ok().map(str::to_owned),
-            event: info.event(answer.route.as_deref()),
+            event: info.event(answer.route.as_deref().map(|route| &*route.shared)),
             outcome: answer.outcome,
             rejected: answer.rejected,
             status: answer.response.status(),

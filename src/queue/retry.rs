@@ -9,13 +9,15 @@
 //!
 //! `Retry-After` moves the next attempt later, to `max_backoff` at most, and never earlier.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::config;
 use crate::store::Millis;
 
 /// The keys of `retry` in the configuration.
 #[derive(Clone, Debug)]
-pub struct Retry {
+pub struct RetryPolicy {
     /// How long to wait after each failure.
     pub backoff: Backoff,
     /// No wait is longer, whatever asks for it.
@@ -41,7 +43,7 @@ pub enum Backoff {
     Schedule(Vec<Duration>),
 }
 
-impl Default for Retry {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             backoff: Backoff::Doubling(Duration::from_secs(5)),
@@ -90,7 +92,24 @@ pub enum Why {
     Age,
 }
 
-impl Retry {
+impl From<&config::Retry> for RetryPolicy {
+    fn from(retry: &config::Retry) -> Self {
+        Self {
+            backoff: match &retry.schedule {
+                Some(waits) => Backoff::Schedule(waits.clone()),
+                None => Backoff::Doubling(retry.min_backoff),
+            },
+            max_backoff: retry.max_backoff,
+            jitter: retry.jitter,
+            max_age: retry.max_age,
+            min_attempts: retry.min_attempts,
+            max_attempts: retry.max_attempts.map_or(0, NonZeroU32::get),
+            give_up_on: retry.give_up_on.iter().map(|status| status.as_u16()).collect(),
+        }
+    }
+}
+
+impl RetryPolicy {
     /// What follows a failed attempt. `random` is from 0 to below 1.
     pub fn after(&self, failure: &Failure, random: f64) -> Verdict {
         if failure.status.is_some_and(|status| self.give_up_on.contains(&status)) {
@@ -172,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_the_longest() {
-        let retry = Retry::default();
+        let retry = RetryPolicy::default();
         let waits: Vec<u64> = (1..=12).map(|attempts| retry.wait(attempts, MIDDLE).as_secs()).collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
         assert_eq!(retry.wait(u32::MAX, MIDDLE), secs(3600));
@@ -180,21 +199,22 @@ mod tests {
 
     #[test]
     fn a_schedule_is_followed_and_its_last_wait_repeats() {
-        let retry = Retry { backoff: Backoff::Schedule(vec![secs(5), secs(60), secs(600)]), ..Retry::default() };
+        let retry =
+            RetryPolicy { backoff: Backoff::Schedule(vec![secs(5), secs(60), secs(600)]), ..RetryPolicy::default() };
         let waits: Vec<u64> = (1..=5).map(|attempts| retry.wait(attempts, MIDDLE).as_secs()).collect();
         assert_eq!(waits, [5, 60, 600, 600, 600]);
     }
 
     #[test]
     fn jitter_goes_either_way_as_far_as_it_may() {
-        let retry = Retry { backoff: Backoff::Doubling(secs(100)), ..Retry::default() };
+        let retry = RetryPolicy { backoff: Backoff::Doubling(secs(100)), ..RetryPolicy::default() };
         assert_eq!(retry.wait(1, 0.0), secs(80));
         assert_eq!(retry.wait(1, 1.0), secs(120));
     }
 
     #[test]
     fn a_delivery_is_given_up_only_when_both_its_age_and_its_attempts_are_used_up() {
-        let retry = Retry::default();
+        let retry = RetryPolicy::default();
         let old = |age: u64, attempts| Failure { since: NOW - millis(secs(age)), ..failure(attempts) };
         let hours = 72 * 3600;
         assert_eq!(retry.after(&old(hours, 5), MIDDLE), Verdict::GiveUp(Why::Age));
@@ -205,23 +225,23 @@ mod tests {
 
     #[test]
     fn the_bound_of_attempts_counts_at_any_age_and_zero_is_no_bound() {
-        let bounded = Retry { max_attempts: 3, ..Retry::default() };
+        let bounded = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
         assert!(matches!(bounded.after(&failure(2), MIDDLE), Verdict::RetryAt(_)));
         assert_eq!(bounded.after(&failure(3), MIDDLE), Verdict::GiveUp(Why::Attempts));
-        assert!(matches!(Retry::default().after(&failure(1_000), MIDDLE), Verdict::RetryAt(_)));
+        assert!(matches!(RetryPolicy::default().after(&failure(1_000), MIDDLE), Verdict::RetryAt(_)));
     }
 
     #[test]
     fn a_status_that_says_so_ends_it_at_once() {
         let gone = Failure { status: Some(410), ..failure(1) };
-        assert_eq!(Retry::default().after(&gone, MIDDLE), Verdict::GiveUp(Why::Status));
+        assert_eq!(RetryPolicy::default().after(&gone, MIDDLE), Verdict::GiveUp(Why::Status));
         let not_listed = Failure { status: Some(404), ..failure(1) };
-        assert!(matches!(Retry::default().after(&not_listed, MIDDLE), Verdict::RetryAt(_)));
+        assert!(matches!(RetryPolicy::default().after(&not_listed, MIDDLE), Verdict::RetryAt(_)));
     }
 
     #[test]
     fn retry_after_moves_an_attempt_later_within_its_bounds_and_never_earlier() {
-        let retry = Retry::default();
+        let retry = RetryPolicy::default();
         let asks = |status, seconds| Failure { status: Some(status), retry_after: Some(secs(seconds)), ..failure(1) };
         assert_eq!(waited(retry.after(&asks(429, 7), MIDDLE)), 7_000);
         assert_eq!(waited(retry.after(&asks(503, 7), MIDDLE)), 7_000);
@@ -232,7 +252,7 @@ mod tests {
 
     #[test]
     fn after_a_restart_no_attempt_is_further_away_than_the_longest_wait() {
-        let retry = Retry::default();
+        let retry = RetryPolicy::default();
         assert_eq!(retry.cut(NOW + 3_600_000, NOW), NOW + 3_600_000);
         assert_eq!(retry.cut(NOW + 3_600_001, NOW), NOW + 3_600_000);
         assert_eq!(retry.cut(NOW - 5, NOW), NOW - 5);
@@ -241,7 +261,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_wait_is_outside_of_its_jitter(attempts in 0_u32.., random in 0.0..1.0_f64, first in 1_u64..4_000) {
-            let retry = Retry { backoff: Backoff::Doubling(secs(first)), ..Retry::default() };
+            let retry = RetryPolicy { backoff: Backoff::Doubling(secs(first)), ..RetryPolicy::default() };
             let wait = retry.wait(attempts, random);
             prop_assert!(wait <= retry.max_backoff);
             prop_assert!(wait >= secs(first).min(retry.max_backoff).mul_f64(0.79));
@@ -254,7 +274,7 @@ mod tests {
             let failure = Failure {
                 now, since: 0, attempts, status: Some(503), retry_after: after.map(Duration::from_secs),
             };
-            if let Verdict::RetryAt(at) = Retry::default().after(&failure, random) {
+            if let Verdict::RetryAt(at) = RetryPolicy::default().after(&failure, random) {
                 prop_assert!(at >= now);
                 prop_assert!(at.saturating_sub(now) <= 3_600_000);
             }

@@ -5,22 +5,22 @@
 //! 2. `rate_limited`: the route's `rate_limit` is exceeded;
 //! 3. `overloaded`, while the body is read: `buffered_bytes` is used up.
 //!
-//! All state is atomic, shared by the threads, and keyed by the route's name, so that it outlives a reload. The rate follows
-//! the generic cell rate algorithm (ITU-T I.371), which keeps one number: the time at which the bucket is full again.
+//! All state is atomic, shared by the threads, and keyed by the route's name, so that it outlives a reload.
 //!
 //! This is no protection for a route against a flood of well-formed requests: requests count before their signature can be
 //! checked, so forged ones use up the route's limits. Other routes are not affected: each may always hold [`ROUTE_BYTES`] of
 //! bodies.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use prometheus::IntGauge;
 
 use crate::config::{self, RateLimit};
 use crate::reject::Reject;
+use crate::routing::rate::Bucket;
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` is used up, so that slow senders on one route do not
 /// block the others. Most webhooks are smaller.
@@ -37,10 +37,8 @@ pub struct LimitStates {
 struct RouteState {
     in_flight: AtomicU32,
     buffered: AtomicI64,
-    /// When the route's first request arrived.
-    epoch: OnceLock<Instant>,
-    /// When the bucket of the rate limit is full again, in nanoseconds since the epoch.
-    full_at: AtomicU64,
+    /// Holds requests to the `rate_limit`.
+    rate: Bucket,
 }
 
 /// The limits of one route.
@@ -95,22 +93,10 @@ impl RouteLimits {
             return Err(Reject::Overloaded);
         }
         if let Some(rate) = self.rate {
-            let now = u64::try_from(now.saturating_duration_since(*self.state.epoch.get_or_init(|| now)).as_nanos())
-                .unwrap_or(u64::MAX);
-            let taken = self.state.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at| take(rate, at, now));
-            taken.map_err(|_| Reject::RateLimited)?;
+            self.state.rate.take(rate, now).map_err(|_| Reject::RateLimited)?;
         }
         Ok(permit)
     }
-}
-
-/// Takes one request from a bucket that is full again at `full_at`. Returns the new time at which it is full, or `None` if
-/// the bucket is empty.
-fn take(rate: RateLimit, full_at: u64, now: u64) -> Option<u64> {
-    let interval = 1_000_000_000 / u64::from(rate.per_second.get());
-    let deepest = interval.saturating_mul(u64::from(rate.burst.get()));
-    let full_at = full_at.max(now).saturating_add(interval);
-    (full_at - now <= deepest).then_some(full_at)
 }
 
 impl Drop for Permit {

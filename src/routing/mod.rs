@@ -2,10 +2,12 @@
 //!
 //! - [`table`] finds a route by path and host.
 //! - [`limits`] limits deliveries in flight, request rates and memory, over all threads.
+//! - [`rate`] limits requests a second.
 //! - [`route_headers`] has the field lines that a route adds to each request.
 //! - [`diagnose_limit`] limits how often failed deliveries are diagnosed.
 
 pub mod diagnose_limit;
 pub mod limits;
+pub mod rate;
 pub mod route_headers;
 pub mod table;

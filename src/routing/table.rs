@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::{self, PathPattern};
-use crate::metrics::{Metrics, RouteLabels, RouteMetrics};
+use crate::metrics::{Metrics, RouteKind, RouteLabels, RouteMetrics};
 use crate::reject::Reject;
 use crate::routing::diagnose_limit::DiagnoseLimit;
 use crate::routing::limits::{LimitStates, RouteLimits};
@@ -68,13 +68,8 @@ impl RouteShared {
         limits: &LimitStates,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
         let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
-        let metrics = metrics.route(
-            &config.name,
-            &config.scheme.name,
-            &config.secret_ids,
-            &reasons(&config),
-            config.verifier.challenges().is_some(),
-        );
+        let metrics =
+            metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config), kind(&config));
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
@@ -89,8 +84,8 @@ impl RouteShared {
     /// The label values that this route's series may have.
     pub fn labels(&self) -> RouteLabels<'_> {
         let reasons = reasons(&self.config).into_iter().map(Reject::reason).collect();
-        let challenges = self.config.verifier.challenges().is_some();
-        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons, challenges }
+        let kind = kind(&self.config);
+        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons, kind }
     }
 }
 
@@ -156,12 +151,22 @@ fn canonical_host(host: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+fn kind(config: &config::Route) -> RouteKind {
+    RouteKind {
+        challenges: config.verifier.challenges().is_some(),
+        queue: matches!(config.delivery, config::Delivery::Queue(_)),
+        dedupe: config.dedupe.is_some(),
+    }
+}
+
 /// The refusals that a route's configuration makes possible.
 fn reasons(config: &config::Route) -> Vec<Reject> {
-    let signature = config.verifier.possible_errors();
+    let (kind, signature) = (kind(config), config.verifier.possible_errors());
     Reject::ALL
         .into_iter()
         .filter(|reject| match reject {
+            Reject::StorageFull | Reject::StorageFailed | Reject::StorageSlow => kind.queue || kind.dedupe,
+            Reject::DuplicateInFlight => kind.dedupe && !kind.queue,
             Reject::IpNotAllowed => !config.allowed_ips.is_empty(),
             Reject::RateLimited => config.rate_limit.is_some(),
             Reject::Signature(error) => signature.contains(error),

@@ -46,7 +46,7 @@ use uuid::Uuid;
 use writer::Writer;
 pub use writer::{Committed, OnCommit};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, MonotonicClock};
 
 /// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
 const CLAIM_BYTES: usize = 8 << 20;
@@ -55,7 +55,7 @@ const CLAIM_BYTES: usize = 8 << 20;
 #[derive(Clone)]
 pub struct Store {
     threads: Arc<Threads>,
-    clock: Clock,
+    clock: MonotonicClock,
 }
 
 struct Threads {
@@ -79,6 +79,7 @@ pub enum Health {
 impl Store {
     /// Starts the threads of a store over a backend.
     pub fn start(backend: Box<dyn Backend>, limits: Limits, clock: Clock, on_commit: OnCommit) -> io::Result<Self> {
+        let monotonic = clock.monotonic();
         let failed = |error: StoreError| io::Error::other(error.to_string());
         let sizes = backend.sizes().map_err(failed)?;
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
@@ -87,7 +88,7 @@ impl Store {
         let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people };
-        Ok(Self { threads: Arc::new(threads), clock })
+        Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
     fn shared(&self) -> &Shared {

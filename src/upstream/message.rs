@@ -35,6 +35,12 @@ impl Target {
         Self { uri, below: prefix }
     }
 
+    /// Path and query as the sender wrote them, and the length of the prefix of the path that does not go to the upstream.
+    pub fn parts(&self) -> (String, Option<usize>) {
+        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
+        (target.to_owned(), self.below)
+    }
+
     /// The part of the path after the route's prefix; `None` on a route for one exact path.
     pub fn rest(&self) -> Option<&str> {
         self.below.map(|from| self.uri.path().get(from..).unwrap_or_default())

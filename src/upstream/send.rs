@@ -58,12 +58,21 @@ impl Endpoint {
     }
 }
 
-/// Sends `message` to `endpoint` over a connection of `pool`, at the time `started`. Counts the response or the failure.
-pub async fn send(endpoint: &Endpoint, pool: &Rc<Pool>, message: Message, clock: &Clock, started: Instant) -> Sent {
+/// Sends `message` to `endpoint` over a connection of `pool`, at the time `started`, with the field lines `also` of this
+/// attempt. Counts the response or the failure.
+pub async fn send(
+    endpoint: &Endpoint,
+    pool: &Rc<Pool>,
+    message: Message,
+    also: &Head,
+    clock: &Clock,
+    started: Instant,
+) -> Sent {
     let Message { method, target: below, host, fields, payload } = message;
     let mut head = Head::new(method, &target(&endpoint.path, below.rest(), below.query()), payload.len());
     head.line(&http::header::HOST, host.as_ref().filter(|_| endpoint.preserves_host).unwrap_or(&endpoint.host));
     head.lines(&fields);
+    head.lines(also);
     let resending = Resending { allowed: endpoint.resends, count: &endpoint.metrics.resends };
     let sent = pool.send(head.with(payload), resending, started, started + endpoint.timeout).await;
     let ended = clock.now();

@@ -15,7 +15,7 @@ use hooklatch::delivery::peer::Peer;
 use hooklatch::delivery::request::RequestInfo;
 use hooklatch::delivery::timeline::Timeline;
 use hooklatch::gateway::headers;
-use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE};
+use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE, RouteKind};
 use hooklatch::reject::Reject;
 use hooklatch::routing::route_headers::RouteHeaders;
 use hooklatch::schemes::{self, Spec, VerifyError};
@@ -170,7 +170,13 @@ fn the_table_of_metrics_is_what_is_scraped() {
     let mut documented: BTreeMap<String, Family> =
         metrics_page.table("Metric").iter().map(|row| documented(row)).collect();
     let metrics = Metrics::new(0.0).unwrap();
-    metrics.route("r", "icr", &["0".to_owned()], &Reject::ALL, true);
+    metrics.route(
+        "r",
+        "icr",
+        &["0".to_owned()],
+        &Reject::ALL,
+        RouteKind { challenges: true, queue: true, dedupe: true },
+    );
     let certificates = [None, Some("r")].map(|upstream| Expiry { upstream, at: 0 }).to_vec();
     metrics.configured(&Configured { max_connections: 1, buffered_bytes: 1, certificates });
     let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());
@@ -281,6 +287,7 @@ fn the_table_of_headers_is_what_the_upstream_gets() {
         head: Request::new(()).into_parts().0,
         peer: Rc::new(peer),
         request_id: HeaderValue::from_static("id"),
+        delivery_id: uuid::Uuid::nil(),
         received: Clock::system().now(),
         timeline: Timeline::default(),
     };

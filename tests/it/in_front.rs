@@ -23,7 +23,7 @@ use crate::support::sender::Delivery;
 use crate::support::stream::Stream;
 use crate::support::tools::tool;
 
-/// The addresses that the route allows; the server in front forwards the client's address.
+/// Whom the route lets in: the server in front tells who connects.
 const SENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// A server in front of a gateway.
@@ -155,8 +155,8 @@ const HAPROXY: Server = Server {
     },
 };
 
-/// A loopback address that no other test uses: these servers do not report which port the system chose.
-fn own_address() -> SocketAddr {
+/// An address of loopback that no other test uses: these servers do not say which port the system chose.
+pub fn own_address() -> SocketAddr {
     static TAKEN: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = process::id().to_be_bytes();
     let own = Ipv4Addr::new(127, TAKEN.fetch_add(1, Ordering::Relaxed), high, low);

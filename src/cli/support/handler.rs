@@ -1,4 +1,7 @@
 //! An upstream inside this process: accepts every request and keeps it for inspection.
+//!
+//! hyper serves it rather than [`http1`](crate::http1): it stands for a handler, so another parser must read what the gateway
+//! forwards.
 
 use std::convert::Infallible;
 use std::io;

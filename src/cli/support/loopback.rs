@@ -4,6 +4,8 @@
 //! [`Config::on_loopback`] changes the addresses of the configuration, and removes settings that do not depend on the
 //! request: allowed addresses, rates, TLS. The verdict is the gateway's own, from the first byte of the head to the last
 //! byte of the body.
+//!
+//! The client here is not [`http1`](crate::http1)'s: it sends a captured head unchanged, also one that `http1` would not write.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

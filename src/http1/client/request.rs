@@ -1,4 +1,4 @@
-//! A request as it goes to the upstream: the bytes of its head, written once, and its body.
+//! A request as it is written to a connection: its head as bytes, and its body.
 
 use std::io::{self, IoSlice};
 use std::iter::once;
@@ -13,36 +13,36 @@ use crate::http1::head::{content_length, line};
 use crate::http1::payload::Payload;
 use crate::net::socket::Socket;
 
-/// Pieces that leave in one call at most.
+/// The most pieces that one system call writes.
 const MAX_SLICES: usize = 16;
-/// A body up to this size, in bytes, is copied behind its head: one copy is cheaper than a vector for the kernel to gather.
+/// A body up to this size, in bytes, is copied behind its head: one copy costs less than a system call with several pieces.
 const SMALL: u64 = 8 << 10;
-/// Room for the usual head.
+/// Room for most heads, in bytes.
 const USUAL_HEAD: usize = 1 << 10;
 
-/// The head of a request (RFC 9112 section 2.1), line by line.
+/// The head of a request (RFC 9112 section 2.1), written line by line.
 #[derive(Default)]
 pub struct Head {
     bytes: Vec<u8>,
     method: Method,
 }
 
-/// A request that can be sent, from its beginning as often as need be.
+/// A request that can be written, and written again from its beginning.
 pub struct OutgoingRequest {
-    /// The head, and behind it the body if that is small.
+    /// The head, and behind it the body if it is small.
     head: Vec<u8>,
     /// The body if it is not in `head`.
     payload: Option<Payload>,
     method: Method,
-    /// Bytes that have been written.
+    /// Bytes of the request that have been written.
     written: usize,
-    /// Writing has failed by TLS, which does not tell whether any byte had gone.
+    /// Writing failed with TLS, which does not say whether bytes had been sent.
     is_write_uncertain: bool,
 }
 
 impl Head {
-    /// With a request line for a target in these parts, which must be of an absolute path and a query; for a body of `length`
-    /// bytes.
+    /// A head with a request line. The parts of `target` must make an absolute path with or without a query; `length` is the
+    /// body's, for the allocation.
     pub fn new(method: Method, target: &[&str], length: u64) -> Self {
         let body = if length <= SMALL { usize::try_from(length).unwrap_or_default() } else { 0 };
         let mut bytes = Vec::with_capacity(USUAL_HEAD + body);
@@ -60,27 +60,32 @@ impl Head {
         Self { bytes: Vec::with_capacity(USUAL_HEAD), method: Method::default() }
     }
 
-    /// Adds a header line.
+    /// Field lines as [`Self::bytes`] gave them.
+    pub fn of_lines(bytes: Vec<u8>) -> Self {
+        Self { bytes, method: Method::default() }
+    }
+
+    /// Appends a field line.
     pub fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
         line(&mut self.bytes, name, value);
     }
 
-    /// Adds the `Content-Length` of a body of so many bytes (RFC 9112 section 6.2).
+    /// Appends `Content-Length: length` (RFC 9112 section 6.2).
     pub fn content_length(&mut self, length: u64) {
         content_length(&mut self.bytes, length);
     }
 
-    /// Adds the lines of a head that has no request line.
+    /// Appends the lines of `lines`, which has no request line.
     pub fn lines(&mut self, lines: &Self) {
         self.bytes.extend_from_slice(&lines.bytes);
     }
 
-    /// What has been written.
+    /// The lines so far.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The request with this head and `payload`, whose length the head must say.
+    /// The request with this head and the body `payload`. The head must have its `Content-Length`.
     pub fn with(mut self, payload: Payload) -> OutgoingRequest {
         self.bytes.extend_from_slice(b"\r\n");
         let is_small = payload.len() <= SMALL;
@@ -93,25 +98,25 @@ impl Head {
 }
 
 impl OutgoingRequest {
-    /// Its method.
+    /// The request's method.
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// Whether any byte of it may have been written.
+    /// Whether any byte of the request may have been sent.
     pub fn has_begun(&self) -> bool {
         self.written > 0 || self.is_write_uncertain
     }
 
-    /// To be sent from its beginning.
+    /// The same request, to be written from its beginning.
     pub fn again(self) -> Self {
         Self { written: 0, is_write_uncertain: false, ..self }
     }
 
-    /// Writes what has not been written, until all of it is on its way.
+    /// Ready when the system has taken the whole request.
     ///
     /// # Errors
-    /// Those of writing. What was written before stays so.
+    /// Those of writing. Bytes written before count as written.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<()>> {
         loop {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
@@ -128,7 +133,7 @@ impl OutgoingRequest {
         }
     }
 
-    /// What has not been written, as far as there is room for its pieces.
+    /// The pieces that have not been written, as many as `slices` has room for.
     fn rest<'a, 's>(&'a self, slices: &'s mut [IoSlice<'a>]) -> &'s [IoSlice<'a>] {
         let mut before = self.written;
         let mut count = 0;

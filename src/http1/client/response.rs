@@ -1,12 +1,12 @@
-//! Reads the head of an upstream's response, and what it says of the connection and of where the body ends.
+//! Parses the head of a response: its field lines, where its body ends, and whether the connection persists.
 //!
-//! What is meant for the connection only stays here (RFC 9110 section 7.6.1). Everything else goes on as it came, but for a
-//! `Content-Length` that is not that of the body: one beside a `Transfer-Encoding` (RFC 9112 section 6.3), or several
-//! that say the same, of which one goes on.
+//! Removes the fields that are meant for the connection (RFC 9110 section 7.6.1), and a `Content-Length` beside a
+//! `Transfer-Encoding` (RFC 9112 section 6.3). Several `Content-Length` lines with one value become one. Other fields stay as
+//! they are.
 //!
-//! Fails with what is no HTTP/1, or leaves open where the body ends (RFC 9112 section 6.3): lengths that differ or are
-//! no numbers, and chunks within chunks. A body in another transfer coding, which nobody asked for, goes on in it.
-//! Obsolete line folding and blanks before a colon are no HTTP/1 (RFC 9112 sections 5.1 and 5.2).
+//! Refuses a head that is not HTTP/1, obsolete line folding and blanks before a colon among it (RFC 9112 sections 5.1 and
+//! 5.2), and one that does not determine where the body ends (RFC 9112 section 6.3): lengths that differ or are not digits,
+//! and `chunked` before another coding. A body in another coding is passed on in it.
 
 use std::mem::MaybeUninit;
 
@@ -18,54 +18,54 @@ use hyper::ext::ReasonPhrase;
 
 use crate::http1::body_length::{BodyLength, is_bodiless};
 use crate::http1::chunked::ChunkedDecoder;
-use crate::http1::field::{connection_options, content_length, elements, is_hop_by_hop};
+use crate::http1::field::{MAX_LINES, connection_options, content_length, elements, is_hop_by_hop};
 
-/// The longest head, in bytes: as long as a request's by default.
+/// The longest head, in bytes: the default for requests.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Header lines in a head, of a final response or an interim one.
-const MAX_LINES: usize = 100;
 
-/// A head that has come.
+/// A response whose head has been parsed, and what the head says about the connection.
 pub struct ParsedResponse {
-    /// The response.
+    /// The status and the field lines for the next recipient.
     pub response: Response<()>,
-    /// Where its body ends.
+    /// Where the body ends.
     pub body_length: BodyLength,
-    /// Whether the connection can take another request after that.
+    /// Whether the connection persists after the response (RFC 9112 section 9.3).
     pub is_persistent: bool,
-    /// The head's own bytes.
+    /// The length of the head in bytes.
     pub length: usize,
 }
 
-/// What came is no response, or none whose end can be told.
+/// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
-    /// The syntax of a head.
-    #[error("what the upstream answers is no HTTP/1: {0}")]
+    /// It is not HTTP/1.
+    #[error("the upstream's response is not HTTP/1: {0}")]
     Syntax(httparse::Error),
-    /// The head is too long, or has too many lines.
+    /// It has too many bytes or too many field lines.
     #[error("the head of the upstream's response is too large")]
     TooLarge,
-    /// What the head says of its body.
-    #[error("the upstream's response does not tell where its body ends")]
+    /// It does not determine where the body ends.
+    #[error("the upstream's response does not determine where its body ends")]
     Framing,
 }
 
-/// What the lines of a head say of the connection and the body.
+/// What the field lines say about the connection and the body.
 #[derive(Default)]
 struct ResponseFraming {
+    /// The value of `Content-Length`.
     length: Option<HeaderValue>,
     /// There is a transfer coding.
     coded: bool,
-    /// The last of them is `chunked`.
+    /// The last transfer coding is `chunked`.
     chunked: bool,
-    /// There is another one.
+    /// There is a transfer coding other than `chunked`.
     foreign: bool,
+    /// The `Connection` lines.
     connection: Vec<HeaderValue>,
 }
 
-/// The response to a request with `method`, if the whole of its head is there. Interim responses (RFC 9110 section 15.2)
-/// are responses of their own, without a body.
+/// Parses the head of a response to a request with `method`; `None` if the head is incomplete. An interim response (RFC 9110
+/// section 15.2) is a response of its own, without a body.
 ///
 /// # Errors
 /// See [`ResponseError`].
@@ -102,7 +102,7 @@ pub fn parse(bytes: &[u8], method: &Method) -> Result<Option<ParsedResponse>, Re
 }
 
 impl ResponseFraming {
-    /// Sorts the lines of a head: what is for the next hop goes to `headers`.
+    /// Copies the lines for the next recipient to `headers`.
     fn read(lines: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<Self, ResponseError> {
         let mut framing = Self::default();
         headers.reserve(lines.len() + 1); // with the request's id
@@ -155,15 +155,15 @@ impl ResponseFraming {
         content_length(said).map(BodyLength::Length).ok_or(ResponseError::Framing)
     }
 
-    /// Whether somebody else may see the body end elsewhere (RFC 9112 section 6.1): there are two lengths, or one that a 204
-    /// must not have.
+    /// Whether another recipient may find another end of the body (RFC 9112 section 6.1): there are two lengths, or a 204 has
+    /// one.
     fn is_ambiguous(&self, status: StatusCode, is_1_1: bool) -> bool {
         let announced = self.coded || self.length.as_ref().is_some_and(|length| length != "0");
         let doubly = self.coded && (self.length.is_some() || self.foreign || !is_1_1);
         doubly || (status == StatusCode::NO_CONTENT && announced)
     }
 
-    /// Whether the connection outlives the response (RFC 9112 section 9.3).
+    /// Whether the upstream lets the connection persist (RFC 9112 section 9.3).
     fn keeps_alive(&self, is_1_1: bool) -> bool {
         let says = |option: &str| {
             self.connection.iter().flat_map(elements).any(|said| said.eq_ignore_ascii_case(option.as_bytes()))

@@ -1,4 +1,4 @@
-//! The time for `Date` (RFC 9110 section 6.6.1), written once a second.
+//! The value of `Date` (RFC 9110 section 6.6.1), formatted once a second.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,21 +8,22 @@ use crate::clock::Clock;
 /// A date as HTTP writes it (RFC 9110 section 5.6.7).
 pub type HttpDate = [u8; 29];
 
-/// The dates of a thread's responses.
+/// Formats the dates of a thread's responses.
 pub struct Dates {
     clock: Clock,
-    /// The second that was written last, since 1970-01-01T00:00:00Z.
+    /// The second of `written`, since 1970-01-01T00:00:00Z.
     second: Cell<u64>,
+    /// The last date.
     written: Cell<HttpDate>,
 }
 
 impl Dates {
-    /// By `clock`.
+    /// Dates by `clock`.
     pub fn new(clock: Clock) -> Self {
         Self { clock, second: Cell::new(0), written: Cell::new(write(0)) }
     }
 
-    /// That of a moment that was just now.
+    /// The date at `moment`.
     pub fn at(&self, moment: Instant) -> HttpDate {
         let second = self.clock.unix_at(moment).as_secs();
         if self.second.replace(second) != second {

@@ -1,10 +1,10 @@
-//! A response as it goes to a sender by HTTP/1.1 (RFC 9112 section 4).
+//! Writes a response (RFC 9112 section 4).
 //!
-//! Its head says how the body is framed and whether the connection goes on, whatever the response's own headers say of that.
-//! Everything else in them goes out as it is; a `Date` is added where there is none (RFC 9110 section 6.6.1).
+//! The writer sets the fields that frame the body and that say whether the connection persists, whatever the response's own
+//! fields say. Its other fields stay as they are; `Date` is added if it is missing (RFC 9110 section 6.6.1).
 //!
-//! A body of unknown length goes in chunks, to a sender of HTTP/1.0 until the connection ends. One that breaks off, or is not
-//! as long as was said, ends in an error: the connection must end with it, so that nobody takes it for whole.
+//! A body of unknown length is sent in chunks; to a client of HTTP/1.0, until the connection ends. If a body fails, or has another
+//! length than announced, writing fails, and the connection must be closed, so that the client sees an incomplete response.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -24,58 +24,63 @@ use crate::http1::head::{content_length, line};
 use crate::http1::server::date::HttpDate;
 use crate::net::socket::Socket;
 
-/// Small pieces of a body are put together up to so many bytes.
+/// Small pieces of a body are collected up to this many bytes.
 const MAX_BUFFERED: usize = 16 << 10;
-/// A piece of more is written as it is.
+/// A larger piece, in bytes, is not copied.
 const SMALL: usize = 8 << 10;
-/// Room for the usual response.
+/// Room for most responses, in bytes.
 const USUAL: usize = 1 << 10;
 
-/// What a response depends on of its request.
+/// What a response depends on in its request.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
-    /// By `HEAD` there is no body.
+    /// The request's method: a response to `HEAD` has no body.
     pub method: Method,
-    /// What the sender understands.
+    /// The client's version.
     pub version: Version,
-    /// Whether the connection can take another request.
+    /// Whether the connection may persist.
     pub is_persistent: bool,
 }
 
-/// A response on its way.
+/// A response that is being written.
 pub struct ResponseWriter<B> {
     body: B,
     framing: BodyFraming,
-    /// What is to be written, from `written` on.
+    /// Bytes to write, from `written` on.
     bytes: Vec<u8>,
+    /// Bytes of `bytes` that have been written.
     written: usize,
-    /// What is to be written after that.
+    /// Data to write after `bytes`.
     piece: Bytes,
-    /// The piece is a chunk, which has a line end after it.
+    /// `piece` is a chunk's data, to be followed by CRLF.
     needs_crlf: bool,
-    /// Bytes that have been written.
+    /// Bytes of the response that have been written.
     total_written: u64,
-    /// All of it is in `bytes` and `piece`, or `error` is what it broke off with.
+    /// The body has ended or failed; what is left to write is in `bytes` and `piece`.
     is_complete: bool,
+    /// Why the body failed.
     error: Option<io::Error>,
+    /// The system takes no more bytes.
     is_blocked: bool,
+    /// Whether the connection persists after the response.
     is_persistent: bool,
 }
 
-/// How the sender finds the body's end.
+/// How the client finds the end of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyFraming {
-    /// There is no body.
+    /// The response has no body.
     None,
-    /// After so many bytes more.
+    /// By its length; this many bytes are left.
     Length(u64),
+    /// By its last chunk.
     Chunked,
-    /// With the connection.
+    /// By the connection's end (close-delimited).
     Close,
 }
 
 impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B> {
-    /// Of `response`, made at `date`, to a request that `context`.
+    /// A writer of `response` to the request of `context`, with `date` if the response has none.
     pub fn new(response: Response<B>, context: &RequestContext, date: HttpDate) -> Self {
         let (head, body) = response.into_parts();
         let framing = framing(head.status, context, &body);
@@ -99,30 +104,30 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B>
         }
     }
 
-    /// Whether the connection can take another request after it.
+    /// Whether the connection persists after the response.
     pub fn is_persistent(&self) -> bool {
         self.is_persistent
     }
 
-    /// Whether only the connection's end tells that it has ended.
+    /// Whether the client finds the end of the body only by the connection's end.
     pub fn is_close_delimited(&self) -> bool {
         self.framing == BodyFraming::Close
     }
 
-    /// Whether it waits for the sender to take what is there of it.
+    /// Whether the system took no more bytes.
     pub fn is_blocked(&self) -> bool {
         self.is_blocked
     }
 
-    /// Bytes that the sender has taken.
+    /// Bytes of the response that have been written.
     pub fn written(&self) -> u64 {
         self.total_written
     }
 
-    /// Ready when all of it is on its way.
+    /// Ready when the system has taken the whole response.
     ///
     /// # Errors
-    /// Those of writing, and what the body broke off with, when what came before is on its way.
+    /// Those of writing, and those of the body, once all data before has been written.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<()>> {
         loop {
             self.is_blocked = false;
@@ -158,7 +163,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B>
         }
     }
 
-    /// Adds what there is of the body to what is to be written, as far as there is room. Pending if it waits for more.
+    /// Moves data of the body to `bytes` and `piece`, as far as there is room. Pending if the body has none now.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_complete && self.piece.is_empty() && self.bytes.len() < MAX_BUFFERED {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -179,7 +184,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B>
     fn push(&mut self, data: Bytes) -> io::Result<()> {
         let is_chunk = self.framing == BodyFraming::Chunked;
         if let BodyFraming::Length(left) = &mut self.framing {
-            let more = || io::Error::new(io::ErrorKind::InvalidData, "the response's body is longer than it said");
+            let more = || io::Error::new(io::ErrorKind::InvalidData, "the response's body is longer than announced");
             *left = left.checked_sub(data.len() as u64).ok_or_else(more)?;
             self.is_complete = *left == 0;
         }
@@ -202,7 +207,10 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B>
     fn end(&mut self) {
         match self.framing {
             BodyFraming::Length(1..) => {
-                self.fail(io::Error::new(io::ErrorKind::UnexpectedEof, "the response's body is shorter than it said"));
+                self.fail(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the response's body is shorter than announced",
+                ));
             }
             BodyFraming::Chunked => self.bytes.extend_from_slice(b"0\r\n\r\n"),
             BodyFraming::None | BodyFraming::Length(0) | BodyFraming::Close => {}
@@ -216,7 +224,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> ResponseWriter<B>
     }
 }
 
-/// How the body of a response with this status goes out (RFC 9112 section 6.3).
+/// How the body of a response with this status is framed (RFC 9112 section 6.3).
 fn framing<B: HttpBody>(status: StatusCode, context: &RequestContext, body: &B) -> BodyFraming {
     if context.method == Method::HEAD || is_bodiless(status) {
         BodyFraming::None
@@ -229,18 +237,21 @@ fn framing<B: HttpBody>(status: StatusCode, context: &RequestContext, body: &B) 
     }
 }
 
-/// What stands in a head beside the response's own headers.
+/// What a head has beside the response's own fields.
 struct ResponseHead {
+    /// The client's version is HTTP/1.0.
     is_1_0: bool,
-    /// The `Content-Length` that it gets.
+    /// The `Content-Length` to add.
     length: Option<u64>,
-    /// Whether the response's own `Content-Length` is that of a body that is not there (RFC 9110 section 8.6).
+    /// The response has no body, so its own `Content-Length` is kept (RFC 9110 section 8.6).
     keeps_length: bool,
+    /// `Transfer-Encoding: chunked` is added.
     is_chunked: bool,
+    /// The connection persists after the response.
     is_persistent: bool,
 }
 
-/// A response with `text` as its body, after which the connection ends, as it goes out.
+/// The bytes of a response with the body `text`, after which the connection is closed.
 pub fn closing_response(head: &Parts, text: &[u8], date: HttpDate) -> Vec<u8> {
     let length = Some(text.len() as u64);
     let fields = ResponseHead { is_1_0: false, length, keeps_length: false, is_chunked: false, is_persistent: false };
@@ -263,7 +274,7 @@ impl ResponseHead {
             && head.headers.contains_key(CONTENT_LENGTH);
         let length = match framing {
             BodyFraming::Length(length) => Some(length),
-            // What the same request by another method would have.
+            // The length that the response to `GET` would have.
             BodyFraming::None if context.method == Method::HEAD && !keeps_length && !is_bodiless(head.status) => {
                 body.size_hint().exact().filter(|length| *length > 0)
             }

@@ -3,6 +3,9 @@
 //!
 //! A request is repeated if connecting fails or the collector answers 429, 502, 503 or 504. The pause before each attempt
 //! grows, and is at least as long as the collector's `Retry-After`. After `timeout` the spans are dropped and counted as failed.
+//!
+//! hyper's client sends them rather than [`http1`](crate::http1)'s: no delivery waits for a span, and this room need not know
+//! how the gateway speaks HTTP.
 
 use std::io;
 use std::time::Duration;

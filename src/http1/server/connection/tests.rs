@@ -28,7 +28,7 @@ async fn request(connection: &SharedConnection) -> Result<ParsedRequest, Connect
     poll_fn(|cx| connection.borrow_mut().poll_request(cx)).await
 }
 
-/// Answers the request that has come; what that is.
+/// Writes the response to the current request, and returns its bytes.
 async fn answer(connection: &SharedConnection, stream: &mut TcpStream) -> String {
     let context = RequestContext { method: Method::GET, version: Version::HTTP_11, is_persistent: true };
     let mut response = ResponseWriter::new(
@@ -50,14 +50,13 @@ async fn body(connection: &Rc<SharedConnection>) -> io::Result<Bytes> {
     Ok(connection.lend_body().collect().await?.to_bytes())
 }
 
-/// Runs `work` by a clock that goes on when there is nothing to do. Each its own: the gateway's is another, which goes on by
-/// itself, and says some milliseconds more.
+/// Runs `work` with tokio's paused clock, which advances when there is nothing to do. `Clock` is another one, which is some
+/// milliseconds ahead.
 fn in_time<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(work)
 }
 
-/// How a connection ends on which `requests` are answered, and after that nothing comes; and after how many tenths of a
-/// second.
+/// How a connection ends on which `requests` are answered and nothing else arrives, and after how many tenths of a second.
 #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
 fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
     in_time(async {
@@ -69,7 +68,7 @@ fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
             answer(&connection, &mut stream).await;
         }
         if drains {
-            // What has come is then there.
+            // Reads what has arrived.
             let waits = tokio::time::timeout(Duration::from_millis(1), request(&connection)).await;
             assert!(waits.is_err(), "{come:?}");
         }
@@ -83,7 +82,7 @@ fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
 }
 
 #[test]
-fn each_thing_has_its_time_to_come() {
+fn each_state_has_its_deadline() {
     assert_eq!(ends(b"", 0, false), ("IdleTimeout".to_owned(), 100.0), "the first request");
     assert_eq!(ends(b"\r\nGET /", 0, false), ("HeadTimeout".to_owned(), 100.0), "the rest of its head");
     assert_eq!(ends(&[REQUEST, b"\r\n"].concat(), 1, false), ("IdleTimeout".to_owned(), 700.0), "the next request");
@@ -92,7 +91,7 @@ fn each_thing_has_its_time_to_come() {
 }
 
 #[test]
-fn while_the_gateway_drains_only_what_has_begun_or_is_the_first_has_a_little_time() {
+fn while_the_server_drains_only_a_first_request_and_a_head_that_has_begun_have_time() {
     assert_eq!(ends(b"", 0, true), ("Drained".to_owned(), 5.0));
     assert_eq!(ends(b"GET /", 0, true), ("Drained".to_owned(), 5.0));
     assert_eq!(ends(&[REQUEST, b"GET /"].concat(), 1, true), ("Drained".to_owned(), 5.0));
@@ -100,7 +99,7 @@ fn while_the_gateway_drains_only_what_has_begun_or_is_the_first_has_a_little_tim
 }
 
 #[tokio::test]
-async fn one_request_after_another_is_read_and_nothing_is_held_in_between() {
+async fn requests_are_read_one_after_another_and_no_buffer_is_held_between_them() {
     let (connection, mut stream) = connected().await;
     let first = b"POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
     let second = b"POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\n";
@@ -117,7 +116,7 @@ async fn one_request_after_another_is_read_and_nothing_is_held_in_between() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_long_comes_in_pieces_that_fill_their_memory() {
+async fn a_long_body_comes_in_pieces_that_fill_their_allocation() {
     let (connection, mut stream) = connected().await;
     let sent = vec![b'x'; 200_000];
     let write = async {
@@ -137,7 +136,7 @@ async fn a_body_that_is_long_comes_in_pieces_that_fill_their_memory() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_early_or_is_garbled_is_none() {
+async fn a_body_that_ends_early_or_is_invalid_is_an_error() {
     for (bytes, kind) in [
         (&b"Content-Length: 3\r\n\r\nab"[..], io::ErrorKind::UnexpectedEof),
         (b"Transfer-Encoding: chunked\r\n\r\n2\r\nab", io::ErrorKind::UnexpectedEof),
@@ -153,7 +152,7 @@ async fn a_body_that_ends_early_or_is_garbled_is_none() {
 }
 
 #[tokio::test]
-async fn who_waits_for_leave_gets_it_when_the_body_is_wanted_and_not_before() {
+async fn a_client_that_expects_100_continue_gets_it_when_the_body_is_read() {
     let head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     let (connection, mut stream) = connected().await;
     stream.write_all(head).await.unwrap();
@@ -164,9 +163,9 @@ async fn who_waits_for_leave_gets_it_when_the_body_is_wanted_and_not_before() {
     stream.write_all(head).await.unwrap();
     request(&connection).await.unwrap();
     let send = async {
-        let mut leave = [0; CONTINUE.len()];
-        stream.read_exact(&mut leave).await.unwrap();
-        assert_eq!(leave, CONTINUE);
+        let mut interim = [0; CONTINUE.len()];
+        stream.read_exact(&mut interim).await.unwrap();
+        assert_eq!(interim, CONTINUE);
         stream.write_all(b"ok").await.unwrap();
     };
     let (read, ()) = tokio::join!(body(&connection), send);
@@ -177,11 +176,14 @@ async fn who_waits_for_leave_gets_it_when_the_body_is_wanted_and_not_before() {
     request(&connection).await.unwrap();
     stream.write_all(b"k").await.unwrap();
     assert_eq!(body(&connection).await.unwrap(), "ok");
-    assert!(answer(&connection, &mut stream).await.starts_with("HTTP/1.1 200 "), "who sends does not wait");
+    assert!(
+        answer(&connection, &mut stream).await.starts_with("HTTP/1.1 200 "),
+        "it has sent part of the body, so it does not wait"
+    );
 }
 
 #[tokio::test]
-async fn a_sender_that_has_reset_its_connection_is_gone() {
+async fn a_reset_by_the_client_is_seen() {
     let (connection, mut stream) = connected().await;
     stream.write_all(REQUEST).await.unwrap();
     request(&connection).await.unwrap();

@@ -1,0 +1,50 @@
+//! Brings gauges up to date that no event moves: numbers and ages of queued deliveries, sizes of the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::generation::Generation;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::queue::lane::Queue;
+use crate::store::{Health, Shown, State};
+
+/// How old a gauge can be.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Sets the gauges every second, as long as the gateway runs.
+pub(super) async fn show(
+    queue: Arc<Queue>,
+    generations: watch::Receiver<Arc<Generation>>,
+    clock: Clock,
+    metrics: Metrics,
+) {
+    loop {
+        let generation = generations.borrow().clone();
+        let counts = queue.store.counts();
+        for (shared, _) in &generation.routes {
+            let Some(gauges) = &shared.metrics.queue else { continue };
+            let name: &str = &shared.config.name;
+            let count = |shown| {
+                let of_route = counts.iter().filter(|((route, state), _)| **route == *name && *state == shown);
+                of_route.map(|(_, count)| *count).sum()
+            };
+            let shown = [Shown::Pending, Shown::Retrying, Shown::Settled(State::Dead), Shown::Held];
+            gauges.set_deliveries(shown.map(count));
+            gauges.paused.set(i64::from(queue.store.route(name).paused));
+            // A query that takes too long leaves the age as it was.
+            if let Ok(oldest) = queue.store.oldest(name).await {
+                let age = oldest.map_or(0, |oldest| queue.millis(clock.now()).saturating_sub(oldest) / 1000);
+                gauges.oldest.set(age.max(0));
+            }
+        }
+        let store = &metrics.store;
+        let sizes = queue.store.sizes();
+        store.bytes.set(i64::try_from(sizes.used).unwrap_or(i64::MAX));
+        store.free_bytes.set(i64::try_from(sizes.free).unwrap_or(i64::MAX));
+        store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_))));
+        tokio::time::sleep(INTERVAL).await;
+    }
+}

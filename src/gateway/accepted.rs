@@ -1,0 +1,32 @@
+//! The gateway's own answers to deliveries that it takes.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response};
+
+use crate::config;
+use crate::delivery::response::{Body, Completed};
+use crate::reject::Outcome;
+use crate::routing::table::RouteShared;
+
+const HOOKLATCH_DUPLICATE: HeaderName = HeaderName::from_static("hooklatch-duplicate");
+
+/// What a provider gets for a delivery that was there before: the route's success answer, and a field that says so.
+pub fn duplicate(route: &RouteShared) -> Completed {
+    let mut response = success(route);
+    response.headers_mut().insert(HOOKLATCH_DUPLICATE, HeaderValue::from_static("true"));
+    Completed { response, outcome: Outcome::Duplicate }
+}
+
+/// The route's answer to a delivery that is taken: `response` with a queue, 200 and an empty body without.
+pub fn success(route: &RouteShared) -> Response<Body> {
+    let config::Delivery::Queue(queue) = &route.config.delivery else {
+        return Response::new(Body::text(Bytes::new()));
+    };
+    let mut response = Response::new(Body::text(queue.response.body.clone()));
+    *response.status_mut() = queue.response.status;
+    if !queue.response.body.is_empty() {
+        response.headers_mut().insert(CONTENT_TYPE, queue.response.content_type.clone());
+    }
+    response
+}

@@ -1,0 +1,117 @@
+//! In queue mode, the last stage: stores a delivery, and answers once it is synced.
+//!
+//! Refuses, with `Retry-After`, what the store does not take: `storage_full`, `storage_failed`, `storage_slow`. A route in
+//! proxy mode goes on to [`forward`](super::forward).
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tower::Service;
+
+use super::accepted::{duplicate, success};
+use super::dedupe::Deduped;
+use super::prepare::prepare;
+use super::stage::{Boxed, Next};
+use super::verify::Verified;
+use crate::clock::Clock;
+use crate::config;
+use crate::delivery::response::{Completed, StageResult};
+use crate::http1::payload::Payload;
+use crate::queue::dispatch::Dispatcher;
+use crate::queue::lane::Queue;
+use crate::queue::stored;
+use crate::reject::{Outcome, Refusal, Reject};
+use crate::store::{self, Accepted, State, StoreError};
+
+/// What the stage needs of its thread.
+#[derive(Clone)]
+pub struct EnqueueContext {
+    /// For the time of receipt.
+    pub clock: Clock,
+    /// The queue.
+    pub queue: Arc<Queue>,
+    /// The dispatchers of the routes with a queue, by name.
+    pub dispatchers: Rc<HashMap<String, Rc<Dispatcher>>>,
+}
+
+/// The stage: stores the deliveries of routes with a queue.
+pub fn enqueue<S>(next: Rc<Next<EnqueueContext, S>>, deduped: Deduped) -> Boxed<Completed, Refusal>
+where
+    S: Service<Verified, Response = Completed, Error = Refusal, Future = Boxed<Completed, Refusal>> + Clone + 'static,
+{
+    let route = &deduped.verified.route().config;
+    match &route.delivery {
+        config::Delivery::Proxy => next.run(deduped.verified),
+        config::Delivery::Queue(_) => match next.context.dispatchers.get(&route.name).cloned() {
+            Some(dispatcher) => Box::pin(store_and_answer(next, dispatcher, deduped)),
+            // Each route with a queue has a dispatcher.
+            None => Box::pin(async { Err(Reject::StorageFailed.into()) }),
+        },
+    }
+}
+
+async fn store_and_answer<S>(
+    next: Rc<Next<EnqueueContext, S>>,
+    dispatcher: Rc<Dispatcher>,
+    deduped: Deduped,
+) -> StageResult {
+    let Deduped { verified, key } = deduped;
+    let message = prepare(&verified)?;
+    let delivery = delivery(&next.context, &verified, stored::encode(&message));
+    match dispatcher.accept(delivery, key, message).await {
+        Ok(Accepted::Stored(_)) => Ok(Completed { response: success(verified.route()), outcome: Outcome::Accepted }),
+        Ok(Accepted::Duplicate(_)) => Ok(duplicate(verified.route())),
+        Err(error) => Err(Reject::from(&error).into()),
+    }
+}
+
+/// What is stored of a delivery.
+fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes) -> store::Delivery {
+    let (route, info, payload) = (verified.route(), verified.info(), verified.payload());
+    let event = info.event(Some(route));
+    store::Delivery {
+        id: info.delivery_id,
+        received_at: context.queue.millis(info.received),
+        route: Arc::from(route.config.name.as_str()),
+        scheme: Arc::from(route.config.scheme.name.as_str()),
+        state: State::Pending,
+        reason: None,
+        status: None,
+        event_type: event.kind,
+        event_id: event.id,
+        request_id: info.request_id.to_str().ok().map(str::to_owned),
+        peer: info.peer.client.to_string(),
+        method: info.head.method.to_string(),
+        path: info.head.uri.path().to_owned(),
+        request_bytes: payload.len(),
+        duration_ms: None,
+        head,
+        body: Some(whole(payload)),
+        details: Bytes::new(),
+    }
+}
+
+/// The bytes of a body in one piece.
+fn whole(payload: &Payload) -> Bytes {
+    match payload.frames() {
+        [] => Bytes::new(),
+        [only] => only.clone(),
+        frames => {
+            let mut whole = BytesMut::with_capacity(usize::try_from(payload.len()).unwrap_or_default());
+            frames.iter().for_each(|frame| whole.extend_from_slice(frame));
+            whole.freeze()
+        }
+    }
+}
+
+impl From<&StoreError> for Reject {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::StorageFull,
+            StoreError::Slow | StoreError::TimedOut => Self::StorageSlow,
+            StoreError::Failed(_) | StoreError::Closed => Self::StorageFailed,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One attempt to hand a delivery to its upstream, and what follows from it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::BodyExt as _;
+use uuid::Uuid;
+
+use super::circuit::Signal;
+use super::retry::{Failure, Verdict, Why};
+use super::state::after_attempt;
+use crate::http1::client::request::Head;
+use crate::metrics::UpstreamResult;
+use crate::store::{Attempt, Millis, Next, Outcome, Settled, State, Ticket};
+use crate::upstream::pool::{ResponseBody, SendError};
+
+/// What is kept of a response's body, in bytes.
+const KEPT: usize = 4 << 10;
+/// What is read of a response's body so that its connection can be used again, in bytes.
+const MAX_READ: usize = 256 << 10;
+
+const HOOKLATCH_ATTEMPT: HeaderName = HeaderName::from_static("hooklatch-attempt");
+const HOOKLATCH_RECEIVED_AT: HeaderName = HeaderName::from_static("hooklatch-received-at");
+const HOOKLATCH_REPLAY: HeaderName = HeaderName::from_static("hooklatch-replay");
+
+/// A delivery that is to be attempted, claimed from the store.
+pub struct Job {
+    /// Names it towards the store.
+    pub ticket: Ticket,
+    /// The delivery's id.
+    pub id: Uuid,
+    /// When it was received.
+    pub received_at: Millis,
+    /// Attempts that were made before.
+    pub attempts: u32,
+    /// How many of them count for giving up.
+    pub counted: u32,
+    /// From when on its age is counted.
+    pub since: Millis,
+    /// A person asked for this attempt.
+    pub replay: bool,
+    /// There is this attempt and no other.
+    pub once: bool,
+}
+
+/// How an attempt ended.
+pub struct Ended {
+    /// As metrics count it.
+    pub result: UpstreamResult,
+    /// The handler's status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// What `Retry-After` asks for.
+    retry_after: Option<Duration>,
+    head: Bytes,
+    body: Bytes,
+}
+
+impl Job {
+    /// The field lines that this attempt adds to the message.
+    pub fn fields(&self) -> Head {
+        let mut fields = Head::default();
+        let mut line = |name: &HeaderName, value: &str| {
+            // Digits, letters, colons and hyphens.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                fields.line(name, &value);
+            }
+        };
+        line(&HOOKLATCH_ATTEMPT, &(self.attempts + 1).to_string());
+        line(&HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
+        if self.replay {
+            line(&HOOKLATCH_REPLAY, "true");
+        }
+        fields
+    }
+
+    /// What is written of an attempt that began at `at` and took `took`, and what follows by `policy`. `random` is from 0 to 1.
+    pub fn outcome(
+        &self,
+        ended: Ended,
+        policy: &super::retry::RetryPolicy,
+        (at, now, took): (Millis, Millis, Duration),
+        random: f64,
+    ) -> Outcome {
+        let Ended { result, status, error, retry_after, head, body } = ended;
+        let delivered = matches!(status, Some(200..=299));
+        let failure = Failure { now, since: self.since, attempts: self.counted + 1, status, retry_after };
+        let (retry_at, why) = match policy.after(&failure, random) {
+            _ if delivered => (None, None),
+            Verdict::RetryAt(at) => (Some(at), None),
+            Verdict::GiveUp(why) => (None, Some(why)),
+        };
+        let next = after_attempt(delivered, self.once, retry_at);
+        let is_settled = matches!(next, Next::Settle(State::Delivered));
+        Outcome {
+            ticket: self.ticket,
+            attempt: Attempt {
+                destination: self.ticket.destination(),
+                number: self.attempts + 1,
+                at,
+                result: Arc::from(result.label()),
+                status,
+                error,
+                duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+                replay: self.replay,
+                response_head: head,
+                response_body: body,
+            },
+            reason: why.filter(|_| next == Next::Settle(State::Dead)).map(|why| Arc::from(why_dead(why))),
+            next,
+            settled: is_settled.then(|| Settled { head: Some(Bytes::new()), body: None, secret: false }),
+        }
+    }
+}
+
+impl Ended {
+    /// What came of sending. Reads the response's body, for `patience` at most.
+    pub async fn of(sent: Result<Response<ResponseBody>, SendError>, now: SystemTime, patience: Duration) -> Self {
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                let result = match &error {
+                    SendError::Unreachable(_) => UpstreamResult::Unreachable,
+                    SendError::Failed(_) => UpstreamResult::Failed,
+                    SendError::Late => UpstreamResult::Timeout,
+                };
+                let (head, body) = (Bytes::new(), Bytes::new());
+                return Self { result, status: None, error: Some(error.to_string()), retry_after: None, head, body };
+            }
+        };
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers(), now);
+        let head = written(&response);
+        let mut body = BytesMut::new();
+        // A body that breaks off or takes too long changes nothing: the status has said whether the handler took it.
+        let _ = tokio::time::timeout(patience, read(response.into_body(), &mut body)).await;
+        Self {
+            result: UpstreamResult::Status(status),
+            status: Some(status),
+            error: None,
+            retry_after,
+            head,
+            body: body.freeze(),
+        }
+    }
+
+    /// What it says about the upstream.
+    pub fn signal(&self) -> Signal {
+        match self.result {
+            // A connection that breaks off may be this delivery's fault: the handler may have died of it.
+            UpstreamResult::Failed => Signal::Refused,
+            _ => Signal::of(self.status),
+        }
+    }
+}
+
+/// Reads a body to its end, or to [`MAX_READ`]; keeps its first bytes.
+async fn read(mut body: ResponseBody, kept: &mut BytesMut) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(data) = frame.data_ref() else { continue };
+        read += data.len();
+        let room = KEPT.saturating_sub(kept.len());
+        kept.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+        if read > MAX_READ {
+            return;
+        }
+    }
+}
+
+/// The head of a response as HTTP/1.1 writes it, without cookies that it sets.
+fn written(response: &Response<ResponseBody>) -> Bytes {
+    let mut head = Head::default();
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != http::header::SET_COOKIE) {
+        head.line(name, value);
+    }
+    Bytes::copy_from_slice(head.bytes())
+}
+
+/// What `Retry-After` asks for: seconds, or a date (RFC 9110 section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+    }
+}
+
+fn why_dead(why: Why) -> &'static str {
+    match why {
+        Why::Status => "status",
+        Why::Attempts => "max_attempts",
+        Why::Age => "max_age",
+    }
+}
+
+/// A time of the store by RFC 3339: UTC, with milliseconds.
+pub fn rfc3339(at: Millis) -> String {
+    let since_epoch = Duration::from_millis(u64::try_from(at).unwrap_or_default());
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_epoch).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let asked = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now)
+        };
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), None, "a date that has passed asks for nothing");
+        assert_eq!((asked("-1"), asked("soon"), asked("")), (None, None, None));
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+}

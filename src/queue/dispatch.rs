@@ -1,0 +1,333 @@
+//! Hands queued deliveries of one route to its upstream, on one worker thread, over that thread's connections.
+//!
+//! A delivery that the thread has just stored is attempted at once, without a look into the store. All others are claimed
+//! from the store when they are due, by the one thread that [leads](Dispatcher::lead) the route.
+//!
+//! An attempt begins only if, in this order, 1. the route is not paused; 2. fewer than `max_concurrent` attempts are under way;
+//! 3. `max_rate` has room; 4. the circuit of the upstream lets it through. Whatever does not begin stays in the store, as
+//! it was.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+
+use super::attempt::{Ended, Job};
+use super::circuit::{Pass, Phase, Settings};
+use super::lane::{Gate, Lane, Queue, Slot};
+use super::retry::RetryPolicy;
+use super::stored;
+use crate::clock::Clock;
+use crate::config::{self, RateLimit};
+use crate::metrics::{GaugeGuard, QueueMetrics};
+use crate::observe::log_limit::LogLimit;
+use crate::routing::table::Route;
+use crate::store::{Accepted, Claimed, DedupeKey, Delivery, Next, State, StoreError};
+use crate::upstream::message::Message;
+use crate::upstream::send::send;
+
+/// Deliveries that are claimed from the store at once.
+const CLAIM: usize = 64;
+/// How long the dispatcher waits after an error of the store.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// The longest sleep: the store's own clock is looked at again after it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// Where a route's messages go: today each route has one destination.
+const DESTINATION: u16 = 0;
+
+/// What a dispatcher needs of its thread.
+#[derive(Clone)]
+pub struct DispatchContext {
+    /// The queue, which all threads share.
+    pub queue: Arc<Queue>,
+    /// For durations.
+    pub clock: Clock,
+    /// Bounds the lines about failed attempts.
+    pub log_limit: Rc<LogLimit>,
+    /// Whether the gateway is shutting down: then no attempt begins.
+    pub draining: Rc<Cell<bool>>,
+    /// A strong sender lives as long as each attempt.
+    pub alive: mpsc::WeakSender<Infallible>,
+}
+
+/// The dispatcher of one route on one thread, in one generation of the configuration.
+pub struct Dispatcher {
+    context: DispatchContext,
+    route: Rc<Route>,
+    name: Arc<str>,
+    settings: config::Queue,
+    policy: RetryPolicy,
+    rate: Option<RateLimit>,
+    lane: Arc<Lane>,
+    /// `None` with `circuit: false`.
+    gate: Option<Arc<Gate>>,
+    metrics: QueueMetrics,
+    /// A newer generation has taken over.
+    is_replaced: Cell<bool>,
+}
+
+/// Everything that lets one attempt begin.
+struct Start {
+    slot: Slot,
+    pass: Option<Pass>,
+}
+
+/// Why no attempt can begin now, and when the dispatcher asks again without being woken.
+struct NotYet(Option<Instant>);
+
+impl Dispatcher {
+    /// The dispatcher of `route`, if that has a queue.
+    pub fn new(context: DispatchContext, route: Rc<Route>) -> Option<Rc<Self>> {
+        let config = &route.shared.config;
+        let config::Delivery::Queue(settings) = &config.delivery else { return None };
+        let settings = settings.clone();
+        let metrics = route.shared.metrics.queue.clone()?;
+        let lane = context.queue.lane(&config.name);
+        let gate = settings.circuit.as_ref().map(|circuit| {
+            let settings = Settings { failures: circuit.failures.get(), max_wait: circuit.max_wait };
+            let scheme = if config.upstream.tls { "https" } else { "http" };
+            let upstream = format!("{scheme}://{}:{}", config.upstream.host, config.upstream.port);
+            context.queue.gate(&upstream, settings, &lane)
+        });
+        let rate = settings.max_rate.map(|per_second| RateLimit { per_second, burst: per_second });
+        Some(Rc::new(Self {
+            name: Arc::from(config.name.as_str()),
+            policy: RetryPolicy::from(&settings.retry),
+            rate,
+            settings,
+            lane,
+            gate,
+            metrics,
+            is_replaced: Cell::new(false),
+            context,
+            route,
+        }))
+    }
+
+    /// Stores a delivery, and attempts it if nothing stands against it. Returns once it is synced.
+    ///
+    /// # Errors
+    /// The delivery is not stored.
+    pub async fn accept(
+        self: &Rc<Self>,
+        delivery: Delivery,
+        key: Option<DedupeKey>,
+        message: Message,
+    ) -> Result<Accepted, StoreError> {
+        let (id, received_at) = (delivery.id, delivery.received_at);
+        let at_once = !self.lane.has_backlog() && !self.is_paused() && self.is_closed();
+        let accepted = self.context.queue.store.accept(delivery, key, 1, at_once).await?;
+        let Accepted::Stored(ticket) = accepted else { return Ok(accepted) };
+        if !at_once {
+            self.context.queue.wake(&self.name);
+            return Ok(accepted);
+        }
+        match self.start(self.context.clock.now()) {
+            Ok(start) => {
+                let job = Job {
+                    ticket,
+                    id,
+                    received_at,
+                    attempts: 0,
+                    counted: 0,
+                    since: received_at,
+                    replay: false,
+                    once: false,
+                };
+                tokio::task::spawn_local(self.clone().attempt(job, message, start));
+            }
+            Err(NotYet(_)) => {
+                self.context.queue.store.release([ticket]);
+                self.context.queue.wake(&self.name);
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Claims deliveries that are due and attempts them, until the gateway drains or [`Self::replace`] is called. One thread
+    /// at a time does this for a route.
+    pub async fn lead(self: Rc<Self>) {
+        while !self.is_replaced.get() && !self.context.draining.get() {
+            let wake = self.lane.wake.notified();
+            let sleep = match self.attempt_due().await {
+                Ok(until) => until,
+                Err(error) => {
+                    if let Some(suppressed) = self.context.log_limit.admit(self.context.clock.now()) {
+                        tracing::error!(route = &*self.name, %error, suppressed, "cannot read the queue");
+                    }
+                    Some(self.context.clock.now() + STORE_PAUSE)
+                }
+            };
+            let longest = self.context.clock.now() + LONGEST_SLEEP;
+            let until = sleep.unwrap_or(longest).min(longest);
+            // Ready earlier if it is woken.
+            let _ = tokio::time::timeout_at(until.into(), wake).await;
+        }
+    }
+
+    /// Ends [`Self::lead`]: a newer generation takes over.
+    pub fn replace(&self) {
+        self.is_replaced.set(true);
+        self.lane.wake.notify_one();
+    }
+
+    /// Attempts what is due, as far as attempts can begin. Returns when to look again, unless it is woken.
+    async fn attempt_due(self: &Rc<Self>) -> Result<Option<Instant>, StoreError> {
+        loop {
+            let now = self.context.clock.now();
+            if self.is_paused() || self.context.draining.get() || self.is_replaced.get() {
+                return Ok(None);
+            }
+            let room = match self.room(now) {
+                Ok(room) => room,
+                Err(NotYet(until)) => return Ok(until),
+            };
+            // Before the look into the store: what is stored after it sets this again.
+            self.lane.set_backlog(false);
+            let retry_at = self.lane.take_retry();
+            let store = &self.context.queue.store;
+            let millis = self.context.queue.millis(now);
+            let claimed = store.claim(&self.name, DESTINATION, millis, room).await?;
+            if claimed.is_empty() {
+                let next = store.next_due(&self.name, DESTINATION, millis).await?;
+                let next = [next, retry_at].into_iter().flatten().min();
+                return Ok(next.map(|at| now + self.context.queue.until(at, now)));
+            }
+            self.lane.set_backlog(true);
+            let mut claimed = claimed.into_iter();
+            while let Some(delivery) = claimed.next() {
+                match self.start(self.context.clock.now()) {
+                    Ok(start) => self.begin(delivery, start),
+                    Err(NotYet(until)) => {
+                        store.release([delivery.ticket].into_iter().chain(claimed.map(|delivery| delivery.ticket)));
+                        return Ok(until);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many attempts can begin now.
+    fn room(&self, now: Instant) -> Result<usize, NotYet> {
+        if let Some(gate) = &self.gate {
+            self.metrics.circuit_open.set(i64::from(gate.phase() != Phase::Closed));
+        }
+        let free = usize::try_from(self.lane.free(self.settings.max_concurrent.get())).unwrap_or(CLAIM);
+        match self.gate.as_ref().map(|gate| (gate.phase(), gate.wakes_at())) {
+            _ if free == 0 => Err(NotYet(None)),
+            Some((Phase::Open, Some(probe_at))) if now < probe_at => Err(NotYet(Some(probe_at))),
+            Some((Phase::Open, _)) => Ok(1),
+            Some((Phase::Probing, _)) => Err(NotYet(None)),
+            Some((Phase::Closed, _)) | None => Ok(free.min(CLAIM)),
+        }
+    }
+
+    fn start(&self, now: Instant) -> Result<Start, NotYet> {
+        if self.context.draining.get() {
+            return Err(NotYet(None));
+        }
+        let slot = self.lane.enter(self.settings.max_concurrent.get()).ok_or(NotYet(None))?;
+        if let Some(rate) = self.rate {
+            self.lane.rate.take(rate, now).map_err(|wait| NotYet(Some(now + wait)))?;
+        }
+        let pass = match &self.gate {
+            None => None,
+            Some(gate) => Some(gate.enter(now).ok_or_else(|| NotYet(gate.wakes_at()))?),
+        };
+        Ok(Start { slot, pass })
+    }
+
+    fn begin(self: &Rc<Self>, claimed: Claimed, start: Start) {
+        let Claimed { ticket, id, received_at, attempts, counted, since, replay, once, head, body, .. } = claimed;
+        match stored::decode(&head, body) {
+            Ok(message) => {
+                let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
+                tokio::task::spawn_local(self.clone().attempt(job, message, start));
+            }
+            Err(error) => {
+                // It stays claimed, so that it is not read again before a restart.
+                if let (Some(gate), Some(pass)) = (&self.gate, start.pass) {
+                    gate.cancel(pass);
+                }
+                tracing::error!(route = &*self.name, %id, %error, "a queued delivery cannot be sent");
+            }
+        }
+    }
+
+    async fn attempt(self: Rc<Self>, job: Job, message: Message, start: Start) {
+        let Start { slot, pass } = start;
+        let DispatchContext { queue, clock, .. } = &self.context;
+        let _alive = self.context.alive.upgrade();
+        let _in_flight = GaugeGuard::new(&self.metrics.in_flight);
+        let started = clock.now();
+        let fields = job.fields();
+        let endpoint = &self.route.shared.endpoint;
+        let sent = send(endpoint, &self.route.pool, message, &fields, clock, started).await;
+        let answered = clock.now();
+        let wall = SystemTime::UNIX_EPOCH + clock.unix();
+        let ended = Ended::of(sent.result, wall, self.route.shared.config.timeout).await;
+        self.metrics.attempt(ended.result);
+        if let (Some(gate), Some(pass)) = (&self.gate, pass) {
+            let is_open = gate.leave(pass, ended.signal(), clock.now());
+            self.metrics.circuit_open.set(i64::from(is_open));
+        }
+        self.log(&job, &ended);
+        let took = answered.saturating_duration_since(started);
+        let times = (queue.millis(started), queue.millis(answered), took);
+        let outcome = job.outcome(ended, &self.policy, times, rand::random());
+        match &outcome.next {
+            Next::Settle(State::Delivered) => {
+                self.metrics.delivered.inc();
+                let waited = queue.millis(answered).saturating_sub(job.received_at);
+                self.metrics
+                    .delay
+                    .observe(Duration::from_millis(u64::try_from(waited).unwrap_or_default()).as_secs_f64());
+            }
+            Next::Settle(_) => {
+                self.metrics.dead.inc();
+                tracing::error!(route = &*self.name, id = %job.id, attempts = job.attempts + 1, "a delivery is given up");
+            }
+            Next::Retry(at) => self.lane.retries_at(*at),
+            Next::Keep => {}
+        }
+        if let Err(error) = queue.store.complete(outcome)
+            && let Some(suppressed) = self.context.log_limit.admit(clock.now())
+        {
+            tracing::error!(
+                route = &*self.name, %error, suppressed,
+                "cannot write what came of an attempt: the delivery is attempted again after the restart"
+            );
+        }
+        drop(slot);
+    }
+
+    fn log(&self, job: &Job, ended: &Ended) {
+        if matches!(ended.status, Some(200..=299)) {
+            return;
+        }
+        if let Some(suppressed) = self.context.log_limit.admit(self.context.clock.now()) {
+            tracing::warn!(
+                route = &*self.name,
+                id = %job.id,
+                attempt = job.attempts + 1,
+                result = ended.result.label(),
+                status = ended.status,
+                error = ended.error,
+                suppressed,
+                "an attempt failed"
+            );
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        let state = self.context.queue.store.route(&self.name);
+        state.paused || state.held
+    }
+
+    fn is_closed(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.phase() == Phase::Closed)
+    }
+}

@@ -1,0 +1,197 @@
+//! What all threads know of the queue of one route.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
+use crate::clock::Clock;
+use crate::routing::rate::Bucket;
+use crate::store::{Millis, Store};
+
+/// No attempt is known to be due.
+const NEVER: Millis = Millis::MAX;
+
+/// The queue, over all threads and reloads.
+pub struct Queue {
+    /// Where deliveries are kept.
+    pub store: Store,
+    /// Monotonic time, and the wall-clock time that it stood for at the start. Waiting goes by the monotonic clock, so that a
+    /// jump of the wall clock moves no attempt.
+    started: (Instant, Duration),
+    lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    gates: Mutex<HashMap<String, Weak<Gate>>>,
+}
+
+/// The queue of one route. It outlives a reload.
+#[derive(Default)]
+pub struct Lane {
+    /// Attempts under way.
+    in_flight: AtomicU32,
+    /// Holds attempts to `max_rate`.
+    pub rate: Bucket,
+    /// Deliveries wait in the store that could be attempted: an attempt that ends wakes the dispatcher.
+    backlog: AtomicBool,
+    /// The earliest time of a retry that was decided since the dispatcher looked last.
+    retry_at: AtomicI64,
+    /// Wakes the route's dispatcher.
+    pub wake: Notify,
+}
+
+/// A place among a route's `max_concurrent` attempts, given back on drop.
+pub struct Slot(Arc<Lane>);
+
+/// The circuit of one upstream, for all routes to it.
+pub struct Gate {
+    circuit: Mutex<Circuit>,
+    started: Instant,
+    /// Wakes the dispatchers of all routes to the upstream when attempts may go on.
+    lanes: Mutex<Vec<Weak<Lane>>>,
+}
+
+impl Queue {
+    /// A queue in `store`.
+    pub fn new(store: Store, clock: &Clock) -> Self {
+        let started = (clock.now(), clock.unix());
+        Self { store, started, lanes: Mutex::default(), gates: Mutex::default() }
+    }
+
+    /// A moment of the monotonic clock as the store counts time.
+    pub fn millis(&self, now: Instant) -> Millis {
+        let unix = self.started.1 + now.saturating_duration_since(self.started.0);
+        Millis::try_from(unix.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// How long it is from `now` to a time of the store.
+    pub fn until(&self, at: Millis, now: Instant) -> Duration {
+        Duration::from_millis(u64::try_from(at.saturating_sub(self.millis(now))).unwrap_or_default())
+    }
+
+    /// The queue of a route.
+    pub fn lane(&self, route: &str) -> Arc<Lane> {
+        lock(&self.lanes).entry(route.to_owned()).or_insert_with(|| Arc::new(Lane::new())).clone()
+    }
+
+    /// Wakes the dispatcher of a route, if there is one.
+    pub fn wake(&self, route: &str) {
+        if let Some(lane) = lock(&self.lanes).get(route) {
+            lane.backlog.store(true, Ordering::Release);
+            lane.wake.notify_one();
+        }
+    }
+
+    /// The circuit of the upstream at `authority`, as one of its routes sets it. `lane` is woken when it closes.
+    pub fn gate(&self, authority: &str, settings: Settings, lane: &Arc<Lane>) -> Arc<Gate> {
+        let mut gates = lock(&self.gates);
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        let known = gates.get(authority).and_then(Weak::upgrade);
+        let gate = known.unwrap_or_else(|| {
+            let circuit = Mutex::new(Circuit::new(settings));
+            Arc::new(Gate { circuit, started: self.started.0, lanes: Mutex::default() })
+        });
+        gates.insert(authority.to_owned(), Arc::downgrade(&gate));
+        lock(&gate.circuit).set(settings);
+        let mut lanes = lock(&gate.lanes);
+        lanes.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&Arc::downgrade(lane)));
+        lanes.push(Arc::downgrade(lane));
+        drop(lanes);
+        gate
+    }
+}
+
+impl Lane {
+    fn new() -> Self {
+        // Deliveries of the last run may wait.
+        Self { backlog: AtomicBool::new(true), retry_at: AtomicI64::new(NEVER), ..Self::default() }
+    }
+
+    /// A place for one more attempt, if fewer than `max` are under way.
+    pub fn enter(self: &Arc<Self>, max: u32) -> Option<Slot> {
+        let one_more = |count: u32| (count < max).then_some(count + 1);
+        let entered = self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        entered.ok().map(|_| Slot(self.clone()))
+    }
+
+    /// How many more attempts than there are may be under way.
+    pub fn free(&self, max: u32) -> u32 {
+        max.saturating_sub(self.in_flight.load(Ordering::Acquire))
+    }
+
+    /// Whether deliveries wait in the store that could be attempted.
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.load(Ordering::Acquire)
+    }
+
+    /// Says whether deliveries wait in the store that could be attempted.
+    pub fn set_backlog(&self, backlog: bool) {
+        self.backlog.store(backlog, Ordering::Release);
+    }
+
+    /// A delivery is to be attempted again at `at`: the dispatcher must not sleep longer.
+    pub fn retries_at(&self, at: Millis) {
+        if self.retry_at.fetch_min(at, Ordering::AcqRel) > at {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The earliest time of a retry that was decided since the last call.
+    pub fn take_retry(&self) -> Option<Millis> {
+        let at = self.retry_at.swap(NEVER, Ordering::AcqRel);
+        (at != NEVER).then_some(at)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if self.0.has_backlog() {
+            self.0.wake.notify_one();
+        }
+    }
+}
+
+impl Gate {
+    /// Asks for an attempt at `now`; `None` if it has to wait.
+    pub fn enter(&self, now: Instant) -> Option<Pass> {
+        lock(&self.circuit).enter(self.elapsed(now))
+    }
+
+    /// An attempt has ended; says whether the circuit is open now.
+    pub fn leave(&self, pass: Pass, signal: Signal, now: Instant) -> bool {
+        let mut circuit = lock(&self.circuit);
+        circuit.leave(pass, signal, self.elapsed(now));
+        let phase = circuit.phase();
+        drop(circuit);
+        // Whatever changed, each dispatcher finds out what it may do now.
+        for lane in lock(&self.lanes).iter().filter_map(Weak::upgrade).filter(|lane| lane.has_backlog()) {
+            lane.wake.notify_one();
+        }
+        phase != Phase::Closed
+    }
+
+    /// An attempt was not made after all.
+    pub fn cancel(&self, pass: Pass) {
+        lock(&self.circuit).cancel(pass);
+    }
+
+    /// What people see.
+    pub fn phase(&self) -> Phase {
+        lock(&self.circuit).phase()
+    }
+
+    /// When to ask again, if the time alone decides.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        lock(&self.circuit).wakes_at().map(|at| self.started + at)
+    }
+
+    fn elapsed(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

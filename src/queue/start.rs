@@ -1,0 +1,119 @@
+//! Opens the store of a configuration, and tells it which routes there are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lane::Queue;
+use super::retry::RetryPolicy;
+use crate::clock::Clock;
+use crate::config::{self, Config, Delivery};
+use crate::metrics::StoreMetrics;
+use crate::store::sqlite::{OpenError, Sqlite};
+use crate::store::{Change, Health, Keep, Limits, Millis, Store, StoreError, memory};
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder or the database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A thread, or a first read.
+    #[error("cannot start the store: {0}")]
+    Threads(#[from] std::io::Error),
+}
+
+impl Queue {
+    /// Opens the store that `config` names, or one in memory.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn open(config: &Config, metrics: &StoreMetrics, clock: &Clock) -> Result<Self, StartError> {
+        let observed = metrics.clone();
+        let on_commit = Box::new(move |committed: crate::store::Committed| {
+            observed.sync.observe(committed.took.as_secs_f64());
+            if committed.deliveries > 0 {
+                observed.batch.observe(committed.deliveries as f64);
+            }
+        });
+        let store = match &config.store {
+            None => {
+                let keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
+                let backend = memory::Memory::new(memory::Bounds::default(), keep);
+                Store::start(Box::new(backend), Limits::default(), clock.clone(), on_commit)?
+            }
+            Some(settings) => {
+                let keep = Keep {
+                    delivered: millis(settings.keep.delivered),
+                    dead: millis(settings.keep.dead),
+                    refused: millis(settings.keep.refused),
+                };
+                let backend = Sqlite::open(&settings.path, keep, clock.clone())?;
+                let limits = Limits { max_size: settings.max_size, min_free: settings.min_free, ..Limits::default() };
+                metrics.max_bytes.set(i64::try_from(settings.max_size).unwrap_or(i64::MAX));
+                Store::start(Box::new(backend), limits, clock.clone(), on_commit)?
+            }
+        };
+        Ok(Self::new(store, clock))
+    }
+
+    /// Tells the store which of its routes are missing from the configuration, and which are paused by it. Attempts that are
+    /// further away than a route now waits at most are brought forward. `before` is the configuration that ran.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn configure(
+        &self,
+        routes: &[&config::Route],
+        before: Option<&[&config::Route]>,
+        clock: &Clock,
+    ) -> Result<(), StoreError> {
+        let queue = |route: &&config::Route| match &route.delivery {
+            Delivery::Queue(queue) => Some((route.name.clone(), queue.clone())),
+            Delivery::Proxy => None,
+        };
+        let queues: Vec<(String, config::Queue)> = routes.iter().filter_map(queue).collect();
+        for (name, state) in self.store.routes() {
+            let is_there = queues.iter().any(|(known, _)| **known == *name);
+            let waiting = self.waits(&name);
+            let held = !is_there && (state.held || waiting > 0);
+            if held {
+                tracing::warn!(route = &*name, waiting, "deliveries are held: no route of this name has a queue");
+            }
+            if held != state.held {
+                self.store.change(Change::Hold { route: name.clone(), held }).await?;
+            }
+        }
+        for (name, settings) in &queues {
+            let paused_before = before.map(|before| {
+                let known = before.iter().filter_map(queue).find(|(known, _)| known == name);
+                known.is_some_and(|(_, settings)| settings.paused)
+            });
+            // Without a configuration before, `paused: false` leaves what a person has said.
+            if settings.paused != paused_before.unwrap_or(false) {
+                let change = Change::Pause { route: Arc::from(name.as_str()), paused: settings.paused };
+                self.store.change(change).await?;
+            }
+            let latest = self.millis(clock.now()).saturating_add(millis(RetryPolicy::from(&settings.retry).longest()));
+            self.store.change(Change::Cut { route: Arc::from(name.as_str()), latest }).await?;
+            self.wake(name);
+        }
+        Ok(())
+    }
+
+    /// Whether the store takes deliveries, or can heal by itself.
+    pub fn is_well(&self) -> bool {
+        !matches!(self.store.health(), Health::Failed(_))
+    }
+
+    fn waits(&self, route: &str) -> u64 {
+        use crate::store::Shown::{Held, Pending, Retrying};
+        let counts = self.store.counts().into_iter();
+        let waiting =
+            counts.filter(|((name, shown), _)| **name == *route && matches!(shown, Pending | Retrying | Held));
+        waiting.map(|(_, count)| count).sum()
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
