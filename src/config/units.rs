@@ -45,7 +45,7 @@ pub enum UnitError {
     #[error("not a size: write a whole number with a unit (B, KB, KiB, MB, MiB, GB, GiB), such as 512KiB or 1MiB")]
     NotASize,
     /// More than 365 days.
-    #[error("longer than 365 days (365d)")]
+    #[error("longer than 365 days (8760h)")]
     DurationTooLong,
     /// More than 64 bits of bytes.
     #[error("too large")]
