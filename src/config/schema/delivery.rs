@@ -9,8 +9,8 @@ use super::kinds::{
 use super::secret::source;
 use crate::config::delivery::{self as of, QueueResponse};
 use crate::config::record::{DEFAULT_RECORD_BODY, RECORDS, Record};
-use crate::config::units::display_duration;
-use crate::config::{dedupe, retry as of_retry, route};
+use crate::config::units::{MAX_COUNT, display_duration};
+use crate::config::{dedupe, retry as of_retry};
 
 /// The characters of a header's name.
 const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
@@ -27,14 +27,11 @@ pub(super) fn keys() -> [(&'static str, Value); 11] {
             "max_concurrent",
             whole(
                 "With a queue: attempts in progress at once.",
-                route::MAX_COUNT.into(),
+                MAX_COUNT.into(),
                 Some(of::DEFAULT_CONCURRENT.get().into()),
             ),
         ),
-        (
-            "max_rate",
-            whole("With a queue: attempts a second, at most. Default: no limit.", route::MAX_COUNT.into(), None),
-        ),
+        ("max_rate", whole("With a queue: attempts a second, at most. Default: no limit.", MAX_COUNT.into(), None)),
         ("circuit", circuit()),
         ("paused", flag("With a queue: whether to make no attempts until this is false.", false)),
         ("dedupe", dedupe()),
@@ -82,7 +79,7 @@ fn response() -> Value {
 fn retry() -> Value {
     let mut jitter = share("The share of each wait that is added or taken off at random.");
     set_default(&mut jitter, json!(format!("{}%", of_retry::DEFAULT_JITTER * 100.0)));
-    let most = route::MAX_COUNT.into();
+    let most = MAX_COUNT.into();
     let backoff = format!(
         "The wait after the first failed attempt. Each further wait is twice as long. Default: {}, or max_backoff if \
          that is less.",
@@ -146,7 +143,7 @@ fn circuit() -> Value {
         "After how many failures attempts stop, and how often the upstream is probed.",
         &[],
         [
-            ("failures", whole("Failed attempts in a row.", route::MAX_COUNT.into(), Some(failures.get().into()))),
+            ("failures", whole("Failed attempts in a row.", MAX_COUNT.into(), Some(failures.get().into()))),
             ("max_wait", duration("The longest wait between two probes.", Some(max_wait))),
         ],
     );

@@ -7,6 +7,7 @@ use super::kinds::{any_of, duration, file, flag, list, map, put, set_default, si
 use super::scheme;
 use super::secret::secret;
 use crate::config::route as of;
+use crate::config::units::MAX_COUNT;
 use crate::config::upstream::{DEFAULT_CONNECT_TIMEOUT, HOST_HEADERS, HostHeader};
 
 /// Begins with `http://` or `https://`; no user, query or fragment.
@@ -59,7 +60,7 @@ pub(super) fn route() -> Value {
                 "max_in_flight",
                 whole(
                     "Deliveries in progress at once; above it 503.",
-                    of::MAX_COUNT.into(),
+                    MAX_COUNT.into(),
                     Some(of::DEFAULT_IN_FLIGHT.into()),
                 ),
             ),
@@ -131,7 +132,7 @@ fn reject_status() -> Value {
 }
 
 fn rate_limit() -> Value {
-    let most = of::MAX_COUNT.into();
+    let most = MAX_COUNT.into();
     map(
         "The rate of requests; above it 429. Default: no limit.",
         &["per_second"],

@@ -19,7 +19,7 @@ fn route_of(text: &str) -> Route {
 
 fn queue_of(changes: &[&str]) -> Queue {
     match route_of(&queued(changes)).delivery {
-        Delivery::Queue(queue) => queue,
+        Delivery::Queue(queue) => *queue,
         Delivery::Proxy => panic!("no queue"),
     }
 }
