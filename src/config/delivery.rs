@@ -15,8 +15,7 @@ use http::{HeaderValue, StatusCode};
 use super::raw::Node;
 use super::reader::{Field, Section};
 use super::retry::{self, Retry};
-use super::route::read_count;
-use super::units::read_timeout;
+use super::units::{read_count, read_timeout};
 
 pub(super) const MODES: [(&str, Mode); 2] = [("proxy", Mode::Proxy), ("queue", Mode::Queue)];
 /// The keys of a route that have a meaning only with `delivery: queue`.
@@ -33,7 +32,7 @@ pub enum Delivery {
     /// It is forwarded at once; the provider gets the handler's response.
     Proxy,
     /// It is stored, the provider gets an answer, and the gateway sends it to the handler until that accepts it.
-    Queue(Queue),
+    Queue(Box<Queue>),
 }
 
 /// How a route with a queue answers the provider and sends what it has stored.
@@ -125,14 +124,14 @@ pub(super) fn read(section: &mut Section<'_>, mode: Option<Mode>) -> Option<Deli
     let circuit = section.optional("circuit", Some(DEFAULT_CIRCUIT), read_circuit);
     let paused = section.optional("paused", false, Field::boolean);
     mode?;
-    Some(Delivery::Queue(Queue {
+    Some(Delivery::Queue(Box::new(Queue {
         response: response?,
         retry: retry?,
         max_concurrent: max_concurrent?,
         max_rate: max_rate?,
         circuit: circuit?,
         paused: paused?,
-    }))
+    })))
 }
 
 fn read_response(field: &Field<'_>) -> Option<QueueResponse> {

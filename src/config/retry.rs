@@ -10,8 +10,7 @@ use http::StatusCode;
 
 use super::raw::Node;
 use super::reader::{Field, all};
-use super::route::MAX_COUNT;
-use super::units::{display_duration, parse_duration, parse_share, read_timeout};
+use super::units::{MAX_COUNT, display_duration, parse_duration, parse_share, read_timeout};
 
 pub(super) const DEFAULT_MIN_BACKOFF: Duration = Duration::from_secs(5);
 pub(super) const DEFAULT_MAX_BACKOFF: Duration = Duration::from_secs(3600);

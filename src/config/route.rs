@@ -20,7 +20,7 @@ use super::scheme;
 use super::secret::{Labelled, explain_key, read_all};
 use super::sign;
 use super::sources::Context;
-use super::units::{parse_size, read_size, read_timeout};
+use super::units::{parse_size, read_count, read_size, read_timeout};
 use super::upstream::read_upstream;
 use crate::schemes::{SchemeOptions, Secret, Spec};
 
@@ -30,8 +30,6 @@ pub(super) const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_MAX_BODY: u64 = 1 << 20;
 pub(super) const DEFAULT_IN_FLIGHT: u32 = 1024;
-/// The largest number of requests in `max_in_flight` and `rate_limit`.
-pub(super) const MAX_COUNT: u32 = 1_000_000;
 
 pub(super) const REJECT_STATUSES: RangeInclusive<u16> = 400..=599;
 
@@ -259,10 +257,6 @@ fn read_rate_limit(field: &Field<'_>) -> Option<RateLimit> {
     let burst = section.optional("burst", per_second, |field| read_count(field).map(Some));
     section.finish(|_| None);
     Some(RateLimit { per_second: per_second?, burst: burst?? })
-}
-
-pub(super) fn read_count(field: &Field<'_>) -> Option<NonZeroU32> {
-    NonZeroU32::new(u32::try_from(field.integer(1, MAX_COUNT.into())?).ok()?)
 }
 
 fn default_status(spec: Option<&Spec>) -> StatusCode {

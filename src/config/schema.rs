@@ -5,10 +5,12 @@
 //! the file (secrets, certificates), what depends on several values (repeated names, ports in use), or the inside of a
 //! scheme that the file defines. Tests compare it with the loader, key by key and value by value.
 
+mod delivery;
 mod kinds;
 mod route;
 mod scheme;
 mod secret;
+mod store;
 mod telemetry;
 
 use serde_json::{Value, json};
@@ -34,6 +36,7 @@ pub fn schema() -> Value {
             ("server", or_nothing(server())),
             ("admin", or_nothing(admin())),
             ("telemetry", or_nothing(telemetry::telemetry())),
+            ("store", store::store()),
             ("routes", routes),
             ("schemes", scheme::own()),
         ],

@@ -1,7 +1,7 @@
 //! `store`: the folder that keeps deliveries over restarts, its limits, and how long it keeps each kind of record.
 //!
-//! Refused, in addition to the errors of each reader: 1. a store without `path`; 2. a store with both `path` and
-//! `postgres`; 3. `postgres`, which this version does not support.
+//! Refused, in addition to the errors of each reader: 1. a store without `path`; 2. `postgres`, beside `path` or instead of
+//! it, because this version does not support it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,28 +47,19 @@ pub struct Keep {
 /// Reads the section.
 pub(super) fn read(field: &Field<'_>, context: Context<'_>) -> Option<Store> {
     let mut section = field.section_or_nothing()?;
-    let path = section.get("path");
-    let postgres = section.get("postgres");
-    let path = match (&path, &postgres) {
-        (Some(path), None) => read_path(path, context),
-        (Some(_), Some(_)) => {
-            field.error("has both path and postgres: set one of them");
-            None
-        }
-        (None, Some(postgres)) => {
-            postgres.error("is not supported yet: set path to a folder instead");
-            None
-        }
-        (None, None) => {
-            field.error("needs path: a folder, such as /var/lib/hooklatch");
-            None
-        }
-    };
+    let path = section.required("path", |field| read_path(field, context));
     let max_size = section.optional("max_size", DEFAULT_MAX_SIZE, read_size);
     let min_free = section.optional("min_free", DEFAULT_MIN_FREE, |field| field.parsed_or_number(parse_size));
     let keep = section.optional("keep", DEFAULT_KEEP, read_keep);
-    section.finish(explain_key);
+    section.finish(explain);
     Some(Store { path: path?, max_size: max_size?, min_free: min_free?, keep: keep? })
+}
+
+fn explain(key: &str) -> Option<String> {
+    match key {
+        "postgres" => Some("is not supported yet: set path to a folder, and remove this key".to_owned()),
+        _ => explain_key(key),
+    }
 }
 
 fn read_path(field: &Field<'_>, context: Context<'_>) -> Option<PathBuf> {

@@ -14,6 +14,7 @@ use super::*;
 
 mod addresses;
 mod certificates;
+mod delivery;
 mod errors;
 mod robustness;
 mod schema;
@@ -132,12 +133,15 @@ fn the_annotated_reference_is_valid_and_shows_the_defaults() {
 
 #[test]
 fn the_annotated_reference_shows_every_key() {
-    let route = route(&["secrets: [{@: 1}]", "scheme: {@: 1}", "upstream: {tls: {@: 1}, @: 1}", "@: 1"]);
-    let text = format!("@: 1\nserver: {{tls: {{@: 1}}, @: 1}}\nadmin: {{@: 1}}\nroutes:\n{route}")
-        .replace('@', "an_unknown_key");
+    let queue = ["delivery: queue", "response: {@: 1}", "retry: {@: 1}", "circuit: {@: 1}"];
+    let both = ["dedupe: {key: {@: 1}, @: 1}", "sign: {@: 1}"];
+    let maps = ["secrets: [{@: 1}]", "scheme: {@: 1}", "upstream: {tls: {@: 1}, @: 1}", "@: 1"];
+    let route = route(&[&queue[..], &both, &maps].concat());
+    let sections = "server: {tls: {@: 1}, @: 1}\nadmin: {@: 1}\nstore: {keep: {@: 1}, @: 1}\n";
+    let text = format!("@: 1\n{sections}routes:\n{route}").replace('@', "an_unknown_key");
     let errors = Made::new().errors(&text);
     let lists: Vec<&str> = errors.iter().filter_map(|error| Some(error.split_once("known here: ")?.1)).collect();
-    assert_eq!(lists.len(), 9, "one a section: {errors:?}");
+    assert_eq!(lists.len(), 17, "one a section: {errors:?}");
     let reference = include_str!("../../gateway.yaml");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         assert!(reference.contains(&format!(" {key}:")) || reference.contains(&format!("\n{key}:")), "{key}");

@@ -4,6 +4,7 @@
 //! 2. fractions (except of a share), signs, spaces, several parts; 3. unknown units (case counts: `m` is minutes, `MB` is
 //! 1 000 000 bytes, `MiB` is 1 048 576); 4. durations over 365 days, sizes over 64 bits and shares over 100 %.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::reader::Field;
@@ -29,6 +30,9 @@ const LONGEST_IN_HOURS: Duration = Duration::from_secs(72 * 3600);
 /// The longest duration: 365 days. Keeps every deadline far from the clock's end.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The largest number of requests, attempts or failures.
+pub(super) const MAX_COUNT: u32 = 1_000_000;
+
 /// Why a text is not a duration or a size. The display says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
@@ -45,7 +49,7 @@ pub enum UnitError {
     #[error("not a size: write a whole number with a unit (B, KB, KiB, MB, MiB, GB, GiB), such as 512KiB or 1MiB")]
     NotASize,
     /// More than 365 days.
-    #[error("longer than 365 days (365d)")]
+    #[error("longer than 365 days (8760h)")]
     DurationTooLong,
     /// More than 64 bits of bytes.
     #[error("too large")]
@@ -114,6 +118,11 @@ pub(super) fn read_size(field: &Field<'_>) -> Option<u64> {
         return None;
     }
     Some(size)
+}
+
+/// A number of requests, attempts or failures that is not zero.
+pub(super) fn read_count(field: &Field<'_>) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(field.integer(1, MAX_COUNT.into())?).ok()?)
 }
 
 /// A duration that is not zero.

@@ -287,7 +287,7 @@ fn of_scheme_secrets(secrets: &BTreeMap<String, Secret>) -> Entry {
 fn of_delivery(delivery: &Delivery) -> [Entry; 7] {
     let queue = match delivery {
         Delivery::Proxy => None,
-        Delivery::Queue(queue) => Some(queue),
+        Delivery::Queue(queue) => Some(&**queue),
     };
     let [response, retry, max_concurrent, max_rate, circuit, paused] = match queue {
         None => [const { Value::Null }; 6],

@@ -63,6 +63,16 @@ pub(super) fn whole(about: &str, most: u64, default: Option<u64>) -> Value {
     whole
 }
 
+/// A whole number from 0.
+pub(super) fn whole_or_zero(about: &str, most: u64, default: u64) -> Value {
+    json!({ "description": about, "type": "integer", "minimum": 0, "maximum": most, "default": default })
+}
+
+/// A percentage, 0 to 100.
+pub(super) fn share(about: &str) -> Value {
+    text(about, "^0*(100(\\.0+)?|[0-9]{1,2}(\\.[0-9]+)?)%$")
+}
+
 /// One of a few words.
 pub(super) fn word(about: &str, words: &[&str], default: &str) -> Value {
     json!({ "description": about, "enum": words, "default": default })
@@ -89,6 +99,12 @@ pub(super) fn size(about: &str, default: Option<u64>) -> Value {
     if let Some(default) = default {
         set_default(&mut size, json!(display_size(default)));
     }
+    size
+}
+
+pub(super) fn size_or_zero(about: &str, default: u64) -> Value {
+    let mut size = text(about, &with_unit("[0-9]+", &SIZE_UNITS));
+    set_default(&mut size, json!(display_size(default)));
     size
 }
 

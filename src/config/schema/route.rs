@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::delivery;
 use super::kinds::{any_of, duration, file, flag, list, map, put, set_default, size, text, whole, word};
 use super::scheme;
 use super::secret::secret;
 use crate::config::route as of;
+use crate::config::units::MAX_COUNT;
 use crate::config::upstream::{DEFAULT_CONNECT_TIMEOUT, HOST_HEADERS, HostHeader};
 
 /// Begins with `http://` or `https://`; no user, query or fragment.
@@ -18,7 +20,7 @@ pub(super) fn route() -> Value {
     set_default(&mut methods, json!(["POST"]));
     let name = "The route's name in logs and metrics: unique, a-z 0-9 _ -, starts with a letter or digit.";
     let path = "The public path: exact, or a prefix that ends in /*. Compared with the request's path byte by byte.";
-    map(
+    let mut route = map(
         "A public path with its scheme, secrets and handler.",
         &["name", "path", "scheme", "secrets", "upstream"],
         [
@@ -58,7 +60,7 @@ pub(super) fn route() -> Value {
                 "max_in_flight",
                 whole(
                     "Deliveries in progress at once; above it 503.",
-                    of::MAX_COUNT.into(),
+                    MAX_COUNT.into(),
                     Some(of::DEFAULT_IN_FLIGHT.into()),
                 ),
             ),
@@ -67,12 +69,16 @@ pub(super) fn route() -> Value {
                 "timeout",
                 duration(
                     "Time until the upstream's response head; then 504. Default: 500ms less than the provider waits, \
-                     or 10s if that is unknown.",
+                     or 10s if that is unknown; 30s with a queue.",
                     None,
                 ),
             ),
         ],
-    )
+    );
+    if let Some(Value::Object(properties)) = route.get_mut("properties") {
+        properties.extend(delivery::keys().map(|(key, value)| (key.to_owned(), value)));
+    }
+    route
 }
 
 /// Networks and addresses. Unlike other lists, it may be empty.
@@ -126,7 +132,7 @@ fn reject_status() -> Value {
 }
 
 fn rate_limit() -> Value {
-    let most = of::MAX_COUNT.into();
+    let most = MAX_COUNT.into();
     map(
         "The rate of requests; above it 429. Default: no limit.",
         &["per_second"],

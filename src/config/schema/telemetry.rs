@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::{duration, map, put, set_default, text, word};
+use super::kinds::{duration, map, put, set_default, share, text, word};
 use super::route::client_tls;
 use super::secret::source;
 use crate::config::telemetry as of;
@@ -13,7 +13,7 @@ pub(super) fn telemetry() -> Value {
         "^[Hh][Tt][Tt][Pp][Ss]?://[^/]+/.+",
     );
     put(&mut endpoint, "examples", json!(["http://127.0.0.1:4318/v1/traces"]));
-    let mut sample = text("The share of deliveries that are traced.", "^0*(100(\\.0+)?|[0-9]{1,2}(\\.[0-9]+)?)%$");
+    let mut sample = share("The share of deliveries that are traced.");
     set_default(&mut sample, json!("100%"));
     let mut service_name = text("The gateway's service.name in traces.", "^[^\\x00-\\x1f]{1,128}$");
     set_default(&mut service_name, json!(of::DEFAULT_SERVICE_NAME));

@@ -57,7 +57,7 @@ fn missing_keys() {
 #[test]
 fn unknown_keys() {
     refused_before("servr: {}\n", "servr: unknown key; did you mean \"server\"?");
-    refused_before("log: {}\n", "log: unknown key; known here: server, admin, telemetry, schemes, routes");
+    refused_before("log: {}\n", "log: unknown key; known here: server, admin, telemetry, store, schemes, routes");
     refused_before(
         "server: {listen: 127.0.0.1:0, backlog: 5}\n",
         "server.backlog: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, threads, \
@@ -67,8 +67,9 @@ fn unknown_keys() {
     refused("max-body: 1MiB", "routes[0].max-body: unknown key; did you mean \"max_body\"?");
     refused(
         "burst: 5",
-        "routes[0].burst: unknown key; known here: name, path, host, scheme, secrets, upstream, methods, enforce, \
-         reject_status, allowed_ips, max_body, body_timeout, max_in_flight, rate_limit, timeout, tolerance",
+        "routes[0].burst: unknown key; known here: name, path, host, scheme, secrets, upstream, delivery, methods, \
+         enforce, reject_status, allowed_ips, max_body, body_timeout, max_in_flight, rate_limit, timeout, response, \
+         retry, max_concurrent, max_rate, circuit, paused, dedupe, sign, record, record_body, tolerance",
     );
     refused(
         "upstream: {url: 'http://a', unix: {}}",
@@ -239,7 +240,7 @@ fn durations_and_sizes() {
     refused("body_timeout: 0s", "routes[0].body_timeout: must not be zero");
     refused(
         "body_timeout: soon",
-        "routes[0].body_timeout: not a duration: write a whole number with a unit, such as 500ms, 10s, 5m or 24h",
+        "routes[0].body_timeout: not a duration: write a whole number with a unit, such as 500ms, 10s, 5m, 24h or 30d",
     );
     refused(
         "max_body: 1048576",

@@ -35,6 +35,11 @@ telemetry:
     sample: 100%
     service_name: hooklatch
     context_from: trusted_proxies
+store:
+  path: data
+  max_size: 10GiB
+  min_free: 1GiB
+  keep: { delivered: 72h, dead: 30d, refused: 24h }
 routes:
   - name: r
     path: /r
@@ -57,13 +62,33 @@ routes:
     max_in_flight: 1024
     rate_limit: { per_second: 50, burst: 100 }
     timeout: 10s
-  - { name: s, path: /s, scheme: civo, secrets: [{ env: SET }], upstream: "http://u" }
+    delivery: queue
+    response: { status: 202, body: taken, content_type: text/html }
+    retry:
+      min_backoff: 6s
+      max_backoff: 2h
+      jitter: 21%
+      schedule: [7s]
+      max_age: 73h
+      min_attempts: 6
+      max_attempts: 20
+      give_up_on: [404]
+    max_concurrent: 33
+    max_rate: 102
+    circuit: { failures: 9, max_wait: 62s }
+    paused: true
+    dedupe: { window: 25h, key: { header: x-event } }
+    sign: { secrets: [{ env: KEY }, { file: key }] }
+    record: full
+    record_body: 66KiB
+  - { name: s, path: /s, scheme: civo, secrets: [{ env: SET }], upstream: "http://u", dedupe: { key: { json: /id } } }
 "#;
 
 /// What is put in every place, one after another.
 const VALUES: &str = r#"
 - null
 - true
+- false
 - 0
 - 5
 - 500
@@ -121,10 +146,17 @@ const VALUES: &str = r#"
 - { name: civo }
 - { name: civo, signed_content: auto }
 - { per_second: 1 }
+- [5s]
+- [410]
+- [204]
+- { header: x-a }
+- { header: x-a, json: /a }
+- queue
+- auto
 "#;
 
 /// How the errors begin that a schema can see as well.
-const OF_SHAPE: [&str; 18] = [
+const OF_SHAPE: [&str; 22] = [
     "expected ",
     "has no value",
     "must be a whole number",
@@ -143,12 +175,17 @@ const OF_SHAPE: [&str; 18] = [
     "must begin with /",
     "must be lower-case letters",
     "methods are in upper case",
+    "must be false or a map",
+    "must not be 200 to 299",
+    "needs header: NAME or json: /POINTER",
+    "has both header and json",
 ];
 
 fn made() -> Made {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
-    Made::new().file("/etc/hl/tls.pem", (certificate.pem() + &key.serialize_pem()).as_bytes())
+    let made = Made::new().env("KEY", "whsec_AAAA").file("/etc/hl/key", b"BBBB\n");
+    made.file("/etc/hl/tls.pem", (certificate.pem() + &key.serialize_pem()).as_bytes())
 }
 
 fn validator() -> Validator {
@@ -243,7 +280,7 @@ fn the_schema_has_the_keys_that_the_loader_asks_for_and_no_others() {
         assert_eq!(described, asked, "{pointer}");
         maps += 1;
     }
-    assert_eq!(maps, 17, "every map of the maximal configuration");
+    assert_eq!(maps, 29, "every map of the maximal configuration");
 }
 
 #[test]
@@ -310,18 +347,26 @@ fn the_schema_refuses_nothing_that_loads_and_sees_every_error_of_shape() {
 fn the_defaults_of_the_schema_are_those_of_the_loader() {
     let made = made();
     let minimal = yaml(&format!(
-        "{SERVER_AND_ADMIN}routes: [{{ name: r, path: /r, scheme: {{ name: icr }}, \
-        secrets: [{{ env: SET }}], upstream: {{ url: 'https://u' }} }}]"
+        "{SERVER_AND_ADMIN}store: {{ path: data, keep: {{}} }}\nroutes: [{{ name: r, path: /r, scheme: {{ name: circleci }}, \
+        secrets: [{{ env: SET }}], upstream: {{ url: 'https://u' }}, delivery: queue, response: {{}}, retry: {{}}, \
+        circuit: {{}}, dedupe: {{}} }}]"
     ));
     let schema = schema();
     let mut found = 0;
-    for map in ["/server", "/admin", "/routes/0", "/routes/0/secrets/0", "/routes/0/upstream"] {
+    let route = ["", "/secrets/0", "/upstream", "/response", "/retry", "/circuit", "/dedupe"]
+        .map(|map| format!("/routes/0{map}"));
+    let sections = ["/server", "/admin", "/store", "/store/keep"].map(str::to_owned);
+    for map in sections.iter().chain(&route) {
         for (key, value) in part(&schema, map)["properties"].as_object().unwrap() {
             let Some(default) = value.get("default") else { continue };
             let changed = |value: Option<&Value>| {
                 let mut config = minimal.clone();
                 let map = config.pointer_mut(map).unwrap().as_object_mut().unwrap();
                 map.remove(key);
+                if key == "delivery" {
+                    // Without a queue its keys are errors.
+                    map.retain(|key, _| !["response", "retry", "circuit"].contains(&key.as_str()));
+                }
                 value.map(|value| map.insert(key.clone(), value.clone()));
                 load(&made, &config)
             };
@@ -331,7 +376,7 @@ fn the_defaults_of_the_schema_are_those_of_the_loader() {
             found += 1;
         }
     }
-    assert!(found >= 15, "{found}");
+    assert!(found >= 35, "{found}");
 }
 
 #[test]

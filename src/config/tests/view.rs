@@ -31,6 +31,11 @@ telemetry:
     sample: 50%
     service_name: mine
     context_from: anyone
+store:
+  path: data
+  max_size: 11GiB
+  min_free: 2GiB
+  keep: { delivered: 71h, dead: 31d, refused: 23h }
 routes:
   - name: r
     path: /r
@@ -56,6 +61,31 @@ routes:
   - { name: url, path: /url, scheme: { name: twilio, public_url: "https://p/a" }, secrets: [{ env: SET }], upstream: "http://u" }
   - { name: ask, path: /ask, scheme: { name: meta, challenge: false, verify_token: { env: CANARY } }, secrets: [{ env: SET }], upstream: "http://u" }
   - { name: own, path: /own, scheme: { name: acme, app_key: key-1 }, secrets: [{ env: SET }], upstream: "http://u" }
+  - name: q
+    path: /queue
+    scheme: circleci
+    secrets: [{ env: SET }]
+    upstream: http://u
+    delivery: queue
+    response: { status: 202, body: taken, content_type: text/html }
+    retry:
+      min_backoff: 6s
+      max_backoff: 2h
+      jitter: 21%
+      schedule: [7s]
+      max_age: 73h
+      min_attempts: 6
+      max_attempts: 20
+      give_up_on: [404]
+    max_concurrent: 33
+    max_rate: 102
+    circuit: { failures: 9, max_wait: 62s }
+    paused: true
+    dedupe: { window: 25h, key: { header: x-event } }
+    sign: { secrets: [{ env: KEY }] }
+    record: full
+    record_body: 66KiB
+  - { name: m, path: /m, scheme: circleci, secrets: [{ env: SET }], upstream: "http://u", timeout: 9s, dedupe: false, delivery: queue }
 schemes:
   acme:
     signature: { at: { header: x-acme }, encoding: hex }
@@ -165,6 +195,42 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     ("routes[].rate_limit.per_second", "per_second: 51", "per_second: 52", "r rate_limit"),
     ("routes[].rate_limit.burst", "burst: 101", "burst: 102", "r rate_limit"),
     ("routes[].timeout", "14s", "17s", "r timeout_seconds"),
+    ("store.path", "path: data", "path: elsewhere", "store.path"),
+    ("store.max_size", "11GiB", "12GiB", "store.max_size_bytes"),
+    ("store.min_free", "2GiB", "0MiB", "store.min_free_bytes"),
+    ("store.keep.delivered", "71h", "72h", "store.keep_delivered_seconds"),
+    ("store.keep.dead", "31d", "30d", "store.keep_dead_seconds"),
+    ("store.keep.refused", "23h", "24h", "store.keep_refused_seconds"),
+    (
+        "routes[].delivery",
+        "dedupe: false, delivery: queue",
+        "dedupe: false, delivery: proxy",
+        "m circuit delivery max_concurrent paused response retry",
+    ),
+    ("routes[].response.status", "status: 202", "status: 200", "q response"),
+    ("routes[].response.body", "body: taken", "body: thanks", "q response"),
+    ("routes[].response.content_type", "text/html", "text/plain", "q response"),
+    ("routes[].retry.min_backoff", "min_backoff: 6s", "min_backoff: 5s", "q retry"),
+    ("routes[].retry.max_backoff", "max_backoff: 2h", "max_backoff: 1h", "q retry"),
+    ("routes[].retry.jitter", "21%", "20%", "q retry"),
+    ("routes[].retry.schedule", "[7s]", "[7s, 8s]", "q retry"),
+    ("routes[].retry.max_age", "73h", "72h", "q retry"),
+    ("routes[].retry.min_attempts", "min_attempts: 6", "min_attempts: 0", "q retry"),
+    ("routes[].retry.max_attempts", "max_attempts: 20", "max_attempts: 0", "q retry"),
+    ("routes[].retry.give_up_on", "[404]", "[]", "q retry"),
+    ("routes[].max_concurrent", "max_concurrent: 33", "max_concurrent: 32", "q max_concurrent"),
+    ("routes[].max_rate", "max_rate: 102", "max_rate: 103", "q max_rate"),
+    ("routes[].circuit.failures", "failures: 9", "failures: 10", "q circuit"),
+    ("routes[].circuit.failures", "circuit: { failures: 9, max_wait: 62s }", "circuit: false", "q circuit"),
+    ("routes[].circuit.max_wait", "62s", "60s", "q circuit"),
+    ("routes[].paused", "paused: true", "paused: false", "q paused"),
+    ("routes[].dedupe.window", "25h", "26h", "q dedupe"),
+    ("routes[].dedupe.key.header", "header: x-event", "header: x-id", "q dedupe"),
+    ("routes[].dedupe.key.json", "header: x-event", "json: /id", "q dedupe"),
+    ("routes[].sign.secrets[].env", "{ secrets: [{ env: KEY }] }", "{ secrets: [{ env: OTHER_KEY }] }", "q sign"),
+    ("routes[].sign.secrets[].file", "{ secrets: [{ env: KEY }] }", "{ secrets: [{ file: key }] }", "q sign"),
+    ("routes[].record", "record: full", "record: none", "q record"),
+    ("routes[].record_body", "66KiB", "0B", "q record_body_bytes"),
 ];
 
 /// Keys of the schema that have no row: one whose change is another route, and those of a secret, whose content a reload
@@ -179,7 +245,9 @@ fn made() -> Made {
         let key = rcgen::KeyPair::generate().unwrap();
         rcgen::CertificateParams::default().self_signed(&key).unwrap().pem() + &key.serialize_pem()
     };
-    let made = Made::new().env("CANARY", CANARY);
+    // The first key is the canary in base64.
+    let made = Made::new().env("CANARY", CANARY).env("KEY", "Y2FuYXJ5LTNmMWM5YTdl").env("OTHER_KEY", "whsec_AAAA");
+    let made = made.file("/etc/hl/key", b"BBBB\n");
     made.file("/etc/hl/a.pem", pem().as_bytes()).file("/etc/hl/b.pem", pem().as_bytes())
 }
 
@@ -216,7 +284,7 @@ fn a_change_of_one_key_is_a_difference_at_that_key_and_no_other() {
         assert_eq!(BASE.matches(from).count(), 1, "{key}: {from}");
         let after = view(&made, &BASE.replace(from, to));
         let mut keys = before.changed_keys(&after);
-        for route in ["r", "url", "ask", "own"] {
+        for route in ["r", "url", "ask", "own", "q", "m"] {
             let mut changed = before.changed_keys_of_route(&after, route);
             changed.sort_unstable();
             if !changed.is_empty() {
@@ -224,7 +292,7 @@ fn a_change_of_one_key_is_a_difference_at_that_key_and_no_other() {
             }
         }
         assert_eq!(keys.join(", "), *told, "{key}");
-        let at_start: &[&str] = &["server.listen", "server.threads", "admin.listen"];
+        let at_start: &[&str] = &["server.listen", "server.threads", "admin.listen", "store.path"];
         let refused = before.changed_at_start_only(&after);
         assert_eq!(!refused.is_empty(), at_start.contains(key), "{key}: {refused:?}");
     }
@@ -254,6 +322,8 @@ fn a_change_is_shown_unless_it_is_a_secret_or_the_inside_of_a_scheme() {
         ("routes[].scheme", "ask scheme_secrets"),
         ("schemes", "own scheme"),
         ("routes[].upstream.url", "r upstream"),
+        ("routes[].sign.secrets[].env", "q sign"),
+        ("routes[].sign.secrets[].file", "q sign"),
     ];
     assert_eq!(hidden, expected);
 }
