@@ -83,7 +83,7 @@ impl Dispatcher {
     pub fn new(context: DispatchContext, route: Rc<Route>) -> Option<Rc<Self>> {
         let config = &route.shared.config;
         let config::Delivery::Queue(settings) = &config.delivery else { return None };
-        let settings = settings.clone();
+        let settings = settings.as_ref().clone();
         let metrics = route.shared.metrics.queue.clone()?;
         let lane = context.queue.lane(&config.name);
         let gate = settings.circuit.as_ref().map(|circuit| {

@@ -12,6 +12,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use crate::config;
 use crate::store::Millis;
 
@@ -104,7 +106,7 @@ impl From<&config::Retry> for RetryPolicy {
             max_age: retry.max_age,
             min_attempts: retry.min_attempts,
             max_attempts: retry.max_attempts.map_or(0, NonZeroU32::get),
-            give_up_on: retry.give_up_on.iter().map(|status| status.as_u16()).collect(),
+            give_up_on: retry.give_up_on.iter().map(StatusCode::as_u16).collect(),
         }
     }
 }

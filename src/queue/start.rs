@@ -68,7 +68,7 @@ impl Queue {
         clock: &Clock,
     ) -> Result<(), StoreError> {
         let queue = |route: &&config::Route| match &route.delivery {
-            Delivery::Queue(queue) => Some((route.name.clone(), queue.clone())),
+            Delivery::Queue(queue) => Some((route.name.clone(), queue.as_ref().clone())),
             Delivery::Proxy => None,
         };
         let queues: Vec<(String, config::Queue)> = routes.iter().filter_map(queue).collect();

@@ -288,7 +288,7 @@ fn a_key_that_only_the_verification_reads_is_a_difference_too() {
 }
 
 #[test]
-fn a_reload_while_draining_changes_nothing() {
+fn a_reload_while_draining_changes_nothing_and_says_so() {
     let mut served = with_one();
     served.upstream.hold();
     let mut open = served.connect();
@@ -303,7 +303,8 @@ fn a_reload_while_draining_changes_nothing() {
     drop(open);
     assert_eq!(served.gateway.process.wait().code(), Some(0));
     let log = served.gateway.process.printed(Stream::Stderr).join("\n");
-    assert!(!log.contains("reloaded"), "{log}");
+    assert!(!log.contains("configuration reloaded"), "{log}");
+    assert!(log.contains("the gateway is shutting down"), "{log}");
 }
 
 #[test]
