@@ -17,6 +17,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
+use crate::config::SIGN_HEADERS;
 use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::delivery::request::RequestInfo;
 use crate::gateway::client_addr::protocol;
@@ -49,6 +50,9 @@ pub fn fields(
     let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
     for (name, value) in going_on(headers, matches!(peer.forwarded_by, ForwardedBy::Forwarded { .. })) {
+        if route.signs && SIGN_HEADERS.contains(name) {
+            continue;
+        }
         if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
             fields.line(name, value);
         }

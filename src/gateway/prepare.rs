@@ -36,5 +36,5 @@ fn message(
     let host = authority.transpose().map_err(|_| Reject::BadRequest)?.or_else(|| headers.get(HOST).cloned());
     let target = Target::new(uri.clone(), route.config.path.prefix_len());
     let fields = headers::fields(&route.headers, info, host.as_ref(), secret, payload.len());
-    Ok(Message { method: method.clone(), target, host, fields, payload })
+    Ok(Message { id: info.delivery_id, method: method.clone(), target, host, fields, payload })
 }

@@ -242,7 +242,7 @@ impl Dispatcher {
 
     fn begin(self: &Rc<Self>, claimed: Claimed, start: Start) {
         let Claimed { ticket, id, received_at, attempts, counted, since, replay, once, head, body, .. } = claimed;
-        match stored::decode(&head, body) {
+        match stored::decode(id, &head, body) {
             Ok(message) => {
                 let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
                 tokio::task::spawn_local(self.clone().attempt(job, message, start));

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Uri};
 use prost::Message as _;
+use uuid::Uuid;
 
 use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
@@ -46,16 +47,17 @@ pub fn encode(message: &Message) -> Bytes {
     stored.encode_to_vec().into()
 }
 
-/// The message of which these bytes and this body were kept.
+/// The message of the delivery `id`, of which these bytes and this body were kept.
 ///
 /// # Errors
 /// [`Unreadable`].
-pub fn decode(head: &[u8], body: Bytes) -> Result<Message, Unreadable> {
+pub fn decode(id: Uuid, head: &[u8], body: Bytes) -> Result<Message, Unreadable> {
     let stored = StoredMessage::decode(head).map_err(|_| Unreadable)?;
     let prefix = stored.prefix.map(usize::try_from).transpose().map_err(|_| Unreadable)?;
     let uri: Uri = stored.target.try_into().map_err(|_| Unreadable)?;
     let host = stored.host.map(|host| HeaderValue::from_maybe_shared(Bytes::from(host))).transpose();
     Ok(Message {
+        id,
         method: Method::from_bytes(stored.method.as_bytes()).map_err(|_| Unreadable)?,
         target: Target::new(uri, prefix),
         host: host.map_err(|_| Unreadable)?,
@@ -73,6 +75,7 @@ mod tests {
         fields.line(&http::header::CONTENT_TYPE, &HeaderValue::from_bytes(b"text/plain; x=\xff").unwrap());
         fields.content_length(2);
         Message {
+            id: Uuid::nil(),
             method: Method::POST,
             target: Target::new(target.parse().unwrap(), prefix),
             host: Some(HeaderValue::from_static("hooks.example.com")),
@@ -85,7 +88,7 @@ mod tests {
     fn a_message_comes_back_as_it_was() {
         for (target, prefix) in [("/in?a=%20&b", None), ("/hooks/a//b?x", Some(7)), ("/", Some(1))] {
             let before = message(target, prefix);
-            let after = decode(&encode(&before), Bytes::from_static(b"\0\xff")).unwrap();
+            let after = decode(Uuid::nil(), &encode(&before), Bytes::from_static(b"\0\xff")).unwrap();
             assert_eq!((before.target.rest(), before.target.query()), (after.target.rest(), after.target.query()));
             assert_eq!((before.method, before.host), (after.method, after.host));
             assert_eq!(before.fields.bytes(), after.fields.bytes());
@@ -95,11 +98,11 @@ mod tests {
 
     #[test]
     fn other_bytes_are_an_error_and_no_panic() {
-        assert!(decode(b"\xff\xff\xff", Bytes::new()).is_err());
+        assert!(decode(Uuid::nil(), b"\xff\xff\xff", Bytes::new()).is_err());
         let whole = encode(&message("/in", None));
         for end in 0..whole.len() {
             // A part may be readable, with less in it; it must not panic.
-            let _ = decode(&whole[..end], Bytes::new());
+            let _ = decode(Uuid::nil(), &whole[..end], Bytes::new());
         }
     }
 }

@@ -13,6 +13,8 @@ const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme")
 pub struct RouteHeaders {
     /// The field lines of every request: `Hooklatch-Route` and `Hooklatch-Scheme`.
     pub constant: Head,
+    /// Whether the gateway signs for the handler: the sender's fields of the same names do not go on.
+    pub signs: bool,
     /// The values of `Hooklatch-Secret-Id`: one for each secret, in the order of the configuration.
     pub secrets: Vec<HeaderValue>,
 }
@@ -27,6 +29,6 @@ impl RouteHeaders {
         constant.line(&HOOKLATCH_ROUTE, &HeaderValue::from_str(&route.name)?);
         constant.line(&HOOKLATCH_SCHEME, &HeaderValue::from_str(&route.scheme.name)?);
         let secrets = route.secret_ids.iter().map(|id| HeaderValue::from_str(id)).collect::<Result<_, _>>()?;
-        Ok(Self { constant, secrets })
+        Ok(Self { constant, signs: route.sign.is_some(), secrets })
     }
 }

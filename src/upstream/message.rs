@@ -1,6 +1,7 @@
 //! A request to an upstream, without its destination.
 
 use http::{HeaderValue, Method, Uri};
+use uuid::Uuid;
 
 use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
@@ -10,6 +11,8 @@ use crate::http1::payload::Payload;
 ///
 /// For a delivery, only [`prepare`](crate::gateway::prepare) makes a message, and only from a verified one.
 pub struct Message {
+    /// The delivery's id, the same over all attempts.
+    pub id: Uuid,
     /// The request's method.
     pub method: Method,
     /// The path below the upstream's URL, and the query.

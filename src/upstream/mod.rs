@@ -3,9 +3,11 @@
 //! - [`message`] is a request without its destination.
 //! - [`target`] makes the request target for the upstream.
 //! - [`send`] sends a message to its endpoint.
+//! - [`signature`] signs a message for the handler.
 //! - [`pool`] keeps connections, and sends a request again if a reused connection was stale.
 
 pub mod message;
 pub mod pool;
 pub mod send;
+pub mod signature;
 pub mod target;

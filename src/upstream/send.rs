@@ -11,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::message::Message;
 use super::pool::{Pool, Resending, ResponseBody, SendError};
+use super::signature::MessageSigner;
 use super::target::target;
 use crate::clock::Clock;
 use crate::config::{self, HostHeader};
@@ -29,6 +30,8 @@ pub struct Endpoint {
     resends: bool,
     /// The time until the head of the response must have arrived, connecting included.
     timeout: Duration,
+    /// `sign`: how messages are signed for the handler.
+    signer: Option<MessageSigner>,
     metrics: UpstreamMetrics,
 }
 
@@ -53,6 +56,7 @@ impl Endpoint {
             preserves_host: upstream.host_header == HostHeader::Preserve,
             resends: upstream.resend,
             timeout: route.timeout,
+            signer: route.sign.as_ref().map(MessageSigner::new),
             metrics,
         })
     }
@@ -68,11 +72,14 @@ pub async fn send(
     clock: &Clock,
     started: Instant,
 ) -> Sent {
-    let Message { method, target: below, host, fields, payload } = message;
+    let Message { id, method, target: below, host, fields, payload } = message;
     let mut head = Head::new(method, &target(&endpoint.path, below.rest(), below.query()), payload.len());
     head.line(&http::header::HOST, host.as_ref().filter(|_| endpoint.preserves_host).unwrap_or(&endpoint.host));
     head.lines(&fields);
     head.lines(also);
+    if let Some(signer) = &endpoint.signer {
+        signer.write(&mut head, id, clock.unix_at(started), &payload);
+    }
     let resending = Resending { allowed: endpoint.resends, count: &endpoint.metrics.resends };
     let sent = pool.send(head.with(payload), resending, started, started + endpoint.timeout).await;
     let ended = clock.now();
