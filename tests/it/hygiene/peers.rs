@@ -62,10 +62,7 @@ const REQUESTS: &[(&str, &str)] = &[
         "a non-ASCII byte in the target (3.2)",
         "POST /hook/<ff> HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello",
     ),
-    (
-        "a request line of 70 kB (3)",
-        "POST /hook/LONG HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello",
-    ),
+    ("a request line of 70 kB (3)", "POST /hook/LONG HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),
 ];
 
 /// A server, if it is installed, and what keeps it alive.
