@@ -19,7 +19,7 @@ mod rust;
 
 /// The rooms of the house, from the top down, and what each may import of the rooms below it.
 const ROOMS: &[(&str, &str)] = &[
-    ("cli", "app clock config http1 net reject schemes upstream"),
+    ("cli", "app clock config http1 net reject schemes store upstream"),
     ("app", "admin clock config gateway http1 metrics net observe queue routing server store upstream"),
     ("server", "clock config delivery gateway http1 metrics net observe reject"),
     ("gateway", "clock config delivery http1 metrics observe queue reject routing schemes store upstream"),

@@ -1,5 +1,5 @@
 //! `hooklatch check`: checks a configuration as `serve` does and prints one line for each route, which also says whether
-//! the route answers challenges. Never prints a secret. Warnings about valid but unwise values go to stderr.
+//! the route answers challenges, and one for the store. Never prints a secret. Warnings about valid but unwise values go to stderr.
 
 use std::path::Path;
 
@@ -17,6 +17,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let challenges = if route.verifier.challenges().is_some() { "  answers challenges" } else { "" };
         let (name, path, scheme, upstream) = (&route.name, &route.path, &route.scheme.name, &route.upstream);
         outln!("{name}  {host}{path}  {scheme}  {count} {secrets}  {upstream}{challenges}");
+    }
+    if let Some(store) = &config.store {
+        outln!("store  {}", store.path.display());
     }
     Ok(())
 }

@@ -21,6 +21,11 @@ Examples:
   hooklatch demo
   hooklatch demo --once";
 
+pub(super) const STORE: &str = "\
+Examples:
+  hooklatch store check -c hooks.yaml
+  hooklatch store backup -c hooks.yaml /var/backups/hooklatch";
+
 pub(super) const SIGN: &str = "\
 Examples:
   hooklatch sign --scheme civo --secret-file civo-secret --body body.json

@@ -32,6 +32,7 @@ mod schemes;
 mod send;
 mod serve;
 mod sign;
+mod store;
 mod support;
 
 use std::io;
@@ -105,6 +106,9 @@ enum Command {
     /// Ask a gateway on this machine whether it takes deliveries; exit status 1 if it does not
     #[command(after_help = examples::HEALTH)]
     Health(health::Args),
+    /// Check, copy or repair the database of the store
+    #[command(after_help = examples::STORE)]
+    Store(store::Args),
     /// List the schemes, search them, or print everything about one
     #[command(after_help = examples::SCHEMES)]
     Schemes(schemes::Args),
@@ -169,6 +173,8 @@ impl Cli {
             Command::Send(args) => send::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Health(args) => health::run(&args),
+            Command::Store(args) => store::run(&args),
+            Command::Store(args) => store::run(&args),
             Command::Schemes(args) => schemes::run(&args),
             Command::Schema => schema::run(),
             Command::Completions(args) => completions::run(&args),

@@ -1,4 +1,4 @@
-//! Files as they are on disk, and texts that nobody would write.
+//! Files as they are on disk, and texts that no one would write.
 
 use proptest::prelude::*;
 

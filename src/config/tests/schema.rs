@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::schemes::{self, Spec};
 
-/// Every key that there is, with a list's items where one cannot have all. The certificates are made up by [`made`].
+/// Every key, with a list's items where one cannot have all. The certificates are made up by [`made`].
 const MAXIMAL: &str = r#"
 server:
   listen: ["127.0.0.1:0"]

@@ -118,7 +118,7 @@ impl Reference {
     fn apply(&mut self, event: Event) -> bool {
         match follows(self.state, false, event) {
             Follows::Becomes(state) => {
-                // The one attempt of a replay that fails leaves the state, as does one that nobody waits for.
+                // The one attempt of a replay that fails leaves the state, as does one that no one waits for.
                 self.state = state;
                 self.waits = false;
             }

@@ -245,7 +245,7 @@ fn a_lengthened_body_of_a_plain_hash_is_no_json() {
     };
     assert_eq!(sent(b"{}"), None);
     assert_eq!(sent(b" [1, \"\"] "), None);
-    // What the hash itself appends, as whoever lengthens it must leave in the body.
+    // What the hash itself appends, as anyone who lengthens it must leave in the body.
     let padding = [&[0x80][..], &[0; 50], &40_u64.to_be_bytes()].concat();
     for behind in [b"".as_slice(), b"{}", b",\"a\":1}"] {
         assert_eq!(sent(&[b"{}", padding.as_slice(), behind].concat()), Some(SignatureMismatch));
