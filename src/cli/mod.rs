@@ -174,7 +174,6 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Store(args) => store::run(&args),
-            Command::Store(args) => store::run(&args),
             Command::Schemes(args) => schemes::run(&args),
             Command::Schema => schema::run(),
             Command::Completions(args) => completions::run(&args),
