@@ -104,7 +104,7 @@ impl From<&config::Retry> for RetryPolicy {
             max_age: retry.max_age,
             min_attempts: retry.min_attempts,
             max_attempts: retry.max_attempts.map_or(0, NonZeroU32::get),
-            give_up_on: retry.give_up_on.iter().map(|status| status.as_u16()).collect(),
+            give_up_on: retry.give_up_on.iter().map(http::StatusCode::as_u16).collect(),
         }
     }
 }
