@@ -6,6 +6,7 @@ use std::net::{self, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
+use crate::store::sqlite::OpenError;
 
 /// Connections that the kernel holds for a listener that is busy; it caps this at its own `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -40,6 +41,14 @@ pub enum StartError {
     /// A family that the metrics registry refuses.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+impl StartError {
+    /// Whether the configuration has to be changed, or another version of the program run: trying again is in vain.
+    pub fn is_of_the_configuration(&self) -> bool {
+        use crate::queue::start::StartError::Open;
+        matches!(self, Self::Store(Open(OpenError::Newer { .. } | OpenError::Foreign { .. })))
+    }
 }
 
 /// What to do about an address that cannot be bound.
