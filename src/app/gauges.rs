@@ -9,7 +9,7 @@ use super::generation::Generation;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
-use crate::store::{Health, Shown, State};
+use crate::store::{Counts, Health, Shown, State};
 
 /// How old a gauge can be.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -27,18 +27,16 @@ pub(super) async fn show(
         for (shared, _) in &generation.routes {
             let Some(gauges) = &shared.metrics.queue else { continue };
             let name: &str = &shared.config.name;
-            let count = |shown| {
-                let of_route = counts.iter().filter(|((route, state), _)| **route == *name && *state == shown);
-                of_route.map(|(_, count)| *count).sum()
-            };
-            let shown = [Shown::Pending, Shown::Retrying, Shown::Settled(State::Dead), Shown::Held];
-            gauges.set_deliveries(shown.map(count));
+            gauges.set_deliveries(by_state(&counts, name));
             gauges.paused.set(i64::from(queue.store.route(name).paused));
             // A query that takes too long leaves the age as it was.
             if let Ok(oldest) = queue.store.oldest(name).await {
                 let age = oldest.map_or(0, |oldest| queue.millis(clock.now()).saturating_sub(oldest) / 1000);
                 gauges.oldest.set(age.max(0));
             }
+        }
+        for name in queue.store.routes().iter().filter(|(_, state)| state.held).map(|(name, _)| name) {
+            metrics.held_queue(name, by_state(&counts, name));
         }
         let store = &metrics.store;
         let sizes = queue.store.sizes();
@@ -47,4 +45,13 @@ pub(super) async fn show(
         store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_))));
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// How many deliveries of a route are pending, retrying, dead and held.
+fn by_state(counts: &Counts, name: &str) -> [u64; 4] {
+    let count = |shown| {
+        let of_route = counts.iter().filter(|((route, state), _)| **route == *name && *state == shown);
+        of_route.map(|(_, count)| *count).sum()
+    };
+    [Shown::Pending, Shown::Retrying, Shown::Settled(State::Dead), Shown::Held].map(count)
 }

@@ -6,6 +6,7 @@ use std::net::{self, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
+use crate::store::sqlite::OpenError;
 
 /// Connections that the kernel queues for a busy listener. The kernel limits this to `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -44,6 +45,14 @@ pub enum StartError {
     /// The metrics registry refuses a family.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+impl StartError {
+    /// Whether the configuration, or the version of the program, has to change: another try with the same would fail, too.
+    pub fn is_of_the_configuration(&self) -> bool {
+        use crate::queue::start::StartError::Open;
+        matches!(self, Self::Store(Open(OpenError::Newer { .. } | OpenError::Foreign { .. })))
+    }
 }
 
 /// Advice for an address that cannot be bound.

@@ -148,6 +148,9 @@ enum Failure {
     /// Exit status 78 (`EX_CONFIG` of sysexits.h): the configuration is missing, unreadable or invalid.
     #[error("{}", describe(.0, .1))]
     Config(PathBuf, LoadError),
+    /// Exit status 78: the store that the configuration names belongs to a newer version or to another application.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl Cli {
@@ -190,7 +193,7 @@ impl Cli {
         ExitCode::from(match failure {
             Failure::Failed(_) | Failure::Told => 1,
             Failure::Usage(_) => 2,
-            Failure::Config(..) => 78,
+            Failure::Config(..) | Failure::Unusable(_) => 78,
         })
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
             tracing::error!(deliveries, "a second signal: stopped at once");
             Err(Failure::Told)
         }
+        Err(error) if error.is_of_the_configuration() => Err(Failure::Unusable(error.to_string())),
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
 }

@@ -181,6 +181,12 @@ impl Metrics {
         }
     }
 
+    /// Says how many deliveries are pending, retrying, dead and held of a route that the configuration does not have, or has
+    /// without a queue. A reload removes these series until they are set again.
+    pub fn held_queue(&self, route: &str, counts: [u64; 4]) {
+        self.queues.held(route, counts);
+    }
+
     /// The handles for requests that match no route.
     pub fn unmatched(&self) -> ObserveMetrics {
         let reasons: Vec<Reject> = Reject::ALL.into_iter().filter(|reject| reject.needs_no_route()).collect();

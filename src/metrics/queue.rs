@@ -135,6 +135,15 @@ impl QueueFamilies {
     }
 }
 
+impl QueueFamilies {
+    /// Says how many deliveries of a route without a queue are pending, retrying, dead and held.
+    pub(super) fn held(&self, route: &str, counts: [u64; STATES.len()]) {
+        for (state, count) in STATES.iter().zip(counts) {
+            self.deliveries.with_label_values(&[route, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
 impl QueueMetrics {
     /// Says how many deliveries are pending, retrying, dead and held.
     pub fn set_deliveries(&self, counts: [u64; STATES.len()]) {

@@ -161,11 +161,16 @@ impl Dispatcher {
                     Some(self.context.clock.now() + STORE_PAUSE)
                 }
             };
+            if self.is_replaced.get() {
+                break;
+            }
             let longest = self.context.clock.now() + LONGEST_SLEEP;
             let until = sleep.unwrap_or(longest).min(longest);
             // Ready earlier if it is woken.
             let _ = tokio::time::timeout_at(until.into(), wake).await;
         }
+        // What woke it may have been meant for its successor.
+        self.lane.wake.notify_one();
     }
 
     /// Ends [`Self::lead`]: a newer generation takes over.
@@ -181,19 +186,23 @@ impl Dispatcher {
             if self.is_paused() || self.context.draining.get() || self.is_replaced.get() {
                 return Ok(None);
             }
-            let room = match self.room(now) {
+            let mut room = self.room(now);
+            if room.is_err() {
+                // From here on an attempt that ends wakes this thread; one may have ended before.
+                self.lane.set_backlog(true);
+                room = self.room(now);
+            }
+            let room = match room {
                 Ok(room) => room,
                 Err(NotYet(until)) => return Ok(until),
             };
             // Before the look into the store: what is stored after it sets this again.
             self.lane.set_backlog(false);
-            let retry_at = self.lane.take_retry();
             let store = &self.context.queue.store;
             let millis = self.context.queue.millis(now);
             let claimed = store.claim(&self.name, DESTINATION, millis, room).await?;
             if claimed.is_empty() {
                 let next = store.next_due(&self.name, DESTINATION, millis).await?;
-                let next = [next, retry_at].into_iter().flatten().min();
                 return Ok(next.map(|at| now + self.context.queue.until(at, now)));
             }
             self.lane.set_backlog(true);
@@ -221,8 +230,15 @@ impl Dispatcher {
             Some((Phase::Open, Some(probe_at))) if now < probe_at => Err(NotYet(Some(probe_at))),
             Some((Phase::Open, _)) => Ok(1),
             Some((Phase::Probing, _)) => Err(NotYet(None)),
-            Some((Phase::Closed, _)) | None => Ok(free.min(CLAIM)),
+            Some((Phase::Closed, _)) | None => Ok(free.min(self.largest_claim())),
         }
+    }
+
+    /// How many deliveries are claimed at once: with `max_rate`, about as many as can begin within 50 ms, so that few are
+    /// read in vain.
+    fn largest_claim(&self) -> usize {
+        let of_rate = |rate: RateLimit| usize::try_from(rate.per_second.get() / 20).unwrap_or(CLAIM).clamp(1, CLAIM);
+        self.rate.map_or(CLAIM, of_rate)
     }
 
     fn start(&self, now: Instant) -> Result<Start, NotYet> {
@@ -230,14 +246,22 @@ impl Dispatcher {
             return Err(NotYet(None));
         }
         let slot = self.lane.enter(self.settings.max_concurrent.get()).ok_or(NotYet(None))?;
+        match self.pass(now) {
+            Ok(pass) => Ok(Start { slot, pass }),
+            Err(not_yet) => {
+                slot.give_back();
+                Err(not_yet)
+            }
+        }
+    }
+
+    /// Asks `max_rate` and the circuit.
+    fn pass(&self, now: Instant) -> Result<Option<Pass>, NotYet> {
         if let Some(rate) = self.rate {
             self.lane.rate.take(rate, now).map_err(|wait| NotYet(Some(now + wait)))?;
         }
-        let pass = match &self.gate {
-            None => None,
-            Some(gate) => Some(gate.enter(now).ok_or_else(|| NotYet(gate.wakes_at()))?),
-        };
-        Ok(Start { slot, pass })
+        let Some(gate) = &self.gate else { return Ok(None) };
+        gate.enter(now).map(Some).ok_or_else(|| NotYet(gate.wakes_at()))
     }
 
     fn begin(self: &Rc<Self>, claimed: Claimed, start: Start) {
@@ -260,8 +284,8 @@ impl Dispatcher {
     async fn attempt(self: Rc<Self>, job: Job, message: Message, start: Start) {
         let Start { slot, pass } = start;
         let DispatchContext { queue, clock, .. } = &self.context;
-        let _alive = self.context.alive.upgrade();
-        let _in_flight = GaugeGuard::new(&self.metrics.in_flight);
+        let alive = self.context.alive.upgrade();
+        let in_flight = GaugeGuard::new(&self.metrics.in_flight);
         let started = clock.now();
         let fields = job.fields();
         let endpoint = &self.route.shared.endpoint;
@@ -290,10 +314,15 @@ impl Dispatcher {
                 self.metrics.dead.inc();
                 tracing::error!(route = &*self.name, id = %job.id, attempts = job.attempts + 1, "a delivery is given up");
             }
-            Next::Retry(at) => self.lane.retries_at(*at),
-            Next::Keep => {}
+            Next::Retry(_) | Next::Keep => {}
         }
-        if let Err(error) = queue.store.complete(outcome)
+        drop((in_flight, slot, alive));
+        let written = match &outcome.next {
+            // The dispatcher finds the next attempt in the store, once it is there.
+            Next::Retry(_) => queue.store.completed(outcome).await.map(|()| self.lane.wake.notify_one()),
+            Next::Settle(_) | Next::Keep => queue.store.complete(outcome),
+        };
+        if let Err(error) = written
             && let Some(suppressed) = self.context.log_limit.admit(clock.now())
         {
             tracing::error!(
@@ -301,7 +330,6 @@ impl Dispatcher {
                 "cannot write what came of an attempt: the delivery is attempted again after the restart"
             );
         }
-        drop(slot);
     }
 
     fn log(&self, job: &Job, ended: &Ended) {

@@ -1,7 +1,7 @@
 //! What all threads know of the queue of one route.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,6 @@ use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use crate::clock::Clock;
 use crate::routing::rate::Bucket;
 use crate::store::{Millis, Store};
-
-/// No attempt is known to be due.
-const NEVER: Millis = Millis::MAX;
 
 /// The queue, over all threads and reloads.
 pub struct Queue {
@@ -35,14 +32,16 @@ pub struct Lane {
     pub rate: Bucket,
     /// Deliveries wait in the store that could be attempted: an attempt that ends wakes the dispatcher.
     backlog: AtomicBool,
-    /// The earliest time of a retry that was decided since the dispatcher looked last.
-    retry_at: AtomicI64,
     /// Wakes the route's dispatcher.
     pub wake: Notify,
 }
 
 /// A place among a route's `max_concurrent` attempts, given back on drop.
-pub struct Slot(Arc<Lane>);
+pub struct Slot {
+    lane: Arc<Lane>,
+    /// No attempt was made, so the dispatcher need not hear of it.
+    unused: bool,
+}
 
 /// The circuit of one upstream, for all routes to it.
 pub struct Gate {
@@ -105,14 +104,14 @@ impl Queue {
 impl Lane {
     fn new() -> Self {
         // Deliveries of the last run may wait.
-        Self { backlog: AtomicBool::new(true), retry_at: AtomicI64::new(NEVER), ..Self::default() }
+        Self { backlog: AtomicBool::new(true), ..Self::default() }
     }
 
     /// A place for one more attempt, if fewer than `max` are under way.
     pub fn enter(self: &Arc<Self>, max: u32) -> Option<Slot> {
         let one_more = |count: u32| (count < max).then_some(count + 1);
         let entered = self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        entered.ok().map(|_| Slot(self.clone()))
+        entered.ok().map(|_| Slot { lane: self.clone(), unused: false })
     }
 
     /// How many more attempts than there are may be under way.
@@ -129,26 +128,20 @@ impl Lane {
     pub fn set_backlog(&self, backlog: bool) {
         self.backlog.store(backlog, Ordering::Release);
     }
+}
 
-    /// A delivery is to be attempted again at `at`: the dispatcher must not sleep longer.
-    pub fn retries_at(&self, at: Millis) {
-        if self.retry_at.fetch_min(at, Ordering::AcqRel) > at {
-            self.wake.notify_one();
-        }
-    }
-
-    /// The earliest time of a retry that was decided since the last call.
-    pub fn take_retry(&self) -> Option<Millis> {
-        let at = self.retry_at.swap(NEVER, Ordering::AcqRel);
-        (at != NEVER).then_some(at)
+impl Slot {
+    /// Gives it back without an attempt.
+    pub fn give_back(mut self) {
+        self.unused = true;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        if self.0.has_backlog() {
-            self.0.wake.notify_one();
+        self.lane.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if !self.unused && self.lane.has_backlog() {
+            self.lane.wake.notify_one();
         }
     }
 }

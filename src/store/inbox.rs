@@ -1,7 +1,7 @@
 //! What the callers hand to the writer: a bounded queue of writes, and what both sides know of the store.
 //!
-//! A write that a caller waits for wakes the writer at once; others go with the next batch, at the latest after
-//! [`LINGER`].
+//! An urgent write, for which a sender waits, wakes the writer at once; others go with the next batch, at the latest
+//! after [`LINGER`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use super::reservations::Reservations;
 use super::types::{Sizes, StoreError};
 use crate::clock::Clock;
 
-/// How long a write that no caller waits for may collect others.
+/// How long a write that is not urgent may collect others.
 const LINGER: Duration = Duration::from_millis(20);
 /// Writes of one batch at most.
 const BATCH: usize = 512;
@@ -66,6 +66,8 @@ pub struct Entry {
     pub since: Instant,
     /// Where its answer goes, if a caller waits for it.
     pub answer: Option<Sender>,
+    /// It wakes the writer, and does not wait for others.
+    pub urgent: bool,
 }
 
 /// What the writer's thread is doing, as far as those who hand something in need to know.
@@ -81,8 +83,8 @@ struct Queue {
     accepts: usize,
     records: usize,
     bytes: usize,
-    /// How many entries a caller waits for.
-    awaited: usize,
+    /// How many entries are urgent.
+    urgent: usize,
     doing: Doing,
     closing: bool,
 }
@@ -120,7 +122,7 @@ impl Shared {
                 accepts: 0,
                 records: 0,
                 bytes: 0,
-                awaited: 0,
+                urgent: 0,
                 doing: Doing::Works,
                 closing: false,
             }),
@@ -150,13 +152,20 @@ impl Shared {
     /// Hands in a write and awaits what comes of it.
     pub async fn write(&self, write: Write, now: Instant) -> Result<Answer, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.push(Entry { weight: weight(&write), write, since: now, answer: Some(answer) })?;
+        self.push(Entry { weight: weight(&write), write, since: now, answer: Some(answer), urgent: true })?;
+        answered.await.map_err(|_dropped| StoreError::Closed)?
+    }
+
+    /// Hands in a write that goes with the next batch, and awaits what comes of it.
+    pub async fn write_with_next(&self, write: Write, now: Instant) -> Result<Answer, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.push(Entry { weight: weight(&write), write, since: now, answer: Some(answer), urgent: false })?;
         answered.await.map_err(|_dropped| StoreError::Closed)?
     }
 
     /// Hands in a write that no caller waits for.
     pub fn post(&self, write: Write, now: Instant) -> Result<(), StoreError> {
-        self.push(Entry { weight: weight(&write), write, since: now, answer: None })
+        self.push(Entry { weight: weight(&write), write, since: now, answer: None, urgent: false })
     }
 
     /// No more is taken; the thread ends once all that waits is written.
@@ -199,10 +208,10 @@ impl Shared {
             Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
         }
         queue.bytes += entry.weight;
-        queue.awaited += usize::from(entry.answer.is_some());
+        queue.urgent += usize::from(entry.urgent);
         let wakes = match queue.doing {
             Doing::Works => false,
-            Doing::Lingers => entry.answer.is_some(),
+            Doing::Lingers => entry.urgent,
             Doing::Sleeps => true,
         };
         if wakes {
@@ -222,7 +231,7 @@ impl Shared {
         if queue.entries.is_empty() && !queue.closing && !pause.is_zero() {
             queue = self.wait(queue, Doing::Sleeps, pause);
         }
-        if queue.awaited == 0
+        if queue.urgent == 0
             && !queue.closing
             && let Some(first) = queue.entries.front()
         {
@@ -243,7 +252,7 @@ impl Shared {
         {
             bytes += entry.weight;
             queue.bytes -= entry.weight;
-            queue.awaited -= usize::from(entry.answer.is_some());
+            queue.urgent -= usize::from(entry.urgent);
             match entry.write {
                 Write::Accept { .. } => queue.accepts -= 1,
                 Write::Record { .. } => queue.records -= 1,

@@ -172,6 +172,12 @@ impl Store {
         self.shared().post(Write::Complete(Box::new(outcome)), self.clock.now())
     }
 
+    /// The same, and returns once it is written: from then on [`Store::next_due`] knows of the next attempt.
+    pub async fn completed(&self, outcome: Outcome) -> Result<(), StoreError> {
+        let write = Write::Complete(Box::new(outcome));
+        self.shared().write_with_next(write, self.clock.now()).await.map(drop)
+    }
+
     // --- Dedupe keys -----------------------------------------------------------------------------------------------------
 
     /// Reserves a dedupe key for a delivery that is not queued.

@@ -175,8 +175,10 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Entry>) -> Result<(), (StoreError, Vec<Entry>)> {
-        let (writes, others): (Vec<Write>, Vec<_>) =
-            batch.into_iter().map(|entry| (entry.write, (entry.weight, entry.since, entry.answer))).unzip();
+        let (writes, others): (Vec<Write>, Vec<_>) = batch
+            .into_iter()
+            .map(|entry| (entry.write, (entry.weight, entry.since, entry.answer, entry.urgent)))
+            .unzip();
         let shared = Arc::clone(&self.shared);
         let begun = self.clock.now();
         let now = self.now();
@@ -185,7 +187,7 @@ impl Writer {
             Ok(answers) => answers,
             Err(error) => {
                 let entries = writes.into_iter().zip(others);
-                let entry = |(write, (weight, since, answer))| Entry { write, weight, since, answer };
+                let entry = |(write, (weight, since, answer, urgent))| Entry { write, weight, since, answer, urgent };
                 return Err((error, entries.map(entry).collect()));
             }
         };
@@ -202,7 +204,7 @@ impl Writer {
         }
         let deliveries = answers.iter().filter(|answer| matches!(answer, Answer::Stored(_))).count();
         let count = writes.len();
-        for ((_, _, sender), result) in others.into_iter().zip(answers) {
+        for ((_, _, sender, _), result) in others.into_iter().zip(answers) {
             answer(sender, Ok(result));
         }
         (self.on_commit)(Committed { deliveries, writes: count, took });

@@ -51,6 +51,15 @@ mod secrets;
 /// The choice among several routes.
 mod routing;
 
+/// Deliveries that are stored, answered and then sent: attempts, retries, pacing, restarts.
+mod queue;
+
+/// Deliveries that were there before.
+mod dedupe;
+
+/// A store that cannot be opened, or is full.
+mod store;
+
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
 

@@ -30,6 +30,10 @@ pub struct Upkeep {
     kept_pages: i32,
     /// When the log is to be emptied, because it holds what was erased.
     empty_log_at: Option<Millis>,
+    /// Pages of the log at the last step. If they are the same at the next one, nothing was written meanwhile.
+    stepped_pages: i32,
+    /// The log's file is empty.
+    is_log_empty: bool,
 }
 
 impl Upkeep {
@@ -43,6 +47,7 @@ impl Sqlite {
     /// Does what is due; says whether there is more to do at once.
     pub(super) fn do_upkeep(&mut self, now: Millis) -> rusqlite::Result<bool> {
         let log_pages = self.log_pages.load(Ordering::Relaxed);
+        self.upkeep.is_log_empty &= log_pages == 0;
         if log_pages - self.upkeep.kept_pages >= CHECKPOINT_PAGES {
             let (pages, copied) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
             let all = copied >= pages;
@@ -52,17 +57,8 @@ impl Sqlite {
             }
         }
         if self.upkeep.empty_log_at.is_some_and(|at| now >= at) {
-            // It must not wait for a reader.
-            self.connection.busy_timeout(Duration::ZERO)?;
-            let emptied = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
-            self.connection.busy_timeout(BUSY_TIME)?;
-            let (pages, _) = emptied?;
-            // A reader still uses the log: it is tried again a second later.
-            self.upkeep.empty_log_at = (pages != 0).then_some(now + 1_000);
-            if pages == 0 {
-                self.upkeep.kept_pages = 0;
-                self.log_pages.store(0, Ordering::Relaxed);
-            }
+            // A reader that still uses the log prevents it: it is tried again a second later.
+            self.upkeep.empty_log_at = (!self.empty_log()?).then_some(now + 1_000);
         }
         // A clock that was set back must not stop retention.
         if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {
@@ -72,8 +68,29 @@ impl Sqlite {
         if !more {
             self.vacuum()?;
             self.upkeep.next_step = now + STEP_EVERY;
+            // The log counts for `max_size`, and its file only shrinks so.
+            let log_pages = self.log_pages.load(Ordering::Relaxed);
+            if !self.upkeep.is_log_empty && log_pages == self.upkeep.stepped_pages {
+                self.empty_log()?;
+            }
+            self.upkeep.stepped_pages = self.log_pages.load(Ordering::Relaxed);
         }
         Ok(more)
+    }
+
+    /// Copies the log into the database and empties its file, unless a reader uses it; says whether it did.
+    fn empty_log(&mut self) -> rusqlite::Result<bool> {
+        // It must not wait for a reader.
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let emptied = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+        self.connection.busy_timeout(BUSY_TIME)?;
+        let (pages, _) = emptied?;
+        if pages == 0 {
+            self.upkeep.kept_pages = 0;
+            self.upkeep.is_log_empty = true;
+            self.log_pages.store(0, Ordering::Relaxed);
+        }
+        Ok(pages == 0)
     }
 
     /// Copies the log into the database; gives the log's pages and how many are copied.

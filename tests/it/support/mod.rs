@@ -14,6 +14,8 @@ pub mod http;
 pub mod http2;
 /// Child processes: started, listened to, killed.
 pub mod process;
+/// A gateway with a store, which can be stopped and started again.
+pub mod queued;
 /// A gateway with one route, its upstream, and the checks that most tests make.
 pub mod rig;
 /// Deliveries as the three providers sign them, byte by byte.

@@ -4,6 +4,7 @@
 //! that what comes when is in the order of the test's lines. Connections and bytes that the test did not ask for fail
 //! it when the value is dropped.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use super::stream::Stream;
 pub struct Upstream {
     listener: TcpListener,
     pub address: SocketAddr,
+    /// A thread answers what comes, instead of the test.
+    is_unattended: Cell<bool>,
 }
 
 /// An address without a listener, reserved as long as this value lives.
 pub struct Nobody {
-    _socket: Socket,
+    socket: Socket,
     pub address: SocketAddr,
 }
 
@@ -51,12 +54,16 @@ impl Upstream {
     pub fn bind_with(backlog: i32) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self::listen(socket, backlog)
+    }
+
+    fn listen(socket: Socket, backlog: i32) -> Self {
         socket.listen(backlog).unwrap();
         // On Linux this bounds `accept` too (socket(7), SO_RCVTIMEO).
         socket.set_read_timeout(Some(ANSWER)).unwrap();
         let listener = TcpListener::from(socket);
         let address = listener.local_addr().unwrap();
-        Self { listener, address }
+        Self { listener, address, is_unattended: Cell::default() }
     }
 
     /// The next connection.
@@ -73,6 +80,17 @@ impl Upstream {
         let mut peer = Peer::from(stream.try_clone().unwrap());
         peer.stream = BufReader::new(Stream::accept_tls(stream, server));
         peer
+    }
+
+    /// From now on a thread answers each request with 200.
+    pub fn answer_always(&self) {
+        self.is_unattended.set(true);
+        let listener = self.listener.try_clone().unwrap();
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                thread::spawn(move || Peer::from(stream).answer_until_closed());
+            }
+        });
     }
 
     /// That no connection waits to be accepted.
@@ -99,13 +117,18 @@ impl Nobody {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
-        Self { _socket: socket, address }
+        Self { socket, address }
+    }
+
+    /// From now on the test listens there.
+    pub fn listen(self) -> Upstream {
+        Upstream::listen(self.socket, 128)
     }
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        if !thread::panicking() {
+        if !thread::panicking() && !self.is_unattended.get() {
             self.expect_nothing();
         }
     }
@@ -158,6 +181,15 @@ impl Peer {
     /// Answers 200 with a short body.
     pub fn answer(&mut self) {
         self.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
+    }
+
+    /// Answers each request with 200 until the gateway closes the connection.
+    fn answer_until_closed(mut self) {
+        self.careless = true;
+        while self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            self.request();
+            self.answer();
+        }
     }
 
     /// That the gateway ends this connection without another byte.

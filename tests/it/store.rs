@@ -1,0 +1,156 @@
+//! A store that cannot be opened, or is full.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::support::process::{BINARY, GatewayProcess, Process, Stream, poll};
+use crate::support::queued::Queued;
+use crate::support::rig::is_problem;
+use crate::support::sender::Delivery;
+
+/// A configuration with a store, and the folder that it stands in.
+fn configured() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "a-secret-of-the-test").unwrap();
+    let yaml = "server: { listen: 127.0.0.1:0, threads: 1 }\n\
+                admin: { listen: 127.0.0.1:0 }\n\
+                store: { path: store, min_free: 0MiB }\n\
+                routes:\n  - { name: hook, path: /hook, scheme: circleci, secrets: [{ file: secret }], \
+                upstream: \"http://127.0.0.1:9/\", delivery: queue }\n";
+    let file = folder.path().join("gateway.yaml");
+    fs::write(&file, yaml).unwrap();
+    (folder, file)
+}
+
+/// Serves a configuration that cannot be served: the exit status, and what it says.
+fn fails(file: &Path) -> (Option<i32>, String) {
+    let mut process = Process::start("the gateway", Command::new(BINARY).arg("serve").arg("-c").arg(file), "");
+    let status = process.wait();
+    (status.code(), process.printed(Stream::Stderr).join("\n"))
+}
+
+/// The database of a gateway that has run, after `change`.
+fn changed(folder: &TempDir, file: &Path, change: &str) -> PathBuf {
+    assert_eq!(GatewayProcess::start(file).process.terminate().code(), Some(0));
+    let database = folder.path().join("store/hooklatch.db");
+    Connection::open(&database).unwrap().execute_batch(change).unwrap();
+    database
+}
+
+#[test]
+fn the_folder_is_made_and_only_its_owner_may_read_it() {
+    let (folder, file) = configured();
+    let mut gateway = GatewayProcess::start(&file);
+    let mode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("store"), 0o700);
+    let files: Vec<_> = fs::read_dir(folder.path().join("store")).unwrap().map(|entry| entry.unwrap()).collect();
+    assert!(files.iter().any(|file| file.file_name() == "hooklatch.db"), "{files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    assert_eq!(gateway.process.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_second_process_on_the_same_folder_ends_with_1_and_names_the_first() {
+    let (_folder, file) = configured();
+    let mut first = GatewayProcess::start(&file);
+    let (status, said) = fails(&file);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(&format!("in use by process {}", first.process.id())), "{said}");
+    first.process.signal("KILL");
+    assert_eq!(first.process.wait().code(), None);
+    // A lock does not outlive its process.
+    assert_eq!(GatewayProcess::start(&file).process.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_database_of_a_newer_version_ends_with_78_and_is_left_as_it_is() {
+    let (folder, file) = configured();
+    let database = changed(&folder, &file, "PRAGMA user_version = 999");
+    let before = fs::read(&database).unwrap();
+    let (status, said) = fails(&file);
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("has schema 999") && said.contains("newer version of hooklatch"), "{said}");
+    assert!(fs::read(&database).unwrap() == before);
+}
+
+#[test]
+fn a_database_of_another_application_ends_with_78_and_is_left_as_it_is() {
+    let (folder, file) = configured();
+    let store = folder.path().join("store");
+    fs::create_dir(&store).unwrap();
+    let database = store.join("hooklatch.db");
+    let other = "PRAGMA application_id = 7; CREATE TABLE mine (n INTEGER); INSERT INTO mine VALUES (1)";
+    Connection::open(&database).unwrap().execute_batch(other).unwrap();
+    let before = fs::read(&database).unwrap();
+    let (status, said) = fails(&file);
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("another application"), "{said}");
+    assert!(fs::read(&database).unwrap() == before);
+}
+
+#[test]
+fn a_file_that_is_no_database_ends_with_1_says_what_to_do_and_is_left_as_it_is() {
+    let (folder, file) = configured();
+    let store = folder.path().join("store");
+    fs::create_dir(&store).unwrap();
+    let database = store.join("hooklatch.db");
+    let garbage = "garbage ".repeat(10_000);
+    fs::write(&database, &garbage).unwrap();
+    let (status, said) = fails(&file);
+    assert_eq!(status, Some(1), "{said}");
+    let named = database.to_str().unwrap();
+    assert!(said.contains(named) && said.contains("store check") && said.contains("store recover"), "{said}");
+    assert!(fs::read(&database).unwrap() == garbage.as_bytes());
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_ends_with_1_and_is_named() {
+    let (folder, file) = configured();
+    fs::write(folder.path().join("store"), "a file").unwrap();
+    let (status, said) = fails(&file);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(folder.path().join("store").to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn a_full_store_refuses_deliveries_with_retry_after_and_goes_on_sending() {
+    let mut queued =
+        Queued::with_server("", "max_size: 4MiB", "circleci", "delivery: queue, dedupe: false, max_concurrent: 1");
+    let body = vec![b'x'; 200 << 10];
+    let delivery = Delivery::circleci(&body);
+    queued.accepts(&delivery);
+    let mut accepted = 1;
+    let refused = loop {
+        let response = queued.send(&delivery);
+        if response.status != 200 {
+            break response;
+        }
+        accepted += 1;
+        assert!(accepted < 30, "the store has no bound");
+    };
+    is_problem(&refused, 503, "storage_full");
+    assert_eq!(refused.all("retry-after"), ["60"]);
+    assert_eq!(queued.metrics().get("hooklatch_store_max_bytes", &[]), f64::from(4 << 20));
+    for _ in 0..accepted {
+        assert!(queued.takes().body == body);
+    }
+    queued.wait_for_delivered(f64::from(accepted));
+    // What was delivered leaves the files, and the store takes deliveries again by itself.
+    queued.answer_always();
+    poll("there is room again", || queued.send(&delivery).status == 200);
+}
+
+#[test]
+fn a_proxying_route_goes_on_while_the_store_is_full() {
+    let mut queued = Queued::with_server("", "max_size: 1KiB", "circleci", "delivery: proxy");
+    let mut sender = queued.sending(&Delivery::circleci("{}"));
+    queued.takes();
+    assert_eq!(sender.receive().status, 200);
+}
