@@ -39,6 +39,7 @@ packages_of() { # COMMAND… → the packages of those that are not there
     for name in $(missing_commands "$@"); do
         case $name in
             cc) packages+=(gcc libc6-dev) ;;
+            c++) packages+=(g++) ;;
             node) packages+=(nodejs ca-certificates) ;; # npm reads the system's certificates
             taskset) packages+=(util-linux) ;;
             systemd-analyze) packages+=(systemd) ;;

@@ -9,9 +9,9 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http::Response;
 use tower::Service;
@@ -26,7 +26,8 @@ pub async fn catch<S, Delivery>(next: Rc<Next<(), S>>, delivery: Delivery) -> St
 where
     S: Service<Delivery, Response = Completed, Error = Refusal> + Clone,
 {
-    unless_it_panics(next.run(delivery), || Err(Refusal::unread(Reject::Bug))).await
+    let mut handling = pin!(next.run(delivery));
+    poll_fn(|cx| poll_guarded(handling.as_mut(), cx, || Err(Refusal::unread(Reject::Bug)))).await
 }
 
 /// The outermost stage: answers a request if a stage outside of [`catch`] panics.
@@ -34,18 +35,18 @@ pub async fn catch_all<S, Request>(next: Rc<Next<(), S>>, request: Request) -> R
 where
     S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone,
 {
-    unless_it_panics(next.run(request), || Ok(problem_without_route(Reject::Bug))).await
+    let mut handling = pin!(next.run(request));
+    poll_fn(|cx| poll_guarded(handling.as_mut(), cx, || Ok(problem_without_route(Reject::Bug)))).await
 }
 
-/// The output of `handling`, or the value of `otherwise` if `handling` panics. The delivery's own values are dropped with the
-/// future. The values that it shares are counters and pools, which are consistent at every point where a panic can happen.
-async fn unless_it_panics<T>(handling: impl Future<Output = T>, otherwise: impl Fn() -> T) -> T {
-    let mut handling = pin!(handling);
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(otherwise()))
-    })
-    .await
+/// Polls `handling`; if it panics, the result is what `otherwise` makes. The delivery's own values are dropped with it. The
+/// values that it shares are counters and pools, which are consistent at every point where a panic is possible.
+fn poll_guarded<T>(
+    handling: Pin<&mut impl Future<Output = T>>,
+    cx: &mut Context<'_>,
+    otherwise: impl Fn() -> T,
+) -> Poll<T> {
+    catch_unwind(AssertUnwindSafe(|| handling.poll(cx))).unwrap_or_else(|_| Poll::Ready(otherwise()))
 }
 
 #[cfg(test)]

@@ -16,13 +16,14 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use uuid::fmt::Hyphenated;
 
 use crate::config::SIGN_HEADERS;
 use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::delivery::request::RequestInfo;
 use crate::gateway::client_addr::protocol;
 use crate::gateway::forwarded::X_FORWARDED_FOR;
-use crate::gateway::request_id::{X_REQUEST_ID, uuid_value};
+use crate::gateway::request_id::X_REQUEST_ID;
 use crate::http1::client::request::Head;
 use crate::http1::field::{connection_options, is_hop_by_hop, is_host, single};
 use crate::routing::route_headers::RouteHeaders;
@@ -65,7 +66,7 @@ pub fn fields(
     }
     fields.content_length(length);
     fields.line(&X_REQUEST_ID, request_id);
-    fields.line(&HOOKLATCH_DELIVERY_ID, &uuid_value(*delivery_id));
+    fields.text_line(&HOOKLATCH_DELIVERY_ID, delivery_id.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]));
     let forwarded = XForwarded::of(peer, host, headers);
     fields.line(&X_FORWARDED_FOR, &forwarded.client);
     fields.line(&X_FORWARDED_PROTO, &forwarded.proto);

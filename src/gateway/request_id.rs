@@ -36,7 +36,7 @@ pub fn new_request_id() -> HeaderValue {
 }
 
 /// A UUID as a field value.
-pub fn uuid_value(id: Uuid) -> HeaderValue {
+fn uuid_value(id: Uuid) -> HeaderValue {
     let mut text = [0; Hyphenated::LENGTH];
     let id = id.hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(id).expect("a UUID is visible ASCII")

@@ -1,8 +1,8 @@
 //! Decodes the chunked transfer coding (RFC 9112 section 7.1), of requests and responses.
 //!
 //! Refuses a size that is not hexadecimal digits or does not fit in 64 bits, a line that does not end in CRLF, data that is not
-//! followed by CRLF, and a control character in an extension. Extensions and trailers are ignored. A chunk's line may have
-//! [`MAX_OVERHEAD`] bytes, and so may all trailers together.
+//! followed by CRLF, a control character in an extension, and a trailer that is not a field line (RFC 9112 section 5). Extensions and
+//! trailers are ignored. A chunk's line may have [`MAX_OVERHEAD`] bytes, and so may all trailers together.
 
 /// The most bytes of a chunk's line, and of all trailers: far more than any sender needs.
 const MAX_OVERHEAD: u16 = 16 << 10;
@@ -33,8 +33,10 @@ enum State {
     DataLf,
     /// At the beginning of a trailer line.
     TrailerStart,
-    /// In a trailer line.
-    Trailer,
+    /// In a trailer's field name.
+    TrailerName,
+    /// In a trailer's field value.
+    TrailerValue,
     /// After the CR of a trailer line.
     TrailerEnd,
     /// After the CR of the empty line that ends the body.
@@ -80,8 +82,10 @@ impl ChunkedDecoder {
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size { size: 0, digits: 0 },
             (State::TrailerStart, b'\r') => State::LastLf,
-            (State::Trailer, b'\r') => State::TrailerEnd,
-            (State::TrailerStart | State::Trailer, byte) if byte != b'\n' => State::Trailer,
+            (State::TrailerStart | State::TrailerName, byte) if is_token(byte) => State::TrailerName,
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerValue, b'\r') => State::TrailerEnd,
+            (State::TrailerValue, byte) if byte == b'\t' || !byte.is_ascii_control() => State::TrailerValue,
             (State::TrailerEnd, b'\n') => State::TrailerStart,
             (State::LastLf, b'\n') => return Some((1, None)),
             _ => return None,
@@ -90,6 +94,11 @@ impl ChunkedDecoder {
         let overhead = if is_data { 0 } else { self.overhead + 1 };
         (overhead <= MAX_OVERHEAD).then_some((taken, Some(Self { state: next, overhead })))
     }
+}
+
+/// Whether a field name can have this byte (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -128,7 +137,7 @@ mod tests {
             let bytes = usize::from(bytes);
             // The last chunk's line counts too; a line's last byte does not.
             let trailers = bytes - 4;
-            let (short, longer) = ("a\r\n".repeat(trailers / 3 - 1), "b".repeat(trailers % 3 + 1));
+            let (short, longer) = ("a:\r\n".repeat(trailers / 4 - 1), "b:".to_owned() + &"b".repeat(trailers % 4));
             for body in [
                 format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(bytes - 2)),
                 format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(bytes - 3)),
@@ -156,7 +165,13 @@ mod tests {
             "3\r\nabc\n",
             "0\r\nx\n",
             "0\r\n\n",
-            "0\r\nx\rx",
+            "0\r\nx: y\rx",
+            "0\r\nx\r\n",
+            "0\r\n: y\r\n",
+            "0\r\nx : y\r\n",
+            "0\r\n x: y\r\n",
+            "0\r\nx: \0\r\n",
+            "0\r\nPOST / HTTP/1.1\r\n",
             "10000000000000000\r\n",
             "1\r\r\n",
             "1 1\r\n",

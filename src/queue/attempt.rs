@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
 use uuid::Uuid;
 
@@ -64,16 +64,10 @@ impl Job {
     /// The field lines that this attempt adds to the message.
     pub fn fields(&self) -> Head {
         let mut fields = Head::default();
-        let mut line = |name: &HeaderName, value: &str| {
-            // Digits, letters, colons and hyphens.
-            if let Ok(value) = HeaderValue::from_str(value) {
-                fields.line(name, &value);
-            }
-        };
-        line(&HOOKLATCH_ATTEMPT, &(self.attempts + 1).to_string());
-        line(&HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
+        fields.text_line(&HOOKLATCH_ATTEMPT, &(self.attempts + 1).to_string());
+        fields.text_line(&HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
         if self.replay {
-            line(&HOOKLATCH_REPLAY, "true");
+            fields.text_line(&HOOKLATCH_REPLAY, "true");
         }
         fields
     }
@@ -206,6 +200,8 @@ pub fn rfc3339(at: Millis) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

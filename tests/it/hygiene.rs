@@ -120,6 +120,12 @@ const REFUSED: &[(&str, u16, &str)] = &[
     ("a chunk that is longer than it says", 400, "HEADTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n"),
     ("a chunk that ends in bare LF", 400, "HEADTransfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n"),
     ("a trailer that ends in bare LF", 400, "HEADTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\n\r\n"),
+    ("a trailer without a colon", 400, "HEADTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX\r\n\r\n"),
+    (
+        "a request line among the trailers",
+        400,
+        "HEADTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nPOST / HTTP/1.1\r\n\r\n",
+    ),
     ("endless chunk extensions", 400, "HEADTransfer-Encoding: chunked\r\n\r\n5;EXTENSION\r\nhello\r\n0\r\n\r\n"),
     // Request lines (RFC 9112 section 3).
     ("a fragment", 400, "POST /hook/x#y HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),

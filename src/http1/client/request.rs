@@ -70,6 +70,14 @@ impl Head {
         line(&mut self.bytes, name, value);
     }
 
+    /// Appends a field line with this text as its value, which must be visible ASCII.
+    pub fn text_line(&mut self, name: &HeaderName, text: &str) {
+        self.bytes.extend_from_slice(name.as_str().as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
     /// Appends `Content-Length: length` (RFC 9112 section 6.2).
     pub fn content_length(&mut self, length: u64) {
         content_length(&mut self.bytes, length);

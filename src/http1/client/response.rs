@@ -6,7 +6,7 @@
 //!
 //! Refuses a head that is not HTTP/1, obsolete line folding and blanks before a colon among it (RFC 9112 sections 5.1 and
 //! 5.2), and one that does not determine where the body ends (RFC 9112 section 6.3): lengths that differ or are not digits,
-//! and `chunked` before another coding. A body in another coding is passed on in it.
+//! `chunked` before another coding, and codings that are not ASCII. A body in another coding is passed on in it.
 
 use std::mem::MaybeUninit;
 
@@ -136,6 +136,8 @@ impl ResponseFraming {
     }
 
     fn transfer_encoding(&mut self, value: &HeaderValue) -> Result<(), ResponseError> {
+        // Others would not recognise `chunked` beside a coding that is not ASCII.
+        value.to_str().map_err(|_| ResponseError::Framing)?;
         self.coded = true;
         for coding in elements(value) {
             if self.chunked {

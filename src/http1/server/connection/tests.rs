@@ -58,7 +58,7 @@ fn in_time<T>(work: impl Future<Output = T>) -> T {
 
 /// How a connection ends on which `requests` are answered and nothing else arrives, and after how many tenths of a second.
 #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
-fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
+fn ends(come: &[u8], requests: usize, drains: bool) -> (ConnectionEnd, f64) {
     in_time(async {
         let (connection, mut stream) = connected().await;
         let started = tokio::time::Instant::now();
@@ -77,25 +77,32 @@ fn ends(come: &[u8], requests: usize, drains: bool) -> (String, f64) {
             Ok(()) => request(&connection).await.map(|_| ()).unwrap_err(),
             Err(end) => end,
         };
-        (format!("{end:?}"), (started.elapsed().as_secs_f64() * 10.0).round())
+        (end, (started.elapsed().as_secs_f64() * 10.0).round())
     })
 }
 
 #[test]
 fn each_state_has_its_deadline() {
-    assert_eq!(ends(b"", 0, false), ("IdleTimeout".to_owned(), 100.0), "the first request");
-    assert_eq!(ends(b"\r\nGET /", 0, false), ("HeadTimeout".to_owned(), 100.0), "the rest of its head");
-    assert_eq!(ends(&[REQUEST, b"\r\n"].concat(), 1, false), ("IdleTimeout".to_owned(), 700.0), "the next request");
-    let next = [REQUEST, REQUEST, b"GET /"].concat();
-    assert_eq!(ends(&next, 2, false), ("HeadTimeout".to_owned(), 100.0), "the rest of the next one's head");
+    let (end, tenths) = ends(b"", 0, false);
+    assert!(matches!(end, ConnectionEnd::IdleTimeout) && tenths == 100.0, "the first request: {end:?} {tenths}");
+    let (end, tenths) = ends(b"\r\nGET /", 0, false);
+    assert!(matches!(end, ConnectionEnd::HeadTimeout) && tenths == 100.0, "its head: {end:?} {tenths}");
+    let (end, tenths) = ends(b"\r\n", 0, false);
+    assert!(matches!(end, ConnectionEnd::HeadTimeout) && tenths == 100.0, "an empty line alone: {end:?} {tenths}");
+    let (end, tenths) = ends(&[REQUEST, b"\r\n"].concat(), 1, false);
+    assert!(matches!(end, ConnectionEnd::IdleTimeout) && tenths == 700.0, "the next request: {end:?} {tenths}");
+    let (end, tenths) = ends(&[REQUEST, REQUEST, b"GET /"].concat(), 2, false);
+    assert!(matches!(end, ConnectionEnd::HeadTimeout) && tenths == 100.0, "the next head: {end:?} {tenths}");
 }
 
 #[test]
 fn while_the_server_drains_only_a_first_request_and_a_head_that_has_begun_have_time() {
-    assert_eq!(ends(b"", 0, true), ("Drained".to_owned(), 5.0));
-    assert_eq!(ends(b"GET /", 0, true), ("Drained".to_owned(), 5.0));
-    assert_eq!(ends(&[REQUEST, b"GET /"].concat(), 1, true), ("Drained".to_owned(), 5.0));
-    assert_eq!(ends(REQUEST, 1, true), ("Drained".to_owned(), 0.0));
+    for (come, requests, expected) in
+        [(&b""[..], 0, 5.0), (b"GET /", 0, 5.0), (&[REQUEST, b"GET /"].concat(), 1, 5.0), (REQUEST, 1, 0.0)]
+    {
+        let (end, tenths) = ends(come, requests, true);
+        assert!(matches!(end, ConnectionEnd::Drained) && tenths == expected, "{come:?}: {end:?} {tenths}");
+    }
 }
 
 #[tokio::test]
