@@ -25,7 +25,13 @@ from PIL import Image
 HERE = os.path.dirname(os.path.abspath(__file__))
 COLUMNS = 24  # columns of Grafana's grid
 POINTS = 240  # points of a line
-OUTCOMES = {"forwarded": "#56a64b", "rejected": "#ff9830", "upstream_error": "#e02f44"}
+OUTCOMES = {
+    "forwarded": "#56a64b",
+    "accepted": "#37872d",
+    "duplicate": "#8ab8ff",
+    "rejected": "#ff9830",
+    "upstream_error": "#e02f44",
+}
 
 
 def ask(base, path, **parameters):

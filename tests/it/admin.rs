@@ -90,6 +90,13 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
     for gauge in ["in_flight_requests", "connections", "buffered_bytes"] {
         expected.insert(format!("hooklatch_{gauge}"));
     }
+    // In memory.
+    for gauge in ["bytes", "max_bytes", "failed"] {
+        expected.insert(format!("hooklatch_store_{gauge}"));
+    }
+    for name in ["sync_seconds", "batch_deliveries"] {
+        expected.extend(histogram(&format!("hooklatch_store_{name}"), &[]));
+    }
     for protocol in ["proxy", "tls"] {
         expected.insert(series("hooklatch_handshake_failures_total", &[("protocol", protocol)]));
     }
@@ -110,6 +117,7 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         expected.insert(series(name, labels));
     }
     expected.insert("hooklatch_config_last_reload_success_timestamp_seconds".to_owned());
+    expected.insert("hooklatch_store_free_bytes".to_owned());
     for (bound, value) in [("connections", 10_000.0), ("buffered_bytes", 268_435_456.0)] {
         let name = format!("hooklatch_max_{bound}");
         assert_eq!(metrics.get(&name, &[]), value);
@@ -136,6 +144,45 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         (series("hooklatch_upstream_responses_total", &[("route", "hook"), ("result", "unreachable")]), 1.0),
     ];
     assert_eq!(gateway.metrics().all_counted_since(&metrics), BTreeMap::from(moved));
+}
+
+#[test]
+fn every_series_of_a_route_with_a_queue_exists_at_0_from_the_start_and_no_other_route_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("store: {{ path: {:?}, min_free: 0MiB }}\n", folder.path());
+    let queue = route("circleci", "upstream: \"http://127.0.0.1:1\", delivery: queue");
+    let proxy = route("icr", "upstream: \"http://127.0.0.1:1\"").replace("hook", "icr");
+    let gateway = Gateway::start(&(queue + &proxy + &store));
+    let metrics = gateway.metrics();
+    let hook = ("route", "hook");
+    let mut expected = BTreeSet::new();
+    for state in ["pending", "retrying", "dead", "held"] {
+        expected.insert(series("hooklatch_queue_deliveries", &[hook, ("state", state)]));
+    }
+    for result in RESULTS {
+        expected.insert(series("hooklatch_queue_attempts_total", &[hook, ("result", result)]));
+    }
+    for name in ["oldest_seconds", "delivered_total", "dead_total", "in_flight", "circuit_open", "paused"] {
+        expected.insert(series(&format!("hooklatch_queue_{name}"), &[hook]));
+    }
+    expected.extend(histogram("hooklatch_queue_delay_seconds", &[hook]));
+    for outcome in ["accepted", "duplicate", "rejected"] {
+        let labels = [hook, ("scheme", "circleci"), ("outcome", outcome)];
+        expected.insert(series("hooklatch_requests_total", &labels));
+    }
+    for reason in REASONS.into_iter().chain(["storage_full", "storage_failed", "storage_slow"]) {
+        let labels = [hook, ("scheme", "circleci"), ("reason", reason)];
+        expected.insert(series("hooklatch_rejections_total", &labels));
+    }
+    let of_queues = |name: &str| {
+        let family = ["hooklatch_queue_", "hooklatch_requests_total{", "hooklatch_rejections_total{"];
+        let is_family = family.iter().any(|family| name.starts_with(family)) && !name.contains("_bucket{");
+        is_family && (name.contains("route=\"hook\"") || name.starts_with("hooklatch_queue_"))
+    };
+    let found: BTreeMap<_, _> = metrics.all().iter().filter(|(name, _)| of_queues(name)).collect();
+    assert!(found.keys().copied().eq(&expected), "{found:#?}\n{expected:#?}");
+    assert!(found.values().all(|value| **value == 0.0), "{found:#?}");
+    assert_eq!(metrics.get("hooklatch_store_max_bytes", &[]), 10.0 * 1024.0 * 1024.0 * 1024.0);
 }
 
 #[test]

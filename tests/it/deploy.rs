@@ -35,7 +35,7 @@ fn list(value: &Value) -> &Vec<Value> {
 /// A gateway.yaml of `deploy`, with secrets made up, from the environment where it has files.
 fn gateway(path: &str) -> Config {
     let text = read(path).replace("file: /run/secrets/hooklatch/", "env: ");
-    let secrets = [("CIVO_WEBHOOK_SECRET", "s"), ("civo", "s")];
+    let secrets = [("CIVO_WEBHOOK_SECRET", "s"), ("civo", "s"), ("icr", "s")];
     config::parse(&text, Path::new(""), &Secrets(&secrets)).unwrap_or_else(|errors| panic!("{path}: {errors:?}"))
 }
 
@@ -107,29 +107,25 @@ fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
 
 #[test]
 fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_together() {
-    let Some(mut kubectl) = tool("kubectl") else { return };
-    let rendered = succeeds(kubectl.arg("kustomize").arg(deployed("kubernetes")));
-    let kinds: BTreeSet<String> =
-        documents(&rendered).iter().map(|document| document["kind"].as_str().unwrap().to_owned()).collect();
-    let expected = [
-        "ConfigMap",
-        "Deployment",
-        "HorizontalPodAutoscaler",
-        "Namespace",
-        "NetworkPolicy",
-        "PodDisruptionBudget",
-        "Service",
-        "ServiceAccount",
-    ];
-    assert!(kinds.iter().eq(expected), "{kinds:?}");
-    assert!(rendered.contains("routes:"), "gateway.yaml is in the ConfigMap");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("all.yaml");
-    fs::write(&file, rendered).unwrap();
-    // The oldest that knows preStop's sleep, and the newest that the validator knows.
-    for version in [&["-k", "1.30"][..], &[]] {
-        let Some(mut validate) = tool("kubernetes-validate") else { return };
-        succeeds(validate.args(["--strict", "--quiet"]).args(version).arg(&file));
+    let common = ["ConfigMap", "Namespace", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"];
+    for (from, workload) in
+        [("kubernetes", &["Deployment", "HorizontalPodAutoscaler"][..]), ("kubernetes-queue", &["StatefulSet"])]
+    {
+        let Some(mut kubectl) = tool("kubectl") else { return };
+        let rendered = succeeds(kubectl.arg("kustomize").arg(deployed(from)));
+        let objects = documents(&rendered);
+        let kinds: BTreeSet<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, common.iter().chain(workload).copied().collect(), "{from}");
+        let configured = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+        assert_eq!(configured["data"]["gateway.yaml"], read(&format!("{from}/gateway.yaml")));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("all.yaml");
+        fs::write(&file, rendered).unwrap();
+        // The oldest that knows preStop's sleep, and the newest that the validator knows.
+        for version in [&["-k", "1.30"][..], &[]] {
+            let Some(mut validate) = tool("kubernetes-validate") else { return };
+            succeeds(validate.args(["--strict", "--quiet"]).args(version).arg(&file));
+        }
     }
 }
 
@@ -185,9 +181,44 @@ fn the_operator_gets_the_rules_that_prometheus_gets() {
 
 #[test]
 fn the_pods_fit_their_configuration() {
-    let config = gateway("kubernetes/gateway.yaml");
     let deployment = documents(&read("kubernetes/deployment.yaml")).remove(0);
-    let pod = &deployment["spec"]["template"]["spec"];
+    assert_pods_fit("kubernetes/gateway.yaml", &deployment["spec"]["template"]["spec"], &[]);
+
+    // Several, of which a node that is drained takes one.
+    let scaler = documents(&read("kubernetes/horizontalpodautoscaler.yaml")).remove(0);
+    assert!(scaler["spec"]["minReplicas"].as_u64() >= Some(2));
+    for key in ["apiVersion", "kind"] {
+        assert_eq!(scaler["spec"]["scaleTargetRef"][key], deployment[key]);
+    }
+    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
+    let budget = documents(&read("kubernetes/poddisruptionbudget.yaml")).remove(0);
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+}
+
+#[test]
+fn each_pod_with_a_queue_has_a_volume_for_its_store_with_the_room_that_the_store_may_take() {
+    let set = documents(&read("kubernetes-queue/statefulset.yaml")).remove(0);
+    let pod = &set["spec"]["template"]["spec"];
+    assert_pods_fit("kubernetes-queue/gateway.yaml", pod, &["store"]);
+    assert!(set["spec"]["replicas"].as_u64() >= Some(2), "a restart of one leaves the other");
+
+    let store = gateway("kubernetes-queue/gateway.yaml").store.unwrap();
+    let mounts = list(&pod["containers"][0]["volumeMounts"]);
+    let mount = mounts.iter().find(|mount| mount["name"] == "store").unwrap();
+    assert_eq!(mount["mountPath"].as_str(), store.path.to_str());
+    let claim = &set["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(claim["metadata"]["name"], "store");
+    let size = claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap().strip_suffix("Gi").unwrap();
+    assert!(store.max_size + store.min_free < size.parse::<u64>().unwrap() << 30);
+    for event in ["whenDeleted", "whenScaled"] {
+        assert_eq!(set["spec"]["persistentVolumeClaimRetentionPolicy"][event], "Retain", "deliveries may wait there");
+    }
+}
+
+/// Compares the pods of a workload with the configuration in `file`. The volumes named in `writable` are mounted for writing.
+fn assert_pods_fit(file: &str, pod: &Value, writable: &[&str]) {
+    let config = gateway(file);
+    let secrets = read(file);
     let container = &pod["containers"][0];
     let port = |name: &str| {
         let ports = list(&container["ports"]).iter();
@@ -208,22 +239,14 @@ fn the_pods_fit_their_configuration() {
 
     assert!(container["resources"]["requests"]["cpu"].is_string());
 
-    // Several, of which a node that is drained takes one.
-    let scaler = documents(&read("kubernetes/horizontalpodautoscaler.yaml")).remove(0);
-    assert!(scaler["spec"]["minReplicas"].as_u64() >= Some(2));
-    for key in ["apiVersion", "kind"] {
-        assert_eq!(scaler["spec"]["scaleTargetRef"][key], deployment[key]);
-    }
-    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
-    let budget = documents(&read("kubernetes/poddisruptionbudget.yaml")).remove(0);
-    assert_eq!(budget["spec"]["maxUnavailable"], 1);
-
     let mounts: Vec<&str> =
         list(&container["volumeMounts"]).iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
-    for file in read("kubernetes/gateway.yaml").lines().filter_map(|line| line.trim().strip_prefix("- file: ")) {
+    for file in secrets.lines().filter_map(|line| line.trim().strip_prefix("- file: ")) {
         assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     }
-    assert!(list(&container["volumeMounts"]).iter().all(|mount| mount["readOnly"] == true));
+    for mount in list(&container["volumeMounts"]) {
+        assert_eq!(mount["readOnly"] != true, writable.contains(&mount["name"].as_str().unwrap()), "{mount}");
+    }
     let file = container["args"].as_array().unwrap().last().unwrap().as_str().unwrap();
     assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     for (key, value) in [("readOnlyRootFilesystem", true), ("allowPrivilegeEscalation", false)] {
@@ -240,6 +263,8 @@ fn selectors_find_the_pods_and_the_admin_service() {
     let labels = &one("kubernetes/deployment.yaml")["spec"]["template"]["metadata"]["labels"];
     for (path, pointer) in [
         ("kubernetes/deployment.yaml", "/spec/selector/matchLabels"),
+        ("kubernetes-queue/statefulset.yaml", "/spec/selector/matchLabels"),
+        ("kubernetes-queue/statefulset.yaml", "/spec/template/metadata/labels"),
         ("kubernetes/service.yaml", "/spec/selector"),
         ("kubernetes/networkpolicy.yaml", "/spec/podSelector/matchLabels"),
         ("kubernetes/poddisruptionbudget.yaml", "/spec/selector/matchLabels"),
@@ -254,6 +279,8 @@ fn selectors_find_the_pods_and_the_admin_service() {
     });
     let matching: Vec<&Value> = matching.collect();
     assert_eq!(matching.len(), 1);
+    let set = one("kubernetes-queue/statefulset.yaml");
+    assert_eq!(set["spec"]["serviceName"], matching[0]["metadata"]["name"]);
     assert_eq!(matching[0]["spec"]["ports"][0]["name"], monitor["spec"]["endpoints"][0]["port"]);
     let job = monitor["spec"]["jobLabel"].as_str().unwrap();
     assert_eq!(matching[0]["metadata"]["labels"][job], "hooklatch", "the rules and the dashboard ask for this job");

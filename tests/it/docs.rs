@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Config, Sources};
@@ -16,6 +17,7 @@ use hooklatch::delivery::request::RequestInfo;
 use hooklatch::delivery::timeline::Timeline;
 use hooklatch::gateway::headers;
 use hooklatch::metrics::{Configured, Expiry, Metrics, NO_ROUTE, RouteKind};
+use hooklatch::queue::retry::RetryPolicy;
 use hooklatch::reject::Reject;
 use hooklatch::routing::route_headers::RouteHeaders;
 use hooklatch::schemes::{self, Spec, VerifyError};
@@ -43,7 +45,7 @@ mod session;
 const PROVIDERS: &str = "docs/providers/README.md";
 
 /// The labels whose values are a closed list.
-const CLOSED_LABELS: [&str; 4] = ["outcome", "protocol", "result", "side"];
+const CLOSED_LABELS: [&str; 5] = ["outcome", "protocol", "result", "side", "state"];
 
 /// Sources in which every variable is set and every file exists. A file with the name of a PEM file has a certificate and its
 /// key.
@@ -161,6 +163,25 @@ fn the_refusal_that_is_shown_is_one() {
     assert!(blocks[0].text.contains(&format!("x-request-id: {id}\n")));
 }
 
+#[test]
+fn the_table_of_attempts_is_what_the_default_waits_add_up_to() {
+    let documented = Document::read("docs/delivery.md").table("Attempt");
+    let policy = RetryPolicy::default();
+    let mut since_first = Duration::ZERO;
+    let made: Vec<Vec<String>> = (1..=documented.len())
+        .map(|attempt| {
+            let failed = u32::try_from(attempt - 1).unwrap();
+            // In the middle of the jitter.
+            let wait = if failed == 0 { Duration::ZERO } else { policy.wait(failed, 0.5) };
+            since_first += wait;
+            let shown = |time| humantime::format_duration(time).to_string();
+            vec![attempt.to_string(), shown(wait), shown(since_first)]
+        })
+        .collect();
+    assert_eq!(documented, made);
+    assert_eq!(policy.wait(u32::try_from(made.len()).unwrap(), 0.5), policy.max_backoff, "the next ones are as long");
+}
+
 /// The type of a metric, and its labels. Labels of [`CLOSED_LABELS`] have their values.
 type Family = (String, BTreeMap<String, BTreeSet<String>>);
 
@@ -170,13 +191,10 @@ fn the_table_of_metrics_is_what_is_scraped() {
     let mut documented: BTreeMap<String, Family> =
         metrics_page.table("Metric").iter().map(|row| documented(row)).collect();
     let metrics = Metrics::new(0.0).unwrap();
-    metrics.route(
-        "r",
-        "icr",
-        &["0".to_owned()],
-        &Reject::ALL,
-        RouteKind { challenges: true, queue: true, dedupe: true },
-    );
+    for (route, queue) in [("r", false), ("q", true)] {
+        let kind = RouteKind { challenges: true, queue, dedupe: true };
+        metrics.route(route, "icr", &["0".to_owned()], &Reject::ALL, kind);
+    }
     let certificates = [None, Some("r")].map(|upstream| Expiry { upstream, at: 0 }).to_vec();
     metrics.configured(&Configured { max_connections: 1, buffered_bytes: 1, certificates });
     let mut scraped = scraped(&String::from_utf8(metrics.encode().unwrap()).unwrap());

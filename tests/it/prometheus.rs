@@ -27,7 +27,7 @@ struct Prometheus {
     address: SocketAddr,
 }
 
-/// A gateway with TLS and traces, one route whose handler answers and one whose handler does not.
+/// A gateway with TLS and traces, one route whose handler answers, one whose handler does not, and one with a queue.
 struct Watched {
     served: Served,
     files: Files,
@@ -96,7 +96,9 @@ impl Watched {
             + &route("down", "[{ file: new, id: new }]", "")
                 .replace("UPSTREAM", &format!("\"http://{}\"", nobody.address));
         let collector = Collector::start();
-        let routes = routes + &collector.telemetry("");
+        let queued = route("queued", "[{ file: new, id: new }]", "delivery: queue, ");
+        let store = "store: { path: store, min_free: 0MiB }\n";
+        let routes = routes + &queued + store + &collector.telemetry("");
         let served = Served::start_with(&server, &routes, &[("new", "the-new-secret"), ("old", "the-old-secret")]);
         Self { served, files, _nobody: nobody }
     }
@@ -108,13 +110,14 @@ impl Watched {
         connection.receive().status
     }
 
-    /// Four deliveries: one for each secret, a forged one, and one whose handler does not answer.
+    /// Five deliveries: one for each secret, a forged one, one whose handler does not answer, and a queued one.
     fn send_some(&self) {
         for (path, secret, status) in [
             ("/up", "the-new-secret", 200),
             ("/up", "the-old-secret", 200),
             ("/up", "forged", 401),
             ("/down", "the-new-secret", 502),
+            ("/queued", "the-new-secret", 200),
         ] {
             assert_eq!(self.send(path, secret), status);
         }
@@ -145,9 +148,13 @@ fn prometheus_scrapes_the_gateway_and_watches_it_by_the_rules_that_are_shipped()
         (r#"sum(hooklatch_rejections_total{reason!="signature_mismatch"})"#, 0.0),
         (r#"hooklatch_upstream_responses_total{route="up", result="2xx"}"#, 6.0),
         (r#"hooklatch_upstream_responses_total{route="down", result="unreachable"}"#, 3.0),
+        (r#"hooklatch_requests_total{route="queued", outcome="accepted"}"#, 3.0),
+        (r#"hooklatch_queue_delivered_total{route="queued"}"#, 3.0),
+        (r#"sum(hooklatch_queue_deliveries{route="queued"})"#, 0.0),
+        ("hooklatch_store_failed", 0.0),
         (r#"sum(hooklatch_request_duration_seconds_count{outcome="forwarded"})"#, 6.0),
         (r#"count(time() - hooklatch_secret_last_match_timestamp_seconds{route="up"} < 60)"#, 2.0),
-        (r#"hooklatch_spans_total{result="exported"}"#, 45.0),
+        (r#"hooklatch_spans_total{result="exported"}"#, 54.0),
         (r#"sum(hooklatch_spans_total{result!="exported"})"#, 0.0),
         ("hooklatch_in_flight_requests", 0.0),
         ("hooklatch_config_last_reload_successful", 1.0),
@@ -211,7 +218,7 @@ fn every_query_of_the_dashboard_gives_data() {
     let route = variables.iter().find(|variable| variable["name"] == "route").unwrap();
     assert_eq!(route["query"]["query"], "label_values(hooklatch_requests_total, route)");
     let values = prometheus.get("/api/v1/label/route/values?match[]=hooklatch_requests_total");
-    assert_eq!(values, serde_json::json!(["down", "none", "up"]));
+    assert_eq!(values, serde_json::json!(["down", "none", "queued", "up"]));
 }
 
 #[test]
@@ -238,6 +245,9 @@ fn every_alert_has_a_case_in_which_it_comes_and_one_in_which_it_does_not() {
     let rules = read("prometheus/rules.yml");
     let alerts: BTreeSet<&str> =
         rules["groups"][0]["rules"].as_array().unwrap().iter().filter_map(|rule| rule["alert"].as_str()).collect();
+    let listed = fs::read_to_string(deployed("README.md")).unwrap();
+    let unlisted: Vec<_> = alerts.iter().filter(|alert| !listed.contains(&format!("`{alert}`"))).collect();
+    assert!(unlisted.is_empty(), "not in the table of deploy/README.md: {unlisted:?}");
     let files = ["prometheus/rules.test.yml", "prometheus/rules.days.test.yml"].map(read);
     let cases: Vec<&Value> = files
         .iter()
