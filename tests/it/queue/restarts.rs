@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use hooklatch::app::Ended;
+use hooklatch::app::ShutdownResult;
 use hooklatch::store::{Shown, State};
 
 use super::ATTEMPTS;
@@ -27,7 +27,7 @@ fn what_waits_is_sent_after_a_restart_in_the_same_bytes() {
         queued.fails("500 Internal Server Error");
     }
     queued.wait_for(ATTEMPTS, &[("result", "5xx")], 3.0);
-    assert_eq!(queued.stop(), Some(Ended::Drained));
+    assert_eq!(queued.stop(), Some(ShutdownResult::Drained));
     let waiting: Vec<_> = queued.stored().iter().map(|stored| (stored.shown, stored.attempts)).collect();
     assert_eq!(waiting, [(Shown::Retrying, 1); 3]);
     queued.restart("circuit: false, retry: { schedule: [20ms], max_backoff: 20ms }");
@@ -54,7 +54,7 @@ fn shutdown_waits_for_attempts_under_way_begins_no_other_and_keeps_the_rest() {
     assert_eq!(first.body, b"{\"id\":1}");
     queued.drain();
     queued.answer("200 OK", "");
-    assert_eq!(queued.stop(), Some(Ended::Drained));
+    assert_eq!(queued.stop(), Some(ShutdownResult::Drained));
     let left: Vec<_> = queued.stored().iter().map(|stored| (stored.shown, stored.attempts)).collect();
     assert_eq!(left, [(Shown::Pending, 0), (Shown::Settled(State::Delivered), 1)], "newest first");
     queued.restart("max_concurrent: 1");

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hooklatch::app::Ended;
+use hooklatch::app::ShutdownResult;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
 use hooklatch::store::{Filter, Keep, Limits, Store, Stored};
@@ -61,7 +61,7 @@ impl Queued {
     }
 
     /// Stops the gateway: how it ended.
-    pub fn stop(&mut self) -> Option<Ended> {
+    pub fn stop(&mut self) -> Option<ShutdownResult> {
         let ended = self.gateway.take().map(Gateway::stop);
         self.peer = None;
         // A process that another test has just begun to start has this process's files open until it runs its program.
