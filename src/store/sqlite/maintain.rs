@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::error::store_error;
 use super::row::kind_number;
+use super::schema::PAGE_SIZE;
 use super::write::{Deltas, Known};
 use super::{BUSY_TIME, CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
-use crate::store::types::{Millis, Shown, State, least_id};
+use crate::store::types::{Millis, Shown, State, StoreError, least_id};
 
 /// How often retention and vacuum take a step.
 const STEP_EVERY: Millis = 1_000;
@@ -19,6 +21,8 @@ const KEY_STEP: u32 = 1_024;
 const SPARE_PAGES: i64 = 64;
 /// Pages that one step of the vacuum gives back at most.
 const VACUUM_PAGES: i64 = 1_024;
+/// The largest database that is written anew after bytes were erased, in bytes. Deliveries wait meanwhile: about a second.
+const MAX_REWRITE: i64 = 64 << 20;
 /// How long after a secret was removed the log is emptied.
 const EMPTY_LOG_AFTER: Millis = 5_000;
 
@@ -58,7 +62,8 @@ impl Sqlite {
         }
         if self.upkeep.empty_log_at.is_some_and(|at| now >= at) {
             // A reader that still uses the log prevents it: it is tried again a second later.
-            self.upkeep.empty_log_at = (!self.empty_log()?).then_some(now + 1_000);
+            let is_done = self.rewrite()? && self.empty_log()?;
+            self.upkeep.empty_log_at = (!is_done).then_some(now + 1_000);
         }
         // A clock that was set back must not stop retention.
         if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {
@@ -76,6 +81,23 @@ impl Sqlite {
             self.upkeep.stepped_pages = self.log_pages.load(Ordering::Relaxed);
         }
         Ok(more)
+    }
+
+    /// Writes a database of up to [`MAX_REWRITE`] anew, and says whether it is done with: SQLite moves rows within a page
+    /// without overwriting the bytes where they stood, so bytes of an erased row may be left there.
+    fn rewrite(&self) -> rusqlite::Result<bool> {
+        let pages: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        if pages.saturating_mul(PAGE_SIZE.into()) > MAX_REWRITE {
+            return Ok(true);
+        }
+        match self.connection.execute_batch("VACUUM") {
+            Ok(()) => Ok(true),
+            // Without room, or beside another program that writes, it is tried again.
+            Err(error) => match store_error(&error) {
+                StoreError::Full | StoreError::Slow => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 
     /// Copies the log into the database and empties its file, unless a reader uses it; says whether it did.

@@ -5,7 +5,8 @@
 //! memory, so that an error of the disk is an error of a call and no signal.
 //!
 //! `secure_delete` is on all the time. A delivery's bytes may have left the tables long before a person erases it, and
-//! would else stay in free pages. What is erased leaves the log a few seconds later, when this is emptied.
+//! would else stay in free pages. What is erased leaves the log a few seconds later, when this is emptied; a small
+//! database is then written anew, as SQLite can leave bytes of a row in the gaps of a page.
 //!
 //! The checkpoint runs in small steps after a batch has been answered: whenever the log has grown by
 //! [`CHECKPOINT_PAGES`]. Space that retention frees is given back by incremental vacuum, also in small steps.
