@@ -126,7 +126,7 @@ impl Gateway {
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
         let generation = Arc::new(Generation::new(config, None, &metrics)?);
-        queue.configure(&generation.configs(), None, &clock).await.map_err(io::Error::other)?;
+        queue.configure(&generation.configs(), &clock).await.map_err(io::Error::other)?;
         generation.show(&metrics);
         let (generations, current) = watch::channel(generation);
         let (phase, phases) = watch::channel(Phase::Running);
@@ -176,7 +176,7 @@ impl Gateway {
             Ok(next) => {
                 self.generations.send_replace(next.clone());
                 next.taken_up_by(self.threads.len()).await;
-                let configured = self.queue.configure(&next.configs(), Some(&running.configs()), &self.clock).await;
+                let configured = self.queue.configure(&next.configs(), &self.clock).await;
                 if let Err(error) = configured {
                     tracing::error!(%error, "the store has not taken the routes of the new configuration");
                 }

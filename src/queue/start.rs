@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Delivery};
 use crate::metrics::StoreMetrics;
 use crate::store::sqlite::{OpenError, Sqlite};
-use crate::store::{Change, Health, Keep, Limits, Millis, Store, StoreError, memory};
+use crate::store::{Change, Changed, Health, Keep, Limits, Millis, Store, StoreError, memory};
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,16 +57,11 @@ impl Queue {
     }
 
     /// Tells the store which of its routes are missing from the configuration, and which are paused by it. Attempts that are
-    /// further away than a route now waits at most are brought forward. `before` is the configuration that ran.
+    /// further away than a route now waits at most are brought forward.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn configure(
-        &self,
-        routes: &[&config::Route],
-        before: Option<&[&config::Route]>,
-        clock: &Clock,
-    ) -> Result<(), StoreError> {
+    pub async fn configure(&self, routes: &[&config::Route], clock: &Clock) -> Result<(), StoreError> {
         let queue = |route: &&config::Route| match &route.delivery {
             Delivery::Queue(queue) => Some((route.name.clone(), queue.as_ref().clone())),
             Delivery::Proxy => None,
@@ -84,18 +79,17 @@ impl Queue {
             }
         }
         for (name, settings) in &queues {
-            let paused_before = before.map(|before| {
-                let known = before.iter().filter_map(queue).find(|(known, _)| known == name);
-                known.is_some_and(|(_, settings)| settings.paused)
-            });
-            // Without a configuration before, `paused: false` leaves what a person has said.
-            if settings.paused != paused_before.unwrap_or(false) {
-                let change = Change::Pause { route: Arc::from(name.as_str()), paused: settings.paused };
-                self.store.change(change).await?;
+            let name: Arc<str> = Arc::from(name.as_str());
+            // What a person has said since holds until the file says something else.
+            if settings.paused != self.store.route(&name).paused_by_file {
+                self.store.change(Change::PauseByFile { route: name.clone(), paused: settings.paused }).await?;
             }
             let latest = self.millis(clock.now()).saturating_add(millis(RetryPolicy::from(&settings.retry).longest()));
-            self.store.change(Change::Cut { route: Arc::from(name.as_str()), latest }).await?;
-            self.wake(name);
+            let cut = self.store.change(Change::Cut { route: name.clone(), latest }).await?;
+            if cut != Changed::Done(0) {
+                tokio::task::spawn_local(cut_others(self.store.clone(), name.clone(), latest));
+            }
+            self.wake(&name);
         }
         Ok(())
     }
@@ -111,6 +105,20 @@ impl Queue {
         let waiting =
             counts.filter(|((name, shown), _)| **name == *route && matches!(shown, Pending | Retrying | Held));
         waiting.map(|(_, count)| count).sum()
+    }
+}
+
+/// Goes on cutting until no attempt is too far away: a change cuts a part of them.
+async fn cut_others(store: Store, route: Arc<str>, latest: Millis) {
+    loop {
+        match store.change(Change::Cut { route: route.clone(), latest }).await {
+            Ok(Changed::Done(0)) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(route = &*route, %error, "attempts that are too far away were not brought forward");
+                return;
+            }
+        }
     }
 }
 

@@ -352,6 +352,13 @@ pub enum Change {
         /// Whether its deliveries wait until it is resumed.
         paused: bool,
     },
+    /// Notes what the configuration says of a route, and pauses or resumes it accordingly.
+    PauseByFile {
+        /// The route's name.
+        route: Arc<str>,
+        /// The value of its key `paused`.
+        paused: bool,
+    },
     /// Brings attempts of a route that are due later than `latest` forward to it, up to 1,000 at once.
     Cut {
         /// The route's name.
@@ -450,8 +457,10 @@ pub type Counts = BTreeMap<(Arc<str>, Shown), u64>;
 /// What the store keeps of a route.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RouteState {
-    /// Paused by a person.
+    /// Its deliveries wait until it is resumed, by a person or the configuration.
     pub paused: bool,
+    /// What the key `paused` of the configuration said last.
+    pub paused_by_file: bool,
     /// Missing from the configuration.
     pub held: bool,
 }

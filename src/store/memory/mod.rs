@@ -157,6 +157,12 @@ impl Memory {
                 lock(&self.book).routes.entry(Arc::clone(route)).or_default().paused = *paused;
                 Changed::Done(0)
             }
+            Change::PauseByFile { route, paused } => {
+                let mut book = lock(&self.book);
+                let state = book.routes.entry(Arc::clone(route)).or_default();
+                (state.paused, state.paused_by_file) = (*paused, *paused);
+                Changed::Done(0)
+            }
             Change::Hold { route, held } => {
                 lock(&self.book).routes.entry(Arc::clone(route)).or_default().held = *held;
                 Changed::Done(0)

@@ -22,8 +22,9 @@ impl Sqlite {
                 self.requeue(*id, from, *destinations, (*at, *once), deltas)
             }
             Change::Cut { route, latest } => self.cut(route, *latest),
-            Change::Pause { route, paused } => self.update_route(route, Some(*paused), None),
-            Change::Hold { route, held } => self.update_route(route, None, Some(*held)),
+            Change::Pause { route, paused } => self.update_route(route, Some(*paused), None, None),
+            Change::PauseByFile { route, paused } => self.update_route(route, Some(*paused), None, Some(*paused)),
+            Change::Hold { route, held } => self.update_route(route, None, Some(*held), None),
         }
     }
 
@@ -108,13 +109,11 @@ impl Sqlite {
         route: &Arc<str>,
         paused: Option<bool>,
         held: Option<bool>,
+        paused_by_file: Option<bool>,
     ) -> rusqlite::Result<Changed> {
         let number = self.route_number(route)?;
-        // A batch may hold several changes of a route: the row is read, not the book.
-        let mut statement = self.connection.prepare_cached("SELECT paused, held FROM routes WHERE number = ?1")?;
-        let was: (bool, bool) = statement.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let mut statement = self.connection.prepare_cached(statements::UPDATE_ROUTE)?;
-        statement.execute((number, paused.unwrap_or(was.0), held.unwrap_or(was.1)))?;
+        statement.execute((number, paused, held, paused_by_file))?;
         Ok(Changed::Done(0))
     }
 }

@@ -227,7 +227,7 @@ fn read_routes(connection: &Connection, names: &mut Names, book: &mut Book) -> r
     while let Some(row) = rows.next()? {
         let name: Arc<str> = row.get(1)?;
         names.add(row.get(0)?, &name);
-        book.routes.insert(name, RouteState { paused: row.get(2)?, held: row.get(3)? });
+        book.routes.insert(name, RouteState { paused: row.get(2)?, held: row.get(3)?, paused_by_file: row.get(4)? });
     }
     let mut statement = connection.prepare(statements::COUNTS)?;
     let mut rows = statement.query([])?;

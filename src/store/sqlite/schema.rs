@@ -36,7 +36,9 @@ CREATE TABLE routes (
     number INTEGER PRIMARY KEY,
     name   TEXT NOT NULL UNIQUE,
     paused INTEGER NOT NULL DEFAULT 0,
-    held   INTEGER NOT NULL DEFAULT 0
+    held   INTEGER NOT NULL DEFAULT 0,
+    -- What the configuration said of paused last.
+    paused_by_file INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- A row is never given to another delivery while the gateway runs.

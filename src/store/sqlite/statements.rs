@@ -10,7 +10,8 @@ pub const HAS_BODY: &str = "SELECT 1 FROM bodies WHERE row = ?1";
 pub const INSERT_QUEUE: &str = "INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, \
     once) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)";
 pub const INSERT_ROUTE: &str = "INSERT INTO routes (number, name) VALUES (?1, ?2)";
-pub const UPDATE_ROUTE: &str = "UPDATE routes SET paused = ?2, held = ?3 WHERE number = ?1";
+pub const UPDATE_ROUTE: &str = "UPDATE routes SET paused = coalesce(?2, paused), held = coalesce(?3, held), \
+    paused_by_file = coalesce(?4, paused_by_file) WHERE number = ?1";
 pub const ADD_COUNT: &str = "INSERT INTO counts (route, kind, n) VALUES (?1, ?2, ?3) \
     ON CONFLICT (route, kind) DO UPDATE SET n = n + excluded.n";
 
@@ -50,7 +51,7 @@ pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1";
 pub const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE row = ?1";
 
 pub const LAST_ROW: &str = "SELECT max(row) FROM deliveries";
-pub const ROUTES: &str = "SELECT number, name, paused, held FROM routes WHERE number > 0";
+pub const ROUTES: &str = "SELECT number, name, paused, held, paused_by_file FROM routes WHERE number > 0";
 pub const COUNTS: &str = "SELECT route, kind, n FROM counts WHERE route > 0 AND n <> 0";
 
 pub const DUE: &str = "SELECT row, due_at FROM queue WHERE route = ?1 AND destination = ?2 AND due_at <= ?3 \

@@ -180,6 +180,10 @@ impl Sqlite {
                 Write::Change(Change::Pause { route, paused }) => {
                     book.routes.entry(route.clone()).or_default().paused = *paused;
                 }
+                Write::Change(Change::PauseByFile { route, paused }) => {
+                    let state = book.routes.entry(route.clone()).or_default();
+                    (state.paused, state.paused_by_file) = (*paused, *paused);
+                }
                 Write::Change(Change::Hold { route, held }) => {
                     book.routes.entry(route.clone()).or_default().held = *held;
                 }

@@ -110,9 +110,14 @@ fn a_paused_and_a_held_route_are_kept(mut store: Fixture) {
     ]);
     let mut store = store.crash();
     let state = |store: &Fixture| claims::lock(&store.backend.book()).routes["stripe"];
-    assert_eq!(state(&store), RouteState { paused: true, held: true });
+    assert_eq!(state(&store), RouteState { paused: true, held: true, paused_by_file: false });
+    store.change(Change::Pause { route: Arc::clone(&route), paused: false });
+    assert_eq!(state(&store), RouteState { paused: false, held: true, paused_by_file: false });
+    store.change(Change::PauseByFile { route: Arc::clone(&route), paused: true });
+    let mut store = store.crash();
+    assert_eq!(state(&store), RouteState { paused: true, held: true, paused_by_file: true });
     store.change(Change::Pause { route, paused: false });
-    assert_eq!(state(&store), RouteState { paused: false, held: true });
+    assert_eq!(state(&store), RouteState { paused: false, held: true, paused_by_file: true });
 }
 
 fn a_held_route_shows_its_waiting_deliveries_as_held(mut store: Fixture) {
