@@ -15,8 +15,11 @@ mod retries;
 /// What holds attempts back: bounds, pauses, an upstream that is down, a route that is missing.
 mod pacing;
 
-/// Shutdown, restart, kill.
+/// Shutdown, restart, one kill.
 mod restarts;
+
+/// Many kills under load, and the accounts.
+mod crash;
 
 /// A status of a handler and the label that attempts with it are counted under.
 const ATTEMPTS: &str = "hooklatch_queue_attempts_total";

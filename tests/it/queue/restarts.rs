@@ -1,22 +1,17 @@
-//! Shutdown, restart, kill.
+//! Shutdown, restart, one kill.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use hooklatch::app::ShutdownResult;
-use hooklatch::store::{Shown, State};
+use hooklatch::store::{Change, Shown, State};
 
 use super::ATTEMPTS;
 use crate::support::http::Connection;
 use crate::support::process::{GatewayProcess, poll};
 use crate::support::queued::Queued;
 use crate::support::sender::Delivery;
-use crate::support::served::{self, Served, delivery};
-use crate::support::stream::Stream;
+use crate::support::served::{self, Served};
+use crate::support::upstream::Upstream;
 
 #[test]
 fn what_waits_is_sent_after_a_restart_in_the_same_bytes() {
@@ -77,6 +72,51 @@ fn a_process_whose_grace_runs_out_with_attempts_only_ends_with_0_and_repeats_the
     poll("delivered", || served.metric("hooklatch_queue_delivered_total{route=\"hook\"}") == Some(1.0));
 }
 
+#[test]
+fn a_pause_of_the_configuration_lasts_over_a_restart_until_the_configuration_changes() {
+    let mut queued = Queued::start("paused: true");
+    queued.accepts(&Delivery::circleci("{\"id\":1}"));
+    queued.restart("paused: true");
+    queued.wait_for("hooklatch_queue_paused", &[], 1.0);
+    queued.wait_for_state("pending", 1.0);
+    queued.upstream.expect_nothing();
+    queued.restart("");
+    assert_eq!(queued.takes().body, b"{\"id\":1}");
+    queued.wait_for("hooklatch_queue_paused", &[], 0.0);
+}
+
+#[test]
+fn what_a_person_has_paused_stays_paused_over_a_restart() {
+    let mut queued = Queued::start("");
+    queued.stop();
+    queued.change(Change::Pause { route: "hook".into(), paused: true });
+    queued.restart("");
+    queued.wait_for("hooklatch_queue_paused", &[], 1.0);
+    queued.accepts(&Delivery::circleci("{\"id\":1}"));
+    queued.wait_for_state("pending", 1.0);
+    queued.upstream.expect_nothing();
+}
+
+#[test]
+fn after_a_restart_with_a_shorter_max_backoff_no_attempt_is_further_away_however_many_wait() {
+    let mut queued = Queued::start("circuit: false, retry: { schedule: [1h] }");
+    queued.upstream.answer_by(|_| "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    let mut sender = Connection::open(queued.server());
+    // More than one step of the store brings forward.
+    let count = 1_100;
+    for id in 0..count {
+        sender.write(&Delivery::circleci(format!("{{\"id\":{id}}}")).bytes());
+        assert_eq!(sender.receive().status, 200);
+    }
+    drop(sender);
+    queued.wait_for(ATTEMPTS, &[("result", "5xx")], f64::from(count));
+    queued.stop();
+    queued.upstream = Upstream::bind();
+    queued.answer_always();
+    queued.restart("circuit: false, retry: { schedule: [100ms], max_backoff: 100ms }");
+    queued.wait_for_delivered(f64::from(count));
+}
+
 const SECRET: &str = "secret";
 
 fn serve(server: &str, keys: &str) -> Served {
@@ -97,80 +137,4 @@ fn a_kill_between_answer_and_attempt_repeats_the_attempt_after_the_restart() {
     served.gateway = GatewayProcess::start(&served.path("gateway.yaml"));
     poll("the second attempt", || served.upstream.entries().len() == 2);
     assert_eq!(served.upstream.entries()[1].body, b"{}");
-}
-
-/// How often the gateway is killed.
-const KILLS: usize = 20;
-
-#[test]
-fn what_was_acknowledged_is_delivered_however_often_the_gateway_is_killed() {
-    let mut served = serve("threads: 2", "retry: { schedule: [50ms] }");
-    let file = served.path("gateway.yaml");
-    // Later starts listen where the first one did, so that senders go on.
-    let yaml = fs::read_to_string(&file).unwrap();
-    fs::write(&file, yaml.replacen("127.0.0.1:0", &served.gateway.server.to_string(), 1)).unwrap();
-    let (next, stop) = (AtomicU64::new(0), AtomicU64::new(0));
-    let acknowledged = Mutex::new(BTreeSet::new());
-    let server = served.gateway.server;
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while stop.load(Ordering::Relaxed) == 0 {
-                    send_until_it_breaks(server, &next, &acknowledged, &stop);
-                    thread::yield_now();
-                }
-            });
-        }
-        for kill in 0..KILLS {
-            let before = acknowledged.lock().unwrap().len();
-            let more = 5 + 7 * (kill % 5);
-            poll("more are acknowledged", || acknowledged.lock().unwrap().len() >= before + more);
-            served.gateway.process.signal("KILL");
-            assert_eq!(served.gateway.process.wait().code(), None);
-            served.gateway = GatewayProcess::start(&file);
-        }
-        stop.store(1, Ordering::Relaxed);
-    });
-    let acknowledged = acknowledged.into_inner().unwrap();
-    assert!(acknowledged.len() >= KILLS * 5);
-    poll("all that was acknowledged is delivered", || {
-        let delivered: BTreeSet<u64> = served.upstream.entries().iter().map(|entry| number(&entry.body)).collect();
-        acknowledged.is_subset(&delivered)
-    });
-    let sent = next.into_inner();
-    assert!(served.upstream.entries().iter().all(|entry| number(&entry.body) < sent));
-    poll("nothing waits", || {
-        let waits = |state| served.metric(&format!("hooklatch_queue_deliveries{{route=\"hook\",state=\"{state}\"}}"));
-        waits("pending") == Some(0.0) && waits("retrying") == Some(0.0) && waits("dead") == Some(0.0)
-    });
-}
-
-/// Sends deliveries one after the other on one connection until it ends.
-fn send_until_it_breaks(server: SocketAddr, next: &AtomicU64, acknowledged: &Mutex<BTreeSet<u64>>, stop: &AtomicU64) {
-    let Ok(stream) = std::net::TcpStream::connect(server) else { return };
-    stream.set_read_timeout(Some(crate::support::http::ANSWER)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut connection = Connection::from(Stream::Plain(stream));
-    while stop.load(Ordering::Relaxed) == 0 {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let body = format!("{{\"id\":{number},\"text\":\"{}\"}}", "x".repeat(usize::try_from(number % 700).unwrap()));
-        if connection.try_write(&delivery("/hook", SECRET, body.as_bytes())).is_err() {
-            return;
-        }
-        match connection.try_receive() {
-            Some(response) if response.status == 200 => {
-                acknowledged.lock().unwrap().insert(number);
-            }
-            Some(response) => panic!("{response:?}"),
-            None => return,
-        }
-    }
-}
-
-/// The number of a delivery, whose body must be whole.
-fn number(body: &[u8]) -> u64 {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
-    let number = body["id"].as_u64().unwrap();
-    assert_eq!(body["text"], "x".repeat(usize::try_from(number % 700).unwrap()));
-    number
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hooklatch::app::ShutdownResult;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
-use hooklatch::store::{Filter, Keep, Limits, Store, Stored};
+use hooklatch::store::{Change, Changed, Filter, Keep, Limits, Store, Stored};
 use tempfile::TempDir;
 
 use super::gateway::{Gateway, Metrics};
@@ -103,13 +103,21 @@ impl Queued {
 
     /// What the store holds, newest first. The gateway must have stopped.
     pub fn stored(&self) -> Vec<Stored> {
-        assert!(self.gateway.is_none(), "the gateway has the store");
-        let keep = Keep { delivered: i64::MAX, dead: i64::MAX, refused: i64::MAX };
-        let backend = Sqlite::open(&self.store(), keep, Clock::system()).unwrap();
-        let store = Store::start(Box::new(backend), Limits::default(), Clock::system(), Box::new(|_| ())).unwrap();
-        let runtime = hooklatch::app::runtime().unwrap();
-        let page = runtime.block_on(store.list(Filter::default(), 1_000)).unwrap();
+        let store = self.open();
+        let page = hooklatch::app::runtime().unwrap().block_on(store.list(Filter::default(), 1_000)).unwrap();
         page.deliveries
+    }
+
+    /// Changes the store. The gateway must have stopped.
+    pub fn change(&self, change: Change) {
+        let store = self.open();
+        let changed = hooklatch::app::runtime().unwrap().block_on(store.change(change));
+        assert!(matches!(changed, Ok(Changed::Done(_))), "{changed:?}");
+    }
+
+    fn open(&self) -> Store {
+        assert!(self.gateway.is_none(), "the gateway has the store");
+        open(&self.store())
     }
 
     /// Where deliveries come in.
@@ -204,4 +212,11 @@ fn is_locked(file: &Path) -> bool {
     let inode = format!(":{}", fs::metadata(file).unwrap().ino());
     let locks = fs::read_to_string("/proc/locks").unwrap();
     locks.lines().any(|lock| lock.split_whitespace().any(|field| field.ends_with(&inode)))
+}
+
+/// The store in a folder, of which no gateway is running.
+pub fn open(folder: &Path) -> Store {
+    let keep = Keep { delivered: i64::MAX, dead: i64::MAX, refused: i64::MAX };
+    let backend = Sqlite::open(folder, keep, Clock::system()).unwrap();
+    Store::start(Box::new(backend), Limits::default(), Clock::system(), Box::new(|_| ())).unwrap()
 }

@@ -84,11 +84,23 @@ impl Upstream {
 
     /// From now on a thread answers each request with 200.
     pub fn answer_always(&self) {
+        self.answer_by(|_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    /// From now on a thread answers each request with these bytes, and does not mind connections that break off.
+    pub fn answer_by(&self, answer: impl Fn(&Seen) -> &'static str + Send + Sync + 'static) {
         self.is_unattended.set(true);
-        let listener = self.listener.try_clone().unwrap();
+        let (listener, answer) = (self.listener.try_clone().unwrap(), Arc::new(answer));
         thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                thread::spawn(move || Peer::from(stream).answer_until_closed());
+            loop {
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        let answer = answer.clone();
+                        thread::spawn(move || Peer::from(stream).answer_until_closed(&*answer));
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
             }
         });
     }
@@ -183,12 +195,18 @@ impl Peer {
         self.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
     }
 
-    /// Answers each request with 200 until the gateway closes the connection.
-    fn answer_until_closed(mut self) {
+    /// Answers each request until the connection ends.
+    fn answer_until_closed(mut self, answer: &impl Fn(&Seen) -> &'static str) -> Option<()> {
         self.careless = true;
-        while self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
-            self.request();
-            self.answer();
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                self.stream.read_until(b'\n', &mut head).ok().filter(|read| *read > 0)?;
+            }
+            let mut seen = Seen { head, body: Vec::new() };
+            seen.body.resize(seen.one("content-length").parse().ok()?, 0);
+            self.stream.read_exact(&mut seen.body).ok()?;
+            self.stream.get_mut().write_all(answer(&seen).as_bytes()).ok()?;
         }
     }
 
