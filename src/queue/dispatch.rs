@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::attempt::{Ended, Job};
 use super::circuit::{Pass, Phase, Settings};
@@ -117,15 +117,29 @@ impl Dispatcher {
         key: Option<DedupeKey>,
         message: Message,
     ) -> Result<Accepted, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        // A task of its own: if the sender goes away meanwhile, the delivery must not stay claimed without an attempt.
+        tokio::task::spawn_local(self.clone().store(delivery, key, message, answer));
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Stores a delivery, answers, and attempts it.
+    async fn store(
+        self: Rc<Self>,
+        delivery: Delivery,
+        key: Option<DedupeKey>,
+        message: Message,
+        answer: oneshot::Sender<Result<Accepted, StoreError>>,
+    ) {
         let (id, received_at) = (delivery.id, delivery.received_at);
         let at_once = !self.lane.has_backlog() && !self.is_paused() && self.is_closed();
-        let accepted = self.context.queue.store.accept(delivery, key, 1, at_once).await?;
-        let Accepted::Stored(ticket) = accepted else { return Ok(accepted) };
-        if !at_once {
-            self.context.queue.wake(&self.name);
-            return Ok(accepted);
-        }
-        match self.start(self.context.clock.now()) {
+        let accepted = self.context.queue.store.accept(delivery, key, 1, at_once).await;
+        let stored = accepted.as_ref().ok().copied();
+        // A sender that has gone away needs no answer.
+        let _ = answer.send(accepted);
+        let Some(Accepted::Stored(ticket)) = stored else { return };
+        let started = if at_once { self.start(self.context.clock.now()) } else { Err(NotYet(None)) };
+        match started {
             Ok(start) => {
                 let job = Job {
                     ticket,
@@ -137,14 +151,15 @@ impl Dispatcher {
                     replay: false,
                     once: false,
                 };
-                tokio::task::spawn_local(self.clone().attempt(job, message, start));
+                self.attempt(job, message, start).await;
             }
             Err(NotYet(_)) => {
-                self.context.queue.store.release([ticket]);
+                if at_once {
+                    self.context.queue.store.release([ticket]);
+                }
                 self.context.queue.wake(&self.name);
             }
         }
-        Ok(accepted)
     }
 
     /// Claims deliveries that are due and attempts them, until the gateway drains or [`Self::replace`] is called. One thread
