@@ -107,12 +107,12 @@ fn in_proxy_mode_a_twin_of_a_delivery_under_way_is_told_to_come_again() {
 }
 
 #[test]
-fn a_sender_that_closes_while_the_handler_works_releases_the_key() {
+fn a_sender_that_resets_its_connection_while_the_handler_works_releases_the_key() {
     let mut queued = Queued::of("circleci", PROXY);
     let delivery = Delivery::circleci("{\"id\":\"a\"}");
     let sender = queued.sending(&delivery);
     queued.request();
-    drop(sender);
+    sender.reset();
     queued.peer.as_mut().unwrap().expect_end();
     queued.peer = None;
     forwards(&mut queued, &delivery, "200 OK");

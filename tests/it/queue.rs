@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hooklatch::store::{Shown, State};
 
 use crate::support::gateway::series;
+use crate::support::process::poll;
 use crate::support::queued::Queued;
 use crate::support::rig::is_problem;
 use crate::support::sender::Delivery;
@@ -129,4 +130,25 @@ fn a_challenge_is_answered_at_once_and_not_stored() {
     queued.stop();
     let waits = |shown| matches!(shown, Shown::Pending | Shown::Retrying | Shown::Held);
     assert!(!queued.stored().iter().any(|stored| waits(stored.shown)));
+}
+
+#[test]
+fn a_delivery_whose_sender_resets_the_connection_while_it_is_stored_is_sent_too() {
+    let mut queued = Queued::start("");
+    let delivery = Delivery::circleci("{\"id\":1}");
+    queued.wait_for_state("pending", 0.0);
+    // While another program writes to the database, the gateway cannot.
+    let other = rusqlite::Connection::open(queued.store().join("hooklatch.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let sender = queued.sending(&delivery);
+    let in_flight = |count: f64| queued.metrics().get("hooklatch_in_flight_requests", &[]) == count;
+    poll("it is being stored", || in_flight(1.0));
+    sender.reset();
+    poll("the gateway has seen the reset", || in_flight(0.0));
+    other.execute_batch("ROLLBACK").unwrap();
+    // The provider repeats what was not answered.
+    let repeated = queued.send(&delivery);
+    assert_eq!((repeated.status, repeated.header("hooklatch-duplicate")), (200, Some("true")));
+    assert_eq!(queued.takes().body, b"{\"id\":1}");
+    queued.wait_for_delivered(1.0);
 }

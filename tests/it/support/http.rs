@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::stream::Stream;
 
@@ -147,6 +148,11 @@ impl Connection {
                 Err(error) => panic!("the connection neither went on nor ended: {error}"),
             }
         }
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        SockRef::from(self.stream.get_ref().tcp()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// That the connection ends here, without another byte.
