@@ -1,6 +1,8 @@
 //! What lists have in common, whichever store they come from.
 
-use super::types::{Filter, Shown, Stored};
+use uuid::Uuid;
+
+use super::types::{Filter, Millis, Shown, Stored};
 
 /// Deliveries that one page looks at, at most: a rare one is found over several pages, and no query runs for long.
 pub const LOOKED_AT: usize = 20_000;
@@ -24,4 +26,24 @@ pub fn matches(filter: &Filter, stored: &Stored) -> bool {
 /// Whether a state is stored as pending.
 pub fn waits(shown: Shown) -> bool {
     matches!(shown, Shown::Pending | Shown::Retrying | Shown::Held)
+}
+
+/// The least id that a delivery received at `at` can have.
+pub fn least_id(at: Millis) -> Uuid {
+    let millis = u128::from(u64::try_from(at).unwrap_or(0).min((1 << 48) - 1));
+    Uuid::from_u128(millis << 80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_id_of_a_moment_is_below_every_id_of_it() {
+        let at = 1_700_000_000_123;
+        let low = uuid::Builder::from_unix_timestamp_millis(at, &[0; 10]).into_uuid();
+        let before = uuid::Builder::from_unix_timestamp_millis(at - 1, &[0xff; 10]).into_uuid();
+        let least = least_id(1_700_000_000_123);
+        assert!(before < least && least <= low);
+    }
 }

@@ -474,12 +474,6 @@ pub struct Sizes {
     pub free: u64,
 }
 
-/// Looks at an id's time: the least id that a delivery received at `at` can have.
-pub(super) fn least_id(at: Millis) -> Uuid {
-    let millis = u128::from(u64::try_from(at).unwrap_or(0).min((1 << 48) - 1));
-    Uuid::from_u128(millis << 80)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -491,14 +485,5 @@ mod tests {
             assert_eq!(State::from_number(state.number()), Some(state));
         }
         assert_eq!(State::from_number(10), None);
-    }
-
-    #[test]
-    fn the_least_id_of_a_moment_is_below_every_id_of_it() {
-        let at = 1_700_000_000_123;
-        let low = uuid::Builder::from_unix_timestamp_millis(at, &[0; 10]).into_uuid();
-        let before = uuid::Builder::from_unix_timestamp_millis(at - 1, &[0xff; 10]).into_uuid();
-        let least = least_id(1_700_000_000_123);
-        assert!(before < least && least <= low);
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::rows::Inner;
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::claims::lock;
-use crate::store::list::{LOOKED_AT, matches};
-use crate::store::types::{Attempt, Claimed, Filter, Millis, Page, State, StoreError, Stored, Ticket, least_id};
+use crate::store::list::{LOOKED_AT, least_id, matches};
+use crate::store::types::{Attempt, Claimed, Filter, Millis, Page, State, StoreError, Stored, Ticket};
 
 /// The reading side.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use super::row::kind_number;
 use super::schema::PAGE_SIZE;
 use super::write::{Deltas, Known};
 use super::{BUSY_TIME, CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
-use crate::store::types::{Millis, Shown, State, StoreError, least_id};
+use crate::store::list::least_id;
+use crate::store::types::{Millis, Shown, State, StoreError};
 
 /// How often retention and vacuum take a step.
 const STEP_EVERY: Millis = 1_000;
