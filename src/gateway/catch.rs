@@ -17,7 +17,7 @@ use http::Response;
 use tower::Service;
 
 use super::problem::problem_without_route;
-use super::stage::Next;
+use super::stage::{Boxed, Next};
 use crate::delivery::response::{Body, Completed, StageResult};
 use crate::reject::{Refusal, Reject};
 
@@ -30,19 +30,28 @@ where
     poll_fn(|cx| poll_guarded(handling.as_mut(), cx, || Err(Refusal::unread(Reject::Bug)))).await
 }
 
-/// The outermost stage: answers a request if a stage outside of [`catch`] panics.
-pub async fn catch_all<S, Request>(next: Rc<Next<(), S>>, request: Request) -> Result<Response<Body>, Infallible>
+/// The outermost stage: answers a request whose handling panics outside of [`catch`]. The rest of the stack is boxed, so that
+/// its future is made where it stays.
+pub fn catch_all<S, Request>(
+    next: Rc<Next<(), S>>,
+    request: Request,
+) -> impl Future<Output = Result<Response<Body>, Infallible>>
 where
-    S: Service<Request, Response = Response<Body>, Error = Infallible> + Clone,
+    S: Service<Request, Response = Response<Body>, Error = Infallible, Future = Boxed<Response<Body>, Infallible>>
+        + Clone,
 {
-    let mut handling = pin!(next.run(request));
-    poll_fn(|cx| poll_guarded(handling.as_mut(), cx, || Ok(problem_without_route(Reject::Bug)))).await
+    let bug = || Ok(problem_without_route(Reject::Bug));
+    let mut handling = catch_unwind(AssertUnwindSafe(|| next.run(request))).ok();
+    poll_fn(move |cx| match &mut handling {
+        Some(handling) => poll_guarded(handling.as_mut(), cx, bug),
+        None => Poll::Ready(bug()),
+    })
 }
 
 /// Polls `handling`; if it panics, the result is what `otherwise` makes. The delivery's own values are dropped with it. The
 /// values that it shares are counters and pools, which are consistent at every point where a panic is possible.
 fn poll_guarded<T>(
-    handling: Pin<&mut impl Future<Output = T>>,
+    handling: Pin<&mut (impl Future<Output = T> + ?Sized)>,
     cx: &mut Context<'_>,
     otherwise: impl Fn() -> T,
 ) -> Poll<T> {
@@ -66,6 +75,7 @@ mod tests {
     use crate::gateway::observe::{ObserveContext, observe};
     use crate::gateway::receive::{ReceiveContext, receive};
     use crate::gateway::respond::respond;
+    use crate::gateway::stage::Erased;
     use crate::metrics::Metrics;
 
     /// A stage with a bug.
@@ -119,7 +129,7 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("a bug")
         }
-        let response = catch_all(Next::new((), service_fn(broken)), ()).await.unwrap();
+        let response = catch_all(Next::new((), Erased::new(service_fn(broken))), ()).await.unwrap();
         let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
         let answer = answer(response).await;
         assert!(answer.ends_with(&format!(r#""reason":"internal_error","request_id":"{id}"}}"#)), "{answer}");

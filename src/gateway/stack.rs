@@ -56,6 +56,7 @@ pub fn stack(context: StackContext) -> Stack {
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
         // Outside of all stages: it answers a request on which one of the first three panics.
         .layer(Stage::new((), catch_all))
+        .layer(Erased::layer())
         // Before anything asks who sent it, when it came or which id it has; every response has the id.
         .layer(Stage::new(context.receive, receive))
         // Sees what the sender gets, refusals included.

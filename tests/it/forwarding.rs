@@ -137,6 +137,8 @@ fn what_the_gateway_says_is_taken_from_nobody_else() {
     let lines: Vec<String> = seen.headers().iter().map(|line| String::from_utf8_lossy(line).to_lowercase()).collect();
     let mut own: Vec<&str> = lines.iter().map(String::as_str).filter(|line| line.starts_with("hooklatch")).collect();
     own.sort_unstable();
+    let id = own.remove(0).strip_prefix("hooklatch-delivery-id: ").and_then(|id| uuid::Uuid::parse_str(id).ok());
+    assert_eq!(id.map(|id| id.get_version_num()), Some(7), "{lines:?}");
     assert_eq!(
         own,
         ["hooklatch-route: hook", "hooklatch-scheme: circleci", "hooklatch-secret-id: 0", "hooklatch-verified: true"]
@@ -242,6 +244,7 @@ fn everything_else_arrives_and_nothing_is_added() {
         "content-type",
         "cookie",
         "date",
+        "hooklatch-delivery-id",
         "hooklatch-route",
         "hooklatch-scheme",
         "hooklatch-secret-id",

@@ -158,7 +158,7 @@ fn a_port_that_is_taken_is_told_with_how_to_find_who_has_it() {
     let folder = folder(&taken.to_string(), "civo", "SET", "http://127.0.0.1:1");
     let (status, said) = told(folder.path(), &["serve"]);
     assert_eq!(status, 1);
-    let hint = format!("another process has it (`ss -ltnp sport = :{}` says which)", taken.port());
+    let hint = format!("another process has it (`ss -ltnp sport = :{}` shows which)", taken.port());
     assert!(said.contains(&hint) && said.contains("change server.listen"), "{said}");
 }
 

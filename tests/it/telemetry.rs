@@ -402,7 +402,7 @@ fn each_mistake_in_the_section_is_told_at_its_place() {
             "a secret must not stand in this file",
         ),
         ("{ otlp: { endpoint: 'http://c/t', headers: { host: { file: s } } } }", "telemetry.otlp.headers.host: "),
-        ("{ otlp: { endpoint: 'http://c/t', tls: { ca: ca.pem } } }", "telemetry.otlp.tls: is for URLs"),
+        ("{ otlp: { endpoint: 'http://c/t', tls: { ca: ca.pem } } }", "telemetry.otlp.tls: applies only to https://"),
         ("{ otlp: { endpoint: 'http://c/t', context_from: all } }", "must be one of"),
     ] {
         let server = "listen: 127.0.0.1:0, threads: 1, access_log: all";

@@ -82,10 +82,15 @@ fn the_table_of_commands_is_that_of_the_command_line() {
     let cli = Cli::command();
     let documented: BTreeMap<String, BTreeSet<String>> =
         commands_page().table("Command").iter().map(|row| usage(row)).collect();
-    let known: BTreeMap<String, BTreeSet<String>> = cli
-        .get_subcommands()
-        .map(|command| (command.get_name().to_owned(), command.get_arguments().map(argument).collect()))
-        .collect();
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for command in cli.get_subcommands() {
+        let actions: Vec<_> = command.get_subcommands().map(|action| (Some(action.get_name()), action)).collect();
+        let of_itself = if actions.is_empty() { vec![(None, command)] } else { actions };
+        for (action, leaf) in of_itself {
+            let name = [Some(command.get_name()), action].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            known.insert(name, leaf.get_arguments().map(argument).collect());
+        }
+    }
     assert_eq!(documented, known);
     let text = commands_page().prose();
     for global in cli.get_arguments().filter(|argument| argument.is_global_set()) {
@@ -97,7 +102,11 @@ fn the_table_of_commands_is_that_of_the_command_line() {
 fn usage(row: &[String]) -> (String, BTreeSet<String>) {
     let words = row[0].replace("-c ", "--config ");
     let mut words = words.split(|c: char| "`[]()|… ".contains(c)).filter(|word| !word.is_empty()).skip(1).peekable();
-    let name = words.next().unwrap().to_owned();
+    let mut name = words.next().unwrap().to_owned();
+    // A command with actions of its own.
+    if name == "store" {
+        name = format!("{name} {}", words.next().unwrap());
+    }
     let mut arguments = BTreeSet::new();
     while let Some(word) = words.next() {
         let value = words.next_if(|next| word.starts_with('-') && !next.starts_with('-'));
