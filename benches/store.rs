@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
-use hooklatch::store::{Accepted, Attempt, DedupeKey, Delivery, Keep, Limits, Next, Outcome, Settled, State, Store};
+use hooklatch::store::{
+    Accepted, Attempt, AttemptOutcome, DedupeKey, Delivery, Keep, Limits, Next, Settled, State, Store,
+};
 use uuid::Uuid;
 
 const THREADS: u64 = 2;
@@ -127,8 +129,8 @@ fn delivery(id: Uuid, body: &Bytes) -> Delivery {
 }
 
 /// What a route with `record: metadata` says: the head stays, the body goes.
-fn outcome(ticket: hooklatch::store::Ticket) -> Outcome {
-    Outcome {
+fn outcome(ticket: hooklatch::store::Ticket) -> AttemptOutcome {
+    AttemptOutcome {
         ticket,
         attempt: Attempt {
             destination: 0,

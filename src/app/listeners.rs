@@ -41,7 +41,7 @@ pub enum StartError {
     Start(#[from] io::Error),
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] crate::queue::start::StartError),
+    Store(#[from] crate::queue::start::StoreStartError),
     /// The metrics registry refuses a family.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -50,7 +50,7 @@ pub enum StartError {
 impl StartError {
     /// Whether the configuration, or the version of the program, has to change: another try with the same would fail, too.
     pub fn is_of_the_configuration(&self) -> bool {
-        use crate::queue::start::StartError::Open;
+        use crate::queue::start::StoreStartError::Open;
         matches!(self, Self::Store(Open(OpenError::Newer { .. } | OpenError::Foreign { .. })))
     }
 }

@@ -14,7 +14,7 @@ use super::retry::{Failure, Verdict, Why};
 use super::state::after_attempt;
 use crate::http1::client::request::Head;
 use crate::metrics::UpstreamResult;
-use crate::store::{Attempt, Millis, Next, Outcome, Settled, State, Ticket};
+use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket};
 use crate::upstream::pool::{ResponseBody, SendError};
 
 /// What is kept of a response's body, in bytes.
@@ -79,7 +79,7 @@ impl Job {
         policy: &super::retry::RetryPolicy,
         (at, now, took): (Millis, Millis, Duration),
         random: f64,
-    ) -> Outcome {
+    ) -> AttemptOutcome {
         let Ended { result, status, error, retry_after, head, body } = ended;
         let delivered = matches!(status, Some(200..=299));
         let failure = Failure { now, since: self.since, attempts: self.counted + 1, status, retry_after };
@@ -90,7 +90,7 @@ impl Job {
         };
         let next = after_attempt(delivered, self.once, retry_at);
         let is_settled = matches!(next, Next::Settle(State::Delivered));
-        Outcome {
+        AttemptOutcome {
             ticket: self.ticket,
             attempt: Attempt {
                 destination: self.ticket.destination(),

@@ -13,7 +13,7 @@ use crate::store::{Change, Changed, Health, Keep, Limits, Millis, Store, StoreEr
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum StoreStartError {
     /// The folder or the database.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -26,8 +26,8 @@ impl Queue {
     /// Opens the store that `config` names, or one in memory.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub fn open(config: &Config, metrics: &StoreMetrics, clock: &Clock) -> Result<Self, StartError> {
+    /// See [`StoreStartError`].
+    pub fn open(config: &Config, metrics: &StoreMetrics, clock: &Clock) -> Result<Self, StoreStartError> {
         let observed = metrics.clone();
         let on_commit = Box::new(move |committed: crate::store::Committed| {
             observed.sync.observe(committed.took.as_secs_f64());

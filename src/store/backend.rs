@@ -11,8 +11,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::types::{
-    Attempt, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Outcome, Page, RouteState, Shown,
-    Sizes, StoreError, Stored, Ticket,
+    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState,
+    Shown, Sizes, StoreError, Stored, Ticket,
 };
 
 /// One write of a batch.
@@ -39,7 +39,7 @@ pub enum Write {
     /// A dedupe key that is known from now on, of this delivery.
     Key(Uuid, DedupeKey),
     /// The outcome of an attempt.
-    Complete(Box<Outcome>),
+    Complete(Box<AttemptOutcome>),
     /// A change that a person or the configuration asks for.
     Change(Change),
 }

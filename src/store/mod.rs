@@ -40,7 +40,7 @@ use claims::lock;
 pub use inbox::Limits;
 use inbox::Shared;
 use readers::ReaderThread;
-pub use reservations::{Reservation, Reserved};
+pub use reservations::{KeyReservation, Reserved};
 pub use types::*;
 use uuid::Uuid;
 use writer::Writer;
@@ -168,12 +168,12 @@ impl Store {
     }
 
     /// What came of an attempt. It is written within some 20 ms, with the next batch.
-    pub fn complete(&self, outcome: Outcome) -> Result<(), StoreError> {
+    pub fn complete(&self, outcome: AttemptOutcome) -> Result<(), StoreError> {
         self.shared().post(Write::Complete(Box::new(outcome)), self.clock.now())
     }
 
     /// The same, and returns once it is written: from then on [`Store::next_due`] knows of the next attempt.
-    pub async fn completed(&self, outcome: Outcome) -> Result<(), StoreError> {
+    pub async fn completed(&self, outcome: AttemptOutcome) -> Result<(), StoreError> {
         let write = Write::Complete(Box::new(outcome));
         self.shared().write_with_next(write, self.clock.now()).await.map(drop)
     }
@@ -192,7 +192,7 @@ impl Store {
 
     /// The handler has taken the delivery: its key is known until `until`. At once in this process; over a restart once it
     /// is written, some 20 ms later.
-    pub fn commit_key(&self, reservation: Reservation, id: Uuid, until: Millis) -> Result<(), StoreError> {
+    pub fn commit_key(&self, reservation: KeyReservation, id: Uuid, until: Millis) -> Result<(), StoreError> {
         let key = DedupeKey { key: reservation.key(), until };
         reservation.taken(id);
         let result = self.shared().post(Write::Key(id, key), self.clock.now());

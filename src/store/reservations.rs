@@ -29,7 +29,7 @@ pub struct Reservations {
 #[derive(Debug)]
 pub enum Reserved {
     /// The key is the caller's, until this is dropped.
-    First(Reservation),
+    First(KeyReservation),
     /// Another delivery with this key is at the handler.
     InFlight,
     /// The key belongs to this earlier delivery.
@@ -38,7 +38,7 @@ pub enum Reserved {
 
 /// A reserved key. Dropped, it is released.
 #[derive(Debug)]
-pub struct Reservation {
+pub struct KeyReservation {
     keys: Arc<Reservations>,
     key: [u8; 16],
     taken: bool,
@@ -53,7 +53,7 @@ impl Reservations {
             Some(Slot::Taken(id)) => Reserved::Duplicate(*id),
             None => {
                 keys.insert(key, Slot::Open);
-                Reserved::First(Reservation { keys: Arc::clone(self), key, taken: false })
+                Reserved::First(KeyReservation { keys: Arc::clone(self), key, taken: false })
             }
         }
     }
@@ -67,7 +67,7 @@ impl Reservations {
     }
 }
 
-impl Reservation {
+impl KeyReservation {
     /// The reserved key.
     pub fn key(&self) -> [u8; 16] {
         self.key
@@ -80,7 +80,7 @@ impl Reservation {
     }
 }
 
-impl Drop for Reservation {
+impl Drop for KeyReservation {
     fn drop(&mut self) {
         if !self.taken {
             lock(&self.keys.keys).remove(&self.key);

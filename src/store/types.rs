@@ -254,7 +254,7 @@ impl Ticket {
 /// A delivery that is due, claimed for one attempt.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// Names it in [`Outcome`] and in [`Store::release`](super::Store::release).
+    /// Names it in [`AttemptOutcome`] and in [`Store::release`](super::Store::release).
     pub ticket: Ticket,
     /// The delivery's id.
     pub id: Uuid,
@@ -291,7 +291,7 @@ pub enum Next {
 
 /// The outcome of an attempt.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct AttemptOutcome {
     /// Which delivery at which destination.
     pub ticket: Ticket,
     /// What happened.

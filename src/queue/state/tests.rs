@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::store::backend::{Answer, Backend, Due, Reader, Write};
 use crate::store::memory::{Bounds, Memory};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Attempt, Change, Changed, Claimed, Delivery, Keep, Outcome, Shown, Ticket};
+use crate::store::{Attempt, AttemptOutcome, Change, Changed, Claimed, Delivery, Keep, Shown, Ticket};
 
 const NOW: Millis = 1_700_000_000_000;
 const KEEP: Keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
@@ -195,7 +195,7 @@ impl Run {
         let retry_at = (event == Event::Failed).then_some(NOW);
         let next = after_attempt(event == Event::Delivered, claimed.once, retry_at);
         let attempt = attempt(claimed.attempts + 1);
-        self.write(Write::Complete(Box::new(Outcome {
+        self.write(Write::Complete(Box::new(AttemptOutcome {
             ticket: claimed.ticket,
             attempt,
             next,

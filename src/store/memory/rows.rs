@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::store::types::{Attempt, Changed, Delivery, Millis, Next, Outcome, Shown, State, Stored};
+use crate::store::types::{Attempt, AttemptOutcome, Changed, Delivery, Millis, Next, Shown, State, Stored};
 
 #[derive(Debug, Default)]
 pub struct Inner {
@@ -121,7 +121,7 @@ impl Inner {
     }
 }
 
-pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &Outcome, now: Millis) {
+pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now: Millis) {
     let (number, destination) = (outcome.ticket.row, outcome.ticket.destination);
     let erased = row.delivery.state == State::Erased;
     let mut attempt = outcome.attempt.clone();

@@ -4,12 +4,17 @@ use rusqlite::{OptionalExtension, params};
 
 use super::write::{Deltas, Known};
 use super::{Sqlite, statements};
-use crate::store::types::{Attempt, Millis, Next, Outcome, Settled, Shown, State};
+use crate::store::types::{Attempt, AttemptOutcome, Millis, Next, Settled, Shown, State};
 
 impl Sqlite {
     /// Writes what came of an attempt. A delivery that was erased or discarded meanwhile stays so, unless a discarded one
     /// was delivered all the same.
-    pub(super) fn complete(&mut self, outcome: &Outcome, now: Millis, deltas: &mut Deltas) -> rusqlite::Result<()> {
+    pub(super) fn complete(
+        &mut self,
+        outcome: &AttemptOutcome,
+        now: Millis,
+        deltas: &mut Deltas,
+    ) -> rusqlite::Result<()> {
         let (row, destination) = (outcome.ticket.row, outcome.ticket.destination);
         // Retention may have taken it, if it is not kept at all.
         let Some(known) = self.known_row(row)? else { return Ok(()) };

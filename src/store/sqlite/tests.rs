@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
-use crate::store::types::{Change, Delivery, Next, Outcome, Settled, State};
+use crate::store::types::{AttemptOutcome, Change, Delivery, Next, Settled, State};
 
 fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
     let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -172,7 +172,7 @@ fn erased_and_redacted_bytes_leave_all_files() {
             store.commit(&[Write::Change(Change::Erase { id: id(number) })], NOW, &mut |_| ()).unwrap();
         } else {
             let stays = Settled { head: Some(Bytes::from_static(b"redacted")), body: None, secret: true };
-            let outcome = Outcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
+            let outcome = AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
             store.commit(&[Write::Complete(Box::new(outcome))], NOW, &mut |_| ()).unwrap();
         }
     }
@@ -296,7 +296,7 @@ proptest! {
             let stays = Settled { head: None, body: None, secret: false };
             let write = match step {
                 0 => Write::Complete(Box::new(outcome(tickets[pick], 1, Next::Retry(NOW + 1)))),
-                1 => Write::Complete(Box::new(Outcome {
+                1 => Write::Complete(Box::new(AttemptOutcome {
                     settled: Some(stays),
                     ..outcome(tickets[pick], 2, settled(State::Delivered))
                 })),

@@ -183,8 +183,8 @@ pub fn attempt(number: u32) -> Attempt {
     }
 }
 
-pub fn outcome(ticket: Ticket, number: u32, next: Next) -> Outcome {
-    Outcome { ticket, attempt: attempt(number), next, reason: None, settled: None }
+pub fn outcome(ticket: Ticket, number: u32, next: Next) -> AttemptOutcome {
+    AttemptOutcome { ticket, attempt: attempt(number), next, reason: None, settled: None }
 }
 
 pub fn settled(state: State) -> Next {

@@ -56,7 +56,7 @@ fn an_erased_delivery_stays_erased_whatever_its_attempt_comes_to(mut store: Fixt
         store.change(Change::Erase { id: id(number) });
         let stays =
             Settled { head: Some(Bytes::from_static(b"x")), body: Some(Bytes::from_static(b"x")), secret: false };
-        store.one(Write::Complete(Box::new(Outcome { settled: Some(stays), ..outcome(ticket, 1, next) })));
+        store.one(Write::Complete(Box::new(AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, next) })));
         let (stored, attempts) = store.get(number);
         assert_eq!(stored.shown, Shown::Settled(State::Erased));
         assert!(stored.delivery.head.is_empty() && attempts[0].response_body.is_empty());

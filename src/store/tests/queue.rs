@@ -111,7 +111,7 @@ fn a_retry_is_due_at_its_time_and_counts_the_attempt(mut store: Fixture) {
 fn a_settled_delivery_does_not_wait_and_has_its_attempts(mut store: Fixture) {
     let ticket = store.accept(0);
     store.complete(ticket, 1, Next::Retry(NOW));
-    store.one(Write::Complete(Box::new(Outcome {
+    store.one(Write::Complete(Box::new(AttemptOutcome {
         reason: Some("age".into()),
         ..outcome(ticket, 2, settled(State::Dead))
     })));
@@ -129,7 +129,7 @@ fn what_stays_of_a_settled_delivery_is_what_the_outcome_says(mut store: Fixture)
     for (number, body) in [(0, None), (1, Some(Bytes::from_static(b"bod")))] {
         let ticket = store.accept(number);
         let stays = Settled { head: Some(Bytes::from_static(b"he")), body: body.clone(), secret: true };
-        let outcome = Outcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
+        let outcome = AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
         store.one(Write::Complete(Box::new(outcome)));
         assert_eq!(&store.get(number).0.delivery.head[..], b"he");
         assert_eq!(store.reader.body(id(number)).unwrap(), body);
@@ -139,7 +139,7 @@ fn what_stays_of_a_settled_delivery_is_what_the_outcome_says(mut store: Fixture)
 fn a_secret_of_a_waiting_delivery_stays_until_it_is_settled(mut store: Fixture) {
     let ticket = store.accept(0);
     let stays = Settled { head: Some(Bytes::from_static(b"he")), body: None, secret: true };
-    let outcome = Outcome { settled: Some(stays), ..outcome(ticket, 1, Next::Retry(NOW)) };
+    let outcome = AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, Next::Retry(NOW)) };
     store.one(Write::Complete(Box::new(outcome)));
     let due = store.due_at(NOW);
     assert_eq!((&due[0].head[..], &due[0].body[..]), (&b"head"[..], &b"body 0"[..]));
