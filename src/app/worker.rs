@@ -221,7 +221,7 @@ impl Worker {
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
             budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
             verify: VerifyContext { clock: clock.clone(), reporter },
-            dedupe: DedupeContext { clock: clock.clone(), queue: self.queue.clone() },
+            dedupe: DedupeContext { clock: clock.clone(), queue: self.queue.clone(), log_limit: self.reported.clone() },
             enqueue: EnqueueContext { clock: clock.clone(), queue: self.queue.clone(), dispatchers },
             forward: ForwardContext {
                 clock: clock.clone(),

@@ -55,7 +55,7 @@ struct Recorder {
     files: RefCell<Vec<(PathBuf, Look)>>,
 }
 
-/// As [`load`](super::load), with the files that the result depends on, also after an error.
+/// As [`load()`](super::load()), with the files that the result depends on, also after an error.
 pub fn load_watched(path: &Path) -> (Result<Config, LoadError>, Watched) {
     let bytes = load::read(path);
     let own = Look::at(&bytes);

@@ -22,11 +22,12 @@ use super::verify::Verified;
 use crate::clock::Clock;
 use crate::config::{Dedupe, Delivery};
 use crate::delivery::response::{Completed, StageResult};
+use crate::observe::log_limit::LogLimit;
 use crate::queue::lane::Queue;
 use crate::reject::{Refusal, Reject};
 use crate::schemes::spec::Place;
 use crate::schemes::{RequestHead, SignedRequest};
-use crate::store::{DedupeKey, Reserved};
+use crate::store::{DedupeKey, Millis, Reserved};
 
 /// What the stage needs of its thread.
 #[derive(Clone)]
@@ -35,6 +36,15 @@ pub struct DedupeContext {
     pub clock: Clock,
     /// Where keys are kept.
     pub queue: Arc<Queue>,
+    /// Bounds the lines about keys that could not be kept.
+    pub log_limit: Rc<LogLimit>,
+}
+
+impl DedupeContext {
+    /// The time by the wall clock, by which the store counts how long a key is kept, also over a restart.
+    fn now(&self) -> Millis {
+        Millis::try_from(self.clock.unix().as_millis()).unwrap_or(Millis::MAX)
+    }
 }
 
 /// A delivery that has verified, and the key by which its twins are recognised.
@@ -54,9 +64,8 @@ where
     let Some((key, dedupe)) = found.zip(verified.route().config.dedupe.as_ref()) else {
         return next.run(Deduped { verified, key: None });
     };
-    let DedupeContext { clock, queue } = &next.context;
     let window = i64::try_from(dedupe.window.as_millis()).unwrap_or(i64::MAX);
-    let until = queue.millis(clock.now()).saturating_add(window);
+    let until = next.context.now().saturating_add(window);
     match &verified.route().config.delivery {
         Delivery::Queue(_) => next.run(Deduped { verified, key: Some(DedupeKey { key, until }) }),
         Delivery::Proxy => Box::pin(reserved(next, verified, DedupeKey { key, until })),
@@ -67,9 +76,8 @@ async fn reserved<S>(next: Rc<Next<DedupeContext, S>>, verified: Verified, key: 
 where
     S: Service<Deduped, Response = Completed, Error = Refusal> + Clone,
 {
-    let DedupeContext { clock, queue } = &next.context;
-    let now = queue.millis(clock.now());
-    let reservation = match queue.store.reserve(key.key, now).await {
+    let DedupeContext { clock, queue, log_limit } = &next.context;
+    let reservation = match queue.store.reserve(key.key, next.context.now()).await {
         Ok(Reserved::First(reservation)) => reservation,
         Ok(Reserved::Duplicate(_)) => return Ok(duplicate(verified.route())),
         Ok(Reserved::InFlight) => return Err(Reject::DuplicateInFlight.into()),
@@ -79,8 +87,9 @@ where
     let completed = next.run(Deduped { verified, key: None }).await?;
     if completed.response.status().is_success()
         && let Err(error) = queue.store.commit_key(reservation, id, key.until)
+        && let Some(suppressed) = log_limit.admit(clock.now())
     {
-        tracing::warn!(%error, "cannot remember a delivery: its repetition will not be recognised");
+        tracing::warn!(%error, suppressed, "cannot remember a delivery: its repetition will not be recognised");
     }
     Ok(completed)
 }

@@ -58,8 +58,12 @@ async fn store_and_answer<S>(
     deduped: Deduped,
 ) -> StageResult {
     let Deduped { verified, key } = deduped;
-    let message = prepare(&verified)?;
-    let delivery = delivery(&next.context, &verified, stored::encode(&message));
+    let mut message = prepare(&verified)?;
+    let body = whole(verified.payload());
+    // Without the share of `buffered_bytes` that the request holds: a delivery that waits for a slow handler does not keep
+    // the gateway from accepting others.
+    message.payload = Payload::from(body.clone());
+    let delivery = delivery(&next.context, &verified, stored::encode(&message), body);
     match dispatcher.accept(delivery, key, message).await {
         Ok(Accepted::Stored(_)) => Ok(Completed { response: success(verified.route()), outcome: Outcome::Accepted }),
         Ok(Accepted::Duplicate(_)) => Ok(duplicate(verified.route())),
@@ -68,7 +72,7 @@ async fn store_and_answer<S>(
 }
 
 /// What is stored of a delivery.
-fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes) -> store::Delivery {
+fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: Bytes) -> store::Delivery {
     let (route, info, payload) = (verified.route(), verified.info(), verified.payload());
     let event = info.event(Some(route));
     store::Delivery {
@@ -88,7 +92,7 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes) -> store
         request_bytes: payload.len(),
         duration_ms: None,
         head,
-        body: Some(whole(payload)),
+        body: Some(body),
         details: Bytes::new(),
     }
 }

@@ -92,7 +92,7 @@ where
 pub struct Erased<D, R, E>(Rc<Serve<D, R, E>>);
 
 type Serve<D, R, E> = dyn Fn(D) -> Boxed<R, E>;
-/// A future of which only the result is known.
+/// A boxed future; its type names only its result.
 pub type Boxed<R, E> = Pin<Box<dyn Future<Output = Result<R, E>>>>;
 
 impl<D, R, E> Erased<D, R, E> {

@@ -136,9 +136,16 @@ impl QueueFamilies {
 }
 
 impl QueueFamilies {
-    /// Says how many deliveries of a route without a queue are pending, retrying, dead and held.
+    /// Says how many deliveries of a route without a queue are pending, retrying, dead and held. Without any, the route has no
+    /// series.
     pub(super) fn held(&self, route: &str, counts: [u64; STATES.len()]) {
+        let is_empty = counts.iter().all(|count| *count == 0);
         for (state, count) in STATES.iter().zip(counts) {
+            if is_empty {
+                // An error means that there is none.
+                let _ = self.deliveries.remove_label_values(&[route, state]);
+                continue;
+            }
             self.deliveries.with_label_values(&[route, state]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }

@@ -17,10 +17,12 @@ use crate::metrics::UpstreamResult;
 use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket};
 use crate::upstream::pool::{ResponseBody, SendError};
 
-/// What is kept of a response's body, in bytes.
+/// How much of a response's body is kept, in bytes.
 const KEPT: usize = 4 << 10;
-/// What is read of a response's body so that its connection can be used again, in bytes.
+/// How much of a response's body is read, so that its connection can be used again, in bytes.
 const MAX_READ: usize = 256 << 10;
+/// How long that is read. The outcome is known by then, and is not to be lost in a crash meanwhile.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 const HOOKLATCH_ATTEMPT: HeaderName = HeaderName::from_static("hooklatch-attempt");
 const HOOKLATCH_RECEIVED_AT: HeaderName = HeaderName::from_static("hooklatch-received-at");
@@ -112,8 +114,8 @@ impl Job {
 }
 
 impl Ended {
-    /// What came of sending. Reads the response's body, for `patience` at most.
-    pub async fn of(sent: Result<Response<ResponseBody>, SendError>, now: SystemTime, patience: Duration) -> Self {
+    /// What came of sending. Reads the response's body, for [`READ_TIMEOUT`] at most.
+    pub async fn of(sent: Result<Response<ResponseBody>, SendError>, now: SystemTime) -> Self {
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
@@ -131,7 +133,7 @@ impl Ended {
         let head = written(&response);
         let mut body = BytesMut::new();
         // A body that breaks off or takes too long changes nothing: the status has said whether the handler took it.
-        let _ = tokio::time::timeout(patience, read(response.into_body(), &mut body)).await;
+        let _ = tokio::time::timeout(READ_TIMEOUT, read(response.into_body(), &mut body)).await;
         Self {
             result: UpstreamResult::Status(status),
             status: Some(status),

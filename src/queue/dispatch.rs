@@ -257,7 +257,7 @@ impl Dispatcher {
     }
 
     fn start(&self, now: Instant) -> Result<Start, NotYet> {
-        if self.context.draining.get() {
+        if self.context.draining.get() || self.is_replaced.get() {
             return Err(NotYet(None));
         }
         let slot = self.lane.enter(self.settings.max_concurrent.get()).ok_or(NotYet(None))?;
@@ -307,7 +307,7 @@ impl Dispatcher {
         let sent = send(endpoint, &self.route.pool, message, &fields, clock, started).await;
         let answered = clock.now();
         let wall = SystemTime::UNIX_EPOCH + clock.unix();
-        let ended = Ended::of(sent.result, wall, self.route.shared.config.timeout).await;
+        let ended = Ended::of(sent.result, wall).await;
         self.metrics.attempt(ended.result);
         if let (Some(gate), Some(pass)) = (&self.gate, pass) {
             let is_open = gate.leave(pass, ended.signal(), clock.now());

@@ -30,7 +30,8 @@ pub struct Lane {
     in_flight: AtomicU32,
     /// Holds attempts to `max_rate`.
     pub rate: Bucket,
-    /// Deliveries wait in the store that could be attempted: an attempt that ends wakes the dispatcher.
+    /// Deliveries wait in the store that could be attempted: an attempt that ends wakes the dispatcher. One side sets this
+    /// and then reads `in_flight`, the other the reverse; with an order weaker than `SeqCst` both could miss the other.
     backlog: AtomicBool,
     /// Wakes the route's dispatcher.
     pub wake: Notify,
@@ -77,7 +78,7 @@ impl Queue {
     /// Wakes the dispatcher of a route, if there is one.
     pub fn wake(&self, route: &str) {
         if let Some(lane) = lock(&self.lanes).get(route) {
-            lane.backlog.store(true, Ordering::Release);
+            lane.backlog.store(true, Ordering::SeqCst);
             lane.wake.notify_one();
         }
     }
@@ -110,23 +111,23 @@ impl Lane {
     /// A place for one more attempt, if fewer than `max` are under way.
     pub fn enter(self: &Arc<Self>, max: u32) -> Option<Slot> {
         let one_more = |count: u32| (count < max).then_some(count + 1);
-        let entered = self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        let entered = self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         entered.ok().map(|_| Slot { lane: self.clone(), unused: false })
     }
 
     /// How many more attempts than there are may be under way.
     pub fn free(&self, max: u32) -> u32 {
-        max.saturating_sub(self.in_flight.load(Ordering::Acquire))
+        max.saturating_sub(self.in_flight.load(Ordering::SeqCst))
     }
 
     /// Whether deliveries wait in the store that could be attempted.
     pub fn has_backlog(&self) -> bool {
-        self.backlog.load(Ordering::Acquire)
+        self.backlog.load(Ordering::SeqCst)
     }
 
     /// Says whether deliveries wait in the store that could be attempted.
     pub fn set_backlog(&self, backlog: bool) {
-        self.backlog.store(backlog, Ordering::Release);
+        self.backlog.store(backlog, Ordering::SeqCst);
     }
 }
 
@@ -139,7 +140,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.lane.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.lane.in_flight.fetch_sub(1, Ordering::SeqCst);
         if !self.unused && self.lane.has_backlog() {
             self.lane.wake.notify_one();
         }

@@ -70,8 +70,9 @@ impl Queue {
         for (name, state) in self.store.routes() {
             let is_there = queues.iter().any(|(known, _)| **known == *name);
             let waiting = self.waits(&name);
-            let held = !is_there && (state.held || waiting > 0);
-            if held {
+            // Also without a waiting delivery: one may still be on its way from the former configuration.
+            let held = !is_there;
+            if held && waiting > 0 {
                 tracing::warn!(route = &*name, waiting, "deliveries are held: no route of this name has a queue");
             }
             if held != state.held {

@@ -1,4 +1,4 @@
-//! LimitStates over all threads: a route's deliveries in flight, its requests per second, and the bytes of bodies in memory.
+//! Limits over all threads: a route's deliveries in flight, its requests per second, and the bytes of bodies in memory.
 //!
 //! A request over a limit is refused at once; nothing queues. Refuses, in this order:
 //! 1. `overloaded`: `max_in_flight` deliveries of the route are in flight, each counted until its response has been sent;

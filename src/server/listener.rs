@@ -1,4 +1,4 @@
-//! Accepts connections, up to `max_connections`. [`h1`](crate::server::h1) or [`h2`](crate::server::h2) serves them until they
+//! Accepts connections, up to `max_connections`. [`h1`] or [`h2`] serves them until they
 //! end or the gateway drains.
 //!
 //! A connection over `max_connections`, counted over all threads, is refused as `overloaded`: the gateway answers without
@@ -26,6 +26,7 @@ use crate::server::handshake::Accepted;
 
 /// Connections over the limit that a thread answers at the same time; it closes further ones without a response.
 const MAX_SHEDDING: usize = 64;
+
 /// The values of the worker thread that accept and serve connections.
 #[derive(Clone)]
 pub struct ListenContext {
@@ -116,7 +117,7 @@ async fn serve(
     }
 }
 
-/// Ready [`DRAIN_FRESH`] after the gateway begins to drain: a connection that is still in its handshake is then closed.
+/// Ready [`DRAIN_GRACE`] after the gateway begins to drain: a connection that is still in its handshake is then closed.
 async fn drained(mut drain: watch::Receiver<bool>) {
     // An error means that the sender was dropped: the thread ends.
     let _ = drain.wait_for(|drain| *drain).await;

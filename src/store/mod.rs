@@ -65,7 +65,7 @@ struct Threads {
     people: ReaderThread,
 }
 
-/// What the store's health is.
+/// Whether the store takes deliveries.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Health {
     /// It takes deliveries.

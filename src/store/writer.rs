@@ -182,10 +182,16 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let begun = self.clock.now();
         let now = self.now();
-        let result = self.backend.commit(&writes, now, &mut |ticket| shared.claims.claim(ticket));
+        let mut claimed = Vec::new();
+        let result = self.backend.commit(&writes, now, &mut |ticket| {
+            shared.claims.claim(ticket);
+            claimed.push(ticket);
+        });
         let answers = match result {
             Ok(answers) => answers,
             Err(error) => {
+                // The next commit may give the same tickets to other deliveries.
+                shared.claims.release(claimed);
                 let entries = writes.into_iter().zip(others);
                 let entry = |(write, (weight, since, answer, urgent))| Entry { write, weight, since, answer, urgent };
                 return Err((error, entries.map(entry).collect()));

@@ -175,7 +175,7 @@ mod tests {
         Payload::new(pieces.iter().map(|piece| Bytes::from(piece.clone())).collect(), ())
     }
 
-    /// What is left of a request of which so much has been written.
+    /// The parts of a request that have not been written yet.
     fn rest(outgoing: &OutgoingRequest) -> Vec<Vec<u8>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         outgoing.rest(&mut slices).iter().map(|slice| slice.to_vec()).collect()

@@ -148,7 +148,7 @@ impl HeadScanner {
         Ok(None)
     }
 
-    /// What is wrong with the complete lines. That is looked at whenever a line is completed, and before a limit counts.
+    /// The fault in the complete lines, if there is one. Looked for whenever a line is complete, and before a limit applies.
     fn fault_before(&self, bytes: &[u8]) -> Option<HeadError> {
         if !self.has_request_line {
             return check_request_line(bytes, 0).err();

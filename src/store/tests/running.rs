@@ -52,6 +52,8 @@ impl Backend for Told {
             go.recv().unwrap();
         }
         if self.full.load(Ordering::SeqCst) {
+            // As SQLite does: the row is inserted, and the commit fails.
+            claimed(Ticket { row: 1, destination: 0 });
             return Err(StoreError::Full);
         }
         if self.broken.load(Ordering::SeqCst) {
@@ -71,6 +73,19 @@ impl Backend for Told {
     fn close(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+#[tokio::test]
+async fn a_refused_delivery_leaves_no_claim_on_the_next_one_of_its_row() {
+    let told = Told::new();
+    let full = told.full.clone();
+    full.store(true, Ordering::SeqCst);
+    let store = start(Box::new(told), limits());
+    assert_eq!(accept(&store, 0, None, true).await, Err(StoreError::Full));
+    full.store(false, Ordering::SeqCst);
+    accept(&store, 1, None, false).await.unwrap();
+    let claimed = store.claim("github", 0, NOW + 9, 10).await.unwrap();
+    assert_eq!(claimed.len(), 1, "the delivery that came next is due");
 }
 
 #[tokio::test]
