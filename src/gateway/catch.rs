@@ -14,10 +14,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use tower::Service;
+use tower::layer::layer_fn;
+use tower::{Layer, Service};
 
 use super::problem::problem_without_route;
-use super::stage::{Boxed, Next};
+use super::stage::{Boxed, Erased, Next};
 use crate::delivery::response::{Body, Completed, StageResult};
 use crate::reject::{Refusal, Reject};
 
@@ -30,22 +31,63 @@ where
     poll_fn(|cx| poll_guarded(handling.as_mut(), cx, || Err(Refusal::unread(Reject::Bug)))).await
 }
 
-/// The outermost stage: answers a request whose handling panics outside of [`catch`]. The rest of the stack is boxed, so that
-/// its future is made where it stays.
-pub fn catch_all<S, Request>(
-    next: Rc<Next<(), S>>,
-    request: Request,
-) -> impl Future<Output = Result<Response<Body>, Infallible>>
-where
-    S: Service<Request, Response = Response<Body>, Error = Infallible, Future = Boxed<Response<Body>, Infallible>>
-        + Clone,
-{
-    let bug = || Ok(problem_without_route(Reject::Bug));
-    let mut handling = catch_unwind(AssertUnwindSafe(|| next.run(request))).ok();
-    poll_fn(move |cx| match &mut handling {
-        Some(handling) => poll_guarded(handling.as_mut(), cx, bug),
-        None => Poll::Ready(bug()),
-    })
+/// All stages, guarded as a whole: a request whose handling panics outside of [`catch`] is answered too.
+pub struct CatchAll<D>(Erased<D, Response<Body>, Infallible>);
+
+/// The future of [`CatchAll`].
+pub struct Guarded {
+    /// `None` after a panic before the first poll.
+    handling: Option<Boxed<Response<Body>, Infallible>>,
+}
+
+impl<D> CatchAll<D> {
+    /// `stages`, which must always be ready, guarded.
+    pub fn new<S>(stages: S) -> Self
+    where
+        S: Service<D, Response = Response<Body>, Error = Infallible, Future: 'static> + Clone + 'static,
+    {
+        Self(Erased::new(stages))
+    }
+
+    /// The layer that guards the stages below it.
+    pub fn layer<S>() -> impl Layer<S, Service = Self>
+    where
+        S: Service<D, Response = Response<Body>, Error = Infallible, Future: 'static> + Clone + 'static,
+    {
+        layer_fn(Self::new)
+    }
+}
+
+impl<D> Clone for CatchAll<D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D> Service<D> for CatchAll<D> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Guarded;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: D) -> Guarded {
+        Guarded { handling: catch_unwind(AssertUnwindSafe(|| self.0.call(request))).ok() }
+    }
+}
+
+impl Future for Guarded {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let bug = || Ok(problem_without_route(Reject::Bug));
+        match &mut self.handling {
+            Some(handling) => poll_guarded(handling.as_mut(), cx, bug),
+            None => Poll::Ready(bug()),
+        }
+    }
 }
 
 /// Polls `handling`; if it panics, the result is what `otherwise` makes. The delivery's own values are dropped with it. The
@@ -75,7 +117,6 @@ mod tests {
     use crate::gateway::observe::{ObserveContext, observe};
     use crate::gateway::receive::{ReceiveContext, receive};
     use crate::gateway::respond::respond;
-    use crate::gateway::stage::Erased;
     use crate::metrics::Metrics;
 
     /// A stage with a bug.
@@ -129,7 +170,7 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("a bug")
         }
-        let response = catch_all(Next::new((), Erased::new(service_fn(broken))), ()).await.unwrap();
+        let response = CatchAll::new(service_fn(broken)).call(()).await.unwrap();
         let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
         let answer = answer(response).await;
         assert!(answer.ends_with(&format!(r#""reason":"internal_error","request_id":"{id}"}}"#)), "{answer}");

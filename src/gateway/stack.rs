@@ -2,15 +2,14 @@
 //!
 //! A stage is an async function; see [`stage`](super::stage).
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Request};
 use tower::{ServiceBuilder, service_fn};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use super::body;
-use super::catch::{catch, catch_all};
+use super::catch::{CatchAll, catch};
 use super::dedupe::{DedupeContext, dedupe};
 use super::enqueue::{EnqueueContext, enqueue};
 use super::forward::{ForwardContext, forward};
@@ -22,7 +21,6 @@ use super::route::{RouteContext, route};
 use super::stage::{Erased, Stage};
 use super::verify::{VerifyContext, inspect, verify};
 use crate::delivery::request::Inbound;
-use crate::delivery::response::Body;
 use crate::routing::limits::Budget;
 
 /// What the stages need of their thread.
@@ -46,17 +44,16 @@ pub struct StackContext {
 }
 
 /// What serves requests. Always ready: [`Service::poll_ready`](tower::Service::poll_ready) need not be asked.
-pub type Stack = Erased<Request<Inbound>, Response<Body>, Infallible>;
+pub type Stack = CatchAll<Request<Inbound>>;
 
 /// The stack, outermost first. Built once a thread and configuration, shared by its requests.
 pub fn stack(context: StackContext) -> Stack {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
-    let stages = ServiceBuilder::new()
+    ServiceBuilder::new()
+        // Outside of all stages: it answers a request on which a stage outside of `catch` panics.
+        .layer(CatchAll::layer())
         // Before anything could print a header.
         .layer(SetSensitiveRequestHeadersLayer::from_shared(sensitive))
-        // Outside of all stages: it answers a request on which one of the first three panics.
-        .layer(Stage::new((), catch_all))
-        .layer(Erased::layer())
         // Before anything asks who sent it, when it came or which id it has; every response has the id.
         .layer(Stage::new(context.receive, receive))
         // Sees what the sender gets, refusals included.
@@ -75,7 +72,6 @@ pub fn stack(context: StackContext) -> Stack {
         .layer(Stage::new(context.verify.clock.clone(), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))
-        .layer(Erased::layer())
         // The only maker of what `forward` takes.
         .layer(Stage::new(context.verify, verify))
         // Looks up only what has verified. The reservation of a key lasts until the handler has answered.
@@ -83,6 +79,5 @@ pub fn stack(context: StackContext) -> Stack {
         // Commits a delivery with its key; a route in proxy mode passes through.
         .layer(Stage::new(context.enqueue, enqueue))
         .layer(Erased::layer())
-        .service(service_fn(move |verified| forward(context.forward.clone(), verified)));
-    Erased::new(stages)
+        .service(service_fn(move |verified| forward(context.forward.clone(), verified)))
 }
