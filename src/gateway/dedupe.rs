@@ -27,7 +27,7 @@ use crate::queue::lane::Queue;
 use crate::reject::{Refusal, Reject};
 use crate::schemes::spec::Place;
 use crate::schemes::{RequestHead, SignedRequest};
-use crate::store::{DedupeKey, Millis, Reserved};
+use crate::store::{DedupeKey, Millis, Reserved, millis};
 
 /// What the stage needs of its thread.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ pub struct DedupeContext {
 impl DedupeContext {
     /// The time by the wall clock, by which the store counts how long a key is kept, also over a restart.
     fn now(&self) -> Millis {
-        Millis::try_from(self.clock.unix().as_millis()).unwrap_or(Millis::MAX)
+        millis(self.clock.unix())
     }
 }
 
@@ -64,8 +64,7 @@ where
     let Some((key, dedupe)) = found.zip(verified.route().config.dedupe.as_ref()) else {
         return next.run(Deduped { verified, key: None });
     };
-    let window = i64::try_from(dedupe.window.as_millis()).unwrap_or(i64::MAX);
-    let until = next.context.now().saturating_add(window);
+    let until = next.context.now().saturating_add(millis(dedupe.window));
     match &verified.route().config.delivery {
         Delivery::Queue(_) => next.run(Deduped { verified, key: Some(DedupeKey { key, until }) }),
         Delivery::Proxy => Box::pin(reserved(next, verified, DedupeKey { key, until })),

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use crate::clock::Clock;
 use crate::routing::rate::Bucket;
-use crate::store::{Millis, Store};
+use crate::store::{Millis, Store, millis};
 
 /// The queue, over all threads and reloads.
 pub struct Queue {
@@ -62,7 +62,7 @@ impl Queue {
     /// A moment of the monotonic clock as the store counts time.
     pub fn millis(&self, now: Instant) -> Millis {
         let unix = self.started.1 + now.saturating_duration_since(self.started.0);
-        Millis::try_from(unix.as_millis()).unwrap_or(Millis::MAX)
+        millis(unix)
     }
 
     /// How long it is from `now` to a time of the store.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::config;
-use crate::store::Millis;
+use crate::store::{Millis, millis};
 
 /// The keys of `retry` in the configuration.
 #[derive(Clone, Debug)]
@@ -161,10 +161,6 @@ impl RetryPolicy {
             Backoff::Schedule(waits) => waits.iter().copied().max().unwrap_or(self.max_backoff).max(self.max_backoff),
         }
     }
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Opens the store of a configuration, and tells it which routes there are.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::lane::Queue;
 use super::retry::RetryPolicy;
@@ -9,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Delivery};
 use crate::metrics::StoreMetrics;
 use crate::store::sqlite::{OpenError, Sqlite};
-use crate::store::{Change, Changed, Health, Keep, Limits, Millis, Store, StoreError, memory};
+use crate::store::{Change, Changed, Health, Keep, Limits, Millis, Store, StoreError, memory, millis};
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -121,8 +120,4 @@ async fn cut_others(store: Store, route: Arc<str>, latest: Millis) {
             }
         }
     }
-}
-
-fn millis(duration: Duration) -> Millis {
-    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }

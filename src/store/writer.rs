@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::backend::{Answer, Backend, Write};
 use super::claims::lock;
 use super::inbox::{Entry, Sender, Shared};
-use super::types::{Millis, StoreError};
+use super::types::{Millis, StoreError, millis};
 use crate::clock::Clock;
 
 /// How often the backend is given the time for what it does now and then.
@@ -86,7 +86,7 @@ impl Writer {
     }
 
     fn now(&self) -> Millis {
-        Millis::try_from(self.clock.unix().as_millis()).unwrap_or(Millis::MAX)
+        millis(self.clock.unix())
     }
 
     /// Writes a batch; gives back what has to be tried again.
