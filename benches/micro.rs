@@ -137,6 +137,7 @@ fn write_headers(bencher: Bencher<'_, '_>) {
     let info = RequestInfo {
         head,
         peer: Rc::new(Peer::new("192.0.2.1:4711".parse().unwrap(), true)),
+        has_senders_id: true,
         delivery_id: uuid::Uuid::nil(),
         request_id: HeaderValue::from_static("1f0c8a4e-1d0c-4f5e-9a43-3d1f0e5b7c11"),
         received: Clock::system().now(),

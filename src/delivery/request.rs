@@ -42,8 +42,10 @@ pub struct RequestInfo {
     pub head: Parts,
     /// The peer of the connection, with the client that it forwards for.
     pub peer: Rc<Peer>,
-    /// The request id for the upstream, the response and the log.
+    /// The request id for the upstream, the response and the log: the sender's, or else the delivery's.
     pub request_id: HeaderValue,
+    /// Whether the request id is the sender's.
+    pub has_senders_id: bool,
     /// The delivery's id, a UUID of version 7: the order of ids is the order of receipt.
     pub delivery_id: Uuid,
     /// When the head had arrived.

@@ -31,8 +31,6 @@ use crate::routing::route_headers::RouteHeaders;
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const HOOKLATCH_DELIVERY_ID: HeaderName = HeaderName::from_static("hooklatch-delivery-id");
-const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
-const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
 
 /// The prefix of the gateway's own field names.
 const OWN_PREFIX: &str = "hooklatch-";
@@ -46,8 +44,8 @@ pub fn fields(
     secret: Option<usize>,
     length: u64,
 ) -> Head {
-    let RequestInfo { head: Parts { headers, version, .. }, peer, request_id, delivery_id, timeline, .. } = info;
-    let mut fields = Head::without_request_line();
+    let RequestInfo { head: Parts { headers, version, .. }, peer, request_id, timeline, .. } = info;
+    let mut fields = Head::for_body(length);
     let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
     for (name, value) in going_on(headers, matches!(peer.forwarded_by, ForwardedBy::Forwarded { .. })) {
@@ -66,19 +64,19 @@ pub fn fields(
     }
     fields.content_length(length);
     fields.line(&X_REQUEST_ID, request_id);
-    fields.text_line(&HOOKLATCH_DELIVERY_ID, delivery_id.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]));
+    if info.has_senders_id {
+        let mut text = [0; Hyphenated::LENGTH];
+        fields.text_line(&HOOKLATCH_DELIVERY_ID, info.delivery_id.hyphenated().encode_lower(&mut text));
+    } else {
+        fields.line(&HOOKLATCH_DELIVERY_ID, request_id);
+    }
     let forwarded = XForwarded::of(peer, host, headers);
     fields.line(&X_FORWARDED_FOR, &forwarded.client);
     fields.line(&X_FORWARDED_PROTO, &forwarded.proto);
     if let Some(host) = &forwarded.host {
         fields.line(&X_FORWARDED_HOST, host);
     }
-    fields.lines(&route.constant);
-    let verified = if secret.is_some() { "true" } else { "false" };
-    fields.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
-    if let Some(id) = secret.and_then(|secret| route.secrets.get(secret)) {
-        fields.line(&HOOKLATCH_SECRET_ID, id);
-    }
+    fields.lines(route.lines(secret));
     fields
 }
 

@@ -1,6 +1,6 @@
 //! Notes when a request arrived and who sent it, and gives it its id.
 //!
-//! The sender's `X-Request-Id` is kept if it is safe to log, see [`request_id`]; otherwise the request gets a new id. The
+//! The sender's `X-Request-Id` is kept if it is safe to log, see [`senders_id`]; otherwise the request gets a new id. The
 //! upstream, the response and the log all show the same id.
 
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use crate::delivery::request::{Inbound, Received, RequestInfo};
 use crate::delivery::response::Body;
 use crate::delivery::timeline::Timeline;
 use crate::gateway::client_addr::identify;
-use crate::gateway::request_id::{X_REQUEST_ID, delivery_id, request_id};
+use crate::gateway::request_id::{X_REQUEST_ID, delivery_id, senders_id, uuid_value};
 use crate::gateway::stage::Next;
 
 /// The values of the worker thread that the stage uses.
@@ -50,10 +50,20 @@ impl ReceiveContext {
         let received = self.clock.now();
         let (head, Inbound { body, peer }) = request.into_parts();
         let delivery_id = delivery_id(self.clock.unix_at(received));
-        let request_id = request_id(&head.headers, delivery_id);
+        let senders_id = senders_id(&head.headers).cloned();
+        let has_senders_id = senders_id.is_some();
+        let request_id = senders_id.unwrap_or_else(|| uuid_value(delivery_id));
         let peer = identify(&self.trusted_proxies, &head.headers, &peer).map_or(peer, Rc::new);
         Received {
-            info: Rc::new(RequestInfo { head, peer, request_id, delivery_id, received, timeline: Timeline::default() }),
+            info: Rc::new(RequestInfo {
+                head,
+                peer,
+                request_id,
+                has_senders_id,
+                delivery_id,
+                received,
+                timeline: Timeline::default(),
+            }),
             body,
         }
     }

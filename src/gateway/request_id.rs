@@ -14,13 +14,12 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is passed on, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The request id for a request with these headers: the sender's, or else `new`. The sender's is not taken if it is empty, too
-/// long, repeated, or has other characters than can stand in any log.
-pub fn request_id(headers: &HeaderMap, new: Uuid) -> HeaderValue {
+/// The sender's request id among these headers. It is not taken if it is empty, too long, repeated, or has other characters
+/// than can stand in any log.
+pub fn senders_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(byte);
-    let given = single(headers, &X_REQUEST_ID)
-        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane));
-    given.cloned().unwrap_or_else(|| uuid_value(new))
+    single(headers, &X_REQUEST_ID)
+        .filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(is_sane))
 }
 
 /// The id of a delivery that is received `since_epoch`, the time since 1970-01-01T00:00:00Z: a UUID of version 7 (RFC 9562
@@ -36,7 +35,7 @@ pub fn new_request_id() -> HeaderValue {
 }
 
 /// A UUID as a field value.
-fn uuid_value(id: Uuid) -> HeaderValue {
+pub fn uuid_value(id: Uuid) -> HeaderValue {
     let mut text = [0; Hyphenated::LENGTH];
     let id = id.hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(id).expect("a UUID is visible ASCII")
@@ -56,17 +55,15 @@ mod tests {
 
     #[test]
     fn a_request_id_is_kept_only_if_it_is_sane() {
-        let kept = |value: &str| request_id(&map(&[("x-request-id", value)]), Uuid::nil()) == value;
+        let kept = |value: &str| senders_id(&map(&[("x-request-id", value)])).is_some_and(|id| id == value);
         assert!(kept("f058ebd6-02f7-4d3f-942e-904344e8cde5"));
         assert!(kept(&"a".repeat(MAX_REQUEST_ID)));
         assert!(!kept(&"a".repeat(MAX_REQUEST_ID + 1)));
         assert!(!kept(""));
         assert!(!kept("a b"));
         assert!(!kept("a\"b"));
-        let new = Uuid::from_u128(7);
-        let id = request_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")]), new);
-        assert_eq!(id, new.to_string());
-        assert_eq!(request_id(&HeaderMap::new(), new), id);
+        assert_eq!(senders_id(&map(&[("x-request-id", "a"), ("x-request-id", "a")])), None);
+        assert_eq!(senders_id(&HeaderMap::new()), None);
     }
 
     #[test]

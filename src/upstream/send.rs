@@ -72,10 +72,9 @@ pub async fn send(
     clock: &Clock,
     started: Instant,
 ) -> Sent {
-    let Message { id, method, target: below, host, fields, payload } = message;
-    let mut head = Head::new(method, &target(&endpoint.path, below.rest(), below.query()), payload.len());
-    head.line(&http::header::HOST, host.as_ref().filter(|_| endpoint.preserves_host).unwrap_or(&endpoint.host));
-    head.lines(&fields);
+    let Message { id, method, target: below, host, fields: mut head, payload } = message;
+    let host = host.as_ref().filter(|_| endpoint.preserves_host).unwrap_or(&endpoint.host);
+    head.begin(method, &target(&endpoint.path, below.rest(), below.query()), Some(host));
     head.lines(also);
     if let Some(signer) = &endpoint.signer {
         signer.write(&mut head, id, clock.unix_at(started), &payload);

@@ -305,6 +305,7 @@ fn the_table_of_headers_is_what_the_upstream_gets() {
         head: Request::new(()).into_parts().0,
         peer: Rc::new(peer),
         request_id: HeaderValue::from_static("id"),
+        has_senders_id: true,
         delivery_id: uuid::Uuid::nil(),
         received: Clock::system().now(),
         timeline: Timeline::default(),

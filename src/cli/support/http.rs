@@ -136,7 +136,8 @@ fn exchange(
     let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
     let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
-    let mut head = Head::new(method, &[target], body.len() as u64);
+    let mut head = Head::for_body(body.len() as u64);
+    head.begin(method, &[target], None);
     headers.iter().for_each(|(name, value)| head.line(name, value));
     let request = head.with(Payload::from(Bytes::from(body)));
     let exchange = async {

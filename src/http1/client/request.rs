@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
+use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
 use crate::http1::head::{content_length, line};
@@ -19,18 +20,25 @@ const MAX_SLICES: usize = 16;
 const SMALL: u64 = 8 << 10;
 /// Room for most heads, in bytes.
 const USUAL_HEAD: usize = 1 << 10;
+/// Room for most request lines with their `Host`, in bytes.
+const USUAL_BEGINNING: usize = 160;
 
-/// The head of a request (RFC 9112 section 2.1), written line by line.
+/// The head of a request (RFC 9112 section 2.1): its field lines, and before them, once it has [begun](Self::begin), the request
+/// line and `Host`. These are known last: they depend on where the request goes.
 #[derive(Default)]
 pub struct Head {
+    /// The lines, from `start` on.
     bytes: Vec<u8>,
+    /// The bytes before the lines: room for the first lines, so that they need not be moved.
+    start: usize,
     method: Method,
 }
 
 /// A request that can be written, and written again from its beginning.
 pub struct OutgoingRequest {
-    /// The head, and behind it the body if it is small.
+    /// The head, and behind it the body if it is small; it begins at `start`.
     head: Vec<u8>,
+    start: usize,
     /// The body if it is not in `head`.
     payload: Option<Payload>,
     method: Method,
@@ -41,28 +49,41 @@ pub struct OutgoingRequest {
 }
 
 impl Head {
-    /// A head with a request line. The parts of `target` must make an absolute path with or without a query; `length` is the
-    /// body's, for the allocation.
-    pub fn new(method: Method, target: &[&str], length: u64) -> Self {
+    /// A head without a line, with room for the lines and a body of this length.
+    pub fn for_body(length: u64) -> Self {
         let body = if length <= SMALL { usize::try_from(length).unwrap_or_default() } else { 0 };
         let mut bytes = Vec::with_capacity(USUAL_HEAD + body);
-        bytes.extend_from_slice(method.as_str().as_bytes());
-        bytes.push(b' ');
-        for part in target {
-            bytes.extend_from_slice(part.as_bytes());
-        }
-        bytes.extend_from_slice(b" HTTP/1.1\r\n");
-        Self { bytes, method }
+        bytes.resize(USUAL_BEGINNING, 0);
+        Self { bytes, start: USUAL_BEGINNING, method: Method::default() }
     }
 
-    /// Field lines alone, for a head that is still to be begun.
-    pub fn without_request_line() -> Self {
-        Self { bytes: Vec::with_capacity(USUAL_HEAD), method: Method::default() }
+    /// Puts the request line, and `Host` if there is one, before the field lines. The parts of `target` must make an absolute path
+    /// with or without a query.
+    pub fn begin(&mut self, method: Method, target: &[&str], host: Option<&HeaderValue>) {
+        let mut beginning = SmallVec::<[u8; USUAL_BEGINNING]>::new();
+        beginning.extend_from_slice(method.as_str().as_bytes());
+        beginning.push(b' ');
+        for part in target {
+            beginning.extend_from_slice(part.as_bytes());
+        }
+        beginning.extend_from_slice(b" HTTP/1.1\r\n");
+        if let Some(host) = host {
+            beginning.extend_from_slice(b"host: ");
+            beginning.extend_from_slice(host.as_bytes());
+            beginning.extend_from_slice(b"\r\n");
+        }
+        let start = self.start.saturating_sub(beginning.len());
+        match self.bytes.get_mut(start..self.start) {
+            Some(room) if room.len() == beginning.len() => room.copy_from_slice(&beginning),
+            _ => drop(self.bytes.splice(start..self.start, beginning)),
+        }
+        self.start = start;
+        self.method = method;
     }
 
     /// Field lines as [`Self::bytes`] gave them.
     pub fn of_lines(bytes: Vec<u8>) -> Self {
-        Self { bytes, method: Method::default() }
+        Self { bytes, start: 0, method: Method::default() }
     }
 
     /// Appends a field line.
@@ -85,15 +106,15 @@ impl Head {
 
     /// Appends the lines of `lines`, which has no request line.
     pub fn lines(&mut self, lines: &Self) {
-        self.bytes.extend_from_slice(&lines.bytes);
+        self.bytes.extend_from_slice(lines.bytes());
     }
 
     /// The lines so far.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// The request with this head and the body `payload`. The head must have its `Content-Length`.
+    /// The request with this head, which must have begun, and the body `payload`. The head must have its `Content-Length`.
     pub fn with(mut self, payload: Payload) -> OutgoingRequest {
         self.bytes.extend_from_slice(b"\r\n");
         let is_small = payload.len() <= SMALL;
@@ -101,7 +122,8 @@ impl Head {
             payload.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
         }
         let payload = (!is_small).then_some(payload);
-        OutgoingRequest { head: self.bytes, payload, method: self.method, written: 0, is_write_uncertain: false }
+        let Self { bytes: head, start, method } = self;
+        OutgoingRequest { head, start, payload, method, written: 0, is_write_uncertain: false }
     }
 }
 
@@ -145,7 +167,8 @@ impl OutgoingRequest {
     fn rest<'a, 's>(&'a self, slices: &'s mut [IoSlice<'a>]) -> &'s [IoSlice<'a>] {
         let mut before = self.written;
         let mut count = 0;
-        for piece in once(&self.head[..]).chain(self.payload.iter().flat_map(Payload::frames).map(Bytes::as_ref)) {
+        let head = self.head.get(self.start..).unwrap_or_default();
+        for piece in once(head).chain(self.payload.iter().flat_map(Payload::frames).map(Bytes::as_ref)) {
             let Some(rest) = piece.get(before..) else {
                 before -= piece.len();
                 continue;
@@ -166,8 +189,8 @@ mod tests {
     use super::*;
 
     fn head() -> Head {
-        let mut head = Head::new(Method::POST, &["/base", "/", "a", "?", "b=%20"], 0);
-        head.line(&http::header::HOST, &HeaderValue::from_static("h"));
+        let mut head = Head::for_body(0);
+        head.begin(Method::POST, &["/base", "/", "a", "?", "b=%20"], Some(&HeaderValue::from_static("h")));
         head
     }
 
@@ -179,6 +202,20 @@ mod tests {
     fn rest(outgoing: &OutgoingRequest) -> Vec<Vec<u8>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         outgoing.rest(&mut slices).iter().map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn the_beginning_of_a_head_stands_before_its_lines_however_long_it_is() {
+        let host = HeaderValue::from_static("h");
+        let lengths = (0..300).chain([7000]);
+        for (length, new) in lengths.flat_map(|length| [(length, Head::for_body(0)), (length, Head::default())]) {
+            let (mut head, query) = (new, "q".repeat(length));
+            head.line(&http::header::ACCEPT, &HeaderValue::from_static("*/*"));
+            head.begin(Method::PUT, &["/?", &query], Some(&host));
+            let whole = format!("PUT /?{query} HTTP/1.1\r\nhost: h\r\naccept: */*\r\n");
+            assert_eq!(head.bytes(), whole.as_bytes());
+            assert_eq!(head.with(payload(&[])).method(), Method::PUT);
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ async fn connected() -> (ClientConnection, TcpStream) {
 }
 
 fn request(body: Vec<u8>) -> OutgoingRequest {
-    let mut head = Head::new(Method::POST, &["/"], body.len() as u64);
+    let mut head = Head::for_body(body.len() as u64);
+    head.begin(Method::POST, &["/"], None);
     head.content_length(body.len() as u64);
     head.with(Payload::from(Bytes::from(body)))
 }
