@@ -141,6 +141,7 @@ fn write_headers(bencher: Bencher<'_, '_>) {
         delivery_id: uuid::Uuid::nil(),
         request_id: HeaderValue::from_static("1f0c8a4e-1d0c-4f5e-9a43-3d1f0e5b7c11"),
         received: Clock::system().now(),
+        received_unix: Clock::system().unix(),
         timeline: Timeline::default(),
     };
     bencher.bench_local(|| headers::fields(&lines, &info, Some(&host), Some(0), 3072));

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -50,6 +50,8 @@ pub struct RequestInfo {
     pub delivery_id: Uuid,
     /// When the head had arrived.
     pub received: Instant,
+    /// The same moment since 1970-01-01T00:00:00Z. A signed time is compared with it.
+    pub received_unix: Duration,
     /// The times and sizes that the stages note.
     pub timeline: Timeline,
 }

@@ -5,7 +5,6 @@
 //! [`verify`](crate::gateway::verify), because only that module may make one.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::delivery::request::{RequestBody, RequestInfo};
 use crate::http1::payload::Payload;
@@ -35,8 +34,6 @@ pub struct Inspected {
     /// The claim of the signature header. It is an error only on a route with `enforce: false`, or if the body may be a
     /// challenge that needs no signature.
     pub claim: Result<Claim, VerifyError>,
-    /// When the head had arrived, since 1970-01-01T00:00:00Z. A signed time is compared with this time.
-    pub now: Duration,
 }
 
 /// A request with its whole body in memory.
@@ -49,6 +46,4 @@ pub struct Buffered {
     pub payload: Payload,
     /// The claim of the signature header, as in [`Inspected`].
     pub claim: Result<Claim, VerifyError>,
-    /// When the head had arrived, as in [`Inspected`].
-    pub now: Duration,
 }

@@ -63,14 +63,14 @@ pub async fn read<S>(next: Rc<Next<Budget, S>>, inspected: Inspected) -> StageRe
 where
     S: Service<Buffered, Response = Completed, Error = Refusal> + Clone,
 {
-    let Inspected { info, route, body, claim, now } = inspected;
+    let Inspected { info, route, body, claim } = inspected;
     let held = next.context.open(&route.shared.limits);
     let mut collector = Collector::new(body, route.shared.config.max_body, held).map_err(Refusal::unread)?;
     let collected = within(route.shared.config.body_timeout, &mut collector).await;
     let payload = collected.map_err(Refusal::unread)?;
     route.shared.metrics.body_bytes.observe(payload.len() as f64);
     info.timeline.body(&payload);
-    next.run(Buffered { info, route, payload, claim, now }).await
+    next.run(Buffered { info, route, payload, claim }).await
 }
 
 impl<B: HttpBody> Collector<B> {

@@ -49,7 +49,8 @@ impl ReceiveContext {
     fn take_up(&self, request: Request<Inbound>) -> Received {
         let received = self.clock.now();
         let (head, Inbound { body, peer }) = request.into_parts();
-        let delivery_id = delivery_id(self.clock.unix_at(received));
+        let received_unix = self.clock.unix_at(received);
+        let delivery_id = delivery_id(received_unix);
         let senders_id = senders_id(&head.headers).cloned();
         let has_senders_id = senders_id.is_some();
         let request_id = senders_id.unwrap_or_else(|| uuid_value(delivery_id));
@@ -62,6 +63,7 @@ impl ReceiveContext {
                 has_senders_id,
                 delivery_id,
                 received,
+                received_unix,
                 timeline: Timeline::default(),
             }),
             body,

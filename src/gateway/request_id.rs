@@ -25,7 +25,7 @@ pub fn senders_id(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// The id of a delivery that is received `since_epoch`, the time since 1970-01-01T00:00:00Z: a UUID of version 7 (RFC 9562
 /// section 5.7).
 pub fn delivery_id(since_epoch: Duration) -> Uuid {
-    let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+    let millis = since_epoch.as_secs().saturating_mul(1000).saturating_add(since_epoch.subsec_millis().into());
     Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 

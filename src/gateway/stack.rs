@@ -69,7 +69,7 @@ pub fn stack(context: StackContext) -> Stack {
         // Needs the route; before anything that takes time or memory.
         .layer(Stage::new((), limit))
         // Costs no byte of the body: a sender without a signature is refused before any is read.
-        .layer(Stage::new(context.verify.clock.clone(), inspect))
+        .layer(Stage::new((), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))
         // The only maker of what `forward` takes.

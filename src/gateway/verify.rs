@@ -81,7 +81,7 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
-pub async fn inspect<S>(next: Rc<Next<Clock, S>>, routed: Routed) -> StageResult
+pub async fn inspect<S>(next: Rc<Next<(), S>>, routed: Routed) -> StageResult
 where
     S: Service<Inspected, Response = Completed, Error = Refusal> + Clone,
 {
@@ -90,15 +90,14 @@ where
     if let Some(asked) = asked {
         return Ok(challenge::answer_head(&route, head, body, &asked).await);
     }
-    let now = next.context.unix_at(info.received);
-    let claim = route.shared.config.verifier.inspect(RequestHead::of(head), now);
+    let claim = route.shared.config.verifier.inspect(RequestHead::of(head), info.received_unix);
     if let Err(error) = claim
         && route.shared.config.enforce
         && !challenge::may_be_in_body(&route, head, &body)
     {
         return Err(refuse(&head.headers, body, error).await);
     }
-    next.run(Inspected { info, route, body, claim, now }).await
+    next.run(Inspected { info, route, body, claim }).await
 }
 
 /// The stage after the body has been read: the signature itself.
@@ -124,21 +123,21 @@ where
 
 /// The authenticated facts of a delivery, or why there are none; and when the check ended.
 fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>, Instant) {
-    let Buffered { info, route, payload, claim, now } = buffered;
+    let Buffered { info, route, payload, claim } = buffered;
     let started = clock.now();
     let claim = match claim {
         Ok(claim) => claim,
         Err(error) => return (Err(*error), started),
     };
     let signed = SignedRequest { head: RequestHead::of(&info.head), body: payload.frames() };
-    let result = route.shared.config.verifier.verify(claim, &signed, *now);
+    let result = route.shared.config.verifier.verify(claim, &signed, info.received_unix);
     let ended = clock.now();
     info.timeline.verification(Period { start: started, end: ended });
     route.shared.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result
         && let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret)
     {
-        last_match.set(now.as_secs_f64());
+        last_match.set(info.received_unix.as_secs_f64());
     }
     (result, ended)
 }

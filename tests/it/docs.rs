@@ -308,6 +308,7 @@ fn the_table_of_headers_is_what_the_upstream_gets() {
         has_senders_id: true,
         delivery_id: uuid::Uuid::nil(),
         received: Clock::system().now(),
+        received_unix: Clock::system().unix(),
         timeline: Timeline::default(),
     };
     let fields = headers::fields(&RouteHeaders::new(&config.routes[0]).unwrap(), &info, Some(&host), Some(0), 0);
