@@ -2,17 +2,23 @@
 //!
 //! Refuses a size that is not hexadecimal digits or does not fit in 64 bits, a line that does not end in CRLF, data that is not
 //! followed by CRLF, a control character in an extension, and a trailer that is not a field line (RFC 9112 section 5). Extensions and
-//! trailers are ignored. A chunk's line may have [`MAX_OVERHEAD`] bytes, and so may all trailers together.
+//! trailers are ignored.
+//!
+//! The bytes that are no data, the overhead, are bounded by the data: what exceeds [`FREE`] bytes for each chunk and twice its
+//! data must not add up to more than [`MAX_OVERHEAD`]. Otherwise a sender could make the gateway read any amount for a body of a
+//! few bytes, which no limit on the body bounds (CVE-2023-39326 in Go's net/http). Trailers count too.
 
-/// The most bytes of a chunk's line, and of all trailers: far more than any sender needs.
-const MAX_OVERHEAD: u16 = 16 << 10;
+/// The most bytes of overhead beyond what each chunk may have: far more than any sender needs.
+const MAX_OVERHEAD: u32 = 16 << 10;
+/// The bytes of overhead that each chunk may have whatever its size: its digits, a short extension, and two line ends.
+const FREE: u64 = 16;
 
 /// A position in a chunked body: what the next byte is part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkedDecoder {
     state: State,
-    /// Bytes of the current chunk's line so far, or of the trailers.
-    overhead: u16,
+    /// Bytes of overhead so far, less what the chunks so far may have.
+    overhead: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +96,14 @@ impl ChunkedDecoder {
             (State::LastLf, b'\n') => return Some((1, None)),
             _ => return None,
         };
-        let is_data = matches!(next, State::Data(_) | State::DataCr | State::DataLf) || self.state == State::DataLf;
-        let overhead = if is_data { 0 } else { self.overhead + 1 };
+        let overhead = match (self.state, next) {
+            (State::Data(_), _) => self.overhead,
+            (_, State::Data(size)) => {
+                let allowed = size.saturating_mul(2).saturating_add(FREE);
+                (self.overhead + 1).saturating_sub(u32::try_from(allowed).unwrap_or(u32::MAX))
+            }
+            _ => self.overhead + 1,
+        };
         (overhead <= MAX_OVERHEAD).then_some((taken, Some(Self { state: next, overhead })))
     }
 }
@@ -133,24 +145,28 @@ mod tests {
 
     #[test]
     fn lines_and_trailers_have_an_end() {
-        for (bytes, expected) in [(MAX_OVERHEAD, true), (MAX_OVERHEAD + 1, false)] {
-            let bytes = usize::from(bytes);
-            // The last chunk's line counts too; a line's last byte does not.
-            let trailers = bytes - 4;
-            let (short, longer) = ("a:\r\n".repeat(trailers / 4 - 1), "b:".to_owned() + &"b".repeat(trailers % 4));
-            for body in [
-                format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(bytes - 2)),
-                format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(bytes - 3)),
-                format!("1\r\na\r\n0\r\n{short}{longer}\r\n\r\n"),
-            ] {
-                let read = read(body.as_bytes(), 100);
-                assert_eq!(read, expected.then(|| (b"a".to_vec(), Vec::new())), "{bytes} {}", &body[..10]);
-            }
+        let is_read = |body: &str| read(body.as_bytes(), 100) == Some((b"a".to_vec(), Vec::new()));
+        let most = MAX_OVERHEAD as usize;
+        let bodies: [&dyn Fn(usize) -> String; 3] = [
+            &|length| format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(length)),
+            &|length| format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(length)),
+            &|length| format!("1\r\na\r\n0\r\n{}\r\n", "a:\r\n".repeat(length / 4)),
+        ];
+        for body in bodies {
+            assert!(is_read(&body(most - 100)) && !is_read(&body(most + 100)));
         }
-        // Each chunk's line counts by itself.
-        let padded = "1     \r\na\r\n".repeat(10_000);
-        let (data, rest) = read(format!("{padded}0\r\n\r\n").as_bytes(), 1000).unwrap();
-        assert_eq!((data.len(), rest.len()), (10_000, 0));
+    }
+
+    #[test]
+    fn overhead_is_bounded_by_the_data() {
+        let chunks = |line: &str, size: usize| {
+            let chunk = format!("{size:x}{line}\r\n{}\r\n", "a".repeat(size));
+            read(format!("{}0\r\n\r\n", chunk.repeat(10_000)).as_bytes(), 1000).map(|(data, _)| data.len())
+        };
+        // A sender that pads each line so that it can fill in the size later.
+        assert_eq!(chunks("     ", 1), Some(10_000));
+        assert_eq!(chunks(&";x=".repeat(20), 100), Some(1_000_000));
+        assert_eq!(chunks(&";x=".repeat(20), 1), None, "60 bytes of extensions for each byte of data");
     }
 
     #[test]
