@@ -2,17 +2,24 @@
 //! these stops it at once. SIGHUP, or a change of a file of the configuration, reloads the configuration.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
 
 use super::{Failure, failure};
 use crate::app::{self, Order, ShutdownResult};
 use crate::clock::Clock;
-use crate::config::reload::{self, Watched};
-use crate::config::{Config, LoadError};
+use crate::config::LoadError;
+use crate::config::reload::{self, Progress, Watched};
+
+/// How long reading the files of a configuration may take until that counts as a failed reload. What is read later is taken
+/// up all the same.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (config, watched) = reload::load_watched(path);
@@ -22,7 +29,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     // From here on every signal is handled; the system's default handling would end the process.
     let mut operator = {
         let _guard = runtime.enter();
-        Operator::new(watched)?
+        Operator::new(path.to_owned(), watched)?
     };
     let listeners = app::bind(&config).map_err(|error| Failure::Failed(error.to_string()))?;
     match app::run_under(&runtime, config, listeners, Clock::system(), async || operator.order().await) {
@@ -63,9 +70,20 @@ struct Operator {
     hangup: Signal,
     /// Whether the gateway is draining.
     drains: bool,
+    /// Runs from the moment at which the watching thread begins to read files until it has read them.
+    reading: Option<Pin<Box<Sleep>>>,
     /// Asks the watching thread to load the configuration. The channel holds one request: a second one would be the same.
     requests: SyncSender<()>,
-    loads: mpsc::Receiver<Result<Config, LoadError>>,
+    progress: mpsc::Receiver<Progress>,
+    path: PathBuf,
+}
+
+/// Ready when reading has taken too long; never if nothing is being read.
+async fn late(reading: Option<&mut Pin<Box<Sleep>>>) {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Ending {
@@ -83,12 +101,13 @@ impl Ending {
 
 impl Operator {
     /// Reads files on a thread of its own, because a file system may block for long. The thread ends with the process.
-    fn new(watched: Watched) -> io::Result<Self> {
+    fn new(path: PathBuf, watched: Watched) -> io::Result<Self> {
         let (requests, requested) = sync_channel(1);
-        let (publish, loads) = mpsc::channel(1);
-        let watch = move || reload::watch(watched, &requested, |loaded| publish.blocking_send(loaded).is_ok());
+        let (publish, progress) = mpsc::channel(1);
+        let watch = move || reload::watch(watched, &requested, |progress| publish.blocking_send(progress).is_ok());
         std::thread::Builder::new().name("reload".to_owned()).spawn(watch)?;
-        Ok(Self { ending: Ending::new()?, hangup: signal(SignalKind::hangup())?, drains: false, requests, loads })
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { ending: Ending::new()?, hangup, drains: false, reading: None, requests, progress, path })
     }
 
     async fn order(&mut self) -> Order {
@@ -102,8 +121,57 @@ impl Operator {
                     // If the channel is full, the load that is already requested will see the same files.
                     let _ = self.requests.try_send(());
                 }
-                Some(loaded) = self.loads.recv() => return Order::Reload(Box::new(loaded)),
+                Some(progress) = self.progress.recv() => match progress {
+                    Progress::Reading => self.reading = Some(Box::pin(sleep(RELOAD_TIMEOUT))),
+                    Progress::Unchanged => self.reading = None,
+                    Progress::Loaded(loaded) => {
+                        self.reading = None;
+                        return Order::Reload(loaded);
+                    }
+                },
+                () = late(self.reading.as_mut()) => {
+                    self.reading = None;
+                    let why = format!("the file system has not answered for {} seconds", RELOAD_TIMEOUT.as_secs());
+                    let source = io::Error::new(io::ErrorKind::TimedOut, why);
+                    return Order::Reload(Box::new(Err(LoadError::Unreadable { path: self.path.clone(), source })));
+                }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_cannot_be_read_in_time_are_a_failed_reload_and_are_taken_up_later() {
+        let (requests, _requested) = sync_channel(1);
+        let (publish, progress) = mpsc::channel(1);
+        let ending = Ending::new().unwrap();
+        let hangup = signal(SignalKind::hangup()).unwrap();
+        let path = PathBuf::from("gateway.yaml");
+        let mut operator = Operator { ending, hangup, drains: false, reading: None, requests, progress, path };
+        publish.send(Progress::Reading).await.unwrap();
+        let Order::Reload(late) = operator.order().await else { panic!() };
+        let error = late.unwrap_err().to_string();
+        assert_eq!(error, "cannot read gateway.yaml: the file system has not answered for 10 seconds");
+
+        let invalid = LoadError::Invalid { errors: Vec::new() };
+        publish.send(Progress::Loaded(Box::new(Err(invalid)))).await.unwrap();
+        let Order::Reload(loaded) = operator.order().await else { panic!() };
+        assert!(matches!(*loaded, Err(LoadError::Invalid { .. })));
+
+        publish.send(Progress::Reading).await.unwrap();
+        let told = async {
+            sleep(RELOAD_TIMEOUT / 2).await;
+            publish.send(Progress::Unchanged).await.unwrap();
+            sleep(RELOAD_TIMEOUT).await;
+        };
+        tokio::select! {
+            biased;
+            () = told => {}
+            order = operator.order() => panic!("{order:?}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::{ConfigError, LoadError};
 use super::model::Config;
-use super::sources::{Context, Sources, System};
+use super::sources::{Context, Sources, System, open};
 use super::{raw, reader, units, validate};
 
 /// The longest configuration file in bytes; room for thousands of routes.
@@ -65,7 +65,7 @@ pub(super) fn parse_bytes(bytes: &[u8], path: &Path, sources: &dyn Sources) -> R
 /// Reads at most one byte more than a configuration can have.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

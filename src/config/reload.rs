@@ -67,19 +67,40 @@ pub fn load_watched(path: &Path) -> (Result<Config, LoadError>, Watched) {
     (loaded, Watched { path: path.to_owned(), own, named: recorder.files.into_inner() })
 }
 
-/// Loads the configuration again whenever `requests` asks for it or a watched file has changed, and hands the result
-/// to `publish`. Returns when `requests` has ended or `publish` returns false.
-pub fn watch(mut watched: Watched, requests: &Receiver<()>, publish: impl Fn(Result<Config, LoadError>) -> bool) {
+/// What [`watch`] says of its work.
+#[derive(Debug)]
+pub enum Progress {
+    /// It begins to read files, which can take as long as the file system likes.
+    Reading,
+    /// It has read them, and nothing has changed.
+    Unchanged,
+    /// It has loaded the configuration again.
+    Loaded(Box<Result<Config, LoadError>>),
+}
+
+/// Loads the configuration again whenever `requests` asks for it or a watched file has changed. Hands what it does to
+/// `publish`. Returns when `requests` has ended or `publish` returns false.
+pub fn watch(mut watched: Watched, requests: &Receiver<()>, publish: impl Fn(Progress) -> bool) {
     loop {
-        match requests.recv_timeout(INTERVAL) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout) if watched.has_changed() => hold_still(&watched),
-            Err(RecvTimeoutError::Timeout) => continue,
+        let requested = match requests.recv_timeout(INTERVAL) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if !publish(Progress::Reading) {
+            return;
         }
-        let loaded;
-        (loaded, watched) = load_watched(&watched.path);
-        if !publish(loaded) {
+        let progress = if requested || watched.has_changed() {
+            if !requested {
+                hold_still(&watched);
+            }
+            let loaded;
+            (loaded, watched) = load_watched(&watched.path);
+            Progress::Loaded(Box::new(loaded))
+        } else {
+            Progress::Unchanged
+        };
+        if !publish(progress) {
             return;
         }
     }

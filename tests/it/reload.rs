@@ -56,6 +56,21 @@ fn a_changed_secret_is_in_force_by_itself_also_by_rename() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_fails_the_reload_and_blocks_nothing() {
+    let mut served = with_one();
+    let secret = served.path("one");
+    fs::remove_file(&secret).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &secret, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let errors = served.reload_failed();
+    assert!(errors[0].ends_with("it is not a regular file"), "{errors:?}");
+    assert_eq!(served.deliver("/hook", "secret-one"), 200);
+    fs::remove_file(&secret).unwrap();
+    served.write("one", "a-new-secret");
+    served.reloaded();
+    assert_eq!(served.deliver("/hook", "a-new-secret"), 200);
+}
+
+#[test]
 fn an_optional_secret_is_in_force_when_it_appears() {
     let mut served = Served::start(&hook("[{ file: one }, { file: late, optional: true, id: late }]"), ONE);
     assert_eq!(served.deliver("/hook", "secret-late"), 401);

@@ -99,13 +99,30 @@ fn a_request_loads_even_if_nothing_changed_and_the_end_of_requests_ends_the_watc
     let (_folder, watched) = loaded();
     let (requests, requested) = sync_channel(1);
     let (publish, published) = sync_channel(1);
-    let watching = std::thread::spawn(move || watch(watched, &requested, |loaded| publish.send(loaded).is_ok()));
+    let watching = std::thread::spawn(move || watch(watched, &requested, |progress| publish.send(progress).is_ok()));
     for _ in 0..2 {
         requests.send(()).unwrap();
-        assert!(published.recv().unwrap().is_ok());
+        let is_loaded = |progress| matches!(progress, Progress::Loaded(loaded) if loaded.is_ok());
+        assert!(published.iter().find_map(|progress| is_loaded(progress).then_some(())).is_some());
     }
+    drop(published);
     drop(requests);
     watching.join().unwrap();
+}
+
+#[test]
+fn what_is_no_regular_file_is_an_error_and_is_not_waited_for() {
+    let (folder, watched) = loaded();
+    for file in ["key", "gateway.yaml"] {
+        let file = folder.path().join(file);
+        fs::remove_file(&file).unwrap();
+        // A FIFO without a writer: to open it would wait for one.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RUSR).unwrap();
+        assert!(watched.has_changed());
+        let (failed, _) = load_watched(&folder.path().join("gateway.yaml"));
+        let error = failed.unwrap_err().to_string();
+        assert!(error.contains("it is not a regular file"), "{error}");
+    }
 }
 
 #[test]
