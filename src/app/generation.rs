@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
+use super::open_files;
 use crate::admin;
 use crate::config::{self, ClientTls, Config, Identity, View};
 use crate::metrics::{Configured, Expiry, Metrics};
@@ -26,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A configuration, and the values that are made from it once.
 pub(super) struct Generation {
+    /// Its `max_connections` is what fits into the limit of open files.
     pub(super) server: config::Server,
     /// The routes, each with the connector to its upstream. Routes with the same destination share a connector, also across
     /// generations; threads find their pools by it.
@@ -67,10 +69,12 @@ impl Generation {
     pub(super) fn new(config: Config, before: Option<&Self>, metrics: &Metrics) -> io::Result<Self> {
         let view = View::of(&config);
         let summary = admin::summary(&config);
+        let mut server = config.server;
+        server.max_connections = open_files::connections(server.max_connections);
         // Unchanged settings keep their handshake, and with it the key of its session tickets.
-        let handshake = match before.filter(|before| has_same_handshake(&before.server, &config.server)) {
+        let handshake = match before.filter(|before| has_same_handshake(&before.server, &server)) {
             Some(before) => before.handshake.clone(),
-            None => Handshake::new(&config.server, metrics.handshakes())?,
+            None => Handshake::new(&server, metrics.handshakes())?,
         };
         let telemetry = match (&config.telemetry, before.and_then(|before| before.telemetry.as_ref())) {
             (None, _) => None,
@@ -105,7 +109,7 @@ impl Generation {
         });
         Ok(Self {
             routes: routes.collect::<io::Result<_>>()?,
-            server: config.server,
+            server,
             view,
             summary,
             telemetry,

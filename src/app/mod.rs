@@ -11,6 +11,7 @@
 mod gauges;
 mod generation;
 mod listeners;
+mod open_files;
 mod reload;
 mod worker;
 
@@ -123,6 +124,7 @@ struct Gateway {
 impl Gateway {
     /// Starts the worker threads and the admin listener.
     async fn start(config: Config, listeners: Listeners, clock: Clock) -> Result<Self, StartError> {
+        open_files::raise();
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
         let generation = Arc::new(Generation::new(config, None, &metrics)?);

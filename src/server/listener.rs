@@ -26,6 +26,8 @@ use crate::server::handshake::Accepted;
 
 /// Connections over the limit that a thread answers at the same time; it closes further ones without a response.
 const MAX_SHEDDING: usize = 64;
+/// Of failures to accept in a row, one in this many has a line in the log: with [`ACCEPT_PAUSE`], one in 10 s.
+const FAILURES_PER_LINE: u32 = 200;
 
 /// The values of the worker thread that accept and serve connections.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ pub struct ListenContext {
 /// continue after that.
 pub async fn accept(listener: TcpListener, context: ListenContext) {
     let mut drain = context.http1.drain.clone();
+    let mut failures: u32 = 0;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -52,6 +55,7 @@ pub async fn accept(listener: TcpListener, context: ListenContext) {
         };
         match accepted {
             Ok((stream, address)) => {
+                failures = 0;
                 let serving = context.http1.refuse.current.get();
                 match GaugeGuard::within(&context.connections, serving.max_connections) {
                     Some(open) => {
@@ -62,7 +66,10 @@ pub async fn accept(listener: TcpListener, context: ListenContext) {
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
+                if failures.is_multiple_of(FAILURES_PER_LINE) {
+                    tracing::error!(%error, failures, "cannot accept connections");
+                }
+                failures = failures.wrapping_add(1);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -1,10 +1,13 @@
 //! The bounds on connections, heads, time, bodies, deliveries in flight and rates: at, below and above each.
 
+use std::process::Command;
+
 use crate::support::gateway::Gateway;
 use crate::support::http::{Connection, Response};
-use crate::support::process::poll;
+use crate::support::process::{BINARY, GatewayProcess, Stream, poll};
 use crate::support::rig::{Rig, is_problem, route};
 use crate::support::sender::Delivery;
+use crate::support::served::{self, Served, delivery};
 use crate::support::upstream::Upstream;
 
 const NO_ROUTE: [(&str, &str); 2] = [("route", "none"), ("scheme", "none")];
@@ -341,4 +344,35 @@ fn a_route_takes_a_burst_and_then_sheds_at_once() {
     rig.upstream.expect_nothing();
     // And is let in again.
     poll("it is let in", || rig.send(&unsigned).status == 401);
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_connections_stay_below_it() {
+    let limited = |file: &std::path::Path| {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -Sn 100 && ulimit -Hn 320 && exec "$0" "$@""#, BINARY, "serve", "-c"]);
+        GatewayProcess::start_command(command.arg(file).args(["--log-format", "json"]))
+    };
+    let routes = served::route("hook", "[{ file: one }]", "");
+    let served = Served::start_by(limited, "", &routes, &[("one", "secret-one")]);
+    let warned = served.gateway.process.printed(Stream::Stderr).into_iter().any(|line| {
+        let fields = &serde_json::from_str::<serde_json::Value>(line).unwrap()["fields"];
+        let numbers = ["max_connections", "open_files", "connections"].map(|name| fields[name].as_u64());
+        numbers == [Some(10_000), Some(320), Some(80)]
+    });
+    assert!(warned);
+    assert_eq!(served.metric("process_max_fds"), Some(320.0));
+    assert_eq!(served.metric("hooklatch_max_connections"), Some(80.0));
+
+    let mut open: Vec<Connection> = (0..80).map(|_| served.connect()).collect();
+    poll("that all are open", || served.metric("hooklatch_connections") == Some(80.0));
+    for _ in 0..100 {
+        let mut over = served.connect();
+        is_shed(&over.receive(), 503, "overloaded");
+    }
+    assert_eq!(served.admin("/readyz").status, 200);
+    for connection in &mut open {
+        connection.write(&delivery("/hook", "secret-one", b"{}"));
+    }
+    assert!(open.iter_mut().all(|connection| connection.receive().status == 200));
 }

@@ -1,0 +1,59 @@
+//! The number of files that the process may have open, and how many connections fit into it.
+//!
+//! A connection from a sender takes one descriptor, and another one while its delivery is with an upstream. A gateway that runs
+//! out of descriptors can neither refuse a connection nor answer `/readyz`, so that it accepts fewer connections instead.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Descriptors for everything but deliveries: listeners, the runtime of each thread, files, the store, the admin listener, and
+/// connections that are refused.
+const RESERVE: u64 = 192;
+
+/// Raises the soft limit to the hard one (getrlimit(2)). The soft one is 1,024 in most shells and services, for the sake of
+/// programs that use select(2), which this one does not.
+pub(super) fn raise() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
+}
+
+/// How many of `wanted` connections fit into the number of files that the process may have open. Warns if that is not all.
+pub(super) fn connections(wanted: u32) -> u32 {
+    let Some(open_files) = getrlimit(Resource::Nofile).current else { return wanted };
+    let fit = fitting(open_files, wanted);
+    if fit < wanted {
+        tracing::warn!(
+            max_connections = wanted,
+            open_files,
+            connections = fit,
+            "max_connections is more than the limit of open files allows: raise LimitNOFILE or `ulimit -n`, or lower it"
+        );
+    }
+    fit
+}
+
+fn fitting(open_files: u64, wanted: u32) -> u32 {
+    // With very few, half of them.
+    let reserve = RESERVE.min(open_files / 2);
+    let pairs = (open_files - reserve) / 2;
+    wanted.min(u32::try_from(pairs).unwrap_or(u32::MAX).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_their_upstreams_and_for_everything_else() {
+        assert_eq!(fitting(65_536, 10_000), 10_000);
+        assert_eq!(fitting(1_024, 10_000), 416);
+        assert_eq!(fitting(1_024, 100), 100);
+        assert_eq!(fitting(64, 100), 16);
+        assert_eq!(fitting(0, 100), 1);
+    }
+}
