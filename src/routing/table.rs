@@ -1,6 +1,6 @@
 //! The routes as they run, and the table that finds one by path and host.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,8 +44,9 @@ pub struct RouteShared {
 /// All routes, by path and then by host.
 #[derive(Default)]
 pub struct Router {
-    exact: HashMap<String, Hosts>,
-    prefixes: HashMap<String, Hosts>,
+    // Not hashed: to hash a path costs more than to compare it with the few that there are.
+    exact: BTreeMap<String, Hosts>,
+    prefixes: BTreeMap<String, Hosts>,
     /// The lengths of the prefixes, longest first: a look-up costs one probe for each, whatever the path.
     prefix_lengths: Vec<usize>,
 }
@@ -53,7 +54,7 @@ pub struct Router {
 /// The routes of one path.
 #[derive(Default)]
 struct Hosts {
-    by_name: HashMap<String, Rc<Route>>,
+    by_name: BTreeMap<String, Rc<Route>>,
     any: Option<Rc<Route>>,
 }
 

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
-use smallvec::SmallVec;
 use tokio::io::AsyncWrite;
 
 use crate::http1::head::{content_length, line};
@@ -60,22 +59,23 @@ impl Head {
     /// Puts the request line, and `Host` if there is one, before the field lines. The parts of `target` must make an absolute path
     /// with or without a query.
     pub fn begin(&mut self, method: Method, target: &[&str], host: Option<&HeaderValue>) {
-        let mut beginning = SmallVec::<[u8; USUAL_BEGINNING]>::new();
-        beginning.extend_from_slice(method.as_str().as_bytes());
-        beginning.push(b' ');
-        for part in target {
-            beginning.extend_from_slice(part.as_bytes());
-        }
-        beginning.extend_from_slice(b" HTTP/1.1\r\n");
-        if let Some(host) = host {
-            beginning.extend_from_slice(b"host: ");
-            beginning.extend_from_slice(host.as_bytes());
-            beginning.extend_from_slice(b"\r\n");
-        }
-        let start = self.start.saturating_sub(beginning.len());
-        match self.bytes.get_mut(start..self.start) {
-            Some(room) if room.len() == beginning.len() => room.copy_from_slice(&beginning),
-            _ => drop(self.bytes.splice(start..self.start, beginning)),
+        let host: [&[u8]; 3] =
+            host.map_or([b" HTTP/1.1\r\n", b"", b""], |host| [b" HTTP/1.1\r\nhost: ", host.as_bytes(), b"\r\n"]);
+        let method_and_blank = [method.as_str().as_bytes(), b" "];
+        let target = target.iter().map(|part| part.as_bytes());
+        let pieces = method_and_blank.into_iter().chain(target).chain(host).filter(|piece| !piece.is_empty());
+        let length: usize = pieces.clone().map(<[u8]>::len).sum();
+        let start = self.start.checked_sub(length).unwrap_or_else(|| {
+            let missing = length - self.start;
+            drop(self.bytes.splice(..0, std::iter::repeat_n(0, missing)));
+            self.start = length;
+            0
+        });
+        let mut room = self.bytes.get_mut(start..self.start).unwrap_or_default();
+        for piece in pieces {
+            let Some((place, rest)) = room.split_at_mut_checked(piece.len()) else { break };
+            place.copy_from_slice(piece);
+            room = rest;
         }
         self.start = start;
         self.method = method;
