@@ -1,5 +1,6 @@
 //! A request as it arrives: its head, its peer, and its unread body.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -33,7 +34,28 @@ pub enum RequestBody {
     /// HTTP/1.1.
     Http1(IncomingBody),
     /// HTTP/2.
-    Http2(Incoming),
+    Http2(Http2Body),
+}
+
+/// The body of a request by HTTP/2. The server holds a clone: it reads what the stages leave.
+#[derive(Clone)]
+pub struct Http2Body(Rc<RefCell<Incoming>>);
+
+impl Http2Body {
+    /// The body that hyper receives.
+    pub fn new(body: Incoming) -> Self {
+        Self(Rc::new(RefCell::new(body)))
+    }
+
+    /// Reads the next part.
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_frame(cx)
+    }
+
+    /// Whether all of it has been read.
+    pub fn has_ended(&self) -> bool {
+        self.0.borrow().is_end_stream()
+    }
 }
 
 /// The facts about a request that are known once its head has arrived. Shared by all stages, the access log and the spans.
@@ -79,7 +101,7 @@ impl HttpBody for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Http2(body) => body.poll_next(cx).map_err(Into::into),
         }
     }
 
@@ -87,7 +109,7 @@ impl HttpBody for RequestBody {
         match self {
             Self::Empty => true,
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Http2(body) => body.has_ended(),
         }
     }
 
@@ -95,7 +117,7 @@ impl HttpBody for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
+            Self::Http2(body) => body.0.borrow().size_hint(),
         }
     }
 }

@@ -73,9 +73,11 @@ impl Body {
         Self { source: Source::Text(Some(text)), _permit: None, _in_flight: None }
     }
 
-    /// The same body; it holds `permit`, the delivery's place in `max_in_flight`.
+    /// The same body; it holds `permit`, the delivery's place in `max_in_flight`, as long as the upstream sends. A text gives it
+    /// back at once: a sender that is slow to read it keeps no place from others.
     pub fn with_permit(self, permit: Permit) -> Self {
-        Self { _permit: Some(permit), ..self }
+        let permit = matches!(self.source, Source::Upstream(_)).then_some(permit);
+        Self { _permit: permit, ..self }
     }
 
     /// The same body; it holds `in_flight`, which counts the delivery as in flight.

@@ -10,7 +10,7 @@ use crate::gateway::discard::refuse;
 use crate::gateway::stage::Next;
 use crate::reject::Refusal;
 
-/// The stage: refuses a delivery over the route's limits, and counts every other one until its response has been sent.
+/// The stage: refuses a delivery over the route's limits, and counts every other one until its upstream's response has been sent.
 pub async fn limit<S>(next: Rc<Next<(), S>>, routed: Routed) -> StageResult
 where
     S: Service<Routed, Response = Completed, Error = Refusal> + Clone,

@@ -1,7 +1,7 @@
 //! Limits over all threads: a route's deliveries in flight, its requests per second, and the bytes of bodies in memory.
 //!
 //! A request over a limit is refused at once; nothing queues. Refuses, in this order:
-//! 1. `overloaded`: `max_in_flight` deliveries of the route are in flight, each counted until its response has been sent;
+//! 1. `overloaded`: `max_in_flight` deliveries of the route are in flight, each counted until its upstream's response has been sent;
 //! 2. `rate_limited`: the route's `rate_limit` is exceeded;
 //! 3. `overloaded`, while the body is read: `buffered_bytes` is used up.
 //!

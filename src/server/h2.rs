@@ -3,19 +3,20 @@
 //!
 //! These limits hold for every sender, whether or not it can sign:
 //! - concurrent streams (RFC 9113 section 5.1.2);
-//! - bytes of bodies that have not been read yet, by the windows (section 5.2);
+//! - bytes of bodies that have not been read yet, by the windows (section 5.2), and of bodies that are read to be discarded;
 //! - bytes and lines of a header section, over any number of CONTINUATION frames;
 //! - streams that the sender opens and resets at once (CVE-2023-44487), before and after the stack has accepted them;
 //! - streams that the gateway resets because of the sender's errors;
-//! - bytes of a response that the sender does not read, and the time for which it does not read;
+//! - bytes of a response that the sender does not read, and the time for which it does not read, for each response;
 //! - the time until the first request, between requests, and until a ping is answered.
 //!
 //! SETTINGS and PING frames are answered one at a time, so a flood of them waits in the sender's system.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use tokio::sync::{Notify, watch};
 use tower::{BoxError, Service};
 
 use crate::delivery::peer::Peer;
-use crate::delivery::request::{Inbound, RequestBody};
+use crate::delivery::request::{Http2Body, Inbound, RequestBody};
 use crate::http1::field::MAX_LINES;
 use crate::net::socket::Socket;
 use crate::reject::Reject;
@@ -56,6 +57,10 @@ const MAX_RESET_BY_ERROR: usize = 100;
 /// Requests that the sender cancels before their response has ended, in a connection's life. A provider that times out closes
 /// its connection, or opens another one after this many.
 const MAX_GIVEN_UP: usize = 100;
+/// Bytes of a body that are read and discarded after its request has been answered.
+const MAX_DISCARDED: usize = 16 << 20;
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time between pings, which find out whether the sender is still connected.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +68,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_secs(1);
 /// How long a sender may stop reading its responses after GOAWAY.
 const STALLED: Duration = Duration::from_secs(10);
-/// The number of checks within `idle_timeout` that find out whether a connection is idle.
+/// The number of checks within `idle_timeout` that find out whether a connection is idle, or a response is not taken.
 const IDLE_LOOKS: u32 = 8;
 
 /// The limits of a connection.
@@ -95,6 +100,14 @@ struct Activity {
     given_up: Cell<usize>,
     /// Notified when `given_up` exceeds [`MAX_GIVEN_UP`].
     flooded: Notify,
+    /// The responses that have not ended.
+    responses: RefCell<Vec<Weak<dyn Stalling>>>,
+}
+
+/// A response that its sender may stop taking.
+trait Stalling {
+    /// Called at each look. Gives the response up after [`IDLE_LOOKS`] of them in which the sender has taken nothing.
+    fn look(&self);
 }
 
 /// A request until its response has ended.
@@ -106,9 +119,19 @@ struct Exchange {
     working: bool,
 }
 
+/// The part of a response's body that the connection's looks share.
+struct Taken<B> {
+    /// `None` once it is given up: what it holds, such as a connection to an upstream, is free then, although the stream is open.
+    body: RefCell<Option<B>>,
+    /// Whether the body waits for the upstream, not for the sender.
+    waits: Cell<bool>,
+    /// Looks since the sender has last taken something.
+    looks: Cell<u32>,
+}
+
 /// A response's body, and the exchange that ends with it.
 struct ObservedBody<B> {
-    body: B,
+    taken: Rc<Taken<B>>,
     exchange: Exchange,
     /// The error of the body. The next poll returns it, not the one that met it: h2 resets a stream at once on an error, but
     /// writes its buffered data when the body is pending.
@@ -135,13 +158,19 @@ pub async fn serve(
             let exchange = Exchange::new(activity.clone());
             // hyper does not limit the number of field lines; `http1` does. The response is the same.
             let refusal = (request.headers().len() > MAX_LINES).then(|| refuse.refuse(Reject::HeaderTooLarge, address));
-            let request = request.map(|body| Inbound { body: RequestBody::Http2(body), peer: peer.clone() });
+            let (head, body) = request.into_parts();
+            let body = Http2Body::new(body);
+            let inbound = Inbound { body: RequestBody::Http2(body.clone()), peer: peer.clone() };
+            let request = Request::from_parts(head, inbound);
             let mut stack = refuse.current.get().stack.clone();
             async move {
                 let answer = match refusal {
                     Some(refusal) => refusal,
                     None => stack.call(request).await?,
                 };
+                if !body.has_ended() {
+                    tokio::task::spawn_local(discard(body));
+                }
                 Ok::<_, Infallible>(answer.map(|body| ObservedBody::new(body, exchange)))
             }
         }
@@ -163,9 +192,12 @@ pub async fn serve(
         .auto_date_header(true) // RFC 9110 section 6.6.1
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
+    let looks = activity.look(limits.idle_timeout / IDLE_LOOKS);
+    let mut looks = pin!(looks);
     tokio::select! {
         biased;
         result = connection.as_mut() => return result,
+        () = looks.as_mut() => return Ok(()),
         () = activity.flooded.notified() => return Ok(()),
         _ = draining.wait_for(|draining| *draining) => {}
         () = activity.idle(limits) => {}
@@ -175,10 +207,28 @@ pub async fn serve(
     tokio::select! {
         biased;
         result = connection.as_mut() => result,
+        () = looks => Ok(()),
         () = activity.flooded.notified() => Ok(()),
         () = activity.empty_for(CLOSE) => Ok(()),
         () = activity.quiet_for(STALLED, 1) => Ok(()),
     }
+}
+
+/// Reads the rest of a body whose request has been answered, within [`MAX_DISCARDED`] bytes and [`DISCARD_TIMEOUT`]. Without it,
+/// h2 would reset the stream, and curl and others would report an error of HTTP/2 in place of the response (RFC 9113 section 8.1
+/// allows both).
+async fn discard(body: Http2Body) {
+    let mut read = 0;
+    let rest = async {
+        while let Some(Ok(frame)) = poll_fn(|cx| body.poll_next(cx)).await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > MAX_DISCARDED {
+                return;
+            }
+        }
+    };
+    // What comes later is refused by the reset of its stream.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
 }
 
 impl<F: Future + 'static> Executor<F> for Local {
@@ -200,6 +250,19 @@ impl Activity {
         if self.events.get() > 0 {
             // Checked at intervals, so that a request needs no timer.
             self.quiet_for(limits.idle_timeout / IDLE_LOOKS, IDLE_LOOKS).await;
+        }
+    }
+
+    /// Looks at each response, `pause` apart, so that the one that its sender does not take is given up whatever else happens on the
+    /// connection. Never ready.
+    async fn look(&self, pause: Duration) {
+        loop {
+            tokio::time::sleep(pause).await;
+            let mut responses = self.responses.borrow_mut();
+            responses.retain(|response| response.strong_count() > 0);
+            let open: Vec<_> = responses.iter().filter_map(Weak::upgrade).collect();
+            drop(responses);
+            open.iter().for_each(|response| response.look());
         }
     }
 
@@ -264,12 +327,28 @@ impl Drop for Exchange {
     }
 }
 
-impl<B: HttpBody> ObservedBody<B> {
+impl<B> Stalling for Taken<B> {
+    fn look(&self) {
+        let looks = if self.waits.get() { 0 } else { self.looks.get() + 1 };
+        self.looks.set(looks);
+        // One more than that, since the first one may come right after the sender has taken something.
+        if looks > IDLE_LOOKS {
+            drop(self.body.take());
+        }
+    }
+}
+
+impl<B: HttpBody + 'static> ObservedBody<B> {
     fn new(body: B, mut exchange: Exchange) -> Self {
         exchange.answered = body.is_end_stream();
         exchange.is_working(false);
         exchange.activity.event();
-        Self { body, exchange, error: None }
+        let taken = Rc::new(Taken { body: RefCell::new(Some(body)), waits: Cell::new(false), looks: Cell::new(0) });
+        if !exchange.answered {
+            let response: Rc<dyn Stalling> = taken.clone();
+            exchange.activity.responses.borrow_mut().push(Rc::downgrade(&response));
+        }
+        Self { taken, exchange, error: None }
     }
 }
 
@@ -281,12 +360,16 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let (frame, is_end) = match &mut *self.taken.body.borrow_mut() {
+            Some(body) => (Pin::new(&mut *body).poll_frame(cx), body.is_end_stream()),
+            None => (Poll::Ready(Some(Err("the sender has not taken the response".into()))), true),
+        };
+        self.taken.waits.set(frame.is_pending());
+        self.taken.looks.set(0);
         self.exchange.is_working(frame.is_pending());
         self.exchange.activity.event();
         // An error of the body comes from the upstream, so the sender has not cancelled the request.
-        self.exchange.answered |=
-            matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && self.body.is_end_stream());
+        self.exchange.answered |= matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && is_end);
         if let Poll::Ready(Some(Err(error))) = frame {
             self.error = Some(error);
             cx.waker().wake_by_ref();
@@ -296,11 +379,14 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
     }
 
     fn is_end_stream(&self) -> bool {
-        self.error.is_none() && self.body.is_end_stream()
+        self.error.is_none() && self.taken.body.borrow().as_ref().is_some_and(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.error.is_some() { SizeHint::default() } else { self.body.size_hint() }
+        match &*self.taken.body.borrow() {
+            Some(body) if self.error.is_none() => body.size_hint(),
+            _ => SizeHint::default(),
+        }
     }
 }
 

@@ -5,12 +5,15 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::support::certificates::Files;
+use crate::support::gateway::SECRET;
 use crate::support::http::Connection;
 use crate::support::http2::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS, block, encode,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    block, encode,
 };
+use crate::support::process::poll;
 use crate::support::rig::Rig;
-use crate::support::sender::Delivery;
+use crate::support::sender::{Delivery, sha256};
 
 const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
@@ -272,4 +275,63 @@ fn responses_that_are_never_taken_do_not_keep_a_connection() {
     for gauge in ["hooklatch_in_flight_requests", "hooklatch_connections"] {
         target.rig.wait_for_gauge(gauge, 0.0);
     }
+}
+
+#[test]
+fn responses_that_are_never_taken_keep_no_place_whatever_else_happens_on_their_connection() {
+    let mut target = Target::with_server("idle_timeout: 400ms, ", "max_in_flight: 50");
+    let mut attack = target.attack();
+    attack.write(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).unwrap();
+    let mut streams = streams();
+    let sign = |path| {
+        let signature = format!("v1={}", sha256(SECRET, b""));
+        let lines = [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", path)];
+        block(&[&lines[..], &[("circleci-signature", &signature)]].concat())
+    };
+    for stream in streams.by_ref().take(50) {
+        attack.write(HEADERS, END_HEADERS | END_STREAM, stream, &sign("/hook")).unwrap();
+        target.rig.request();
+        target.rig.peer().answer();
+    }
+    target.rig.wait_for_gauge("hooklatch_in_flight_requests", 50.0);
+    // Another request on the connection all the time: it does not keep those that nobody takes.
+    poll("that the responses are given up", || {
+        let cheap = streams.next().unwrap();
+        attack.write(HEADERS, END_HEADERS | END_STREAM, cheap, &sign("/elsewhere")).unwrap();
+        // Its window is open, so that it is taken.
+        attack.write(WINDOW_UPDATE, 0, cheap, &code(10_000)).unwrap();
+        let answered = attack.until(|frame| frame.stream == cheap && frame.flags & END_STREAM != 0);
+        answered.is_some() && target.rig.gateway.metrics().get("hooklatch_in_flight_requests", &[]) < 10.0
+    });
+    target.serves_others();
+}
+
+#[test]
+fn a_text_of_the_gateway_that_is_never_taken_keeps_no_place() {
+    let mut target = Target::with("max_in_flight: 1");
+    let mut attack = target.attack();
+    attack.write(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).unwrap();
+    for stream in streams().take(50) {
+        attack.write(HEADERS, END_HEADERS | END_STREAM, stream, &head(&[])).unwrap();
+    }
+    target.rig.wait_for_gauge("hooklatch_in_flight_requests", 50.0);
+    target.serves_others();
+}
+
+#[test]
+fn a_refusal_before_the_body_was_read_resets_no_stream() {
+    let target = Target::start();
+    let mut sender = target.attack();
+    let unsigned = block(&[(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/hook")]);
+    sender.write(HEADERS, END_HEADERS, 1, &unsigned).unwrap();
+    let answer = sender.until(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0);
+    assert!(answer.is_some());
+    // More than the window of a stream: what is read and discarded opens it again.
+    for _ in 0..20 {
+        sender.write(DATA, 0, 1, &[0; 16 << 10]).unwrap();
+    }
+    sender.write(DATA, END_STREAM, 1, b"").unwrap();
+    sender.write(PING, 0, 0, &[7; 8]).unwrap();
+    let seen = sender.until(|frame| frame.kind == RST_STREAM || (frame.kind == PING && frame.flags == ACK));
+    assert_eq!(seen.map(|frame| frame.kind), Some(PING));
 }

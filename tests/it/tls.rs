@@ -414,6 +414,32 @@ fn curl_gets_through_by_each_version_of_http() {
 }
 
 #[test]
+fn curl_shows_a_refusal_that_comes_before_the_body_by_each_version_of_http() {
+    let Some(curl) = tool("curl") else { return };
+    let secure = Secure::start();
+    let port = secure.rig.gateway.server.port();
+    // The gateway answers both before it has read them: one has no signature, one is longer than max_body.
+    let signature = format!("circleci-signature: v1={}", "a".repeat(64));
+    for (option, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        for (length, header, status) in [(300_000, "x-none: 1", 401), (3_000_000, signature.as_str(), 413)] {
+            let body = secure.files.path("body");
+            std::fs::write(&body, vec![b'x'; length]).unwrap();
+            let output = Command::new(curl.get_program())
+                .args(["--silent", "--show-error", "--max-time", "30", "--noproxy", "*", option, "--cacert"])
+                .arg(secure.files.path("ca.crt"))
+                .args(["--resolve", &format!("gateway.example:{port}:127.0.0.1"), "--header", header])
+                .args(["--header", "Expect:", "--output", "/dev/null", "--write-out", "%{http_version} %{http_code}"])
+                .args(["--data-binary", &format!("@{body}")])
+                .arg(format!("https://gateway.example:{port}/hook"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{version} {length}: {output:?}");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{version} {status}"), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_gateway_with_tls_tells_which_certificate_it_has_and_nothing_of_its_key() {
     let files = Files::new();
     let gateway = Gateway::start_with(
