@@ -13,6 +13,8 @@
 //! Cookie lines that HTTP/2 has split are joined (RFC 9113 section 8.2.3). All other field lines keep their value, order and
 //! number.
 
+use std::borrow::Cow;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -96,21 +98,21 @@ pub fn going_on(headers: &HeaderMap, keeps_forwarded: bool) -> impl Iterator<Ite
 }
 
 /// The values of the `X-Forwarded-*` fields for the upstream.
-struct XForwarded {
+struct XForwarded<'a> {
     /// `X-Forwarded-For`.
-    client: HeaderValue,
+    client: Cow<'a, HeaderValue>,
     /// `X-Forwarded-Proto`.
     proto: HeaderValue,
     /// `X-Forwarded-Host`; `None` if the request names no host.
-    host: Option<HeaderValue>,
+    host: Option<Cow<'a, HeaderValue>>,
 }
 
-impl XForwarded {
-    fn of(peer: &Peer, host: Option<&HeaderValue>, headers: &HeaderMap) -> Self {
+impl<'a> XForwarded<'a> {
+    fn of(peer: &'a Peer, host: Option<&'a HeaderValue>, headers: &HeaderMap) -> Self {
         let proto = HeaderValue::from_static(if peer.tls { "https" } else { "http" });
-        let own = |client| Self { client, proto: proto.clone(), host: host.cloned() };
+        let own_host = host.map(Cow::Borrowed);
         let (client, said) = match &peer.forwarded_by {
-            ForwardedBy::Direct => return own(peer.forwarded_for.clone()),
+            ForwardedBy::Direct => return Self { client: Cow::Borrowed(&peer.forwarded_for), proto, host: own_host },
             ForwardedBy::XForwarded => (added_to(headers, &peer.forwarded_for), (None, None)),
             ForwardedBy::Forwarded { proto, host } => {
                 let client = if peer.client == peer.address.ip() {
@@ -121,10 +123,13 @@ impl XForwarded {
                 (client, (proto.clone(), host.clone()))
             }
         };
-        let own = own(client);
-        let proto = single(headers, &X_FORWARDED_PROTO).and_then(|value| protocol(value.to_str().ok()?));
+        let told = single(headers, &X_FORWARDED_PROTO).and_then(|value| protocol(value.to_str().ok()?));
         let host = single(headers, &X_FORWARDED_HOST).filter(|value| is_host(value)).cloned();
-        Self { client: own.client, proto: proto.or(said.0).unwrap_or(own.proto), host: host.or(said.1).or(own.host) }
+        Self {
+            client: Cow::Owned(client),
+            proto: told.or(said.0).unwrap_or(proto),
+            host: host.or(said.1).map(Cow::Owned).or(own_host),
+        }
     }
 }
 
@@ -237,7 +242,7 @@ mod tests {
     fn told(peer: &Peer, lines: &[(&'static str, &str)]) -> [String; 3] {
         let host = HeaderValue::from_static("own.example");
         let XForwarded { client, proto, host } = XForwarded::of(peer, Some(&host), &map(lines));
-        [client, proto, host.unwrap()].map(|value| value.to_str().unwrap().to_owned())
+        [client, Cow::Owned(proto), host.unwrap()].map(|value| value.to_str().unwrap().to_owned())
     }
 
     fn peer(forwarded_by: ForwardedBy) -> Peer {

@@ -19,6 +19,9 @@ const MAX_SLICES: usize = 16;
 const SMALL: u64 = 8 << 10;
 /// Room for most heads, in bytes.
 const USUAL_HEAD: usize = 1 << 10;
+/// Between the target and the end of the request line, and between that and the value of `Host`.
+const VERSION: &[u8] = b" HTTP/1.1";
+const HOST: &[u8] = b"\r\nhost: ";
 /// Room for most request lines with their `Host`, in bytes.
 const USUAL_BEGINNING: usize = 160;
 
@@ -59,12 +62,10 @@ impl Head {
     /// Puts the request line, and `Host` if there is one, before the field lines. The parts of `target` must make an absolute path
     /// with or without a query.
     pub fn begin(&mut self, method: Method, target: &[&str], host: Option<&HeaderValue>) {
-        let host: [&[u8]; 3] =
-            host.map_or([b" HTTP/1.1\r\n", b"", b""], |host| [b" HTTP/1.1\r\nhost: ", host.as_bytes(), b"\r\n"]);
-        let method_and_blank = [method.as_str().as_bytes(), b" "];
-        let target = target.iter().map(|part| part.as_bytes());
-        let pieces = method_and_blank.into_iter().chain(target).chain(host).filter(|piece| !piece.is_empty());
-        let length: usize = pieces.clone().map(<[u8]>::len).sum();
+        let host = host.map(HeaderValue::as_bytes);
+        let target_length: usize = target.iter().map(|part| part.len()).sum();
+        let fixed = 1 + VERSION.len() + host.map_or(0, |host| HOST.len() + host.len()) + 2;
+        let length = method.as_str().len() + target_length + fixed;
         let start = self.start.checked_sub(length).unwrap_or_else(|| {
             let missing = length - self.start;
             drop(self.bytes.splice(..0, std::iter::repeat_n(0, missing)));
@@ -72,11 +73,17 @@ impl Head {
             0
         });
         let mut room = self.bytes.get_mut(start..self.start).unwrap_or_default();
-        for piece in pieces {
-            let Some((place, rest)) = room.split_at_mut_checked(piece.len()) else { break };
-            place.copy_from_slice(piece);
-            room = rest;
+        put(&mut room, method.as_str().as_bytes());
+        put(&mut room, b" ");
+        for part in target.iter().filter(|part| !part.is_empty()) {
+            put(&mut room, part.as_bytes());
         }
+        put(&mut room, VERSION);
+        if let Some(host) = host {
+            put(&mut room, HOST);
+            put(&mut room, host);
+        }
+        put(&mut room, b"\r\n");
         self.start = start;
         self.method = method;
     }
@@ -124,6 +131,14 @@ impl Head {
         let payload = (!is_small).then_some(payload);
         let Self { bytes: head, start, method } = self;
         OutgoingRequest { head, start, payload, method, written: 0, is_write_uncertain: false }
+    }
+}
+
+/// Copies bytes to the beginning of `room`, and takes that off.
+fn put(room: &mut &mut [u8], bytes: &[u8]) {
+    if let Some((place, rest)) = std::mem::take(room).split_at_mut_checked(bytes.len()) {
+        place.copy_from_slice(bytes);
+        *room = rest;
     }
 }
 
