@@ -1,4 +1,5 @@
-//! Brings gauges up to date that no event moves: numbers and ages of queued deliveries, sizes of the store.
+//! Brings metrics up to date that no event moves: numbers and ages of queued deliveries, sizes of the store, lines that the log
+//! has dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +12,19 @@ use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
 use crate::store::{Counts, Health, Shown, State};
 
-/// How old a gauge can be.
+/// How old a value can be.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Sets the gauges every second, as long as the gateway runs.
+/// Sets them every second, as long as the gateway runs.
 pub(super) async fn show(
     queue: Arc<Queue>,
     generations: watch::Receiver<Arc<Generation>>,
     clock: Clock,
     metrics: Metrics,
+    dropped_lines: impl Fn() -> u64,
 ) {
     loop {
+        metrics.log_dropped.inc_by(dropped_lines().saturating_sub(metrics.log_dropped.get()));
         let generation = generations.borrow().clone();
         let counts = queue.store.counts();
         for (shared, _) in &generation.routes {

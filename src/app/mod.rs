@@ -87,11 +87,12 @@ pub fn run(
         ordered = true;
         Order::Drain
     };
-    run_under(&runtime()?, config, listeners, clock, orders)
+    run_under(&runtime()?, config, listeners, clock, || 0, orders)
 }
 
 /// Runs the gateway until [`Order::Drain`] came and every delivery in flight is answered, or until [`Order::Stop`]. `orders`
-/// returns the next order. It runs on `runtime`, and its future may be dropped while it waits.
+/// returns the next order. It runs on `runtime`, and its future may be dropped while it waits. `dropped_lines` says how many
+/// lines the log has dropped, for the metric.
 ///
 /// # Errors
 /// Why the gateway cannot start. It serves nothing then.
@@ -100,10 +101,11 @@ pub fn run_under(
     config: Config,
     listeners: Listeners,
     clock: Clock,
+    dropped_lines: impl Fn() -> u64 + 'static,
     mut orders: impl AsyncFnMut() -> Order,
 ) -> Result<ShutdownResult, StartError> {
     runtime.block_on(async {
-        let mut gateway = Gateway::start(config, listeners, clock).await?;
+        let mut gateway = Gateway::start(config, listeners, clock, dropped_lines).await?;
         let at_once = gateway.run(&mut orders).await;
         gateway.stop(&mut orders, at_once).await
     })
@@ -123,7 +125,12 @@ struct Gateway {
 
 impl Gateway {
     /// Starts the worker threads and the admin listener.
-    async fn start(config: Config, listeners: Listeners, clock: Clock) -> Result<Self, StartError> {
+    async fn start(
+        config: Config,
+        listeners: Listeners,
+        clock: Clock,
+        dropped_lines: impl Fn() -> u64 + 'static,
+    ) -> Result<Self, StartError> {
         open_files::raise();
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
@@ -150,7 +157,8 @@ impl Gateway {
         for (index, sockets) in listeners.workers.into_iter().enumerate() {
             threads.push(worker::spawn(sockets, Share { index, of }, shared.clone())?);
         }
-        tokio::task::spawn_local(gauges::show(queue.clone(), generations.subscribe(), clock.clone(), metrics.clone()));
+        let shown = generations.subscribe();
+        tokio::task::spawn_local(gauges::show(queue.clone(), shown, clock.clone(), metrics.clone(), dropped_lines));
         drop(shared);
         listeners.admin.set_nonblocking(true)?;
         tokio::task::spawn_local(admin::serve(TcpListener::from_std(listeners.admin)?, admin));

@@ -5,8 +5,8 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Descriptors for everything but deliveries: listeners, the runtime of each thread, files, the store, the admin listener, and
-/// connections that are refused.
+/// Descriptors for everything but connections from senders, at least: listeners, the runtime of each thread, files, the store, the
+/// admin listener, connections to upstreams, and those that are refused.
 const RESERVE: u64 = 192;
 
 /// Raises the soft limit to the hard one (getrlimit(2)). The soft one is 1,024 in most shells and services, for the sake of
@@ -38,10 +38,9 @@ pub(super) fn connections(wanted: u32) -> u32 {
 }
 
 fn fitting(open_files: u64, wanted: u32) -> u32 {
-    // With very few, half of them.
-    let reserve = RESERVE.min(open_files / 2);
-    let pairs = (open_files - reserve) / 2;
-    wanted.min(u32::try_from(pairs).unwrap_or(u32::MAX).max(1))
+    // A third, since not every connection has a delivery with an upstream; with very few, half.
+    let reserve = (open_files / 3).max(RESERVE).min(open_files / 2);
+    wanted.min(u32::try_from(open_files - reserve).unwrap_or(u32::MAX).max(1))
 }
 
 #[cfg(test)]
@@ -51,9 +50,10 @@ mod tests {
     #[test]
     fn connections_leave_room_for_their_upstreams_and_for_everything_else() {
         assert_eq!(fitting(65_536, 10_000), 10_000);
-        assert_eq!(fitting(1_024, 10_000), 416);
+        assert_eq!(fitting(1_024, 10_000), 683);
         assert_eq!(fitting(1_024, 100), 100);
-        assert_eq!(fitting(64, 100), 16);
+        assert_eq!(fitting(400, 10_000), 208);
+        assert_eq!(fitting(64, 100), 32);
         assert_eq!(fitting(0, 100), 1);
     }
 }

@@ -167,9 +167,9 @@ impl Cli {
             Command::Conformance(_) | Command::Explain(_) => "error",
             _ => "info",
         };
-        support::logging::start(self.log_format, self.log_level.as_deref(), default_level);
+        let logging = support::logging::start(self.log_format, self.log_level.as_deref(), default_level);
         let result = match self.command {
-            Command::Serve(args) => serve::run(&args.config),
+            Command::Serve(args) => serve::run(&args.config, logging.dropped.clone()),
             Command::Check(args) => check::run(&args.config),
             Command::Demo(args) => demo::run(&args),
             Command::Sign(args) => sign::run(&args),
@@ -183,6 +183,8 @@ impl Cli {
             Command::Man(args) => man::run(&args),
             Command::Conformance(args) => conformance::run(&args),
         };
+        // The lines of the log come before the error.
+        drop(logging);
         let failure = match result {
             Ok(()) => return ExitCode::SUCCESS,
             Err(failure) => failure,

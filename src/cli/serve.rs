@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{Failure, failure};
 use crate::app::{self, Order, ShutdownResult};
@@ -21,7 +22,7 @@ use crate::config::reload::{self, Progress, Watched};
 /// up all the same.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
+pub(super) fn run(path: &Path, dropped_lines: ErrorCounter) -> Result<(), Failure> {
     let (config, watched) = reload::load_watched(path);
     let config = config.map_err(|error| failure(path, error))?;
     app::warn_of(&config.warnings);
@@ -32,7 +33,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         Operator::new(path.to_owned(), watched)?
     };
     let listeners = app::bind(&config).map_err(|error| Failure::Failed(error.to_string()))?;
-    match app::run_under(&runtime, config, listeners, Clock::system(), async || operator.order().await) {
+    let dropped_lines = move || dropped_lines.dropped_lines() as u64;
+    let orders = async || operator.order().await;
+    match app::run_under(&runtime, config, listeners, Clock::system(), dropped_lines, orders) {
         Ok(ShutdownResult::Drained) => Ok(()),
         Ok(ShutdownResult::CutOff(deliveries)) => {
             tracing::error!(deliveries, "the shutdown grace ran out: deliveries were cut off");

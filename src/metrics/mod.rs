@@ -53,6 +53,8 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
     pub buffered_bytes: IntGauge,
+    /// `hooklatch_log_dropped_total`: lines of the log that were dropped because stderr was not read.
+    pub log_dropped: IntCounter,
     /// The spans of traced deliveries.
     pub spans: SpanMetrics,
     /// The values of the configuration, and its reloads.
@@ -129,6 +131,10 @@ impl Metrics {
         let in_flight = families.int_gauge("hooklatch_in_flight_requests", "Deliveries being worked on.")?;
         let connections = families.int_gauge("hooklatch_connections", "Open connections from senders.")?;
         let buffered_bytes = families.int_gauge("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?;
+        let log_dropped = families.register(IntCounter::new(
+            "hooklatch_log_dropped_total",
+            "Lines of the log that were dropped because stderr was not read.",
+        )?)?;
         let handshake_failures = families.counters(
             "hooklatch_handshake_failures_total",
             "Connections that ended at their PROXY protocol header or TLS handshake.",
@@ -150,6 +156,7 @@ impl Metrics {
             connections,
             handshake_failures,
             buffered_bytes,
+            log_dropped,
             spans,
             config,
         };

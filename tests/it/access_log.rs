@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::http::{self, Connection};
-use crate::support::process::{BINARY, Process, Stream};
+use crate::support::process::{BINARY, Process, Stream, Unread, poll};
 use crate::support::sender::sha256;
 use crate::support::served::{Served, route};
 
@@ -41,6 +41,25 @@ fn lines(served: &Served) -> Vec<Value> {
     let printed = served.gateway.process.printed(Stream::Stderr);
     let entries = printed.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone());
     entries.filter(|fields| fields["message"] == "delivery").collect()
+}
+
+#[test]
+fn a_log_that_nobody_reads_delays_nothing_and_its_lost_lines_are_counted() {
+    let served = serve("access_log: all");
+    let gateway = Unread::start(&served.path("gateway.yaml"));
+    let delivery = circleci("/ci", SECRET, &KIND, EVENT);
+    let mut sender = Connection::open(gateway.server);
+    // The pipe takes some hundred lines, and some thousand may wait.
+    for _ in 0..6_000 {
+        sender.write(&delivery);
+        assert_eq!(sender.receive().status, 200);
+    }
+    let dropped = || {
+        let text = String::from_utf8(http::send(gateway.admin, &http::get("/metrics")).body).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix("hooklatch_log_dropped_total "));
+        value.unwrap().parse::<f64>().unwrap()
+    };
+    poll("that lines are dropped", || dropped() > 0.0);
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         let labels = [("route", route), ("secret", secret)];
         expected.insert(series("hooklatch_secret_last_match_timestamp_seconds", &labels));
     }
-    for gauge in ["in_flight_requests", "connections", "buffered_bytes"] {
+    for gauge in ["in_flight_requests", "connections", "buffered_bytes", "log_dropped_total"] {
         expected.insert(format!("hooklatch_{gauge}"));
     }
     // In memory.

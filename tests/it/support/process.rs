@@ -3,8 +3,8 @@
 //! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream,
 //! so that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -168,6 +168,46 @@ impl GatewayProcess {
             server.zip(admin)
         });
         Self { process, server, admin }
+    }
+}
+
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// The gateway with a standard error that nobody reads once it listens.
+pub struct Unread {
+    child: Child,
+    stderr: PipeReader,
+    pub server: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Unread {
+    /// Serves the configuration in `file`.
+    pub fn start(file: &Path) -> Self {
+        let (stderr, writer) = std::io::pipe().unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(["serve", "--log-format", "json", "-c"]).arg(file).env_remove("RUST_LOG").stderr(writer);
+        let mut unread = Self { child: command.spawn().unwrap(), stderr, server: NOWHERE, admin: NOWHERE };
+        // The command holds the other end of the pipe, too.
+        drop(command);
+        for line in BufReader::new(&unread.stderr).lines() {
+            match listening(Stream::Stderr, &line.unwrap()) {
+                Some(("server", address)) => unread.server = address,
+                Some(("admin", address)) => unread.admin = address,
+                _ => {}
+            }
+            if unread.server != NOWHERE && unread.admin != NOWHERE {
+                return unread;
+            }
+        }
+        panic!("the gateway has not told its addresses");
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
