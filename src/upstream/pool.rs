@@ -29,6 +29,9 @@ use crate::net::connect::Connector;
 const MAX_IDLE: usize = 256;
 /// How long a connection may be idle. Handlers often close theirs sooner, which the pool notices.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an upstream that has answered may pause in reading the rest of the request, and how long it may take for all of it.
+const UNREAD_PAUSE: Duration = Duration::from_secs(1);
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time between two checks of the idle connections. A connection that the upstream has closed is closed within this time.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -200,10 +203,19 @@ fn may_be_resent(failure: SendFailure, allowed: bool) -> Result<OutgoingRequest,
     }
 }
 
-/// Writes the rest of a request that the upstream answered before reading it in full. The end of the gateway aborts this.
+/// Writes the rest of a request that the upstream answered before reading it in full, as long as the upstream goes on to read
+/// it: meanwhile its body is in memory. The end of the gateway aborts this.
 async fn finish(pool: Weak<Pool>, mut connection: Box<ClientConnection>) {
-    let sent = timeout(IDLE_TIMEOUT, poll_fn(|cx| connection.poll_request_written(cx))).await;
-    if let (Ok(()), Some(pool)) = (sent, pool.upgrade()) {
+    let written = async {
+        loop {
+            let before = connection.request_bytes_left();
+            let written = timeout(UNREAD_PAUSE, poll_fn(|cx| connection.poll_request_written(cx))).await;
+            if written.is_ok() || connection.request_bytes_left() == before {
+                return written.is_ok();
+            }
+        }
+    };
+    if let (Ok(true), Some(pool)) = (timeout(UNREAD_TIMEOUT, written).await, pool.upgrade()) {
         pool.put(connection);
     }
 }

@@ -142,6 +142,27 @@ fn a_response_that_takes_longer_than_the_timeout_after_its_head_is_not_cut_off()
 }
 
 #[test]
+fn an_upstream_that_has_answered_and_does_not_read_the_body_is_given_up_soon() {
+    let rig = Rig::with("max_body: 32MiB");
+    let mut sender = rig.connect();
+    // More than the system takes of it by itself.
+    let body = "x".repeat(16 << 20);
+    sender.write(&Delivery::circleci(&body).bytes());
+    let mut peer = rig.upstream.accept();
+    peer.head();
+    peer.answer();
+    assert_eq!(sender.receive().status, 200);
+    rig.wait_for_gauge("hooklatch_buffered_bytes", 0.0);
+    // The connection with a part of a request on it is not used again.
+    sender.write(&Delivery::circleci("{}").bytes());
+    let mut next = rig.upstream.accept();
+    assert_eq!(next.request().body, b"{}");
+    next.answer();
+    assert_eq!(sender.receive().status, 200);
+    peer.slam();
+}
+
+#[test]
 fn no_refusal_tells_where_the_upstream_is() {
     let nobody = Nobody::bind();
     let upstream = format!("upstream: \"http://{}/secret-path\"", nobody.address);

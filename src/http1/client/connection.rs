@@ -123,6 +123,11 @@ impl ClientConnection {
         self.disposition() == Disposition::FinishRequest
     }
 
+    /// The bytes of the request that are still to be written.
+    pub fn request_bytes_left(&self) -> u64 {
+        self.request.as_ref().map_or(0, OutgoingRequest::bytes_left)
+    }
+
     /// Whether another request can be sent on the connection.
     pub fn is_reusable(&self) -> bool {
         self.disposition() == Disposition::Reusable && self.reader.buffer.is_empty()

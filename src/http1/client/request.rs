@@ -153,6 +153,13 @@ impl OutgoingRequest {
         self.written > 0 || self.is_write_uncertain
     }
 
+    /// The bytes that are still to be written.
+    pub fn bytes_left(&self) -> u64 {
+        let head = self.head.len().saturating_sub(self.start) as u64;
+        let all = head + self.payload.as_ref().map_or(0, Payload::len);
+        all.saturating_sub(self.written as u64)
+    }
+
     /// The same request, to be written from its beginning.
     pub fn again(self) -> Self {
         Self { written: 0, is_write_uncertain: false, ..self }
