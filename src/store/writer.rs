@@ -6,9 +6,9 @@
 //!
 //! 1. as full, when `max_size` or `min_free` is reached or the disk is full; outcomes of attempts are then kept and
 //!    tried again each second;
-//! 2. as slow, when the queue is full or the write has waited longer than it may;
-//! 3. as failed, after any other error of a commit, until the process ends: a failed `fsync` may have lost what an
-//!    earlier one wrote, and another attempt would not say so.
+//! 2. as slow, when the queue is full, or the write or one before it has waited longer than it may;
+//! 3. as failed, after any other error of a commit or of a read for the queue, until the process ends: a failed `fsync` may
+//!    have lost what an earlier one wrote, and another attempt would not say so.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -219,12 +219,7 @@ impl Writer {
 
     /// The store has failed for good.
     fn fail(&self, error: &StoreError) -> Duration {
-        let why: Arc<str> = match error {
-            StoreError::Failed(why) => Arc::clone(why),
-            other => other.to_string().into(),
-        };
-        tracing::error!(error = %why, "the store has failed; nothing is stored until the gateway is started again");
-        let _first_counts = self.shared.failed.set(why);
+        self.shared.fail(error);
         MAINTAIN
     }
 
