@@ -28,6 +28,16 @@ impl Served {
 
     /// The same with further flow-style keys of the server.
     pub fn start_with(server: &str, routes: &str, secrets: &[(&str, &str)]) -> Self {
+        Self::start_by(GatewayProcess::start, server, routes, secrets)
+    }
+
+    /// The same, and the test itself starts the gateway on the configuration's file.
+    pub fn start_by(
+        start: impl FnOnce(&Path) -> GatewayProcess,
+        server: &str,
+        routes: &str,
+        secrets: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let upstream = Bookkeeper::start();
         for (name, secret) in secrets {
@@ -35,7 +45,7 @@ impl Served {
         }
         let file = folder.path().join("gateway.yaml");
         fs::write(&file, yaml(server, routes, &upstream)).unwrap();
-        let gateway = GatewayProcess::start(&file);
+        let gateway = start(&file);
         Self { gateway, upstream, folder }
     }
 
