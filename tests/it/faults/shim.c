@@ -10,6 +10,9 @@
  * ENDING is that of the name of a file of the store: `.db`, `-wal`. FAULT is `EIO`, `ENOSPC`, `hold` (the call waits until
  * the line is gone), or a number of milliseconds that the call takes longer.
  *
+ * If it has a folder `synced`, each file of the store is copied there after a sync that succeeded: what a loss of power leaves
+ * at least.
+ *
  * To the file `log` it adds `begin NAME`, then `end NAME RESULT` for each sync, and `refused NAME` for each write that it
  * fails. The system is called directly, and no memory is allocated. */
 #define _GNU_SOURCE
@@ -63,6 +66,27 @@ static void note(const char *what, const char *name, const char *result) {
     syscall(SYS_close, file);
 }
 
+/* Copies an open file into the folder `synced`, if there is one, all of it or nothing. */
+static void keep(int fd, const char *name) {
+    char new[4096], path[4096], own[64], bytes[65536];
+    snprintf(path, sizeof path, "%s/synced/%s", folder(), name);
+    snprintf(new, sizeof new, "%s/synced/%s.%ld", folder(), name, (long)syscall(SYS_gettid));
+    snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+    int to = (int)syscall(SYS_openat, AT_FDCWD, new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (to < 0) return;
+    int from = (int)syscall(SYS_openat, AT_FDCWD, own, O_RDONLY | O_CLOEXEC, 0);
+    long count = -1;
+    while (from >= 0 && (count = syscall(SYS_read, from, bytes, sizeof bytes)) > 0) {
+        if (syscall(SYS_write, to, bytes, count) != count) {
+            count = -1;
+            break;
+        }
+    }
+    if (from >= 0) syscall(SYS_close, from);
+    syscall(SYS_close, to);
+    if (count == 0) syscall(SYS_renameat2, AT_FDCWD, new, AT_FDCWD, path, 0);
+}
+
 static void wait_for(long milliseconds) {
     struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
     nanosleep(&time, NULL);
@@ -112,6 +136,7 @@ static int sync_by(long number, int fd) {
     int result = error ? -1 : (int)syscall(number, fd);
     if (error) errno = error;
     int kept = errno;
+    if (result == 0) keep(fd, name);
     note("end", name, result == 0 ? "ok" : "failed");
     errno = kept;
     return result;

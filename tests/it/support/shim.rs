@@ -30,9 +30,33 @@ impl Shim {
     /// Starts the gateway with it.
     pub fn serve(&self, file: &Path) -> GatewayProcess {
         let mut command = Command::new(BINARY);
-        command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file);
-        command.env_remove("RUST_LOG").env("LD_PRELOAD", self.path("shim.so"));
-        GatewayProcess::start_command(command.env("HOOKLATCH_FAULTS", self.folder.path()))
+        command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file).env_remove("RUST_LOG");
+        GatewayProcess::start_command(self.in_front_of(&mut command))
+    }
+
+    /// Has a program load it.
+    pub fn in_front_of<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("LD_PRELOAD", self.path("shim.so")).env("HOOKLATCH_FAULTS", self.folder.path())
+    }
+
+    /// From now on, what is synced is kept for [`Shim::lose_power`].
+    pub fn keep_synced(&self) {
+        fs::create_dir(self.path("synced")).unwrap();
+    }
+
+    /// Brings each file of a store back to what was synced of it last. The gateway must have ended.
+    pub fn lose_power(&self, store: &Path) {
+        for file in fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path()) {
+            if !file.ends_with("hooklatch.lock") {
+                fs::remove_file(file).unwrap();
+            }
+        }
+        for name in ["hooklatch.db", "hooklatch.db-wal"] {
+            let synced = self.path("synced").join(name);
+            if synced.exists() {
+                fs::copy(synced, store.join(name)).unwrap();
+            }
+        }
     }
 
     /// From now on these faults happen and no others, a line each.
