@@ -36,6 +36,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::OpenError;
+pub use folder::DATABASE;
 use folder::Folder;
 pub use offline::{Checked, backup, check, recover};
 use row::kind_shown;

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rusqlite::Connection;
+
 use crate::support::process::{BINARY, Process, Stream, poll};
 use crate::support::served::{Served, route};
 
@@ -70,6 +72,37 @@ fn a_database_that_was_damaged_anywhere_is_named_and_left_as_it_is() {
         is_refused(&file, &store, &bytes, &format!("{place:?} of {pages} pages"));
     }
     is_refused(&file, &store, &whole[..pages / 2 * PAGE], "half of it");
+}
+
+#[test]
+fn damage_of_a_larger_database_names_the_file_too_if_it_shows_at_the_start() {
+    let served = filled();
+    let (file, database) = (served.path("gateway.yaml"), served.path("store").join(DATABASE));
+    let connection = Connection::open(&database).unwrap();
+    let mut statement = connection.prepare("SELECT DISTINCT rootpage FROM sqlite_schema WHERE rootpage > 0").unwrap();
+    let roots: Vec<usize> = statement
+        .query_map([], |row| row.get::<_, i64>(0))
+        .unwrap()
+        .map(|page| page.unwrap().try_into().unwrap())
+        .collect();
+    drop(statement);
+    connection.close().unwrap();
+    let whole = fs::read(&database).unwrap();
+    let mut refused = 0;
+    for root in roots {
+        let mut bytes = whole.clone();
+        bytes[(root - 1) * PAGE..root * PAGE].fill(0xa5);
+        fs::write(&database, &bytes).unwrap();
+        // So large that it is not read from end to end.
+        fs::File::options().write(true).open(&database).unwrap().set_len(65 << 20).unwrap();
+        let Some((status, said)) = serve(&file) else { continue };
+        refused += 1;
+        assert_eq!(status, Some(1), "{said}");
+        for words in [database.to_str().unwrap(), "hooklatch store check", "hooklatch store recover"] {
+            assert!(said.contains(words), "{said}");
+        }
+    }
+    assert!(refused >= 3, "{refused}");
 }
 
 /// That `serve` refuses these bytes as a database.
