@@ -137,7 +137,7 @@ impl Writer {
                 let coming = u64::try_from(coming).unwrap_or(u64::MAX);
                 let limits = self.shared.limits;
                 sizes.used.saturating_add(coming) > limits.max_size
-                    || sizes.free.saturating_sub(coming) < limits.min_free
+                    || sizes.free < limits.min_free.saturating_add(coming)
             }
             Err(error) => {
                 self.fail(&error);

@@ -17,6 +17,9 @@ use crate::support::upstream::Nobody;
 /// A database whose bytes were changed while no gateway ran.
 mod damage;
 
+/// A file system that is really full.
+mod full;
+
 const SECRET: &str = "a-secret-of-the-test";
 /// The file that a commit is synced to.
 const LOG: &str = "hooklatch.db-wal";

@@ -192,9 +192,9 @@ fn open_database(folder: &Folder) -> Result<Connection, OpenError> {
     if found < schema::version() {
         let used = path.metadata().map(|metadata| metadata.len()).unwrap_or_default();
         let needed = used.saturating_mul(2).max(1 << 20);
-        let sizes = folder.sizes().map_err(|error| OpenError::Folder { path: folder.path().to_owned(), error })?;
-        if sizes.free < needed {
-            return Err(OpenError::NoRoom { path, needed, free: sizes.free });
+        let free = folder.free().map_err(|error| OpenError::Folder { path: folder.path().to_owned(), error })?;
+        if free < needed {
+            return Err(OpenError::NoRoom { path, needed, free });
         }
         schema::migrate(&mut connection, found).map_err(failed)?;
     }
