@@ -40,27 +40,29 @@ fn serve(mut command: Command, file: &Path) -> GatewayProcess {
     GatewayProcess::start_command(command.env_remove("RUST_LOG"))
 }
 
-fn body(number: usize) -> Vec<u8> {
-    format!("{{\"id\":{number},\"text\":\"{}\"}}", "x".repeat(100_000)).into_bytes()
+fn body(number: usize, size: usize) -> Vec<u8> {
+    format!("{{\"id\":{number},\"text\":\"{}\"}}", "x".repeat(size)).into_bytes()
 }
 
 struct Filled {
     served: Served,
+    /// About the size of a body.
+    size: usize,
     /// Deliveries that were accepted until one was refused, with the numbers from 0.
     accepted: usize,
 }
 
 /// Sends deliveries, and has the handler answer none, until the gateway refuses one. Before that, another program takes this
 /// many bytes of the file system.
-fn fill(min_free: &str, other: usize) -> Option<Filled> {
+fn fill(min_free: &str, other: usize, keys: &str, size: usize) -> Option<Filled> {
     let command = on_small_disk()?;
-    let routes = route("hook", "[{ file: secret }]", "delivery: queue, max_concurrent: 2")
+    let routes = route("hook", "[{ file: secret }]", &format!("delivery: queue, {keys}"))
         + &format!("store: {{ path: store, min_free: {min_free} }}\n");
     let served = Served::start_by(|file| serve(command, file), "", &routes, &[("secret", SECRET)]);
     served.upstream.hold();
-    let mut filled = Filled { served, accepted: 0 };
+    let mut filled = Filled { served, size, accepted: 0 };
     let refused = loop {
-        if filled.accepted == 50 {
+        if filled.accepted == 10 {
             fs::write(filled.inside("other"), vec![0; other]).unwrap();
         }
         let response = filled.send();
@@ -83,15 +85,21 @@ impl Filled {
     }
 
     fn send(&self) -> Response {
-        http::send(self.served.gateway.server, &delivery("/hook", SECRET, &body(self.accepted)))
+        http::send(self.served.gateway.server, &delivery("/hook", SECRET, &body(self.accepted, self.size)))
     }
 
     /// That all is delivered once the handler answers.
     fn delivers(&self) {
         self.served.upstream.release();
-        let handled = || self.served.upstream.entries().into_iter().map(|entry| entry.body).collect::<BTreeSet<_>>();
-        poll("all that was accepted is delivered", || handled().len() >= self.accepted);
-        assert!(handled() == (0..self.accepted).map(body).collect());
+        let count = self.accepted as f64;
+        poll("all that was accepted is delivered", || self.metric("delivered_total", "") == count);
+        let handled: BTreeSet<Vec<u8>> = self.served.upstream.entries().into_iter().map(|entry| entry.body).collect();
+        assert!(handled == (0..self.accepted).map(|number| body(number, self.size)).collect());
+    }
+
+    /// A metric of the route's queue, with a further label.
+    fn metric(&self, name: &str, label: &str) -> f64 {
+        self.served.metric(&format!("hooklatch_queue_{name}{{route=\"hook\"{label}}}")).unwrap()
     }
 
     /// That it takes deliveries again by itself.
@@ -99,9 +107,7 @@ impl Filled {
         poll("it takes deliveries again", || self.send().status == 200);
         self.accepted += 1;
         self.delivers();
-        let settled =
-            || self.served.metric("hooklatch_queue_deliveries{route=\"hook\",state=\"pending\"}") == Some(0.0);
-        poll("the results are written", settled);
+        poll("the results are written", || self.metric("deliveries", ",state=\"pending\"") == 0.0);
         assert_eq!(self.served.metric("hooklatch_store_failed"), Some(0.0));
         assert_eq!(self.served.admin("/readyz").status, 200);
     }
@@ -110,7 +116,7 @@ impl Filled {
 #[test]
 fn a_small_file_system_is_not_filled_and_heals_once_all_is_delivered() {
     for min_free in ["8MiB", "0MiB"] {
-        let Some(mut filled) = fill(min_free, 0) else { return };
+        let Some(mut filled) = fill(min_free, 0, "max_concurrent: 2", 100_000) else { return };
         assert!(filled.accepted > 100, "{}", filled.accepted);
         filled.delivers();
         filled.heals();
@@ -118,8 +124,19 @@ fn a_small_file_system_is_not_filled_and_heals_once_all_is_delivered() {
 }
 
 #[test]
+fn results_of_many_large_deliveries_at_once_are_written_on_a_small_file_system_too() {
+    // All bodies are overwritten at the same moment.
+    let Some(mut filled) = fill("0MiB", 0, "max_concurrent: 32", 900_000) else { return };
+    assert!(filled.accepted > 20, "{}", filled.accepted);
+    let under_way = filled.accepted.min(32) as f64;
+    poll("many are attempted", || filled.metric("in_flight", "") == under_way);
+    filled.delivers();
+    filled.heals();
+}
+
+#[test]
 fn a_file_system_that_another_program_fills_refuses_deliveries_sends_what_it_has_and_heals_with_room() {
-    let Some(mut filled) = fill("0MiB", 40 << 20) else { return };
+    let Some(mut filled) = fill("0MiB", 40 << 20, "max_concurrent: 2", 100_000) else { return };
     // Not a byte is left.
     let rest = fs::File::create(filled.inside("rest")).unwrap();
     let full = (0..100).find_map(|_| (&rest).write_all(&vec![0; 1 << 20]).err()).unwrap();
