@@ -41,7 +41,7 @@ impl Faulty {
             route("proxy", "[{ file: secret }]", "").replace("UPSTREAM", &format!("\"http://{}/\"", other.address));
         let routes = format!(
             "{}{proxy}store: {{ path: store, {store} }}\n",
-            route("hook", "[{ file: secret }]", &format!("delivery: queue, circuit: false, {keys}"))
+            route("hook", "[{ file: secret }]", &format!("delivery: queue, timeout: 10m, circuit: false, {keys}"))
         );
         let server = "listen: 127.0.0.1:0, threads: 2, shutdown_grace: 200ms";
         let served = Served::start_by(|file| shim.serve(file), server, &routes, &[("secret", SECRET)]);
