@@ -41,7 +41,7 @@ packages_of() { # COMMAND… → the packages of those that are not there
             cc) packages+=(gcc libc6-dev) ;;
             c++) packages+=(g++) ;;
             node) packages+=(nodejs ca-certificates) ;; # npm reads the system's certificates
-            taskset) packages+=(util-linux) ;;
+            taskset | setpriv) packages+=(util-linux) ;;
             systemd-analyze) packages+=(systemd) ;;
             *) packages+=("$name") ;;
         esac

@@ -17,6 +17,8 @@ pub struct Load {
     listener: TcpListener,
     upstream: Vec<Served>,
     buffer: Vec<u8>,
+    /// Requests that the upstream has answered.
+    pub answered: u64,
 }
 
 /// One run.
@@ -73,7 +75,7 @@ impl Load {
     pub fn new() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, upstream: Vec::new(), buffer: vec![0; 1 << 20] })
+        Ok(Self { listener, upstream: Vec::new(), buffer: vec![0; 1 << 20], answered: 0 })
     }
 
     /// Where the upstream is.
@@ -201,15 +203,16 @@ impl Load {
             self.upstream.push(Served { stream, head: Vec::new(), body_left: 0 });
         }
         let buffer = &mut self.buffer;
-        let mut answered = false;
-        self.upstream.retain_mut(|served| served.step(buffer, &mut answered).unwrap_or(false));
-        Ok(answered)
+        let before = self.answered;
+        let answered = &mut self.answered;
+        self.upstream.retain_mut(|served| served.step(buffer, answered).unwrap_or(false));
+        Ok(self.answered > before)
     }
 }
 
 impl Served {
     /// Whether the connection is still open.
-    fn step(&mut self, buffer: &mut [u8], answered: &mut bool) -> io::Result<bool> {
+    fn step(&mut self, buffer: &mut [u8], answered: &mut u64) -> io::Result<bool> {
         let Some(read) = ready(self.stream.read(buffer))? else { return Ok(true) };
         if read == 0 {
             return Ok(false);
@@ -229,7 +232,7 @@ impl Served {
             bytes = &bytes[taken..];
             if self.body_left == 0 {
                 self.stream.write_all(ANSWER)?;
-                *answered = true;
+                *answered += 1;
             }
         }
         Ok(true)

@@ -1,11 +1,14 @@
 //! hooklatch beside its peers: CPU, throughput, latency, memory, start. `scripts/bench` runs this and says how to read
-//! it.
+//! it. With `--durable`: the queue beside what else stores deliveries.
 //!
 //! Figures come from slices in turn (A B A B …), since machines flip between fast and slow phases; each is a median with
 //! its spread over the rounds. The gateway has core 0; the load and the upstream spin on core 1, in one thread.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+mod backlog;
+mod durable;
+mod exchange;
 #[allow(dead_code, reason = "shared with instructions.rs")]
 mod load;
 mod memory;
@@ -13,6 +16,7 @@ mod peers;
 mod requests;
 mod routes;
 mod speed;
+mod stores;
 mod table;
 
 use std::io;
@@ -42,13 +46,17 @@ fn main() -> io::Result<()> {
     if !args.iter().any(|arg| arg == "--bench") {
         return Ok(());
     }
-    let effort = if args.iter().any(|arg| arg == "--quick") {
+    let quick = args.iter().any(|arg| arg == "--quick");
+    let effort = if quick {
         Effort { rounds: 3, slice: Duration::from_millis(200) }
     } else {
         Effort { rounds: 9, slice: Duration::from_secs(1) }
     };
     pin(LOAD)?;
     let mut load = Load::new()?;
+    if args.iter().any(|arg| arg == "--durable") {
+        return durable::run(&mut load, &effort, quick);
+    }
     let mut table = Table::new();
     speed::cpu(&mut load, &effort, &mut table)?;
     speed::refusals(&mut load, &effort, &mut table)?;

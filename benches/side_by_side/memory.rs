@@ -14,7 +14,7 @@ const IDLE: usize = 2000;
 /// How long memory may take to settle.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Memory has settled if it stays about the same for this long.
-const STILL: Duration = Duration::from_millis(500);
+pub const STILL: Duration = Duration::from_millis(500);
 /// The same after a response: longer than a gateway keeps the buffers of a connection that went idle.
 const STILL_IDLE: Duration = Duration::from_secs(2);
 /// Differences up to this count as equal, in bytes.
@@ -58,7 +58,7 @@ pub fn large(load: &mut Load, table: &mut Table) -> io::Result<()> {
 }
 
 /// The gateway's memory once it has settled.
-fn settled(gateway: &Gateway, still: Duration) -> u64 {
+pub fn settled(gateway: &Gateway, still: Duration) -> u64 {
     let start = Instant::now();
     let (mut memory, mut since) = (gateway.memory(), start);
     while since.elapsed() < still && start.elapsed() < PATIENCE {

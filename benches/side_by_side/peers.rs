@@ -48,7 +48,8 @@ pub const ALL: [(&str, Start); 4] =
     [("haproxy", haproxy), ("hooklatch", hooklatch), ("nginx+njs", nginx), ("node", node)];
 
 impl Gateway {
-    fn start(
+    /// Starts a program on the setting's cores; it is there when it takes connections.
+    pub fn start(
         name: &'static str,
         setting: &Setting<'_>,
         address: SocketAddr,
@@ -125,16 +126,22 @@ impl Drop for Gateway {
 /// hooklatch as built by this run, with its default configuration but for addresses and threads. It is there when it
 /// says that it is ready.
 pub fn hooklatch(setting: &Setting<'_>) -> io::Result<Gateway> {
+    hooklatch_with(setting, "", "")
+}
+
+/// The same with further keys of the route, and further sections.
+pub fn hooklatch_with(setting: &Setting<'_>, keys: &str, sections: &str) -> io::Result<Gateway> {
     let (address, admin) = (free()?, free()?);
     let Setting { upstream, threads, .. } = setting;
     let mut config =
         format!("server:\n  listen: {address}\n  threads: {threads}\nadmin:\n  listen: {admin}\nroutes:\n");
     let secrets = "    scheme: circleci\n    secrets: [{ file: secret }]\n";
-    config += &format!("  - name: circleci\n    path: {PATH}\n{secrets}    upstream: http://{upstream}/in\n");
+    config += &format!("  - name: circleci\n    path: {PATH}\n{secrets}    upstream: http://{upstream}/in\n{keys}");
     for idle in 0..setting.idle_routes {
         config +=
             &format!("  - name: idle-{idle}\n    path: /idle/{idle}\n{secrets}    upstream: http://{upstream}/in\n");
     }
+    config += sections;
     write(setting, "secret", SECRET)?;
     let config = write(setting, "gateway.yaml", &config)?;
     let program = PathBuf::from(env!("CARGO_BIN_EXE_hooklatch"));
@@ -251,6 +258,7 @@ fn write(setting: &Setting<'_>, name: &str, text: &str) -> io::Result<String> {
     Ok(path.display().to_string())
 }
 
-fn free() -> io::Result<SocketAddr> {
+/// An address that is free.
+pub fn free() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }

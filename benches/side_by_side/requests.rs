@@ -1,5 +1,6 @@
 //! The requests that are sent.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use hooklatch::schemes::{self, SchemeOptions, Secret};
@@ -8,13 +9,21 @@ use crate::peers::{PATH, SECRET};
 
 /// A CircleCI delivery with a body of this many bytes.
 pub fn signed(size: usize) -> Vec<u8> {
-    let (before, after) = (r#"{"type":"workflow-completed","id":"1","filler":""#, r#""}"#);
-    let filler = "x".repeat(size - before.len() - after.len());
-    let body = [before, &filler, after].concat().into_bytes();
+    numbered(size, 1..2).remove(0)
+}
+
+/// CircleCI deliveries with bodies of this many bytes, whose ids are these numbers.
+pub fn numbered(size: usize, numbers: Range<usize>) -> Vec<Vec<u8>> {
     let secret = Secret::from(SECRET.as_bytes().to_vec());
     let verifier = schemes::find("circleci").unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
-    let (_, value) = verifier.sign_body(0, &body, Duration::ZERO).unwrap().remove(0);
-    request(PATH, Some(value.to_str().unwrap().trim_start_matches("v1=")), &body)
+    let sign = |number| {
+        let before = format!(r#"{{"type":"workflow-completed","id":"{number}","filler":""#);
+        let filler = "x".repeat(size - before.len() - 2);
+        let body = [&before, &filler, r#""}"#].concat().into_bytes();
+        let (_, value) = verifier.sign_body(0, &body, Duration::ZERO).unwrap().remove(0);
+        request(PATH, Some(value.to_str().unwrap().trim_start_matches("v1=")), &body)
+    };
+    numbers.map(sign).collect()
 }
 
 /// The same with a body of 3 KB to any path, with any digest or none.

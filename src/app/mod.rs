@@ -27,9 +27,10 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, AdminService};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, LoadError};
+use crate::config::{self, Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
+use crate::store::sqlite;
 use generation::Generation;
 pub use listeners::{Listeners, StartError, bind};
 use worker::{Share, Shared};
@@ -134,8 +135,11 @@ impl Gateway {
         open_files::raise();
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
+        let database = |store: &config::Store| store.path.join(sqlite::DATABASE).display().to_string();
+        let store = config.store.as_ref().map_or_else(|| "the store".to_owned(), database);
         let generation = Arc::new(Generation::new(config, None, &metrics)?);
-        queue.configure(&generation.configs(), &clock).await.map_err(io::Error::other)?;
+        let configured = queue.configure(&generation.configs(), &clock).await;
+        configured.map_err(|error| io::Error::other(format!("{store}: {error}")))?;
         generation.show(&metrics);
         let (generations, current) = watch::channel(generation);
         let (phase, phases) = watch::channel(Phase::Running);

@@ -32,7 +32,7 @@ pub struct Limits {
     pub records: usize,
     /// Bytes of both together.
     pub bytes: usize,
-    /// How long a delivery may wait until its batch begins.
+    /// How long a delivery may wait until its batch begins; while one has waited longer, no more are taken.
     pub patience: Duration,
     /// Bytes of the store over which it takes no deliveries and records.
     pub max_size: u64,
@@ -89,6 +89,13 @@ struct Queue {
     closing: bool,
 }
 
+impl Queue {
+    /// Whether something has waited for the writer longer than a delivery may: the disk hangs.
+    fn is_stuck(&self, now: Instant, patience: Duration) -> bool {
+        self.entries.front().is_some_and(|oldest| now.saturating_duration_since(oldest.since) > patience)
+    }
+}
+
 /// What the writer's thread and the callers share.
 pub struct Shared {
     queue: Mutex<Queue>,
@@ -136,6 +143,17 @@ impl Shared {
             reservations: Arc::default(),
             book,
             sizes: Mutex::new(sizes),
+        }
+    }
+
+    /// The store has failed for good.
+    pub fn fail(&self, error: &StoreError) {
+        let why: Arc<str> = match error {
+            StoreError::Failed(why) => Arc::clone(why),
+            other => other.to_string().into(),
+        };
+        if self.failed.set(Arc::clone(&why)).is_ok() {
+            tracing::error!(error = %why, "the store has failed; nothing is stored until the gateway is started again");
         }
     }
 
@@ -193,7 +211,10 @@ impl Shared {
         }
         match entry.write {
             Write::Accept { .. } => {
-                if queue.accepts >= self.limits.accepts || queue.bytes + entry.weight > self.limits.bytes {
+                if queue.accepts >= self.limits.accepts
+                    || queue.bytes + entry.weight > self.limits.bytes
+                    || queue.is_stuck(entry.since, self.limits.patience)
+                {
                     return Err(StoreError::Slow);
                 }
                 queue.accepts += 1;

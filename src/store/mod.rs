@@ -153,13 +153,25 @@ impl Store {
                 reader.due(&Due { route: &route, destination, now, limit, max_bytes: CLAIM_BYTES, claimed })
             })
         };
-        self.threads.dispatch.ask(question).await
+        self.ask_for_queue(question).await
     }
 
     /// The first due time after `now` among a route's deliveries at a destination: when to claim again.
     pub async fn next_due(&self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
         let route = route.to_owned();
-        self.threads.dispatch.ask(move |reader| reader.next_due(&route, destination, now)).await
+        self.ask_for_queue(move |reader| reader.next_due(&route, destination, now)).await
+    }
+
+    /// Asks the reader of what is due. If the database cannot be read, it is not written to either.
+    async fn ask_for_queue<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn backend::Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let answer = self.threads.dispatch.ask(question).await;
+        if let Err(error @ StoreError::Failed(_)) = &answer {
+            self.shared().fail(error);
+        }
+        answer
     }
 
     /// Gives claimed deliveries back without an attempt.
@@ -186,7 +198,7 @@ impl Store {
             Reserved::First(reservation) => reservation,
             other => return Ok(other),
         };
-        let known = self.threads.dispatch.ask(move |reader| reader.key(&key, now)).await?;
+        let known = self.ask_for_queue(move |reader| reader.key(&key, now)).await?;
         Ok(known.map_or(Reserved::First(reservation), Reserved::Duplicate))
     }
 

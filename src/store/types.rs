@@ -476,7 +476,7 @@ pub struct RouteState {
 pub struct Sizes {
     /// Bytes of all files in the folder, or bytes in memory.
     pub used: u64,
-    /// Free bytes of the file system; `u64::MAX` in memory.
+    /// Free bytes of the file system beside those that the store needs for itself; `u64::MAX` in memory.
     pub free: u64,
 }
 

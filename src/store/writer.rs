@@ -6,9 +6,9 @@
 //!
 //! 1. as full, when `max_size` or `min_free` is reached or the disk is full; outcomes of attempts are then kept and
 //!    tried again each second;
-//! 2. as slow, when the queue is full or the write has waited longer than it may;
-//! 3. as failed, after any other error of a commit, until the process ends: a failed `fsync` may have lost what an
-//!    earlier one wrote, and another attempt would not say so.
+//! 2. as slow, when the queue is full, or the write or one before it has waited longer than it may;
+//! 3. as failed, after any other error of a commit or of a read for the queue, until the process ends: a failed `fsync` may
+//!    have lost what an earlier one wrote, and another attempt would not say so.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +23,10 @@ use crate::clock::Clock;
 
 /// How often the backend is given the time for what it does now and then.
 const MAINTAIN: Duration = Duration::from_secs(1);
+
+/// With less room than this, in bytes, the outcome of each attempt is a commit of its own: it overwrites the body of its
+/// delivery, and the bodies of a whole batch can need more of the log than there is.
+const TIGHT: u64 = 256 << 20;
 
 /// What a commit took, for the metrics.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +71,7 @@ impl Writer {
                 kept.extend(batch);
                 kept = self.write(std::mem::take(&mut kept));
             }
-            let result = self.backend.maintain(self.now());
+            let result = self.maintain();
             maintained = if due { self.clock.now() } else { maintained };
             pause = match result {
                 Ok(true) => Duration::ZERO,
@@ -85,6 +89,11 @@ impl Writer {
         }
     }
 
+    /// After a failure nothing more is synced.
+    fn maintain(&mut self) -> Result<bool, StoreError> {
+        if self.shared.failed.get().is_some() { Ok(false) } else { self.backend.maintain(self.now()) }
+    }
+
     fn now(&self) -> Millis {
         millis(self.clock.unix())
     }
@@ -92,6 +101,25 @@ impl Writer {
     /// Writes a batch; gives back what has to be tried again.
     fn write(&mut self, batch: Vec<Entry>) -> Vec<Entry> {
         let batch = self.admit(batch);
+        if lock(&self.shared.sizes).free >= TIGHT {
+            return self.write_admitted(batch);
+        }
+        let mut kept = Vec::new();
+        for part in apart(batch) {
+            kept.extend(self.write_admitted(part));
+            // The log is to be emptied before it grows further.
+            if let Err(error) = self.maintain() {
+                self.passing(error);
+            }
+        }
+        kept
+    }
+
+    fn write_admitted(&mut self, batch: Vec<Entry>) -> Vec<Entry> {
+        if self.shared.failed.get().is_some() {
+            self.refuse_all(batch);
+            return Vec::new();
+        }
         if batch.is_empty() {
             return batch;
         }
@@ -137,7 +165,7 @@ impl Writer {
                 let coming = u64::try_from(coming).unwrap_or(u64::MAX);
                 let limits = self.shared.limits;
                 sizes.used.saturating_add(coming) > limits.max_size
-                    || sizes.free.saturating_sub(coming) < limits.min_free
+                    || sizes.free < limits.min_free.saturating_add(coming)
             }
             Err(error) => {
                 self.fail(&error);
@@ -219,12 +247,7 @@ impl Writer {
 
     /// The store has failed for good.
     fn fail(&self, error: &StoreError) -> Duration {
-        let why: Arc<str> = match error {
-            StoreError::Failed(why) => Arc::clone(why),
-            other => other.to_string().into(),
-        };
-        tracing::error!(error = %why, "the store has failed; nothing is stored until the gateway is started again");
-        let _first_counts = self.shared.failed.set(why);
+        self.shared.fail(error);
         MAINTAIN
     }
 
@@ -247,6 +270,19 @@ impl Drop for Writer {
         }
         self.refuse_all(self.shared.end());
     }
+}
+
+/// The same writes in the same order, each outcome apart from the others.
+fn apart(batch: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let is_outcome = |entry: &Entry| matches!(entry.write, Write::Complete(_));
+    let mut parts: Vec<Vec<Entry>> = Vec::new();
+    for entry in batch {
+        match parts.last_mut() {
+            Some(part) if !is_outcome(&entry) && !part.first().is_some_and(is_outcome) => part.push(entry),
+            _ => parts.push(vec![entry]),
+        }
+    }
+    parts
 }
 
 fn answer(sender: Option<Sender>, result: Result<Answer, StoreError>) {

@@ -182,6 +182,31 @@ fn the_table_of_attempts_is_what_the_default_waits_add_up_to() {
     assert_eq!(policy.wait(u32::try_from(made.len()).unwrap(), 0.5), policy.max_backoff, "the next ones are as long");
 }
 
+#[test]
+fn each_test_that_the_page_on_delivery_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut code, mut folders) = (String::new(), vec![root.join("tests/it"), root.join("src/store")]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.extension() {
+                None => folders.push(path),
+                Some(extension) if extension == "rs" => code += &fs::read_to_string(path).unwrap(),
+                Some(_) => {}
+            }
+        }
+    }
+    let page = Document::read("docs/delivery.md");
+    let rows = [page.table("Failure"), page.table("Scenario")].concat();
+    assert!(rows.len() >= 30, "{}", rows.len());
+    for row in rows {
+        let tests = spans(row.last().unwrap());
+        assert!(!tests.is_empty(), "{row:?}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}()")), "{test}");
+        }
+    }
+}
+
 /// The type of a metric, and its labels. Labels of [`CLOSED_LABELS`] have their values.
 type Family = (String, BTreeMap<String, BTreeSet<String>>);
 

@@ -60,6 +60,12 @@ mod dedupe;
 /// A store that cannot be opened, or is full.
 mod store;
 
+/// A disk that fails, is slow or full, a database that is damaged, a clock that jumps.
+mod faults;
+
+/// What every receiver of webhooks has to survive, with a naive handler behind the gateway.
+mod conformance_delivery;
+
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
 

@@ -100,6 +100,10 @@ pub fn store_error(error: &rusqlite::Error) -> StoreError {
         // Another program, `sqlite3` say, is writing.
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Slow,
         Some(ErrorCode::OperationInterrupted) => StoreError::TimedOut,
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            let what = "the database is damaged; run `hooklatch store check`, then `hooklatch store recover`";
+            StoreError::Failed(format!("{error}: {what}").into())
+        }
         _ => StoreError::Failed(error.to_string().into()),
     }
 }

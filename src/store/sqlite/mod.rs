@@ -31,10 +31,12 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags};
 
 pub use error::OpenError;
+pub use folder::DATABASE;
 use folder::Folder;
 pub use offline::{Checked, backup, check, recover};
 use row::kind_shown;
@@ -52,6 +54,8 @@ const CHECKPOINT_PAGES: i32 = 256;
 const BUSY_TIME: Duration = Duration::from_secs(1);
 /// How long a query of a reader may take.
 const QUERY_TIME: Duration = Duration::from_secs(2);
+/// The largest database that is read from end to end before it is used, in bytes: that takes a fraction of a second.
+const MAX_CHECKED: u64 = 64 << 20;
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 64;
 
@@ -162,7 +166,9 @@ fn open_database(folder: &Folder) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::sqlite(path.clone(), &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    leave_log_alone(&connection).map_err(failed)?;
     let found = identify(&connection, &path)?;
+    look_for_damage(&connection, &path)?;
     if found == 0 {
         // Both count only before the first table is made.
         connection.pragma_update(None, "page_size", schema::PAGE_SIZE).map_err(failed)?;
@@ -186,9 +192,9 @@ fn open_database(folder: &Folder) -> Result<Connection, OpenError> {
     if found < schema::version() {
         let used = path.metadata().map(|metadata| metadata.len()).unwrap_or_default();
         let needed = used.saturating_mul(2).max(1 << 20);
-        let sizes = folder.sizes().map_err(|error| OpenError::Folder { path: folder.path().to_owned(), error })?;
-        if sizes.free < needed {
-            return Err(OpenError::NoRoom { path, needed, free: sizes.free });
+        let free = folder.free().map_err(|error| OpenError::Folder { path: folder.path().to_owned(), error })?;
+        if free < needed {
+            return Err(OpenError::NoRoom { path, needed, free });
         }
         schema::migrate(&mut connection, found).map_err(failed)?;
     }
@@ -211,6 +217,25 @@ fn identify(connection: &Connection, path: &Path) -> Result<i32, OpenError> {
         return Err(OpenError::Newer { path: path.to_owned(), found, known });
     }
     Ok(found)
+}
+
+/// Reads a database of up to [`MAX_CHECKED`] from end to end. Damage in a larger one shows when the damaged page is used.
+fn look_for_damage(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    if path.metadata().map_or(0, |metadata| metadata.len()) > MAX_CHECKED {
+        return Ok(());
+    }
+    let found: rusqlite::Result<String> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(error) => Err(OpenError::Damaged { path: path.to_owned(), error }),
+        Err(error) => Err(OpenError::sqlite(path.to_owned(), &error)),
+    }
+}
+
+/// Keeps SQLite from copying the log into the database when the last connection closes: after a failed sync that would be
+/// a second try, and a damaged database must stay as it is. [`Backend::close`] does it where it is wanted.
+fn leave_log_alone(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// Sets a pragma, whether or not it answers.

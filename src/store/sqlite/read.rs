@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::error::store_error;
 use super::write::find_key;
-use super::{QUERY_TIME, STATEMENTS, pragma, row, statements};
+use super::{QUERY_TIME, STATEMENTS, leave_log_alone, pragma, row, statements};
 use crate::clock::Clock;
 use crate::store::backend::{Due, Reader};
 use crate::store::list::{LOOKED_AT, least_id, matches, waits};
@@ -48,6 +48,7 @@ impl SqliteReader {
     pub fn open(path: &Path, clock: Clock) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
+        leave_log_alone(&connection)?;
         for (name, value) in
             [("query_only", "ON"), ("mmap_size", "0"), ("temp_store", "MEMORY"), ("cache_size", "-8192")]
         {

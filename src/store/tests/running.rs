@@ -256,3 +256,23 @@ async fn closing_writes_what_was_taken() {
     let store = start(Box::new(open_sqlite(&folder)), limits());
     assert!(store.get(id(0)).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_database_that_cannot_be_read_for_the_queue_is_not_written_to_either() {
+    let folder = TempDir::new().unwrap();
+    let database = folder.path().join("hooklatch.db");
+    let store = start(Box::new(open_sqlite(&folder)), limits());
+    for number in 0..20 {
+        accept(&store, number, None, false).await.unwrap();
+    }
+    store.close();
+    drop(store);
+    let store = start(Box::new(open_sqlite(&folder)), limits());
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes[16_384..].fill(0xa5);
+    std::fs::write(&database, bytes).unwrap();
+    let Err(StoreError::Failed(why)) = store.claim("github", 0, NOW + 100, 10).await else { panic!("it was read") };
+    assert!(why.contains("hooklatch store recover"), "{why}");
+    assert_eq!(store.health(), Health::Failed(why.clone()));
+    assert_eq!(accept(&store, 99, None, false).await, Err(StoreError::Failed(why)));
+}

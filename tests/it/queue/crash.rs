@@ -1,7 +1,7 @@
-//! A gateway that is killed again and again under load, and then the accounts: each acknowledged delivery has reached the
-//! handler, unless the handler refused it for good; then it is dead. Nothing else is delivered.
+//! A gateway that is killed, or loses power, again and again under load, and then the accounts: each acknowledged delivery
+//! has reached the handler, unless the handler refused it for good; then it is dead. Nothing else is delivered.
 //!
-//! As a test it kills twenty times; `scripts/soak --crash MINUTES` goes on for longer, on the binary that is released.
+//! As a test each happens twenty times; `scripts/soak --crash MINUTES` goes on for longer, on the binary that is released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,6 +21,7 @@ use crate::support::http::{ANSWER, Connection};
 use crate::support::process::{BINARY, GatewayProcess, poll};
 use crate::support::queued;
 use crate::support::served::delivery;
+use crate::support::shim::Shim;
 use crate::support::stream::Stream;
 use crate::support::upstream::{Seen, Upstream};
 
@@ -47,7 +48,21 @@ struct Book {
 
 #[test]
 fn each_acknowledged_delivery_is_delivered_or_dead_however_often_the_gateway_is_killed() {
+    crash(GatewayProcess::start_command, |_| ());
+}
+
+/// What was not synced is lost as well.
+#[test]
+fn each_acknowledged_delivery_is_delivered_or_dead_however_often_power_is_lost() {
+    let Some(shim) = Shim::compile() else { return };
+    shim.keep_synced();
+    crash(|command| GatewayProcess::start_command(shim.in_front_of(command)), |store| shim.lose_power(store));
+}
+
+/// Kills the gateway again and again, and does `then` to the store's folder each time.
+fn crash(start: impl Fn(&mut Command) -> GatewayProcess, then: impl Fn(&Path)) {
     let folder = tempfile::tempdir().unwrap();
+    let (store, start) = (folder.path().join("store"), |file: &Path| start(&mut command(file)));
     let (upstream, book) = (Upstream::bind(), Arc::new(Book::default()));
     let handler = book.clone();
     upstream.answer_by(move |seen| handler.answer(seen));
@@ -75,6 +90,7 @@ fn each_acknowledged_delivery_is_delivered_or_dead_however_often_the_gateway_is_
             poll("more are acknowledged", || book.acknowledged.lock().unwrap().len() >= enough);
             gateway.process.signal("KILL");
             assert_eq!(gateway.process.wait().code(), None);
+            then(&store);
             gateway = start(&file);
             kills += 1;
         }
@@ -86,7 +102,7 @@ fn each_acknowledged_delivery_is_delivered_or_dead_however_often_the_gateway_is_
         count("pending") + count("retrying") == 0.0
     });
     assert_eq!(gateway.process.terminate().code(), Some(0));
-    println!("{}", book.account(kills, &stored(&folder.path().join("store"))));
+    println!("{}", book.account(kills, &stored(&store)));
 }
 
 impl Book {
@@ -194,8 +210,8 @@ fn configure(folder: &Path, listen: &str, upstream: &Upstream) -> std::path::Pat
     file
 }
 
-fn start(file: &Path) -> GatewayProcess {
+fn command(file: &Path) -> Command {
     let mut command = Command::new(std::env::var_os(RELEASED).unwrap_or_else(|| BINARY.into()));
     command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file).env_remove("RUST_LOG");
-    GatewayProcess::start_command(&mut command)
+    command
 }

@@ -150,6 +150,15 @@ impl Connection {
         }
     }
 
+    /// Whether nothing has come that was not read.
+    pub fn is_silent(&mut self) -> bool {
+        let stream = self.stream.get_ref().tcp();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        self.stream.buffer().is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Resets the connection.
     pub fn reset(self) {
         SockRef::from(self.stream.get_ref().tcp()).set_linger(Some(Duration::ZERO)).unwrap();

@@ -22,6 +22,8 @@ pub mod rig;
 pub mod sender;
 /// The gateway as a process on a configuration that the test changes.
 pub mod served;
+/// Faults of the disk and jumps of the clock, for a gateway in a process.
+pub mod shim;
 /// A connection of a test, with or without TLS.
 pub mod stream;
 /// Programs that the deployment is tested with.

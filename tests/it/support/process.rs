@@ -121,6 +121,17 @@ impl Process {
         }
     }
 
+    /// Whether a line of what it has printed so far has these words.
+    pub fn has_printed(&mut self, words: &str) -> bool {
+        self.printed.extend(self.lines.try_iter());
+        self.printed.iter().any(|(_, line)| line.contains(words))
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// What has been read so far of what it printed on a stream; after [`Process::wait`], all of it.
     pub fn printed(&self, stream: Stream) -> Vec<&str> {
         self.printed.iter().filter(|(from, _)| *from == stream).map(|(_, line)| line.as_str()).collect()

@@ -31,9 +31,9 @@ impl Served {
         Self::start_by(GatewayProcess::start, server, routes, secrets)
     }
 
-    /// The same with the process that `start` makes for a file.
+    /// The same, and the test itself starts the gateway on the configuration's file.
     pub fn start_by(
-        start: impl Fn(&Path) -> GatewayProcess,
+        start: impl FnOnce(&Path) -> GatewayProcess,
         server: &str,
         routes: &str,
         secrets: &[(&str, &str)],

@@ -1,0 +1,213 @@
+//! Durable acceptance: the queue beside the same binary as a proxy, a bare file, Redis and PostgreSQL; and what a backlog
+//! costs. `scripts/bench --durable` runs this.
+//!
+//! Each delivery has an id of its own, so that none is a duplicate; the queue looks for it as it does by default.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::backlog;
+use crate::exchange::{Connections, Protocol};
+use crate::load::Load;
+use crate::peers::{Gateway, Setting, hooklatch_with};
+use crate::requests::numbered;
+use crate::stores::{HTTP, POSTGRES, REDIS, append, postgres, postgres_request, redis, redis_request};
+use crate::{BOTH, CONNECTIONS, Effort, GATEWAY, LOAD, pin};
+
+/// Deliveries that are signed for one slice, for each second of it: more than any gateway takes.
+const SIGNED_A_SECOND: f64 = 70_000.0;
+/// How long what was accepted may take to be delivered.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Deliveries that a bare file gets at once.
+const TOGETHER: usize = 64;
+
+/// The route's and the other keys of a gateway with a queue.
+pub const QUEUE: &str = "    delivery: queue\n";
+pub const STORE: &str = "store: { path: store, min_free: 0MiB, max_size: 100GiB }\n";
+
+/// What is measured of one system, one value a round.
+#[derive(Default)]
+struct Figures {
+    name: &'static str,
+    accepted: Vec<f64>,
+    delivered: Vec<f64>,
+    cpu: Vec<f64>,
+    median: Vec<f64>,
+    tail: Vec<f64>,
+    on_both: Vec<f64>,
+}
+
+/// A system that takes deliveries.
+struct System {
+    name: &'static str,
+    start: fn(&Setting<'_>) -> io::Result<Gateway>,
+    protocol: Protocol,
+    /// The one request; `None` for signed ones with ids of their own.
+    request: Option<fn() -> Vec<u8>>,
+    /// Whether the upstream must have got what was accepted.
+    delivers: bool,
+}
+
+const SYSTEMS: [System; 4] = [
+    System { name: "hooklatch, proxy", start: proxy, protocol: HTTP, request: None, delivers: true },
+    System { name: "hooklatch, queue", start: queue, protocol: HTTP, request: None, delivers: true },
+    System { name: "Redis Streams", start: redis, protocol: REDIS, request: Some(redis_request), delivers: false },
+    System {
+        name: "PostgreSQL",
+        start: postgres,
+        protocol: POSTGRES,
+        request: Some(postgres_request),
+        delivers: false,
+    },
+];
+
+fn proxy(setting: &Setting<'_>) -> io::Result<Gateway> {
+    hooklatch_with(setting, "", "")
+}
+
+/// The gateway with a queue, whose store is in its folder.
+pub fn queue(setting: &Setting<'_>) -> io::Result<Gateway> {
+    hooklatch_with(setting, QUEUE, STORE)
+}
+
+/// Prints both tables.
+pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
+    let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    // PostgreSQL's user must get through.
+    std::fs::set_permissions(files.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let mut all: Vec<Figures> =
+        SYSTEMS.iter().map(|system| Figures { name: system.name, ..Figures::default() }).collect();
+    let mut bare = Figures { name: "append + fdatasync, 64 at once", ..Figures::default() };
+    let mut number = 0;
+    for round in 0..effort.rounds {
+        for (system, figures) in SYSTEMS.iter().zip(&mut all) {
+            let folder = files.path().join(format!("{round}-{}", figures.name.replace([' ', ','], "-")));
+            measure(load, effort, system, figures, &folder, &mut number)?;
+        }
+        append_bare(effort, files.path(), &mut bare)?;
+    }
+    all.push(bare);
+    println!(
+        "| {:<30} | accepted/s | delivered/s | CPU each | answer p50 | answer p99 | both cores/s |",
+        "3 KB, 64 connections"
+    );
+    println!("| {} | --- | --- | --- | --- | --- | --- |", "-".repeat(30));
+    for figures in all {
+        figures.print();
+    }
+    println!();
+    backlog::run(load, files.path(), quick)
+}
+
+/// One slice on a core of its own, and one on both cores together with the load.
+fn measure(
+    load: &mut Load,
+    effort: &Effort,
+    system: &System,
+    figures: &mut Figures,
+    folder: &Path,
+    number: &mut usize,
+) -> io::Result<()> {
+    for both in [false, true] {
+        let folder = folder.join(if both { "both" } else { "one" });
+        std::fs::create_dir_all(&folder)?;
+        let (threads, cores) = if both { (2, BOTH) } else { (1, GATEWAY) };
+        let upstream = load.upstream()?;
+        let setting = Setting { folder: &folder, upstream, threads, cores, largest_body: 4096, idle_routes: 0 };
+        let requests = match system.request {
+            Some(request) => vec![request()],
+            None => signed(effort, number),
+        };
+        let gateway = (system.start)(&setting)?;
+        let connections = Connections::open(gateway.address, CONNECTIONS, &system.protocol)?;
+        pin(if both { BOTH } else { LOAD })?;
+        let (cpu, served, begun) = (gateway.cpu(), load.answered, Instant::now());
+        let repeats = system.request.is_some();
+        let exchanged = connections.run(load, &system.protocol, &requests, repeats, effort.slice, both)?;
+        while system.delivers && load.answered - served < exchanged.answers {
+            load.serve()?;
+            if begun.elapsed() > effort.slice + PATIENCE {
+                return Err(io::Error::other(format!("{} accepted what it does not deliver", system.name)));
+            }
+        }
+        let (all, cpu) = (begun.elapsed(), gateway.cpu() - cpu);
+        pin(LOAD)?;
+        let count = exchanged.answers as f64;
+        let rate = count / if system.delivers { all } else { exchanged.elapsed }.as_secs_f64();
+        if both {
+            figures.on_both.push(rate);
+        } else {
+            figures.accepted.push(count / exchanged.elapsed.as_secs_f64());
+            if system.delivers {
+                figures.delivered.push(rate);
+            }
+            figures.cpu.push(cpu.as_secs_f64() * 1e6 / count);
+            figures.answers(exchanged.latencies);
+        }
+        drop(gateway);
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(())
+}
+
+/// Deliveries with ids that were never used.
+fn signed(effort: &Effort, number: &mut usize) -> Vec<Vec<u8>> {
+    let count = (SIGNED_A_SECOND * effort.slice.as_secs_f64()) as usize;
+    let first = *number;
+    *number += count;
+    numbered(3 * 1024, first..first + count)
+}
+
+fn append_bare(effort: &Effort, files: &Path, figures: &mut Figures) -> io::Result<()> {
+    let folder: PathBuf = files.join("bare");
+    std::fs::create_dir_all(&folder)?;
+    pin(GATEWAY)?;
+    let (begun, cpu) = (Instant::now(), own_cpu()?);
+    let took = append(&folder, TOGETHER, effort.slice)?;
+    let (elapsed, cpu) = (begun.elapsed(), own_cpu()? - cpu);
+    pin(LOAD)?;
+    let count = (took.len() * TOGETHER) as f64;
+    figures.accepted.push(count / elapsed.as_secs_f64());
+    figures.cpu.push(cpu.as_secs_f64() * 1e6 / count);
+    figures.answers(took);
+    std::fs::remove_dir_all(&folder)
+}
+
+/// The CPU time of this thread.
+fn own_cpu() -> io::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let time = stat.split_whitespace().next().and_then(|time| time.parse().ok());
+    Ok(Duration::from_nanos(time.ok_or_else(|| io::Error::other("no schedstat"))?))
+}
+
+impl Figures {
+    fn answers(&mut self, mut latencies: Vec<Duration>) {
+        latencies.sort_unstable();
+        let at = |percent: usize| latencies.get(latencies.len() * percent / 100).map_or(0.0, Duration::as_secs_f64);
+        self.median.push(at(50) * 1e3);
+        self.tail.push(at(99) * 1e3);
+    }
+
+    fn print(&self) {
+        let rate = |values: &[f64]| median(values).map_or("–".to_owned(), |value| format!("{value:.0}"));
+        let time =
+            |values: &[f64], unit: &str| median(values).map_or("–".to_owned(), |value| format!("{value:.2} {unit}"));
+        println!(
+            "| {:<30} | {} | {} | {} | {} | {} | {} |",
+            self.name,
+            rate(&self.accepted),
+            rate(&self.delivered),
+            time(&self.cpu, "µs"),
+            time(&self.median, "ms"),
+            time(&self.tail, "ms"),
+            rate(&self.on_both),
+        );
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
