@@ -21,7 +21,7 @@ mod rust;
 const ROOMS: &[(&str, &str)] = &[
     ("cli", "app clock config http1 net reject schemes store upstream"),
     ("app", "admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
-    ("server", "clock config delivery gateway http1 metrics net observe reject"),
+    ("server", "clock config delivery gateway http1 metrics net observe record reject"),
     ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),
     ("queue", "clock config http1 metrics observe record routing store upstream"),
     ("record", "clock config delivery http1 metrics reject routing schemes store upstream"),
