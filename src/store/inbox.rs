@@ -67,7 +67,7 @@ impl Limits {
 }
 
 /// Outcomes of attempts that wait for room on the disk, after which no delivery is claimed.
-const KEPT_OUTCOMES: usize = 8192;
+pub const KEPT_OUTCOMES: usize = 8192;
 /// Bytes of these outcomes, after which no delivery is claimed.
 const KEPT_BYTES: usize = 32 << 20;
 /// Dedupe keys that wait for room on the disk; the oldest ones are forgotten.
