@@ -181,14 +181,20 @@ async fn a_full_disk_refuses_deliveries_keeps_outcomes_and_heals_by_itself() {
 
 #[tokio::test]
 async fn while_many_outcomes_wait_for_room_no_attempt_begins_and_none_is_lost() {
-    let backend = Told::new();
+    let bounds = Bounds { deliveries: 2 * KEPT_OUTCOMES, ..Bounds::default() };
+    let backend = Told { inner: Memory::new(bounds, KEEP), ..Told::new() };
     let full = Arc::clone(&backend.full);
     let store = start(Box::new(backend), limits());
     let count = u64::try_from(KEPT_OUTCOMES).unwrap();
-    let mut tickets = Vec::new();
+    let mut accepted = tokio::task::JoinSet::new();
     for number in 0..count {
-        match accept(&store, number, None, true).await.unwrap() {
-            Accepted::Stored(ticket) => tickets.push(ticket),
+        let store = store.clone();
+        accepted.spawn(async move { accept(&store, number, None, true).await });
+    }
+    let mut tickets = Vec::new();
+    for answer in accepted.join_all().await {
+        match answer {
+            Ok(Accepted::Stored(ticket)) => tickets.push(ticket),
             other => panic!("{other:?}"),
         }
     }
