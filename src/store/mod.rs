@@ -21,6 +21,7 @@ mod inbox;
 mod list;
 pub mod memory;
 mod readers;
+mod record;
 mod reservations;
 pub mod sqlite;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use claims::lock;
 pub use inbox::Limits;
 use inbox::Shared;
 use readers::ReaderThread;
+pub use record::Record;
 pub use reservations::{KeyReservation, Reserved};
 pub use types::*;
 use uuid::Uuid;
