@@ -1,9 +1,10 @@
-//! Brings metrics up to date that no event moves: numbers and ages of queued deliveries, sizes of the store, lines that the log
-//! has dropped.
+//! Brings metrics up to date that no event moves: numbers and ages of queued deliveries, sizes of the store, what it and the log
+//! have dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio::sync::watch;
 
 use super::generation::Generation;
@@ -23,6 +24,7 @@ pub(super) async fn show(
     metrics: Metrics,
     dropped_lines: impl Fn() -> u64,
 ) {
+    let (mut dropped, mut evicted) = (0, 0);
     loop {
         metrics.log_dropped.inc_by(dropped_lines().saturating_sub(metrics.log_dropped.get()));
         let generation = generations.borrow().clone();
@@ -44,10 +46,19 @@ pub(super) async fn show(
         let store = &metrics.store;
         let sizes = queue.store.sizes();
         store.bytes.set(i64::try_from(sizes.used).unwrap_or(i64::MAX));
-        store.free_bytes.set(i64::try_from(sizes.free).unwrap_or(i64::MAX));
+        // Memory has no file system: 0.
+        store.free_bytes.set(sizes.free.map_or(0, |free| i64::try_from(free).unwrap_or(i64::MAX)));
         store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_))));
+        dropped += count_up(&metrics.records.full, queue.store.dropped() - dropped);
+        evicted += count_up(&metrics.records.evicted_keys, queue.store.evicted() - evicted);
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Counts what has been added since the last time.
+fn count_up(counter: &IntCounter, added: u64) -> u64 {
+    counter.inc_by(added);
+    added
 }
 
 /// How many deliveries of a route are pending, retrying, dead and held.

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::{self, RateLimit};
 use crate::metrics::{GaugeGuard, QueueMetrics};
 use crate::observe::log_limit::LogLimit;
+use crate::record::kept::after_delivery;
 use crate::routing::table::Route;
 use crate::store::{Accepted, Claimed, DedupeKey, Delivery, Next, State, StoreError};
 use crate::upstream::message::Message;
@@ -303,6 +304,7 @@ impl Dispatcher {
         let in_flight = GaugeGuard::new(&self.metrics.in_flight);
         let started = clock.now();
         let fields = job.fields();
+        let stays = after_delivery(&self.route.shared, &message, stored::encode);
         let endpoint = &self.route.shared.endpoint;
         let sent = send(endpoint, &self.route.pool, message, &fields, clock, started).await;
         let answered = clock.now();
@@ -316,7 +318,7 @@ impl Dispatcher {
         self.log(&job, &ended);
         let took = answered.saturating_duration_since(started);
         let times = (queue.millis(started), queue.millis(answered), took);
-        let outcome = job.outcome(ended, &self.policy, times, rand::random());
+        let outcome = job.outcome(ended, &self.policy, times, rand::random(), stays);
         match &outcome.next {
             Next::Settle(State::Delivered) => {
                 self.metrics.delivered.inc();

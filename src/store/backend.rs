@@ -4,15 +4,17 @@
 //! [`Backend::commit`] returns. [`Reader`]s read what is committed, each on a thread of its own, and never hold back the
 //! writer.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
+use super::record::Record;
 use super::types::{
-    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState,
-    Shown, Sizes, StoreError, Stored, Ticket,
+    Change, Changed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState, Shown, Sizes, StoreError, Stored,
 };
 
 /// One write of a batch.
@@ -29,13 +31,8 @@ pub enum Write {
         /// Its tickets are claimed by the caller.
         claim: bool,
     },
-    /// A record of a delivery that does not wait.
-    Record {
-        /// The delivery.
-        delivery: Box<Delivery>,
-        /// A dedupe key that it makes known.
-        key: Option<DedupeKey>,
-    },
+    /// A record of a delivery that does not wait. Shared, so that a store in memory keeps it without a copy.
+    Record(Arc<Record>),
     /// A dedupe key that is known from now on, of this delivery.
     Key(Uuid, DedupeKey),
     /// The outcome of an attempt.
@@ -124,12 +121,22 @@ pub struct Book {
 }
 
 impl Book {
-    /// Adds to a number; nothing is kept of a zero.
+    /// Adds to a number; nothing is kept of a zero. A route that is new is noted.
     pub fn add(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
-        let count = self.counts.entry((Arc::clone(route), shown)).or_default();
-        *count = count.saturating_add_signed(delta);
-        if *count == 0 {
-            self.counts.remove(&(Arc::clone(route), shown));
+        match self.counts.entry((Arc::clone(route), shown)) {
+            Entry::Vacant(place) if delta > 0 => {
+                place.insert(delta.unsigned_abs());
+                if !self.routes.contains_key(route) {
+                    self.routes.insert(Arc::clone(route), RouteState::default());
+                }
+            }
+            Entry::Vacant(_) => {}
+            Entry::Occupied(mut count) => {
+                *count.get_mut() = count.get().saturating_add_signed(delta);
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
         }
     }
 }

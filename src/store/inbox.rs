@@ -1,4 +1,6 @@
-//! What the callers hand to the writer: a bounded queue of writes, and what both sides know of the store.
+//! What the callers hand to the writer: bounded queues of writes, and what both sides know of the store.
+//!
+//! Records have a queue of their own: many of them delay no write for which a sender waits.
 //!
 //! An urgent write, for which a sender waits, wakes the writer at once; others go with the next batch, at the latest
 //! after [`LINGER`].
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::attempt::KeptBody;
 use super::backend::{Answer, Book, Write};
 use super::claims::{Claims, lock};
 use super::reservations::Reservations;
@@ -20,6 +23,8 @@ use crate::clock::Clock;
 const LINGER: Duration = Duration::from_millis(20);
 /// Writes of one batch at most.
 const BATCH: usize = 512;
+/// Records of one batch at most in which there is an urgent write.
+const RECORDS_BESIDE: usize = 128;
 /// Bytes of one batch at most, unless a single write has more.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -34,7 +39,7 @@ pub struct Limits {
     pub bytes: usize,
     /// How long a delivery may wait until its batch begins; while one has waited longer, no more are taken.
     pub patience: Duration,
-    /// Bytes of the store over which it takes no deliveries and records.
+    /// Bytes of the store over which it takes no deliveries to queue. Records of others get a part of it, see [`Limits::room`].
     pub max_size: u64,
     /// Free bytes of the file system under which it takes no deliveries and records.
     pub min_free: u64,
@@ -52,6 +57,25 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// The bytes of the store over which it does not take this write. The last eighth is for deliveries to queue, and records
+    /// of refused deliveries get no more than half: a flood of them cannot fill the store.
+    pub fn room(&self, write: &Write) -> u64 {
+        match write {
+            Write::Record(record) if record.is_of_refused() => self.max_size / 2,
+            Write::Record(_) => self.max_size - self.max_size / 8,
+            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::Change(_) => self.max_size,
+        }
+    }
+}
+
+/// Outcomes of attempts that wait for room on the disk, after which no delivery is claimed.
+pub const KEPT_OUTCOMES: usize = 8192;
+/// Bytes of these outcomes, after which no delivery is claimed.
+const KEPT_BYTES: usize = 32 << 20;
+/// Dedupe keys that wait for room on the disk; the oldest ones are forgotten.
+pub const KEPT_KEYS: usize = 16_384;
 
 /// Where the answer to a write goes.
 pub type Sender = oneshot::Sender<Result<Answer, StoreError>>;
@@ -80,8 +104,8 @@ enum Doing {
 
 struct Queue {
     entries: VecDeque<Entry>,
+    records: VecDeque<Entry>,
     accepts: usize,
-    records: usize,
     bytes: usize,
     /// How many entries are urgent.
     urgent: usize,
@@ -108,8 +132,12 @@ pub struct Shared {
     pub full: AtomicBool,
     /// Records that were dropped.
     pub dropped: AtomicU64,
-    /// Dedupe keys that were dropped for want of room.
+    /// Dedupe keys that the backend has dropped for want of room.
     pub evicted: AtomicU64,
+    /// Dedupe keys that could not be written while the disk was full.
+    pub lost_keys: AtomicU64,
+    /// So much waits for room on the disk that no more attempts are to begin.
+    pub is_behind: AtomicBool,
     /// Which deliveries are being attempted.
     pub claims: Claims,
     /// Which dedupe keys are open.
@@ -126,8 +154,8 @@ impl Shared {
         Self {
             queue: Mutex::new(Queue {
                 entries: VecDeque::new(),
+                records: VecDeque::new(),
                 accepts: 0,
-                records: 0,
                 bytes: 0,
                 urgent: 0,
                 doing: Doing::Works,
@@ -139,6 +167,8 @@ impl Shared {
             full: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            lost_keys: AtomicU64::new(0),
+            is_behind: AtomicBool::new(false),
             claims: Claims::default(),
             reservations: Arc::default(),
             book,
@@ -165,6 +195,13 @@ impl Shared {
     /// Whether the store takes no deliveries for want of room.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// Says what waits for room on the disk.
+    pub fn waits_for_room(&self, kept: &[Entry]) {
+        let outcomes = || kept.iter().filter(|entry| matches!(entry.write, Write::Complete(_)));
+        let bytes: usize = outcomes().map(|entry| entry.weight).sum();
+        self.is_behind.store(outcomes().count() >= KEPT_OUTCOMES || bytes >= KEPT_BYTES, Ordering::Relaxed);
     }
 
     /// Hands in a write and awaits what comes of it.
@@ -198,7 +235,8 @@ impl Shared {
     pub fn end(&self) -> Vec<Entry> {
         let mut queue = lock(&self.queue);
         queue.closing = true;
-        queue.entries.drain(..).collect()
+        let Queue { entries, records, .. } = &mut *queue;
+        entries.drain(..).chain(records.drain(..)).collect()
     }
 
     fn push(&self, entry: Entry) -> Result<(), StoreError> {
@@ -219,13 +257,12 @@ impl Shared {
                 }
                 queue.accepts += 1;
             }
-            Write::Record { .. } => {
-                if queue.records >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
+            Write::Record(_) => {
+                if queue.records.len() >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
                     return Err(StoreError::Slow);
                 }
-                queue.records += 1;
             }
-            // Bounded by what is claimed or reserved, and by people's patience.
+            // Bounded by what is claimed or reserved, and by people's patience; see `is_behind` for a full disk.
             Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
         }
         queue.bytes += entry.weight;
@@ -238,7 +275,10 @@ impl Shared {
         if wakes {
             queue.doing = Doing::Works;
         }
-        queue.entries.push_back(entry);
+        match entry.write {
+            Write::Record(_) => queue.records.push_back(entry),
+            _ => queue.entries.push_back(entry),
+        }
         drop(queue);
         if wakes {
             self.wake.notify_one();
@@ -249,39 +289,22 @@ impl Shared {
     /// Waits for a batch; an empty one comes when it is time to maintain. `None` at the end.
     pub fn next_batch(&self, clock: &Clock, pause: Duration) -> Option<Vec<Entry>> {
         let mut queue = lock(&self.queue);
-        if queue.entries.is_empty() && !queue.closing && !pause.is_zero() {
+        if queue.is_empty() && !queue.closing && !pause.is_zero() {
             queue = self.wait(queue, Doing::Sleeps, pause);
         }
         if queue.urgent == 0
             && !queue.closing
-            && let Some(first) = queue.entries.front()
+            && let Some(since) = queue.since()
         {
-            let left = LINGER.saturating_sub(clock.now().saturating_duration_since(first.since));
+            let left = LINGER.saturating_sub(clock.now().saturating_duration_since(since));
             if !left.is_zero() {
                 queue = self.wait(queue, Doing::Lingers, left);
             }
         }
-        if queue.entries.is_empty() && queue.closing {
+        if queue.is_empty() && queue.closing {
             return None;
         }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while let Some(entry) = queue.entries.front()
-            && batch.len() < BATCH
-            && (batch.is_empty() || bytes + entry.weight <= BATCH_BYTES)
-            && let Some(entry) = queue.entries.pop_front()
-        {
-            bytes += entry.weight;
-            queue.bytes -= entry.weight;
-            queue.urgent -= usize::from(entry.urgent);
-            match entry.write {
-                Write::Accept { .. } => queue.accepts -= 1,
-                Write::Record { .. } => queue.records -= 1,
-                Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
-            }
-            batch.push(entry);
-        }
-        Some(batch)
+        Some(queue.take_batch())
     }
 
     fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>, doing: Doing, at_most: Duration) -> MutexGuard<'a, Queue> {
@@ -292,14 +315,52 @@ impl Shared {
     }
 }
 
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.records.is_empty()
+    }
+
+    /// When the oldest entry was handed in.
+    fn since(&self) -> Option<Instant> {
+        [self.entries.front(), self.records.front()].into_iter().flatten().map(|entry| entry.since).min()
+    }
+
+    fn take_batch(&mut self) -> Vec<Entry> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let has_urgent = self.urgent > 0;
+        while let Some(entry) = take(&mut self.entries, &batch, BATCH, bytes) {
+            bytes += entry.weight;
+            self.urgent -= usize::from(entry.urgent);
+            self.accepts -= usize::from(matches!(entry.write, Write::Accept { .. }));
+            batch.push(entry);
+        }
+        let most = if has_urgent { (batch.len() + RECORDS_BESIDE).min(BATCH) } else { BATCH };
+        while let Some(entry) = take(&mut self.records, &batch, most, bytes) {
+            bytes += entry.weight;
+            batch.push(entry);
+        }
+        self.bytes -= bytes;
+        batch
+    }
+}
+
+/// The next entry of a queue, if the batch has room for it.
+fn take(entries: &mut VecDeque<Entry>, batch: &[Entry], most: usize, bytes: usize) -> Option<Entry> {
+    let fits = |entry: &Entry| batch.len() < most && (batch.is_empty() || bytes + entry.weight <= BATCH_BYTES);
+    entries.front().is_some_and(fits).then(|| entries.pop_front()).flatten()
+}
+
 fn weight(write: &Write) -> usize {
     match write {
-        Write::Accept { delivery, .. } | Write::Record { delivery, .. } => delivery.weight(),
+        Write::Accept { delivery, .. } => delivery.weight(),
+        Write::Record(record) => record.weight(),
         Write::Complete(outcome) => {
             let stays = outcome.settled.as_ref().map_or(0, |stays| {
-                stays.head.as_ref().map_or(0, bytes::Bytes::len) + stays.body.as_ref().map_or(0, bytes::Bytes::len)
+                let body = if let KeptBody::Only(body) = &stays.body { body.len() } else { 0 };
+                stays.head.as_ref().map_or(0, bytes::Bytes::len) + body
             });
-            256 + stays + outcome.attempt.response_head.len() + outcome.attempt.response_body.len()
+            stays + outcome.attempt.weight()
         }
         Write::Key(..) | Write::Change(_) => 64,
     }

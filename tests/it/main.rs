@@ -65,6 +65,8 @@ mod faults;
 
 /// What every receiver of webhooks has to survive, with a naive handler behind the gateway.
 mod conformance_delivery;
+/// What is kept of deliveries to look at, and what is not.
+mod records;
 
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;

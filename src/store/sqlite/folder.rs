@@ -107,7 +107,7 @@ impl Folder {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Sizes { used, free: self.free()?.saturating_sub(kept) })
+        Ok(Sizes { used, free: Some(self.free()?.saturating_sub(kept)) })
     }
 
     /// The free bytes of its file system.

@@ -41,10 +41,11 @@ use folder::Folder;
 pub use offline::{Checked, backup, check, recover};
 use row::kind_shown;
 
+use super::attempt::Ticket;
 use super::backend::Answer;
 use super::backend::{Backend, Book, Reader, Write};
 use super::claims::lock;
-use super::types::{Keep, Millis, RouteState, Shown, Sizes, StoreError, Ticket};
+use super::types::{Keep, Millis, RouteState, Shown, Sizes, StoreError};
 use crate::clock::Clock;
 use error::store_error;
 
