@@ -18,6 +18,7 @@
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
 //! - [`queue`] hands stored deliveries to their upstream.
+//! - [`search`] reads the search language.
 //! - [`observe`] writes the access log and exports traces.
 //! - [`delivery`] has the types that stages hand to each other.
 //! - [`routing`] finds the route of a request and enforces its limits.
@@ -46,6 +47,7 @@ pub mod queue;
 pub mod reject;
 pub mod routing;
 pub mod schemes;
+pub mod search;
 pub mod server;
 pub mod store;
 pub mod upstream;

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::list::{Filter, Page};
 use super::types::{
-    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState,
-    Shown, Sizes, StoreError, Stored, Ticket,
+    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes,
+    StoreError, Stored, Ticket,
 };
 
 /// One write of a batch.

@@ -8,6 +8,7 @@
 //! Behind it, one thread writes ([`writer`]) and two read ([`readers`]): one for what is due, one for what people ask.
 //!
 //! - [`backend`] is the trait that each kind of store has.
+//! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
 //! - [`memory`] is for a gateway without `store`.
 //!
@@ -17,7 +18,7 @@
 pub mod backend;
 mod claims;
 mod inbox;
-mod list;
+pub mod list;
 pub mod memory;
 mod readers;
 mod reservations;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use claims::lock;
 pub use inbox::Limits;
 use inbox::Shared;
+pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
 pub use reservations::{KeyReservation, Reserved};
 pub use types::*;
