@@ -20,10 +20,11 @@ mod rust;
 /// The rooms of the house, from the top down, and what each may import of the rooms below it.
 const ROOMS: &[(&str, &str)] = &[
     ("cli", "app clock config http1 net reject schemes store upstream"),
-    ("app", "admin clock config gateway http1 metrics net observe queue routing server store upstream"),
+    ("app", "admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
     ("server", "clock config delivery gateway http1 metrics net observe reject"),
-    ("gateway", "clock config delivery http1 metrics observe queue reject routing schemes store upstream"),
-    ("queue", "clock config http1 metrics observe routing store upstream"),
+    ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),
+    ("queue", "clock config http1 metrics observe record routing store upstream"),
+    ("record", "clock config delivery http1 metrics reject routing schemes store upstream"),
     ("observe", "clock config delivery metrics net reject routing upstream"),
     ("delivery", "config http1 metrics reject routing schemes upstream"),
     ("routing", "config http1 metrics reject schemes upstream"),
@@ -50,6 +51,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("server", "clap std::env std::fs std::process"),
     ("gateway", "clap std::env std::fs std::process"),
     ("queue", "clap std::env std::fs std::process"),
+    ("record", "tokio clap std::env std::fs std::process"),
     ("observe", "clap std::env std::fs std::process"),
     ("delivery", "clap std::env std::fs std::process"),
     ("routing", "clap std::env std::fs std::process"),
