@@ -21,6 +21,7 @@ mod rust;
 const ROOMS: &[(&str, &str)] = &[
     ("cli", "app clock config http1 net reject schemes store upstream"),
     ("app", "admin clock config gateway http1 metrics net observe queue routing server store upstream"),
+    ("acts", "clock config queue routing store"),
     ("server", "clock config delivery gateway http1 metrics net observe reject"),
     ("gateway", "clock config delivery http1 metrics observe queue reject routing schemes store upstream"),
     ("queue", "clock config http1 metrics observe routing store upstream"),
