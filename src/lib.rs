@@ -19,6 +19,7 @@
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
 //! - [`queue`] hands stored deliveries to their upstream.
+//! - [`record`] is what is kept of a delivery for people to look at.
 //! - [`observe`] writes the access log and exports traces.
 //! - [`delivery`] has the types that stages hand to each other.
 //! - [`routing`] finds the route of a request and enforces its limits.
@@ -45,6 +46,7 @@ pub mod metrics;
 pub mod net;
 pub mod observe;
 pub mod queue;
+pub mod record;
 pub mod reject;
 pub mod routing;
 pub mod schemes;
