@@ -15,6 +15,7 @@
 //! - [`cli`] has a file for each command.
 //! - [`app`] wires everything together: threads, listeners, reload, shutdown.
 //! - [`admin`] serves metrics and health to operators.
+//! - [`acts`] is what people do to deliveries: replay, discard, erase, explain, pause, capture.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
 //! - [`queue`] hands stored deliveries to their upstream.
@@ -32,6 +33,7 @@
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 
+pub mod acts;
 pub mod admin;
 pub mod app;
 pub mod cli;
