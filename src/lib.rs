@@ -15,10 +15,12 @@
 //! - [`cli`] has a file for each command.
 //! - [`app`] wires everything together: threads, listeners, reload, shutdown.
 //! - [`admin`] serves metrics and health to operators.
+//! - [`acts`] is what people do to deliveries: replay, discard, erase, explain, pause, capture.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
-//! - [`queue`] hands stored deliveries to their upstream.
 //! - [`search`] reads the search language.
+//! - [`queue`] hands stored deliveries to their upstream.
+//! - [`record`] is what is kept of a delivery for people to look at.
 //! - [`observe`] writes the access log and exports traces.
 //! - [`delivery`] has the types that stages hand to each other.
 //! - [`routing`] finds the route of a request and enforces its limits.
@@ -32,6 +34,7 @@
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 
+pub mod acts;
 pub mod admin;
 pub mod app;
 pub mod cli;
@@ -44,6 +47,7 @@ pub mod metrics;
 pub mod net;
 pub mod observe;
 pub mod queue;
+pub mod record;
 pub mod reject;
 pub mod routing;
 pub mod schemes;

@@ -44,7 +44,7 @@ Examples:
 pub(super) const HEALTH: &str = "\
 Examples:
   hooklatch health -c hooks.yaml
-  hooklatch health --url http://127.0.0.1:9090 --live";
+  hooklatch health --url http://127.0.0.1:9797 --live";
 
 pub(super) const SCHEMES: &str = "\
 Examples:

@@ -22,18 +22,18 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     parse_bytes(&bytes, path, &System)
 }
 
-/// The address of the admin listener in the configuration at `path`. Errors in other sections do not matter, because a
-/// running gateway keeps its last valid configuration.
+/// The address of the admin listener in the configuration at `path`. Errors at other keys do not matter, because a running
+/// gateway keeps its last valid configuration.
 ///
 /// # Errors
-/// The file cannot be read, is not YAML, or its section `admin` is invalid.
+/// The file cannot be read, is not YAML, or its `admin.listen` is invalid.
 pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
     let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
     let errors = reader::Errors::default();
     let root = as_text(&bytes).and_then(raw::parse);
     let root = root.map_err(|message| LoadError::Invalid { errors: vec![whole(message)] })?;
-    let admin = validate::admin(&root, &errors);
-    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
+    let listen = validate::admin_listen(&root, &errors);
+    listen.ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
 }
 
 /// Checks the text of a configuration. Pure, except for `sources`: secrets come from there, and relative names

@@ -20,6 +20,7 @@ use prometheus::IntGauge;
 
 use crate::config::{self, RateLimit};
 use crate::reject::Reject;
+use crate::routing::capture::Capture;
 use crate::routing::rate::Bucket;
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` is used up, so that slow senders on one route do not
@@ -39,6 +40,7 @@ struct RouteState {
     buffered: AtomicI64,
     /// Holds requests to the `rate_limit`.
     rate: Bucket,
+    capture: Capture,
 }
 
 /// The limits of one route.
@@ -83,6 +85,11 @@ impl LimitStates {
 }
 
 impl RouteLimits {
+    /// The capture of the route's refused requests.
+    pub fn capture(&self) -> &Capture {
+        &self.state.capture
+    }
+
     /// Admits a request at `now`, or refuses it.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use memchr::memmem::Finder;
 
 use super::pattern::Pattern;
-use crate::store::{Condition, Filter, Millis, Needs, Parts, Shown};
+use crate::record::details::Details;
+use crate::store::{Condition, Filter, Millis, Needs, Parts, Shown, Stored};
 
 /// A text that a delivery has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -191,13 +192,19 @@ impl Test {
             Self::Took(range) => delivery.duration_ms.is_some_and(|took| range.has(took)),
             Self::HasBody => parts.kept > 0,
             Self::Body(finder) => parts.body.is_some_and(|body| finder.find(body).is_some()),
-            Self::Header { name, value } => has_header(parts, name, value.as_ref()),
+            Self::Header { name, value } => has_header(stored, name, value.as_ref()),
         }
     }
 }
 
-fn has_header(_parts: &Parts<'_>, _name: &str, _value: Option<&Pattern>) -> bool {
-    false
+/// Whether the recorded head has a line of this name, with a value as the pattern says. A value that was taken out is no
+/// value.
+fn has_header(stored: &Stored, name: &str, value: Option<&Pattern>) -> bool {
+    let details = Details::decode(&stored.delivery.details).unwrap_or_default();
+    let fields = details.request.into_iter().flat_map(|request| request.fields);
+    fields
+        .filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+        .any(|field| value.is_none_or(|value| !field.redacted && value.fits_bytes(&field.value)))
 }
 
 fn latest(bound: &mut Option<Millis>, time: Millis) {

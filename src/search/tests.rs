@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::query::{MAX_LEN, MAX_TERMS};
 use super::*;
+use crate::record::details::{Details, FieldLine, RequestRecord};
 use crate::store::list::matches;
 use crate::store::{Delivery, Millis, Shown, State, Stored};
 
@@ -139,6 +140,32 @@ fn what_a_delivery_does_not_have_is_found_by_negation_alone() {
         assert!(finds(&format!("-{text}"), &bare), "-{text}");
     }
     assert!(!finds("peer:0.0.0.0/0", &bare));
+}
+
+#[test]
+fn a_header_is_looked_for_in_the_recorded_head() {
+    let line = |name: &'static str, value: &'static str| FieldLine {
+        name: Bytes::from_static(name.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+        redacted: value == "redacted",
+    };
+    let fields = vec![line("x-foo", "bar"), line("x-foo", "a=b c"), line("authorization", "redacted")];
+    let request = RequestRecord { fields, ..RequestRecord::default() };
+    let recorded = stored(|stored| {
+        stored.delivery.details = Details { request: Some(request), ..Details::default() }.encode();
+    });
+    for text in
+        ["header:x-foo", "header:X-Foo=bar", "header:x-foo=b*", "header:x-foo=\"a=b c\"", "header:authorization"]
+    {
+        assert!(finds(text, &recorded), "{text}");
+        assert!(!finds(&format!("-{text}"), &recorded), "-{text}");
+        assert!(!finds(text, &stored(|_| ())), "{text}");
+    }
+    for text in ["header:x-fo", "header:x-foo=BAR", "header:x-foo=", "header:authorization=redacted"] {
+        assert!(!finds(text, &recorded), "{text}");
+    }
+    let garbage = stored(|stored| stored.delivery.details = Bytes::from_static(b"\xff"));
+    assert!(!finds("header:x-foo", &garbage) && finds("-header:x-foo", &garbage));
 }
 
 #[test]

@@ -111,6 +111,9 @@ pub trait Reader: Send {
     /// The body that is kept of a delivery.
     fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError>;
 
+    /// The destinations at which a delivery waits or is being attempted.
+    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError>;
+
     /// When the oldest waiting delivery of a route was received.
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError>;
 }

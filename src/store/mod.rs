@@ -155,13 +155,13 @@ impl Store {
                 reader.due(&Due { route: &route, destination, now, limit, max_bytes: CLAIM_BYTES, claimed })
             })
         };
-        self.threads.dispatch.ask(question).await
+        self.threads.dispatch.ask_in_turn(question).await
     }
 
     /// The first due time after `now` among a route's deliveries at a destination: when to claim again.
     pub async fn next_due(&self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
         let route = route.to_owned();
-        self.threads.dispatch.ask(move |reader| reader.next_due(&route, destination, now)).await
+        self.threads.dispatch.ask_in_turn(move |reader| reader.next_due(&route, destination, now)).await
     }
 
     /// Gives claimed deliveries back without an attempt.
@@ -232,6 +232,12 @@ impl Store {
     /// The body that is kept of a delivery.
     pub async fn body(&self, id: Uuid) -> Result<Option<Bytes>, StoreError> {
         self.threads.people.ask(move |reader| reader.body(id)).await
+    }
+
+    /// Whether an attempt of a delivery is under way, in this process.
+    pub async fn is_claimed(&self, id: Uuid) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.threads.shared);
+        self.threads.people.ask(move |reader| Ok(shared.claims.has_one_of(&reader.waiting(id)?))).await
     }
 
     /// When the oldest waiting delivery of a route was received.

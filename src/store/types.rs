@@ -384,6 +384,8 @@ pub enum Change {
         at: Millis,
         /// One attempt, which changes the state only by its success; else it waits and retries afresh.
         once: bool,
+        /// The head that it has from now on; `None` leaves it as it is.
+        head: Option<Bytes>,
     },
     /// Pauses a route, or resumes it.
     Pause {
@@ -422,7 +424,7 @@ pub enum Changed {
     Done(u32),
     /// The delivery's state does not allow it.
     Not(State),
-    /// The delivery has no body that is kept.
+    /// The delivery's body is not kept, or not in full.
     NoBody,
     /// No delivery has this id.
     Unknown,

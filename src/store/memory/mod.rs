@@ -150,8 +150,11 @@ impl Memory {
                 row.erase(now);
                 Changed::Done(row.attempts)
             }),
-            Change::Requeue { id, from, destinations, at, once } => self
-                .by_id(inner, *id, |inner, number, row| requeue(inner, number, row, from, *destinations, (*at, *once))),
+            Change::Requeue { id, from, destinations, at, once, head } => {
+                self.by_id(inner, *id, |inner, number, row| {
+                    requeue(inner, number, row, from, *destinations, (*at, *once, head.as_ref()))
+                })
+            }
             Change::Cut { route, latest } => Changed::Done(inner.cut(route, *latest)),
             Change::Pause { route, paused } => {
                 lock(&self.book).routes.entry(Arc::clone(route)).or_default().paused = *paused;

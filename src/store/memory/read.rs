@@ -113,6 +113,13 @@ impl Reader for MemoryReader {
         Ok(row.and_then(|row| row.delivery.body.clone()))
     }
 
+    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
+        let inner = lock(&self.inner);
+        let Some(number) = inner.ids.get(&id).copied() else { return Ok(Vec::new()) };
+        let waits = inner.rows.get(&number).into_iter().flat_map(|row| row.waits.keys());
+        Ok(waits.map(|destination| Ticket { row: number, destination: *destination }).collect())
+    }
+
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {
         let inner = lock(&self.inner);
         let mut waiting = inner.ids.values().filter_map(|number| inner.rows.get(number));

@@ -185,19 +185,24 @@ pub fn requeue(
     row: &mut Row,
     from: &[State],
     destinations: u16,
-    (at, once): (Millis, bool),
+    (at, once, head): (Millis, bool, Option<&Bytes>),
 ) -> Changed {
     let state = row.delivery.state;
     let queued = !row.waits.is_empty();
     if !from.contains(&state) || (queued && state != State::Pending) {
         return Changed::Not(state);
     }
-    if row.delivery.body.is_none() {
+    let kept = row.delivery.body.as_ref().map(|body| body.len() as u64);
+    if kept.is_none_or(|kept| kept < row.delivery.request_bytes) {
         return Changed::NoBody;
+    }
+    if let Some(head) = head {
+        row.delivery.head.clone_from(head);
     }
     if queued {
         inner.reschedule(number, row, |waiting| {
-            (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (at, 0, at, true);
+            let due_at = waiting.due_at.min(at);
+            (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (due_at, 0, at, true);
         });
         return Changed::Done(row.attempts);
     }

@@ -122,6 +122,14 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(statements::WAITING)?;
+            let ticket = |row: &rusqlite::Row<'_>| Ok(Ticket { row: row.get(0)?, destination: row.get(1)? });
+            statement.query_map([id.as_bytes()], ticket)?.collect()
+        })
+    }
+
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {
         self.read(|connection| {
             let Some(route) = route_number(connection, route)? else { return Ok(None) };

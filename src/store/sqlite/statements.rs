@@ -6,7 +6,8 @@ pub const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO deliveries (row, id, re
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 pub const INSERT_BODY: &str = "INSERT OR REPLACE INTO bodies (row, body) VALUES (?1, ?2)";
 pub const DELETE_BODY: &str = "DELETE FROM bodies WHERE row = ?1";
-pub const HAS_BODY: &str = "SELECT 1 FROM bodies WHERE row = ?1";
+pub const HAS_WHOLE_BODY: &str = "SELECT 1 FROM bodies b JOIN deliveries d ON d.row = b.row \
+    WHERE b.row = ?1 AND length(b.body) >= d.request_bytes";
 pub const INSERT_QUEUE: &str = "INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, \
     once) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)";
 pub const INSERT_ROUTE: &str = "INSERT INTO routes (number, name) VALUES (?1, ?2)";
@@ -28,7 +29,8 @@ pub const DELETE_QUEUE: &str = "DELETE FROM queue WHERE row = ?1 AND destination
 pub const DELETE_QUEUE_OF_ROW: &str = "DELETE FROM queue WHERE row = ?1";
 pub const RETRY: &str = "UPDATE queue SET due_at = ?3, attempts = attempts + 1, counted = counted + 1 \
     WHERE row = ?1 AND destination = ?2";
-pub const REQUEUE: &str = "UPDATE queue SET due_at = ?2, counted = 0, since = ?2, replay = 1 WHERE row = ?1";
+pub const REQUEUE: &str =
+    "UPDATE queue SET due_at = min(due_at, ?2), counted = 0, since = ?2, replay = 1 WHERE row = ?1";
 pub const CUT: &str = "UPDATE queue SET due_at = ?2 WHERE (row, destination) IN (SELECT row, destination FROM queue \
     WHERE route = ?1 AND destination = ?3 AND due_at > ?2 LIMIT 1000)";
 pub const INSERT_ATTEMPT: &str = "INSERT OR REPLACE INTO attempts (row, destination, number, at, result, status, error, \
@@ -61,6 +63,7 @@ pub const NEXT_DUE: &str = "SELECT due_at FROM queue WHERE route = ?1 AND destin
 pub const CLAIMED: &str = "SELECT d.id, d.received_at, q.attempts, q.counted, q.since, q.replay, q.once, d.head, b.body \
     FROM queue q JOIN deliveries d ON d.row = q.row LEFT JOIN bodies b ON b.row = q.row \
     WHERE q.row = ?1 AND q.destination = ?2";
+pub const WAITING: &str = "SELECT q.row, q.destination FROM deliveries d JOIN queue q ON q.row = d.row WHERE d.id = ?1";
 pub const OLDEST: &str = "SELECT received_at FROM deliveries WHERE route = ?1 AND state = 0 ORDER BY id LIMIT 1";
 pub const BODY: &str = "SELECT b.body FROM deliveries d JOIN bodies b ON b.row = d.row WHERE d.id = ?1";
 pub const ATTEMPTS: &str = "SELECT destination, number, at, result, status, error, duration_ms, replay, response_head, \
@@ -94,7 +97,7 @@ pub const ALL: &[&str] = &[
     INSERT_DELIVERY,
     INSERT_BODY,
     DELETE_BODY,
-    HAS_BODY,
+    HAS_WHOLE_BODY,
     INSERT_QUEUE,
     INSERT_ROUTE,
     UPDATE_ROUTE,
@@ -128,6 +131,7 @@ pub const ALL: &[&str] = &[
     DUE,
     NEXT_DUE,
     CLAIMED,
+    WAITING,
     OLDEST,
     BODY,
     ATTEMPTS,

@@ -20,7 +20,7 @@ fn discard(number: u64) -> Change {
 }
 
 fn requeue(number: u64, from: &'static [State], once: bool) -> Change {
-    Change::Requeue { id: id(number), from, destinations: 1, at: NOW + 50, once }
+    Change::Requeue { id: id(number), from, destinations: 1, at: NOW + 50, once, head: None }
 }
 
 fn a_discarded_delivery_does_not_wait_and_only_what_waits_or_is_dead_can_be(mut store: Fixture) {

@@ -1,0 +1,170 @@
+//! What a record has beside the columns that every list shows: the request's head, verification and timing.
+//!
+//! In the Protocol Buffers encoding, which the store keeps as bytes: a later version can add fields, and read what an earlier
+//! one wrote.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+/// What is kept of a delivery in [`store::Delivery::details`](crate::store::Delivery::details). A value that is not known is
+/// `None` or empty.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Details {
+    /// The request's head as it came: on a route with `record: full`, and of a refused request that was captured.
+    #[prost(message, optional, tag = "1")]
+    pub request: Option<RequestRecord>,
+    /// What was taken out before anything was recorded: `header authorization`, `query token`, `body`. While a queued delivery
+    /// still has to be sent, [`store::Delivery::head`](crate::store::Delivery::head) has these headers.
+    #[prost(string, repeated, tag = "2")]
+    pub redacted: Vec<String>,
+    /// Whether only the first part of the body is kept, or is going to be once the delivery does not wait any more.
+    #[prost(bool, tag = "3")]
+    pub body_cut: bool,
+    /// The host that the request was for, as the sender wrote it.
+    #[prost(string, optional, tag = "4")]
+    pub host: Option<String>,
+    /// Whether the connection used TLS.
+    #[prost(bool, tag = "5")]
+    pub tls: bool,
+    /// The address of the client, which trusted proxies may have named.
+    #[prost(string, tag = "6")]
+    pub client: String,
+    /// The trace that the delivery belongs to, in hexadecimal.
+    #[prost(string, optional, tag = "7")]
+    pub trace_id: Option<String>,
+    /// The id of the secret that verified it, as the configuration names it.
+    #[prost(string, optional, tag = "8")]
+    pub secret_id: Option<String>,
+    /// Whether the signature verified.
+    #[prost(bool, tag = "9")]
+    pub verified: bool,
+    /// When the whole body had arrived, in microseconds since the receipt.
+    #[prost(uint64, optional, tag = "10")]
+    pub body_done_us: Option<u64>,
+    /// How long the check of the signature took, in microseconds.
+    #[prost(uint64, optional, tag = "11")]
+    pub verification_us: Option<u64>,
+    /// From sending the request to the upstream until the head of its response, in microseconds.
+    #[prost(uint64, optional, tag = "12")]
+    pub upstream_us: Option<u64>,
+}
+
+/// The head of a request as it came, without secrets.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RequestRecord {
+    /// The method.
+    #[prost(string, tag = "1")]
+    pub method: String,
+    /// Path and query as the sender wrote them; the value of a parameter that is a secret is `redacted`.
+    #[prost(string, tag = "2")]
+    pub target: String,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
+    #[prost(string, tag = "3")]
+    pub version: String,
+    /// The field lines, in order.
+    #[prost(message, repeated, tag = "4")]
+    pub fields: Vec<FieldLine>,
+}
+
+/// A field line of a request.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FieldLine {
+    /// The name, in lower case.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub name: Bytes,
+    /// The value; the text `redacted` in place of a secret.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    /// Whether the value was taken out.
+    #[prost(bool, tag = "3")]
+    pub redacted: bool,
+}
+
+/// Stored details cannot be read: the store has other bytes than this program, or a later one, wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored details of a delivery cannot be read")]
+pub struct Unreadable;
+
+impl Details {
+    /// The bytes for the store.
+    pub fn encode(&self) -> Bytes {
+        self.encode_to_vec().into()
+    }
+
+    /// What these bytes of the store stand for. No bytes are a record that has no details.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        prost::Message::decode(bytes).map_err(|_| Unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn details() -> Details {
+        let line = |name: &'static [u8], value: &'static [u8], redacted| FieldLine {
+            name: Bytes::from_static(name),
+            value: Bytes::from_static(value),
+            redacted,
+        };
+        Details {
+            request: Some(RequestRecord {
+                method: "POST".to_owned(),
+                target: "/in?a=%20&token=redacted".to_owned(),
+                version: "HTTP/1.1".to_owned(),
+                fields: vec![
+                    line(b"host", b"hooks.example.com", false),
+                    line(b"x-name", b"\xff\0", false),
+                    line(b"x-name", b"", false),
+                    line(b"authorization", b"redacted", true),
+                ],
+            }),
+            redacted: vec!["header authorization".to_owned(), "query token".to_owned()],
+            body_cut: true,
+            host: Some("hooks.example.com".to_owned()),
+            tls: true,
+            client: "192.0.2.1".to_owned(),
+            trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
+            secret_id: Some("0".to_owned()),
+            verified: true,
+            body_done_us: Some(0),
+            verification_us: Some(21),
+            upstream_us: Some(u64::MAX),
+        }
+    }
+
+    #[test]
+    fn details_come_back_as_they_were() {
+        for details in [details(), Details::default()] {
+            assert_eq!(Details::decode(&details.encode()), Ok(details));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_from_zero() {
+        let back = Details::decode(&details().encode()).unwrap();
+        assert_eq!((back.body_done_us, back.upstream_us), (Some(0), Some(u64::MAX)));
+        assert_eq!(Details::decode(b"").unwrap().body_done_us, None);
+    }
+
+    #[test]
+    fn a_field_of_a_later_version_is_passed_over() {
+        let mut bytes = details().encode().to_vec();
+        // Field 200, a text of one byte.
+        bytes.extend_from_slice(&[0xc2, 0x0c, 1, b'x']);
+        assert_eq!(Details::decode(&bytes), Ok(details()));
+    }
+
+    #[test]
+    fn other_bytes_are_an_error_and_no_panic() {
+        assert_eq!(Details::decode(b"\xff\xff\xff"), Err(Unreadable));
+        let whole = details().encode();
+        for end in 0..whole.len() {
+            // A part may be readable, with less in it; it must not panic.
+            let _ = Details::decode(&whole[..end]);
+        }
+    }
+}
