@@ -21,6 +21,7 @@ mod rust;
 const ROOMS: &[(&str, &str)] = &[
     ("cli", "app clock config http1 net reject schemes store upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
+    ("admin", "acts clock config metrics net queue record reject routing schemes search store"),
     ("acts", "clock config delivery gateway http1 metrics queue record reject routing schemes store upstream"),
     ("server", "clock config delivery gateway http1 metrics net observe reject"),
     ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),
@@ -30,7 +31,6 @@ const ROOMS: &[(&str, &str)] = &[
     ("delivery", "config http1 metrics reject routing schemes upstream"),
     ("routing", "config http1 metrics reject schemes upstream"),
     ("upstream", "clock config http1 metrics net"),
-    ("admin", "config metrics net"),
     ("http1", "clock net"),
     ("net", "config"),
     ("metrics", "config reject"),
@@ -49,6 +49,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
          std::time::Instant std::time::SystemTime std::env std::fs std::io std::net std::process std::thread",
     ),
     ("config", "tokio hyper hyper_util tower tower_http tracing prometheus clap"),
+    ("admin", "clap std::env std::fs std::process"),
     ("server", "clap std::env std::fs std::process"),
     ("gateway", "clap std::env std::fs std::process"),
     ("queue", "clap std::env std::fs std::process"),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::feed::Named;
 use super::types::{
     Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState,
     Shown, Sizes, StoreError, Stored, Ticket,
@@ -112,6 +113,9 @@ pub trait Reader: Send {
 
     /// The destinations at which a delivery waits or is being attempted.
     fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError>;
+
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError>;
 
     /// When the oldest waiting delivery of a route was received.
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError>;

@@ -16,6 +16,7 @@
 
 pub mod backend;
 mod claims;
+mod feed;
 mod inbox;
 mod list;
 pub mod memory;
@@ -37,11 +38,14 @@ use std::thread::{self, JoinHandle};
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
 use claims::lock;
+use feed::Feed;
+pub use feed::{Named, News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
 use readers::ReaderThread;
 pub use reservations::{KeyReservation, Reserved};
 pub use types::*;
+use tokio::sync::broadcast;
 use uuid::Uuid;
 use writer::Writer;
 pub use writer::{Committed, OnCommit};
@@ -63,6 +67,7 @@ struct Threads {
     writer: Mutex<Option<JoinHandle<()>>>,
     dispatch: ReaderThread,
     people: ReaderThread,
+    news: broadcast::Sender<News>,
 }
 
 /// Whether the store takes deliveries.
@@ -85,9 +90,11 @@ impl Store {
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
-        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit };
+        let news = Feed::channel();
+        let feed = Feed::new(news.clone());
+        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -236,6 +243,16 @@ impl Store {
     pub async fn is_claimed(&self, id: Uuid) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.threads.shared);
         self.threads.people.ask(move |reader| Ok(shared.claims.has_one_of(&reader.waiting(id)?))).await
+    }
+
+    /// What is committed from now on. Who reads it too slowly misses some of it, and holds up nothing.
+    pub fn follow(&self) -> broadcast::Receiver<News> {
+        self.threads.news.subscribe()
+    }
+
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    pub async fn summaries(&self, of: Vec<Named>) -> Result<Vec<Stored>, StoreError> {
+        self.threads.people.ask(move |reader| reader.summaries(&of)).await
     }
 
     /// When the oldest waiting delivery of a route was received.

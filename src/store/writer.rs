@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::backend::{Answer, Backend, Write};
 use super::claims::lock;
+use super::feed::Feed;
 use super::inbox::{Entry, Sender, Shared};
 use super::types::{Millis, StoreError, millis};
 use crate::clock::Clock;
@@ -48,6 +49,8 @@ pub struct Writer {
     pub clock: Clock,
     /// Hears of each commit.
     pub on_commit: OnCommit,
+    /// Tells those who follow what is committed.
+    pub feed: Feed,
 }
 
 impl Writer {
@@ -208,6 +211,7 @@ impl Writer {
                 shared.reservations.settled(&key.key);
             }
         }
+        self.feed.tell(&writes, &answers);
         let deliveries = answers.iter().filter(|answer| matches!(answer, Answer::Stored(_))).count();
         let count = writes.len();
         for ((_, _, sender, _), result) in others.into_iter().zip(answers) {

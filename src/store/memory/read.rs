@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::rows::Inner;
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::claims::lock;
+use crate::store::feed::Named;
 use crate::store::list::{LOOKED_AT, least_id, matches};
 use crate::store::types::{Attempt, Claimed, Filter, Millis, Page, State, StoreError, Stored, Ticket};
 
@@ -121,6 +122,16 @@ impl Reader for MemoryReader {
         let Some(number) = inner.ids.get(&id).copied() else { return Ok(Vec::new()) };
         let waits = inner.rows.get(&number).into_iter().flat_map(|row| row.waits.keys());
         Ok(waits.map(|destination| Ticket { row: number, destination: *destination }).collect())
+    }
+
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+        let inner = lock(&self.inner);
+        let number = |named: &Named| match named {
+            Named::Ticket(ticket) => Some(ticket.row),
+            Named::Id(id) => inner.ids.get(id).copied(),
+        };
+        let rows = of.iter().filter_map(|named| inner.rows.get(&number(named)?));
+        Ok(rows.map(|row| row.stored(self.held(&row.delivery.route))).collect())
     }
 
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {
