@@ -18,6 +18,7 @@
 //! - [`acts`] is what people do to deliveries: replay, discard, erase, explain, pause, capture.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
+//! - [`search`] reads the search language.
 //! - [`queue`] hands stored deliveries to their upstream.
 //! - [`record`] is what is kept of a delivery for people to look at.
 //! - [`observe`] writes the access log and exports traces.
@@ -50,6 +51,7 @@ pub mod record;
 pub mod reject;
 pub mod routing;
 pub mod schemes;
+pub mod search;
 pub mod server;
 pub mod store;
 pub mod upstream;

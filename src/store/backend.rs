@@ -11,9 +11,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::feed::Named;
+use super::list::{Filter, Page};
 use super::types::{
-    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState,
-    Shown, Sizes, StoreError, Stored, Ticket,
+    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes,
+    StoreError, Stored, Ticket,
 };
 
 /// One write of a batch.

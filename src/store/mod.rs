@@ -8,6 +8,7 @@
 //! Behind it, one thread writes ([`writer`]) and two read ([`readers`]): one for what is due, one for what people ask.
 //!
 //! - [`backend`] is the trait that each kind of store has.
+//! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
 //! - [`memory`] is for a gateway without `store`.
 //!
@@ -18,7 +19,7 @@ pub mod backend;
 mod claims;
 mod feed;
 mod inbox;
-mod list;
+pub mod list;
 pub mod memory;
 mod readers;
 mod reservations;
@@ -42,6 +43,7 @@ use feed::Feed;
 pub use feed::{Named, News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
+pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
 pub use reservations::{KeyReservation, Reserved};
 pub use types::*;

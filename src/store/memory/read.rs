@@ -9,8 +9,8 @@ use super::rows::Inner;
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::claims::lock;
 use crate::store::feed::Named;
-use crate::store::list::{LOOKED_AT, least_id, matches};
-use crate::store::types::{Attempt, Claimed, Filter, Millis, Page, State, StoreError, Stored, Ticket};
+use crate::store::list::{Filter, LOOKED_AT, Page, summary_matches};
+use crate::store::types::{Attempt, Claimed, Millis, State, StoreError, Stored, Ticket};
 
 /// The reading side.
 #[derive(Debug)]
@@ -78,8 +78,7 @@ impl Reader for MemoryReader {
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
         let inner = lock(&self.inner);
-        let below = filter.before.unwrap_or(Uuid::max());
-        let least = filter.since.map_or(Uuid::nil(), least_id);
+        let (least, below) = filter.ids();
         let mut page = Page::default();
         let mut last = below;
         if below <= least {
@@ -93,7 +92,7 @@ impl Reader for MemoryReader {
             last = *id;
             let Some(row) = inner.rows.get(number) else { continue };
             let stored = row.stored(self.held(&row.delivery.route));
-            if matches(filter, &stored) {
+            if summary_matches(filter, &stored) && row.meets(filter, &stored) {
                 page.deliveries.push(stored);
             }
         }
@@ -104,10 +103,8 @@ impl Reader for MemoryReader {
         let inner = lock(&self.inner);
         let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
         Ok(row.map(|row| {
-            let mut stored = row.stored(self.held(&row.delivery.route));
-            stored.delivery.head = row.delivery.head.clone();
-            stored.delivery.details = row.delivery.details.clone();
-            (stored, row.made.clone())
+            let stored = row.stored(self.held(&row.delivery.route));
+            (row.detailed(stored), row.made.clone())
         }))
     }
 

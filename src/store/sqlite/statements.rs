@@ -84,6 +84,12 @@ pub const LIST_REQUEST: &str = "SELECT id, row FROM deliveries WHERE request_id 
     ORDER BY id DESC LIMIT ?3";
 pub const LIST_STATE: &str = "SELECT id, row FROM deliveries WHERE route = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 \
     ORDER BY id DESC LIMIT ?3";
+pub const LIST_REASON: &str = "SELECT id, row FROM deliveries WHERE route = ?4 AND reason = ?5 AND id < ?1 AND id >= ?2 \
+    ORDER BY id DESC LIMIT ?3";
+pub const LIST_ID: &str = "SELECT id, row FROM deliveries WHERE id = ?4 AND id < ?1 AND id >= ?2 LIMIT ?3";
+pub const HEAD_AND_DETAILS: &str = "SELECT head, details, (SELECT length(body) FROM bodies b WHERE b.row = d.row) \
+    FROM deliveries d WHERE row = ?1";
+pub const BODY_OF_ROW: &str = "SELECT body FROM bodies WHERE row = ?1";
 
 /// All of them.
 #[cfg(test)]
@@ -135,4 +141,8 @@ pub const ALL: &[&str] = &[
     LIST_EVENT,
     LIST_REQUEST,
     LIST_STATE,
+    LIST_REASON,
+    LIST_ID,
+    HEAD_AND_DETAILS,
+    BODY_OF_ROW,
 ];
