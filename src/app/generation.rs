@@ -30,6 +30,8 @@ pub(super) struct Generation {
     /// The routes, each with the connector to its upstream. Routes with the same destination share a connector, also across
     /// generations; threads find their pools by it.
     pub(super) routes: Vec<(Arc<RouteShared>, Arc<Connector>)>,
+    /// The same routes alone.
+    pub(super) shared: Arc<[Arc<RouteShared>]>,
     /// Every key with its value. A reload compares the views of two generations.
     pub(super) view: View,
     /// The JSON of `/config`.
@@ -103,8 +105,10 @@ impl Generation {
             let shared = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
             Ok((Arc::new(shared), connector))
         });
+        let routes: Vec<_> = routes.collect::<io::Result<_>>()?;
         Ok(Self {
-            routes: routes.collect::<io::Result<_>>()?,
+            shared: routes.iter().map(|(shared, _)| shared.clone()).collect(),
+            routes,
             server: config.server,
             view,
             summary,

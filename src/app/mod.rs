@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
+use crate::acts::Acts;
 use crate::admin::{self, AdminService};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LoadError};
@@ -76,6 +77,20 @@ pub fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> Result<ShutdownResult, StartError> {
+    run_with(config, listeners, clock, shutdown, drop)
+}
+
+/// The same. `started` gets what people can do to the gateway, as soon as it runs.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_with(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+    started: impl FnOnce(Acts),
+) -> Result<ShutdownResult, StartError> {
     let mut shutdown = pin!(shutdown);
     let mut ordered = false;
     let orders = async || {
@@ -86,7 +101,7 @@ pub fn run(
         ordered = true;
         Order::Drain
     };
-    run_under(&runtime()?, config, listeners, clock, orders)
+    runtime()?.block_on(serve(config, listeners, clock, orders, started))
 }
 
 /// Runs the gateway until [`Order::Drain`] came and every delivery in flight is answered, or until [`Order::Stop`]. `orders`
@@ -99,13 +114,22 @@ pub fn run_under(
     config: Config,
     listeners: Listeners,
     clock: Clock,
-    mut orders: impl AsyncFnMut() -> Order,
+    orders: impl AsyncFnMut() -> Order,
 ) -> Result<ShutdownResult, StartError> {
-    runtime.block_on(async {
-        let mut gateway = Gateway::start(config, listeners, clock).await?;
-        let at_once = gateway.run(&mut orders).await;
-        gateway.stop(&mut orders, at_once).await
-    })
+    runtime.block_on(serve(config, listeners, clock, orders, drop))
+}
+
+async fn serve(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    mut orders: impl AsyncFnMut() -> Order,
+    started: impl FnOnce(Acts),
+) -> Result<ShutdownResult, StartError> {
+    let mut gateway = Gateway::start(config, listeners, clock).await?;
+    started(gateway.acts());
+    let at_once = gateway.run(&mut orders).await;
+    gateway.stop(&mut orders, at_once).await
 }
 
 /// The running gateway.
@@ -157,6 +181,12 @@ impl Gateway {
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
         Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended })
+    }
+
+    /// What people can do.
+    fn acts(&self) -> Acts {
+        let generations = self.generations.subscribe();
+        Acts::new(self.queue.clone(), &self.clock, Arc::new(move || generations.borrow().shared.clone()))
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.

@@ -203,8 +203,7 @@ impl Worker {
     fn context(&mut self, generation: &Generation) -> StackContext {
         let (router, dispatchers) = self.routes(generation);
         let clock = &self.clock;
-        let routes = generation.routes.iter().map(|(shared, _)| shared.clone()).collect();
-        let reporter = Reporter { log_limit: self.reported.clone(), routes };
+        let reporter = Reporter { log_limit: self.reported.clone(), routes: generation.shared.clone() };
         StackContext {
             receive: ReceiveContext {
                 clock: clock.clone(),
@@ -231,7 +230,7 @@ impl Worker {
         }
     }
 
-    /// The routes of a configuration, and the dispatchers of those with a queue in the place of the former ones.
+    /// The routes of a configuration, and their dispatchers in the place of the former ones.
     fn routes(&mut self, generation: &Generation) -> (Router, Rc<HashMap<String, Rc<Dispatcher>>>) {
         let mut pools: Vec<(Arc<Connector>, Rc<Pool>)> = Vec::new();
         let find = |pools: &[(Arc<Connector>, Rc<Pool>)], connector| {
@@ -261,13 +260,13 @@ impl Worker {
             draining: self.draining.clone(),
             alive: self.alive.clone(),
         };
-        let dispatchers = routes.iter().filter_map(|route: &Rc<Route>| {
-            let dispatcher = Dispatcher::new(context.clone(), route.clone())?;
+        let dispatchers = routes.iter().map(|route: &Rc<Route>| {
+            let dispatcher = Dispatcher::new(context.clone(), route.clone());
             let name = &route.shared.config.name;
             if self.share.has(name) {
                 tokio::task::spawn_local(dispatcher.clone().lead());
             }
-            Some((name.clone(), dispatcher))
+            (name.clone(), dispatcher)
         });
         self.dispatchers = Rc::new(dispatchers.collect());
         (Router::new(routes), self.dispatchers.clone())

@@ -38,7 +38,7 @@ pub struct ForwardContext {
 
 /// The stage: sends the delivery and returns the upstream's response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult {
-    let (message, started) = (prepare(&verified)?, verified.at());
+    let (message, started) = (prepare(&verified.proven())?, verified.at());
     let (route, info) = verified.into_route_and_info();
     let sent = send(&route.shared.endpoint, &route.pool, message, &Head::default(), &context.clock, started).await;
     let period = Period { start: started, end: sent.ended };

@@ -33,6 +33,8 @@ pub(super) struct DeliveryFamilies {
     pub(super) body_bytes: HistogramVec,
     /// `hooklatch_secret_last_match_timestamp_seconds`: when each secret last verified a delivery; 0 for never.
     pub(super) secret_last_match: GaugeVec,
+    /// `hooklatch_replays_total`: attempts that people have asked for.
+    pub(super) replays: IntCounterVec,
 }
 
 /// Counts deliveries by outcome and reason.
@@ -49,6 +51,11 @@ pub struct ObserveMetrics {
 impl DeliveryFamilies {
     pub(super) fn new(families: &mut Families) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            replays: families.counters(
+                "hooklatch_replays_total",
+                "Replays of deliveries that people have asked for.",
+                &["route"],
+            )?,
             requests: families.counters(
                 "hooklatch_requests_total",
                 "Deliveries by how they ended.",

@@ -29,6 +29,7 @@ const HOOKLATCH_RECEIVED_AT: HeaderName = HeaderName::from_static("hooklatch-rec
 const HOOKLATCH_REPLAY: HeaderName = HeaderName::from_static("hooklatch-replay");
 
 /// A delivery that is to be attempted, claimed from the store.
+#[derive(Clone, Copy)]
 pub struct Job {
     /// Names it towards the store.
     pub ticket: Ticket,
@@ -142,6 +143,12 @@ impl Ended {
             head,
             body: body.freeze(),
         }
+    }
+
+    /// The end of an attempt that a bug in the gateway has broken off.
+    pub fn panicked() -> Self {
+        let (result, error) = (UpstreamResult::Failed, Some("internal error".to_owned()));
+        Self { result, status: None, error, retry_after: None, head: Bytes::new(), body: Bytes::new() }
     }
 
     /// What it says about the upstream.

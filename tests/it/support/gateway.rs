@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use hooklatch::acts::Acts;
 use hooklatch::app::{self, ShutdownResult, StartError};
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Sources};
@@ -36,6 +38,8 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// The `Debug` output of the configuration.
     pub debug: String,
+    /// What people can do to it.
+    pub acts: Acts,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<ShutdownResult, StartError>>>,
 }
@@ -75,8 +79,11 @@ impl Gateway {
         let (server, admin) = (listeners.addresses()[0], listeners.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
-        let thread = thread::spawn(move || app::run(config, listeners, clock, shutdown));
-        Self { server, admin, debug, stop: Some(stop), thread: Some(thread) }
+        let (told, started) = mpsc::channel();
+        let tell = move |acts| told.send(acts).unwrap();
+        let thread = thread::spawn(move || app::run_with(config, listeners, clock, shutdown, tell));
+        let acts = started.recv().expect("the gateway starts");
+        Self { server, admin, debug, acts, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The current text of `/metrics`.
