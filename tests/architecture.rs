@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("cli", "app clock config http1 net reject schemes store upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
     ("acts", "clock config delivery gateway http1 metrics queue record reject routing schemes store upstream"),
-    ("server", "clock config delivery gateway http1 metrics net observe reject"),
+    ("server", "clock config delivery gateway http1 metrics net observe record reject"),
     ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),
     ("queue", "clock config http1 metrics observe record routing store upstream"),
     ("record", "clock config delivery http1 metrics reject routing schemes store upstream"),

@@ -10,11 +10,13 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
-use crate::delivery::peer::Peer;
+use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::delivery::request::RequestInfo;
 use crate::delivery::timeline::Timeline;
+use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::http1::payload::Payload;
 use crate::record::details::{Details, RequestRecord};
+use crate::record::redact::BODY;
 use crate::routing::table::RouteShared;
 use crate::store::Delivery;
 
@@ -34,7 +36,7 @@ impl Recorded {
     /// What `delivery`, `details` and `body` say of the request; `None` if its head is not kept.
     pub fn new(delivery: Delivery, details: Details, body: Option<Bytes>) -> Option<Self> {
         let head = head(details.request.as_ref()?, details.host.as_deref())?;
-        let is_whole = !details.redacted.iter().any(|what| what == "body");
+        let is_whole = !details.redacted.iter().any(|what| what == BODY);
         let body = body.filter(|body| is_whole && body.len() as u64 >= delivery.request_bytes);
         Some(Self { delivery, details, head, body })
     }
@@ -58,16 +60,24 @@ impl Recorded {
         })
     }
 
-    /// The facts that the gateway knew. The addresses of proxies between the client and the gateway are not recorded: the client
-    /// stands for them.
+    /// The facts that the gateway knew.
     pub fn info(&self, now: Instant) -> RequestInfo {
         let client: Option<IpAddr> =
             [&self.details.client, &self.delivery.peer].iter().find_map(|text| text.parse().ok());
-        let address = SocketAddr::new(client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), 0);
+        let client = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let proxy = self.details.proxy.as_deref().and_then(|proxy| proxy.parse().ok());
+        let mut peer = Peer::new(SocketAddr::new(proxy.unwrap_or(client), 0), self.details.tls);
+        if proxy.is_some() {
+            peer.client = client;
+            peer.forwarded_by = match self.head.headers.contains_key(X_FORWARDED_FOR) {
+                true => ForwardedBy::XForwarded,
+                false => ForwardedBy::Forwarded { proto: None, host: None },
+            };
+        }
         let request_id = self.delivery.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
         RequestInfo {
             head: self.head.clone(),
-            peer: Rc::new(Peer::new(address, self.details.tls)),
+            peer: Rc::new(peer),
             request_id: request_id.unwrap_or_else(|| HeaderValue::from_static("")),
             delivery_id: self.delivery.id,
             received: now,

@@ -28,6 +28,7 @@ use crate::gateway::recorded::{Verdict, judge};
 use crate::queue::state::{Event, Follows, REPLAYED_AFRESH_FROM, REPLAYED_ONCE_FROM, follows};
 use crate::queue::stored;
 use crate::record::details::Details;
+use crate::record::redact::BODY;
 use crate::routing::table::RouteShared;
 use crate::store::{Change, Changed, Delivery, State};
 
@@ -106,5 +107,5 @@ fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Byt
 /// Whether the body is not the one that came, but for its secrets.
 fn is_body_redacted(delivery: &Delivery) -> bool {
     let details = Details::decode(&delivery.details).unwrap_or_default();
-    details.redacted.iter().any(|what| what == "body")
+    details.redacted.iter().any(|what| what == BODY)
 }

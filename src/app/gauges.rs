@@ -1,9 +1,11 @@
-//! Brings gauges up to date that no event moves: numbers and ages of queued deliveries, sizes of the store.
+//! Brings metrics up to date that no event moves: numbers and ages of queued deliveries, sizes of the store, what it has
+//! dropped.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio::sync::watch;
 
 use super::generation::Generation;
@@ -27,6 +29,7 @@ pub(super) async fn show(
 ) {
     // Routes without a queue whose deliveries were counted.
     let mut shown = HashSet::new();
+    let (mut dropped, mut evicted) = (0, 0);
     loop {
         let generation = generations.borrow().clone();
         let counts = by_route(&queue.store.counts());
@@ -55,8 +58,11 @@ pub(super) async fn show(
         let store = &metrics.store;
         let sizes = queue.store.sizes();
         store.bytes.set(i64::try_from(sizes.used).unwrap_or(i64::MAX));
-        store.free_bytes.set(i64::try_from(sizes.free).unwrap_or(i64::MAX));
+        // Memory has no file system: 0.
+        store.free_bytes.set(sizes.free.map_or(0, |free| i64::try_from(free).unwrap_or(i64::MAX)));
         store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_))));
+        dropped += count_up(&metrics.records.full, queue.store.dropped() - dropped);
+        evicted += count_up(&metrics.records.evicted_keys, queue.store.evicted() - evicted);
         tokio::time::sleep(INTERVAL).await;
     }
 }
@@ -77,4 +83,10 @@ fn by_route(counts: &Counts) -> HashMap<Arc<str>, [u64; STATES.len()]> {
         }
     }
     routes
+}
+
+/// Counts what has been added since the last time.
+fn count_up(counter: &IntCounter, added: u64) -> u64 {
+    counter.inc_by(added);
+    added
 }

@@ -162,6 +162,7 @@ impl Gateway {
             metrics: metrics.clone(),
             clock: clock.clone(),
             queue: queue.clone(),
+            unmatched_records: Arc::default(),
             phases,
             generations: current,
             ended,

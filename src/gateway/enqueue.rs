@@ -22,6 +22,7 @@ use crate::http1::payload::Payload;
 use crate::queue::dispatch::Dispatcher;
 use crate::queue::lane::Queue;
 use crate::queue::stored;
+use crate::record::recorder;
 use crate::reject::{Outcome, Refusal, Reject};
 use crate::store::{self, Accepted, State, StoreError};
 
@@ -86,14 +87,14 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
         event_type: event.kind,
         event_id: event.id,
         request_id: info.request_id.to_str().ok().map(str::to_owned),
-        peer: info.peer.client.to_string(),
+        peer: recorder::client(info),
         method: info.head.method.to_string(),
         path: info.head.uri.path().to_owned(),
         request_bytes: payload.len(),
         duration_ms: None,
         head,
         body: Some(body),
-        details: Bytes::new(),
+        details: recorder::details(info, Some(route), route.config.record == config::Record::Full),
     }
 }
 

@@ -12,6 +12,7 @@ mod deliveries;
 mod families;
 mod process;
 mod queue;
+mod records;
 mod retain;
 mod spans;
 mod upstream;
@@ -24,6 +25,7 @@ pub use crate::config::NO_ROUTE;
 pub use configured::{Configured, Expiry};
 pub use deliveries::ObserveMetrics;
 pub use queue::{QueueMetrics, StoreMetrics};
+pub use records::RecordMetrics;
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
 pub use upstream::{UpstreamMetrics, UpstreamResult};
@@ -45,6 +47,8 @@ pub struct Metrics {
     queues: QueueFamilies,
     /// The store.
     pub store: StoreMetrics,
+    /// What was not kept.
+    pub records: RecordMetrics,
     /// `hooklatch_in_flight_requests`: deliveries whose responses have not been sent in full.
     pub in_flight: IntGauge,
     /// `hooklatch_connections`: open connections from senders.
@@ -126,6 +130,7 @@ impl Metrics {
         let upstreams = UpstreamFamilies::new(&mut families)?;
         let queues = QueueFamilies::new(&mut families)?;
         let store = StoreMetrics::new(&mut families)?;
+        let records = RecordMetrics::new(&mut families)?;
         let spans = SpanMetrics::new(&mut families)?;
         let config = ConfigMetrics::new(&mut families, now)?;
         let in_flight = families.int_gauge("hooklatch_in_flight_requests", "Deliveries being worked on.")?;
@@ -148,6 +153,7 @@ impl Metrics {
             upstreams,
             queues,
             store,
+            records,
             in_flight,
             connections,
             handshake_failures,

@@ -27,8 +27,9 @@ use crate::clock::Clock;
 use crate::config::{self, RateLimit};
 use crate::metrics::{GaugeGuard, QueueMetrics};
 use crate::observe::log_limit::LogLimit;
+use crate::record::kept::after_delivery;
 use crate::routing::table::Route;
-use crate::store::{Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, State, Store, StoreError};
+use crate::store::{Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError};
 use crate::upstream::message::Message;
 use crate::upstream::send::send;
 
@@ -332,6 +333,7 @@ impl Dispatcher {
         let in_flight = self.metrics.as_ref().map(|metrics| GaugeGuard::new(&metrics.in_flight));
         let started = clock.now();
         let mut open = Open { dispatcher: self.clone(), attempt: Some((job, pass)), started };
+        let stays = after_delivery(&self.route.shared, &message, stored::encode);
         let endpoint = &self.route.shared.endpoint;
         let sent = send(endpoint, &self.route.pool, message, &job.fields(), clock, started).await;
         let answered = clock.now();
@@ -345,18 +347,24 @@ impl Dispatcher {
             }
         }
         self.log(&job, &ended);
-        let outcome = self.outcome(&job, ended, started, answered);
+        let outcome = self.outcome(&job, ended, (started, answered), Some(stays));
         drop((in_flight, slot, alive));
         self.write(outcome).await;
     }
 
     /// What an attempt came to, counted and logged.
-    fn outcome(&self, job: &Job, ended: Ended, started: Instant, answered: Instant) -> AttemptOutcome {
+    fn outcome(
+        &self,
+        job: &Job,
+        ended: Ended,
+        (started, answered): (Instant, Instant),
+        stays: Option<Settled>,
+    ) -> AttemptOutcome {
         let queue = &self.context.queue;
         let result = ended.result;
         let took = answered.saturating_duration_since(started);
         let times = (queue.millis(started), queue.millis(answered), took);
-        let outcome = job.outcome(ended, &self.policy, times, rand::random());
+        let outcome = job.outcome(ended, &self.policy, times, rand::random(), stays);
         let (is_delivered, is_dead) = match &outcome.next {
             Next::Settle(State::Delivered) => (true, false),
             Next::Settle(_) => (false, true),
@@ -439,7 +447,8 @@ impl Drop for Open {
             gate.cancel(pass);
         }
         tracing::error!(route = &*dispatcher.name, id = %job.id, "a panic in an attempt");
-        let outcome = dispatcher.outcome(&job, Ended::panicked(), self.started, dispatcher.context.clock.now());
+        let ended = dispatcher.context.clock.now();
+        let outcome = dispatcher.outcome(&job, Ended::panicked(), (self.started, ended), None);
         tokio::task::spawn_local(async move { dispatcher.write(outcome).await });
     }
 }

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::rows::Inner;
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::claims::lock;
 use crate::store::list::{LOOKED_AT, least_id, matches};
-use crate::store::types::{Attempt, Claimed, Filter, Millis, Page, State, StoreError, Stored, Ticket};
+use crate::store::types::{Filter, Millis, Page, State, StoreError, Stored};
 
 /// The reading side.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl Reader for MemoryReader {
             let mut stored = row.stored(self.held(&row.delivery.route));
             stored.delivery.head = row.delivery.head.clone();
             stored.delivery.details = row.delivery.details.clone();
-            (stored, row.made.clone())
+            (stored, row.made().cloned().collect())
         }))
     }
 

@@ -15,9 +15,10 @@ use super::error::store_error;
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, pragma, row, statements};
 use crate::clock::Clock;
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
 use crate::store::list::{LOOKED_AT, least_id, matches, waits};
-use crate::store::types::{Attempt, Claimed, Filter, Millis, Page, Shown, State, StoreError, Stored, Ticket};
+use crate::store::types::{Filter, Millis, Page, Shown, State, StoreError, Stored};
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 4_000;
