@@ -80,6 +80,20 @@ pub fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> Result<ShutdownResult, StartError> {
+    run_with(config, listeners, clock, shutdown, drop)
+}
+
+/// The same. `started` gets what people can do to the gateway, as soon as it runs.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_with(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+    started: impl FnOnce(Acts),
+) -> Result<ShutdownResult, StartError> {
     let mut shutdown = pin!(shutdown);
     let mut ordered = false;
     let orders = async || {
@@ -90,7 +104,7 @@ pub fn run(
         ordered = true;
         Order::Drain
     };
-    run_under(&runtime()?, config, listeners, clock, orders)
+    runtime()?.block_on(serve(config, listeners, clock, orders, started))
 }
 
 /// Runs the gateway until [`Order::Drain`] came and every delivery in flight is answered, or until [`Order::Stop`]. `orders`
@@ -103,13 +117,22 @@ pub fn run_under(
     config: Config,
     listeners: Listeners,
     clock: Clock,
-    mut orders: impl AsyncFnMut() -> Order,
+    orders: impl AsyncFnMut() -> Order,
 ) -> Result<ShutdownResult, StartError> {
-    runtime.block_on(async {
-        let mut gateway = Gateway::start(config, listeners, clock).await?;
-        let at_once = gateway.run(&mut orders).await;
-        gateway.stop(&mut orders, at_once).await
-    })
+    runtime.block_on(serve(config, listeners, clock, orders, drop))
+}
+
+async fn serve(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    mut orders: impl AsyncFnMut() -> Order,
+    started: impl FnOnce(Acts),
+) -> Result<ShutdownResult, StartError> {
+    let mut gateway = Gateway::start(config, listeners, clock).await?;
+    started(gateway.acts.clone());
+    let at_once = gateway.run(&mut orders).await;
+    gateway.stop(&mut orders, at_once).await
 }
 
 /// The running gateway.
@@ -122,6 +145,7 @@ struct Gateway {
     threads: Vec<JoinHandle<()>>,
     /// Each thread holds a sender. The channel closes when all threads have ended.
     all_ended: mpsc::Receiver<()>,
+    acts: Acts,
     /// It answers until the end.
     admin: AdminServer,
 }
@@ -144,11 +168,14 @@ impl Gateway {
             metrics: metrics.clone(),
             clock: clock.clone(),
             queue: queue.clone(),
+            unmatched_records: Arc::default(),
             phases,
             generations: current,
             ended,
         };
-        let admin = AdminServer::start(listeners.admin, admin(&shared))?;
+        let admin = admin(&shared);
+        let acts = admin.acts.clone();
+        let admin = AdminServer::start(listeners.admin, admin)?;
         let mut threads = Vec::new();
         let of = listeners.workers.len();
         for (index, sockets) in listeners.workers.into_iter().enumerate() {
@@ -160,7 +187,7 @@ impl Gateway {
             tracing::info!(listener = "server", %address, "listening");
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
-        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended, admin })
+        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended, acts, admin })
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
 use super::feed::Named;
 use super::list::{Filter, Page};
 use super::types::{
-    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes,
-    StoreError, Stored, Ticket,
+    Change, Changed, Counts, DedupeKey, Delivery, Millis, Record, RouteState, Shown, Sizes, StoreError, Stored,
 };
 
 /// One write of a batch.
@@ -31,13 +31,8 @@ pub enum Write {
         /// Its tickets are claimed by the caller.
         claim: bool,
     },
-    /// A record of a delivery that does not wait.
-    Record {
-        /// The delivery.
-        delivery: Box<Delivery>,
-        /// A dedupe key that it makes known.
-        key: Option<DedupeKey>,
-    },
+    /// A record of a delivery that does not wait. Shared, so that a store in memory keeps it without a copy.
+    Record(Arc<Record>),
     /// A dedupe key that is known from now on, of this delivery.
     Key(Uuid, DedupeKey),
     /// The outcome of an attempt.
@@ -132,6 +127,13 @@ pub struct Book {
 }
 
 impl Book {
+    /// Notes that something is stored of a route.
+    pub fn add_route(&mut self, route: &Arc<str>) {
+        if !self.routes.contains_key(route) {
+            self.routes.insert(Arc::clone(route), RouteState::default());
+        }
+    }
+
     /// Adds to a number; nothing is kept of a zero.
     pub fn add(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
         let count = self.counts.entry((Arc::clone(route), shown)).or_default();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::attempt::Ticket;
 use super::backend::{Answer, Write};
-use super::types::{Change, Changed, Ticket};
+use super::types::{Change, Changed};
 
 /// Batches that a follower can be behind; who is slower misses the oldest.
 const BEHIND: usize = 256;
@@ -76,7 +77,7 @@ impl Feed {
 fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
     let (delivery, is_new) = match write {
         Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => (Named::Id(delivery.id), true),
-        Write::Record { delivery, .. } => (Named::Id(delivery.id), true),
+        Write::Record(record) => (Named::Id(record.delivery.id), true),
         Write::Complete(outcome) => (Named::Ticket(outcome.ticket), false),
         Write::Change(Change::Settle { id, .. } | Change::Erase { id } | Change::Requeue { id, .. })
             if matches!(answer, Answer::Changed(Changed::Done(_))) =>

@@ -15,6 +15,7 @@
 //! The store decides nothing about deliveries: which state follows which, when to try again, when to give up, is said by
 //! its callers. It knows neither requests nor routes but by their names.
 
+mod attempt;
 pub mod backend;
 mod claims;
 mod feed;
@@ -36,6 +37,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
 use claims::lock;
@@ -46,8 +48,8 @@ use inbox::Shared;
 pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
 pub use reservations::{KeyReservation, Reserved};
-pub use types::*;
 use tokio::sync::broadcast;
+pub use types::*;
 use uuid::Uuid;
 use writer::Writer;
 pub use writer::{Committed, OnCommit};
@@ -129,8 +131,8 @@ impl Store {
 
     /// Records a delivery that does not wait. It never waits, and says whether the record was taken: what finds no room is
     /// dropped and counted.
-    pub fn record(&self, delivery: Delivery) -> bool {
-        let write = Write::Record { delivery: Box::new(delivery), key: None };
+    pub fn record(&self, record: impl Into<Record>) -> bool {
+        let write = Write::Record(Arc::new(record.into()));
         let taken = self.shared().post(write, self.clock.now()).is_ok();
         if !taken {
             self.shared().dropped.fetch_add(1, Ordering::Relaxed);
@@ -145,6 +147,9 @@ impl Store {
 
     /// Up to `limit` deliveries of a route that are due at a destination, oldest due time first. They are the caller's until
     /// their outcome is committed, or they are released. A paused or held route has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] also while too many outcomes wait for room on the disk: attempts go on when they are written.
     pub async fn claim(
         &self,
         route: &str,
@@ -155,6 +160,9 @@ impl Store {
         let state = self.route(route);
         if state.paused || state.held || limit == 0 {
             return Ok(Vec::new());
+        }
+        if self.shared().is_behind.load(Ordering::Relaxed) {
+            return Err(StoreError::Full);
         }
         let (threads, route) = (Arc::clone(&self.threads.shared), route.to_owned());
         let question = move |reader: &mut dyn backend::Reader| {
@@ -213,7 +221,7 @@ impl Store {
 
     /// Dedupe keys that were dropped for want of room.
     pub fn evicted(&self) -> u64 {
-        self.shared().evicted.load(Ordering::Relaxed)
+        self.shared().evicted.load(Ordering::Relaxed) + self.shared().lost_keys.load(Ordering::Relaxed)
     }
 
     // --- People ----------------------------------------------------------------------------------------------------------
@@ -287,7 +295,7 @@ impl Store {
         lock(&self.shared().book).routes.get(name).copied().unwrap_or_default()
     }
 
-    /// How much room is taken and left, before the last batch of deliveries.
+    /// How much room is taken and left; about a second old at most.
     pub fn sizes(&self) -> Sizes {
         *lock(&self.shared().sizes)
     }

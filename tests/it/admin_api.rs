@@ -39,7 +39,8 @@ fn a_host_that_is_not_the_gateways_is_refused_on_every_path() {
     let own = gateway.admin.to_string();
     let port = gateway.admin.port();
     let same_port = format!("localhost:{port}");
-    for host in [own.as_str(), "localhost", &same_port, "127.0.0.1:1", "[::1]", "LOCALHOST:80", "gateway.internal:9797"] {
+    for host in [own.as_str(), "localhost", &same_port, "127.0.0.1:1", "[::1]", "LOCALHOST:80", "gateway.internal:9797"]
+    {
         assert_eq!(Call::get("/api/v1/status").host(Some(host)).send(gateway.admin).status, 200, "{host}");
         assert_eq!(Call::get("/livez").host(Some(host)).send(gateway.admin).status, 200, "{host}");
     }
@@ -130,7 +131,8 @@ fn reading_needs_no_word_of_a_browser_and_no_other_site_may_read() {
     let response = call.send(gateway.admin);
     assert_eq!(response.status, 200);
     assert!(response.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{response:?}");
-    let preflight = Call::of("OPTIONS", "/api/v1/status").line("Access-Control-Request-Method: POST").send(gateway.admin);
+    let preflight =
+        Call::of("OPTIONS", "/api/v1/status").line("Access-Control-Request-Method: POST").send(gateway.admin);
     assert_eq!(problem(&preflight), (405, "method_not_allowed".to_owned()));
     assert!(preflight.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{preflight:?}");
 }
@@ -138,7 +140,9 @@ fn reading_needs_no_word_of_a_browser_and_no_other_site_may_read() {
 #[test]
 fn every_response_tells_a_browser_to_do_no_more_than_show_it() {
     let gateway = gateway("");
-    for path in ["/livez", "/metrics", "/config", "/nothing", "/api/v1/status", "/api/v1/deliveries/x", "/api/v1/routes?x"] {
+    for path in
+        ["/livez", "/metrics", "/config", "/nothing", "/api/v1/status", "/api/v1/deliveries/x", "/api/v1/routes?x"]
+    {
         let response = Call::get(path).send(gateway.admin);
         let policy = response.header("content-security-policy").unwrap();
         for part in [
@@ -212,7 +216,9 @@ fn a_long_body_is_refused_and_its_client_reads_that() {
 #[test]
 fn a_path_that_there_is_not_and_a_method_that_a_path_does_not_have_are_problems() {
     let gateway = gateway("");
-    for path in ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/status", "/api/v1/status/", "/api/v1//status", "/api/x%00"] {
+    for path in
+        ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v2/status", "/api/v1/status/", "/api/v1//status", "/api/x%00"]
+    {
         assert_eq!(problem(&Call::get(path).send(gateway.admin)), (404, "not_found".to_owned()), "{path}");
     }
     let refused = Call::post("/api/v1/status", &json!({})).send(gateway.admin);
@@ -250,7 +256,8 @@ fn the_description_has_the_methods_of_each_path() {
 fn a_reload_changes_who_is_let_in() {
     use crate::support::served::{Served, route};
 
-    let mut served = Served::start(&route("hook", "[{ file: key }]", ""), &[("key", "k"), ("token", "0123456789abcdef")]);
+    let mut served =
+        Served::start(&route("hook", "[{ file: key }]", ""), &[("key", "k"), ("token", "0123456789abcdef")]);
     let address = served.gateway.admin;
     let status = |call: Call| call.send(address).status;
     assert_eq!(status(Call::get("/api/v1/status")), 200);

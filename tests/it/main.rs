@@ -54,6 +54,9 @@ mod routing;
 /// Deliveries that are stored, answered and then sent: attempts, retries, pacing, restarts.
 mod queue;
 
+/// What people do: replay, discard, erase, pause, explain, capture.
+mod acts;
+
 /// Deliveries that were there before.
 mod dedupe;
 

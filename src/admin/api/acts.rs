@@ -89,7 +89,8 @@ pub async fn explain(State(context): State<Arc<AdminContext>>, Id(id): Id, query
 pub async fn start_bulk(State(context): State<Arc<AdminContext>>, query: Query, bytes: Bytes) -> Answer {
     query.only(&[], &[])?;
     let mut fields = body::object(&bytes)?;
-    let text = fields.text("q")?.ok_or_else(|| Problem::bad_body("q is missing: it says which deliveries to replay"))?;
+    let text =
+        fields.text("q")?.ok_or_else(|| Problem::bad_body("q is missing: it says which deliveries to replay"))?;
     let max = fields.whole("max", 1, MAX_DELIVERIES as u64)?.unwrap_or(MAX_DELIVERIES as u64);
     let per_second = fields.whole("per_second", 1, MAX_PER_SECOND.into())?.unwrap_or(DEFAULT_PER_SECOND.into());
     let dry_run = fields.flag("dry_run")?.unwrap_or(false);

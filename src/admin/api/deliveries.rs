@@ -87,9 +87,7 @@ pub fn filter(context: &AdminContext, query: &Query) -> Result<Filter, Problem> 
 /// # Errors
 /// 400, with the place of the mistake in bytes as `at`.
 pub fn text(conditions: &mut search::Query, text: &str) -> Result<(), Problem> {
-    let wrong = |mistake: search::Mistake| {
-        Problem::bad_query(format!("q: {}", mistake.message)).with("at", mistake.at)
-    };
+    let wrong = |mistake: search::Mistake| Problem::bad_query(format!("q: {}", mistake.message)).with("at", mistake.at);
     conditions.text(text).map_err(wrong)
 }
 
@@ -132,10 +130,8 @@ pub async fn http(State(context): State<Arc<AdminContext>>, id: Id, query: Query
 /// # Errors
 /// 404, 410, 503.
 pub async fn curl(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
-    exported(&context, id, query, "text/plain; charset=utf-8", "sh", |_, request, body| {
-        export::curl(request, body)
-    })
-    .await
+    exported(&context, id, query, "text/plain; charset=utf-8", "sh", |_, request, body| export::curl(request, body))
+        .await
 }
 
 /// `GET /api/v1/deliveries/ID/har`

@@ -164,7 +164,13 @@ mod tests {
     fn an_id_has_one_form() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         assert_eq!(Id::parse(id).unwrap().0.to_string(), id);
-        for text in ["", "x", "01890a5dac96774bbcceb302099a8057", "{01890a5d-ac96-774b-bcce-b302099a8057}", "01890a5d-ac96-774b-bcce-b302099a805\u{e9}"] {
+        for text in [
+            "",
+            "x",
+            "01890a5dac96774bbcceb302099a8057",
+            "{01890a5d-ac96-774b-bcce-b302099a8057}",
+            "01890a5d-ac96-774b-bcce-b302099a805\u{e9}",
+        ] {
             assert_eq!(Id::parse(text).unwrap_err().reason, "not_found", "{text}");
         }
     }

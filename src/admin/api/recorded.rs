@@ -138,8 +138,10 @@ impl RecordedRequest {
 
 /// Whether the body that is kept may be shown. A body that holds a secret is kept as it came as long as it may have to be sent.
 pub fn shows_body(stored: &Stored, details: &Details) -> bool {
-    let may_be_sent =
-        matches!(stored.shown, Shown::Pending | Shown::Retrying | Shown::Held | Shown::Settled(State::Dead | State::Discarded));
+    let may_be_sent = matches!(
+        stored.shown,
+        Shown::Pending | Shown::Retrying | Shown::Held | Shown::Settled(State::Dead | State::Discarded)
+    );
     !(may_be_sent && details.redacted.iter().any(|what| what.starts_with("body")))
 }
 
@@ -156,11 +158,7 @@ mod tests {
     use super::*;
 
     fn signatures(guess: bool) -> Signatures {
-        Signatures {
-            headers: vec![HeaderName::from_static("x-proof")],
-            parameters: vec!["p".to_owned()],
-            guess,
-        }
+        Signatures { headers: vec![HeaderName::from_static("x-proof")], parameters: vec!["p".to_owned()], guess }
     }
 
     fn details() -> Details {

@@ -57,9 +57,8 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
         Delivery::Queue(_) => context.queue.phase(&config.upstream),
     };
     let secrets = config.secret_ids.iter().zip(&route.metrics.last_match);
-    let secrets: Vec<_> = secrets
-        .map(|(id, last_match)| json!({ "id": id, "last_match_at": time(last_match.get()) }))
-        .collect();
+    let secrets: Vec<_> =
+        secrets.map(|(id, last_match)| json!({ "id": id, "last_match_at": time(last_match.get()) })).collect();
     let hours = context.hours.last(route).into_iter();
     let last_hour: Map<String, Value> =
         hours.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect();

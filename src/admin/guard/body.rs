@@ -24,7 +24,9 @@ pub async fn read(request: Request, next: Next) -> Response {
     match tokio::time::timeout(TIMEOUT, collect(body)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
         Ok(Err(problem)) => problem.into_response(),
-        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time").into_response(),
+        Err(_) => {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time").into_response()
+        }
     }
 }
 

@@ -58,7 +58,11 @@ fn check(request: &Request, running: &Running) -> Result<(), Problem> {
         origin::undeclared(headers)?;
     }
     if changes && running.admin.read_only {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", "admin.read_only is true: nothing can be changed"));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "read_only",
+            "admin.read_only is true: nothing can be changed",
+        ));
     }
     Ok(())
 }

@@ -53,8 +53,17 @@ mod tests {
         for value in ["Bearer t0ken", "bearer t0ken", "BEARER  t0ken "] {
             assert!(checked(&[value]), "{value}");
         }
-        for value in ["", "t0ken", "Bearer", "Bearer ", "Bearert0ken", "Bearer t0ke", "Bearer t0kenx", "Basic t0ken", "Bearer T0KEN"]
-        {
+        for value in [
+            "",
+            "t0ken",
+            "Bearer",
+            "Bearer ",
+            "Bearert0ken",
+            "Bearer t0ke",
+            "Bearer t0kenx",
+            "Basic t0ken",
+            "Bearer T0KEN",
+        ] {
             assert!(!checked(&[value]), "{value}");
         }
         assert!(!checked(&[]));

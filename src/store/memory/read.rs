@@ -6,11 +6,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::rows::Inner;
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::claims::lock;
 use crate::store::feed::Named;
 use crate::store::list::{Filter, LOOKED_AT, Page, summary_matches};
-use crate::store::types::{Attempt, Claimed, Millis, State, StoreError, Stored, Ticket};
+use crate::store::types::{Millis, State, StoreError, Stored};
 
 /// The reading side.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl Reader for MemoryReader {
         let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
         Ok(row.map(|row| {
             let stored = row.stored(self.held(&row.delivery.route));
-            (row.detailed(stored), row.made.clone())
+            (row.detailed(stored), row.made().cloned().collect())
         }))
     }
 

@@ -11,10 +11,11 @@ use super::list::{list, read_routes};
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, pragma, row, statements};
 use crate::clock::Clock;
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
 use crate::store::feed::Named;
 use crate::store::list::{Filter, Page};
-use crate::store::types::{Attempt, Claimed, Millis, StoreError, Stored, Ticket};
+use crate::store::types::{Millis, StoreError, Stored};
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 4_000;

@@ -60,7 +60,7 @@ fn pages_follow_one_another_without_gap_or_repetition(mut store: Fixture) {
         .map(|number| {
             let state = if number % 3 == 0 { State::Refused } else { State::Forwarded };
             let delivery = on(if number % 2 == 0 { "even" } else { "odd" }, delivery(number, state));
-            Write::Record { delivery: Box::new(delivery), key: None }
+            Write::Record(Arc::new(delivery.into()))
         })
         .collect();
     store.commit(&batch);

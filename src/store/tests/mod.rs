@@ -88,7 +88,7 @@ impl Fixture {
     }
 
     pub fn record(&mut self, delivery: Delivery) {
-        assert_eq!(self.one(Write::Record { delivery: Box::new(delivery), key: None }), Answer::Done);
+        assert_eq!(self.one(Write::Record(Arc::new(delivery.into()))), Answer::Done);
     }
 
     pub fn complete(&mut self, ticket: Ticket, number: u32, next: Next) {

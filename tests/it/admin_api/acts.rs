@@ -35,7 +35,8 @@ fn a_replay_goes_on_with_the_numbers_of_the_attempts() {
     assert_eq!(seen.one("hooklatch-attempt"), "2");
     poll("delivered", || state(&queued, &id) == "delivered");
     let detail = json(queued.admin(), &format!("/api/v1/deliveries/{id}"));
-    let replays: Vec<&Value> = detail["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["replay"]).collect();
+    let replays: Vec<&Value> =
+        detail["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["replay"]).collect();
     assert_eq!(replays, [false, true]);
     // The body of a delivered one is not kept.
     assert_eq!(problem(&post(&queued, &format!("deliveries/{id}/replay"), &json!({}))), (409, "no_body".to_owned()));
@@ -59,7 +60,10 @@ fn a_discarded_delivery_is_not_sent_any_more() {
     queued.wait_for_state("retrying", 1.0);
     assert_eq!(post(&queued, &format!("deliveries/{id}/discard"), &json!({})).status, 200);
     assert_eq!(state(&queued, &id), "discarded");
-    assert_eq!(problem(&post(&queued, &format!("deliveries/{id}/discard"), &json!({}))), (409, "not_waiting".to_owned()));
+    assert_eq!(
+        problem(&post(&queued, &format!("deliveries/{id}/discard"), &json!({}))),
+        (409, "not_waiting".to_owned())
+    );
 }
 
 #[test]
@@ -106,7 +110,9 @@ fn a_capture_says_until_when_and_how_many() {
     assert_eq!(captured["left"], 3);
     assert!(captured["until"].as_str().unwrap().ends_with('Z'));
     assert_eq!(json(queued.admin(), "/api/v1/routes/hook")["capture"]["left"], 3);
-    for body in [json!({ "for": "1" }), json!({ "for": 5 }), json!({ "max": -1 }), json!({ "max": 1.5 }), json!({ "x": 1 })] {
+    for body in
+        [json!({ "for": "1" }), json!({ "for": 5 }), json!({ "max": -1 }), json!({ "max": 1.5 }), json!({ "x": 1 })]
+    {
         assert_eq!(problem(&post(&queued, "routes/hook/capture", &body)), (400, "bad_body".to_owned()), "{body}");
     }
 }

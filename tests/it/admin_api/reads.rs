@@ -221,7 +221,10 @@ fn the_status_shows_the_store_and_the_last_load() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&status["ready"], &status["read_only"]), (&true.into(), &false.into()));
     let store = &status["store"];
-    assert_eq!((&store["kind"], &store["state"], &store["max"]), (&"sqlite".into(), &"good".into(), &(10_u64 << 30).into()));
+    assert_eq!(
+        (&store["kind"], &store["state"], &store["max"]),
+        (&"sqlite".into(), &"good".into(), &(10_u64 << 30).into())
+    );
     assert!(store["bytes"].as_u64().unwrap() > 0 && store["free"].as_u64().unwrap() > 0, "{status}");
     assert_eq!((&status["reload"]["successful"], &status["records"]["dropped"]), (&true.into(), &0.into()));
     let gateway = Gateway::start(&route("circleci", "upstream: \"http://127.0.0.1:1\""));
@@ -391,7 +394,10 @@ fn a_har_file_has_the_request_once() {
     assert_eq!((&har["log"]["version"], &request["method"]), (&"1.2".into(), &"POST".into()));
     assert_eq!(request["url"], "http://gateway.example/hook?a=b+c");
     assert_eq!(request["queryString"], json!([{ "name": "a", "value": "b c" }]));
-    assert_eq!((&request["postData"]["text"], &request["postData"]["mimeType"]), (&"{}".into(), &"application/json".into()));
+    assert_eq!(
+        (&request["postData"]["text"], &request["postData"]["mimeType"]),
+        (&"{}".into(), &"application/json".into())
+    );
 }
 
 proptest! {

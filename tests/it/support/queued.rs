@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use hooklatch::acts::Acts;
 use hooklatch::app::ShutdownResult;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
-use hooklatch::store::{Change, Changed, Filter, Keep, Limits, Store, Stored};
+use hooklatch::store::{self, Change, Changed, Filter, Keep, Limits, Store, Stored};
 use tempfile::TempDir;
 
 use super::gateway::{Gateway, Metrics};
@@ -118,6 +119,16 @@ impl Queued {
     fn open(&self) -> Store {
         assert!(self.gateway.is_none(), "the gateway has the store");
         open(&self.store())
+    }
+
+    /// What people can do to the gateway.
+    pub fn acts(&self) -> &Acts {
+        &self.running().acts
+    }
+
+    /// Adds a record to the store. The gateway must have stopped.
+    pub fn record(&self, delivery: store::Delivery) {
+        assert!(self.open().record(delivery));
     }
 
     /// Where deliveries come in.

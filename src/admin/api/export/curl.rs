@@ -7,8 +7,8 @@ use crate::admin::api::recorded::RecordedRequest;
 
 /// Characters that change the direction of the text around them, so that a command would look like another one.
 const DIRECTIONS: [char; 12] = [
-    '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}',
-    '\u{2068}', '\u{2069}',
+    '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+    '\u{2067}', '\u{2068}', '\u{2069}',
 ];
 /// Fields that curl adds unless it is told not to.
 const OF_CURL: [&str; 4] = ["Accept", "User-Agent", "Content-Type", "Expect"];
@@ -66,7 +66,8 @@ fn origin(request: &RecordedRequest) -> RecordedRequest {
 
 /// Whether curl sends a target as it is.
 fn is_plain(target: &str) -> bool {
-    target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/?&=%:@!$*+,;()".contains(&byte))
+    target.starts_with('/')
+        && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/?&=%:@!$*+,;()".contains(&byte))
 }
 
 /// A word of the shell that stands for these bytes.

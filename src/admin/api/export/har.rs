@@ -56,7 +56,8 @@ pub fn har(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
 
 fn parameters(target: &str) -> Vec<Value> {
     let query = target.split_once('?').map_or("", |(_, query)| query);
-    let decode = |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let decode =
+        |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
