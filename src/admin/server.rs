@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tower::ServiceExt as _;
@@ -28,6 +29,8 @@ use crate::net::ACCEPT_PAUSE;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The longest request head in bytes.
 const MAX_HEAD: usize = 64 << 10;
+/// Bytes that wait in the kernel for a slow client: the streams of events find out soon that one does not read.
+const SEND_BUFFER: usize = 64 << 10;
 /// Open connections; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 1024;
 /// Threads for work that takes long to compute.
@@ -103,6 +106,9 @@ async fn serve(listener: TcpListener, context: Arc<AdminContext>) {
 
 async fn connection(stream: TcpStream, router: Router) {
     let Ok(local) = stream.local_addr() else { return };
+    if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
+        tracing::debug!(%error, "cannot bound the buffer of an admin connection");
+    }
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalAddress(local));
         router.clone().oneshot(request.map(Body::new))

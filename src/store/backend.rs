@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
 use super::feed::Named;
 use super::list::{Filter, Page};
+use super::removed::Removed;
 use super::types::{
     Change, Changed, Counts, DedupeKey, Delivery, Millis, Record, RouteState, Shown, Sizes, StoreError, Stored,
 };
@@ -124,6 +125,8 @@ pub struct Book {
     pub counts: Counts,
     /// Every route that was ever paused, held or stored for.
     pub routes: BTreeMap<Arc<str>, RouteState>,
+    /// What has made room.
+    pub removed: Removed,
 }
 
 impl Book {

@@ -23,6 +23,7 @@ mod inbox;
 pub mod list;
 pub mod memory;
 mod readers;
+mod removed;
 mod reservations;
 pub mod sqlite;
 #[cfg(test)]
@@ -288,6 +289,11 @@ impl Store {
     /// Every route that was ever paused, held or stored for.
     pub fn routes(&self) -> HashMap<Arc<str>, RouteState> {
         lock(&self.shared().book).routes.iter().map(|(name, state)| (Arc::clone(name), *state)).collect()
+    }
+
+    /// Whether a delivery was kept, and has made room, in this process and not too long ago.
+    pub fn was_removed(&self, id: Uuid) -> bool {
+        lock(&self.shared().book).removed.has(&id)
     }
 
     /// Whether a route is paused or held.

@@ -15,6 +15,7 @@ use super::export;
 use super::query::{Id, Query};
 use super::recorded::{RecordedRequest, Signatures, shows_body};
 use super::summary::summary;
+use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::record::details::Details;
@@ -175,8 +176,8 @@ async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
     Ok(Found { stored, attempts, details, body })
 }
 
-fn missing(_context: &AdminContext, _id: Uuid) -> Problem {
-    Problem::not_found("no delivery has this id")
+fn missing(context: &AdminContext, id: Uuid) -> Problem {
+    if context.queue.store.was_removed(id) { Refused::Gone.into() } else { Refused::NotFound.into() }
 }
 
 fn not_kept(found: &Found) -> Problem {

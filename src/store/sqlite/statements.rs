@@ -50,7 +50,7 @@ pub const ERASE_ATTEMPTS: &str =
 pub const EXPIRED: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 AND id < ?3 \
     AND settled_at <= ?4 ORDER BY id LIMIT ?5";
 pub const OLDEST_OF_STATE: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 ORDER BY id LIMIT ?3";
-pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1";
+pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1 RETURNING id";
 pub const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE row = ?1";
 
 pub const LAST_ROW: &str = "SELECT max(row) FROM deliveries";

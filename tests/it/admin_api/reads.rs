@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Call, json, problem};
 use crate::support::gateway::{Gateway, SECRET};
+use crate::support::process::poll;
 use crate::support::queued::Queued;
 use crate::support::rig::route;
 use crate::support::sender::Delivery;
@@ -414,5 +415,23 @@ proptest! {
                 prop_assert!(matches!(response.status, 200 | 400), "{}: {:?}", query, response);
             }
         }
+    }
+}
+
+#[test]
+fn what_has_made_room_is_gone() {
+    let mut queued = Queued::with_server("", "keep: { delivered: 0s }", "circleci", "delivery: queue");
+    queued.accepts(&Delivery::circleci("{}"));
+    let id = queued.takes().one("hooklatch-delivery-id");
+    queued.wait_for_delivered(1.0);
+    let path = format!("/api/v1/deliveries/{id}");
+    poll("gone", || Call::get(&path).send(queued.admin()).status == 410);
+    for part in ["", "/body", "/http", "/curl", "/har"] {
+        let refused = Call::get(&format!("{path}{part}")).send(queued.admin());
+        assert_eq!(problem(&refused), (410, "gone".to_owned()), "{part}");
+    }
+    for act in ["replay", "discard", "erase", "explain"] {
+        let refused = Call::post(&format!("{path}/{act}"), &json!({})).send(queued.admin());
+        assert_eq!(problem(&refused), (410, "gone".to_owned()), "{act}");
     }
 }
