@@ -1,7 +1,8 @@
 //! Instructions per delivery, counted by callgrind: the same on every machine and in every mood of it.
 //!
 //! The release binary runs under `valgrind --tool=callgrind` twice, with few and with many deliveries on one
-//! connection; the difference is what a delivery costs, the start excluded. User code only: system calls are the
+//! connection; the difference is what a delivery costs, the start excluded. Nothing is recorded, except in the case whose
+//! name says so: that one has the record of a route by default, kept in memory. User code only: system calls are the
 //! kernel's. Valgrind has no SHA instructions, so that hashing in software would drown the rest: each case has two
 //! figures, all of it and all but the hashes' compression. `cargo bench --bench instructions` prints them and fails if
 //! one is more than 3 % over `benches/instructions.budget`; with `-- --record` it writes them there instead. Once it is
@@ -46,14 +47,15 @@ fn main() -> io::Result<()> {
     let circleci = format!(r#"{{"type":"workflow-completed","id":"1","filler":"{filler}"}}"#);
     let icr = schemes::find("icr").unwrap().sample.body.clone();
     let cases = [
-        ("circleci_3k_verified", "circleci", signed("circleci", &circleci), 200),
-        ("icr_verified", "icr", signed("icr", &icr), 200),
-        ("circleci_3k_missing_signature", "circleci", request("circleci", "", &circleci), 401),
+        ("circleci_3k_verified", "circleci", "none", signed("circleci", &circleci), 200),
+        ("circleci_3k_verified_recorded", "circleci", "metadata", signed("circleci", &circleci), 200),
+        ("icr_verified", "icr", "none", signed("icr", &icr), 200),
+        ("circleci_3k_missing_signature", "circleci", "none", request("circleci", "", &circleci), 401),
     ];
     let mut figures = BTreeMap::new();
-    for (name, scheme, request, status) in cases {
-        let few = run(scheme, &request, status, FEW)?;
-        let many = run(scheme, &request, status, MANY)?;
+    for (name, scheme, record, request, status) in cases {
+        let few = run(scheme, record, &request, status, FEW)?;
+        let many = run(scheme, record, &request, status, MANY)?;
         let each = |many: u64, few: u64| (many - few) / (MANY - FEW);
         figures.insert(name.to_owned(), each(many.all, few.all));
         figures.insert(format!("{name}_but_hashing"), each(many.but_hashing, few.but_hashing));
@@ -75,14 +77,14 @@ fn main() -> io::Result<()> {
 }
 
 /// User instructions of the whole process for this many deliveries.
-fn run(scheme: &str, request: &[u8], status: u16, deliveries: u64) -> io::Result<Instructions> {
+fn run(scheme: &str, record: &str, request: &[u8], status: u16, deliveries: u64) -> io::Result<Instructions> {
     let mut load = Load::new()?;
     let folder = tempfile::tempdir()?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let upstream = load.upstream()?;
     let config = format!(
         "server:\n  listen: {address}\n  threads: 1\nadmin:\n  listen: 127.0.0.1:0\nroutes:\n  - name: {scheme}\n    \
-         path: /in\n    scheme: {scheme}\n    secrets: [{{ file: secret }}]\n    upstream: http://{upstream}/out\n"
+         path: /in\n    scheme: {scheme}\n    secrets: [{{ file: secret }}]\n    upstream: http://{upstream}/out\n    record: {record}\n"
     );
     fs::write(folder.path().join("gateway.yaml"), config)?;
     fs::write(folder.path().join("secret"), SECRET)?;

@@ -14,7 +14,7 @@
 //!
 //! - [`cli`] has a file for each command.
 //! - [`app`] wires everything together: threads, listeners, reload, shutdown.
-//! - [`admin`] serves metrics and health to operators.
+//! - [`admin`] serves metrics, health and the API to operators.
 //! - [`acts`] is what people do to deliveries: replay, discard, erase, explain, pause, capture.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.

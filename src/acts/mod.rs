@@ -3,12 +3,14 @@
 //! - [`replay`] sends a delivery again.
 //! - [`bulk`] sends many again.
 //! - [`explain`] says whether a delivery would be accepted, and if not, why.
+//! - [`recorded`] is a request as it was recorded.
 //! - [`refused`] is the list of reasons for which an act is not done.
 //!
 //! [`Acts`] has them all. Discard, erase, pause, resume and capture are short and stand here.
 
 pub mod bulk;
 pub mod explain;
+pub mod recorded;
 pub mod refused;
 pub mod replay;
 
@@ -122,7 +124,7 @@ impl Acts {
     }
 
     /// Why there is no delivery of this id.
-    fn missing(&self, _id: Uuid) -> Refused {
-        Refused::NotFound
+    fn missing(&self, id: Uuid) -> Refused {
+        if self.queue.store.was_removed(id) { Refused::Gone } else { Refused::NotFound }
     }
 }

@@ -32,7 +32,8 @@ use crate::net::connect::Connector;
 use crate::observe::log_limit::LogLimit;
 use crate::queue::dispatch::{DispatchContext, Dispatcher};
 use crate::queue::lane::Queue;
-use crate::routing::limits::Budget;
+use crate::record::recorder::Recorder;
+use crate::routing::limits::{Budget, RecordLimit};
 use crate::routing::table::{Route, Router};
 use crate::server::current::{Current, Serving};
 use crate::server::h1::Http1Context;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     /// Deliveries that wait, and what is kept of others.
     pub(super) queue: Arc<Queue>,
+    /// Holds the records of requests that match no route to their rate.
+    pub(super) unmatched_records: Arc<RecordLimit>,
     pub(super) phases: watch::Receiver<Phase>,
     /// The configuration that runs.
     pub(super) generations: watch::Receiver<Arc<Generation>>,
@@ -58,6 +61,7 @@ pub(super) struct Shared {
 /// The values that a thread keeps across generations.
 struct Worker {
     metrics: Metrics,
+    recorder: Recorder,
     clock: Clock,
     unmatched: Rc<ObserveMetrics>,
     draining: Rc<Cell<bool>>,
@@ -128,9 +132,12 @@ fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
 
 /// A worker thread's life.
 async fn work(sockets: Vec<TcpListener>, share: Share, shared: Shared) {
-    let Shared { metrics, unmatched, clock, queue, mut phases, mut generations, ended: _ended } = shared;
+    let Shared { metrics, unmatched, clock, queue, unmatched_records, mut phases, mut generations, ended: _ended } =
+        shared;
     let (alive, mut all_gone) = mpsc::channel(1);
+    let recorder = Recorder::new(queue.store.clone(), unmatched_records, metrics.records.over_rate.clone());
     let mut worker = Worker {
+        recorder,
         unmatched: Rc::new(unmatched),
         metrics,
         clock,
@@ -192,6 +199,7 @@ impl Worker {
             dates: Rc::new(Dates::new(self.clock.clone())),
             unmatched: self.unmatched.clone(),
             current,
+            recorder: self.recorder.clone(),
             log_limit: self.refused.clone(),
         };
         let connections = self.metrics.connections.clone();
@@ -203,8 +211,7 @@ impl Worker {
     fn context(&mut self, generation: &Generation) -> StackContext {
         let (router, dispatchers) = self.routes(generation);
         let clock = &self.clock;
-        let routes = generation.routes.iter().map(|(shared, _)| shared.clone()).collect();
-        let reporter = Reporter { log_limit: self.reported.clone(), routes };
+        let reporter = Reporter { log_limit: self.reported.clone(), routes: generation.running.routes.clone() };
         StackContext {
             receive: ReceiveContext {
                 clock: clock.clone(),
@@ -216,6 +223,7 @@ impl Worker {
                 unmatched: self.unmatched.clone(),
                 access_log: generation.server.access_log,
                 log_limit: self.refused.clone(),
+                recorder: self.recorder.clone(),
                 tracer: generation.telemetry.as_ref().map(|telemetry| telemetry.tracer()),
             },
             route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
@@ -231,7 +239,7 @@ impl Worker {
         }
     }
 
-    /// The routes of a configuration, and the dispatchers of those with a queue in the place of the former ones.
+    /// The routes of a configuration, and their dispatchers in the place of the former ones.
     fn routes(&mut self, generation: &Generation) -> (Router, Rc<HashMap<String, Rc<Dispatcher>>>) {
         let mut pools: Vec<(Arc<Connector>, Rc<Pool>)> = Vec::new();
         let find = |pools: &[(Arc<Connector>, Rc<Pool>)], connector| {
@@ -247,7 +255,7 @@ impl Worker {
                     pools.push((connector.clone(), pool.clone()));
                     pool
                 });
-                Rc::new(Route { shared: shared.clone(), pool })
+                Rc::new(Route::new(shared.clone(), pool))
             })
             .collect();
         self.pools = pools;
@@ -261,13 +269,13 @@ impl Worker {
             draining: self.draining.clone(),
             alive: self.alive.clone(),
         };
-        let dispatchers = routes.iter().filter_map(|route: &Rc<Route>| {
-            let dispatcher = Dispatcher::new(context.clone(), route.clone())?;
+        let dispatchers = routes.iter().map(|route: &Rc<Route>| {
+            let dispatcher = Dispatcher::new(context.clone(), route.clone());
             let name = &route.shared.config.name;
             if self.share.has(name) {
                 tokio::task::spawn_local(dispatcher.clone().lead());
             }
-            Some((name.clone(), dispatcher))
+            (name.clone(), dispatcher)
         });
         self.dispatchers = Rc::new(dispatchers.collect());
         (Router::new(routes), self.dispatchers.clone())

@@ -9,6 +9,7 @@
 use std::cell::{Cell, OnceCell};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
 
@@ -35,6 +36,12 @@ pub struct Timeline {
     sent: Cell<Option<Period>>,
     /// The status of the upstream's response.
     upstream_status: Cell<Option<StatusCode>>,
+    /// Why the upstream gave no response.
+    upstream_error: OnceCell<String>,
+    /// The position of the secret that verified the delivery.
+    secret: Cell<Option<usize>>,
+    /// What was sent to the upstream, as the store keeps it; only where it is kept.
+    message: OnceCell<Bytes>,
 }
 
 /// A span of time.
@@ -77,6 +84,21 @@ impl Timeline {
         self.upstream_status.set(status);
     }
 
+    /// Notes why the upstream gave no response, once.
+    pub fn upstream_failed(&self, error: String) {
+        self.upstream_error.get_or_init(|| error);
+    }
+
+    /// Notes which secret verified the delivery.
+    pub fn verified_by(&self, secret: usize) {
+        self.secret.set(Some(secret));
+    }
+
+    /// Notes what goes to the upstream, as the store keeps it, once.
+    pub fn message(&self, message: Bytes) {
+        self.message.get_or_init(|| message);
+    }
+
     /// The trace that the delivery belongs to, if it is traced.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.get().map(|trace| &**trace)
@@ -85,6 +107,26 @@ impl Timeline {
     /// The length of the body in bytes, if it has arrived in full.
     pub fn body_bytes(&self) -> Option<u64> {
         self.payload.get().map(Payload::len)
+    }
+
+    /// The body, if it has arrived in full.
+    pub fn payload(&self) -> Option<&Payload> {
+        self.payload.get()
+    }
+
+    /// The position of the secret that verified the delivery, if one did.
+    pub fn secret(&self) -> Option<usize> {
+        self.secret.get()
+    }
+
+    /// What went to the upstream, as the store keeps it, if that was noted.
+    pub fn sent_message(&self) -> Option<&Bytes> {
+        self.message.get()
+    }
+
+    /// Why the upstream gave no response, if it gave none.
+    pub fn upstream_error(&self) -> Option<&str> {
+        self.upstream_error.get().map(String::as_str)
     }
 
     /// When the signature was checked, if it was.
@@ -110,7 +152,7 @@ impl Timeline {
             Place::Header(name) => {
                 head.headers.get(name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
             }
-            place => place.in_query_or_body(head.uri.query(), frames).map(|value| told(&value)),
+            place => place.first_in_query_or_body(head.uri.query(), frames).map(|value| told(&value)),
         };
         Event { kind: find(&scheme.event_type), id: find(&scheme.event_id) }
     }
@@ -125,13 +167,13 @@ impl Period {
 
 /// A value as it is logged: short, and of visible ASCII.
 fn told(value: &[u8]) -> String {
-    let visible = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '?' };
-    value.iter().take(MAX_VALUE).map(visible).collect()
+    let visible = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'?' };
+    let told: Vec<u8> = value.iter().take(MAX_VALUE).map(visible).collect();
+    String::from_utf8(told).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http::{HeaderValue, Request};
 
     use super::*;

@@ -103,6 +103,7 @@ fn poll_guarded<T>(
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::Arc;
 
     use http::Request;
     use http_body_util::BodyExt as _;
@@ -118,6 +119,9 @@ mod tests {
     use crate::gateway::receive::{ReceiveContext, receive};
     use crate::gateway::respond::respond;
     use crate::metrics::Metrics;
+    use crate::record::recorder::Recorder;
+    use crate::store::memory::{Bounds, Memory};
+    use crate::store::{Filter, Keep, Limits, Millis, Shown, State, Store, Stored};
 
     /// A stage with a bug.
     async fn work(_: Received) -> StageResult {
@@ -138,7 +142,11 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_that_meets_a_bug_is_answered_with_its_id_and_counted_without_a_reason() {
         let metrics = Metrics::new(0.0).unwrap();
+        let keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
+        let memory = Box::new(Memory::new(Bounds::default(), keep));
+        let store = Store::start(memory, Limits::default(), Clock::system(), Box::new(|_| ())).unwrap();
         let context = ObserveContext {
+            recorder: Recorder::new(store.clone(), Arc::default(), metrics.records.over_rate.clone()),
             clock: Clock::system(),
             in_flight: metrics.in_flight.clone(),
             unmatched: Rc::new(metrics.unmatched()),
@@ -162,6 +170,15 @@ mod tests {
         let reasons = text.lines().filter(|line| line.starts_with("hooklatch_rejections_total"));
         assert!(reasons.clone().count() > 0 && reasons.clone().all(|line| line.ends_with(" 0")), "{text}");
         assert_eq!(metrics.in_flight.get(), 0);
+        store.close();
+        let recorded = store.list(Filter::default(), 10).await.unwrap().deliveries;
+        let [Stored { delivery, shown: Shown::Settled(State::Refused), .. }] = &recorded[..] else {
+            panic!("{recorded:?}")
+        };
+        assert_eq!(
+            (delivery.reason.as_deref(), delivery.request_id.as_deref()),
+            (Some("internal_error"), Some("id-1"))
+        );
     }
 
     #[tokio::test]

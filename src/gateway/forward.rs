@@ -17,10 +17,13 @@ use http::Response;
 use super::prepare::prepare;
 use super::verify::Verified;
 use crate::clock::Clock;
+use crate::config::Record;
 use crate::delivery::response::{Body, Completed, StageResult};
 use crate::delivery::timeline::Period;
 use crate::http1::client::request::Head;
 use crate::observe::log_limit::LogLimit;
+use crate::queue::stored;
+use crate::record::redact;
 use crate::reject::{Outcome, Reject};
 use crate::upstream::pool::SendError;
 use crate::upstream::send::send;
@@ -38,8 +41,12 @@ pub struct ForwardContext {
 
 /// The stage: sends the delivery and returns the upstream's response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult {
-    let (message, started) = (prepare(&verified)?, verified.at());
+    let (message, started) = (prepare(&verified.proven())?, verified.at());
     let (route, info) = verified.into_route_and_info();
+    if route.shared.config.record == Record::Full {
+        let redacted = redact::message(&route.shared.credentials, &message);
+        info.timeline.message(stored::encode(redacted.as_ref().unwrap_or(&message)));
+    }
     let sent = send(&route.shared.endpoint, &route.pool, message, &Head::default(), &context.clock, started).await;
     let period = Period { start: started, end: sent.ended };
     info.timeline.upstream(period, sent.result.as_ref().ok().map(Response::status));
@@ -50,6 +57,9 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
         }),
         Err(error) => {
             let reject = Reject::from(&error);
+            if route.shared.config.record != Record::None {
+                info.timeline.upstream_failed(error.to_string());
+            }
             if let Some(suppressed) = context.log_limit.admit(context.clock.now()) {
                 let (route, upstream) = (&route.shared.config.name, &route.shared.config.upstream);
                 let reason = reject.reason();

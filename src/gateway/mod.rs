@@ -19,6 +19,7 @@
 //! - [`client_addr`] and [`forwarded`] find the client behind proxies.
 //! - [`request_id`] makes the id of a request.
 //! - [`accepted`] makes the answers to deliveries that are stored, or were there before.
+//! - [`recorded`] judges a request that was recorded, by the checks of the stages.
 //! - [`prepare`] makes the message for the upstream.
 //! - [`headers`] says which headers the upstream gets.
 //! - [`discard`] leaves a body unread.
@@ -42,6 +43,7 @@ pub mod observe;
 pub mod prepare;
 pub mod problem;
 pub mod receive;
+pub mod recorded;
 pub mod report;
 pub mod request_id;
 pub mod respond;

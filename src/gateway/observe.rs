@@ -1,4 +1,4 @@
-//! Counts and times every delivery, and writes its line to the access log.
+//! Counts and times every delivery, records it, and writes its line to the access log.
 //!
 //! Every stage that can refuse a delivery is inside this one, so the counters match the responses that senders get.
 
@@ -20,6 +20,7 @@ use crate::metrics::{GaugeGuard, ObserveMetrics};
 use crate::observe::access_log::log;
 use crate::observe::log_limit::LogLimit;
 use crate::observe::trace::Tracer;
+use crate::record::recorder::Recorder;
 use crate::reject::Outcome;
 
 /// The values of the worker thread that the observing stage uses.
@@ -35,11 +36,13 @@ pub struct ObserveContext {
     pub access_log: AccessLog,
     /// Limits the lines about refused deliveries.
     pub log_limit: Rc<LogLimit>,
+    /// Records deliveries.
+    pub recorder: Recorder,
     /// Traces deliveries; `None` without a `telemetry` section in the configuration.
     pub tracer: Option<Tracer>,
 }
 
-/// The stage: counts, times and logs.
+/// The stage: counts, times, records and logs.
 pub async fn observe<S>(next: Rc<Next<ObserveContext, S>>, received: Received) -> Result<Response<Body>, Infallible>
 where
     S: Service<Received, Response = FinalResponse, Error = Infallible> + Clone,
@@ -57,6 +60,7 @@ where
     if let Some(reject) = answer.rejected {
         metrics.rejection(reject);
     }
+    context.recorder.delivery(&info, &answer, period);
     if let Some(suppressed) = admit(context, answer.outcome, period.end) {
         log(&info, &answer, period, suppressed);
     }

@@ -78,7 +78,8 @@ fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>
     (route, checked)
 }
 
-fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
+/// What the route makes of a request for it: refuses the method or the client, or finds a challenge in the head.
+pub(super) fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
     let asked = config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of(head)));
     if asked.is_none() && !config.methods.contains(&head.method) {
         return Err(Reject::MethodNotAllowed);

@@ -17,11 +17,16 @@ const VERIFICATION_SECONDS: [f64; 9] =
 const BODY_BYTES: [f64; 9] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 26_214_400.0];
 
+/// The family of duplicates; only routes that recognise them have a series.
+pub(super) const DUPLICATES: &str = "hooklatch_duplicates_total";
+
 /// The families about deliveries.
 #[derive(Clone)]
 pub(super) struct DeliveryFamilies {
     /// `hooklatch_requests_total`: deliveries by how they ended.
     requests: IntCounterVec,
+    /// `hooklatch_duplicates_total`: deliveries that were there before, on routes that recognise them.
+    duplicates: IntCounterVec,
     /// `hooklatch_rejections_total`: refused deliveries by reason; on a route with `enforce: false`, those that would have been
     /// refused.
     rejections: IntCounterVec,
@@ -33,6 +38,8 @@ pub(super) struct DeliveryFamilies {
     pub(super) body_bytes: HistogramVec,
     /// `hooklatch_secret_last_match_timestamp_seconds`: when each secret last verified a delivery; 0 for never.
     pub(super) secret_last_match: GaugeVec,
+    /// `hooklatch_replays_total`: attempts that people have asked for.
+    pub(super) replays: IntCounterVec,
 }
 
 /// Counts deliveries by outcome and reason.
@@ -40,6 +47,8 @@ pub(super) struct DeliveryFamilies {
 pub struct ObserveMetrics {
     /// One counter for each outcome that is possible.
     requests: [Option<IntCounter>; Outcome::ALL.len()],
+    /// Deliveries that were there before, if the route recognises them.
+    duplicates: Option<IntCounter>,
     /// One histogram for each outcome that is possible.
     durations: [Option<Histogram>; Outcome::ALL.len()],
     /// One counter for each reason that is possible.
@@ -49,10 +58,20 @@ pub struct ObserveMetrics {
 impl DeliveryFamilies {
     pub(super) fn new(families: &mut Families) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            replays: families.counters(
+                "hooklatch_replays_total",
+                "Replays of deliveries that people have asked for.",
+                &["route"],
+            )?,
             requests: families.counters(
                 "hooklatch_requests_total",
                 "Deliveries by how they ended.",
                 &["route", "scheme", "outcome"],
+            )?,
+            duplicates: families.counters(
+                DUPLICATES,
+                "Deliveries that were there before and were answered as accepted again.",
+                &["route"],
             )?,
             rejections: families.counters(
                 "hooklatch_rejections_total",
@@ -91,6 +110,7 @@ impl DeliveryFamilies {
         ObserveMetrics {
             requests: outcomes
                 .map(|outcome| Some(self.requests.with_label_values(&[route, scheme, outcome?.as_str()]))),
+            duplicates: kind.dedupe.then(|| self.duplicates.with_label_values(&[route])),
             durations: outcomes
                 .map(|outcome| Some(self.request_duration.with_label_values(&[route, outcome?.as_str()]))),
             rejections: Reject::ALL.map(|reject| {
@@ -109,6 +129,16 @@ impl ObserveMetrics {
             requests.inc();
             duration.observe(seconds);
         }
+        if outcome == Outcome::Duplicate
+            && let Some(duplicates) = &self.duplicates
+        {
+            duplicates.inc();
+        }
+    }
+
+    /// Deliveries since the start, in the order of [`Outcome::ALL`]; `None` for an outcome that is impossible.
+    pub fn totals(&self) -> [Option<u64>; Outcome::ALL.len()] {
+        self.requests.each_ref().map(|requests| requests.as_ref().map(IntCounter::get))
     }
 
     /// Counts one refusal, or a delivery that would have been refused without `enforce: false`.

@@ -12,6 +12,7 @@ mod deliveries;
 mod families;
 mod process;
 mod queue;
+mod records;
 mod retain;
 mod spans;
 mod upstream;
@@ -24,6 +25,7 @@ pub use crate::config::NO_ROUTE;
 pub use configured::{Configured, Expiry};
 pub use deliveries::ObserveMetrics;
 pub use queue::{QueueMetrics, StoreMetrics};
+pub use records::RecordMetrics;
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
 pub use upstream::{UpstreamMetrics, UpstreamResult};
@@ -45,6 +47,8 @@ pub struct Metrics {
     queues: QueueFamilies,
     /// The store.
     pub store: StoreMetrics,
+    /// What was not kept.
+    pub records: RecordMetrics,
     /// `hooklatch_in_flight_requests`: deliveries whose responses have not been sent in full.
     pub in_flight: IntGauge,
     /// `hooklatch_connections`: open connections from senders.
@@ -72,6 +76,8 @@ pub struct RouteMetrics {
     pub body_bytes: Histogram,
     /// For the forwarding stage.
     pub upstream: UpstreamMetrics,
+    /// Replays that people have asked for.
+    pub replays: IntCounter,
     /// For the dispatcher of the queue; `None` on a route without one.
     pub queue: Option<QueueMetrics>,
 }
@@ -124,6 +130,7 @@ impl Metrics {
         let upstreams = UpstreamFamilies::new(&mut families)?;
         let queues = QueueFamilies::new(&mut families)?;
         let store = StoreMetrics::new(&mut families)?;
+        let records = RecordMetrics::new(&mut families)?;
         let spans = SpanMetrics::new(&mut families)?;
         let config = ConfigMetrics::new(&mut families, now)?;
         let in_flight = families.int_gauge("hooklatch_in_flight_requests", "Deliveries being worked on.")?;
@@ -146,6 +153,7 @@ impl Metrics {
             upstreams,
             queues,
             store,
+            records,
             in_flight,
             connections,
             handshake_failures,
@@ -177,6 +185,7 @@ impl Metrics {
                 .collect(),
             body_bytes: deliveries.body_bytes.with_label_values(&[route]),
             upstream: self.upstreams.route(route),
+            replays: deliveries.replays.with_label_values(&[route]),
             queue: kind.queue.then(|| self.queues.route(route)),
         }
     }

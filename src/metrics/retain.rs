@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::deliveries::DUPLICATES;
 use super::families::Labels;
 use super::queue::QUEUE_PREFIX;
 use super::{Metrics, NO_ROUTE, RouteKind};
@@ -29,7 +30,9 @@ impl Metrics {
             Some(&NO_ROUTE) => true,
             Some(name) => {
                 let has = |route: &RouteLabels<'_>| {
-                    route.has(labels) && (route.kind.queue || !family.starts_with(QUEUE_PREFIX))
+                    route.has(labels)
+                        && (route.kind.queue || !family.starts_with(QUEUE_PREFIX))
+                        && (route.kind.dedupe || family != DUPLICATES)
                 };
                 routes.get(name).is_some_and(has)
             }

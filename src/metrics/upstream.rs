@@ -49,7 +49,8 @@ impl UpstreamResult {
         Self::LABELS.get(self.index()).copied().unwrap_or_default()
     }
 
-    pub(super) const fn index(self) -> usize {
+    /// The position of its label in [`UpstreamResult::LABELS`].
+    pub const fn index(self) -> usize {
         match self {
             Self::Status(200..=299) => 0,
             Self::Status(300..=399) => 1,

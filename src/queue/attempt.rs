@@ -14,6 +14,7 @@ use super::retry::{Failure, Verdict, Why};
 use super::state::after_attempt;
 use crate::http1::client::request::Head;
 use crate::metrics::UpstreamResult;
+use crate::record::recorder::response_head;
 use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket};
 use crate::upstream::pool::{ResponseBody, SendError};
 
@@ -29,6 +30,7 @@ const HOOKLATCH_RECEIVED_AT: HeaderName = HeaderName::from_static("hooklatch-rec
 const HOOKLATCH_REPLAY: HeaderName = HeaderName::from_static("hooklatch-replay");
 
 /// A delivery that is to be attempted, claimed from the store.
+#[derive(Clone, Copy)]
 pub struct Job {
     /// Names it towards the store.
     pub ticket: Ticket,
@@ -74,13 +76,15 @@ impl Job {
         fields
     }
 
-    /// What is written of an attempt that began at `at` and took `took`, and what follows by `policy`. `random` is from 0 to 1.
+    /// What is written of an attempt that began at `at` and took `took`, and what follows by `policy`. `random` is from 0 to 1;
+    /// `settled` is what stays of the delivery if it is delivered.
     pub fn outcome(
         &self,
         ended: Ended,
         policy: &super::retry::RetryPolicy,
         (at, now, took): (Millis, Millis, Duration),
         random: f64,
+        settled: Option<Settled>,
     ) -> AttemptOutcome {
         let Ended { result, status, error, retry_after, head, body } = ended;
         let delivered = matches!(status, Some(200..=299));
@@ -108,7 +112,7 @@ impl Job {
             },
             reason: why.filter(|_| next == Next::Settle(State::Dead)).map(|why| Arc::from(why_dead(why))),
             next,
-            settled: is_settled.then(|| Settled { head: Some(Bytes::new()), body: None, secret: false }),
+            settled: settled.filter(|_| is_settled),
         }
     }
 }
@@ -130,7 +134,7 @@ impl Ended {
         };
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), now);
-        let head = written(&response);
+        let head = response_head(response.headers());
         let mut body = BytesMut::new();
         // A body that breaks off or takes too long changes nothing: the status has said whether the handler took it.
         let _ = tokio::time::timeout(READ_TIMEOUT, read(response.into_body(), &mut body)).await;
@@ -142,6 +146,12 @@ impl Ended {
             head,
             body: body.freeze(),
         }
+    }
+
+    /// The end of an attempt that a bug in the gateway has broken off.
+    pub fn panicked() -> Self {
+        let (result, error) = (UpstreamResult::Failed, Some("internal error".to_owned()));
+        Self { result, status: None, error, retry_after: None, head: Bytes::new(), body: Bytes::new() }
     }
 
     /// What it says about the upstream.
@@ -166,15 +176,6 @@ async fn read(mut body: ResponseBody, kept: &mut BytesMut) {
             return;
         }
     }
-}
-
-/// The head of a response as HTTP/1.1 writes it, without cookies that it sets.
-fn written(response: &Response<ResponseBody>) -> Bytes {
-    let mut head = Head::default();
-    for (name, value) in response.headers().iter().filter(|(name, _)| *name != http::header::SET_COOKIE) {
-        head.line(name, value);
-    }
-    Bytes::copy_from_slice(head.bytes())
 }
 
 /// What `Retry-After` asks for: seconds, or a date (RFC 9110 section 10.2.3).

@@ -12,6 +12,7 @@
 //! bodies.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
@@ -41,6 +42,23 @@ struct RouteState {
     /// Holds requests to the `rate_limit`.
     rate: Bucket,
     capture: Capture,
+    /// Holds the records of refused deliveries to their rate.
+    records: RecordLimit,
+}
+
+/// Refused deliveries of a route that are recorded in a second, and at once after a pause.
+pub const RECORDS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("20 is not 0");
+
+/// Holds the records of a route's refused deliveries to [`RECORDS_PER_SECOND`].
+#[derive(Debug, Default)]
+pub struct RecordLimit(Bucket);
+
+impl RecordLimit {
+    /// Whether one more is recorded at `now`.
+    pub fn admits(&self, now: Instant) -> bool {
+        let rate = RateLimit { per_second: RECORDS_PER_SECOND, burst: RECORDS_PER_SECOND };
+        self.0.take(rate, now).is_ok()
+    }
 }
 
 /// The limits of one route.
@@ -103,6 +121,13 @@ impl RouteLimits {
             self.state.rate.take(rate, now).map_err(|_| Reject::RateLimited)?;
         }
         Ok(permit)
+    }
+}
+
+impl RouteLimits {
+    /// The limit for the records of its refused deliveries.
+    pub fn records(&self) -> &RecordLimit {
+        &self.state.records
     }
 }
 

@@ -12,6 +12,7 @@ use crate::reject::Reject;
 use crate::routing::diagnose_limit::DiagnoseLimit;
 use crate::routing::limits::{LimitStates, RouteLimits};
 use crate::routing::route_headers::RouteHeaders;
+use crate::schemes::Credentials;
 use crate::upstream::pool::Pool;
 use crate::upstream::send::Endpoint;
 
@@ -21,6 +22,18 @@ pub struct Route {
     pub shared: Arc<RouteShared>,
     /// This thread's connections to the upstream.
     pub pool: Rc<Pool>,
+    /// Its name, for records. Each thread has its own, so that threads do not count references on one place.
+    pub name: Arc<str>,
+    /// The name of its scheme, for records.
+    pub scheme: Arc<str>,
+}
+
+impl Route {
+    /// A route for one thread.
+    pub fn new(shared: Arc<RouteShared>, pool: Rc<Pool>) -> Self {
+        let (name, scheme) = (Arc::from(&*shared.config.name), Arc::from(&*shared.config.scheme.name));
+        Self { shared, pool, name, scheme }
+    }
 }
 
 /// A route's configuration, and the values that are made from it once.
@@ -39,6 +52,8 @@ pub struct RouteShared {
     pub allow: HeaderValue,
     /// Limits how often deliveries that do not verify are diagnosed.
     pub diagnose_limit: DiagnoseLimit,
+    /// Where in a request a secret itself stands, which no record may have.
+    pub credentials: Credentials,
 }
 
 /// All routes, by path and then by host.
@@ -77,6 +92,7 @@ impl RouteShared {
             metrics,
             limits: limits.route(&config),
             diagnose_limit: DiagnoseLimit::default(),
+            credentials: config.scheme.credentials(),
             config,
         })
     }
@@ -143,7 +159,7 @@ impl Hosts {
 }
 
 /// Lower case, without port and final dot, as the configuration has hosts.
-fn canonical_host(host: &str) -> String {
+pub fn canonical_host(host: &str) -> String {
     // The colons of an IPv6 address are inside its brackets.
     let after_address = host.rfind(']').unwrap_or(0);
     let port = host.get(after_address..).and_then(|rest| rest.find(':'));

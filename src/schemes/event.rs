@@ -28,6 +28,20 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The first value at this place, as a log tells it: what follows it in the body is not looked at, so that this costs
+    /// little in a long body. `None` for a header or the claim of a token.
+    pub fn first_in_query_or_body(&self, query: Option<&str>, body: &[Bytes]) -> Option<Vec<u8>> {
+        match self {
+            Self::Json(pointer) => {
+                let body = Body::new(body);
+                payload::find_first(body.bytes(), pointer).map(Cow::into_owned)
+            }
+            other => other.in_query_or_body(query, body),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +59,13 @@ mod tests {
         assert_eq!(found(json("/a"), None, &body), None, "a map is no value to tell");
         assert_eq!(found(json("/b"), None, &body), None);
         assert_eq!(found(json("/id"), None, &[Bytes::from_static(b"{")]), None);
+        let first = |body: &'static [u8]| {
+            let found = json("/a/id").first_in_query_or_body(None, &[Bytes::from_static(body)]);
+            found.map(|value| String::from_utf8(value).unwrap())
+        };
+        assert_eq!(first(br#"{"b":[{"id":0}],"a":{"id":"1","id":2},"c":"#).as_deref(), Some("1"));
+        assert_eq!(first(br#"{"a":{"id":{}},"a":{"id":2}}"#), None, "as without the others");
+        assert_eq!(first(br#"{"a":[]}"#), None);
         let form = [Bytes::from_static(b"id=a%20b&id=c")];
         assert_eq!(found(Place::Form("id".to_owned()), None, &form).as_deref(), Some("a b"));
         assert_eq!(found(Place::Query("e".to_owned()), Some("e=1"), &form).as_deref(), Some("1"));

@@ -21,7 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 
-pub(super) use find::{Kind, find, find_every};
+pub(super) use find::{Kind, find, find_every, find_first, find_raw};
 
 use super::spec::PayloadEncoding;
 

@@ -11,11 +11,13 @@ use crate::clock::Clock;
 use crate::config::AccessLog;
 use crate::delivery::response::Body;
 use crate::gateway::problem::problem_without_route;
+use crate::gateway::request_id::delivery_id;
 use crate::http1::server::date::{Dates, HttpDate};
 use crate::http1::server::response::closing_response;
 use crate::metrics::ObserveMetrics;
 use crate::observe::access_log::log_without_request;
 use crate::observe::log_limit::LogLimit;
+use crate::record::recorder::Recorder;
 use crate::reject::{Outcome, Reject};
 
 /// The values of the worker thread that a refusal uses.
@@ -29,6 +31,8 @@ pub struct RefuseContext {
     pub unmatched: Rc<ObserveMetrics>,
     /// The current configuration. Its `access_log` decides whether the refusal is logged.
     pub current: Current<Serving>,
+    /// Records the refusal.
+    pub recorder: Recorder,
     /// Limits the log lines, together with the lines about refused deliveries.
     pub log_limit: Rc<LogLimit>,
 }
@@ -39,8 +43,10 @@ impl RefuseContext {
         self.unmatched.delivery(Outcome::Rejected, 0.0);
         self.unmatched.rejection(reject);
         let response = problem_without_route(reject);
+        let now = self.clock.now();
+        self.recorder.without_request(delivery_id(self.clock.unix_at(now)), reject, &response, peer, now);
         if self.current.get().access_log != AccessLog::None
-            && let Some(suppressed) = self.log_limit.admit(self.clock.now())
+            && let Some(suppressed) = self.log_limit.admit(now)
         {
             log_without_request(reject, &response, peer, suppressed);
         }

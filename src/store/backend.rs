@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
+use super::feed::Named;
 use super::list::{Filter, Page};
+use super::removed::Removed;
 use super::types::{
-    Attempt, AttemptOutcome, Change, Changed, Claimed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes,
-    StoreError, Stored, Ticket,
+    Change, Changed, Counts, DedupeKey, Delivery, Millis, Record, RouteState, Shown, Sizes, StoreError, Stored,
 };
 
 /// One write of a batch.
@@ -30,13 +32,8 @@ pub enum Write {
         /// Its tickets are claimed by the caller.
         claim: bool,
     },
-    /// A record of a delivery that does not wait.
-    Record {
-        /// The delivery.
-        delivery: Box<Delivery>,
-        /// A dedupe key that it makes known.
-        key: Option<DedupeKey>,
-    },
+    /// A record of a delivery that does not wait. Shared, so that a store in memory keeps it without a copy.
+    Record(Arc<Record>),
     /// A dedupe key that is known from now on, of this delivery.
     Key(Uuid, DedupeKey),
     /// The outcome of an attempt.
@@ -114,6 +111,9 @@ pub trait Reader: Send {
     /// The destinations at which a delivery waits or is being attempted.
     fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError>;
 
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError>;
+
     /// When the oldest waiting delivery of a route was received.
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError>;
 }
@@ -125,9 +125,18 @@ pub struct Book {
     pub counts: Counts,
     /// Every route that was ever paused, held or stored for.
     pub routes: BTreeMap<Arc<str>, RouteState>,
+    /// What has made room.
+    pub removed: Removed,
 }
 
 impl Book {
+    /// Notes that something is stored of a route.
+    pub fn add_route(&mut self, route: &Arc<str>) {
+        if !self.routes.contains_key(route) {
+            self.routes.insert(Arc::clone(route), RouteState::default());
+        }
+    }
+
     /// Adds to a number; nothing is kept of a zero.
     pub fn add(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
         let count = self.counts.entry((Arc::clone(route), shown)).or_default();

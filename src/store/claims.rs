@@ -9,7 +9,8 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::types::{Claimed, StoreError, Ticket};
+use super::attempt::{Claimed, Ticket};
+use super::types::StoreError;
 
 /// What happened to a ticket, in order.
 #[derive(Clone, Copy, Debug)]

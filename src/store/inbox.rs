@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::attempt::KeptBody;
 use super::backend::{Answer, Book, Write};
 use super::claims::{Claims, lock};
 use super::reservations::Reservations;
@@ -34,7 +35,7 @@ pub struct Limits {
     pub bytes: usize,
     /// How long a delivery may wait until its batch begins.
     pub patience: Duration,
-    /// Bytes of the store over which it takes no deliveries and records.
+    /// Bytes of the store over which it takes no deliveries to queue. Records of others get a part of it, see [`Limits::room`].
     pub max_size: u64,
     /// Free bytes of the file system under which it takes no deliveries and records.
     pub min_free: u64,
@@ -52,6 +53,25 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// The bytes of the store over which it does not take this write. The last eighth is for deliveries to queue, and records
+    /// of refused deliveries get no more than half: a flood of them cannot fill the store.
+    pub fn room(&self, write: &Write) -> u64 {
+        match write {
+            Write::Record(record) if record.is_of_refused() => self.max_size / 2,
+            Write::Record(_) => self.max_size - self.max_size / 8,
+            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::Change(_) => self.max_size,
+        }
+    }
+}
+
+/// Outcomes of attempts that wait for room on the disk, after which no delivery is claimed.
+pub const KEPT_OUTCOMES: usize = 8192;
+/// Bytes of these outcomes, after which no delivery is claimed.
+const KEPT_BYTES: usize = 32 << 20;
+/// Dedupe keys that wait for room on the disk; the oldest ones are forgotten.
+pub const KEPT_KEYS: usize = 16_384;
 
 /// Where the answer to a write goes.
 pub type Sender = oneshot::Sender<Result<Answer, StoreError>>;
@@ -101,8 +121,12 @@ pub struct Shared {
     pub full: AtomicBool,
     /// Records that were dropped.
     pub dropped: AtomicU64,
-    /// Dedupe keys that were dropped for want of room.
+    /// Dedupe keys that the backend has dropped for want of room.
     pub evicted: AtomicU64,
+    /// Dedupe keys that could not be written while the disk was full.
+    pub lost_keys: AtomicU64,
+    /// So much waits for room on the disk that no more attempts are to begin.
+    pub is_behind: AtomicBool,
     /// Which deliveries are being attempted.
     pub claims: Claims,
     /// Which dedupe keys are open.
@@ -132,6 +156,8 @@ impl Shared {
             full: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            lost_keys: AtomicU64::new(0),
+            is_behind: AtomicBool::new(false),
             claims: Claims::default(),
             reservations: Arc::default(),
             book,
@@ -147,6 +173,13 @@ impl Shared {
     /// Whether the store takes no deliveries for want of room.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// Says what waits for room on the disk.
+    pub fn waits_for_room(&self, kept: &[Entry]) {
+        let outcomes = || kept.iter().filter(|entry| matches!(entry.write, Write::Complete(_)));
+        let bytes: usize = outcomes().map(|entry| entry.weight).sum();
+        self.is_behind.store(outcomes().count() >= KEPT_OUTCOMES || bytes >= KEPT_BYTES, Ordering::Relaxed);
     }
 
     /// Hands in a write and awaits what comes of it.
@@ -198,13 +231,13 @@ impl Shared {
                 }
                 queue.accepts += 1;
             }
-            Write::Record { .. } => {
+            Write::Record(_) => {
                 if queue.records >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
                     return Err(StoreError::Slow);
                 }
                 queue.records += 1;
             }
-            // Bounded by what is claimed or reserved, and by people's patience.
+            // Bounded by what is claimed or reserved, and by people's patience; see `is_behind` for a full disk.
             Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
         }
         queue.bytes += entry.weight;
@@ -255,7 +288,7 @@ impl Shared {
             queue.urgent -= usize::from(entry.urgent);
             match entry.write {
                 Write::Accept { .. } => queue.accepts -= 1,
-                Write::Record { .. } => queue.records -= 1,
+                Write::Record(_) => queue.records -= 1,
                 Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
             }
             batch.push(entry);
@@ -273,12 +306,14 @@ impl Shared {
 
 fn weight(write: &Write) -> usize {
     match write {
-        Write::Accept { delivery, .. } | Write::Record { delivery, .. } => delivery.weight(),
+        Write::Accept { delivery, .. } => delivery.weight(),
+        Write::Record(record) => record.weight(),
         Write::Complete(outcome) => {
             let stays = outcome.settled.as_ref().map_or(0, |stays| {
-                stays.head.as_ref().map_or(0, bytes::Bytes::len) + stays.body.as_ref().map_or(0, bytes::Bytes::len)
+                let body = if let KeptBody::Only(body) = &stays.body { body.len() } else { 0 };
+                stays.head.as_ref().map_or(0, bytes::Bytes::len) + body
             });
-            256 + stays + outcome.attempt.response_head.len() + outcome.attempt.response_body.len()
+            stays + outcome.attempt.weight()
         }
         Write::Key(..) | Write::Change(_) => 64,
     }

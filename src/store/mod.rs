@@ -15,12 +15,15 @@
 //! The store decides nothing about deliveries: which state follows which, when to try again, when to give up, is said by
 //! its callers. It knows neither requests nor routes but by their names.
 
+mod attempt;
 pub mod backend;
 mod claims;
+mod feed;
 mod inbox;
 pub mod list;
 pub mod memory;
 mod readers;
+mod removed;
 mod reservations;
 pub mod sqlite;
 #[cfg(test)]
@@ -35,14 +38,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
 use claims::lock;
+use feed::Feed;
+pub use feed::{Named, News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
 pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
 pub use reservations::{KeyReservation, Reserved};
+use tokio::sync::broadcast;
 pub use types::*;
 use uuid::Uuid;
 use writer::Writer;
@@ -65,6 +72,7 @@ struct Threads {
     writer: Mutex<Option<JoinHandle<()>>>,
     dispatch: ReaderThread,
     people: ReaderThread,
+    news: broadcast::Sender<News>,
 }
 
 /// Whether the store takes deliveries.
@@ -87,9 +95,11 @@ impl Store {
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
-        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit };
+        let news = Feed::channel();
+        let feed = Feed::new(news.clone());
+        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -122,8 +132,8 @@ impl Store {
 
     /// Records a delivery that does not wait. It never waits, and says whether the record was taken: what finds no room is
     /// dropped and counted.
-    pub fn record(&self, delivery: Delivery) -> bool {
-        let write = Write::Record { delivery: Box::new(delivery), key: None };
+    pub fn record(&self, record: impl Into<Record>) -> bool {
+        let write = Write::Record(Arc::new(record.into()));
         let taken = self.shared().post(write, self.clock.now()).is_ok();
         if !taken {
             self.shared().dropped.fetch_add(1, Ordering::Relaxed);
@@ -138,6 +148,9 @@ impl Store {
 
     /// Up to `limit` deliveries of a route that are due at a destination, oldest due time first. They are the caller's until
     /// their outcome is committed, or they are released. A paused or held route has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] also while too many outcomes wait for room on the disk: attempts go on when they are written.
     pub async fn claim(
         &self,
         route: &str,
@@ -148,6 +161,9 @@ impl Store {
         let state = self.route(route);
         if state.paused || state.held || limit == 0 {
             return Ok(Vec::new());
+        }
+        if self.shared().is_behind.load(Ordering::Relaxed) {
+            return Err(StoreError::Full);
         }
         let (threads, route) = (Arc::clone(&self.threads.shared), route.to_owned());
         let question = move |reader: &mut dyn backend::Reader| {
@@ -206,7 +222,7 @@ impl Store {
 
     /// Dedupe keys that were dropped for want of room.
     pub fn evicted(&self) -> u64 {
-        self.shared().evicted.load(Ordering::Relaxed)
+        self.shared().evicted.load(Ordering::Relaxed) + self.shared().lost_keys.load(Ordering::Relaxed)
     }
 
     // --- People ----------------------------------------------------------------------------------------------------------
@@ -240,6 +256,16 @@ impl Store {
         self.threads.people.ask(move |reader| Ok(shared.claims.has_one_of(&reader.waiting(id)?))).await
     }
 
+    /// What is committed from now on. Who reads it too slowly misses some of it, and holds up nothing.
+    pub fn follow(&self) -> broadcast::Receiver<News> {
+        self.threads.news.subscribe()
+    }
+
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    pub async fn summaries(&self, of: Vec<Named>) -> Result<Vec<Stored>, StoreError> {
+        self.threads.people.ask(move |reader| reader.summaries(&of)).await
+    }
+
     /// When the oldest waiting delivery of a route was received.
     pub async fn oldest(&self, route: &str) -> Result<Option<Millis>, StoreError> {
         let route = route.to_owned();
@@ -265,12 +291,17 @@ impl Store {
         lock(&self.shared().book).routes.iter().map(|(name, state)| (Arc::clone(name), *state)).collect()
     }
 
+    /// Whether a delivery was kept, and has made room, in this process and not too long ago.
+    pub fn was_removed(&self, id: Uuid) -> bool {
+        lock(&self.shared().book).removed.has(&id)
+    }
+
     /// Whether a route is paused or held.
     pub fn route(&self, name: &str) -> RouteState {
         lock(&self.shared().book).routes.get(name).copied().unwrap_or_default()
     }
 
-    /// How much room is taken and left, before the last batch of deliveries.
+    /// How much room is taken and left; about a second old at most.
     pub fn sizes(&self) -> Sizes {
         *lock(&self.shared().sizes)
     }

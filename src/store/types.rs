@@ -11,6 +11,8 @@ use bytes::Bytes;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::attempt::{Attempt, Ticket};
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
@@ -239,6 +241,33 @@ impl Delivery {
     }
 }
 
+/// A delivery that does not wait, as it is recorded.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The delivery, in a settled state.
+    pub delivery: Delivery,
+    /// The attempt to hand it to the upstream at once, if there was one.
+    pub attempt: Option<Attempt>,
+}
+
+impl Record {
+    /// About how much memory it takes.
+    pub fn weight(&self) -> usize {
+        self.delivery.weight() + self.attempt.as_ref().map_or(0, Attempt::weight)
+    }
+
+    /// Whether it has the budget of refused deliveries: anybody can cause such a record, without a secret.
+    pub fn is_of_refused(&self) -> bool {
+        matches!(self.delivery.state, State::Refused | State::Challenge)
+    }
+}
+
+impl From<Delivery> for Record {
+    fn from(delivery: Delivery) -> Self {
+        Self { delivery, attempt: None }
+    }
+}
+
 /// A stored delivery with what the store knows of it.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -250,109 +279,6 @@ pub struct Stored {
     pub attempts: u32,
     /// When the next attempt is due, if one waits.
     pub next_attempt_at: Option<Millis>,
-}
-
-/// An attempt to hand a delivery to one destination.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Attempt {
-    /// Which of the route's destinations; 0 is the first.
-    pub destination: u16,
-    /// From 1, for each destination.
-    pub number: u32,
-    /// When it began.
-    pub at: Millis,
-    /// The metric's label: `2xx`, `5xx`, `timeout` and the like.
-    pub result: Arc<str>,
-    /// The handler's status.
-    pub status: Option<u16>,
-    /// What went wrong, in words.
-    pub error: Option<String>,
-    /// From the begin of the attempt to the end of the response.
-    pub duration_ms: u32,
-    /// A person asked for it.
-    pub replay: bool,
-    /// The response's head, as the caller encodes it.
-    pub response_head: Bytes,
-    /// The first bytes of the response's body.
-    pub response_body: Bytes,
-}
-
-/// Stands for one delivery at one destination towards the store; valid as long as it is claimed.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Ticket {
-    pub(super) row: i64,
-    pub(super) destination: u16,
-}
-
-impl Ticket {
-    /// Which of the route's destinations; 0 is the first.
-    pub fn destination(self) -> u16 {
-        self.destination
-    }
-}
-
-/// A delivery that is due, claimed for one attempt.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    /// Names it in [`AttemptOutcome`] and in [`Store::release`](super::Store::release).
-    pub ticket: Ticket,
-    /// The delivery's id.
-    pub id: Uuid,
-    /// When the request's first byte came.
-    pub received_at: Millis,
-    /// When the attempt was due.
-    pub due_at: Millis,
-    /// How many attempts were made at this destination.
-    pub attempts: u32,
-    /// How many of them count for giving up: a replay starts again from 0.
-    pub counted: u32,
-    /// From when on `max_age` is counted: the receipt, or the last replay.
-    pub since: Millis,
-    /// A person asked for this attempt.
-    pub replay: bool,
-    /// There is this attempt and no other: a replay of what had been delivered.
-    pub once: bool,
-    /// The request's head, as the caller encoded it.
-    pub head: Bytes,
-    /// The request's body.
-    pub body: Bytes,
-}
-
-/// What an attempt leads to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Next {
-    /// Another attempt at this time.
-    Retry(Millis),
-    /// This destination is done, and the delivery has this state: delivered or dead.
-    Settle(State),
-    /// This destination is done; the delivery keeps the state that it had.
-    Keep,
-}
-
-/// The outcome of an attempt.
-#[derive(Clone, Debug)]
-pub struct AttemptOutcome {
-    /// Which delivery at which destination.
-    pub ticket: Ticket,
-    /// What happened.
-    pub attempt: Attempt,
-    /// What follows.
-    pub next: Next,
-    /// Why it is dead.
-    pub reason: Option<Arc<str>>,
-    /// The head and the body that stay once the delivery is settled; `None` leaves them as they are.
-    pub settled: Option<Settled>,
-}
-
-/// What stays of a settled delivery.
-#[derive(Clone, Debug)]
-pub struct Settled {
-    /// The head; `None` leaves it as it is.
-    pub head: Option<Bytes>,
-    /// The body, or the first part of it; `None` keeps none.
-    pub body: Option<Bytes>,
-    /// A secret goes: the former bytes are overwritten in all files.
-    pub secret: bool,
 }
 
 /// A change that a person or the configuration asks for.
@@ -478,8 +404,8 @@ pub struct RouteState {
 pub struct Sizes {
     /// Bytes of all files in the folder, or bytes in memory.
     pub used: u64,
-    /// Free bytes of the file system; `u64::MAX` in memory.
-    pub free: u64,
+    /// Free bytes of the file system; `None` in memory.
+    pub free: Option<u64>,
 }
 
 #[cfg(test)]

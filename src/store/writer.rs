@@ -4,8 +4,9 @@
 //!
 //! It refuses a write
 //!
-//! 1. as full, when `max_size` or `min_free` is reached or the disk is full; outcomes of attempts are then kept and
-//!    tried again each second;
+//! 1. as full, when `max_size` or `min_free` is reached or the disk is full; outcomes of attempts and dedupe keys are then
+//!    kept and tried again each second. When many outcomes wait, no more attempts begin, so that they stay bounded and none
+//!    is lost; of the keys the oldest are forgotten;
 //! 2. as slow, when the queue is full or the write has waited longer than it may;
 //! 3. as failed, after any other error of a commit, until the process ends: a failed `fsync` may have lost what an
 //!    earlier one wrote, and another attempt would not say so.
@@ -13,11 +14,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::backend::{Answer, Backend, Write};
 use super::claims::lock;
-use super::inbox::{Entry, Sender, Shared};
+use super::feed::Feed;
+use super::inbox::{Entry, KEPT_KEYS, Sender, Shared};
 use super::types::{Millis, StoreError, millis};
 use crate::clock::Clock;
 
@@ -48,6 +50,8 @@ pub struct Writer {
     pub clock: Clock,
     /// Hears of each commit.
     pub on_commit: OnCommit,
+    /// Tells those who follow what is committed.
+    pub feed: Feed,
 }
 
 impl Writer {
@@ -56,7 +60,7 @@ impl Writer {
         let mut maintained = self.clock.now();
         let mut pause = MAINTAIN;
         // Outcomes that found the disk full.
-        let mut kept = Vec::new();
+        let mut kept: Vec<Entry> = Vec::new();
         while let Some(batch) = self.shared.next_batch(&self.clock, pause) {
             let due = self.clock.now().saturating_duration_since(maintained) >= MAINTAIN;
             if self.shared.failed.get().is_some() {
@@ -64,8 +68,16 @@ impl Writer {
                 continue;
             }
             if !batch.is_empty() || (due && !kept.is_empty()) {
+                let had_kept = !kept.is_empty();
                 kept.extend(batch);
                 kept = self.write(std::mem::take(&mut kept));
+                if had_kept || !kept.is_empty() {
+                    self.forget_keys(&mut kept);
+                    self.shared.waits_for_room(&kept);
+                }
+            }
+            if due {
+                self.look_at_sizes(kept.is_empty());
             }
             let result = self.backend.maintain(self.now());
             maintained = if due { self.clock.now() } else { maintained };
@@ -112,6 +124,33 @@ impl Writer {
         batch
     }
 
+    /// Forgets the oldest dedupe keys of those that wait for room, if there are too many.
+    fn forget_keys(&self, kept: &mut Vec<Entry>) {
+        let keys = kept.iter().filter(|entry| matches!(entry.write, Write::Key(..))).count();
+        let mut over = keys.saturating_sub(KEPT_KEYS);
+        kept.retain(|entry| match &entry.write {
+            Write::Key(_, key) if over > 0 => {
+                over -= 1;
+                self.shared.reservations.settled(&key.key);
+                self.shared.lost_keys.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Brings the sizes up to date, also while nothing is written.
+    fn look_at_sizes(&self, is_written: bool) {
+        // An error of the file system shows with the next delivery.
+        let Ok(sizes) = self.backend.sizes() else { return };
+        *lock(&self.shared.sizes) = sizes;
+        if is_written {
+            let limits = self.shared.limits;
+            let full = sizes.used > limits.max_size || sizes.free.is_some_and(|free| free < limits.min_free);
+            self.shared.full.store(full, Ordering::Relaxed);
+        }
+    }
+
     /// An error that passes by itself; any other one is final.
     fn passing(&self, error: StoreError) -> Option<StoreError> {
         match error {
@@ -127,17 +166,17 @@ impl Writer {
 
     /// Refuses what the store has no room or no time for.
     fn admit(&mut self, batch: Vec<Entry>) -> Vec<Entry> {
-        if !batch.iter().any(|entry| matches!(entry.write, Write::Accept { .. } | Write::Record { .. })) {
+        if !batch.iter().any(|entry| matches!(entry.write, Write::Accept { .. } | Write::Record(_))) {
             return batch;
         }
-        let full = match self.backend.sizes() {
+        let limits = self.shared.limits;
+        let (used, is_short) = match self.backend.sizes() {
             Ok(sizes) => {
                 *lock(&self.shared.sizes) = sizes;
                 let coming: usize = batch.iter().map(|entry| entry.weight).sum();
                 let coming = u64::try_from(coming).unwrap_or(u64::MAX);
-                let limits = self.shared.limits;
-                sizes.used.saturating_add(coming) > limits.max_size
-                    || sizes.free.saturating_sub(coming) < limits.min_free
+                let is_short = sizes.free.is_some_and(|free| free.saturating_sub(coming) < limits.min_free);
+                (sizes.used.saturating_add(coming), is_short)
             }
             Err(error) => {
                 self.fail(&error);
@@ -145,26 +184,26 @@ impl Writer {
                 return Vec::new();
             }
         };
-        self.shared.full.store(full, Ordering::Relaxed);
-        let (now, patience) = (self.clock.now(), self.shared.limits.patience);
-        self.refuse(batch, false, |since| {
-            if full {
+        self.shared.full.store(is_short || used > limits.max_size, Ordering::Relaxed);
+        let (now, patience) = (self.clock.now(), limits.patience);
+        self.refuse(batch, false, |entry| {
+            if is_short || used > limits.room(&entry.write) {
                 Some(StoreError::Full)
             } else {
-                (now.saturating_duration_since(since) > patience).then_some(StoreError::Slow)
+                (now.saturating_duration_since(entry.since) > patience).then_some(StoreError::Slow)
             }
         })
     }
 
     /// Answers deliveries, drops records, and answers changes if they are to be refused too, where `why` names an error;
     /// gives back the rest.
-    fn refuse(&self, batch: Vec<Entry>, changes: bool, why: impl Fn(Instant) -> Option<StoreError>) -> Vec<Entry> {
+    fn refuse(&self, batch: Vec<Entry>, changes: bool, why: impl Fn(&Entry) -> Option<StoreError>) -> Vec<Entry> {
         let mut rest = Vec::with_capacity(batch.len());
         for entry in batch {
-            match (&entry.write, why(entry.since)) {
+            match (&entry.write, why(&entry)) {
                 (Write::Accept { .. }, Some(error)) => answer(entry.answer, Err(error)),
                 (Write::Change(_), Some(error)) if changes => answer(entry.answer, Err(error)),
-                (Write::Record { .. }, Some(error)) if changes || error == StoreError::Full => {
+                (Write::Record(_), Some(error)) if changes || error == StoreError::Full => {
                     self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                     answer(entry.answer, Err(error));
                 }
@@ -204,10 +243,11 @@ impl Writer {
             _ => None,
         }));
         for write in &writes {
-            if let Write::Key(_, key) | Write::Record { key: Some(key), .. } = write {
+            if let Write::Key(_, key) = write {
                 shared.reservations.settled(&key.key);
             }
         }
+        self.feed.tell(&writes, &answers);
         let deliveries = answers.iter().filter(|answer| matches!(answer, Answer::Stored(_))).count();
         let count = writes.len();
         for ((_, _, sender, _), result) in others.into_iter().zip(answers) {
@@ -231,7 +271,7 @@ impl Writer {
     fn refuse_all(&self, batch: Vec<Entry>) {
         let error = self.shared.failure().map_or(StoreError::Closed, StoreError::Failed);
         for entry in batch {
-            if matches!(entry.write, Write::Record { .. }) {
+            if matches!(entry.write, Write::Record(_)) {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             }
             answer(entry.answer, Err(error.clone()));

@@ -54,14 +54,23 @@ mod routing;
 /// Deliveries that are stored, answered and then sent: attempts, retries, pacing, restarts.
 mod queue;
 
+/// What people do: replay, discard, erase, pause, explain, capture.
+mod acts;
+
 /// Deliveries that were there before.
 mod dedupe;
 
 /// A store that cannot be opened, or is full.
 mod store;
 
+/// What is kept of deliveries to look at, and what is not.
+mod records;
+
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
+
+/// The API of the admin listener: who is let in, reading, acting, the stream.
+mod admin_api;
 
 /// The admin listener: metrics, health, configuration.
 mod admin;

@@ -23,6 +23,8 @@ pub(in crate::schemes) enum Kind {
     Scalar,
     /// The same; `null` and the empty string as an empty text.
     ScalarOrEmpty,
+    /// Any value, as the body writes it.
+    Raw,
 }
 
 impl Kind {
@@ -33,13 +35,15 @@ impl Kind {
 }
 
 /// A value of the right kind as text.
-type Value<'a> = Option<Cow<'a, [u8]>>;
+pub(in crate::schemes) type Value<'a> = Option<Cow<'a, [u8]>>;
 
 /// What was found on the way.
 #[derive(Default)]
 struct Collected<'a> {
     values: SmallVec<[Value<'a>; 2]>,
     repeated: bool,
+    /// The search ends with the first value.
+    ends: bool,
 }
 
 /// Looks for one value. A `*` in the pointer stands for the only element of an array.
@@ -60,6 +64,25 @@ pub(in crate::schemes) fn find<'a>(body: &'a [u8], pointer: &Pointer, kind: Kind
 pub(in crate::schemes) fn find_every<'a>(body: &'a [u8], pointer: &Pointer) -> Option<Vec<Cow<'a, [u8]>>> {
     let found = collect(body, pointer, Kind::Text)?;
     if found.repeated { None } else { found.values.into_iter().collect() }
+}
+
+/// Every value that a parser could find at a pointer, as the body writes it, in order. `None` if the body is no JSON.
+pub(in crate::schemes) fn find_raw<'a>(body: &'a [u8], pointer: &Pointer) -> Option<Vec<&'a [u8]>> {
+    let found = collect(body, pointer, Kind::Raw)?;
+    let borrowed = |value: Value<'a>| match value {
+        Some(Cow::Borrowed(value)) => Some(value),
+        Some(Cow::Owned(_)) | None => None,
+    };
+    Some(found.values.into_iter().filter_map(borrowed).collect())
+}
+
+/// Looks for the first value, as far as it has to: what follows it need not be JSON.
+pub(in crate::schemes) fn find_first<'a>(body: &'a [u8], pointer: &Pointer) -> Value<'a> {
+    let mut found = Collected { ends: true, ..Collected::default() };
+    let mut json = serde_json::Deserializer::from_slice(body);
+    // An error, if it was found: that ends the search.
+    let _ = Walk { path: pointer.tokens(), kind: Kind::Scalar, found: &mut found }.deserialize(&mut json);
+    found.values.into_iter().next().flatten()
 }
 
 fn collect<'a>(body: &'a [u8], pointer: &Pointer, kind: Kind) -> Option<Collected<'a>> {
@@ -89,7 +112,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_, 'de> {
         let raw: &'de RawValue = serde::Deserialize::deserialize(deserializer)?;
         let value = scalar(raw.get(), self.kind).map_err(D::Error::custom)?;
         self.found.values.push(value);
-        Ok(())
+        if self.found.ends { Err(D::Error::custom("found")) } else { Ok(()) }
     }
 }
 
@@ -198,6 +221,7 @@ impl Visitor<'_> for IsKey<'_> {
 /// A JSON value as text, if it is of this kind. The usual string is borrowed.
 fn scalar(json: &str, kind: Kind) -> Result<Value<'_>, serde_json::Error> {
     Ok(match json.as_bytes() {
+        text if kind == Kind::Raw => Some(Cow::Borrowed(text)),
         [b'"', b'"'] => kind.empty(),
         [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Some(Cow::Borrowed(text)),
         [b'"', ..] => Some(Cow::Owned(serde_json::from_str::<String>(json)?.into_bytes())),

@@ -1,25 +1,33 @@
 //! The store in memory, for a gateway without `store`: records of the newest deliveries and dedupe keys, gone with the
 //! process.
 //!
-//! It holds at most [`Bounds::deliveries`] and [`Bounds::bytes`]; the oldest ones that do not wait make room. Dedupe keys
-//! have a bound of their own; the oldest go first, and are counted.
+//! It holds at most [`Bounds::deliveries`] and [`Bounds::bytes`]; the oldest ones that do not wait make room. Refused
+//! deliveries, which anybody can cause, never take more than a tenth of that from the others: beyond it they make room for
+//! them. Dedupe keys have a bound of their own; the oldest go first, and are counted.
 
 mod read;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex};
 
 use read::MemoryReader;
-use rows::{Inner, Row, Waiting, complete, requeue};
+use rows::{Inner, Kept, Row, Waiting, complete, requeue};
 use uuid::Uuid;
 
+use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
 use crate::store::claims::lock;
-use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Sizes, StoreError, Ticket};
+use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Record, Sizes, StoreError};
 
 /// Deliveries that one step of retention drops.
 const STEP: usize = 256;
+
+/// How often retention looks at all deliveries.
+const STEP_EVERY: Millis = 1_000;
+/// The part that refused deliveries can take from the others: one in ten.
+const REFUSED_SHARE: usize = 10;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +54,13 @@ pub struct Memory {
     bounds: Bounds,
     keep: Keep,
     evicted: u64,
+    next_step: Millis,
 }
 
 impl Memory {
     /// An empty store.
     pub fn new(bounds: Bounds, keep: Keep) -> Self {
-        Self { inner: Arc::default(), book: Arc::default(), bounds, keep, evicted: 0 }
+        Self { inner: Arc::default(), book: Arc::default(), bounds, keep, evicted: 0, next_step: Millis::MIN }
     }
 
     fn apply(&mut self, inner: &mut Inner, write: &Write, now: Millis, claimed: &mut dyn FnMut(Ticket)) -> Answer {
@@ -60,7 +69,8 @@ impl Memory {
                 if let Some(id) = key.and_then(|key| inner.key(&key.key, now)) {
                     return Answer::Duplicate(id);
                 }
-                let Some(row) = self.insert(inner, delivery, *key, now) else {
+                let record = Record { delivery: Delivery::clone(delivery), attempt: None };
+                let Some(row) = self.insert(inner, Arc::new(record), *key, now) else {
                     return Answer::Duplicate(delivery.id);
                 };
                 let at = delivery.received_at;
@@ -74,8 +84,8 @@ impl Memory {
                 }
                 Answer::Stored(Ticket { row, destination: 0 })
             }
-            Write::Record { delivery, key } => {
-                self.insert(inner, delivery, *key, now);
+            Write::Record(record) => {
+                self.insert(inner, Arc::clone(record), None, now);
                 Answer::Done
             }
             Write::Key(id, key) => {
@@ -83,7 +93,10 @@ impl Memory {
                 Answer::Done
             }
             Write::Complete(outcome) => {
-                self.update(inner, outcome.ticket.row, |inner, row| complete(inner, row, outcome, now));
+                let number = outcome.ticket.row;
+                if self.update(inner, number, |inner, row| complete(inner, row, outcome, now)) == Some(false) {
+                    self.remove(inner, number);
+                }
                 Answer::Done
             }
             Write::Change(change) => Answer::Changed(self.change(inner, change, now)),
@@ -91,22 +104,28 @@ impl Memory {
     }
 
     /// Stores a delivery; gives its row, or `None` if its id is stored already.
-    fn insert(&mut self, inner: &mut Inner, delivery: &Delivery, key: Option<DedupeKey>, now: Millis) -> Option<i64> {
-        if inner.ids.contains_key(&delivery.id) {
-            return None;
-        }
-        inner.last_row += 1;
-        let row = inner.last_row;
+    fn insert(&mut self, inner: &mut Inner, record: Arc<Record>, key: Option<DedupeKey>, now: Millis) -> Option<i64> {
+        let id = record.delivery.id;
+        let row = inner.last_row + 1;
+        match inner.ids.entry(id) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(place) => place.insert(row),
+        };
+        inner.last_row = row;
         if let Some(key) = key {
-            self.add_key(inner, delivery.id, key);
+            self.add_key(inner, id, key);
         }
-        let delivery = delivery.clone();
-        inner.ids.insert(delivery.id, row);
+        let (attempts, is_of_refused) = (u32::from(record.attempt.is_some()), record.is_of_refused());
+        let delivery = Kept::new(record);
+        let stored =
+            Row { delivery, is_of_refused, made: Vec::new(), attempts, settled_at: now, waits: BTreeMap::new() };
         let mut book = lock(&self.book);
-        book.routes.entry(Arc::clone(&delivery.route)).or_default();
-        let stored = Row { delivery, made: Vec::new(), attempts: 0, settled_at: now, waits: BTreeMap::new() };
+        book.add_route(&stored.delivery.route);
         book.add(&stored.delivery.route, stored.shown(), 1);
-        inner.bytes += stored.weight();
+        inner.weigh(&stored, true);
+        if let Some(order) = inner.orders.get_mut(usize::from(!is_of_refused)) {
+            order.push_back(row);
+        }
         inner.rows.insert(row, stored);
         Some(row)
     }
@@ -125,9 +144,10 @@ impl Memory {
     /// Changes a row, and the numbers with it.
     fn update<T>(&self, inner: &mut Inner, row: i64, change: impl FnOnce(&mut Inner, &mut Row) -> T) -> Option<T> {
         let mut stored = inner.rows.remove(&row)?;
-        let (shown, weight) = (stored.shown(), stored.weight());
+        let shown = stored.shown();
+        inner.weigh(&stored, false);
         let result = change(inner, &mut stored);
-        inner.bytes = inner.bytes + stored.weight() - weight;
+        inner.weigh(&stored, true);
         let mut book = lock(&self.book);
         book.add(&stored.delivery.route, shown, -1);
         book.add(&stored.delivery.route, stored.shown(), 1);
@@ -182,17 +202,22 @@ impl Memory {
         let Some(mut row) = inner.rows.remove(&number) else { return };
         inner.dequeue(number, &mut row);
         inner.ids.remove(&row.delivery.id);
-        inner.bytes -= row.weight();
-        lock(&self.book).add(&row.delivery.route, row.shown(), -1);
+        inner.weigh(&row, false);
+        let mut book = lock(&self.book);
+        book.add(&row.delivery.route, row.shown(), -1);
+        book.removed.add(row.delivery.id);
     }
 
-    /// Drops the oldest deliveries that do not wait, until the rest is within the bounds.
+    /// Drops the oldest deliveries that do not wait, until the rest is within the bounds: refused ones, as long as these have
+    /// more than their share.
     fn make_room(&self, inner: &mut Inner) {
-        let over = |inner: &Inner| inner.rows.len() > self.bounds.deliveries || inner.bytes > self.bounds.bytes;
-        while over(inner)
-            && let Some(oldest) = inner.rows.iter().find(|(_, row)| row.waits.is_empty()).map(|(number, _)| *number)
-        {
-            self.remove(inner, oldest);
+        let Bounds { deliveries, bytes, .. } = self.bounds;
+        while inner.rows.len() > deliveries || inner.bytes > bytes {
+            let (count, weight) = inner.refused;
+            let has_more = count > deliveries / REFUSED_SHARE || weight > bytes / REFUSED_SHARE;
+            let first = inner.oldest(has_more);
+            let Some(row) = first.or_else(|| inner.oldest(!has_more)) else { return };
+            self.remove(inner, row);
         }
     }
 }
@@ -216,6 +241,10 @@ impl Backend for Memory {
     }
 
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
+        // A clock that was set back must not stop retention.
+        if now < self.next_step && self.next_step - now <= STEP_EVERY {
+            return Ok(false);
+        }
         let shared = Arc::clone(&self.inner);
         let mut inner = lock(&shared);
         let over = |row: &Row| {
@@ -233,11 +262,13 @@ impl Backend for Memory {
             inner.key_order.pop_front();
             inner.keys.remove(&key);
         }
-        Ok(gone.len() == STEP)
+        let more = gone.len() == STEP;
+        self.next_step = if more { now } else { now.saturating_add(STEP_EVERY) };
+        Ok(more)
     }
 
     fn sizes(&self) -> Result<Sizes, StoreError> {
-        Ok(Sizes { used: u64::try_from(lock(&self.inner).bytes).unwrap_or(u64::MAX), free: u64::MAX })
+        Ok(Sizes { used: u64::try_from(lock(&self.inner).bytes).unwrap_or(u64::MAX), free: None })
     }
 
     fn book(&self) -> Arc<Mutex<Book>> {

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::rows::Inner;
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::claims::lock;
+use crate::store::feed::Named;
 use crate::store::list::{Filter, LOOKED_AT, Page, summary_matches};
-use crate::store::types::{Attempt, Claimed, Millis, State, StoreError, Stored, Ticket};
+use crate::store::types::{Millis, State, StoreError, Stored};
 
 /// The reading side.
 #[derive(Debug)]
@@ -103,7 +105,7 @@ impl Reader for MemoryReader {
         let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
         Ok(row.map(|row| {
             let stored = row.stored(self.held(&row.delivery.route));
-            (row.detailed(stored), row.made.clone())
+            (row.detailed(stored), row.made().cloned().collect())
         }))
     }
 
@@ -118,6 +120,16 @@ impl Reader for MemoryReader {
         let Some(number) = inner.ids.get(&id).copied() else { return Ok(Vec::new()) };
         let waits = inner.rows.get(&number).into_iter().flat_map(|row| row.waits.keys());
         Ok(waits.map(|destination| Ticket { row: number, destination: *destination }).collect())
+    }
+
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+        let inner = lock(&self.inner);
+        let number = |named: &Named| match named {
+            Named::Ticket(ticket) => Some(ticket.row),
+            Named::Id(id) => inner.ids.get(id).copied(),
+        };
+        let rows = of.iter().filter_map(|named| inner.rows.get(&number(named)?));
+        Ok(rows.map(|row| row.stored(self.held(&row.delivery.route))).collect())
     }
 
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {

@@ -1,17 +1,55 @@
 //! The deliveries in memory, their places in the queue, and what changes them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next};
 use crate::store::list::{Filter, Needs, Parts, length};
-use crate::store::types::{Attempt, AttemptOutcome, Changed, Delivery, Millis, Next, Shown, State, Stored};
+use crate::store::types::{Changed, Delivery, Millis, Record, Shown, State, Stored};
+
+/// A delivery as it was handed in: a record is not copied unless it is changed.
+#[derive(Debug)]
+pub struct Kept(Arc<Record>);
+
+impl Kept {
+    pub fn new(record: Arc<Record>) -> Self {
+        Self(record)
+    }
+
+    fn attempt(&self) -> Option<&Attempt> {
+        self.0.attempt.as_ref()
+    }
+
+    fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        Arc::make_mut(&mut self.0).attempt.as_mut()
+    }
+}
+
+impl Deref for Kept {
+    type Target = Delivery;
+
+    fn deref(&self) -> &Delivery {
+        &self.0.delivery
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Delivery {
+        &mut Arc::make_mut(&mut self.0).delivery
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct Inner {
     pub rows: BTreeMap<i64, Row>,
+    /// The rows in order: those with the budget of refused deliveries, and the others. Some are gone already.
+    pub orders: [VecDeque<i64>; 2],
+    /// How many rows have the budget of refused deliveries, and their bytes.
+    pub refused: (usize, usize),
     pub ids: BTreeMap<Uuid, i64>,
     pub due: BTreeSet<(Arc<str>, u16, Millis, i64)>,
     pub keys: HashMap<[u8; 16], (Millis, Uuid)>,
@@ -22,7 +60,10 @@ pub struct Inner {
 
 #[derive(Debug)]
 pub struct Row {
-    pub delivery: Delivery,
+    pub delivery: Kept,
+    /// It has the budget of refused deliveries.
+    pub is_of_refused: bool,
+    /// The attempts that were made after it was stored.
     pub made: Vec<Attempt>,
     pub attempts: u32,
     pub settled_at: Millis,
@@ -46,12 +87,17 @@ impl Row {
     }
 
     pub fn weight(&self) -> usize {
-        let made = self.made.iter().map(|attempt| 256 + attempt.response_head.len() + attempt.response_body.len());
-        self.delivery.weight() + made.sum::<usize>()
+        self.delivery.weight() + self.made().map(Attempt::weight).sum::<usize>()
+    }
+
+    /// All attempts that were made.
+    pub fn made(&self) -> impl Iterator<Item = &Attempt> {
+        self.delivery.attempt().into_iter().chain(&self.made)
     }
 
     pub fn stored(&self, held: bool) -> Stored {
-        let delivery = Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..self.delivery.clone() };
+        let delivery =
+            Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..Delivery::clone(&self.delivery) };
         let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
         let shown = Shown::of(delivery.state, self.attempts, held);
         Stored { delivery, shown, attempts: self.attempts, next_attempt_at }
@@ -77,25 +123,43 @@ impl Row {
 
 impl Row {
     pub fn erase(&mut self, now: Millis) {
-        let delivery = &mut self.delivery;
+        let delivery = &mut *self.delivery;
         (delivery.head, delivery.details, delivery.body) = (Bytes::new(), Bytes::new(), None);
         (delivery.event_id, delivery.request_id) = (None, None);
         delivery.peer.clear();
-        for attempt in &mut self.made {
-            attempt.redact();
-        }
-        (delivery.state, self.settled_at) = (State::Erased, now);
-    }
-}
-
-impl Attempt {
-    /// Takes out what is erased with its delivery.
-    pub fn redact(&mut self) {
-        (self.response_head, self.response_body, self.error) = (Bytes::new(), Bytes::new(), None);
+        delivery.state = State::Erased;
+        self.settled_at = now;
+        self.delivery.attempt_mut().into_iter().chain(&mut self.made).for_each(Attempt::redact);
     }
 }
 
 impl Inner {
+    /// Adds the weight of a row to the sums, or takes it off.
+    pub fn weigh(&mut self, row: &Row, is_added: bool) {
+        let (weight, (count, bytes)) = (row.weight(), &mut self.refused);
+        if is_added {
+            self.bytes += weight;
+        } else {
+            self.bytes -= weight;
+        }
+        if row.is_of_refused {
+            (*count, *bytes) = if is_added { (*count + 1, *bytes + weight) } else { (*count - 1, *bytes - weight) };
+        }
+    }
+
+    /// The oldest row of this kind that does not wait.
+    pub fn oldest(&mut self, is_of_refused: bool) -> Option<i64> {
+        let Self { orders, rows, .. } = self;
+        let order = orders.get_mut(usize::from(!is_of_refused))?;
+        while order.front().is_some_and(|number| !rows.contains_key(number)) {
+            order.pop_front();
+        }
+        if order.len() > 2 * rows.len() + 64 {
+            order.retain(|number| rows.contains_key(number));
+        }
+        order.iter().copied().find(|number| rows.get(number).is_some_and(|row| row.waits.is_empty()))
+    }
+
     pub fn key(&self, key: &[u8; 16], now: Millis) -> Option<Uuid> {
         self.keys.get(key).filter(|(until, _)| *until > now).map(|(_, id)| *id)
     }
@@ -139,7 +203,8 @@ impl Inner {
     }
 }
 
-pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now: Millis) {
+/// Writes what came of an attempt; says whether the delivery stays.
+pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now: Millis) -> bool {
     let (number, destination) = (outcome.ticket.row, outcome.ticket.destination);
     let erased = row.delivery.state == State::Erased;
     let mut attempt = outcome.attempt.clone();
@@ -172,11 +237,19 @@ pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now:
         && !erased
         && row.waits.is_empty()
     {
+        if !settled.is_kept {
+            return false;
+        }
         if let Some(head) = &settled.head {
             row.delivery.head = head.clone();
         }
-        row.delivery.body.clone_from(&settled.body);
+        match &settled.body {
+            KeptBody::AsItIs => {}
+            KeptBody::Only(body) => row.delivery.body = Some(body.clone()),
+            KeptBody::Nothing => row.delivery.body = None,
+        }
     }
+    true
 }
 
 pub fn requeue(
@@ -207,7 +280,7 @@ pub fn requeue(
         return Changed::Done(row.attempts);
     }
     for destination in 0..destinations {
-        let made = row.made.iter().filter(|attempt| attempt.destination == destination);
+        let made = row.made().filter(|attempt| attempt.destination == destination);
         let attempts = made.map(|attempt| attempt.number).max().unwrap_or(0);
         let waiting = Waiting { due_at: at, attempts, counted: 0, since: at, replay: true, once };
         row.waits.insert(destination, waiting);

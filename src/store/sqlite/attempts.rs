@@ -3,8 +3,9 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::write::{Deltas, Known};
-use super::{Sqlite, statements};
-use crate::store::types::{Attempt, AttemptOutcome, Millis, Next, Settled, Shown, State};
+use super::{Sqlite, lock, row, statements};
+use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next, Settled};
+use crate::store::types::{Millis, Shown, State};
 
 impl Sqlite {
     /// Writes what came of an attempt. A delivery that was erased or discarded meanwhile stays so, unless a discarded one
@@ -55,12 +56,33 @@ impl Sqlite {
         }
         let waits = matches!(outcome.next, Next::Retry(_)) && counted.is_some();
         match &outcome.settled {
-            Some(settled) if !erased && !waits && !self.others_wait(row)? => self.settle(row, settled),
+            Some(settled) if !erased && !waits && !self.others_wait(row)? => match settled.is_kept {
+                true => self.settle(row, settled),
+                false => {
+                    let stays = Shown::of(known.state, known.attempts + 1, false);
+                    let shown = settles.map_or(stays, Shown::Settled);
+                    *deltas.entry((known.route, shown)).or_default() -= 1;
+                    self.forget(row)
+                }
+            },
             _ => Ok(()),
         }
     }
 
-    fn insert_attempt(&self, row: i64, attempt: &Attempt, erased: bool) -> rusqlite::Result<()> {
+    /// Deletes everything that is kept of a delivery.
+    pub(super) fn forget(&self, row: i64) -> rusqlite::Result<()> {
+        for statement in [statements::DELETE_BODY, statements::DELETE_ATTEMPTS, statements::DELETE_QUEUE_OF_ROW] {
+            self.connection.prepare_cached(statement)?.execute([row])?;
+        }
+        let mut statement = self.connection.prepare_cached(statements::DELETE_DELIVERY)?;
+        if let Some(id) = statement.query_row([row], |row| row::id(row, 0)).optional()? {
+            lock(&self.book).removed.add(id);
+        }
+        Ok(())
+    }
+
+    /// Writes an attempt; of an erased delivery without what the upstream said.
+    pub(super) fn insert_attempt(&self, row: i64, attempt: &Attempt, erased: bool) -> rusqlite::Result<()> {
         let (head, body, error): (&[u8], &[u8], _) = if erased {
             (&[], &[], None)
         } else {
@@ -92,9 +114,14 @@ impl Sqlite {
             self.connection.prepare_cached(statements::SET_HEAD)?.execute((row, &**head))?;
         }
         match &settled.body {
-            Some(body) => self.connection.prepare_cached(statements::INSERT_BODY)?.execute((row, &**body))?,
-            None => self.connection.prepare_cached(statements::DELETE_BODY)?.execute([row])?,
-        };
+            KeptBody::AsItIs => {}
+            KeptBody::Only(body) => {
+                self.connection.prepare_cached(statements::INSERT_BODY)?.execute((row, &**body))?;
+            }
+            KeptBody::Nothing => {
+                self.connection.prepare_cached(statements::DELETE_BODY)?.execute([row])?;
+            }
+        }
         Ok(())
     }
 }

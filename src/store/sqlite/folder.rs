@@ -99,6 +99,6 @@ impl Folder {
             }
         }
         let room = statvfs(&self.path)?;
-        Ok(Sizes { used, free: room.f_bavail.saturating_mul(room.f_frsize) })
+        Ok(Sizes { used, free: Some(room.f_bavail.saturating_mul(room.f_frsize)) })
     }
 }

@@ -16,6 +16,8 @@ use crate::store::types::{Millis, Shown, State, StoreError};
 const STEP_EVERY: Millis = 1_000;
 /// Deliveries that one step of retention deletes.
 const STEP: u32 = 256;
+/// Records of refused deliveries, over which the oldest ones go: more than an hour of one route's share.
+const MOST_REFUSED: u64 = 100_000;
 /// Dedupe keys that one step forgets.
 const KEY_STEP: u32 = 1_024;
 /// Free pages that are not worth a vacuum.
@@ -150,6 +152,9 @@ impl Sqlite {
                 gone.push(Known { row: row?, route, state, attempts: 0 });
             }
         }
+        if gone.is_empty() {
+            self.oldest_refused(&mut gone)?;
+        }
         let mut keys = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM dedupe WHERE until <= ?1)")?;
         let expired_keys: bool = keys.query_row([now], |row| row.get(0))?;
         drop(keys);
@@ -167,16 +172,33 @@ impl Sqlite {
         Ok(gone.len() >= usize::try_from(STEP).unwrap_or(usize::MAX) || keys >= KEY_STEP)
     }
 
+    /// The oldest records of refused deliveries, if there are more than [`MOST_REFUSED`]: of the route that has most of them.
+    fn oldest_refused(&self, gone: &mut Vec<Known>) -> rusqlite::Result<()> {
+        let refused: Vec<(i64, State, u64)> = {
+            let book = lock(&self.book);
+            let number = |route: &Arc<str>| self.names.numbers.get(route).copied();
+            let counts = book.counts.iter().filter_map(|((route, shown), count)| match shown {
+                Shown::Settled(state @ (State::Refused | State::Challenge)) => Some((number(route)?, *state, *count)),
+                _ => None,
+            });
+            counts.collect()
+        };
+        let over = refused.iter().map(|(.., count)| count).sum::<u64>().saturating_sub(MOST_REFUSED);
+        let Some((route, state, _)) = refused.into_iter().max_by_key(|(.., count)| *count).filter(|_| over > 0) else {
+            return Ok(());
+        };
+        let mut statement = self.connection.prepare_cached(statements::OLDEST_OF_STATE)?;
+        let limit = u32::try_from(over).map_or(STEP, |over| over.min(STEP));
+        let rows = statement.query_map((route, state.number(), limit), |row| row.get(0))?;
+        for row in rows {
+            gone.push(Known { row: row?, route, state, attempts: 0 });
+        }
+        Ok(())
+    }
+
     fn delete(&self, gone: &[Known], now: Millis, deltas: &mut Deltas) -> rusqlite::Result<u32> {
         for known in gone {
-            for statement in [
-                statements::DELETE_BODY,
-                statements::DELETE_ATTEMPTS,
-                statements::DELETE_QUEUE_OF_ROW,
-                statements::DELETE_DELIVERY,
-            ] {
-                self.connection.prepare_cached(statement)?.execute([known.row])?;
-            }
+            self.forget(known.row)?;
             *deltas.entry((known.route, known.shown())).or_default() -= 1;
         }
         let keys = self.connection.prepare_cached(statements::EXPIRE_KEYS)?.execute((now, KEY_STEP))?;

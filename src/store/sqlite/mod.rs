@@ -40,10 +40,11 @@ use folder::Folder;
 pub use offline::{Checked, backup, check, recover};
 use row::kind_shown;
 
+use super::attempt::Ticket;
 use super::backend::Answer;
 use super::backend::{Backend, Book, Reader, Write};
 use super::claims::lock;
-use super::types::{Keep, Millis, RouteState, Shown, Sizes, StoreError, Ticket};
+use super::types::{Keep, Millis, RouteState, Shown, Sizes, StoreError};
 use crate::clock::Clock;
 use error::store_error;
 
@@ -188,8 +189,10 @@ fn open_database(folder: &Folder) -> Result<Connection, OpenError> {
         let used = path.metadata().map(|metadata| metadata.len()).unwrap_or_default();
         let needed = used.saturating_mul(2).max(1 << 20);
         let sizes = folder.sizes().map_err(|error| OpenError::Folder { path: folder.path().to_owned(), error })?;
-        if sizes.free < needed {
-            return Err(OpenError::NoRoom { path, needed, free: sizes.free });
+        if let Some(free) = sizes.free
+            && free < needed
+        {
+            return Err(OpenError::NoRoom { path, needed, free });
         }
         schema::migrate(&mut connection, found).map_err(failed)?;
     }

@@ -11,9 +11,11 @@ use super::list::{list, read_routes};
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, pragma, row, statements};
 use crate::clock::Clock;
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
+use crate::store::feed::Named;
 use crate::store::list::{Filter, Page};
-use crate::store::types::{Attempt, Claimed, Millis, StoreError, Stored, Ticket};
+use crate::store::types::{Millis, StoreError, Stored};
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 4_000;
@@ -127,6 +129,24 @@ impl Reader for SqliteReader {
             let mut statement = connection.prepare_cached(statements::WAITING)?;
             let ticket = |row: &rusqlite::Row<'_>| Ok(Ticket { row: row.get(0)?, destination: row.get(1)? });
             statement.query_map([id.as_bytes()], ticket)?.collect()
+        })
+    }
+
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+        self.read(|connection| {
+            let routes = read_routes(connection)?;
+            let mut found = Vec::with_capacity(of.len());
+            for named in of {
+                let row: Option<i64> = match named {
+                    Named::Ticket(ticket) => Some(ticket.row),
+                    Named::Id(id) => one(connection, statements::FIND_BY_ID, [id.as_bytes()])?,
+                };
+                let Some(row) = row else { continue };
+                let mut statement = connection.prepare_cached(statements::SUMMARY)?;
+                let stored = |found: &rusqlite::Row<'_>| row::stored(found, |number| routes.get(&number).cloned());
+                found.extend(statement.query_row([row], stored).optional()?);
+            }
+            Ok(found)
         })
     }
 

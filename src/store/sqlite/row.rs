@@ -7,7 +7,8 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Row, params};
 use uuid::Uuid;
 
-use crate::store::types::{Attempt, Delivery, Millis, Shown, State, Stored};
+use crate::store::attempt::Attempt;
+use crate::store::types::{Delivery, Millis, Shown, State, Stored};
 
 const RETRYING: i64 = 100;
 
@@ -29,12 +30,12 @@ pub fn kind_shown(number: i64) -> Option<Shown> {
     Some(Shown::of(state, 0, false))
 }
 
-/// Stores a delivery under a row and a route's number; says whether its id is new.
+/// Stores a delivery of which so many attempts were made under a row and a route's number; says whether its id is new.
 pub fn insert_delivery(
     statement: &mut CachedStatement<'_>,
     row: i64,
     route: i64,
-    delivery: &Delivery,
+    (delivery, attempts): (&Delivery, u32),
     now: Millis,
 ) -> rusqlite::Result<bool> {
     let settled_at = (delivery.state != State::Pending).then_some(now);
@@ -58,6 +59,7 @@ pub fn insert_delivery(
         delivery.duration_ms,
         &*delivery.details,
         &*delivery.head,
+        attempts,
     ])?;
     Ok(rows == 1)
 }

@@ -2,8 +2,8 @@
 
 /// A delivery; the columns in the order of [`super::row::insert_delivery`].
 pub const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO deliveries (row, id, received_at, settled_at, route, state, scheme, \
-    reason, status, event_type, event_id, request_id, peer, method, path, request_bytes, duration_ms, details, head) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    reason, status, event_type, event_id, request_id, peer, method, path, request_bytes, duration_ms, details, head, attempts) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 pub const INSERT_BODY: &str = "INSERT OR REPLACE INTO bodies (row, body) VALUES (?1, ?2)";
 pub const DELETE_BODY: &str = "DELETE FROM bodies WHERE row = ?1";
 pub const HAS_WHOLE_BODY: &str = "SELECT 1 FROM bodies b JOIN deliveries d ON d.row = b.row \
@@ -49,7 +49,8 @@ pub const ERASE_ATTEMPTS: &str =
 
 pub const EXPIRED: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 AND id < ?3 \
     AND settled_at <= ?4 ORDER BY id LIMIT ?5";
-pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1";
+pub const OLDEST_OF_STATE: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 ORDER BY id LIMIT ?3";
+pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1 RETURNING id";
 pub const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE row = ?1";
 
 pub const LAST_ROW: &str = "SELECT max(row) FROM deliveries";
@@ -123,6 +124,7 @@ pub const ALL: &[&str] = &[
     ERASE_DELIVERY,
     ERASE_ATTEMPTS,
     EXPIRED,
+    OLDEST_OF_STATE,
     DELETE_DELIVERY,
     DELETE_ATTEMPTS,
     LAST_ROW,

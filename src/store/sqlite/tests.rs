@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::attempt::{AttemptOutcome, KeptBody, Next, Settled};
 use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
-use crate::store::types::{AttemptOutcome, Change, Delivery, Next, Settled, State};
+use crate::store::types::{Change, Delivery, State};
 
 fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
     let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -129,9 +130,10 @@ fn a_full_database_refuses_the_batch_as_it_was_and_heals() {
     let folder = TempDir::new().unwrap();
     let mut store = open_sqlite(&folder);
     let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    let big = |number| Write::Record {
-        delivery: Box::new(Delivery { body: Some(vec![1; 1 << 20].into()), ..delivery(number, State::Forwarded) }),
-        key: None,
+    let big = |number| {
+        Write::Record(Arc::new(
+            Delivery { body: Some(vec![1; 1 << 20].into()), ..delivery(number, State::Forwarded) }.into(),
+        ))
     };
     pragma(&store.connection, "max_page_count", &(pages + 4).to_string()).unwrap();
     assert_eq!(store.commit(&[accept(0, None), big(1)], NOW, &mut |_| ()), Err(StoreError::Full));
@@ -172,7 +174,12 @@ fn erased_and_redacted_bytes_leave_all_files() {
         if number % 4 < 2 {
             store.commit(&[Write::Change(Change::Erase { id: id(number) })], NOW, &mut |_| ()).unwrap();
         } else {
-            let stays = Settled { head: Some(Bytes::from_static(b"redacted")), body: None, secret: true };
+            let stays = Settled {
+                is_kept: true,
+                head: Some(Bytes::from_static(b"redacted")),
+                body: KeptBody::Nothing,
+                secret: true,
+            };
             let outcome = AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
             store.commit(&[Write::Complete(Box::new(outcome))], NOW, &mut |_| ()).unwrap();
         }
@@ -188,9 +195,10 @@ fn erased_and_redacted_bytes_leave_all_files() {
 fn room_is_given_back_after_retention() {
     let folder = TempDir::new().unwrap();
     let mut store = open_sqlite(&folder);
-    let big = |number| Write::Record {
-        delivery: Box::new(Delivery { body: Some(vec![1; 200_000].into()), ..delivery(number, State::Refused) }),
-        key: None,
+    let big = |number| {
+        Write::Record(Arc::new(
+            Delivery { body: Some(vec![1; 200_000].into()), ..delivery(number, State::Refused) }.into(),
+        ))
     };
     store.commit(&(0..100).map(big).collect::<Vec<_>>(), NOW, &mut |_| ()).unwrap();
     store.maintain(NOW).unwrap();
@@ -210,8 +218,8 @@ fn the_log_stays_small_under_load() {
     let mut store = open_sqlite(&folder);
     for number in 0..400 {
         let body = Some(vec![1; 30_000].into());
-        let delivery = Box::new(Delivery { body, ..delivery(number, State::Forwarded) });
-        store.commit(&[Write::Record { delivery, key: None }], NOW, &mut |_| ()).unwrap();
+        let delivery = Delivery { body, ..delivery(number, State::Forwarded) };
+        store.commit(&[Write::Record(Arc::new(delivery.into()))], NOW, &mut |_| ()).unwrap();
         store.maintain(NOW).unwrap();
     }
     let log = folder.path().join("hooklatch.db-wal").metadata().unwrap().len();
@@ -294,7 +302,7 @@ proptest! {
         let mut erased = vec![false; tickets.len()];
         for (pick, step) in steps {
             let pick = usize::from(pick) % tickets.len();
-            let stays = Settled { head: None, body: None, secret: false };
+            let stays = Settled { is_kept: true, head: None, body: KeptBody::Nothing, secret: false };
             let write = match step {
                 0 => Write::Complete(Box::new(outcome(tickets[pick], 1, Next::Retry(NOW + 1)))),
                 1 => Write::Complete(Box::new(AttemptOutcome {

@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::error::store_error;
 use super::row::{self, insert_delivery, kind_number};
 use super::{Sqlite, add_counts, statements};
+use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Write};
-use crate::store::types::{Change, Changed, DedupeKey, Delivery, Millis, Shown, State, StoreError, Ticket};
+use crate::store::types::{Change, Changed, DedupeKey, Delivery, Millis, Shown, State, StoreError};
 
 /// Changes of the numbers, by route and kind.
 pub type Deltas = HashMap<(i64, Shown), i64>;
@@ -106,7 +107,7 @@ impl Sqlite {
                 {
                     return Ok(Answer::Duplicate(id));
                 }
-                let Some(row) = self.insert(delivery, key.as_ref(), now, deltas)? else {
+                let Some(row) = self.insert(delivery, 0, key.as_ref(), now, deltas)? else {
                     return Ok(Answer::Duplicate(delivery.id));
                 };
                 let route = self.route_number(&delivery.route)?;
@@ -120,8 +121,12 @@ impl Sqlite {
                 }
                 Ok(Answer::Stored(Ticket { row, destination: 0 }))
             }
-            Write::Record { delivery, key } => {
-                self.insert(delivery, key.as_ref(), now, deltas)?;
+            Write::Record(record) => {
+                let attempts = u32::from(record.attempt.is_some());
+                let row = self.insert(&record.delivery, attempts, None, now, deltas)?;
+                if let (Some(row), Some(attempt)) = (row, &record.attempt) {
+                    self.insert_attempt(row, attempt, false)?;
+                }
                 Ok(Answer::Done)
             }
             Write::Key(id, key) => insert_key(&self.connection, *id, key).map(|()| Answer::Done),
@@ -130,10 +135,11 @@ impl Sqlite {
         }
     }
 
-    /// Stores a delivery; gives its row, or `None` if its id is stored already.
+    /// Stores a delivery of which so many attempts were made; gives its row, or `None` if its id is stored already.
     fn insert(
         &mut self,
         delivery: &Delivery,
+        attempts: u32,
         key: Option<&DedupeKey>,
         now: Millis,
         deltas: &mut Deltas,
@@ -141,7 +147,7 @@ impl Sqlite {
         let route = self.route_number(&delivery.route)?;
         let row = self.next_row;
         let mut statement = self.connection.prepare_cached(statements::INSERT_DELIVERY)?;
-        if !insert_delivery(&mut statement, row, route, delivery, now)? {
+        if !insert_delivery(&mut statement, row, route, (delivery, attempts), now)? {
             return Ok(None);
         }
         self.next_row += 1;
@@ -151,7 +157,7 @@ impl Sqlite {
         if let Some(key) = key {
             insert_key(&self.connection, delivery.id, key)?;
         }
-        *deltas.entry((route, Shown::of(delivery.state, 0, false))).or_default() += 1;
+        *deltas.entry((route, Shown::of(delivery.state, attempts, false))).or_default() += 1;
         Ok(Some(row))
     }
 
@@ -172,11 +178,8 @@ impl Sqlite {
         let mut book = super::lock(&self.book);
         for write in batch {
             match write {
-                Write::Accept { delivery, .. } | Write::Record { delivery, .. } => {
-                    if !book.routes.contains_key(&delivery.route) {
-                        book.routes.insert(delivery.route.clone(), super::RouteState::default());
-                    }
-                }
+                Write::Accept { delivery, .. } => book.add_route(&delivery.route),
+                Write::Record(record) => book.add_route(&record.delivery.route),
                 Write::Change(Change::Pause { route, paused }) => {
                     book.routes.entry(route.clone()).or_default().paused = *paused;
                 }
@@ -211,7 +214,7 @@ fn removes_a_secret(write: &Write) -> bool {
     match write {
         Write::Complete(outcome) => outcome.settled.as_ref().is_some_and(|settled| settled.secret),
         Write::Change(Change::Erase { .. }) => true,
-        Write::Accept { .. } | Write::Record { .. } | Write::Key(..) | Write::Change(_) => false,
+        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::Change(_) => false,
     }
 }
 

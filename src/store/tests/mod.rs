@@ -1,5 +1,6 @@
 //! What every store does, tried on each of them.
 
+mod feed;
 mod lists;
 mod people;
 mod queue;
@@ -88,7 +89,7 @@ impl Fixture {
     }
 
     pub fn record(&mut self, delivery: Delivery) {
-        assert_eq!(self.one(Write::Record { delivery: Box::new(delivery), key: None }), Answer::Done);
+        assert_eq!(self.one(Write::Record(Arc::new(delivery.into()))), Answer::Done);
     }
 
     pub fn complete(&mut self, ticket: Ticket, number: u32, next: Next) {

@@ -54,8 +54,12 @@ fn an_erased_delivery_stays_erased_whatever_its_attempt_comes_to(mut store: Fixt
     for (number, next) in [(0, settled(State::Delivered)), (1, settled(State::Dead)), (2, Next::Retry(NOW))] {
         let ticket = store.accept(number);
         store.change(Change::Erase { id: id(number) });
-        let stays =
-            Settled { head: Some(Bytes::from_static(b"x")), body: Some(Bytes::from_static(b"x")), secret: false };
+        let stays = Settled {
+            is_kept: true,
+            head: Some(Bytes::from_static(b"x")),
+            body: KeptBody::Only(Bytes::from_static(b"x")),
+            secret: false,
+        };
         store.one(Write::Complete(Box::new(AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, next) })));
         let (stored, attempts) = store.get(number);
         assert_eq!(stored.shown, Shown::Settled(State::Erased));

@@ -7,6 +7,8 @@ on_each_store! {
     due_deliveries_come_oldest_first_but_those_that_are_claimed
     a_page_is_bounded_in_number_and_in_bytes
     a_known_key_gives_the_first_delivery_and_stores_nothing
+    a_delivery_of_which_nothing_stays_is_forgotten_with_its_attempts
+    a_record_has_the_attempt_that_was_made_at_once
     a_key_is_free_again_when_its_time_is_over
     an_id_that_is_stored_already_is_stored_once
     a_retry_is_due_at_its_time_and_counts_the_attempt
@@ -126,9 +128,15 @@ fn a_settled_delivery_does_not_wait_and_has_its_attempts(mut store: Fixture) {
 }
 
 fn what_stays_of_a_settled_delivery_is_what_the_outcome_says(mut store: Fixture) {
-    for (number, body) in [(0, None), (1, Some(Bytes::from_static(b"bod")))] {
+    let cut = Bytes::from_static(b"bod");
+    let bodies = [
+        (KeptBody::Nothing, None),
+        (KeptBody::Only(cut.clone()), Some(cut)),
+        (KeptBody::AsItIs, Some(Bytes::from_static(b"body 2"))),
+    ];
+    for (number, (stays, body)) in (0..).zip(bodies) {
         let ticket = store.accept(number);
-        let stays = Settled { head: Some(Bytes::from_static(b"he")), body: body.clone(), secret: true };
+        let stays = Settled { is_kept: true, head: Some(Bytes::from_static(b"he")), body: stays, secret: true };
         let outcome = AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, settled(State::Delivered)) };
         store.one(Write::Complete(Box::new(outcome)));
         assert_eq!(&store.get(number).0.delivery.head[..], b"he");
@@ -136,9 +144,46 @@ fn what_stays_of_a_settled_delivery_is_what_the_outcome_says(mut store: Fixture)
     }
 }
 
+fn a_delivery_of_which_nothing_stays_is_forgotten_with_its_attempts(mut store: Fixture) {
+    store.accept(0);
+    let ticket = store.accept(1);
+    let stays = Settled { is_kept: false, head: None, body: KeptBody::Nothing, secret: false };
+    for next in [Next::Retry(NOW), settled(State::Delivered)] {
+        let outcome = AttemptOutcome { settled: Some(stays.clone()), ..outcome(ticket, 1, next) };
+        store.one(Write::Complete(Box::new(outcome)));
+    }
+    assert!(store.reader.get(id(1)).unwrap().is_none());
+    assert!(store.reader.body(id(1)).unwrap().is_none());
+    assert_eq!(store.counts(), [(Shown::Pending, 1)]);
+    assert_eq!(store.due_at(NOW).len(), 1);
+}
+
+fn a_record_has_the_attempt_that_was_made_at_once(mut store: Fixture) {
+    let record = Record { delivery: delivery(0, State::Failed), attempt: Some(attempt(1)) };
+    store.one(Write::Record(Arc::new(record)));
+    let (stored, attempts) = store.get(0);
+    assert_eq!((stored.shown, stored.attempts), (Shown::Settled(State::Failed), 1));
+    assert_eq!(attempts, [attempt(1)]);
+    let replayed = store.change(Change::Requeue {
+        id: id(0),
+        from: &[State::Failed],
+        destinations: 1,
+        at: NOW,
+        once: true,
+        head: None,
+    });
+    assert_eq!(replayed, Changed::Done(1));
+    let due = store.due_at(NOW);
+    assert_eq!((due.len(), due[0].attempts), (1, 1), "the next attempt is the second");
+    store.complete(due[0].ticket, 2, settled(State::Delivered));
+    assert_eq!(store.get(0).1, [attempt(1), attempt(2)]);
+    store.change(Change::Erase { id: id(0) });
+    assert!(store.get(0).1.iter().all(|attempt| attempt.response_head.is_empty() && attempt.response_body.is_empty()));
+}
+
 fn a_secret_of_a_waiting_delivery_stays_until_it_is_settled(mut store: Fixture) {
     let ticket = store.accept(0);
-    let stays = Settled { head: Some(Bytes::from_static(b"he")), body: None, secret: true };
+    let stays = Settled { is_kept: true, head: Some(Bytes::from_static(b"he")), body: KeptBody::Nothing, secret: true };
     let outcome = AttemptOutcome { settled: Some(stays), ..outcome(ticket, 1, Next::Retry(NOW)) };
     store.one(Write::Complete(Box::new(outcome)));
     let due = store.due_at(NOW);

@@ -1,0 +1,284 @@
+//! Records deliveries that have ended, in the store: one record each, by the `record` of the route.
+//!
+//! A delivery that was queued has its record from the beginning; the others get theirs here, when the sender's answer is known.
+//! Requests that match no route are recorded under the route `none`, without head and body.
+//!
+//! Recording never waits and never fails a delivery. Dropped, and counted, is
+//!
+//! 1. a refused delivery or a challenge, if its route had [`PER_SECOND`] of them within a second: anybody can send them;
+//! 2. what the store has no room or no time for.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use prometheus::IntCounter;
+use uuid::Uuid;
+
+use super::details::{Brief, Details};
+use super::{kept, redact};
+use crate::config::{self, NO_ROUTE};
+use crate::delivery::request::RequestInfo;
+use crate::delivery::response::FinalResponse;
+use crate::delivery::timeline::{Event, Period};
+use crate::delivery::trace_context::TraceContext;
+use crate::http1::client::request::Head;
+use crate::metrics::UpstreamResult;
+use crate::reject::{Outcome, Reject};
+use crate::routing::limits::RecordLimit;
+use crate::routing::table::{Route, RouteShared};
+use crate::store::{Attempt, Delivery, KeptBody, Millis, Record, State, Store};
+
+/// Refused deliveries of a route that are recorded in a second.
+pub use crate::routing::limits::RECORDS_PER_SECOND as PER_SECOND;
+
+/// Records deliveries, on one thread.
+#[derive(Clone)]
+pub struct Recorder {
+    store: Store,
+    /// Holds the records of requests without a route to [`PER_SECOND`], over all threads.
+    unmatched: Arc<RecordLimit>,
+    /// Counts what that, and its like on each route, drops.
+    over_rate: IntCounter,
+    /// Texts that many records have: each thread has its own, so that threads do not count references on one place.
+    texts: Rc<Texts>,
+}
+
+struct Texts {
+    none: Arc<str>,
+    no_scheme: Arc<str>,
+    results: [Arc<str>; UpstreamResult::LABELS.len()],
+}
+
+impl Recorder {
+    /// A recorder for one thread. `unmatched` is shared by all threads; `over_rate` counts what is dropped for its rate.
+    pub fn new(store: Store, unmatched: Arc<RecordLimit>, over_rate: IntCounter) -> Self {
+        let texts = Texts {
+            none: Arc::from(NO_ROUTE),
+            no_scheme: Arc::from(""),
+            results: UpstreamResult::LABELS.map(Arc::from),
+        };
+        Self { store, unmatched, over_rate, texts: Rc::new(texts) }
+    }
+
+    /// Records a delivery that has ended with this answer.
+    pub fn delivery(&self, info: &RequestInfo, answer: &FinalResponse, period: Period) {
+        let route = answer.route.as_deref();
+        let record = route.map_or(config::Record::Metadata, |route| route.shared.config.record);
+        if record == config::Record::None {
+            return;
+        }
+        let Some(state) = state(answer.outcome) else { return };
+        if !self.admits(state, route.map(|route| &*route.shared), period.end) {
+            return;
+        }
+        let full = route.filter(|_| record == config::Record::Full);
+        let record = Record {
+            attempt: self.attempt(info, answer, state, full.is_some()),
+            delivery: self.record(info, answer, state, period, full),
+        };
+        // What finds no room is counted by the store.
+        self.store.record(record);
+    }
+
+    /// Records a refusal of bytes that form no request, or of a connection.
+    pub fn without_request<B>(&self, id: Uuid, reject: Reject, response: &Response<B>, peer: SocketAddr, now: Instant) {
+        if !self.admits(State::Refused, None, now) {
+            return;
+        }
+        let request_id = response.headers().get("x-request-id");
+        self.store.record(Delivery {
+            id,
+            received_at: received_at(id),
+            route: self.texts.none.clone(),
+            scheme: self.texts.no_scheme.clone(),
+            state: State::Refused,
+            reason: Some(Arc::from(reject.reason())),
+            status: Some(response.status().as_u16()),
+            event_type: None,
+            event_id: None,
+            request_id: request_id.and_then(text),
+            peer: peer.ip().to_canonical().to_string(),
+            method: String::new(),
+            path: String::new(),
+            request_bytes: 0,
+            duration_ms: None,
+            head: Bytes::new(),
+            body: None,
+            details: Bytes::new(),
+        });
+    }
+
+    /// Whether a delivery of this state is recorded now.
+    fn admits(&self, state: State, route: Option<&RouteShared>, now: Instant) -> bool {
+        let limit = match state {
+            State::Refused | State::Challenge => route.map_or(&*self.unmatched, |route| route.limits.records()),
+            _ => return true,
+        };
+        let admits = limit.admits(now);
+        if !admits {
+            self.over_rate.inc();
+        }
+        admits
+    }
+
+    fn record(
+        &self,
+        info: &RequestInfo,
+        answer: &FinalResponse,
+        state: State,
+        period: Period,
+        full: Option<&Route>,
+    ) -> Delivery {
+        let route = answer.route.as_deref();
+        let Event { kind, id } = info.event(route.map(|route| &*route.shared));
+        let payload = info.timeline.payload();
+        let body = full.zip(payload).map(|(route, payload)| (kept::body(&route.shared, payload), payload));
+        let head = full.filter(|_| matches!(state, State::Forwarded | State::Failed)).and(info.timeline.sent_message());
+        Delivery {
+            id: info.delivery_id,
+            received_at: received_at(info.delivery_id),
+            route: route.map_or(&self.texts.none, |route| &route.name).clone(),
+            scheme: route.map_or(&self.texts.no_scheme, |route| &route.scheme).clone(),
+            state,
+            reason: answer.rejected.map(|reject| Arc::from(reject.reason())),
+            status: Some(answer.response.status().as_u16()),
+            event_type: kind,
+            event_id: id,
+            request_id: text(&info.request_id),
+            peer: client(info),
+            method: info.head.method.as_str().to_owned(),
+            path: info.head.uri.path().to_owned(),
+            request_bytes: info.timeline.body_bytes().unwrap_or_default(),
+            duration_ms: Some(u32::try_from(period.length().as_millis()).unwrap_or(u32::MAX)),
+            head: head.cloned().unwrap_or_default(),
+            body: body.and_then(|(body, payload)| match body {
+                KeptBody::AsItIs => Some(kept::first(payload, usize::MAX)),
+                KeptBody::Only(body) => Some(body),
+                KeptBody::Nothing => None,
+            }),
+            details: details(info, route.map(|route| &*route.shared), full.is_some()),
+        }
+    }
+
+    /// The attempt to hand a delivery to the upstream at once; none if it did not come so far. What the upstream answered goes
+    /// through unseen: its head is kept with `record: full`, its body never.
+    fn attempt(&self, info: &RequestInfo, answer: &FinalResponse, state: State, full: bool) -> Option<Attempt> {
+        let sent = info.timeline.sent().filter(|_| matches!(state, State::Forwarded | State::Failed))?;
+        let status = info.timeline.upstream_status().filter(|_| state == State::Forwarded);
+        let result = match (status, answer.rejected) {
+            (Some(status), _) => UpstreamResult::Status(status.as_u16()),
+            (None, Some(Reject::UpstreamUnreachable)) => UpstreamResult::Unreachable,
+            (None, Some(Reject::UpstreamTimeout)) => UpstreamResult::Timeout,
+            (None, _) => UpstreamResult::Failed,
+        };
+        let waited = sent.start.saturating_duration_since(info.received);
+        Some(Attempt {
+            destination: 0,
+            number: 1,
+            at: received_at(info.delivery_id).saturating_add(crate::store::millis(waited)),
+            result: self.texts.results.get(result.index()).map_or_else(|| Arc::from(result.label()), Arc::clone),
+            status: status.map(|status: StatusCode| status.as_u16()),
+            error: info.timeline.upstream_error().map(str::to_owned),
+            duration_ms: u32::try_from(sent.length().as_millis()).unwrap_or(u32::MAX),
+            replay: false,
+            response_head: if full && status.is_some() {
+                response_head(answer.response.headers())
+            } else {
+                Bytes::new()
+            },
+            response_body: Bytes::new(),
+        })
+    }
+}
+
+/// The state of a delivery that has ended so; `None` for a queued one, which has its record already.
+fn state(outcome: Outcome) -> Option<State> {
+    match outcome {
+        Outcome::Accepted => None,
+        Outcome::Forwarded => Some(State::Forwarded),
+        Outcome::UpstreamError => Some(State::Failed),
+        Outcome::Rejected => Some(State::Refused),
+        Outcome::Duplicate => Some(State::Duplicate),
+        Outcome::Challenge => Some(State::Challenge),
+    }
+}
+
+/// What is kept of a delivery beside its summary; with `full` the head of its request too.
+pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: bool) -> Bytes {
+    let (timeline, peer) = (&info.timeline, &info.peer);
+    let micros = |period: Period| u64::try_from(period.length().as_micros()).unwrap_or(u64::MAX);
+    let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.config.secret_ids.get(secret));
+    let host = info.head.uri.authority().map(http::uri::Authority::as_str);
+    let host = host.or_else(|| info.head.headers.get(http::header::HOST)?.to_str().ok());
+    let is_client = peer.client == peer.address.ip();
+    let named = (!is_client).then(|| peer.client.to_string());
+    let address = peer.forwarded_for.to_str().unwrap_or_default();
+    let brief = Brief {
+        host,
+        tls: peer.tls,
+        client: named.as_deref().unwrap_or(address),
+        secret_id: secret_id.map(String::as_str),
+        verified: secret_id.is_some(),
+        // The check begins when the body is there.
+        body_done_us: timeline.verified().map(|verified| micros(Period { start: info.received, end: verified.start })),
+        verification_us: timeline.verified().map(micros),
+        upstream_us: timeline.sent().map(micros),
+    };
+    let mut bytes = Vec::with_capacity(128);
+    brief.write(&mut bytes);
+    let trace_id = timeline.trace().map(TraceContext::trace_id);
+    if full || trace_id.is_some() || !is_client {
+        let proxy = (!is_client).then(|| address.to_owned());
+        let more =
+            Details { trace_id, proxy, ..route.filter(|_| full).map(|route| request(info, route)).unwrap_or_default() };
+        bytes.extend_from_slice(&more.encode());
+    }
+    bytes.into()
+}
+
+/// The request's head without secrets, and what was taken out of head and body.
+fn request(info: &RequestInfo, route: &RouteShared) -> Details {
+    let credentials = &route.credentials;
+    let mut redacted = redact::taken_out(credentials, &info.head);
+    let payload = info.timeline.payload();
+    if payload.is_some_and(|payload| redact::body(credentials, payload) != crate::schemes::Redacted::Unchanged) {
+        redacted.push(redact::BODY.to_owned());
+    }
+    Details {
+        request: Some(redact::request(credentials, &info.head)),
+        redacted,
+        body_cut: payload.is_some_and(|payload| payload.len() > route.config.record_body),
+        ..Details::default()
+    }
+}
+
+/// The client's address as text.
+pub fn client(info: &RequestInfo) -> String {
+    let peer = &info.peer;
+    match peer.forwarded_for.to_str() {
+        Ok(address) if peer.client == peer.address.ip() => address.to_owned(),
+        _ => peer.client.to_string(),
+    }
+}
+
+/// The time of receipt that a delivery's id has in it.
+fn received_at(id: Uuid) -> Millis {
+    i64::try_from(id.as_u128() >> 80).unwrap_or_default()
+}
+
+fn text(value: &HeaderValue) -> Option<String> {
+    value.to_str().ok().map(str::to_owned)
+}
+
+/// The head of a response as HTTP/1.1 writes it, without the cookies that it sets.
+pub fn response_head(headers: &HeaderMap) -> Bytes {
+    let mut head = Head::default();
+    for (name, value) in headers.iter().filter(|(name, _)| !redact::is_never_recorded(name)) {
+        head.line(name, value);
+    }
+    Bytes::copy_from_slice(head.bytes())
+}

@@ -1,0 +1,230 @@
+//! What no record may have: the values by which somebody proves who they are. They are taken out of a head and a body before
+//! these are stored.
+//!
+//! - `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`, whoever they are for;
+//! - every header, query parameter and field of a body that is itself the secret of the route's
+//!   [scheme](crate::schemes::Credentials).
+//!
+//! Signatures stay: they are worth nothing for another delivery, and without them nobody could find out why one was refused.
+//!
+//! Does not protect against a secret in a place where no scheme expects one, for instance in a path.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderName, Uri, Version};
+
+use super::details::{FieldLine, RequestRecord};
+use crate::http1::client::request::Head;
+use crate::http1::payload::Payload;
+use crate::schemes::{Credentials, REDACTED, Redacted};
+use crate::upstream::message::{Message, Target};
+
+/// What [`Details::redacted`](super::details::Details::redacted) says of a body.
+pub const BODY: &str = "body";
+
+/// Whether the value of a header of this name is never recorded, whatever the scheme.
+pub fn is_never_recorded(name: &HeaderName) -> bool {
+    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
+}
+
+/// Whether the value of this header is taken out.
+fn hides(credentials: &Credentials, name: &HeaderName) -> bool {
+    is_never_recorded(name) || credentials.has_header(name)
+}
+
+/// What is taken out of a request with this head, in the words of [`Details::redacted`](super::details::Details::redacted).
+pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
+    let headers = head.headers.keys().filter(|name| hides(credentials, name)).map(|name| format!("header {name}"));
+    let query = head.uri.query().and_then(|query| credentials.redact_query(query));
+    let query = query.into_iter().flat_map(|(_, names)| names).map(|name| format!("query {name}"));
+    headers.chain(query).collect()
+}
+
+/// A head without secrets.
+pub fn request(credentials: &Credentials, head: &Parts) -> RequestRecord {
+    let fields = head.headers.iter().map(|(name, value)| {
+        let redacted = hides(credentials, name);
+        let name = Bytes::copy_from_slice(name.as_str().as_bytes());
+        let value =
+            if redacted { Bytes::from_static(REDACTED.as_bytes()) } else { Bytes::copy_from_slice(value.as_bytes()) };
+        FieldLine { name, value, redacted }
+    });
+    let target = head.uri.path_and_query().map_or(head.uri.path(), |target| target.as_str());
+    RequestRecord {
+        method: head.method.to_string(),
+        target: redacted_target(credentials, &head.uri).unwrap_or_else(|| target.to_owned()),
+        version: version(head.version).to_owned(),
+        fields: fields.collect(),
+    }
+}
+
+/// A message without secrets, with an empty body; `None` if its head has none.
+pub fn message(credentials: &Credentials, message: &Message) -> Option<Message> {
+    let (text, prefix) = message.target.parts();
+    let target = text.parse().ok().and_then(|uri| redacted_target(credentials, &uri));
+    let fields = redacted_lines(credentials, message.fields.bytes());
+    if target.is_none() && fields.is_none() {
+        return None;
+    }
+    let uri: Uri = target.unwrap_or(text).parse().unwrap_or_default();
+    Some(Message {
+        id: message.id,
+        method: message.method.clone(),
+        target: Target::new(uri, prefix),
+        host: message.host.clone(),
+        fields: Head::of_lines(fields.unwrap_or_else(|| message.fields.bytes().to_vec())),
+        payload: Payload::from(Bytes::new()),
+    })
+}
+
+/// A body without secrets. It has to be whole: a part of it could not be read.
+pub fn body(credentials: &Credentials, payload: &Payload) -> Redacted<Bytes> {
+    if !credentials.are_in_body() {
+        return Redacted::Unchanged;
+    }
+    let whole = match payload.frames() {
+        [only] => Cow::Borrowed(&**only),
+        frames => Cow::Owned(frames.concat()),
+    };
+    match credentials.redact_body(&whole) {
+        Redacted::Unchanged => Redacted::Unchanged,
+        Redacted::Replaced(body) => Redacted::Replaced(body.into()),
+        Redacted::Gone => Redacted::Gone,
+    }
+}
+
+/// The version as [`RequestRecord::version`] has it.
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The target with `redacted` for the parameters that are secrets; `None` if it has none.
+fn redacted_target(credentials: &Credentials, uri: &Uri) -> Option<String> {
+    let (query, _) = credentials.redact_query(uri.query()?)?;
+    Some(format!("{}?{query}", uri.path()))
+}
+
+/// Field lines without those that are secrets: a value that is no secret would be no help to the handler. `None` if there are
+/// no such lines.
+fn redacted_lines(credentials: &Credentials, lines: &[u8]) -> Option<Vec<u8>> {
+    let hidden = |line: &[u8]| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        HeaderName::from_bytes(name).is_ok_and(|name| hides(credentials, &name))
+    };
+    let each = || lines.split_inclusive(|byte| *byte == b'\n');
+    each().any(hidden).then(|| each().filter(|line| !hidden(line)).flatten().copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderValue, Method, Request};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::record::details::Details;
+    use crate::schemes::{self, RequestHead, SchemeOptions, Secret, Unsigned};
+
+    fn message_of(head: &Parts, body: &[u8]) -> Message {
+        let mut fields = Head::default();
+        head.headers.iter().for_each(|(name, value)| fields.line(name, value));
+        Message {
+            id: Uuid::nil(),
+            method: Method::POST,
+            target: Target::new(head.uri.clone(), None),
+            host: None,
+            fields,
+            payload: Bytes::copy_from_slice(body).into(),
+        }
+    }
+
+    /// Everything that could be recorded of a request, in one piece.
+    fn recorded(credentials: &Credentials, head: &Parts, bytes: &[u8]) -> Vec<u8> {
+        let details = Details { request: Some(request(credentials, head)), ..Details::default() };
+        let sent = message_of(head, bytes);
+        let sent = message(credentials, &sent).unwrap_or(sent);
+        let (target, _) = sent.target.parts();
+        let kept = match body(credentials, &Bytes::copy_from_slice(bytes).into()) {
+            Redacted::Unchanged => Bytes::copy_from_slice(bytes),
+            Redacted::Replaced(body) => body,
+            Redacted::Gone => Bytes::new(),
+        };
+        [&details.encode(), target.as_bytes(), sent.fields.bytes(), &kept].concat()
+    }
+
+    #[test]
+    fn no_scheme_that_sends_its_secret_leaves_it_in_a_record() {
+        use base64::Engine as _;
+        let mut seen = 0;
+        for name in schemes::names() {
+            let spec = schemes::find(name).unwrap();
+            let secret = "user:c4nary-s3cret-0123456789";
+            let base64 = base64::engine::general_purpose::STANDARD.encode(secret);
+            let parameters = spec.parameters.iter().filter(|parameter| !parameter.secret);
+            let options = SchemeOptions {
+                parameters: parameters.map(|parameter| (parameter.name.clone(), "x".to_owned())).collect(),
+                public_url: spec.needs_public_url().then(|| "https://hooks.example.com/in".to_owned()),
+                ..SchemeOptions::default()
+            };
+            let Ok(verifier) = spec.compile(&options, &[Secret::from(secret.as_bytes().to_vec())]) else { continue };
+            let sample = &spec.sample;
+            let target = sample.query.as_ref().map_or("/in".to_owned(), |query| format!("/in?{query}"));
+            let mut head = Request::post(target).body(()).unwrap().into_parts().0;
+            head.headers = sample.headers.to_map();
+            let unsigned = Unsigned { head: RequestHead::of(&head), body: sample.body.as_bytes() };
+            let Ok(signed) = verifier.sign(0, &unsigned, Duration::from_secs(1_700_000_000)) else { continue };
+            signed.headers.iter().for_each(|(name, value)| drop(head.headers.insert(name, value.clone())));
+            if let Some(query) = &signed.query {
+                head.uri = format!("/in?{query}").parse().unwrap();
+            }
+            let bytes = signed.body.unwrap_or_else(|| sample.body.as_bytes().to_vec());
+            let has = |text: &[u8], what: &str| memchr::memmem::find(text, what.as_bytes()).is_some();
+            let sent = [message_of(&head, &[]).fields.bytes(), head.uri.to_string().as_bytes(), &bytes].concat();
+            seen += usize::from(has(&sent, secret) || has(&sent, &base64));
+            let kept = recorded(&spec.credentials(), &head, &bytes);
+            assert!(!has(&kept, secret) && !has(&kept, &base64), "{name}: {}", String::from_utf8_lossy(&kept));
+        }
+        assert!(seen >= 13, "only {seen} schemes send their secret");
+    }
+
+    #[test]
+    fn what_was_taken_out_is_said_and_the_rest_stays_as_it_was() {
+        let credentials = schemes::find("meta").unwrap().credentials();
+        let mut head = Request::post("/in?a=%20&hub.verify_token=x").body(()).unwrap().into_parts().0;
+        for (name, value) in [("x-hub-signature-256", "sha256=00"), ("cookie", "a"), ("cookie", "b"), ("x-b", "\u{e9}")]
+        {
+            head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        assert_eq!(taken_out(&credentials, &head), ["header cookie", "query hub.verify_token"]);
+        let record = request(&credentials, &head);
+        assert_eq!(record.target, "/in?a=%20&hub.verify_token=redacted");
+        let fields: Vec<(&[u8], &[u8], bool)> =
+            record.fields.iter().map(|field| (&*field.name, &*field.value, field.redacted)).collect();
+        assert_eq!(
+            fields,
+            [
+                (b"x-hub-signature-256".as_slice(), b"sha256=00".as_slice(), false),
+                (b"cookie", b"redacted", true),
+                (b"cookie", b"redacted", true),
+                (b"x-b", "\u{e9}".as_bytes(), false)
+            ]
+        );
+        let sent = message(&credentials, &message_of(&head, b"")).unwrap();
+        assert_eq!(sent.fields.bytes(), "x-hub-signature-256: sha256=00\r\nx-b: \u{e9}\r\n".as_bytes());
+        assert_eq!(sent.target.parts().0, "/in?a=%20&hub.verify_token=redacted");
+    }
+
+    #[test]
+    fn a_message_without_secrets_is_left_as_it_is() {
+        let head = Request::post("/in?a=1").header("x-a", "b").body(()).unwrap().into_parts().0;
+        assert!(message(&Credentials::default(), &message_of(&head, b"")).is_none());
+    }
+}

@@ -1,0 +1,136 @@
+//! Attempts to hand deliveries on: what is claimed, what came of it, what stays.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::types::{Millis, State};
+
+/// An attempt to hand a delivery to one destination.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attempt {
+    /// Which of the route's destinations; 0 is the first.
+    pub destination: u16,
+    /// From 1, for each destination.
+    pub number: u32,
+    /// When it began.
+    pub at: Millis,
+    /// The metric's label: `2xx`, `5xx`, `timeout` and the like.
+    pub result: Arc<str>,
+    /// The handler's status.
+    pub status: Option<u16>,
+    /// What went wrong, in words.
+    pub error: Option<String>,
+    /// From the begin of the attempt to the end of the response.
+    pub duration_ms: u32,
+    /// A person asked for it.
+    pub replay: bool,
+    /// The response's head, as the caller encodes it.
+    pub response_head: Bytes,
+    /// The first bytes of the response's body.
+    pub response_body: Bytes,
+}
+
+impl Attempt {
+    /// About how much memory it takes.
+    pub fn weight(&self) -> usize {
+        256 + self.response_head.len() + self.response_body.len()
+    }
+
+    /// Takes out what is erased with its delivery.
+    pub fn redact(&mut self) {
+        (self.response_head, self.response_body, self.error) = (Bytes::new(), Bytes::new(), None);
+    }
+}
+
+/// Stands for one delivery at one destination towards the store; valid as long as it is claimed.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Ticket {
+    pub(super) row: i64,
+    pub(super) destination: u16,
+}
+
+impl Ticket {
+    /// Which of the route's destinations; 0 is the first.
+    pub fn destination(self) -> u16 {
+        self.destination
+    }
+}
+
+/// A delivery that is due, claimed for one attempt.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Names it in [`AttemptOutcome`] and in [`Store::release`](super::Store::release).
+    pub ticket: Ticket,
+    /// The delivery's id.
+    pub id: Uuid,
+    /// When the request's first byte came.
+    pub received_at: Millis,
+    /// When the attempt was due.
+    pub due_at: Millis,
+    /// How many attempts were made at this destination.
+    pub attempts: u32,
+    /// How many of them count for giving up: a replay starts again from 0.
+    pub counted: u32,
+    /// From when on `max_age` is counted: the receipt, or the last replay.
+    pub since: Millis,
+    /// A person asked for this attempt.
+    pub replay: bool,
+    /// There is this attempt and no other: a replay of what had been delivered.
+    pub once: bool,
+    /// The request's head, as the caller encoded it.
+    pub head: Bytes,
+    /// The request's body.
+    pub body: Bytes,
+}
+
+/// What an attempt leads to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Another attempt at this time.
+    Retry(Millis),
+    /// This destination is done, and the delivery has this state: delivered or dead.
+    Settle(State),
+    /// This destination is done; the delivery keeps the state that it had.
+    Keep,
+}
+
+/// The outcome of an attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptOutcome {
+    /// Which delivery at which destination.
+    pub ticket: Ticket,
+    /// What happened.
+    pub attempt: Attempt,
+    /// What follows.
+    pub next: Next,
+    /// Why it is dead.
+    pub reason: Option<Arc<str>>,
+    /// What stays once the delivery is settled; `None` leaves all as it is.
+    pub settled: Option<Settled>,
+}
+
+/// What stays of a settled delivery.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// Whether anything stays; if not, the delivery is forgotten with its attempts.
+    pub is_kept: bool,
+    /// The head; `None` leaves it as it is.
+    pub head: Option<Bytes>,
+    /// The body.
+    pub body: KeptBody,
+    /// A secret goes: the former bytes are overwritten in all files.
+    pub secret: bool,
+}
+
+/// What stays of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptBody {
+    /// All of it.
+    AsItIs,
+    /// These bytes instead.
+    Only(Bytes),
+    /// Nothing.
+    Nothing,
+}
