@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::address::parse_listen;
-use super::admin;
+use super::admin::{self, Admin};
 use super::model::{AccessLog, Config, Server};
 use super::network::{self, Networks};
 use super::raw::Node;
@@ -80,6 +80,11 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
 /// `admin.listen` of a file that may have errors elsewhere.
 pub(super) fn admin_listen(root: &Node, errors: &Errors) -> Option<SocketAddr> {
     admin::read_listen(&mut Field::root(root, errors).section()?)
+}
+
+/// Reads the section `admin` alone, of a file that may have errors elsewhere.
+pub(super) fn admin(root: &Node, errors: &Errors, context: Context<'_>) -> Option<Admin> {
+    admin::read(&mut Field::root(root, errors).section()?, context)
 }
 
 fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
