@@ -67,11 +67,11 @@ impl Limits {
 }
 
 /// Outcomes of attempts that wait for room on the disk, after which no delivery is claimed.
-const KEPT_OUTCOMES: usize = 8192;
+pub const KEPT_OUTCOMES: usize = 8192;
 /// Bytes of these outcomes, after which no delivery is claimed.
 const KEPT_BYTES: usize = 32 << 20;
 /// Dedupe keys that wait for room on the disk; the oldest ones are forgotten.
-pub const KEPT_KEYS: usize = 65_536;
+pub const KEPT_KEYS: usize = 16_384;
 
 /// Where the answer to a write goes.
 pub type Sender = oneshot::Sender<Result<Answer, StoreError>>;

@@ -91,7 +91,7 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         expected.insert(format!("hooklatch_{gauge}"));
     }
     // In memory.
-    for gauge in ["bytes", "max_bytes", "failed"] {
+    for gauge in ["bytes", "max_bytes", "free_bytes", "failed"] {
         expected.insert(format!("hooklatch_store_{gauge}"));
     }
     for name in ["sync_seconds", "batch_deliveries"] {
@@ -103,6 +103,10 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
     for result in ["exported", "failed", "dropped"] {
         expected.insert(series("hooklatch_spans_total", &[("result", result)]));
     }
+    for reason in ["rate", "full"] {
+        expected.insert(series("hooklatch_records_dropped_total", &[("reason", reason)]));
+    }
+    expected.insert("hooklatch_dedupe_evicted_total".to_owned());
     for result in ["success", "failure"] {
         expected.insert(series("hooklatch_config_reloads_total", &[("result", result)]));
     }
@@ -117,7 +121,6 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         expected.insert(series(name, labels));
     }
     expected.insert("hooklatch_config_last_reload_success_timestamp_seconds".to_owned());
-    expected.insert("hooklatch_store_free_bytes".to_owned());
     for (bound, value) in [("connections", 10_000.0), ("buffered_bytes", 268_435_456.0)] {
         let name = format!("hooklatch_max_{bound}");
         assert_eq!(metrics.get(&name, &[]), value);

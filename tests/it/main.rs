@@ -63,6 +63,9 @@ mod dedupe;
 /// A store that cannot be opened, or is full.
 mod store;
 
+/// What is kept of deliveries to look at, and what is not.
+mod records;
+
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
 

@@ -116,3 +116,44 @@ proptest! {
         prop_assert_eq!(memory, sqlite);
     }
 }
+
+/// What a store in memory of 100 deliveries keeps of these, by state.
+fn kept_of(states: impl IntoIterator<Item = State>) -> Vec<(Shown, u64)> {
+    let bounds = Bounds { deliveries: 100, ..Bounds::default() };
+    let mut memory = Memory::new(bounds, KEEP);
+    for (number, state) in (0..).zip(states) {
+        memory.commit(&[Write::Record(Arc::new(delivery(number, state).into()))], NOW, &mut |_| ()).unwrap();
+    }
+    let book = memory.book();
+    lock(&book).counts.iter().map(|((_, shown), count)| (*shown, *count)).collect()
+}
+
+#[test]
+fn in_memory_refused_deliveries_take_no_more_than_a_tenth_from_the_others() {
+    use std::iter::repeat_n;
+    let forwarded = |count| (Shown::Settled(State::Forwarded), count);
+    let refused = |count| (Shown::Settled(State::Refused), count);
+    assert_eq!(kept_of(repeat_n(State::Forwarded, 300)), [forwarded(100)]);
+    assert_eq!(kept_of(repeat_n(State::Refused, 300)), [refused(100)]);
+    let flood = repeat_n(State::Forwarded, 100).chain(repeat_n(State::Refused, 300));
+    assert_eq!(kept_of(flood), [forwarded(90), refused(10)]);
+    let after = repeat_n(State::Refused, 300).chain(repeat_n(State::Forwarded, 300));
+    assert_eq!(kept_of(after), [forwarded(90), refused(10)]);
+    let few = repeat_n(State::Refused, 300).chain(repeat_n(State::Forwarded, 5));
+    assert_eq!(kept_of(few), [forwarded(5), refused(95)]);
+}
+
+#[test]
+fn in_memory_the_oldest_make_room_when_the_bytes_are_used_up() {
+    let bounds = Bounds { bytes: 100_000, ..Bounds::default() };
+    let mut memory = Memory::new(bounds, KEEP);
+    for number in 0..50 {
+        let record = Delivery { body: Some(vec![0; 9_500].into()), ..delivery(number, State::Forwarded) };
+        memory.commit(&[Write::Record(Arc::new(record.into()))], NOW, &mut |_| ()).unwrap();
+    }
+    let used = memory.sizes().unwrap().used;
+    assert!((80_000..=100_000).contains(&used), "{used}");
+    let page = memory.reader().unwrap().list(&Filter::default(), 100).unwrap();
+    let newest: Vec<_> = page.deliveries.iter().map(|stored| stored.delivery.id).collect();
+    assert_eq!(newest, (50 - newest.len() as u64..50).rev().map(id).collect::<Vec<_>>());
+}

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::backend::Book;
+use super::inbox::{KEPT_KEYS, KEPT_OUTCOMES};
 use super::*;
 
 fn start(backend: Box<dyn Backend>, limits: Limits) -> Store {
@@ -176,6 +177,90 @@ async fn a_full_disk_refuses_deliveries_keeps_outcomes_and_heals_by_itself() {
     assert_eq!(store.health(), Health::Good);
     let (stored, _) = store.get(id(0)).await.unwrap().unwrap();
     assert_eq!(stored.shown, Shown::Settled(State::Delivered), "the outcome was kept");
+}
+
+#[tokio::test]
+async fn while_many_outcomes_wait_for_room_no_attempt_begins_and_none_is_lost() {
+    let bounds = Bounds { deliveries: 2 * KEPT_OUTCOMES, ..Bounds::default() };
+    let backend = Told { inner: Memory::new(bounds, KEEP), ..Told::new() };
+    let full = Arc::clone(&backend.full);
+    let store = start(Box::new(backend), limits());
+    let count = u64::try_from(KEPT_OUTCOMES).unwrap();
+    let mut accepted = tokio::task::JoinSet::new();
+    for number in 0..count {
+        let store = store.clone();
+        accepted.spawn(async move { accept(&store, number, None, true).await });
+    }
+    let mut tickets = Vec::new();
+    for answer in accepted.join_all().await {
+        match answer {
+            Ok(Accepted::Stored(ticket)) => tickets.push(ticket),
+            other => panic!("{other:?}"),
+        }
+    }
+    accept(&store, count, None, false).await.unwrap();
+    full.store(true, Ordering::SeqCst);
+    for ticket in &tickets {
+        store.complete(outcome(*ticket, 1, settled(State::Delivered))).unwrap();
+    }
+    // Each of them is answered after everything that was handed in before it.
+    for _ in 0..=KEPT_OUTCOMES / 512 {
+        assert_eq!(accept(&store, count + 1, None, false).await, Err(StoreError::Full));
+    }
+    assert_eq!(store.claim("github", 0, NOW + Millis::MAX / 2, 10).await.unwrap_err(), StoreError::Full);
+    full.store(false, Ordering::SeqCst);
+    accept(&store, count + 2, None, false).await.unwrap();
+    accept(&store, count + 3, None, false).await.unwrap();
+    assert_eq!(store.claim("github", 0, NOW + Millis::MAX / 2, 10).await.unwrap().len(), 3);
+    assert_eq!(store.counts()[&("github".into(), Shown::Settled(State::Delivered))], count);
+}
+
+#[tokio::test]
+async fn of_the_keys_that_wait_for_room_the_oldest_are_forgotten_and_counted() {
+    let backend = Told::new();
+    let full = Arc::clone(&backend.full);
+    let store = start(Box::new(backend), limits());
+    full.store(true, Ordering::SeqCst);
+    let key = |number: usize| {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        key
+    };
+    for number in 0..KEPT_KEYS + 3 {
+        let reservation = match store.shared().reservations.reserve(key(number)) {
+            Reserved::First(reservation) => reservation,
+            other => panic!("{other:?}"),
+        };
+        store.commit_key(reservation, id(7), Millis::MAX).unwrap();
+    }
+    for _ in 0..=KEPT_KEYS / 512 + 1 {
+        assert_eq!(accept(&store, 0, None, false).await, Err(StoreError::Full));
+    }
+    // The last batch is still looked at when its delivery is answered.
+    assert_eq!(accept(&store, 0, None, false).await, Err(StoreError::Full));
+    assert_eq!(store.evicted(), 3);
+    full.store(false, Ordering::SeqCst);
+    accept(&store, 1, None, false).await.unwrap();
+    assert!(matches!(store.reserve(key(0), NOW).await.unwrap(), Reserved::First(_)));
+    assert!(matches!(store.reserve(key(3), NOW).await.unwrap(), Reserved::Duplicate(_)));
+}
+
+#[tokio::test]
+async fn records_leave_the_last_room_to_deliveries_to_queue_and_refused_ones_get_half() {
+    let max_size = 100_000;
+    let store = start(Box::new(Memory::new(Bounds::default(), KEEP)), Limits { max_size, ..limits() });
+    let sized = |number, state| Delivery { body: Some(vec![0; 9_000].into()), ..delivery(number, state) };
+    let mut taken = [0; 2];
+    for number in 0..20 {
+        let (place, state) = if number < 10 { (0, State::Refused) } else { (1, State::Forwarded) };
+        let before = store.dropped();
+        store.record(sized(number, state));
+        // A change is answered after what was handed in before it.
+        store.change(Change::Pause { route: "other".into(), paused: true }).await.unwrap();
+        taken[place] += u64::from(store.dropped() == before);
+    }
+    assert_eq!(taken, [5, 4], "of some 9,500 bytes each");
+    accept(&store, 30, None, false).await.unwrap();
 }
 
 #[tokio::test]
