@@ -19,7 +19,7 @@ mod rust;
 
 /// The rooms of the house, from the top down, and what each may import of the rooms below it.
 const ROOMS: &[(&str, &str)] = &[
-    ("cli", "app clock config http1 net reject schemes store upstream"),
+    ("cli", "acts app clock config http1 net reject schemes store upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
     ("admin", "acts clock config metrics net queue record reject routing schemes search store"),
     ("acts", "clock config delivery gateway http1 metrics queue record reject routing schemes store upstream"),

@@ -4,6 +4,7 @@
 //! - [`bulk`] sends many again.
 //! - [`explain`] says whether a delivery would be accepted, and if not, why.
 //! - [`recorded`] is a request as it was recorded.
+//! - [`why`] has the reasons for a refusal in words.
 //! - [`refused`] is the list of reasons for which an act is not done.
 //!
 //! [`Acts`] has them all. Discard, erase, pause, resume and capture are short and stand here.
@@ -13,6 +14,7 @@ pub mod explain;
 pub mod recorded;
 pub mod refused;
 pub mod replay;
+pub mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +41,14 @@ pub struct Acts {
     clock: MonotonicClock,
     routes: RunningRoutes,
     runs: Arc<Runs>,
+    /// Held while a delivery is explained.
+    explaining: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Acts {
     /// Acts on what `queue` keeps. `routes` gives the routes of the configuration that runs when it is called.
     pub fn new(queue: Arc<Queue>, clock: &Clock, routes: RunningRoutes) -> Self {
-        Self { queue, clock: clock.monotonic(), routes, runs: Arc::default() }
+        Self { queue, clock: clock.monotonic(), routes, runs: Arc::default(), explaining: Arc::default() }
     }
 
     /// Sees to it that a delivery is not sent any more. An attempt under way goes on, and counts if it succeeds.

@@ -15,10 +15,14 @@ use crate::delivery::request::RequestInfo;
 use crate::delivery::timeline::Timeline;
 use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::http1::payload::Payload;
+use crate::queue::stored;
 use crate::record::details::{Details, RequestRecord};
 use crate::record::redact::BODY;
 use crate::routing::table::RouteShared;
 use crate::store::Delivery;
+
+/// The most field lines that are read.
+const MAX_FIELDS: usize = 512;
 
 /// What is recorded of a request. It can go to another thread.
 pub struct Recorded {
@@ -35,7 +39,10 @@ pub struct Recorded {
 impl Recorded {
     /// What `delivery`, `details` and `body` say of the request; `None` if its head is not kept.
     pub fn new(delivery: Delivery, details: Details, body: Option<Bytes>) -> Option<Self> {
-        let head = head(details.request.as_ref()?, details.host.as_deref())?;
+        let head = match &details.request {
+            Some(request) => head(request, details.host.as_deref())?,
+            None => head_of_message(&delivery)?,
+        };
         let is_whole = !details.redacted.iter().any(|what| what == BODY);
         let body = body.filter(|body| is_whole && body.len() as u64 >= delivery.request_bytes);
         Some(Self { delivery, details, head, body })
@@ -88,17 +95,41 @@ impl Recorded {
 
 /// The head of a request; `None` if it cannot be read, which only another program's record can cause.
 fn head(request: &RequestRecord, host: Option<&str>) -> Option<Parts> {
-    let mut headers = HeaderMap::new();
-    for line in request.fields.iter().filter(|line| !line.redacted) {
-        let value = HeaderValue::from_maybe_shared(line.value.clone()).ok()?;
-        headers.append(HeaderName::from_bytes(&line.name).ok()?, value);
-    }
+    let kept = request.fields.iter().filter(|line| !line.redacted);
+    let headers = headers(kept.map(|line| (&*line.name, &*line.value)))?;
     let version = match request.version.as_str() {
         "HTTP/2" => Version::HTTP_2,
         "HTTP/1.0" => Version::HTTP_10,
         _ => Version::HTTP_11,
     };
-    let mut uri: Uri = request.target.parse().ok()?;
+    parts((&request.method, &request.target, version), headers, host)
+}
+
+/// The head of a request of which the message for the handler is kept: the same, but for fields of one connection.
+fn head_of_message(delivery: &Delivery) -> Option<Parts> {
+    if delivery.head.is_empty() {
+        return None;
+    }
+    let message = stored::decode(delivery.id, &delivery.head, Bytes::new()).ok()?;
+    let lines = [message.fields.bytes(), b"\r\n"].concat();
+    let mut found = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let httparse::Status::Complete((_, found)) = httparse::parse_headers(&lines, &mut found).ok()? else { return None };
+    let mut headers = headers(found.iter().map(|line| (line.name.as_bytes(), line.value)))?;
+    headers.extend(message.host.map(|host| (HOST, host)));
+    let (target, _) = message.target.parts();
+    parts((message.method.as_str(), &target, Version::HTTP_11), headers, None)
+}
+
+fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    Some(headers)
+}
+
+fn parts((method, target, version): (&str, &str, Version), headers: HeaderMap, host: Option<&str>) -> Option<Parts> {
+    let mut uri: Uri = target.parse().ok()?;
     // HTTP/2 names the host apart from the field lines.
     if !headers.contains_key(HOST)
         && let Some(host) = host
@@ -109,7 +140,7 @@ fn head(request: &RequestRecord, host: Option<&str>) -> Option<Parts> {
         uri = Uri::from_parts(parts).ok()?;
     }
     let (mut head, ()) = http::Request::new(()).into_parts();
-    head.method = Method::from_bytes(request.method.as_bytes()).ok()?;
+    head.method = Method::from_bytes(method.as_bytes()).ok()?;
     (head.uri, head.version, head.headers) = (uri, version, headers);
     Some(head)
 }

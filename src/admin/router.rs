@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use http::Uri;
 
 use super::{AdminContext, api, guard, plain};
 
@@ -15,12 +17,20 @@ pub fn router(context: Arc<AdminContext>) -> Router {
         .route("/livez", get(plain::livez))
         .route("/readyz", get(plain::readyz))
         .route("/config", get(plain::config))
-        .method_not_allowed_fallback(plain::method_not_allowed)
-        .fallback(plain::not_found);
+        .method_not_allowed_fallback(plain::method_not_allowed);
     plain
         .nest("/api", api::router())
+        .fallback(not_found)
         .with_state(context.clone())
         .layer(from_fn(guard::body::read))
         .layer(from_fn_with_state(context, guard::judge))
         .layer(from_fn(guard::headers::add))
+}
+
+/// Any other path.
+async fn not_found(uri: Uri) -> Response {
+    match guard::is_below(uri.path(), "/api") {
+        true => api::not_found().into_response(),
+        false => plain::not_found().await,
+    }
 }

@@ -7,8 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::address::{parse_listen, parse_listen_host};
-use super::raw::Node;
-use super::reader::{Field, Section, all};
+use super::reader::{Field, Section};
 use super::secret::{explain_key, read_required};
 use super::sources::Context;
 use crate::schemes::Secret;
@@ -47,7 +46,7 @@ pub(super) fn read(file: &mut Section<'_>, context: Context<'_>) -> Option<Admin
     let mut section = field.section_or_nothing()?;
     let listen = section.optional("listen", default.listen, |field| field.parsed_or_number(parse_listen));
     let page = section.optional("page", default.page, Field::boolean);
-    let hosts = section.optional("hosts", default.hosts, read_hosts);
+    let hosts = section.optional("hosts", default.hosts, |field| field.distinct_if_any(parse_listen_host));
     let token = section.get("token");
     let has_token = token.is_some();
     let token = token.map_or(Some(None), |field| read_token(&field, context).map(Some));
@@ -71,25 +70,6 @@ pub(super) fn read_listen(file: &mut Section<'_>) -> Option<SocketAddr> {
     let Some(field) = file.get("admin") else { return Some(DEFAULT_LISTEN) };
     let mut section = field.section_or_nothing()?;
     section.optional("listen", DEFAULT_LISTEN, |field| field.parsed_or_number(parse_listen))
-}
-
-/// A list of hosts. Unlike other lists, it may be empty.
-fn read_hosts(field: &Field<'_>) -> Option<Vec<String>> {
-    if matches!(field.node(), Node::List(items) if items.is_empty()) {
-        return Some(Vec::new());
-    }
-    let mut hosts: Vec<String> = Vec::new();
-    let read = field.list()?.into_iter().map(|item| {
-        let host = item.parsed(parse_listen_host)?;
-        if hosts.contains(&host) {
-            item.error(format!("{host} is repeated"));
-            return None;
-        }
-        hosts.push(host);
-        Some(())
-    });
-    all(read)?;
-    Some(hosts)
 }
 
 fn read_token(field: &Field<'_>, context: Context<'_>) -> Option<Secret> {

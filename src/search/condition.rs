@@ -60,7 +60,7 @@ pub enum Test {
     /// At least one byte of the body is kept.
     HasBody,
     /// The body that is kept has these bytes.
-    Body(Finder<'static>),
+    Body(Box<Finder<'static>>),
     /// A header of this name, in lower case, is there, and one of its lines is as the pattern says.
     Header {
         /// The name.

@@ -186,7 +186,7 @@ impl Key {
             }
             Self::Has if text == "body" => Test::HasBody,
             Self::Has => return Err(refused(format!("has knows \"body\" alone, not \"{}\"", shown(&text)))),
-            Self::Body => Test::Body(memmem::Finder::new(text.as_bytes()).into_owned()),
+            Self::Body => Test::Body(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
             Self::Header => read_header(value).map_err(refused)?,
         };
         Ok(test)

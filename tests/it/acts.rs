@@ -17,6 +17,9 @@ use crate::support::upstream::Seen;
 /// Replays of what waits, is dead, was delivered, refused or proxied.
 mod replay;
 
+/// Why a delivery is refused.
+mod explain;
+
 /// Discard, erase, pause, and replays in bulk.
 mod others;
 
@@ -91,6 +94,17 @@ fn request(lines: &[(&'static str, &str)]) -> Details {
         fields: fields.collect(),
     };
     Details { request: Some(request), client: "192.0.2.1".to_owned(), tls: true, ..Details::default() }
+}
+
+/// The refused delivery of this body and these details, in a gateway with these keys of the route.
+fn refused(keys: &str, details: &Details, body: &str) -> (Queued, Uuid) {
+    let mut queued = Queued::of("circleci", keys);
+    queued.stop();
+    let kept = store::Delivery { details: details.encode(), ..record(State::Refused, body) };
+    let id = kept.id;
+    queued.record(kept);
+    queued.restart_of("circleci", keys);
+    (queued, id)
 }
 
 /// CircleCI's signature of a body with a secret.

@@ -66,7 +66,7 @@ fn paths() -> Vec<(&'static str, MethodRouter<Arc<AdminContext>>)> {
 /// The paths below `/api`.
 pub fn router() -> Router<Arc<AdminContext>> {
     let router = paths().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
-    router.method_not_allowed_fallback(method_not_allowed).fallback(not_found)
+    router.method_not_allowed_fallback(method_not_allowed)
 }
 
 /// `GET /api/v1/openapi.json`
@@ -74,7 +74,8 @@ async fn openapi() -> Response {
     reply(StatusCode::OK, "application/json", OPENAPI)
 }
 
-async fn not_found() -> Problem {
+/// The answer to any other path below `/api`.
+pub fn not_found() -> Problem {
     Problem::not_found("the API has no such path: see /api/v1/openapi.json")
 }
 

@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use crate::record::details::{Details, FieldLine, RequestRecord};
 use crate::routing::table::RouteShared;
+use crate::schemes::Verifier;
 use crate::store::{Shown, State, Stored};
 
 /// What stands in the place of a signature that is not shown.
@@ -57,9 +58,9 @@ impl Signatures {
     /// Those of the deliveries of `route` with `scheme`. `route` is `None` if the configuration does not have it.
     pub fn of(route: Option<&RouteShared>, scheme: &str) -> Self {
         let verifier = route.map(|route| &route.config.verifier);
-        let parameters = verifier.map(|verifier| verifier.signature_parameters()).unwrap_or_default();
+        let parameters = verifier.map(Verifier::signature_parameters).unwrap_or_default();
         Self {
-            headers: verifier.map(|verifier| verifier.signature_headers()).unwrap_or_default(),
+            headers: verifier.map(Verifier::signature_headers).unwrap_or_default(),
             parameters: parameters.into_iter().map(str::to_owned).collect(),
             guess: route.is_none_or(|route| route.config.scheme.name != scheme),
         }

@@ -82,7 +82,8 @@ fn is_guarded(path: &str) -> bool {
     is_page(path) || path == "/config"
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
+/// Whether a path is a folder or below it.
+pub fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

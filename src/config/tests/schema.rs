@@ -313,7 +313,7 @@ fn the_maximal_configuration_has_every_key_and_every_key_is_described() {
         match place.as_str() {
             "" => assert_eq!(keys(properties), &seen | &BTreeSet::from(["schemes".to_owned()])),
             "/routes/*/scheme" | "/telemetry/otlp/headers/authorization" | "/admin/token" => {
-                assert!(seen.is_subset(&keys(properties)))
+                assert!(seen.is_subset(&keys(properties)));
             }
             _ => assert_eq!(keys(properties), seen, "{place}"),
         }

@@ -90,17 +90,6 @@ fn a_duplicate_and_a_challenge_are_never_sent() {
     }
 }
 
-/// The refused delivery of this body and these field lines, in a gateway with these keys of the route.
-fn refused(keys: &str, details: &Details, body: &str) -> (Queued, Uuid) {
-    let mut queued = Queued::of("circleci", keys);
-    queued.stop();
-    let kept = store::Delivery { details: details.encode(), ..record(State::Refused, body) };
-    let id = kept.id;
-    queued.record(kept);
-    queued.restart_of("circleci", keys);
-    (queued, id)
-}
-
 #[test]
 fn a_refused_delivery_is_sent_once_it_verifies_with_the_secrets_of_now() {
     for keys in ["delivery: queue, circuit: false", "delivery: proxy"] {

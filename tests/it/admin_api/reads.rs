@@ -43,6 +43,15 @@ fn newest(queued: &Queued) -> String {
     list(queued, "limit=1")[0]["id"].as_str().unwrap().to_owned()
 }
 
+/// Sends a delivery, which the handler takes; returns its id once that is stored.
+fn delivered(queued: &mut Queued, delivery: &Delivery) -> String {
+    queued.accepts(delivery);
+    let id = queued.takes().one("hooklatch-delivery-id");
+    let path = format!("/api/v1/deliveries/{id}");
+    poll("delivered", || json(queued.admin(), &path)["state"] == "delivered");
+    id
+}
+
 #[test]
 fn a_summary_has_all_of_its_keys_and_null_where_nothing_applies() {
     let mut queued = Queued::start("retry: { min_backoff: 1h }");
@@ -237,10 +246,7 @@ fn the_status_shows_the_store_and_the_last_load() {
 fn a_body_is_served_as_an_attachment_byte_for_byte() {
     let mut queued = Queued::start("record: full");
     let body = b"{\"n\":\"\x00\xff\r\n\"}";
-    queued.accepts(&Delivery::circleci(body));
-    queued.takes();
-    queued.wait_for_delivered(1.0);
-    let id = newest(&queued);
+    let id = delivered(&mut queued, &Delivery::circleci(body));
     let response = Call::get(&format!("/api/v1/deliveries/{id}/body")).send(queued.admin());
     assert_eq!((response.status, response.body.as_slice()), (200, &body[..]));
     assert_eq!(response.header("content-type"), Some("application/octet-stream"));
@@ -260,10 +266,7 @@ fn signatures_are_shown_on_demand_and_credentials_never() {
     let delivery = Delivery::circleci("{}").header("Authorization", "Basic c2VjcmV0").header("Cookie", "c=s3cr3t");
     let bytes = String::from_utf8(delivery.bytes()).unwrap();
     let signature = bytes.lines().find_map(|line| line.strip_prefix("circleci-signature: ")).unwrap().to_owned();
-    queued.accepts(&delivery);
-    queued.takes();
-    queued.wait_for_delivered(1.0);
-    let id = newest(&queued);
+    let id = delivered(&mut queued, &delivery);
     for part in ["", "/http", "/curl", "/har"] {
         let path = format!("/api/v1/deliveries/{id}{part}");
         let hidden = Call::get(&path).send(queued.admin());
@@ -291,10 +294,7 @@ fn signatures_are_shown_on_demand_and_credentials_never() {
 #[test]
 fn what_is_not_kept_is_not_found_and_what_was_erased_is_gone() {
     let mut queued = Queued::start("");
-    queued.accepts(&Delivery::circleci("{}"));
-    queued.takes();
-    queued.wait_for_delivered(1.0);
-    let id = newest(&queued);
+    let id = delivered(&mut queued, &Delivery::circleci("{}"));
     for part in ["body", "http", "curl", "har"] {
         let refused = Call::get(&format!("/api/v1/deliveries/{id}/{part}")).send(queued.admin());
         assert_eq!(problem(&refused), (404, "no_body".to_owned()), "{part}");
@@ -312,10 +312,7 @@ fn what_is_not_kept_is_not_found_and_what_was_erased_is_gone() {
 fn the_raw_request_is_what_explain_reads() {
     let mut queued = Queued::start("record: full");
     let body = b"{\"n\":\"\x00\xff\r\n\"}";
-    queued.accepts(&Delivery::circleci(body).target("/hook?a=%20").header("X-Empty", ""));
-    queued.takes();
-    queued.wait_for_delivered(1.0);
-    let id = newest(&queued);
+    let id = delivered(&mut queued, &Delivery::circleci(body).target("/hook?a=%20").header("X-Empty", ""));
     let raw = Call::get(&format!("/api/v1/deliveries/{id}/http?signatures=true")).send(queued.admin());
     assert!(raw.body.starts_with(b"POST /hook?a=%20 HTTP/1.1\r\n") && raw.body.ends_with(body), "{raw:?}");
     let folder = tempfile::tempdir().unwrap();

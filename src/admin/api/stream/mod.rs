@@ -28,13 +28,13 @@ use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::deliveries::filter;
 use super::query::{Id, Query};
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
+use crate::clock::MonotonicClock;
 use crate::store::{Filter, Needs, Store, StoreError, Stored, list};
 use hub::{Hub, Seen};
 use pace::{Flush, Pace};
@@ -89,7 +89,7 @@ pub async fn stream(
         None => Resumed::default(),
     };
     let (out, lines) = mpsc::channel(WAITING);
-    let streaming = Streaming { store, filter, seen, out, sent: HashSet::new(), _place: place };
+    let streaming = Streaming { store, clock: context.clock, filter, seen, out, sent: HashSet::new(), _place: place };
     tokio::spawn(streaming.run(resumed));
     let mut response = super::reply(StatusCode::OK, "text/event-stream", Body::new(Lines(lines)));
     // A stream that ends ends its connection.
@@ -132,6 +132,7 @@ async fn resume(store: &Store, filter: &Filter, last: Uuid) -> Result<Resumed, S
 /// One stream.
 struct Streaming {
     store: Store,
+    clock: MonotonicClock,
     filter: Filter,
     seen: broadcast::Receiver<Seen>,
     out: mpsc::Sender<Bytes>,
@@ -143,13 +144,13 @@ struct Streaming {
 impl Streaming {
     async fn run(mut self, resumed: Resumed) {
         self.sent = resumed.deliveries.iter().map(|stored| stored.delivery.id).collect();
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = Pace::new(self.clock.now());
         pace.leave_out(resumed.left_out);
         resumed.deliveries.into_iter().for_each(|stored| pace.add(stored, true));
         if !self.send(events::opening()) {
             return;
         }
-        let mut quiet_since = Instant::now();
+        let mut quiet_since = self.clock.now();
         loop {
             tokio::select! {
                 () = self.out.closed() => return,
@@ -158,16 +159,16 @@ impl Streaming {
                     Err(broadcast::error::RecvError::Lagged(batches)) => pace.leave_out(batches),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
-                () = tokio::time::sleep_until(pace.next_flush()), if pace.has_something() => {
-                    quiet_since = Instant::now();
+                () = tokio::time::sleep_until(pace.next_flush().into()), if pace.has_something() => {
+                    quiet_since = self.clock.now();
                     let Flush { events, count } = pace.flush(quiet_since);
                     if !events.into_iter().all(|event| self.send(event)) {
                         self.give_up(count);
                         return;
                     }
                 }
-                () = tokio::time::sleep_until(quiet_since + KEEP_ALIVE), if !pace.has_something() => {
-                    quiet_since = Instant::now();
+                () = tokio::time::sleep_until((quiet_since + KEEP_ALIVE).into()), if !pace.has_something() => {
+                    quiet_since = self.clock.now();
                     if !self.send(events::comment()) {
                         self.give_up(0);
                         return;
