@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
 use crate::store::feed::Named;
-use crate::store::list::{Filter, Page};
+use crate::store::list::{Filter, LOOK_TIME, Page};
 use crate::store::types::{Millis, StoreError, Stored};
 
 /// Steps of SQLite's machine between two looks at the clock.
@@ -95,7 +95,8 @@ impl Reader for SqliteReader {
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
         let clock = self.clock.clone();
-        self.read(|connection| list(connection, filter, limit, &clock))
+        let end = clock.now() + LOOK_TIME;
+        self.read(|connection| list(connection, filter, limit, || clock.now() >= end))
     }
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
