@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
-use super::feed::Named;
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
 use super::list::{Filter, Page};
 use super::removed::Removed;
 use super::types::{
