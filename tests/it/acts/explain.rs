@@ -14,10 +14,7 @@ fn explained(keys: &str, details: &Details, body: &str) -> Explanation {
 fn a_delivery_that_verifies_now_is_accepted() {
     let lines = [("circleci-signature", &*signature(SECRET, "{}"))];
     let explained = explained("delivery: proxy", &request(&lines), "{}");
-    assert_eq!(
-        explained,
-        Explanation { accepted: true, secret_id: Some("0".to_owned()), ..Explanation::default() }
-    );
+    assert_eq!(explained, Explanation { accepted: true, secret_id: Some("0".to_owned()), ..Explanation::default() });
 }
 
 #[test]
