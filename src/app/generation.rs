@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
-use crate::admin;
+use crate::admin::{self, Running};
 use crate::config::{self, ClientTls, Config, Identity, View};
 use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
@@ -30,12 +30,10 @@ pub(super) struct Generation {
     /// The routes, each with the connector to its upstream. Routes with the same destination share a connector, also across
     /// generations; threads find their pools by it.
     pub(super) routes: Vec<(Arc<RouteShared>, Arc<Connector>)>,
-    /// The same routes alone.
-    pub(super) shared: Arc<[Arc<RouteShared>]>,
     /// Every key with its value. A reload compares the views of two generations.
     pub(super) view: View,
-    /// The JSON of `/config`.
-    pub(super) summary: serde_json::Value,
+    /// What the admin listener needs of it.
+    pub(super) running: Arc<Running>,
     /// The exporter of traces. It is kept, with its queue, until its section of the configuration changes.
     pub(super) telemetry: Option<Arc<Telemetry>>,
     /// The PROXY protocol and TLS settings of connections from senders.
@@ -105,13 +103,18 @@ impl Generation {
             let shared = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
             Ok((Arc::new(shared), connector))
         });
-        let routes: Vec<_> = routes.collect::<io::Result<_>>()?;
+        let routes: Vec<(Arc<RouteShared>, _)> = routes.collect::<io::Result<_>>()?;
+        let running = Arc::new(Running {
+            admin: config.admin,
+            summary,
+            routes: routes.iter().map(|(shared, _)| shared.clone()).collect(),
+            max_bytes: config.store.map(|store| store.max_size),
+        });
         Ok(Self {
-            shared: routes.iter().map(|(shared, _)| shared.clone()).collect(),
             routes,
+            running,
             server: config.server,
             view,
-            summary,
             telemetry,
             handshake,
             limits: limits.clone(),

@@ -1,7 +1,8 @@
 //! Connects configuration, metrics, worker threads and listeners, and stops them in order.
 //!
 //! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections), routes
-//! and upstream connections. Deliveries of different threads share only counters and read-only data.
+//! and upstream connections. Deliveries of different threads share only counters and read-only data. The admin listener has a
+//! thread of its own.
 //!
 //! Reload: a new configuration is built completely before it replaces the running one ([`Order::Reload`]).
 //!
@@ -20,12 +21,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
 use crate::acts::Acts;
-use crate::admin::{self, AdminService};
+use crate::admin::AdminContext;
+use crate::admin::api::stream::Streams;
+use crate::admin::hours::Hours;
+use crate::admin::server::AdminServer;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
@@ -127,7 +130,7 @@ async fn serve(
     started: impl FnOnce(Acts),
 ) -> Result<ShutdownResult, StartError> {
     let mut gateway = Gateway::start(config, listeners, clock).await?;
-    started(gateway.acts());
+    started(gateway.acts.clone());
     let at_once = gateway.run(&mut orders).await;
     gateway.stop(&mut orders, at_once).await
 }
@@ -142,6 +145,9 @@ struct Gateway {
     threads: Vec<JoinHandle<()>>,
     /// Each thread holds a sender. The channel closes when all threads have ended.
     all_ended: mpsc::Receiver<()>,
+    acts: Acts,
+    /// It answers until the end.
+    admin: AdminServer,
 }
 
 impl Gateway {
@@ -168,6 +174,8 @@ impl Gateway {
             ended,
         };
         let admin = admin(&shared);
+        let acts = admin.acts.clone();
+        let admin = AdminServer::start(listeners.admin, admin)?;
         let mut threads = Vec::new();
         let of = listeners.workers.len();
         for (index, sockets) in listeners.workers.into_iter().enumerate() {
@@ -175,19 +183,11 @@ impl Gateway {
         }
         tokio::task::spawn_local(gauges::show(queue.clone(), generations.subscribe(), clock.clone(), metrics.clone()));
         drop(shared);
-        listeners.admin.set_nonblocking(true)?;
-        tokio::task::spawn_local(admin::serve(TcpListener::from_std(listeners.admin)?, admin));
         for address in listeners.addresses {
             tracing::info!(listener = "server", %address, "listening");
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
-        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended })
-    }
-
-    /// What people can do.
-    fn acts(&self) -> Acts {
-        let generations = self.generations.subscribe();
-        Acts::new(self.queue.clone(), &self.clock, Arc::new(move || generations.borrow().shared.clone()))
+        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended, acts, admin })
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.
@@ -247,6 +247,7 @@ impl Gateway {
                 return Err(io::Error::other("a worker thread panicked").into());
             }
         }
+        drop(self.admin);
         // What is known of attempts is written before the end. Nothing else runs on this thread any more.
         self.queue.store.close();
         if let (false, Some(telemetry)) = (matches!(ended, ShutdownResult::Stopped(_)), &running.telemetry) {
@@ -286,11 +287,18 @@ pub fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
-fn admin(shared: &Shared) -> AdminService {
+fn admin(shared: &Shared) -> AdminContext {
     let (phases, generations, queue) = (shared.phases.clone(), shared.generations.clone(), shared.queue.clone());
-    AdminService {
-        metrics: Arc::new(shared.metrics.clone()),
-        summary: Box::new(move || format!("{:#}\n", generations.borrow().summary)),
+    let routes = shared.generations.clone();
+    let routes = Arc::new(move || routes.borrow().running.routes.clone());
+    AdminContext {
+        metrics: shared.metrics.clone(),
+        queue: shared.queue.clone(),
+        clock: shared.clock.monotonic(),
+        running: Box::new(move || generations.borrow().running.clone()),
         ready: Box::new(move || *phases.borrow() == Phase::Running && queue.is_well()),
+        acts: Acts::new(shared.queue.clone(), &shared.clock, routes),
+        hours: Hours::default(),
+        streams: Streams::default(),
     }
 }

@@ -211,7 +211,7 @@ impl Worker {
     fn context(&mut self, generation: &Generation) -> StackContext {
         let (router, dispatchers) = self.routes(generation);
         let clock = &self.clock;
-        let reporter = Reporter { log_limit: self.reported.clone(), routes: generation.shared.clone() };
+        let reporter = Reporter { log_limit: self.reported.clone(), routes: generation.running.routes.clone() };
         let budget = Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes);
         StackContext {
             receive: ReceiveContext {

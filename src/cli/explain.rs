@@ -1,4 +1,5 @@
-//! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why.
+//! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why. For one that
+//! a running gateway has recorded, see [`recorded`](super::recorded).
 //!
 //! The verdict comes from the gateway itself, see [`loopback`](super::support::loopback); the reason behind it comes from
 //! [`why`](crate::acts::why). The client's address (`allowed_ips`), limits and timeouts are not judged.
@@ -8,9 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::support::api::{Api, GatewayArgs};
 use super::support::captured::{self, Captured};
 use super::support::loopback::{LoopbackGateway, Verdict};
-use super::{ConfigArgs, Failure, find_route, load, read_body};
+use super::{Failure, find_route, load, read_body, recorded};
 use crate::acts::why::{Question, Why, is_of_signature};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -19,16 +21,24 @@ use crate::schemes;
 use crate::schemes::diagnose::{Diagnosis, Effort};
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["request", "id", "last"])))]
 pub(super) struct Args {
     /// The route's name
-    route: String,
+    #[arg(required_unless_present = "id")]
+    route: Option<String>,
     #[command(flatten)]
-    config: ConfigArgs,
+    gateway: GatewayArgs,
     /// The request as it was received: request line, headers, an empty line, body; - for standard input
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "token_file"])]
+    request: Option<PathBuf>,
+    /// A delivery that the running gateway has recorded
+    #[arg(long, value_name = "ID", conflicts_with = "route")]
+    id: Option<String>,
+    /// The last refused delivery of the route that the running gateway has recorded
+    #[arg(long)]
+    last: bool,
     /// Judge it as of this time (RFC 3339, or seconds since 1970) instead of now
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "request")]
     at: Option<Duration>,
 }
 
@@ -37,11 +47,17 @@ fn parse_time(text: &str) -> Result<Duration, &'static str> {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = load(&args.config.config)?;
-    let route = find_route(&config, &args.route)?;
-    let source = Some(args.request.as_path()).filter(|path| path.as_os_str() != "-");
+    let route = args.route.as_deref().unwrap_or_default();
+    let Some(request) = &args.request else {
+        let api = Api::new(&args.gateway)?;
+        let id = args.id.clone().map_or_else(|| recorded::last_refused(&api, route), Ok)?;
+        return recorded::explain(&api, &id);
+    };
+    let config = load(&args.gateway.config)?;
+    let route = find_route(&config, route)?;
+    let source = Some(request.as_path()).filter(|path| path.as_os_str() != "-");
     let file = read_body(source).map_err(|failure| Failure::Usage(failure.to_string()))?;
-    let captured = captured::read(&file).map_err(|why| Failure::Usage(format!("{} {why}", args.request.display())))?;
+    let captured = captured::read(&file).map_err(|why| Failure::Usage(format!("{} {why}", request.display())))?;
     let now = args.at.unwrap_or_else(|| Clock::system().unix());
     let body = Bytes::copy_from_slice(&captured.request.body);
     let (head, routes) = (captured.parts.as_ref(), config.routes.iter().collect());

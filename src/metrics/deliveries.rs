@@ -136,6 +136,11 @@ impl ObserveMetrics {
         }
     }
 
+    /// Deliveries since the start, in the order of [`Outcome::ALL`]; `None` for an outcome that is impossible.
+    pub fn totals(&self) -> [Option<u64>; Outcome::ALL.len()] {
+        self.requests.each_ref().map(|requests| requests.as_ref().map(IntCounter::get))
+    }
+
     /// Counts one refusal, or a delivery that would have been refused without `enforce: false`.
     pub fn rejection(&self, reject: Reject) {
         if let Some(Some(counter)) = reject.index().and_then(|at| self.rejections.get(at)) {

@@ -106,9 +106,7 @@ impl Dispatcher {
         let lane = context.queue.lane(&config.name);
         let gate = settings.circuit.as_ref().map(|circuit| {
             let settings = Settings { failures: circuit.failures.get(), max_wait: circuit.max_wait };
-            let scheme = if config.upstream.tls { "https" } else { "http" };
-            let upstream = format!("{scheme}://{}:{}", config.upstream.host, config.upstream.port);
-            context.queue.gate(&upstream, settings, &lane)
+            context.queue.gate(&config.upstream, settings, &lane)
         });
         let rate = settings.max_rate.map(|per_second| RateLimit { per_second, burst: per_second });
         Rc::new(Self {

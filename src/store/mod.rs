@@ -8,6 +8,7 @@
 //! Behind it, one thread writes ([`writer`]) and two read ([`readers`]): one for what is due, one for what people ask.
 //!
 //! - [`backend`] is the trait that each kind of store has.
+//! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
 //! - [`memory`] is for a gateway without `store`.
 //!
@@ -17,10 +18,12 @@
 mod attempt;
 pub mod backend;
 mod claims;
+mod feed;
 mod inbox;
-mod list;
+pub mod list;
 pub mod memory;
 mod readers;
+mod removed;
 mod reservations;
 pub mod sqlite;
 #[cfg(test)]
@@ -39,10 +42,14 @@ pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
 use claims::lock;
+use feed::Feed;
+pub use feed::{Named, News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
+pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
 pub use reservations::{KeyReservation, Reserved};
+use tokio::sync::broadcast;
 pub use types::*;
 use uuid::Uuid;
 use writer::Writer;
@@ -65,6 +72,7 @@ struct Threads {
     writer: Mutex<Option<JoinHandle<()>>>,
     dispatch: ReaderThread,
     people: ReaderThread,
+    news: broadcast::Sender<News>,
 }
 
 /// Whether the store takes deliveries.
@@ -87,9 +95,11 @@ impl Store {
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
-        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit };
+        let news = Feed::channel();
+        let feed = Feed::new(news.clone());
+        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -246,6 +256,16 @@ impl Store {
         self.threads.people.ask(move |reader| Ok(shared.claims.has_one_of(&reader.waiting(id)?))).await
     }
 
+    /// What is committed from now on. Who reads it too slowly misses some of it, and holds up nothing.
+    pub fn follow(&self) -> broadcast::Receiver<News> {
+        self.threads.news.subscribe()
+    }
+
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    pub async fn summaries(&self, of: Vec<Named>) -> Result<Vec<Stored>, StoreError> {
+        self.threads.people.ask(move |reader| reader.summaries(&of)).await
+    }
+
     /// When the oldest waiting delivery of a route was received.
     pub async fn oldest(&self, route: &str) -> Result<Option<Millis>, StoreError> {
         let route = route.to_owned();
@@ -269,6 +289,11 @@ impl Store {
     /// Every route that was ever paused, held or stored for.
     pub fn routes(&self) -> HashMap<Arc<str>, RouteState> {
         lock(&self.shared().book).routes.iter().map(|(name, state)| (Arc::clone(name), *state)).collect()
+    }
+
+    /// Whether a delivery was kept, and has made room, in this process and not too long ago.
+    pub fn was_removed(&self, id: Uuid) -> bool {
+        lock(&self.shared().book).removed.has(&id)
     }
 
     /// Whether a route is paused or held.

@@ -69,6 +69,9 @@ mod records;
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
 
+/// The API of the admin listener: who is let in, reading, acting, the stream.
+mod admin_api;
+
 /// The admin listener: metrics, health, configuration.
 mod admin;
 

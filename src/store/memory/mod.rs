@@ -203,7 +203,9 @@ impl Memory {
         inner.dequeue(number, &mut row);
         inner.ids.remove(&row.delivery.id);
         inner.weigh(&row, false);
-        lock(&self.book).add(&row.delivery.route, row.shown(), -1);
+        let mut book = lock(&self.book);
+        book.add(&row.delivery.route, row.shown(), -1);
+        book.removed.add(row.delivery.id);
     }
 
     /// Drops the oldest deliveries that do not wait, until the rest is within the bounds: refused ones, as long as these have

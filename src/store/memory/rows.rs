@@ -8,6 +8,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next};
+use crate::store::list::{Filter, Needs, Parts, length};
 use crate::store::types::{Changed, Delivery, Millis, Record, Shown, State, Stored};
 
 /// A delivery as it was handed in: a record is not copied unless it is changed.
@@ -100,6 +101,23 @@ impl Row {
         let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
         let shown = Shown::of(delivery.state, self.attempts, held);
         Stored { delivery, shown, attempts: self.attempts, next_attempt_at }
+    }
+
+    /// What [`Row::stored`] gave, with head and details.
+    pub fn detailed(&self, mut stored: Stored) -> Stored {
+        stored.delivery.head = self.delivery.head.clone();
+        stored.delivery.details = self.delivery.details.clone();
+        stored
+    }
+
+    /// Whether the conditions of a filter hold.
+    pub fn meets(&self, filter: &Filter, stored: &Stored) -> bool {
+        if !filter.all_hold(Needs::Summary, &Parts { stored, kept: 0, body: None }) {
+            return false;
+        }
+        let body = self.delivery.body.as_deref();
+        let parts = Parts { stored: &self.detailed(stored.clone()), kept: length(body), body };
+        filter.all_hold(Needs::Details, &parts) && filter.all_hold(Needs::Body, &parts)
     }
 }
 

@@ -15,6 +15,7 @@ mod attempts;
 mod changes;
 mod error;
 mod folder;
+mod list;
 mod maintain;
 mod offline;
 mod read;

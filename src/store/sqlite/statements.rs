@@ -50,7 +50,7 @@ pub const ERASE_ATTEMPTS: &str =
 pub const EXPIRED: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 AND id < ?3 \
     AND settled_at <= ?4 ORDER BY id LIMIT ?5";
 pub const OLDEST_OF_STATE: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 ORDER BY id LIMIT ?3";
-pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1";
+pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1 RETURNING id";
 pub const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE row = ?1";
 
 pub const LAST_ROW: &str = "SELECT max(row) FROM deliveries";
@@ -85,6 +85,12 @@ pub const LIST_REQUEST: &str = "SELECT id, row FROM deliveries WHERE request_id 
     ORDER BY id DESC LIMIT ?3";
 pub const LIST_STATE: &str = "SELECT id, row FROM deliveries WHERE route = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 \
     ORDER BY id DESC LIMIT ?3";
+pub const LIST_REASON: &str = "SELECT id, row FROM deliveries WHERE route = ?4 AND reason = ?5 AND id < ?1 AND id >= ?2 \
+    ORDER BY id DESC LIMIT ?3";
+pub const LIST_ID: &str = "SELECT id, row FROM deliveries WHERE id = ?4 AND id < ?1 AND id >= ?2 LIMIT ?3";
+pub const HEAD_AND_DETAILS: &str = "SELECT head, details, (SELECT length(body) FROM bodies b WHERE b.row = d.row) \
+    FROM deliveries d WHERE row = ?1";
+pub const BODY_OF_ROW: &str = "SELECT body FROM bodies WHERE row = ?1";
 
 /// All of them.
 #[cfg(test)]
@@ -137,4 +143,8 @@ pub const ALL: &[&str] = &[
     LIST_EVENT,
     LIST_REQUEST,
     LIST_STATE,
+    LIST_REASON,
+    LIST_ID,
+    HEAD_AND_DETAILS,
+    BODY_OF_ROW,
 ];

@@ -1,5 +1,6 @@
 //! What every store does, tried on each of them.
 
+mod feed;
 mod lists;
 mod people;
 mod queue;

@@ -131,9 +131,9 @@ fn a_held_route_shows_its_waiting_deliveries_as_held(mut store: Fixture) {
     store.complete(ticket, 1, Next::Retry(NOW));
     store.change(Change::Hold { route: "github".into(), held: true });
     assert_eq!((store.shown(0), store.shown(1)), (Shown::Held, Shown::Held));
-    assert_eq!(store.ids(&Filter { states: vec![Shown::Held], ..Filter::default() }), [1, 0]);
-    assert!(store.ids(&Filter { states: vec![Shown::Pending, Shown::Retrying], ..Filter::default() }).is_empty());
+    assert_eq!(store.ids(&Filter { states: Some(vec![Shown::Held]), ..Filter::default() }), [1, 0]);
+    assert!(store.ids(&Filter { states: Some(vec![Shown::Pending, Shown::Retrying]), ..Filter::default() }).is_empty());
     store.change(Change::Hold { route: "github".into(), held: false });
     assert_eq!((store.shown(0), store.shown(1)), (Shown::Retrying, Shown::Pending));
-    assert!(store.ids(&Filter { states: vec![Shown::Held], ..Filter::default() }).is_empty());
+    assert!(store.ids(&Filter { states: Some(vec![Shown::Held]), ..Filter::default() }).is_empty());
 }

@@ -88,7 +88,7 @@ fn with_dead(count: usize) -> Queued {
 }
 
 fn dead() -> Filter {
-    Filter { states: vec![Shown::Settled(State::Dead)], ..Filter::default() }
+    Filter { states: Some(vec![Shown::Settled(State::Dead)]), ..Filter::default() }
 }
 
 /// Runs the act on a runtime that goes on with the runs that it begins.

@@ -70,10 +70,22 @@ impl Gateway {
     fn run(clock: Clock, server: &str, routes: &str, secrets: &[(&str, &str)]) -> Self {
         let yaml =
             format!("server: {{ listen: 127.0.0.1:0, {server} }}\nadmin: {{ listen: 127.0.0.1:0 }}\nroutes:\n{routes}");
+        Self::run_file(clock, &yaml, secrets)
+    }
+
+    /// With one thread, and further flow-style keys of the admin listener. `sections` are further sections before the routes.
+    pub fn start_admin(admin: &str, sections: &str, routes: &str) -> Self {
+        let admin = if admin.contains("listen:") { admin.to_owned() } else { format!("listen: 127.0.0.1:0, {admin}") };
+        let yaml =
+            format!("server: {{ listen: 127.0.0.1:0, threads: 1 }}\nadmin: {{ {admin} }}\n{sections}routes:\n{routes}");
+        Self::run_file(Clock::system(), &yaml, &[])
+    }
+
+    fn run_file(clock: Clock, yaml: &str, secrets: &[(&str, &str)]) -> Self {
         let mut all = vec![("SECRET", SECRET), ("OLD_SECRET", OLD_SECRET)];
         all.extend(secrets);
-        let config = config::parse(&yaml, Path::new(""), &Secrets(&all))
-            .unwrap_or_else(|errors| panic!("{errors:?} in\n{yaml}"));
+        let config =
+            config::parse(yaml, Path::new(""), &Secrets(&all)).unwrap_or_else(|errors| panic!("{errors:?} in\n{yaml}"));
         let debug = format!("{config:?}");
         let listeners = app::bind(&config).unwrap();
         let (server, admin) = (listeners.addresses()[0], listeners.admin_address());

@@ -136,6 +136,11 @@ impl Queued {
         self.running().server
     }
 
+    /// Where the API is.
+    pub fn admin(&self) -> SocketAddr {
+        self.running().admin
+    }
+
     /// What `/metrics` says now.
     pub fn metrics(&self) -> Metrics {
         self.running().metrics()
