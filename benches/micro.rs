@@ -180,7 +180,7 @@ fn router(routes: usize, place: fn(usize) -> String) -> Router {
     let pool = Pool::new(Connector::new("192.0.2.2", 80, Duration::from_secs(1), None).unwrap());
     let routes = configured((0..routes).map(place)).into_iter().map(|route| {
         let shared = RouteShared::new(route, &metrics, &limits).unwrap();
-        Rc::new(Route { shared: Arc::new(shared), pool: pool.clone() })
+        Rc::new(Route::new(Arc::new(shared), pool.clone()))
     });
     Router::new(routes)
 }

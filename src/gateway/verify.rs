@@ -223,11 +223,9 @@ fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>,
     route.shared.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result {
         info.timeline.verified_by(authentic.secret);
-    }
-    if let Ok(authentic) = &result
-        && let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret)
-    {
-        last_match.set(now.as_secs_f64());
+        if let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret) {
+            last_match.set(now.as_secs_f64());
+        }
     }
     (result, ended)
 }

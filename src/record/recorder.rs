@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prometheus::IntCounter;
 use uuid::Uuid;
@@ -221,7 +222,7 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
     let (timeline, peer) = (&info.timeline, &info.peer);
     let micros = |period: Period| u64::try_from(period.length().as_micros()).unwrap_or(u64::MAX);
     let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.config.secret_ids.get(secret));
-    let host = info.head.uri.authority().map(http::uri::Authority::as_str);
+    let host = info.head.uri.authority().map(Authority::as_str);
     let host = host.or_else(|| info.head.headers.get(http::header::HOST)?.to_str().ok());
     let is_client = peer.client == peer.address.ip();
     let named = (!is_client).then(|| peer.client.to_string());

@@ -134,3 +134,12 @@ pub enum KeptBody {
     /// Nothing.
     Nothing,
 }
+
+/// What a delivery to queue came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    /// Committed and synced. With a ticket for each destination, where it was to be claimed at once.
+    Stored(Ticket),
+    /// The dedupe key belongs to this earlier delivery.
+    Duplicate(Uuid),
+}

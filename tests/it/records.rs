@@ -126,15 +126,12 @@ fn every_way_in_which_a_delivery_can_end_has_its_state() {
     is_problem(&sender.receive(), 502, "upstream_failed");
 
     let records = records(&mut queued);
-    let told: Vec<(State, &str, Option<u16>, Option<&str>, usize)> = records
-        .iter()
-        .map(|record| {
-            let delivery = &record.stored.delivery;
-            (record.state(), &*delivery.route, delivery.status, delivery.reason.as_deref(), record.attempts.len())
-        })
-        .collect();
+    let told = records.iter().map(|record| {
+        let delivery = &record.stored.delivery;
+        (record.state(), &*delivery.route, delivery.status, delivery.reason.as_deref(), record.attempts.len())
+    });
     assert_eq!(
-        told,
+        told.collect::<Vec<_>>(),
         [
             (State::Forwarded, "hook", Some(500), None, 1),
             (State::Forwarded, "hook", Some(200), None, 1),
