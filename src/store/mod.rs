@@ -42,7 +42,6 @@ use std::thread::{self, JoinHandle};
 pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
-use claims::lock;
 use feed::Feed;
 pub use feed::{News, Notice};
 pub use inbox::Limits;
@@ -58,6 +57,7 @@ use writer::Writer;
 pub use writer::{Committed, OnCommit};
 
 use crate::clock::{Clock, MonotonicClock};
+use crate::lock::lock;
 
 /// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
 const CLAIM_BYTES: usize = 8 << 20;

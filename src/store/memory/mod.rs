@@ -16,9 +16,9 @@ use read::MemoryReader;
 use rows::{Inner, Kept, Row, Waiting, complete, requeue};
 use uuid::Uuid;
 
+use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
-use crate::store::claims::lock;
 use crate::store::record::Record;
 use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Sizes, StoreError};
 
