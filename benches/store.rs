@@ -14,7 +14,7 @@ use bytes::Bytes;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
 use hooklatch::store::{
-    Accepted, Attempt, AttemptOutcome, DedupeKey, Delivery, Keep, Limits, Next, Settled, State, Store,
+    Accepted, Attempt, AttemptOutcome, DedupeKey, Delivery, Keep, KeptBody, Limits, Next, Settled, State, Store,
 };
 use uuid::Uuid;
 
@@ -146,7 +146,7 @@ fn outcome(ticket: hooklatch::store::Ticket) -> AttemptOutcome {
         },
         next: Next::Settle(State::Delivered),
         reason: None,
-        settled: Some(Settled { head: None, body: None, secret: false }),
+        settled: Some(Settled { is_kept: true, head: None, body: KeptBody::Nothing, secret: false }),
     }
 }
 

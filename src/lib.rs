@@ -33,6 +33,7 @@
 //! - [`schemes`] verifies and makes signatures: pure functions over data.
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
+//! - [`lock`] locks what outlives a panic.
 
 pub mod acts;
 pub mod admin;
@@ -43,6 +44,7 @@ pub mod config;
 pub mod delivery;
 pub mod gateway;
 pub mod http1;
+pub mod lock;
 pub mod metrics;
 pub mod net;
 pub mod observe;

@@ -4,7 +4,7 @@
 //! ones go first. The latest [`KEPT`] runs are remembered until the gateway ends; a restart stops them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::{Acts, Refused};
+use crate::lock::lock;
 use crate::store::{Filter, StoreError};
 
 /// Replays a second, unless another rate is asked for. The route's own `max_rate` and `max_concurrent` hold as well.
@@ -196,7 +197,7 @@ impl Runs {
     /// # Errors
     /// [`Refused::TooManyRuns`].
     fn room(&self) -> Result<MutexGuard<'_, VecDeque<Arc<Run>>>, Refused> {
-        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = lock(&self.0);
         let running = runs.iter().filter(|run| run.progress().state == RunState::Running).count();
         if running < MAX_RUNNING { Ok(runs) } else { Err(Refused::TooManyRuns) }
     }
@@ -216,14 +217,14 @@ impl Runs {
     }
 
     fn find(&self, id: Uuid) -> Result<Arc<Run>, Refused> {
-        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = lock(&self.0);
         runs.iter().find(|run| run.progress().id == id).cloned().ok_or(Refused::UnknownRun)
     }
 }
 
 impl Run {
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.progress)
     }
 
     /// Notes one more delivery.

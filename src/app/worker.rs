@@ -212,6 +212,7 @@ impl Worker {
         let (router, dispatchers) = self.routes(generation);
         let clock = &self.clock;
         let reporter = Reporter { log_limit: self.reported.clone(), routes: generation.running.routes.clone() };
+        let budget = Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes);
         StackContext {
             receive: ReceiveContext {
                 clock: clock.clone(),
@@ -226,8 +227,8 @@ impl Worker {
                 recorder: self.recorder.clone(),
                 tracer: generation.telemetry.as_ref().map(|telemetry| telemetry.tracer()),
             },
-            route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
-            budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
+            route: RouteContext { router: Rc::new(router), draining: self.draining.clone(), budget: budget.clone() },
+            budget,
             verify: VerifyContext { clock: clock.clone(), reporter },
             dedupe: DedupeContext { clock: clock.clone(), queue: self.queue.clone(), log_limit: self.reported.clone() },
             enqueue: EnqueueContext { clock: clock.clone(), queue: self.queue.clone(), dispatchers },

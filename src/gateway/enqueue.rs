@@ -94,7 +94,11 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
         duration_ms: None,
         head,
         body: Some(body),
-        details: recorder::details(info, Some(route), route.config.record == config::Record::Full),
+        details: recorder::details(
+            info,
+            Some(route),
+            (route.config.record == config::Record::Full).then_some(route.config.record_body),
+        ),
     }
 }
 

@@ -22,6 +22,7 @@
 //! - [`recorded`] judges a request that was recorded, by the checks of the stages.
 //! - [`prepare`] makes the message for the upstream.
 //! - [`headers`] says which headers the upstream gets.
+//! - [`capture`] reads the body of what is refused by its head, if a person has asked for it.
 //! - [`discard`] leaves a body unread.
 //! - [`challenge`] answers endpoint challenges.
 //! - [`report`] logs deliveries that do not verify on routes with `enforce: false`.
@@ -29,6 +30,7 @@
 
 pub mod accepted;
 pub mod body;
+pub mod capture;
 pub mod catch;
 pub mod challenge;
 pub mod client_addr;

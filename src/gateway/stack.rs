@@ -19,7 +19,7 @@ use super::receive::{ReceiveContext, receive};
 use super::respond::respond;
 use super::route::{RouteContext, route};
 use super::stage::{Erased, Stage};
-use super::verify::{VerifyContext, inspect, verify};
+use super::verify::{InspectContext, VerifyContext, inspect, verify};
 use crate::delivery::request::Inbound;
 use crate::routing::limits::Budget;
 
@@ -49,6 +49,7 @@ pub type Stack = CatchAll<Request<Inbound>>;
 /// The stack, outermost first. Built once a thread and configuration, shared by its requests.
 pub fn stack(context: StackContext) -> Stack {
     let sensitive: Arc<[HeaderName]> = context.route.router.signature_headers().into();
+    let inspect_context = InspectContext { clock: context.verify.clock.clone(), budget: context.budget.clone() };
     ServiceBuilder::new()
         // Outside of all stages: it answers a request on which a stage outside of `catch` panics.
         .layer(CatchAll::layer())
@@ -67,9 +68,9 @@ pub fn stack(context: StackContext) -> Stack {
         // its refusal.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
-        .layer(Stage::new((), limit))
+        .layer(Stage::new(context.budget.clone(), limit))
         // Costs no byte of the body: a sender without a signature is refused before any is read.
-        .layer(Stage::new(context.verify.clock.clone(), inspect))
+        .layer(Stage::new(inspect_context, inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))
         // The only maker of what `forward` takes.

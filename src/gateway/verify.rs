@@ -21,12 +21,13 @@ use crate::delivery::request::RequestInfo;
 use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::{Buffered, Inspected, Routed};
 use crate::delivery::timeline::Period;
+use crate::gateway::capture::refuse;
 use crate::gateway::challenge;
-use crate::gateway::discard::refuse;
 use crate::gateway::report::Reporter;
 use crate::gateway::stage::Next;
 use crate::http1::payload::Payload;
 use crate::reject::Refusal;
+use crate::routing::limits::Budget;
 use crate::routing::table::{Route, RouteShared};
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
@@ -116,6 +117,15 @@ impl<'a> Proven<'a> {
     }
 }
 
+/// The values of the worker thread that the inspecting stage uses.
+#[derive(Clone)]
+pub struct InspectContext {
+    /// For the time of receipt.
+    pub clock: Clock,
+    /// For the bodies of refused requests that are captured.
+    pub budget: Budget,
+}
+
 /// The values of the worker thread that the verifying stage uses.
 #[derive(Clone)]
 pub struct VerifyContext {
@@ -126,7 +136,7 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
-pub async fn inspect<S>(next: Rc<Next<Clock, S>>, routed: Routed) -> StageResult
+pub async fn inspect<S>(next: Rc<Next<InspectContext, S>>, routed: Routed) -> StageResult
 where
     S: Service<Inspected, Response = Completed, Error = Refusal> + Clone,
 {
@@ -135,13 +145,13 @@ where
     if let Some(asked) = asked {
         return Ok(challenge::answer_head(&route, head, body, &asked).await);
     }
-    let now = next.context.unix_at(info.received);
+    let now = next.context.clock.unix_at(info.received);
     let claim = route.shared.config.verifier.inspect(RequestHead::of(head), now);
     if let Err(error) = claim
         && route.shared.config.enforce
         && !challenge::may_be_in_body(&route, head, &body)
     {
-        return Err(refuse(&head.headers, body, error).await);
+        return Err(refuse(&next.context.budget, &info, &route, body, error).await);
     }
     next.run(Inspected { info, route, body, claim, now }).await
 }
@@ -213,11 +223,9 @@ fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>,
     route.shared.metrics.verification_duration.observe((ended - started).as_secs_f64());
     if let Ok(authentic) = &result {
         info.timeline.verified_by(authentic.secret);
-    }
-    if let Ok(authentic) = &result
-        && let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret)
-    {
-        last_match.set(now.as_secs_f64());
+        if let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret) {
+            last_match.set(now.as_secs_f64());
+        }
     }
     (result, ended)
 }

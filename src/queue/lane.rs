@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use crate::clock::Clock;
 use crate::config::Upstream;
+use crate::lock::lock;
 use crate::routing::rate::Bucket;
 use crate::store::{Millis, Store, millis};
 
@@ -198,8 +199,4 @@ impl Gate {
 fn key(upstream: &Upstream) -> String {
     let scheme = if upstream.tls { "https" } else { "http" };
     format!("{scheme}://{}:{}", upstream.host, upstream.port)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,8 +5,10 @@
 //! one relaxed load; a delivery that is not refused costs nothing.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// The longest time of a capture.
 pub const LONGEST: Duration = Duration::from_secs(3600);
@@ -67,7 +69,7 @@ impl Capture {
     }
 
     fn end(&self) -> MutexGuard<'_, Option<(Instant, i64)>> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.until)
     }
 }
 

@@ -14,12 +14,13 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use prometheus::IntGauge;
 
 use crate::config::{self, RateLimit};
+use crate::lock::lock;
 use crate::reject::Reject;
 use crate::routing::capture::Capture;
 use crate::routing::rate::Bucket;
@@ -92,7 +93,7 @@ pub struct Reservation {
 impl LimitStates {
     /// The limits in `config`, over the state of the route of this name.
     pub fn route(&self, config: &config::Route) -> RouteLimits {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         let known = routes.get(&config.name).and_then(Weak::upgrade);
         let state = known.unwrap_or_default();
         // Drops the state of routes that are in no running configuration and have no delivery in flight.

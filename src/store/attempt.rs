@@ -58,6 +58,15 @@ impl Ticket {
     }
 }
 
+/// A delivery, by one of its names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Named {
+    /// By its id.
+    Id(Uuid),
+    /// By its ticket, which stays its own after the attempt.
+    Ticket(Ticket),
+}
+
 /// A delivery that is due, claimed for one attempt.
 #[derive(Clone, Debug)]
 pub struct Claimed {
@@ -133,4 +142,13 @@ pub enum KeptBody {
     Only(Bytes),
     /// Nothing.
     Nothing,
+}
+
+/// What a delivery to queue came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    /// Committed and synced. With a ticket for each destination, where it was to be claimed at once.
+    Stored(Ticket),
+    /// The dedupe key belongs to this earlier delivery.
+    Duplicate(Uuid),
 }

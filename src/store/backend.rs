@@ -4,18 +4,19 @@
 //! [`Backend::commit`] returns. [`Reader`]s read what is committed, each on a thread of its own, and never hold back the
 //! writer.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
-use super::feed::Named;
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
 use super::list::{Filter, Page};
+use super::record::Record;
 use super::removed::Removed;
 use super::types::{
-    Change, Changed, Counts, DedupeKey, Delivery, Millis, Record, RouteState, Shown, Sizes, StoreError, Stored,
+    Change, Changed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes, StoreError, Stored,
 };
 
 /// One write of a batch.
@@ -130,19 +131,22 @@ pub struct Book {
 }
 
 impl Book {
-    /// Notes that something is stored of a route.
-    pub fn add_route(&mut self, route: &Arc<str>) {
-        if !self.routes.contains_key(route) {
-            self.routes.insert(Arc::clone(route), RouteState::default());
-        }
-    }
-
-    /// Adds to a number; nothing is kept of a zero.
+    /// Adds to a number; nothing is kept of a zero. A route that is new is noted.
     pub fn add(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
-        let count = self.counts.entry((Arc::clone(route), shown)).or_default();
-        *count = count.saturating_add_signed(delta);
-        if *count == 0 {
-            self.counts.remove(&(Arc::clone(route), shown));
+        match self.counts.entry((Arc::clone(route), shown)) {
+            Entry::Vacant(place) if delta > 0 => {
+                place.insert(delta.unsigned_abs());
+                if !self.routes.contains_key(route) {
+                    self.routes.insert(Arc::clone(route), RouteState::default());
+                }
+            }
+            Entry::Vacant(_) => {}
+            Entry::Occupied(mut count) => {
+                *count.get_mut() = count.get().saturating_add_signed(delta);
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
         }
     }
 }

@@ -7,10 +7,11 @@
 //! have seen as due). The writer never waits for a read.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::attempt::{Claimed, Ticket};
 use super::types::StoreError;
+use crate::lock::lock;
 
 /// What happened to a ticket, in order.
 #[derive(Clone, Copy, Debug)]
@@ -71,11 +72,6 @@ impl Claims {
             };
         }
     }
-}
-
-/// A lock that outlives a panic: what it guards is whole after each statement.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

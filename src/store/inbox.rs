@@ -1,4 +1,6 @@
-//! What the callers hand to the writer: a bounded queue of writes, and what both sides know of the store.
+//! What the callers hand to the writer: bounded queues of writes, and what both sides know of the store.
+//!
+//! Records have a queue of their own: many of them delay no write for which a sender waits.
 //!
 //! An urgent write, for which a sender waits, wakes the writer at once; others go with the next batch, at the latest
 //! after [`LINGER`].
@@ -12,15 +14,18 @@ use tokio::sync::oneshot;
 
 use super::attempt::KeptBody;
 use super::backend::{Answer, Book, Write};
-use super::claims::{Claims, lock};
+use super::claims::Claims;
 use super::reservations::Reservations;
 use super::types::{Sizes, StoreError};
 use crate::clock::Clock;
+use crate::lock::lock;
 
 /// How long a write that is not urgent may collect others.
 const LINGER: Duration = Duration::from_millis(20);
 /// Writes of one batch at most.
 const BATCH: usize = 512;
+/// Records of one batch at most in which there is an urgent write.
+const RECORDS_BESIDE: usize = 128;
 /// Bytes of one batch at most, unless a single write has more.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -100,8 +105,8 @@ enum Doing {
 
 struct Queue {
     entries: VecDeque<Entry>,
+    records: VecDeque<Entry>,
     accepts: usize,
-    records: usize,
     bytes: usize,
     /// How many entries are urgent.
     urgent: usize,
@@ -143,8 +148,8 @@ impl Shared {
         Self {
             queue: Mutex::new(Queue {
                 entries: VecDeque::new(),
+                records: VecDeque::new(),
                 accepts: 0,
-                records: 0,
                 bytes: 0,
                 urgent: 0,
                 doing: Doing::Works,
@@ -213,7 +218,8 @@ impl Shared {
     pub fn end(&self) -> Vec<Entry> {
         let mut queue = lock(&self.queue);
         queue.closing = true;
-        queue.entries.drain(..).collect()
+        let Queue { entries, records, .. } = &mut *queue;
+        entries.drain(..).chain(records.drain(..)).collect()
     }
 
     fn push(&self, entry: Entry) -> Result<(), StoreError> {
@@ -232,10 +238,9 @@ impl Shared {
                 queue.accepts += 1;
             }
             Write::Record(_) => {
-                if queue.records >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
+                if queue.records.len() >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
                     return Err(StoreError::Slow);
                 }
-                queue.records += 1;
             }
             // Bounded by what is claimed or reserved, and by people's patience; see `is_behind` for a full disk.
             Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
@@ -250,7 +255,10 @@ impl Shared {
         if wakes {
             queue.doing = Doing::Works;
         }
-        queue.entries.push_back(entry);
+        match entry.write {
+            Write::Record(_) => queue.records.push_back(entry),
+            _ => queue.entries.push_back(entry),
+        }
         drop(queue);
         if wakes {
             self.wake.notify_one();
@@ -261,39 +269,22 @@ impl Shared {
     /// Waits for a batch; an empty one comes when it is time to maintain. `None` at the end.
     pub fn next_batch(&self, clock: &Clock, pause: Duration) -> Option<Vec<Entry>> {
         let mut queue = lock(&self.queue);
-        if queue.entries.is_empty() && !queue.closing && !pause.is_zero() {
+        if queue.is_empty() && !queue.closing && !pause.is_zero() {
             queue = self.wait(queue, Doing::Sleeps, pause);
         }
         if queue.urgent == 0
             && !queue.closing
-            && let Some(first) = queue.entries.front()
+            && let Some(since) = queue.since()
         {
-            let left = LINGER.saturating_sub(clock.now().saturating_duration_since(first.since));
+            let left = LINGER.saturating_sub(clock.now().saturating_duration_since(since));
             if !left.is_zero() {
                 queue = self.wait(queue, Doing::Lingers, left);
             }
         }
-        if queue.entries.is_empty() && queue.closing {
+        if queue.is_empty() && queue.closing {
             return None;
         }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while let Some(entry) = queue.entries.front()
-            && batch.len() < BATCH
-            && (batch.is_empty() || bytes + entry.weight <= BATCH_BYTES)
-            && let Some(entry) = queue.entries.pop_front()
-        {
-            bytes += entry.weight;
-            queue.bytes -= entry.weight;
-            queue.urgent -= usize::from(entry.urgent);
-            match entry.write {
-                Write::Accept { .. } => queue.accepts -= 1,
-                Write::Record(_) => queue.records -= 1,
-                Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
-            }
-            batch.push(entry);
-        }
-        Some(batch)
+        Some(queue.take_batch())
     }
 
     fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>, doing: Doing, at_most: Duration) -> MutexGuard<'a, Queue> {
@@ -302,6 +293,42 @@ impl Shared {
         queue.doing = Doing::Works;
         queue
     }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.records.is_empty()
+    }
+
+    /// When the oldest entry was handed in.
+    fn since(&self) -> Option<Instant> {
+        [self.entries.front(), self.records.front()].into_iter().flatten().map(|entry| entry.since).min()
+    }
+
+    fn take_batch(&mut self) -> Vec<Entry> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let has_urgent = self.urgent > 0;
+        while let Some(entry) = take(&mut self.entries, &batch, BATCH, bytes) {
+            bytes += entry.weight;
+            self.urgent -= usize::from(entry.urgent);
+            self.accepts -= usize::from(matches!(entry.write, Write::Accept { .. }));
+            batch.push(entry);
+        }
+        let most = if has_urgent { (batch.len() + RECORDS_BESIDE).min(BATCH) } else { BATCH };
+        while let Some(entry) = take(&mut self.records, &batch, most, bytes) {
+            bytes += entry.weight;
+            batch.push(entry);
+        }
+        self.bytes -= bytes;
+        batch
+    }
+}
+
+/// The next entry of a queue, if the batch has room for it.
+fn take(entries: &mut VecDeque<Entry>, batch: &[Entry], most: usize, bytes: usize) -> Option<Entry> {
+    let fits = |entry: &Entry| batch.len() < most && (batch.is_empty() || bytes + entry.weight <= BATCH_BYTES);
+    entries.front().is_some_and(fits).then(|| entries.pop_front()).flatten()
 }
 
 fn weight(write: &Write) -> usize {

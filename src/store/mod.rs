@@ -23,6 +23,7 @@ mod inbox;
 pub mod list;
 pub mod memory;
 mod readers;
+mod record;
 mod removed;
 mod reservations;
 pub mod sqlite;
@@ -41,13 +42,13 @@ use std::thread::{self, JoinHandle};
 pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
-use claims::lock;
 use feed::Feed;
-pub use feed::{Named, News, Notice};
+pub use feed::{News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
 pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
+pub use record::Record;
 pub use reservations::{KeyReservation, Reserved};
 use tokio::sync::broadcast;
 pub use types::*;
@@ -56,6 +57,7 @@ use writer::Writer;
 pub use writer::{Committed, OnCommit};
 
 use crate::clock::{Clock, MonotonicClock};
+use crate::lock::lock;
 
 /// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
 const CLAIM_BYTES: usize = 8 << 20;

@@ -11,8 +11,6 @@ use bytes::Bytes;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, Ticket};
-
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
@@ -241,33 +239,6 @@ impl Delivery {
     }
 }
 
-/// A delivery that does not wait, as it is recorded.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The delivery, in a settled state.
-    pub delivery: Delivery,
-    /// The attempt to hand it to the upstream at once, if there was one.
-    pub attempt: Option<Attempt>,
-}
-
-impl Record {
-    /// About how much memory it takes.
-    pub fn weight(&self) -> usize {
-        self.delivery.weight() + self.attempt.as_ref().map_or(0, Attempt::weight)
-    }
-
-    /// Whether it has the budget of refused deliveries: anybody can cause such a record, without a secret.
-    pub fn is_of_refused(&self) -> bool {
-        matches!(self.delivery.state, State::Refused | State::Challenge)
-    }
-}
-
-impl From<Delivery> for Record {
-    fn from(delivery: Delivery) -> Self {
-        Self { delivery, attempt: None }
-    }
-}
-
 /// A stored delivery with what the store knows of it.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -354,15 +325,6 @@ pub enum Changed {
     NoBody,
     /// No delivery has this id.
     Unknown,
-}
-
-/// What a delivery to queue came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Accepted {
-    /// Committed and synced. With a ticket for each destination, where it was to be claimed at once.
-    Stored(Ticket),
-    /// The dedupe key belongs to this earlier delivery.
-    Duplicate(Uuid),
 }
 
 /// Why the store does not do what it was asked for.

@@ -17,11 +17,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::backend::{Answer, Backend, Write};
-use super::claims::lock;
 use super::feed::Feed;
 use super::inbox::{Entry, KEPT_KEYS, Sender, Shared};
 use super::types::{Millis, StoreError, millis};
 use crate::clock::Clock;
+use crate::lock::lock;
 
 /// How often the backend is given the time for what it does now and then.
 const MAINTAIN: Duration = Duration::from_secs(1);

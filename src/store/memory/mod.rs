@@ -16,10 +16,11 @@ use read::MemoryReader;
 use rows::{Inner, Kept, Row, Waiting, complete, requeue};
 use uuid::Uuid;
 
+use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
-use crate::store::claims::lock;
-use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Record, Sizes, StoreError};
+use crate::store::record::Record;
+use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Sizes, StoreError};
 
 /// Deliveries that one step of retention drops.
 const STEP: usize = 256;
@@ -120,7 +121,6 @@ impl Memory {
         let stored =
             Row { delivery, is_of_refused, made: Vec::new(), attempts, settled_at: now, waits: BTreeMap::new() };
         let mut book = lock(&self.book);
-        book.add_route(&stored.delivery.route);
         book.add(&stored.delivery.route, stored.shown(), 1);
         inner.weigh(&stored, true);
         if let Some(order) = inner.orders.get_mut(usize::from(!is_of_refused)) {

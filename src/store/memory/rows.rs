@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next};
 use crate::store::list::{Filter, Needs, Parts, length};
-use crate::store::types::{Changed, Delivery, Millis, Record, Shown, State, Stored};
+use crate::store::record::Record;
+use crate::store::types::{Changed, Delivery, Millis, Shown, State, Stored};
 
 /// A delivery as it was handed in: a record is not copied unless it is changed.
 #[derive(Debug)]

@@ -11,9 +11,8 @@ use super::list::{list, read_routes};
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, pragma, row, statements};
 use crate::clock::Clock;
-use crate::store::attempt::{Attempt, Claimed, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
 use crate::store::backend::{Due, Reader};
-use crate::store::feed::Named;
 use crate::store::list::{Filter, LOOK_TIME, Page};
 use crate::store::types::{Millis, StoreError, Stored};
 

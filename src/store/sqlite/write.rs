@@ -178,8 +178,6 @@ impl Sqlite {
         let mut book = super::lock(&self.book);
         for write in batch {
             match write {
-                Write::Accept { delivery, .. } => book.add_route(&delivery.route),
-                Write::Record(record) => book.add_route(&record.delivery.route),
                 Write::Change(Change::Pause { route, paused }) => {
                     book.routes.entry(route.clone()).or_default().paused = *paused;
                 }
@@ -190,6 +188,8 @@ impl Sqlite {
                 Write::Change(Change::Hold { route, held }) => {
                     book.routes.entry(route.clone()).or_default().held = *held;
                 }
+                // The numbers have noted their routes.
+                Write::Accept { .. } | Write::Record(_) => {}
                 Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
             }
         }

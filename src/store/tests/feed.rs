@@ -1,6 +1,6 @@
 //! What those who follow a store are told.
 
-use super::super::feed::{Feed, Named, Notice};
+use super::super::feed::Feed;
 use super::*;
 
 on_each_store! {
@@ -19,7 +19,7 @@ fn a_delivery_is_found_by_its_id_and_by_its_ticket(mut store: Fixture) {
 
 fn what_has_made_room_is_remembered(mut store: Fixture) {
     store.record(delivery(0, State::Refused));
-    let has = |store: &Fixture| claims::lock(&store.backend.book()).removed.has(&id(0));
+    let has = |store: &Fixture| lock(&store.backend.book()).removed.has(&id(0));
     assert!(!has(&store));
     while store.backend.maintain(NOW + KEEP.refused + 2_000).unwrap() {}
     assert!(store.reader.get(id(0)).unwrap().is_none());

@@ -113,7 +113,7 @@ fn a_paused_and_a_held_route_are_kept(mut store: Fixture) {
         Write::Change(Change::Hold { route: Arc::clone(&route), held: true }),
     ]);
     let mut store = store.crash();
-    let state = |store: &Fixture| claims::lock(&store.backend.book()).routes["stripe"];
+    let state = |store: &Fixture| lock(&store.backend.book()).routes["stripe"];
     assert_eq!(state(&store), RouteState { paused: true, held: true, paused_by_file: false });
     store.change(Change::Pause { route: Arc::clone(&route), paused: false });
     assert_eq!(state(&store), RouteState { paused: false, held: true, paused_by_file: false });

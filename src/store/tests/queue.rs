@@ -227,7 +227,7 @@ fn after_a_crash_what_was_attempted_is_due_again_and_the_numbers_are_right(mut s
     assert_eq!(ids, [id(2), id(3), id(1)]);
     assert_eq!(store.counts(), [(Shown::Pending, 2), (Shown::Retrying, 1), (Shown::Settled(State::Delivered), 1)]);
     let book = store.backend.book();
-    assert_eq!(claims::lock(&book).routes["github"], RouteState { paused: true, ..RouteState::default() });
+    assert_eq!(lock(&book).routes["github"], RouteState { paused: true, ..RouteState::default() });
     let fresh = store.accept(9);
     assert!(!tickets.contains(&fresh));
 }

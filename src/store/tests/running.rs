@@ -264,6 +264,34 @@ async fn records_leave_the_last_room_to_deliveries_to_queue_and_refused_ones_get
 }
 
 #[tokio::test]
+async fn records_that_wait_do_not_delay_a_delivery_to_queue() {
+    let (say, go) = mpsc::channel();
+    let (batches, seen) = mpsc::channel();
+    let backend = Told { go: Some(go), ..Told::new() };
+    let note = Box::new(move |committed: Committed| batches.send((committed.deliveries, committed.writes)).unwrap());
+    let store = Store::start(Box::new(backend), limits(), clock(), note).unwrap();
+    // The first delivery's batch has begun, or is to begin with the word.
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { accept(&store, 10_000, None, false).await }
+    });
+    for number in 0..2_000 {
+        store.record(delivery(number, State::Forwarded));
+    }
+    let mut second = Box::pin(accept(&store, 10_001, None, false));
+    assert!(futures_poll(&mut second).await);
+    for _ in 0..20 {
+        say.send(()).unwrap();
+    }
+    second.await.unwrap();
+    first.await.unwrap().unwrap();
+    let before: usize = seen.try_iter().take_while(|(deliveries, _)| *deliveries == 0).map(|(_, writes)| writes).sum();
+    assert!(before <= 512, "{before} records went first");
+    store.close();
+    assert_eq!(store.dropped(), 0);
+}
+
+#[tokio::test]
 async fn another_error_is_final() {
     let backend = Told::new();
     let broken = Arc::clone(&backend.broken);
