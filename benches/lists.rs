@@ -115,7 +115,7 @@ fn write(number: u64) -> Write {
     };
     let reason = match state {
         State::Dead => Some("rare_reason"),
-        State::Refused if dice % 2 == 0 => Some("stale_timestamp"),
+        State::Refused if dice.is_multiple_of(2) => Some("stale_timestamp"),
         State::Refused => Some("signature_mismatch"),
         State::Failed => Some("upstream_timeout"),
         _ => None,
