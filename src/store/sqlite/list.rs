@@ -16,8 +16,8 @@ use super::{row, statements};
 use crate::store::list::{Filter, LOOKED_AT, Needs, Page, Parts, stored_as, summary_matches};
 use crate::store::types::{Shown, State, Stored};
 
-/// Ids that are read of a range at first; each further read takes twice as many as the last one.
-const FIRST_CHUNK: u16 = 16;
+/// Ids that are read of all ranges together at first; each further read of a range takes twice as many as its last one.
+const FIRST_IDS: usize = 128;
 /// Ids that are read of a range at once, at most.
 const MAX_CHUNK: u16 = 256;
 /// With more states than this, and no route, a list walks all ids instead of a range for each route and state.
@@ -171,9 +171,10 @@ fn sources<'a>(filter: &'a Filter, routes: &Routes) -> Vec<Source<'a>> {
 
 impl<'a> Walk<'a> {
     fn new(connection: &'a Connection, sources: Vec<Source<'a>>, below: Uuid, least: Uuid) -> rusqlite::Result<Self> {
+        let chunk = u16::try_from(FIRST_IDS / sources.len().max(1)).unwrap_or(MAX_CHUNK).clamp(2, MAX_CHUNK);
         let mut walk = Self { connection, least, ranges: Vec::new(), heads: BinaryHeap::new(), last: None };
         for (at, source) in sources.into_iter().enumerate() {
-            let mut range = Range { source, ids: VecDeque::new(), chunk: FIRST_CHUNK, more: true };
+            let mut range = Range { source, ids: VecDeque::new(), chunk, more: true };
             range.read(connection, below, least)?;
             walk.heads.extend(range.ids.front().map(|(id, _)| (*id, at)));
             walk.ranges.push(range);
