@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
-use super::feed::Named;
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
 use super::list::{Filter, Page};
 use super::record::Record;
 use super::removed::Removed;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
-use uuid::Uuid;
 
-use super::attempt::Ticket;
+use super::attempt::Named;
 use super::backend::{Answer, Write};
 use super::types::{Change, Changed};
 
@@ -28,15 +27,6 @@ pub struct Notice {
     pub delivery: Named,
     /// Whether it is new.
     pub is_new: bool,
-}
-
-/// A delivery, by one of its names.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Named {
-    /// By its id.
-    Id(Uuid),
-    /// By its ticket, which stays its own after the attempt.
-    Ticket(Ticket),
 }
 
 /// The writer's side.

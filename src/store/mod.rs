@@ -43,7 +43,7 @@ pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
 use feed::Feed;
-pub use feed::{Named, News, Notice};
+pub use feed::{News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
 pub use list::{Condition, Filter, Needs, Page, Parts};

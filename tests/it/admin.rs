@@ -83,6 +83,9 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         expected.extend(histogram("hooklatch_request_body_bytes", &[("route", route)]));
         expected.extend(histogram("hooklatch_upstream_duration_seconds", &[("route", route)]));
     }
+    for route in ["hook", "icr"] {
+        expected.insert(series("hooklatch_replays_total", &[("route", route)]));
+    }
     for (route, secret) in [("hook", "a"), ("hook", "1"), ("icr", "0")] {
         let labels = [("route", route), ("secret", secret)];
         expected.insert(series("hooklatch_secret_last_match_timestamp_seconds", &labels));

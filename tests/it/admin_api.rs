@@ -6,10 +6,15 @@ use crate::support::api::{Call, json, problem};
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, Connection};
 use crate::support::process::poll;
+use crate::support::queued::Queued;
 use crate::support::rig::route;
+use crate::support::sender::Delivery;
 
 /// Calls that change something, and `explain`.
 mod acts;
+
+/// Recorded requests for other programs.
+mod exports;
 
 /// What a delivery, a route and the gateway look like.
 mod reads;
@@ -27,6 +32,15 @@ fn gateway(admin: &str) -> Gateway {
 
 fn with_token(admin: &str) -> Gateway {
     gateway(&format!("token: {{ env: SECRET }}, {admin}"))
+}
+
+/// Sends a delivery, which the handler takes; returns its id once that is stored.
+fn delivered(queued: &mut Queued, delivery: &Delivery) -> String {
+    queued.accepts(delivery);
+    let id = queued.takes().one("hooklatch-delivery-id");
+    let path = format!("/api/v1/deliveries/{id}");
+    poll("delivered", || json(queued.admin(), &path)["state"] == "delivered");
+    id
 }
 
 /// Paths that the host, the token and `page` decide about.

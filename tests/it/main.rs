@@ -102,6 +102,9 @@ mod shipped;
 /// The JSON Schema of gateway.yaml, as editors use it.
 mod schema;
 
+/// The commands that ask a running gateway.
+mod commands;
+
 /// `serve` as a process: signals, logs, secrets that must not appear.
 mod serve;
 

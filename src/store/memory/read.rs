@@ -7,9 +7,8 @@ use uuid::Uuid;
 
 use super::rows::Inner;
 use crate::lock::lock;
-use crate::store::attempt::{Attempt, Claimed, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
 use crate::store::backend::{Book, Due, Reader};
-use crate::store::feed::Named;
 use crate::store::list::{Filter, LOOKED_AT, Page, summary_matches};
 use crate::store::types::{Millis, State, StoreError, Stored};
 

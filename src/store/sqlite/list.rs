@@ -3,6 +3,9 @@
 //!
 //! A filter by routes, states or reasons has one range for each of their combinations; the ranges are merged.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -10,8 +13,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::{row, statements};
-use crate::clock::Clock;
-use crate::store::list::{Filter, LOOK_TIME, LOOKED_AT, Needs, Page, Parts, stored_as, summary_matches};
+use crate::store::list::{Filter, LOOKED_AT, Needs, Page, Parts, stored_as, summary_matches};
 use crate::store::types::{Shown, State, Stored};
 
 /// Ids that are read of a range at first; each further read takes twice as many as the last one.
@@ -62,9 +64,8 @@ pub fn read_routes(connection: &Connection) -> rusqlite::Result<Routes> {
     routes.collect()
 }
 
-/// A page of deliveries.
-pub fn list(connection: &Connection, filter: &Filter, limit: usize, clock: &Clock) -> rusqlite::Result<Page> {
-    let end = clock.now() + LOOK_TIME;
+/// A page of deliveries. It ends early once `late` says so, but not before it has looked at one.
+pub fn list(connection: &Connection, filter: &Filter, limit: usize, late: impl Fn() -> bool) -> rusqlite::Result<Page> {
     let routes = read_routes(connection)?;
     let (least, mut below) = filter.ids();
     let mut look = Look::new(connection, filter, &routes)?;
@@ -72,7 +73,7 @@ pub fn list(connection: &Connection, filter: &Filter, limit: usize, clock: &Cloc
     let mut page = Page::default();
     let mut looked_at = 0;
     while let Some((id, row)) = walk.next()? {
-        let over = looked_at >= LOOKED_AT || (looked_at > 0 && clock.now() >= end);
+        let over = looked_at >= LOOKED_AT || (looked_at > 0 && late());
         if page.deliveries.len() >= limit || over {
             page.next = Some(below);
             break;

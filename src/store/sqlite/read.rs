@@ -11,10 +11,9 @@ use super::list::{list, read_routes};
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, pragma, row, statements};
 use crate::clock::Clock;
-use crate::store::attempt::{Attempt, Claimed, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
 use crate::store::backend::{Due, Reader};
-use crate::store::feed::Named;
-use crate::store::list::{Filter, Page};
+use crate::store::list::{Filter, LOOK_TIME, Page};
 use crate::store::types::{Millis, StoreError, Stored};
 
 /// Steps of SQLite's machine between two looks at the clock.
@@ -95,7 +94,8 @@ impl Reader for SqliteReader {
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
         let clock = self.clock.clone();
-        self.read(|connection| list(connection, filter, limit, &clock))
+        let end = clock.now() + LOOK_TIME;
+        self.read(|connection| list(connection, filter, limit, || clock.now() >= end))
     }
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {

@@ -1,6 +1,6 @@
 //! What those who follow a store are told.
 
-use super::super::feed::{Feed, Named, Notice};
+use super::super::feed::Feed;
 use super::*;
 
 on_each_store! {

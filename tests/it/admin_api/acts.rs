@@ -6,6 +6,7 @@ use crate::support::api::{Call, json, problem};
 use crate::support::http::Response;
 use crate::support::process::poll;
 use crate::support::queued::Queued;
+use crate::support::rig::Rig;
 use crate::support::sender::Delivery;
 
 fn post(queued: &Queued, path: &str, body: &Value) -> Response {
@@ -119,7 +120,7 @@ fn a_capture_says_until_when_and_how_many() {
 
 #[test]
 fn a_bulk_replay_counts_first_and_says_how_far_it_is() {
-    let mut queued = Queued::start("");
+    let mut queued = Queued::start("max_concurrent: 1");
     for _ in 0..3 {
         dead(&mut queued);
     }
@@ -168,4 +169,28 @@ fn calls_without_parameters_take_none() {
     assert_eq!(state(&queued, &id), "dead");
     let empty = Call::post(&format!("/api/v1/deliveries/{id}/discard"), &json!({})).body(b"").send(queued.admin());
     assert_eq!(empty.status, 200);
+}
+
+#[test]
+fn a_refused_delivery_is_explained_by_the_secrets_of_now() {
+    let mut rig = Rig::with("record: full");
+    let wrong = Delivery::circleci_with("another-secret", "{}");
+    assert_eq!(rig.send(&wrong.bytes()).status, 401);
+    rig.forwards(&Delivery::circleci("{}"));
+    let list = || json(rig.gateway.admin, "/api/v1/deliveries")["deliveries"].as_array().unwrap().clone();
+    poll("recorded", || list().len() == 2);
+    let [forwarded, refused] = &list()[..] else { panic!() };
+    let explain = |delivery: &Value| {
+        let path = format!("/api/v1/deliveries/{}/explain", delivery["id"].as_str().unwrap());
+        let explained = Call::post(&path, &json!({})).send(rig.gateway.admin);
+        assert_eq!(explained.status, 200, "{explained:?}");
+        explained.json()
+    };
+    let verdict = explain(refused);
+    assert_eq!((&verdict["accepted"], &verdict["reason"]), (&false.into(), &"signature_mismatch".into()));
+    assert!(verdict["causes"].is_array(), "{verdict}");
+    let verdict = explain(forwarded);
+    assert_eq!((&verdict["accepted"], &verdict["reason"]), (&true.into(), &Value::Null), "{verdict}");
+    let path = format!("/api/v1/deliveries/{}/replay", refused["id"].as_str().unwrap());
+    assert_eq!(problem(&Call::post(&path, &json!({})).send(rig.gateway.admin)), (409, "not_verified".to_owned()));
 }

@@ -42,7 +42,7 @@ use pace::{Flush, Pace};
 /// Streams at once.
 const MAX_STREAMS: usize = 32;
 /// Events that wait for a slow reader, before it is given up.
-const WAITING: usize = 16;
+const WAITING: usize = 8;
 /// After this time without an event comes a comment, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Deliveries that are sent after `Last-Event-ID`; older ones are a gap.
