@@ -21,7 +21,7 @@ mod rust;
 const ROOMS: &[(&str, &str)] = &[
     ("cli", "acts app clock config http1 net reject schemes store upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
-    ("admin", "acts clock config metrics net queue record reject routing schemes search store"),
+    ("admin", "acts clock config lock metrics net queue record reject routing schemes search store"),
     ("acts", "clock config delivery gateway http1 lock metrics queue record reject routing schemes store upstream"),
     ("server", "clock config delivery gateway http1 metrics net observe record reject"),
     ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),

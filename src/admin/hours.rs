@@ -2,10 +2,11 @@
 //! minute, so that a delivery costs nothing.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::AdminContext;
+use crate::lock::lock;
 use crate::reject::Outcome;
 use crate::routing::table::RouteShared;
 
@@ -25,7 +26,7 @@ impl Hours {
     /// Deliveries of the last hour by outcome, for those outcomes that a route can have. It covers up to a minute more.
     pub fn last(&self, route: &RouteShared) -> Vec<(Outcome, u64)> {
         let now = route.metrics.observe.totals();
-        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = lock(&self.0);
         let hour_ago = notes.get(&route.config.name).filter(|notes| notes.len() >= NOTES).and_then(VecDeque::front);
         let before = |outcome: Outcome| hour_ago.and_then(|totals| totals.get(outcome.index())).copied().unwrap_or(0);
         let counts = Outcome::ALL.into_iter().zip(now).filter_map(|(outcome, count)| Some((outcome, count?)));
@@ -34,7 +35,7 @@ impl Hours {
     }
 
     fn note(&self, routes: &[Arc<RouteShared>]) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = lock(&self.0);
         notes.retain(|name, _| routes.iter().any(|route| route.config.name == *name));
         for route in routes {
             let totals = route.metrics.observe.totals().map(Option::unwrap_or_default);

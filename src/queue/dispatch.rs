@@ -181,15 +181,7 @@ impl Dispatcher {
     /// Claims deliveries that are due and attempts them, until the gateway drains or [`Self::replace`] is called. One thread
     /// at a time does this for a route. Goes on after a panic.
     pub async fn lead(self: Rc<Self>) {
-        loop {
-            match tokio::task::spawn_local(self.clone().lead_on()).await {
-                Err(error) if error.is_panic() => {
-                    tracing::error!(route = &*self.name, "a panic while deliveries were claimed: the route goes on");
-                    tokio::time::sleep(STORE_PAUSE).await;
-                }
-                Ok(()) | Err(_) => return,
-            }
-        }
+        go_on_after_panics(&self.name, || self.clone().lead_on()).await;
     }
 
     async fn lead_on(self: Rc<Self>) {
@@ -429,6 +421,19 @@ impl Dispatcher {
     }
 }
 
+/// Does `work`; after a panic, does it anew.
+async fn go_on_after_panics<F: Future<Output = ()> + 'static>(route: &str, work: impl Fn() -> F) {
+    loop {
+        match tokio::task::spawn_local(work()).await {
+            Err(error) if error.is_panic() => {
+                tracing::error!(route, "a panic while deliveries were claimed: the route goes on");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            Ok(()) | Err(_) => return,
+        }
+    }
+}
+
 impl Drop for Unbegun<'_> {
     fn drop(&mut self) {
         self.store.release(self.claimed.by_ref().map(|delivery| delivery.ticket));
@@ -450,3 +455,6 @@ impl Drop for Open {
         tokio::task::spawn_local(async move { dispatcher.write(outcome).await });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,7 @@ fn a_capture_says_until_when_and_how_many() {
 
 #[test]
 fn a_bulk_replay_counts_first_and_says_how_far_it_is() {
-    let mut queued = Queued::start("");
+    let mut queued = Queued::start("max_concurrent: 1");
     for _ in 0..3 {
         dead(&mut queued);
     }

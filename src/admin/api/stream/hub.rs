@@ -1,10 +1,11 @@
 //! Reads what the store has committed, once for all streams, as long as there is one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::lock::lock;
 use crate::store::{Named, News, Store, Stored};
 
 /// Batches that a stream can be behind.
@@ -26,7 +27,7 @@ pub struct Hub(Mutex<Option<broadcast::WeakSender<Seen>>>);
 impl Hub {
     /// What is committed from now on.
     pub fn follow(&self, store: &Store) -> broadcast::Receiver<Seen> {
-        let mut sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sender = lock(&self.0);
         if let Some(running) = sender.as_ref().and_then(broadcast::WeakSender::upgrade) {
             return running.subscribe();
         }
