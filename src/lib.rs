@@ -14,9 +14,11 @@
 //!
 //! - [`cli`] has a file for each command.
 //! - [`app`] wires everything together: threads, listeners, reload, shutdown.
-//! - [`admin`] serves metrics and health to operators.
+//! - [`admin`] serves metrics, health and the API to operators.
+//! - [`acts`] is what people do to deliveries: replay, discard, erase, explain, pause, capture.
 //! - [`server`] accepts connections and serves HTTP on them.
 //! - [`gateway`] has the stages of a delivery.
+//! - [`search`] reads the search language.
 //! - [`queue`] hands stored deliveries to their upstream.
 //! - [`record`] is what is kept of a delivery for people to look at.
 //! - [`observe`] writes the access log and exports traces.
@@ -31,7 +33,9 @@
 //! - [`schemes`] verifies and makes signatures: pure functions over data.
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
+//! - [`lock`] locks what outlives a panic.
 
+pub mod acts;
 pub mod admin;
 pub mod app;
 pub mod cli;
@@ -40,6 +44,7 @@ pub mod config;
 pub mod delivery;
 pub mod gateway;
 pub mod http1;
+pub mod lock;
 pub mod metrics;
 pub mod net;
 pub mod observe;
@@ -48,6 +53,7 @@ pub mod record;
 pub mod reject;
 pub mod routing;
 pub mod schemes;
+pub mod search;
 pub mod server;
 pub mod store;
 pub mod upstream;

@@ -1,101 +1,73 @@
-//! The listener for operators: `/metrics`, `/livez`, `/readyz`, `/config`.
+//! The listener for operators: `/metrics`, `/livez`, `/readyz`, `/config`, and the API under `/api/v1/`.
 //!
-//! Every other path is 404. There is no authentication: bind it to an address that only operators can reach. The default is
-//! loopback.
+//! It has a thread and a runtime of its own, so that `/livez` answers whatever the API does. The store reads on a thread of its
+//! own; what takes long to compute runs on the runtime's threads for blocking work.
 //!
-//! hyper serves it rather than [`http1`](crate::http1): a web page comes to this listener, and its router builds on hyper.
+//! - [`server`] accepts connections.
+//! - [`router`] says which path is served by what.
+//! - [`guard`] refuses requests before a handler sees them.
+//! - [`problem`] is a refusal, and its response.
+//! - [`plain`] serves metrics, health and the configuration.
+//! - [`api`] reads deliveries and routes, and acts on them.
+//! - [`hours`] counts what became of each route's deliveries within the last hour.
 
+pub mod api;
+pub mod guard;
+pub mod hours;
+pub mod plain;
+pub mod problem;
+pub mod router;
+pub mod server;
 mod summary;
 
-use std::convert::Infallible;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-
+use crate::acts::Acts;
+use crate::clock::MonotonicClock;
+use crate::config;
 use crate::metrics::Metrics;
-use crate::net::ACCEPT_PAUSE;
-
+use crate::queue::lane::Queue;
+use crate::routing::table::RouteShared;
+use crate::store::Millis;
+use api::stream::Streams;
+use hours::Hours;
 pub use summary::summary;
 
-/// The time to receive a whole request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// The body of a 404.
-const NOT_FOUND: &[u8] = b"not found: try /metrics, /livez, /readyz or /config\n";
+/// The parts of a running configuration that the admin listener needs.
+pub struct Running {
+    /// The section `admin`.
+    pub admin: config::Admin,
+    /// The JSON of `/config`.
+    pub summary: serde_json::Value,
+    /// The routes.
+    pub routes: Arc<[Arc<RouteShared>]>,
+    /// `store.max_size` in bytes; `None` if deliveries are kept in memory.
+    pub max_bytes: Option<u64>,
+}
 
-/// The data that the admin listener serves.
-pub struct AdminService {
+/// What the admin listener gets from the rest of the gateway.
+pub struct AdminContext {
     /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
-    /// For `/config`: JSON without secrets, see [`summary`].
-    pub summary: Box<dyn Fn() -> String>,
+    pub metrics: Metrics,
+    /// The deliveries.
+    pub queue: Arc<Queue>,
+    /// Monotonic time.
+    pub clock: MonotonicClock,
+    /// The configuration that runs.
+    pub running: Box<dyn Fn() -> Arc<Running> + Send + Sync>,
     /// For `/readyz`: whether the gateway takes deliveries.
-    pub ready: Box<dyn Fn() -> bool>,
+    pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// What people can do.
+    pub acts: Acts,
+    /// The routes' last hour.
+    pub hours: Hours,
+    /// The streams of events.
+    pub streams: Streams,
 }
 
-/// Serves `admin` on `listener`, until dropped.
-pub async fn serve(listener: TcpListener, admin: AdminService) {
-    let admin = Rc::new(admin);
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let admin = admin.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let response = admin.answer(request.method(), request.uri().path());
-            async { Ok::<_, Infallible>(response) }
-        });
-        tokio::task::spawn_local(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "admin connection ended");
-            }
-        });
-    }
-}
-
-impl AdminService {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let (status, kind, text) = match path {
-            "/metrics" => match self.metrics.encode() {
-                Ok(text) => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()),
-                Err(error) => {
-                    tracing::error!(%error, "cannot encode the metrics");
-                    (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Bytes::from_static(b"cannot encode\n"))
-                }
-            },
-            "/livez" => (StatusCode::OK, "text/plain", Bytes::from_static(b"alive\n")),
-            "/readyz" if (self.ready)() => (StatusCode::OK, "text/plain", Bytes::from_static(b"ready\n")),
-            "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", Bytes::from_static(b"starting or draining\n")),
-            "/config" => (StatusCode::OK, "application/json", (self.summary)().into()),
-            _ => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(NOT_FOUND)),
-        };
-        let mut response = Response::new(Full::from(text));
-        *response.status_mut() = status;
-        if status != StatusCode::NOT_FOUND && method != Method::GET && method != Method::HEAD {
-            response = Response::new(Full::from(Bytes::from_static(b"method not allowed\n")));
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+impl AdminContext {
+    /// The wall-clock time, as the store counts it.
+    pub fn now(&self) -> Millis {
+        self.queue.millis(self.clock.now())
     }
 }

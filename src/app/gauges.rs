@@ -1,6 +1,7 @@
 //! Brings metrics up to date that no event moves: numbers and ages of queued deliveries, sizes of the store, what it and the log
 //! have dropped.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use super::generation::Generation;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
+use crate::routing::table::RouteShared;
 use crate::store::{Counts, Health, Shown, State};
 
 /// How old a value can be.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The states that are counted, in the order of the gauges.
+const STATES: [Shown; 4] = [Shown::Pending, Shown::Retrying, Shown::Settled(State::Dead), Shown::Held];
 
 /// Sets them every second, as long as the gateway runs.
 pub(super) async fn show(
@@ -24,15 +28,18 @@ pub(super) async fn show(
     metrics: Metrics,
     dropped_lines: impl Fn() -> u64,
 ) {
+    // Routes without a queue whose deliveries were counted.
+    let mut shown = HashSet::new();
     let (mut dropped, mut evicted) = (0, 0);
     loop {
         metrics.log_dropped.inc_by(dropped_lines().saturating_sub(metrics.log_dropped.get()));
         let generation = generations.borrow().clone();
-        let counts = queue.store.counts();
+        let counts = by_route(&queue.store.counts());
+        let of = |name: &str| counts.get(name).copied().unwrap_or_default();
         for (shared, _) in &generation.routes {
             let Some(gauges) = &shared.metrics.queue else { continue };
             let name: &str = &shared.config.name;
-            gauges.set_deliveries(by_state(&counts, name));
+            gauges.set_deliveries(of(name));
             gauges.paused.set(i64::from(queue.store.route(name).paused));
             // A query that takes too long leaves the age as it was.
             if let Ok(oldest) = queue.store.oldest(name).await {
@@ -40,8 +47,15 @@ pub(super) async fn show(
                 gauges.oldest.set(age.max(0));
             }
         }
-        for name in queue.store.routes().iter().filter(|(_, state)| state.held).map(|(name, _)| name) {
-            metrics.held_queue(name, by_state(&counts, name));
+        let has_queue: HashSet<&str> = generation.routes.iter().filter_map(|(shared, _)| queued(shared)).collect();
+        shown.retain(|name: &Arc<str>| !has_queue.contains(&**name));
+        let others = counts.keys().filter(|name| !has_queue.contains(&***name)).cloned();
+        for name in shown.drain().chain(others).collect::<HashSet<_>>() {
+            let counts = of(&name);
+            metrics.held_queue(&name, counts);
+            if counts != [0; STATES.len()] {
+                shown.insert(name);
+            }
         }
         let store = &metrics.store;
         let sizes = queue.store.sizes();
@@ -55,17 +69,26 @@ pub(super) async fn show(
     }
 }
 
+/// The name of a route that has a queue.
+fn queued(route: &RouteShared) -> Option<&str> {
+    route.metrics.queue.as_ref().map(|_| route.config.name.as_str())
+}
+
+/// How many deliveries of each route are in the [`STATES`].
+fn by_route(counts: &Counts) -> HashMap<Arc<str>, [u64; STATES.len()]> {
+    let mut routes: HashMap<Arc<str>, [u64; STATES.len()]> = HashMap::new();
+    for ((name, shown), count) in counts {
+        if let Some(place) = STATES.iter().position(|state| state == shown)
+            && let Some(of_state) = routes.entry(name.clone()).or_default().get_mut(place)
+        {
+            *of_state += count;
+        }
+    }
+    routes
+}
+
 /// Counts what has been added since the last time.
 fn count_up(counter: &IntCounter, added: u64) -> u64 {
     counter.inc_by(added);
     added
-}
-
-/// How many deliveries of a route are pending, retrying, dead and held.
-fn by_state(counts: &Counts, name: &str) -> [u64; 4] {
-    let count = |shown| {
-        let of_route = counts.iter().filter(|((route, state), _)| **route == *name && *state == shown);
-        of_route.map(|(_, count)| *count).sum()
-    };
-    [Shown::Pending, Shown::Retrying, Shown::Settled(State::Dead), Shown::Held].map(count)
 }

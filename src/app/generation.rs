@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use super::open_files;
-use crate::admin;
+use crate::admin::{self, Running};
 use crate::config::{self, ClientTls, Config, Identity, View};
 use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
@@ -34,8 +34,8 @@ pub(super) struct Generation {
     pub(super) routes: Vec<(Arc<RouteShared>, Arc<Connector>)>,
     /// Every key with its value. A reload compares the views of two generations.
     pub(super) view: View,
-    /// The JSON of `/config`.
-    pub(super) summary: serde_json::Value,
+    /// What the admin listener needs of it.
+    pub(super) running: Arc<Running>,
     /// The exporter of traces. It is kept, with its queue, until its section of the configuration changes.
     pub(super) telemetry: Option<Arc<Telemetry>>,
     /// The PROXY protocol and TLS settings of connections from senders.
@@ -107,11 +107,18 @@ impl Generation {
             let shared = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
             Ok((Arc::new(shared), connector))
         });
+        let routes: Vec<(Arc<RouteShared>, _)> = routes.collect::<io::Result<_>>()?;
+        let running = Arc::new(Running {
+            admin: config.admin,
+            summary,
+            routes: routes.iter().map(|(shared, _)| shared.clone()).collect(),
+            max_bytes: config.store.map(|store| store.max_size),
+        });
         Ok(Self {
-            routes: routes.collect::<io::Result<_>>()?,
+            routes,
+            running,
             server,
             view,
-            summary,
             telemetry,
             handshake,
             limits: limits.clone(),

@@ -1,7 +1,8 @@
 //! Connects configuration, metrics, worker threads and listeners, and stops them in order.
 //!
 //! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections), routes
-//! and upstream connections. Deliveries of different threads share only counters and read-only data.
+//! and upstream connections. Deliveries of different threads share only counters and read-only data. The admin listener has a
+//! thread of its own.
 //!
 //! Reload: a new configuration is built completely before it replaces the running one ([`Order::Reload`]).
 //!
@@ -21,11 +22,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, watch};
 
-use crate::admin::{self, AdminService};
+use crate::acts::Acts;
+use crate::admin::AdminContext;
+use crate::admin::api::stream::Streams;
+use crate::admin::hours::Hours;
+use crate::admin::server::AdminServer;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
@@ -78,6 +82,20 @@ pub fn run(
     clock: Clock,
     shutdown: impl Future<Output = ()>,
 ) -> Result<ShutdownResult, StartError> {
+    run_with(config, listeners, clock, shutdown, drop)
+}
+
+/// The same. `started` gets what people can do to the gateway, as soon as it runs.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_with(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+    started: impl FnOnce(Acts),
+) -> Result<ShutdownResult, StartError> {
     let mut shutdown = pin!(shutdown);
     let mut ordered = false;
     let orders = async || {
@@ -88,7 +106,7 @@ pub fn run(
         ordered = true;
         Order::Drain
     };
-    run_under(&runtime()?, config, listeners, clock, || 0, orders)
+    runtime()?.block_on(serve(config, listeners, clock, || 0, orders, started))
 }
 
 /// Runs the gateway until [`Order::Drain`] came and every delivery in flight is answered, or until [`Order::Stop`]. `orders`
@@ -103,13 +121,23 @@ pub fn run_under(
     listeners: Listeners,
     clock: Clock,
     dropped_lines: impl Fn() -> u64 + 'static,
-    mut orders: impl AsyncFnMut() -> Order,
+    orders: impl AsyncFnMut() -> Order,
 ) -> Result<ShutdownResult, StartError> {
-    runtime.block_on(async {
-        let mut gateway = Gateway::start(config, listeners, clock, dropped_lines).await?;
-        let at_once = gateway.run(&mut orders).await;
-        gateway.stop(&mut orders, at_once).await
-    })
+    runtime.block_on(serve(config, listeners, clock, dropped_lines, orders, drop))
+}
+
+async fn serve(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    dropped_lines: impl Fn() -> u64 + 'static,
+    mut orders: impl AsyncFnMut() -> Order,
+    started: impl FnOnce(Acts),
+) -> Result<ShutdownResult, StartError> {
+    let mut gateway = Gateway::start(config, listeners, clock, dropped_lines).await?;
+    started(gateway.acts.clone());
+    let at_once = gateway.run(&mut orders).await;
+    gateway.stop(&mut orders, at_once).await
 }
 
 /// The running gateway.
@@ -122,6 +150,9 @@ struct Gateway {
     threads: Vec<JoinHandle<()>>,
     /// Each thread holds a sender. The channel closes when all threads have ended.
     all_ended: mpsc::Receiver<()>,
+    acts: Acts,
+    /// It answers until the end.
+    admin: AdminServer,
 }
 
 impl Gateway {
@@ -157,6 +188,8 @@ impl Gateway {
             ended,
         };
         let admin = admin(&shared);
+        let acts = admin.acts.clone();
+        let admin = AdminServer::start(listeners.admin, admin)?;
         let mut threads = Vec::new();
         let of = listeners.workers.len();
         for (index, sockets) in listeners.workers.into_iter().enumerate() {
@@ -165,13 +198,11 @@ impl Gateway {
         let shown = generations.subscribe();
         tokio::task::spawn_local(gauges::show(queue.clone(), shown, clock.clone(), metrics.clone(), dropped_lines));
         drop(shared);
-        listeners.admin.set_nonblocking(true)?;
-        tokio::task::spawn_local(admin::serve(TcpListener::from_std(listeners.admin)?, admin));
         for address in listeners.addresses {
             tracing::info!(listener = "server", %address, "listening");
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
-        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended })
+        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended, acts, admin })
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.
@@ -231,6 +262,7 @@ impl Gateway {
                 return Err(io::Error::other("a worker thread panicked").into());
             }
         }
+        drop(self.admin);
         // What is known of attempts is written before the end. Nothing else runs on this thread any more.
         self.queue.store.close();
         if let (false, Some(telemetry)) = (matches!(ended, ShutdownResult::Stopped(_)), &running.telemetry) {
@@ -270,11 +302,18 @@ pub fn runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 
-fn admin(shared: &Shared) -> AdminService {
+fn admin(shared: &Shared) -> AdminContext {
     let (phases, generations, queue) = (shared.phases.clone(), shared.generations.clone(), shared.queue.clone());
-    AdminService {
-        metrics: Arc::new(shared.metrics.clone()),
-        summary: Box::new(move || format!("{:#}\n", generations.borrow().summary)),
+    let routes = shared.generations.clone();
+    let routes = Arc::new(move || routes.borrow().running.routes.clone());
+    AdminContext {
+        metrics: shared.metrics.clone(),
+        queue: shared.queue.clone(),
+        clock: shared.clock.monotonic(),
+        running: Box::new(move || generations.borrow().running.clone()),
         ready: Box::new(move || *phases.borrow() == Phase::Running && queue.is_well()),
+        acts: Acts::new(shared.queue.clone(), &shared.clock, routes),
+        hours: Hours::default(),
+        streams: Streams::default(),
     }
 }

@@ -211,8 +211,8 @@ impl Worker {
     fn context(&mut self, generation: &Generation) -> StackContext {
         let (router, dispatchers) = self.routes(generation);
         let clock = &self.clock;
-        let routes = generation.routes.iter().map(|(shared, _)| shared.clone()).collect();
-        let reporter = Reporter { log_limit: self.reported.clone(), routes };
+        let reporter = Reporter { log_limit: self.reported.clone(), routes: generation.running.routes.clone() };
+        let budget = Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes);
         StackContext {
             receive: ReceiveContext {
                 clock: clock.clone(),
@@ -227,8 +227,8 @@ impl Worker {
                 recorder: self.recorder.clone(),
                 tracer: generation.telemetry.as_ref().map(|telemetry| telemetry.tracer()),
             },
-            route: RouteContext { router: Rc::new(router), draining: self.draining.clone() },
-            budget: Budget::new(self.metrics.buffered_bytes.clone(), generation.server.buffered_bytes),
+            route: RouteContext { router: Rc::new(router), draining: self.draining.clone(), budget: budget.clone() },
+            budget,
             verify: VerifyContext { clock: clock.clone(), reporter },
             dedupe: DedupeContext { clock: clock.clone(), queue: self.queue.clone(), log_limit: self.reported.clone() },
             enqueue: EnqueueContext { clock: clock.clone(), queue: self.queue.clone(), dispatchers },
@@ -240,7 +240,7 @@ impl Worker {
         }
     }
 
-    /// The routes of a configuration, and the dispatchers of those with a queue in the place of the former ones.
+    /// The routes of a configuration, and their dispatchers in the place of the former ones.
     fn routes(&mut self, generation: &Generation) -> (Router, Rc<HashMap<String, Rc<Dispatcher>>>) {
         let mut pools: Vec<(Arc<Connector>, Rc<Pool>)> = Vec::new();
         let find = |pools: &[(Arc<Connector>, Rc<Pool>)], connector| {
@@ -270,13 +270,13 @@ impl Worker {
             draining: self.draining.clone(),
             alive: self.alive.clone(),
         };
-        let dispatchers = routes.iter().filter_map(|route: &Rc<Route>| {
-            let dispatcher = Dispatcher::new(context.clone(), route.clone())?;
+        let dispatchers = routes.iter().map(|route: &Rc<Route>| {
+            let dispatcher = Dispatcher::new(context.clone(), route.clone());
             let name = &route.shared.config.name;
             if self.share.has(name) {
                 tokio::task::spawn_local(dispatcher.clone().lead());
             }
-            Some((name.clone(), dispatcher))
+            (name.clone(), dispatcher)
         });
         self.dispatchers = Rc::new(dispatchers.collect());
         (Router::new(routes), self.dispatchers.clone())

@@ -162,7 +162,7 @@ fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), 
 /// The gateway's configuration and its bound listeners: on the usual ports, or on free ports if those are taken.
 fn bind(secrets: &RandomSecrets, upstream: SocketAddr) -> Result<(Config, Listeners), Failure> {
     let mut server = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let mut admin = SocketAddr::from(([127, 0, 0, 1], 9090));
+    let mut admin = SocketAddr::from(([127, 0, 0, 1], 9797));
     loop {
         let config = configure(secrets, upstream, Some(server), admin)?;
         match app::bind(&config) {

@@ -39,12 +39,53 @@ Examples:
 pub(super) const EXPLAIN: &str = "\
 Examples:
   hooklatch explain civo -c hooks.yaml --request captured.http
-  hooklatch explain stripe --request captured.http --at 2026-01-31T12:00:00Z";
+  hooklatch explain stripe --request captured.http --at 2026-01-31T12:00:00Z
+  hooklatch explain civo --last
+  hooklatch explain --id 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b";
+
+pub(super) const DELIVERIES: &str = "\
+Examples:
+  hooklatch deliveries
+  hooklatch deliveries -c hooks.yaml 'state:dead since:1h'
+  hooklatch deliveries --url http://127.0.0.1:9797 'route:stripe event:invoice.* -status:2xx' --limit 500 --json";
+
+pub(super) const SHOW: &str = "\
+Examples:
+  hooklatch show 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b
+  hooklatch show 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b --http > captured.http";
+
+pub(super) const TAIL: &str = "\
+Examples:
+  hooklatch tail
+  hooklatch tail 'is:refused route:stripe' --json";
+
+pub(super) const REPLAY: &str = "\
+Examples:
+  hooklatch replay 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b
+  hooklatch replay --query 'state:dead route:stripe since:1d' --dry-run
+  hooklatch replay --query 'state:dead route:stripe since:1d' --per-second 10 --yes";
+
+pub(super) const DISCARD: &str = "\
+Examples:
+  hooklatch discard 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b
+  hooklatch discard --query 'state:dead event:test.*' --yes";
+
+pub(super) const ERASE: &str = "\
+Examples:
+  hooklatch erase 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b";
+
+pub(super) const PAUSE: &str = "\
+Examples:
+  hooklatch pause stripe -c hooks.yaml";
+
+pub(super) const RESUME: &str = "\
+Examples:
+  hooklatch resume stripe -c hooks.yaml";
 
 pub(super) const HEALTH: &str = "\
 Examples:
   hooklatch health -c hooks.yaml
-  hooklatch health --url http://127.0.0.1:9090 --live";
+  hooklatch health --url http://127.0.0.1:9797 --live";
 
 pub(super) const SCHEMES: &str = "\
 Examples:

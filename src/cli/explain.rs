@@ -1,33 +1,44 @@
-//! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why.
+//! `hooklatch explain ROUTE --request FILE`: whether the route would take a captured request, and if not, why. For one that
+//! a running gateway has recorded, see [`recorded`](super::recorded).
 //!
 //! The verdict comes from the gateway itself, see [`loopback`](super::support::loopback); the reason behind it comes from
-//! [`diagnose`](crate::schemes::diagnose). The client's address (`allowed_ips`), limits and timeouts are not judged.
+//! [`why`](crate::acts::why). The client's address (`allowed_ips`), limits and timeouts are not judged.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::support::api::{Api, GatewayArgs};
 use super::support::captured::{self, Captured};
 use super::support::loopback::{LoopbackGateway, Verdict};
-use super::{ConfigArgs, Failure, find_route, load, read_body};
+use super::{Failure, find_route, load, read_body, recorded};
+use crate::acts::why::{Question, Why, is_of_signature};
 use crate::clock::Clock;
-use crate::config::units::display_size;
-use crate::config::{Config, PathPattern, Route};
-use crate::schemes::diagnose::{Diagnosis, Effort, Suspect, diagnose};
-use crate::schemes::{self, RequestHead, SignedRequest, VerifyError};
+use crate::config::Config;
+use crate::reject::Reject;
+use crate::schemes;
+use crate::schemes::diagnose::{Diagnosis, Effort};
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["request", "id", "last"])))]
 pub(super) struct Args {
     /// The route's name
-    route: String,
+    #[arg(required_unless_present = "id")]
+    route: Option<String>,
     #[command(flatten)]
-    config: ConfigArgs,
+    gateway: GatewayArgs,
     /// The request as it was received: request line, headers, an empty line, body; - for standard input
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "token_file"])]
+    request: Option<PathBuf>,
+    /// A delivery that the running gateway has recorded
+    #[arg(long, value_name = "ID", conflicts_with = "route")]
+    id: Option<String>,
+    /// The last refused delivery of the route that the running gateway has recorded
+    #[arg(long)]
+    last: bool,
     /// Judge it as of this time (RFC 3339, or seconds since 1970) instead of now
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "request")]
     at: Option<Duration>,
 }
 
@@ -36,18 +47,27 @@ fn parse_time(text: &str) -> Result<Duration, &'static str> {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = load(&args.config.config)?;
-    let route = find_route(&config, &args.route)?;
-    let source = Some(args.request.as_path()).filter(|path| path.as_os_str() != "-");
+    let route = args.route.as_deref().unwrap_or_default();
+    let Some(request) = &args.request else {
+        let api = Api::new(&args.gateway)?;
+        let id = args.id.clone().map_or_else(|| recorded::last_refused(&api, route), Ok)?;
+        return recorded::explain(&api, &id);
+    };
+    let config = load(&args.gateway.config)?;
+    let route = find_route(&config, route)?;
+    let source = Some(request.as_path()).filter(|path| path.as_os_str() != "-");
     let file = read_body(source).map_err(|failure| Failure::Usage(failure.to_string()))?;
-    let captured = captured::read(&file).map_err(|why| Failure::Usage(format!("{} {why}", args.request.display())))?;
+    let captured = captured::read(&file).map_err(|why| Failure::Usage(format!("{} {why}", request.display())))?;
     let now = args.at.unwrap_or_else(|| Clock::system().unix());
-    let question = Question { config: &config, route, captured: &captured, now };
+    let body = Bytes::copy_from_slice(&captured.request.body);
+    let (head, routes) = (captured.parts.as_ref(), config.routes.iter().collect());
+    let question = Question { route, routes, head, body: &body, received_at: now };
+    let question = Judged { config: &config, captured: &captured, question };
     let accepted = match &captured.cut_short {
         Some(missing) => {
             outln!("refused: bad_request (400): The request is not valid HTTP");
             outln!("cause: the file ends before the body does: {missing}");
-            question.tell_signature()?;
+            question.tell_signature(&question.question.diagnosis(&Effort::thorough()))?;
             false
         }
         None => question.ask()?,
@@ -58,22 +78,22 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if accepted { Ok(()) } else { Err(Failure::Told) }
 }
 
-/// The question whether a route accepts a request.
-struct Question<'a> {
+/// The question whether a route accepts a captured request.
+struct Judged<'a> {
     config: &'a Config,
-    route: &'a Route,
     captured: &'a Captured,
-    now: Duration,
+    question: Question<'a>,
 }
 
-impl Question<'_> {
+impl Judged<'_> {
     /// Prints what the gateway does with the request. Returns whether the route accepts it.
     fn ask(&self) -> Result<bool, Failure> {
+        let route = self.question.route;
         let method = self.captured.parts.as_ref().map(|parts| &parts.method);
-        let config = self.config.clone().judging(&self.route.name, method);
-        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.now);
+        let config = self.config.clone().judging(&route.name, method);
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + self.question.received_at);
         match LoopbackGateway::new()?.judge(config, clock, &self.captured.request)? {
-            Verdict::Forwarded(seen) if seen.header("hooklatch-route") == Some(&self.route.name) => {
+            Verdict::Forwarded(seen) if seen.header("hooklatch-route") == Some(&route.name) => {
                 let secret = seen.header("hooklatch-secret-id").unwrap_or_default();
                 outln!("accepted: signed with the secret \"{secret}\"");
                 Ok(true)
@@ -81,8 +101,7 @@ impl Question<'_> {
             Verdict::Forwarded(seen) => {
                 let other = seen.header("hooklatch-route").unwrap_or_default();
                 outln!("refused: the request goes to the route \"{other}\", whose path and host fit it better");
-                self.tell_place()?;
-                self.tell_signature()?;
+                self.tell_why(Reject::NoRoute.reason())?;
                 Ok(false)
             }
             Verdict::Answered => {
@@ -98,91 +117,46 @@ impl Question<'_> {
     }
 
     fn tell_why(&self, reason: &str) -> Result<(), Failure> {
-        let of_signature = serde_json::from_value::<VerifyError>(reason.into()).is_ok();
-        match reason {
-            _ if of_signature => return self.tell(&self.diagnosis()),
-            "no_route" => self.tell_place()?,
-            "method_not_allowed" => {
-                let methods: Vec<&str> = self.route.methods.iter().map(http::Method::as_str).collect();
-                outln!("cause: the route takes {}", methods.join(", "));
-            }
-            "body_too_large" => {
-                let (length, most) = (self.captured.request.body.len(), display_size(self.route.max_body));
-                outln!("cause: the body has {length} bytes, and the route's max_body is {most}");
-            }
-            _ => {}
+        let Why { causes, signature } = self.question.why(reason, &Effort::thorough());
+        for cause in causes {
+            outln!("cause: {cause}");
         }
-        self.tell_signature()
-    }
-
-    /// Prints whether the request's path or host differs from the route's.
-    fn tell_place(&self) -> Result<(), Failure> {
-        let Some(parts) = &self.captured.parts else { return Ok(()) };
-        let path = parts.uri.path();
-        let fits = match &self.route.path {
-            PathPattern::Exact(own) => path == own,
-            PathPattern::Prefix(own) => path.starts_with(own),
-        };
-        if !fits {
-            outln!("cause: the request's path is {path}, and the route's is {}", self.route.path);
-        }
-        let host = parts.headers.get(http::header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-        if let (true, Some(own)) = (fits, &self.route.host) {
-            outln!("cause: the request is for the host {}, and the route for {own}", host.unwrap_or_default());
-        }
-        Ok(())
+        if is_of_signature(reason) { tell(&signature) } else { self.tell_signature(&signature) }
     }
 
     /// Prints whether the signature is valid, if the request is refused for another reason.
-    fn tell_signature(&self) -> Result<(), Failure> {
+    fn tell_signature(&self, diagnosis: &Diagnosis) -> Result<(), Failure> {
         if self.captured.parts.is_none() {
             return Ok(());
         }
-        let diagnosis = self.diagnosis();
         if diagnosis.causes.is_empty() {
             outln!("apart from that, the signature is right");
             return Ok(());
         }
         outln!("apart from that, the signature is not right either:");
-        self.tell(&diagnosis)
-    }
-
-    fn tell(&self, diagnosis: &Diagnosis) -> Result<(), Failure> {
-        let kind = if diagnosis.proven { "cause" } else { "hint" };
-        for cause in &diagnosis.causes {
-            outln!("{kind}: {cause}");
-        }
-        if diagnosis.proven {
-            outln!("but for that, the signature is right");
-        }
-        if let Some(at) = diagnosis.signed_at {
-            outln!("note: to judge it as of the time that it was signed at: --at {at}");
-        }
-        Ok(())
-    }
-
-    fn diagnosis(&self) -> Diagnosis {
-        let Some(parts) = &self.captured.parts else { return Diagnosis::default() };
-        let others: Vec<Suspect<'_>> = self.config.routes.iter().map(Route::suspect).collect();
-        let others: Vec<Suspect<'_>> = others.into_iter().filter(|other| other.route != self.route.name).collect();
-        let body = [Bytes::copy_from_slice(&self.captured.request.body)];
-        let request = SignedRequest { head: RequestHead::of(parts), body: &body };
-        diagnose(self.route.suspect(), &others, &request, self.now, &Effort::thorough())
+        tell(diagnosis)
     }
 
     /// Prints what the verdict does not cover.
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if !self.route.enforce {
-            notes.push(
-                "enforce is false on this route: what is refused here is forwarded all the same, marked \
-                 Hooklatch-Verified: false"
-                    .to_owned(),
-            );
-        }
-        if !self.route.allowed_ips.is_empty() {
+        let mut notes = self.question.notes();
+        if !self.question.route.allowed_ips.is_empty() {
             notes.push("who sent it does not stand in the file: allowed_ips was not looked at".to_owned());
         }
         notes
     }
+}
+
+fn tell(diagnosis: &Diagnosis) -> Result<(), Failure> {
+    let kind = if diagnosis.proven { "cause" } else { "hint" };
+    for cause in &diagnosis.causes {
+        outln!("{kind}: {cause}");
+    }
+    if diagnosis.proven {
+        outln!("but for that, the signature is right");
+    }
+    if let Some(at) = diagnosis.signed_at {
+        outln!("note: to judge it as of the time that it was signed at: --at {at}");
+    }
+    Ok(())
 }

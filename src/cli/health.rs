@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let base = match &args.url {
         Some(url) if url.authority().is_none() => {
             return Err(Failure::Usage(format!(
-                "--url needs a complete URL, such as http://127.0.0.1:9090, not {url}"
+                "--url needs a complete URL, such as http://127.0.0.1:9797, not {url}"
             )));
         }
         Some(url) => url.to_string(),

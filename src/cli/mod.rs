@@ -22,18 +22,25 @@ macro_rules! errln {
 mod check;
 mod completions;
 mod conformance;
+mod deliveries;
 mod demo;
+mod discard;
 mod examples;
 mod explain;
 mod health;
 mod man;
+mod pause;
+mod recorded;
+mod replay;
 mod schema;
 mod schemes;
 mod send;
 mod serve;
+mod show;
 mod sign;
 mod store;
 mod support;
+mod tail;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -100,9 +107,33 @@ enum Command {
     /// Sign a delivery with a route's first secret and send it
     #[command(after_help = examples::SEND)]
     Send(send::Args),
-    /// Say whether a route would accept a captured request and, if not, why
+    /// Say whether a route would accept a captured request, or one that a gateway has recorded, and if not, why
     #[command(after_help = examples::EXPLAIN)]
     Explain(explain::Args),
+    /// List the deliveries of a running gateway, or those that a search finds, the newest first
+    #[command(after_help = examples::DELIVERIES)]
+    Deliveries(deliveries::Args),
+    /// Print everything about a delivery of a running gateway
+    #[command(after_help = examples::SHOW)]
+    Show(show::Args),
+    /// Print the deliveries of a running gateway as they come, until Ctrl-C
+    #[command(after_help = examples::TAIL)]
+    Tail(tail::Args),
+    /// Send deliveries again; asks before more than one
+    #[command(after_help = examples::REPLAY)]
+    Replay(replay::Args),
+    /// Do not send deliveries that wait or are dead; asks before more than one
+    #[command(after_help = examples::DISCARD)]
+    Discard(discard::Args),
+    /// Overwrite head and body of deliveries, which are not sent any more; asks before more than one
+    #[command(after_help = examples::ERASE)]
+    Erase(discard::EraseArgs),
+    /// Let the queued deliveries of a route wait
+    #[command(after_help = examples::PAUSE)]
+    Pause(pause::Args),
+    /// Send the queued deliveries of a paused route again
+    #[command(after_help = examples::RESUME)]
+    Resume(pause::Args),
     /// Ask a gateway on this machine whether it takes deliveries; exit status 1 if it does not
     #[command(after_help = examples::HEALTH)]
     Health(health::Args),
@@ -175,6 +206,14 @@ impl Cli {
             Command::Sign(args) => sign::run(&args),
             Command::Send(args) => send::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Deliveries(args) => deliveries::run(&args),
+            Command::Show(args) => show::run(&args),
+            Command::Tail(args) => tail::run(&args),
+            Command::Replay(args) => replay::run(&args),
+            Command::Discard(args) => discard::run(&args),
+            Command::Erase(args) => discard::erase(&args),
+            Command::Pause(args) => pause::pause(&args),
+            Command::Resume(args) => pause::resume(&args),
             Command::Health(args) => health::run(&args),
             Command::Store(args) => store::run(&args),
             Command::Schemes(args) => schemes::run(&args),

@@ -86,6 +86,11 @@ pub(super) fn parse_route_host(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// A value of the `Host` header: a host, and a port unless it is left out.
+pub(super) fn parse_listen_host(text: &str) -> Result<String, &'static str> {
+    parse_authority(text, 0).map(|(_, _, authority)| authority)
+}
+
 /// A route's path: exact, or a prefix that ends in `/*`.
 pub(super) fn parse_path(text: &str) -> Result<PathPattern, &'static str> {
     if !text.starts_with('/') {

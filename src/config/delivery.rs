@@ -79,7 +79,29 @@ pub(super) enum Mode {
     Queue,
 }
 
+impl Queue {
+    /// How a route in proxy mode sends what waits for it all the same: replays, and deliveries from a time when it had a queue.
+    pub fn of_proxy() -> Self {
+        Self {
+            response: QueueResponse::default(),
+            retry: Retry::default(),
+            max_concurrent: DEFAULT_CONCURRENT,
+            max_rate: None,
+            circuit: None,
+            paused: false,
+        }
+    }
+}
+
 impl Delivery {
+    /// The queue's settings; those of [`Queue::of_proxy`] in proxy mode.
+    pub fn queue(&self) -> Queue {
+        match self {
+            Self::Queue(queue) => queue.as_ref().clone(),
+            Self::Proxy => Queue::of_proxy(),
+        }
+    }
+
     /// The word in the file.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::admin::Admin;
 use super::error::{ConfigError, LoadError};
 use super::model::Config;
 use super::sources::{Context, Sources, System, open};
@@ -22,18 +23,31 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     parse_bytes(&bytes, path, &System)
 }
 
-/// The address of the admin listener in the configuration at `path`. Errors in other sections do not matter, because a
-/// running gateway keeps its last valid configuration.
+/// The address of the admin listener in the configuration at `path`. Errors at other keys do not matter, because a running
+/// gateway keeps its last valid configuration.
+///
+/// # Errors
+/// The file cannot be read, is not YAML, or its `admin.listen` is invalid.
+pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
+    part(path, validate::admin_listen)
+}
+
+/// The section `admin` of the configuration at `path`. Errors in other sections do not matter.
 ///
 /// # Errors
 /// The file cannot be read, is not YAML, or its section `admin` is invalid.
-pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
+pub fn admin(path: &Path) -> Result<Admin, LoadError> {
+    let context = Context { folder: folder(path), sources: &System };
+    part(path, |root, errors| validate::admin(root, errors, context))
+}
+
+/// Reads a part of a configuration that may have errors elsewhere.
+fn part<T>(path: &Path, of: impl FnOnce(&raw::Node, &reader::Errors) -> Option<T>) -> Result<T, LoadError> {
     let bytes = read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
     let errors = reader::Errors::default();
     let root = as_text(&bytes).and_then(raw::parse);
     let root = root.map_err(|message| LoadError::Invalid { errors: vec![whole(message)] })?;
-    let admin = validate::admin(&root, &errors);
-    admin.map(|admin| admin.listen).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
+    of(&root, &errors).ok_or_else(|| LoadError::Invalid { errors: errors.into_parts().0 })
 }
 
 /// Checks the text of a configuration. Pure, except for `sources`: secrets come from there, and relative names
@@ -57,9 +71,13 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
 
 /// Checks the content of the file at `path`.
 pub(super) fn parse_bytes(bytes: &[u8], path: &Path, sources: &dyn Sources) -> Result<Config, LoadError> {
-    let folder = path.parent().unwrap_or(Path::new(""));
     let text = as_text(bytes).map_err(|message| vec![whole(message)]);
-    text.and_then(|text| parse(text, folder, sources)).map_err(|errors| LoadError::Invalid { errors })
+    text.and_then(|text| parse(text, folder(path), sources)).map_err(|errors| LoadError::Invalid { errors })
+}
+
+/// The folder that relative file names in the configuration at `path` start from.
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Reads at most one byte more than a configuration can have.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::admin::Admin;
 use super::delivery::Delivery;
-use super::model::{AccessLog, Admin, Config, Route, Server};
+use super::model::{AccessLog, Config, Route, Server};
 use super::network::Networks;
 use super::record::Record;
 use super::upstream::Upstream;
@@ -18,7 +19,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 impl Config {
     /// The same routes between a sender and an upstream on loopback: one thread, no TLS and no proxy in front, no address
-    /// that is not let in, no rate, no store, no queue, no dedupe, no record. Everything is sent to `upstream`, which gets `patience` to take a connection and to
+    /// that is not let in, no rate, no store, no queue, no dedupe, no record, no page. Everything is sent to `upstream`, which gets `patience` to take a connection and to
     /// answer.
     pub fn on_loopback(self, upstream: SocketAddr, patience: Duration) -> Self {
         let server = Server {
@@ -31,7 +32,7 @@ impl Config {
             ..self.server
         };
         let routes = self.routes.into_iter().map(|route| route.sent_to(upstream, patience)).collect();
-        Self { server, admin: Admin { listen: ANY_PORT }, store: None, routes, ..self }
+        Self { server, admin: Admin { listen: ANY_PORT, page: false, ..Admin::default() }, store: None, routes, ..self }
     }
 
     /// The same configuration to see what `route` does to a request with `method`: it enforces, and every other route takes

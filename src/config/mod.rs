@@ -1,7 +1,7 @@
 //! gateway.yaml: from text to a checked model, with every error at once.
 //!
 //! [`load`] reads the file, `raw` parses it into a tree that keeps everything the file says, and pure checks (`validate`,
-//! `store`, `route`, `delivery`, `retry`, `dedupe`, `sign`, `upstream`, `secret`, `scheme`, `telemetry`, `tls`, `address`,
+//! `admin`, `store`, `route`, `delivery`, `retry`, `dedupe`, `sign`, `upstream`, `secret`, `scheme`, `telemetry`, `tls`, `address`,
 //! `network`, [`units`]) walk that tree key by key
 //! (`reader`) into the types of `model`. [`reload`] decides when to load again. The documentation of each file lists what
 //! it refuses; the annotated `gateway.yaml` at the top of the repository lists the keys and their defaults, and [`schema`]
@@ -10,6 +10,7 @@
 //! Not checked here: whether an address can be bound and an upstream reached. Loading opens no socket.
 
 mod address;
+mod admin;
 mod dedupe;
 mod delivery;
 mod error;
@@ -42,12 +43,13 @@ mod view;
 mod tests;
 
 pub use address::PathPattern;
+pub use admin::Admin;
 pub use dedupe::{Dedupe, DedupeKey};
 pub use delivery::{Circuit, Delivery, Queue, QueueResponse};
 pub(crate) use error::next_step;
 pub use error::{ConfigError, LoadError};
-pub use load::{admin_address, load, parse};
-pub use model::{AccessLog, Admin, Config, RateLimit, Route, Server};
+pub use load::{admin, admin_address, load, parse};
+pub use model::{AccessLog, Config, RateLimit, Route, Server};
 pub use near::suggestion;
 pub use network::Networks;
 pub use record::Record;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::address::PathPattern;
+use super::admin::Admin;
 use super::dedupe::Dedupe;
 use super::delivery::Delivery;
 use super::error::ConfigError;
@@ -87,13 +88,6 @@ pub enum AccessLog {
     Refused,
     /// No delivery.
     None,
-}
-
-/// The listener for operators: metrics and health.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// The address to bind; never one of [`Server::listen`] (port 0 aside). Default `127.0.0.1:9090`.
-    pub listen: SocketAddr,
 }
 
 /// A public path with its scheme, secrets and upstream.

@@ -12,8 +12,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::raw::Node;
-use super::reader::{Field, all};
+use super::reader::Field;
 
 /// A set of IP networks; may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,21 +47,7 @@ impl FromStr for Networks {
 
 /// A list of networks. Unlike other lists, it may be empty.
 pub(super) fn read(field: &Field<'_>) -> Option<Networks> {
-    if matches!(field.node(), Node::List(items) if items.is_empty()) {
-        return Some(Networks::default());
-    }
-    let mut networks: Vec<IpNet> = Vec::new();
-    let read = field.list()?.into_iter().map(|item| {
-        let network = item.parsed(parse)?;
-        if networks.contains(&network) {
-            item.error(format!("{network} is repeated"));
-            return None;
-        }
-        networks.push(network);
-        Some(())
-    });
-    all(read)?;
-    Some(Networks(networks))
+    field.distinct_if_any(parse).map(Networks)
 }
 
 fn parse(text: &str) -> Result<IpNet, String> {

@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
 
 use super::error::ConfigError;
 use super::near::nearest;
@@ -125,6 +126,36 @@ impl<'a> Field<'a> {
             }
             _ => self.wrong_kind("a list"),
         }
+    }
+
+    /// A list of texts that `parse` takes, none twice.
+    pub(super) fn distinct<T, E>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>>
+    where
+        T: PartialEq + fmt::Display,
+        E: ToString,
+    {
+        let mut values: Vec<T> = Vec::new();
+        let read = self.list()?.into_iter().map(|item| {
+            let value = item.parsed(&parse)?;
+            if values.contains(&value) {
+                item.error(format!("{value} is repeated"));
+                return None;
+            }
+            values.push(value);
+            Some(())
+        });
+        all(read)?;
+        Some(values)
+    }
+
+    /// The same, but the list may be empty.
+    pub(super) fn distinct_if_any<T, E>(&self, parse: impl Fn(&str) -> Result<T, E>) -> Option<Vec<T>>
+    where
+        T: PartialEq + fmt::Display,
+        E: ToString,
+    {
+        let is_empty = matches!(self.node, Node::List(items) if items.is_empty());
+        if is_empty { Some(Vec::new()) } else { self.distinct(parse) }
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {

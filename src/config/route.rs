@@ -14,7 +14,7 @@ use super::delivery::{self, Mode};
 use super::mark::Mark;
 use super::model::{RateLimit, Route};
 use super::network::{self, Networks};
-use super::reader::{Field, Section, all};
+use super::reader::{Field, Section};
 use super::record::{DEFAULT_RECORD_BODY, RECORDS, Record};
 use super::scheme;
 use super::secret::{Labelled, explain_key, read_all};
@@ -220,18 +220,7 @@ fn parse_name(text: &str) -> Result<String, &'static str> {
 }
 
 fn read_methods(field: &Field<'_>) -> Option<Vec<Method>> {
-    let mut methods: Vec<Method> = Vec::new();
-    let read = field.list()?.into_iter().map(|item| {
-        let method = item.parsed(parse_method)?;
-        if methods.contains(&method) {
-            item.error(format!("{method} is repeated"));
-            return None;
-        }
-        methods.push(method);
-        Some(())
-    });
-    all(read)?;
-    Some(methods)
+    field.distinct(parse_method)
 }
 
 fn parse_method(text: &str) -> Result<Method, String> {

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use self::kinds::{
     any_of, duration, duration_or_zero, file, flag, list, map, or_nothing, put, set_default, size, text, whole, word,
 };
+use super::admin::Admin;
 use super::model::AccessLog;
 use super::units::display_size;
 use super::validate as of;
@@ -138,7 +139,21 @@ fn server_tls() -> Value {
 }
 
 fn admin() -> Value {
-    let mut listen = text("The address and port of /metrics, /livez, /readyz and /config. Needs a restart.", LISTEN);
-    set_default(&mut listen, json!(of::DEFAULT_ADMIN_LISTEN.to_string()));
-    map("The listener for operators: metrics and health.", &[], [("listen", listen)])
+    let default = Admin::default();
+    let mut listen = text("The address and port of metrics, health, the page and the API. Needs a restart.", LISTEN);
+    set_default(&mut listen, json!(default.listen.to_string()));
+    let host = text("A host, with its port where the browser shows one: gateway.internal:9797.", "^[^/@?#]+$");
+    let hosts = "Further values of the Host header that are accepted.";
+    let token = "The token of the page and the API. Required unless listen is a loopback address or page is false.";
+    map(
+        "The listener for operators: metrics, health, the page and the API.",
+        &[],
+        [
+            ("listen", listen),
+            ("page", flag("Whether there is a page (/ui/) and an API (/api/v1/).", default.page)),
+            ("hosts", json!({ "description": hosts, "type": "array", "items": host, "default": [] })),
+            ("token", secret::source(token)),
+            ("read_only", flag("Whether the API refuses every change.", default.read_only)),
+        ],
+    )
 }

@@ -7,10 +7,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::address::parse_listen;
-use super::model::{AccessLog, Admin, Config, Server};
+use super::admin::{self, Admin};
+use super::model::{AccessLog, Config, Server};
 use super::network::{self, Networks};
 use super::raw::Node;
-use super::reader::{Errors, Field, Section, all};
+use super::reader::{Errors, Field, all};
 use super::route;
 use super::scheme;
 use super::secret::explain_key;
@@ -22,8 +23,6 @@ use super::units::{display_size, parse_duration, parse_size, read_size, read_tim
 
 pub(super) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8080);
-pub(super) const DEFAULT_ADMIN_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 pub(super) const DEFAULT_CONNECTIONS: u32 = 10_000;
 pub(super) const DEFAULT_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +52,7 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
         Some(field) => read_server(&field, context),
         None => Some(default_server()),
     };
-    let admin = admin_of(&mut section);
+    let admin = admin::read(&mut section, context);
     if let (Some(server), Some(admin)) = (&server, &admin)
         && server.listen.iter().any(|listen| overlap(*listen, admin.listen))
     {
@@ -78,13 +77,14 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     })
 }
 
-/// The section `admin` of a file that may have errors elsewhere.
-pub(super) fn admin(root: &Node, errors: &Errors) -> Option<Admin> {
-    admin_of(&mut Field::root(root, errors).section()?)
+/// `admin.listen` of a file that may have errors elsewhere.
+pub(super) fn admin_listen(root: &Node, errors: &Errors) -> Option<SocketAddr> {
+    admin::read_listen(&mut Field::root(root, errors).section()?)
 }
 
-fn admin_of(section: &mut Section<'_>) -> Option<Admin> {
-    section.get("admin").map_or(Some(Admin { listen: DEFAULT_ADMIN_LISTEN }), |field| read_admin(&field))
+/// Reads the section `admin` alone, of a file that may have errors elsewhere.
+pub(super) fn admin(root: &Node, errors: &Errors, context: Context<'_>) -> Option<Admin> {
+    admin::read(&mut Field::root(root, errors).section()?, context)
 }
 
 fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
@@ -136,13 +136,6 @@ fn default_server() -> Server {
         shutdown_grace: DEFAULT_GRACE,
         access_log: AccessLog::default(),
     }
-}
-
-fn read_admin(field: &Field<'_>) -> Option<Admin> {
-    let mut section = field.section_or_nothing()?;
-    let listen = section.optional("listen", DEFAULT_ADMIN_LISTEN, |field| field.parsed_or_number(parse_listen));
-    section.finish(explain_key);
-    Some(Admin { listen: listen? })
 }
 
 /// One address or a list of them.

@@ -14,10 +14,11 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::admin::Admin;
 use super::dedupe::Dedupe;
 use super::delivery::{Circuit, Delivery, Queue, QueueResponse};
 use super::mark::Mark;
-use super::model::{Admin, Config, RateLimit, Route, Server};
+use super::model::{Config, RateLimit, Route, Server};
 use super::network::Networks;
 use super::retry::Retry;
 use super::sign::Sign;
@@ -166,8 +167,14 @@ fn of_server(server: &Server) -> Vec<Entry> {
 }
 
 fn of_admin(admin: &Admin) -> Vec<Entry> {
-    let Admin { listen } = admin;
-    vec![Entry::new("listen", listen.to_string()).at_start_only()]
+    let Admin { listen, page, hosts, token, read_only } = admin;
+    vec![
+        Entry::new("listen", listen.to_string()).at_start_only(),
+        Entry::new("page", *page),
+        Entry::new("hosts", hosts.as_slice()),
+        Entry::new("token", token.as_ref().map(|_| "set")).hiding(token.iter().map(|token| Mark::of(token.expose()))),
+        Entry::new("read_only", *read_only),
+    ]
 }
 
 fn of_telemetry(otlp: Option<&Otlp>) -> Entry {

@@ -25,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as HttpBody;
 use tower::Service;
 
+use crate::delivery::request::RequestBody;
 use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::{Buffered, Inspected};
 use crate::gateway::stage::Next;
@@ -32,6 +33,7 @@ use crate::http1::payload::{Frames, Payload};
 use crate::http1::reader::LONG_READ;
 use crate::reject::{Refusal, Reject};
 use crate::routing::limits::{Budget, Reservation};
+use crate::routing::table::RouteShared;
 
 /// The smallest piece that is kept without copying, in bytes: it fills most of the buffer into which it was read.
 const LARGE_PIECE: usize = LONG_READ / 4 * 3;
@@ -64,13 +66,20 @@ where
     S: Service<Buffered, Response = Completed, Error = Refusal> + Clone,
 {
     let Inspected { info, route, body, claim } = inspected;
-    let held = next.context.open(&route.shared.limits);
-    let mut collector = Collector::new(body, route.shared.config.max_body, held).map_err(Refusal::unread)?;
-    let collected = within(route.shared.config.body_timeout, &mut collector).await;
-    let payload = collected.map_err(Refusal::unread)?;
+    let payload = collect(&next.context, &route.shared, body).await.map_err(Refusal::unread)?;
     route.shared.metrics.body_bytes.observe(payload.len() as f64);
     info.timeline.body(&payload);
     next.run(Buffered { info, route, payload, claim }).await
+}
+
+/// The whole body of a delivery to `route`.
+///
+/// # Errors
+/// See the [module](self).
+pub async fn collect(budget: &Budget, route: &RouteShared, body: RequestBody) -> Result<Payload, Reject> {
+    let held = budget.open(&route.limits);
+    let mut collector = Collector::new(body, route.config.max_body, held)?;
+    within(route.config.body_timeout, &mut collector).await
 }
 
 impl<B: HttpBody> Collector<B> {

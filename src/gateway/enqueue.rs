@@ -33,7 +33,7 @@ pub struct EnqueueContext {
     pub clock: Clock,
     /// The queue.
     pub queue: Arc<Queue>,
-    /// The dispatchers of the routes with a queue, by name.
+    /// The dispatchers of the routes, by name.
     pub dispatchers: Rc<HashMap<String, Rc<Dispatcher>>>,
 }
 
@@ -47,7 +47,7 @@ where
         config::Delivery::Proxy => next.run(deduped.verified),
         config::Delivery::Queue(_) => match next.context.dispatchers.get(&route.name).cloned() {
             Some(dispatcher) => Box::pin(store_and_answer(next, dispatcher, deduped)),
-            // Each route with a queue has a dispatcher.
+            // Each route has a dispatcher.
             None => Box::pin(async { Err(Reject::StorageFailed.into()) }),
         },
     }
@@ -59,7 +59,7 @@ async fn store_and_answer<S>(
     deduped: Deduped,
 ) -> StageResult {
     let Deduped { verified, key } = deduped;
-    let mut message = prepare(&verified)?;
+    let mut message = prepare(&verified.proven())?;
     let body = whole(verified.payload());
     // Without the share of `buffered_bytes` that the request holds: a delivery that waits for a slow handler does not keep
     // the gateway from accepting others.
@@ -94,7 +94,11 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
         duration_ms: None,
         head,
         body: Some(body),
-        details: recorder::details(info, Some(route), route.config.record == config::Record::Full),
+        details: recorder::details(
+            info,
+            Some(route),
+            (route.config.record == config::Record::Full).then_some(route.config.record_body),
+        ),
     }
 }
 

@@ -41,7 +41,7 @@ pub struct ForwardContext {
 
 /// The stage: sends the delivery and returns the upstream's response.
 pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult {
-    let (message, started) = (prepare(&verified)?, verified.at());
+    let (message, started) = (prepare(&verified.proven())?, verified.at());
     let (route, info) = verified.into_route_and_info();
     if route.shared.config.record == Record::Full {
         let redacted = redact::message(&route.shared.credentials, &message);

@@ -6,18 +6,22 @@ use tower::Service;
 
 use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::Routed;
-use crate::gateway::discard::refuse;
+use crate::gateway::capture::refuse;
 use crate::gateway::stage::Next;
 use crate::reject::Refusal;
+use crate::routing::limits::Budget;
 
 /// The stage: refuses a delivery over the route's limits, and counts every other one until its upstream's response has been sent.
-pub async fn limit<S>(next: Rc<Next<(), S>>, routed: Routed) -> StageResult
+pub async fn limit<S>(next: Rc<Next<Budget, S>>, routed: Routed) -> StageResult
 where
     S: Service<Routed, Response = Completed, Error = Refusal> + Clone,
 {
     let permit = match routed.route.shared.limits.admit(routed.info.received) {
         Ok(permit) => permit,
-        Err(reject) => return Err(refuse(&routed.info.head.headers, routed.body, reject).await),
+        Err(reject) => {
+            let Routed { info, route, body, .. } = routed;
+            return Err(refuse(&next.context, &info, &route, body, reject).await);
+        }
     };
     let Completed { response, outcome } = next.run(routed).await?;
     Ok(Completed { response: response.map(|body| body.with_permit(permit)), outcome })

@@ -19,8 +19,10 @@
 //! - [`client_addr`] and [`forwarded`] find the client behind proxies.
 //! - [`request_id`] makes the id of a request.
 //! - [`accepted`] makes the answers to deliveries that are stored, or were there before.
+//! - [`recorded`] judges a request that was recorded, by the checks of the stages.
 //! - [`prepare`] makes the message for the upstream.
 //! - [`headers`] says which headers the upstream gets.
+//! - [`capture`] reads the body of what is refused by its head, if a person has asked for it.
 //! - [`discard`] leaves a body unread.
 //! - [`challenge`] answers endpoint challenges.
 //! - [`report`] logs deliveries that do not verify on routes with `enforce: false`.
@@ -28,6 +30,7 @@
 
 pub mod accepted;
 pub mod body;
+pub mod capture;
 pub mod catch;
 pub mod challenge;
 pub mod client_addr;
@@ -42,6 +45,7 @@ pub mod observe;
 pub mod prepare;
 pub mod problem;
 pub mod receive;
+pub mod recorded;
 pub mod report;
 pub mod request_id;
 pub mod respond;

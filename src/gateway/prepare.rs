@@ -5,36 +5,20 @@ use http::header::HOST;
 use http::request::Parts;
 
 use super::headers;
-use super::verify::Verified;
-use crate::delivery::request::RequestInfo;
-use crate::http1::payload::Payload;
+use super::verify::Proven;
 use crate::reject::Reject;
-use crate::routing::table::RouteShared;
 use crate::upstream::message::{Message, Target};
 
 /// The message for the upstream of the delivery's route.
 ///
 /// # Errors
 /// [`Reject::BadRequest`]: the host in the request's target is not a valid field value.
-pub fn prepare(verified: &Verified) -> Result<Message, Reject> {
-    message(
-        verified.route(),
-        verified.info(),
-        verified.payload().clone(),
-        verified.authentic().map(|authentic| authentic.secret),
-    )
-}
-
-fn message(
-    route: &RouteShared,
-    info: &RequestInfo,
-    payload: Payload,
-    secret: Option<usize>,
-) -> Result<Message, Reject> {
+pub fn prepare(proven: &Proven<'_>) -> Result<Message, Reject> {
+    let (route, info, payload) = (proven.route(), proven.info(), proven.payload());
     let Parts { method, uri, headers, .. } = &info.head;
     let authority = uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
     let host = authority.transpose().map_err(|_| Reject::BadRequest)?.or_else(|| headers.get(HOST).cloned());
     let target = Target::new(uri.clone(), route.config.path.prefix_len());
-    let fields = headers::fields(&route.headers, info, host.as_ref(), secret, payload.len());
-    Ok(Message { id: info.delivery_id, method: method.clone(), target, host, fields, payload })
+    let fields = headers::fields(&route.headers, info, host.as_ref(), proven.secret(), payload.len());
+    Ok(Message { id: info.delivery_id, method: method.clone(), target, host, fields, payload: payload.clone() })
 }

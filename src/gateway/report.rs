@@ -25,7 +25,7 @@ pub struct Reporter {
     /// Limits the log lines.
     pub log_limit: Rc<LogLimit>,
     /// All routes: the delivery may be signed with a secret of another route.
-    pub routes: Rc<[Arc<RouteShared>]>,
+    pub routes: Arc<[Arc<RouteShared>]>,
 }
 
 impl Reporter {

@@ -28,10 +28,11 @@ use crate::delivery::peer::Peer;
 use crate::delivery::request::Received;
 use crate::delivery::response::{Completed, Handled};
 use crate::delivery::stages::Routed;
-use crate::gateway::discard::refuse;
 use crate::gateway::stage::Next;
+use crate::gateway::{capture, discard};
 use crate::http1::field::is_host_byte;
 use crate::reject::{Refusal, Reject};
+use crate::routing::limits::Budget;
 use crate::routing::table::{Route, Router};
 use crate::schemes::{Asked, RequestHead};
 
@@ -42,6 +43,8 @@ pub struct RouteContext {
     pub router: Rc<Router>,
     /// Whether the gateway is shutting down.
     pub draining: Rc<Cell<bool>>,
+    /// For the bodies of refused requests that are captured.
+    pub budget: Budget,
 }
 
 /// The stage: finds the route and checks the method.
@@ -58,7 +61,11 @@ where
         }
         (route, checked) => {
             let reject = checked.err().unwrap_or(Reject::NoRoute);
-            Handled { route, result: Err(refuse(&info.head.headers, body, reject).await) }
+            let refusal = match &route {
+                Some(route) => capture::refuse(&next.context.budget, &info, route, body, reject).await,
+                None => discard::refuse(&info.head.headers, body, reject).await,
+            };
+            Handled { route, result: Err(refusal) }
         }
     })
 }
@@ -78,7 +85,8 @@ fn find(context: &RouteContext, head: &Parts, peer: &Peer) -> (Option<Rc<Route>>
     (route, checked)
 }
 
-fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
+/// What the route makes of a request for it: refuses the method or the client, or finds a challenge in the head.
+pub(super) fn check(config: &config::Route, head: &Parts, peer: &Peer) -> Result<Option<Asked>, Reject> {
     let asked = config.verifier.challenges().and_then(|challenges| challenges.in_head(RequestHead::of(head)));
     if asked.is_none() && !config.methods.contains(&head.method) {
         return Err(Reject::MethodNotAllowed);

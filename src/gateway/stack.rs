@@ -67,9 +67,9 @@ pub fn stack(context: StackContext) -> Stack {
         // its refusal.
         .layer(Stage::new((), catch))
         // Needs the route; before anything that takes time or memory.
-        .layer(Stage::new((), limit))
+        .layer(Stage::new(context.budget.clone(), limit))
         // Costs no byte of the body: a sender without a signature is refused before any is read.
-        .layer(Stage::new((), inspect))
+        .layer(Stage::new(context.budget.clone(), inspect))
         // The MAC is over the body.
         .layer(Stage::new(context.budget, body::read))
         // The only maker of what `forward` takes.

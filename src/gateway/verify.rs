@@ -12,7 +12,7 @@
 //! This is no protection against replays: a captured delivery verifies again, unless its scheme signs a time.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tower::Service;
 
@@ -21,12 +21,13 @@ use crate::delivery::request::RequestInfo;
 use crate::delivery::response::{Completed, StageResult};
 use crate::delivery::stages::{Buffered, Inspected, Routed};
 use crate::delivery::timeline::Period;
+use crate::gateway::capture::refuse;
 use crate::gateway::challenge;
-use crate::gateway::discard::refuse;
 use crate::gateway::report::Reporter;
 use crate::gateway::stage::Next;
 use crate::http1::payload::Payload;
 use crate::reject::Refusal;
+use crate::routing::limits::Budget;
 use crate::routing::table::{Route, RouteShared};
 use crate::schemes::{Authentic, RequestHead, SignedRequest, VerifyError};
 
@@ -60,6 +61,12 @@ impl Verified {
         self.authentic.as_ref()
     }
 
+    /// What a message is made of.
+    pub fn proven(&self) -> Proven<'_> {
+        let secret = self.authentic.as_ref().map(|authentic| authentic.secret);
+        Proven { route: &self.route.shared, info: &self.info, payload: &self.payload, secret }
+    }
+
     /// When the check of the signature ended.
     pub fn at(&self) -> Instant {
         self.at
@@ -68,6 +75,45 @@ impl Verified {
     /// The route as this worker thread holds it, and the request.
     pub fn into_route_and_info(self) -> (Rc<Route>, Rc<RequestInfo>) {
         (self.route, self.info)
+    }
+}
+
+/// A delivery that has been verified, as far as a message is made of it. Only this file can make one.
+pub struct Proven<'a> {
+    route: &'a RouteShared,
+    info: &'a RequestInfo,
+    payload: &'a Payload,
+    secret: Option<usize>,
+}
+
+/// Why a recorded request may not be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NotProven {
+    /// Its signature does not verify.
+    Signature(VerifyError),
+    /// It is an endpoint's challenge, which the gateway answers itself.
+    Challenge,
+}
+
+impl<'a> Proven<'a> {
+    /// Its route.
+    pub fn route(&self) -> &'a RouteShared {
+        self.route
+    }
+
+    /// The request's head, and the facts about it.
+    pub fn info(&self) -> &'a RequestInfo {
+        self.info
+    }
+
+    /// The bytes of its body.
+    pub fn payload(&self) -> &'a Payload {
+        self.payload
+    }
+
+    /// The position of the secret that verified it; `None` on a route with `enforce: false` if none did.
+    pub fn secret(&self) -> Option<usize> {
+        self.secret
     }
 }
 
@@ -81,7 +127,7 @@ pub struct VerifyContext {
 }
 
 /// The stage before the body is read: the signature's presence and format, the signed time, and tokens.
-pub async fn inspect<S>(next: Rc<Next<(), S>>, routed: Routed) -> StageResult
+pub async fn inspect<S>(next: Rc<Next<Budget, S>>, routed: Routed) -> StageResult
 where
     S: Service<Inspected, Response = Completed, Error = Refusal> + Clone,
 {
@@ -95,7 +141,7 @@ where
         && route.shared.config.enforce
         && !challenge::may_be_in_body(&route, head, &body)
     {
-        return Err(refuse(&head.headers, body, error).await);
+        return Err(refuse(&next.context, &info, &route, body, error).await);
     }
     next.run(Inspected { info, route, body, claim }).await
 }
@@ -119,6 +165,37 @@ where
     };
     let Buffered { info, route, payload, .. } = buffered;
     next.run(Verified { info, route, payload, authentic, at }).await
+}
+
+/// Verifies a recorded request with the secrets of `route`, as of `now`, the time since 1970-01-01T00:00:00Z. Without a body,
+/// only its head; `Ok(None)` then means that nothing speaks against it so far.
+///
+/// # Errors
+/// [`NotProven`].
+pub fn recorded<'a>(
+    route: &'a RouteShared,
+    info: &'a RequestInfo,
+    payload: Option<&'a Payload>,
+    now: Duration,
+) -> Result<Option<Proven<'a>>, NotProven> {
+    let (verifier, head) = (&route.config.verifier, RequestHead::of(&info.head));
+    let challenges = verifier.challenges();
+    if challenges.is_some_and(|challenges| challenges.in_head(head).is_some()) {
+        return Err(NotProven::Challenge);
+    }
+    let claim = verifier.inspect(head, now);
+    let Some(payload) = payload else { return claim.map(|_| None).map_err(NotProven::Signature) };
+    let request = SignedRequest { head, body: payload.frames() };
+    let verdict = claim.and_then(|claim| verifier.verify(&claim, &request, now));
+    let asked = challenges.and_then(|challenges| match verdict {
+        Ok(_) => challenges.verified(&request),
+        Err(_) => challenges.unsigned(&request),
+    });
+    if asked.is_some() {
+        return Err(NotProven::Challenge);
+    }
+    let secret = Some(verdict.map_err(NotProven::Signature)?.secret);
+    Ok(Some(Proven { route, info, payload, secret }))
 }
 
 /// The authenticated facts of a delivery, or why there are none; and when the check ended.

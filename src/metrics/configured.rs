@@ -112,6 +112,11 @@ impl Metrics {
         self.config.reload_timestamp.set(now);
     }
 
+    /// Whether the last load of the configuration succeeded, and the Unix time in seconds of the last one that did.
+    pub fn last_reload(&self) -> (bool, f64) {
+        (self.config.reload_successful.get() == 1, self.config.reload_timestamp.get())
+    }
+
     /// Counts a reload that has failed; the old configuration still runs.
     pub fn reload_failed(&self) {
         self.config.reloads.with_label_values(&["failure"]).inc();

@@ -38,6 +38,8 @@ pub(super) struct DeliveryFamilies {
     pub(super) body_bytes: HistogramVec,
     /// `hooklatch_secret_last_match_timestamp_seconds`: when each secret last verified a delivery; 0 for never.
     pub(super) secret_last_match: GaugeVec,
+    /// `hooklatch_replays_total`: attempts that people have asked for.
+    pub(super) replays: IntCounterVec,
 }
 
 /// Counts deliveries by outcome and reason.
@@ -56,6 +58,11 @@ pub struct ObserveMetrics {
 impl DeliveryFamilies {
     pub(super) fn new(families: &mut Families) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            replays: families.counters(
+                "hooklatch_replays_total",
+                "Replays of deliveries that people have asked for.",
+                &["route"],
+            )?,
             requests: families.counters(
                 "hooklatch_requests_total",
                 "Deliveries by how they ended.",
@@ -127,6 +134,11 @@ impl ObserveMetrics {
         {
             duplicates.inc();
         }
+    }
+
+    /// Deliveries since the start, in the order of [`Outcome::ALL`]; `None` for an outcome that is impossible.
+    pub fn totals(&self) -> [Option<u64>; Outcome::ALL.len()] {
+        self.requests.each_ref().map(|requests| requests.as_ref().map(IntCounter::get))
     }
 
     /// Counts one refusal, or a delivery that would have been refused without `enforce: false`.

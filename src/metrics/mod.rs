@@ -78,6 +78,8 @@ pub struct RouteMetrics {
     pub body_bytes: Histogram,
     /// For the forwarding stage.
     pub upstream: UpstreamMetrics,
+    /// Replays that people have asked for.
+    pub replays: IntCounter,
     /// For the dispatcher of the queue; `None` on a route without one.
     pub queue: Option<QueueMetrics>,
 }
@@ -190,6 +192,7 @@ impl Metrics {
                 .collect(),
             body_bytes: deliveries.body_bytes.with_label_values(&[route]),
             upstream: self.upstreams.route(route),
+            replays: deliveries.replays.with_label_values(&[route]),
             queue: kind.queue.then(|| self.queues.route(route)),
         }
     }

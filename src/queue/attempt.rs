@@ -30,6 +30,7 @@ const HOOKLATCH_RECEIVED_AT: HeaderName = HeaderName::from_static("hooklatch-rec
 const HOOKLATCH_REPLAY: HeaderName = HeaderName::from_static("hooklatch-replay");
 
 /// A delivery that is to be attempted, claimed from the store.
+#[derive(Clone, Copy)]
 pub struct Job {
     /// Names it towards the store.
     pub ticket: Ticket,
@@ -83,7 +84,7 @@ impl Job {
         policy: &super::retry::RetryPolicy,
         (at, now, took): (Millis, Millis, Duration),
         random: f64,
-        settled: Settled,
+        settled: Option<Settled>,
     ) -> AttemptOutcome {
         let Ended { result, status, error, retry_after, head, body } = ended;
         let delivered = matches!(status, Some(200..=299));
@@ -111,7 +112,7 @@ impl Job {
             },
             reason: why.filter(|_| next == Next::Settle(State::Dead)).map(|why| Arc::from(why_dead(why))),
             next,
-            settled: is_settled.then_some(settled),
+            settled: settled.filter(|_| is_settled),
         }
     }
 }
@@ -145,6 +146,12 @@ impl Ended {
             head,
             body: body.freeze(),
         }
+    }
+
+    /// The end of an attempt that a bug in the gateway has broken off.
+    pub fn panicked() -> Self {
+        let (result, error) = (UpstreamResult::Failed, Some("internal error".to_owned()));
+        Self { result, status: None, error, retry_after: None, head: Bytes::new(), body: Bytes::new() }
     }
 
     /// What it says about the upstream.

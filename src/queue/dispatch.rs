@@ -1,5 +1,7 @@
 //! Hands queued deliveries of one route to its upstream, on one worker thread, over that thread's connections.
 //!
+//! Each route has a dispatcher. One in proxy mode sends replays, and what waits from a time when the route had a queue.
+//!
 //! A delivery that the thread has just stored is attempted at once, without a look into the store. All others are claimed
 //! from the store when they are due, by the one thread that [leads](Dispatcher::lead) the route.
 //!
@@ -11,6 +13,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +29,7 @@ use crate::metrics::{GaugeGuard, QueueMetrics};
 use crate::observe::log_limit::LogLimit;
 use crate::record::kept::after_delivery;
 use crate::routing::table::Route;
-use crate::store::{Accepted, Claimed, DedupeKey, Delivery, Next, State, StoreError};
+use crate::store::{Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError};
 use crate::upstream::message::Message;
 use crate::upstream::send::send;
 
@@ -65,7 +68,8 @@ pub struct Dispatcher {
     lane: Arc<Lane>,
     /// `None` with `circuit: false`.
     gate: Option<Arc<Gate>>,
-    metrics: QueueMetrics,
+    /// `None` on a route in proxy mode.
+    metrics: Option<QueueMetrics>,
     /// A newer generation has taken over.
     is_replaced: Cell<bool>,
 }
@@ -76,25 +80,36 @@ struct Start {
     pass: Option<Pass>,
 }
 
+/// An attempt whose end is not known yet.
+struct Open {
+    dispatcher: Rc<Dispatcher>,
+    /// `None` once its end is known.
+    attempt: Option<(Job, Option<Pass>)>,
+    started: Instant,
+}
+
+/// Deliveries that are claimed and not begun; on drop, also by a panic, they are given back.
+struct Unbegun<'a> {
+    store: &'a Store,
+    claimed: std::vec::IntoIter<Claimed>,
+}
+
 /// Why no attempt can begin now, and when the dispatcher asks again without being woken.
 struct NotYet(Option<Instant>);
 
 impl Dispatcher {
-    /// The dispatcher of `route`, if that has a queue.
-    pub fn new(context: DispatchContext, route: Rc<Route>) -> Option<Rc<Self>> {
+    /// The dispatcher of `route`.
+    pub fn new(context: DispatchContext, route: Rc<Route>) -> Rc<Self> {
         let config = &route.shared.config;
-        let config::Delivery::Queue(settings) = &config.delivery else { return None };
-        let settings = settings.as_ref().clone();
-        let metrics = route.shared.metrics.queue.clone()?;
+        let settings = config.delivery.queue();
+        let metrics = route.shared.metrics.queue.clone();
         let lane = context.queue.lane(&config.name);
         let gate = settings.circuit.as_ref().map(|circuit| {
             let settings = Settings { failures: circuit.failures.get(), max_wait: circuit.max_wait };
-            let scheme = if config.upstream.tls { "https" } else { "http" };
-            let upstream = format!("{scheme}://{}:{}", config.upstream.host, config.upstream.port);
-            context.queue.gate(&upstream, settings, &lane)
+            context.queue.gate(&config.upstream, settings, &lane)
         });
         let rate = settings.max_rate.map(|per_second| RateLimit { per_second, burst: per_second });
-        Some(Rc::new(Self {
+        Rc::new(Self {
             name: Arc::from(config.name.as_str()),
             policy: RetryPolicy::from(&settings.retry),
             rate,
@@ -105,7 +120,7 @@ impl Dispatcher {
             is_replaced: Cell::new(false),
             context,
             route,
-        }))
+        })
     }
 
     /// Stores a delivery, and attempts it if nothing stands against it. Returns once it is synced.
@@ -164,8 +179,12 @@ impl Dispatcher {
     }
 
     /// Claims deliveries that are due and attempts them, until the gateway drains or [`Self::replace`] is called. One thread
-    /// at a time does this for a route.
+    /// at a time does this for a route. Goes on after a panic.
     pub async fn lead(self: Rc<Self>) {
+        go_on_after_panics(&self.name, || self.clone().lead_on()).await;
+    }
+
+    async fn lead_on(self: Rc<Self>) {
         while !self.is_replaced.get() && !self.context.draining.get() {
             let wake = self.lane.wake.notified();
             let sleep = match self.attempt_due().await {
@@ -222,12 +241,12 @@ impl Dispatcher {
                 return Ok(next.map(|at| now + self.context.queue.until(at, now)));
             }
             self.lane.set_backlog(true);
-            let mut claimed = claimed.into_iter();
-            while let Some(delivery) = claimed.next() {
+            let mut unbegun = Unbegun { store, claimed: claimed.into_iter() };
+            for delivery in unbegun.claimed.by_ref() {
                 match self.start(self.context.clock.now()) {
                     Ok(start) => self.begin(delivery, start),
                     Err(NotYet(until)) => {
-                        store.release([delivery.ticket].into_iter().chain(claimed.map(|delivery| delivery.ticket)));
+                        store.release([delivery.ticket]);
                         return Ok(until);
                     }
                 }
@@ -237,8 +256,8 @@ impl Dispatcher {
 
     /// How many attempts can begin now.
     fn room(&self, now: Instant) -> Result<usize, NotYet> {
-        if let Some(gate) = &self.gate {
-            self.metrics.circuit_open.set(i64::from(gate.phase() != Phase::Closed));
+        if let (Some(gate), Some(metrics)) = (&self.gate, &self.metrics) {
+            metrics.circuit_open.set(i64::from(gate.phase() != Phase::Closed));
         }
         let free = usize::try_from(self.lane.free(self.settings.max_concurrent.get())).unwrap_or(CLAIM);
         match self.gate.as_ref().map(|gate| (gate.phase(), gate.wakes_at())) {
@@ -299,48 +318,73 @@ impl Dispatcher {
 
     async fn attempt(self: Rc<Self>, job: Job, message: Message, start: Start) {
         let Start { slot, pass } = start;
-        let DispatchContext { queue, clock, .. } = &self.context;
+        let clock = &self.context.clock;
         let alive = self.context.alive.upgrade();
-        let in_flight = GaugeGuard::new(&self.metrics.in_flight);
+        let in_flight = self.metrics.as_ref().map(|metrics| GaugeGuard::new(&metrics.in_flight));
         let started = clock.now();
-        let fields = job.fields();
+        let mut open = Open { dispatcher: self.clone(), attempt: Some((job, pass)), started };
         let stays = after_delivery(&self.route.shared, &message, stored::encode);
         let endpoint = &self.route.shared.endpoint;
-        let sent = send(endpoint, &self.route.pool, message, &fields, clock, started).await;
+        let sent = send(endpoint, &self.route.pool, message, &job.fields(), clock, started).await;
         let answered = clock.now();
         let wall = SystemTime::UNIX_EPOCH + clock.unix();
         let ended = Ended::of(sent.result, wall).await;
-        self.metrics.attempt(ended.result);
+        let pass = open.attempt.take().and_then(|(_, pass)| pass);
         if let (Some(gate), Some(pass)) = (&self.gate, pass) {
             let is_open = gate.leave(pass, ended.signal(), clock.now());
-            self.metrics.circuit_open.set(i64::from(is_open));
+            if let Some(metrics) = &self.metrics {
+                metrics.circuit_open.set(i64::from(is_open));
+            }
         }
         self.log(&job, &ended);
+        let outcome = self.outcome(&job, ended, (started, answered), Some(stays));
+        drop((in_flight, slot, alive));
+        self.write(outcome).await;
+    }
+
+    /// What an attempt came to, counted and logged.
+    fn outcome(
+        &self,
+        job: &Job,
+        ended: Ended,
+        (started, answered): (Instant, Instant),
+        stays: Option<Settled>,
+    ) -> AttemptOutcome {
+        let queue = &self.context.queue;
+        let result = ended.result;
         let took = answered.saturating_duration_since(started);
         let times = (queue.millis(started), queue.millis(answered), took);
         let outcome = job.outcome(ended, &self.policy, times, rand::random(), stays);
-        match &outcome.next {
-            Next::Settle(State::Delivered) => {
-                self.metrics.delivered.inc();
-                let waited = queue.millis(answered).saturating_sub(job.received_at);
-                self.metrics
-                    .delay
-                    .observe(Duration::from_millis(u64::try_from(waited).unwrap_or_default()).as_secs_f64());
-            }
-            Next::Settle(_) => {
-                self.metrics.dead.inc();
-                tracing::error!(route = &*self.name, id = %job.id, attempts = job.attempts + 1, "a delivery is given up");
-            }
-            Next::Retry(_) | Next::Keep => {}
+        let (is_delivered, is_dead) = match &outcome.next {
+            Next::Settle(State::Delivered) => (true, false),
+            Next::Settle(_) => (false, true),
+            Next::Retry(_) | Next::Keep => (false, false),
+        };
+        if is_dead {
+            tracing::error!(route = &*self.name, id = %job.id, attempts = job.attempts + 1, "a delivery is given up");
         }
-        drop((in_flight, slot, alive));
+        if let Some(metrics) = &self.metrics {
+            metrics.attempt(result);
+            if is_delivered {
+                metrics.delivered.inc();
+                let waited = queue.millis(answered).saturating_sub(job.received_at);
+                let waited = Duration::from_millis(u64::try_from(waited).unwrap_or_default());
+                metrics.delay.observe(waited.as_secs_f64());
+            }
+            metrics.dead.inc_by(u64::from(is_dead));
+        }
+        outcome
+    }
+
+    async fn write(&self, outcome: AttemptOutcome) {
+        let store = &self.context.queue.store;
         let written = match &outcome.next {
             // The dispatcher finds the next attempt in the store, once it is there.
-            Next::Retry(_) => queue.store.completed(outcome).await.map(|()| self.lane.wake.notify_one()),
-            Next::Settle(_) | Next::Keep => queue.store.complete(outcome),
+            Next::Retry(_) => store.completed(outcome).await.map(|()| self.lane.wake.notify_one()),
+            Next::Settle(_) | Next::Keep => store.complete(outcome),
         };
         if let Err(error) = written
-            && let Some(suppressed) = self.context.log_limit.admit(clock.now())
+            && let Some(suppressed) = self.context.log_limit.admit(self.context.clock.now())
         {
             tracing::error!(
                 route = &*self.name, %error, suppressed,
@@ -376,3 +420,41 @@ impl Dispatcher {
         self.gate.as_ref().is_none_or(|gate| gate.phase() == Phase::Closed)
     }
 }
+
+/// Does `work`; after a panic, does it anew.
+async fn go_on_after_panics<F: Future<Output = ()> + 'static>(route: &str, work: impl Fn() -> F) {
+    loop {
+        match tokio::task::spawn_local(work()).await {
+            Err(error) if error.is_panic() => {
+                tracing::error!(route, "a panic while deliveries were claimed: the route goes on");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
+            Ok(()) | Err(_) => return,
+        }
+    }
+}
+
+impl Drop for Unbegun<'_> {
+    fn drop(&mut self) {
+        self.store.release(self.claimed.by_ref().map(|delivery| delivery.ticket));
+    }
+}
+
+/// A panic fails the attempt, so that the delivery is tried again later. An attempt that a shutdown cuts off is not written: it
+/// is made again after the restart.
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some((job, pass)) = self.attempt.take().filter(|_| thread::panicking()) else { return };
+        let dispatcher = self.dispatcher.clone();
+        if let (Some(gate), Some(pass)) = (&dispatcher.gate, pass) {
+            gate.cancel(pass);
+        }
+        tracing::error!(route = &*dispatcher.name, id = %job.id, "a panic in an attempt");
+        let ended = dispatcher.context.clock.now();
+        let outcome = dispatcher.outcome(&job, Ended::panicked(), (self.started, ended), None);
+        tokio::task::spawn_local(async move { dispatcher.write(outcome).await });
+    }
+}
+
+#[cfg(test)]
+mod tests;

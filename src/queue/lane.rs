@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use crate::clock::Clock;
+use crate::config::Upstream;
+use crate::lock::lock;
 use crate::routing::rate::Bucket;
 use crate::store::{Millis, Store, millis};
 
@@ -83,16 +85,23 @@ impl Queue {
         }
     }
 
-    /// The circuit of the upstream at `authority`, as one of its routes sets it. `lane` is woken when it closes.
-    pub fn gate(&self, authority: &str, settings: Settings, lane: &Arc<Lane>) -> Arc<Gate> {
+    /// What people see of the circuit of an upstream; closed if it has none.
+    pub fn phase(&self, upstream: &Upstream) -> Phase {
+        let gate = lock(&self.gates).get(&key(upstream)).and_then(Weak::upgrade);
+        gate.map_or(Phase::Closed, |gate| gate.phase())
+    }
+
+    /// The circuit of an upstream, as one of its routes sets it. `lane` is woken when it closes.
+    pub fn gate(&self, upstream: &Upstream, settings: Settings, lane: &Arc<Lane>) -> Arc<Gate> {
+        let authority = key(upstream);
         let mut gates = lock(&self.gates);
         gates.retain(|_, gate| gate.strong_count() > 0);
-        let known = gates.get(authority).and_then(Weak::upgrade);
+        let known = gates.get(&authority).and_then(Weak::upgrade);
         let gate = known.unwrap_or_else(|| {
             let circuit = Mutex::new(Circuit::new(settings));
             Arc::new(Gate { circuit, started: self.started.0, lanes: Mutex::default() })
         });
-        gates.insert(authority.to_owned(), Arc::downgrade(&gate));
+        gates.insert(authority, Arc::downgrade(&gate));
         lock(&gate.circuit).set(settings);
         let mut lanes = lock(&gate.lanes);
         lanes.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&Arc::downgrade(lane)));
@@ -186,6 +195,8 @@ impl Gate {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Circuits are told apart by scheme, host and port.
+fn key(upstream: &Upstream) -> String {
+    let scheme = if upstream.tls { "https" } else { "http" };
+    format!("{scheme}://{}:{}", upstream.host, upstream.port)
 }

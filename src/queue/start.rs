@@ -1,5 +1,6 @@
 //! Opens the store of a configuration, and tells it which routes there are.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::lane::Queue;
@@ -61,25 +62,26 @@ impl Queue {
     /// # Errors
     /// Those of the store.
     pub async fn configure(&self, routes: &[&config::Route], clock: &Clock) -> Result<(), StoreError> {
-        let queue = |route: &&config::Route| match &route.delivery {
-            Delivery::Queue(queue) => Some((route.name.clone(), queue.as_ref().clone())),
-            Delivery::Proxy => None,
-        };
-        let queues: Vec<(String, config::Queue)> = routes.iter().filter_map(queue).collect();
+        let waiting = self.waiting();
+        let names: HashSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         for (name, state) in self.store.routes() {
-            let is_there = queues.iter().any(|(known, _)| **known == *name);
-            let waiting = self.waits(&name);
+            let waiting = waiting.get(&name).copied().unwrap_or_default();
             // Also without a waiting delivery: one may still be on its way from the former configuration.
-            let held = !is_there;
+            let held = !names.contains(&*name);
             if held && waiting > 0 {
-                tracing::warn!(route = &*name, waiting, "deliveries are held: no route of this name has a queue");
+                tracing::warn!(route = &*name, waiting, "deliveries are held: no route has this name");
             }
             if held != state.held {
                 self.store.change(Change::Hold { route: name.clone(), held }).await?;
             }
         }
-        for (name, settings) in &queues {
-            let name: Arc<str> = Arc::from(name.as_str());
+        for route in routes {
+            let name: Arc<str> = Arc::from(route.name.as_str());
+            let is_used = waiting.contains_key(&name) || self.store.route(&name).paused;
+            if matches!(route.delivery, Delivery::Proxy) && !is_used {
+                continue;
+            }
+            let settings = route.delivery.queue();
             // What a person has said since holds until the file says something else.
             if settings.paused != self.store.route(&name).paused_by_file {
                 self.store.change(Change::PauseByFile { route: name.clone(), paused: settings.paused }).await?;
@@ -99,12 +101,16 @@ impl Queue {
         !matches!(self.store.health(), Health::Failed(_))
     }
 
-    fn waits(&self, route: &str) -> u64 {
+    /// How many deliveries of each route wait; a route without any is left out.
+    fn waiting(&self) -> HashMap<Arc<str>, u64> {
         use crate::store::Shown::{Held, Pending, Retrying};
-        let counts = self.store.counts().into_iter();
-        let waiting =
-            counts.filter(|((name, shown), _)| **name == *route && matches!(shown, Pending | Retrying | Held));
-        waiting.map(|(_, count)| count).sum()
+        let mut waiting = HashMap::new();
+        for ((name, shown), count) in self.store.counts() {
+            if matches!(shown, Pending | Retrying | Held) {
+                *waiting.entry(name).or_default() += count;
+            }
+        }
+        waiting
     }
 }
 

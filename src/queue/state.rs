@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!              delivered    failed       given up     discard     erase     replay
-//! pending      delivered    waits        dead         discarded   erased    afresh if held
+//! pending      delivered    waits        dead         discarded   erased    afresh
 //! dead         delivered    stays        stays        discarded   erased    afresh
 //! discarded    delivered    stays        stays        –           erased    afresh
 //! delivered    delivered    stays        stays        –           erased    once
@@ -50,7 +50,7 @@ pub enum Follows {
     Waits,
     /// Its state stays.
     Stays,
-    /// It waits, and is retried as if it had just come.
+    /// It is due now, and is retried as if it had just come.
     Afresh,
     /// It gets one attempt; its state changes only if that succeeds.
     Once,
@@ -58,15 +58,14 @@ pub enum Follows {
     Refused,
 }
 
-/// The table. `held` says that the delivery's route is not in the configuration.
-pub const fn follows(state: State, held: bool, event: Event) -> Follows {
+/// The table.
+pub const fn follows(state: State, event: Event) -> Follows {
     use Follows::{Afresh, Becomes, Once, Refused, Stays, Waits};
     match (state, event) {
         (State::Pending, Event::Failed) => Waits,
         (State::Pending, Event::GivenUp) => Becomes(State::Dead),
         (State::Pending | State::Dead, Event::Discard) => Becomes(State::Discarded),
-        (State::Pending, Event::Replay) if held => Afresh,
-        (State::Dead | State::Discarded, Event::Replay) => Afresh,
+        (State::Pending | State::Dead | State::Discarded, Event::Replay) => Afresh,
         (State::Delivered | State::Forwarded | State::Failed | State::Refused, Event::Replay) => Once,
         (_, Event::Erase) => Becomes(State::Erased),
         (State::Erased | State::Duplicate | State::Challenge, Event::Delivered) => Stays,
@@ -78,10 +77,8 @@ pub const fn follows(state: State, held: bool, event: Event) -> Follows {
 
 /// The states in which a delivery can be discarded.
 pub const DISCARDED_FROM: &[State] = &[State::Pending, State::Dead];
-/// The states from which a replay waits and retries afresh; where the route is held, [`State::Pending`] too.
-pub const REPLAYED_AFRESH_FROM: &[State] = &[State::Dead, State::Discarded];
-/// The states from which a replay is afresh while the route is held.
-pub const REPLAYED_AFRESH_FROM_HELD: &[State] = &[State::Pending, State::Dead, State::Discarded];
+/// The states from which a replay is attempted at once and retried afresh.
+pub const REPLAYED_AFRESH_FROM: &[State] = &[State::Pending, State::Dead, State::Discarded];
 /// The states from which a replay is one attempt.
 pub const REPLAYED_ONCE_FROM: &[State] = &[State::Delivered, State::Forwarded, State::Failed, State::Refused];
 

@@ -10,13 +10,14 @@ use crate::schemes::Redacted;
 use crate::store::{KeptBody, Settled};
 use crate::upstream::message::Message;
 
-/// What a route with `record: full` keeps of a body: without secrets, up to `record_body`.
-pub fn body(route: &RouteShared, payload: &Payload) -> KeptBody {
-    let most = usize::try_from(route.config.record_body).unwrap_or(usize::MAX);
+/// What is kept of a body where bodies are: without secrets, up to `most` bytes.
+pub fn body(route: &RouteShared, payload: &Payload, most: u64) -> KeptBody {
+    let is_short = payload.len() <= most;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     match redact::body(&route.credentials, payload) {
         Redacted::Gone => KeptBody::Nothing,
         Redacted::Replaced(body) => KeptBody::Only(body.slice(..most.min(body.len()))),
-        Redacted::Unchanged if payload.len() <= route.config.record_body => KeptBody::AsItIs,
+        Redacted::Unchanged if is_short => KeptBody::AsItIs,
         Redacted::Unchanged => KeptBody::Only(first(payload, most)),
     }
 }
@@ -38,7 +39,7 @@ pub fn after_delivery(route: &RouteShared, message: &Message, encode: impl FnOnc
     let redacted = redact::message(&route.credentials, message);
     let secret = redacted.is_some() || redact::body(&route.credentials, &message.payload) != Redacted::Unchanged;
     let (head, body) = match route.config.record {
-        Record::Full => (redacted.as_ref().map(encode), body(route, &message.payload)),
+        Record::Full => (redacted.as_ref().map(encode), body(route, &message.payload, route.config.record_body)),
         Record::None | Record::Metadata => (Some(Bytes::new()), KeptBody::Nothing),
     };
     Settled { is_kept: route.config.record != Record::None, head, body, secret }

@@ -3,6 +3,8 @@
 //! A delivery that was queued has its record from the beginning; the others get theirs here, when the sender's answer is known.
 //! Requests that match no route are recorded under the route `none`, without head and body.
 //!
+//! While a route is [captured](crate::routing::capture), its refused requests are recorded in full, whatever its `record` says.
+//!
 //! Recording never waits and never fails a delivery. Dropped, and counted, is
 //!
 //! 1. a refused delivery or a challenge, if its route had [`PER_SECOND`] of them within a second: anybody can send them;
@@ -69,14 +71,19 @@ impl Recorder {
     pub fn delivery(&self, info: &RequestInfo, answer: &FinalResponse, period: Period) {
         let route = answer.route.as_deref();
         let record = route.map_or(config::Record::Metadata, |route| route.shared.config.record);
-        if record == config::Record::None {
-            return;
-        }
         let Some(state) = state(answer.outcome) else { return };
-        if !self.admits(state, route.map(|route| &*route.shared), period.end) {
+        let is_captured =
+            state == State::Refused && route.is_some_and(|route| route.shared.limits.capture().take(period.end));
+        if !is_captured
+            && (record == config::Record::None || !self.admits(state, route.map(|route| &*route.shared), period.end))
+        {
             return;
         }
-        let full = route.filter(|_| record == config::Record::Full);
+        let full = match route {
+            Some(route) if is_captured => Some((route, u64::MAX)),
+            Some(route) if record == config::Record::Full => Some((route, route.shared.config.record_body)),
+            _ => None,
+        };
         let record = Record {
             attempt: self.attempt(info, answer, state, full.is_some()),
             delivery: self.record(info, answer, state, period, full),
@@ -132,12 +139,13 @@ impl Recorder {
         answer: &FinalResponse,
         state: State,
         period: Period,
-        full: Option<&Route>,
+        full: Option<(&Route, u64)>,
     ) -> Delivery {
         let route = answer.route.as_deref();
         let Event { kind, id } = info.event(route.map(|route| &*route.shared));
         let payload = info.timeline.payload();
-        let body = full.zip(payload).map(|(route, payload)| (kept::body(&route.shared, payload), payload));
+        let body =
+            full.zip(payload).map(|((route, most), payload)| (kept::body(&route.shared, payload, most), payload));
         let head = full.filter(|_| matches!(state, State::Forwarded | State::Failed)).and(info.timeline.sent_message());
         Delivery {
             id: info.delivery_id,
@@ -161,7 +169,7 @@ impl Recorder {
                 KeptBody::Only(body) => Some(body),
                 KeptBody::Nothing => None,
             }),
-            details: details(info, route.map(|route| &*route.shared), full.is_some()),
+            details: details(info, route.map(|route| &*route.shared), full.map(|(_, most)| most)),
         }
     }
 
@@ -208,8 +216,9 @@ fn state(outcome: Outcome) -> Option<State> {
     }
 }
 
-/// What is kept of a delivery beside its summary; with `full` the head of its request too.
-pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: bool) -> Bytes {
+/// What is kept of a delivery beside its summary; with `full` the head of its request too, where so many bytes of its body are
+/// kept.
+pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64>) -> Bytes {
     let (timeline, peer) = (&info.timeline, &info.peer);
     let micros = |period: Period| u64::try_from(period.length().as_micros()).unwrap_or(u64::MAX);
     let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.config.secret_ids.get(secret));
@@ -232,17 +241,17 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: bool) -> B
     let mut bytes = Vec::with_capacity(128);
     brief.write(&mut bytes);
     let trace_id = timeline.trace().map(TraceContext::trace_id);
-    if full || trace_id.is_some() || !is_client {
+    let full = route.zip(full).map(|(route, most)| request(info, route, most));
+    if full.is_some() || trace_id.is_some() || !is_client {
         let proxy = (!is_client).then(|| address.to_owned());
-        let more =
-            Details { trace_id, proxy, ..route.filter(|_| full).map(|route| request(info, route)).unwrap_or_default() };
+        let more = Details { trace_id, proxy, ..full.unwrap_or_default() };
         bytes.extend_from_slice(&more.encode());
     }
     bytes.into()
 }
 
 /// The request's head without secrets, and what was taken out of head and body.
-fn request(info: &RequestInfo, route: &RouteShared) -> Details {
+fn request(info: &RequestInfo, route: &RouteShared, most: u64) -> Details {
     let credentials = &route.credentials;
     let mut redacted = redact::taken_out(credentials, &info.head);
     let payload = info.timeline.payload();
@@ -252,7 +261,7 @@ fn request(info: &RequestInfo, route: &RouteShared) -> Details {
     Details {
         request: Some(redact::request(credentials, &info.head)),
         redacted,
-        body_cut: payload.is_some_and(|payload| payload.len() > route.config.record_body),
+        body_cut: payload.is_some_and(|payload| payload.len() > most),
         ..Details::default()
     }
 }

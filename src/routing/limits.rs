@@ -14,13 +14,15 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use prometheus::IntGauge;
 
 use crate::config::{self, RateLimit};
+use crate::lock::lock;
 use crate::reject::Reject;
+use crate::routing::capture::Capture;
 use crate::routing::rate::Bucket;
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` is used up, so that slow senders on one route do not
@@ -40,6 +42,7 @@ struct RouteState {
     buffered: AtomicI64,
     /// Holds requests to the `rate_limit`.
     rate: Bucket,
+    capture: Capture,
     /// Holds the records of refused deliveries to their rate.
     records: RecordLimit,
 }
@@ -90,7 +93,7 @@ pub struct Reservation {
 impl LimitStates {
     /// The limits in `config`, over the state of the route of this name.
     pub fn route(&self, config: &config::Route) -> RouteLimits {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = lock(&self.routes);
         let known = routes.get(&config.name).and_then(Weak::upgrade);
         let state = known.unwrap_or_default();
         // Drops the state of routes that are in no running configuration and have no delivery in flight.
@@ -101,6 +104,11 @@ impl LimitStates {
 }
 
 impl RouteLimits {
+    /// The capture of the route's refused requests.
+    pub fn capture(&self) -> &Capture {
+        &self.state.capture
+    }
+
     /// Admits a request at `now`, or refuses it.
     ///
     /// # Errors

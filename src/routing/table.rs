@@ -160,7 +160,7 @@ impl Hosts {
 }
 
 /// Lower case, without port and final dot, as the configuration has hosts.
-fn canonical_host(host: &str) -> String {
+pub fn canonical_host(host: &str) -> String {
     // The colons of an IPv6 address are inside its brackets.
     let after_address = host.rfind(']').unwrap_or(0);
     let port = host.get(after_address..).and_then(|rest| rest.find(':'));

@@ -17,7 +17,7 @@ use super::error::VerifyError;
 use super::jwt::Token;
 use super::request::{RequestHead, SignedRequest};
 use super::signature::{self, Claimed, TimeText};
-use super::spec::{Algorithm, Jwt, Part, TimeLocation};
+use super::spec::{Algorithm, Jwt, Location, Part, TimeLocation};
 use super::time;
 
 /// The signature of a request as read from its head, for each way to sign that it can belong to.
@@ -117,6 +117,15 @@ impl Verifier {
             }
         }
         names
+    }
+
+    /// The parameters of the query that carry a signature.
+    pub fn signature_parameters(&self) -> Vec<&str> {
+        let parameters = self.ways.iter().filter_map(|way| match way.reader.at() {
+            Location::Query(name) => Some(name.as_str()),
+            _ => None,
+        });
+        parameters.collect()
     }
 
     /// The errors that [`Verifier::inspect`] and [`Verifier::verify`] can give under these options.

@@ -58,6 +58,15 @@ impl Ticket {
     }
 }
 
+/// A delivery, by one of its names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Named {
+    /// By its id.
+    Id(Uuid),
+    /// By its ticket, which stays its own after the attempt.
+    Ticket(Ticket),
+}
+
 /// A delivery that is due, claimed for one attempt.
 #[derive(Clone, Debug)]
 pub struct Claimed {

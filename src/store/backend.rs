@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, AttemptOutcome, Claimed, Ticket};
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
+use super::list::{Filter, Page};
 use super::record::Record;
+use super::removed::Removed;
 use super::types::{
-    Change, Changed, Counts, DedupeKey, Delivery, Filter, Millis, Page, RouteState, Shown, Sizes, StoreError, Stored,
+    Change, Changed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes, StoreError, Stored,
 };
 
 /// One write of a batch.
@@ -107,6 +109,12 @@ pub trait Reader: Send {
     /// The body that is kept of a delivery.
     fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError>;
 
+    /// The destinations at which a delivery waits or is being attempted.
+    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError>;
+
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError>;
+
     /// When the oldest waiting delivery of a route was received.
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError>;
 }
@@ -118,6 +126,8 @@ pub struct Book {
     pub counts: Counts,
     /// Every route that was ever paused, held or stored for.
     pub routes: BTreeMap<Arc<str>, RouteState>,
+    /// What has made room.
+    pub removed: Removed,
 }
 
 impl Book {

@@ -7,10 +7,11 @@
 //! have seen as due). The writer never waits for a read.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use super::attempt::{Claimed, Ticket};
 use super::types::StoreError;
+use crate::lock::lock;
 
 /// What happened to a ticket, in order.
 #[derive(Clone, Copy, Debug)]
@@ -37,18 +38,20 @@ impl Claims {
         lock(&self.log).extend(tickets.into_iter().map(Move::Release));
     }
 
+    /// Whether one of these is claimed. It may wait for a read.
+    pub fn has_one_of(&self, tickets: &[Ticket]) -> bool {
+        let mut held = lock(&self.held);
+        self.apply_log(&mut held);
+        tickets.iter().any(|ticket| held.contains(ticket))
+    }
+
     /// Reads what is due and claims it.
     pub fn read(
         &self,
         read: impl FnOnce(&HashSet<Ticket>) -> Result<Vec<Claimed>, StoreError>,
     ) -> Result<Vec<Claimed>, StoreError> {
         let mut held = lock(&self.held);
-        for step in std::mem::take(&mut *lock(&self.log)) {
-            match step {
-                Move::Claim(ticket) => held.insert(ticket),
-                Move::Release(ticket) => held.remove(&ticket),
-            };
-        }
+        self.apply_log(&mut held);
         let mut due = read(&held)?;
         lock(&self.log).retain(|step| match step {
             Move::Claim(ticket) => {
@@ -60,11 +63,15 @@ impl Claims {
         due.retain(|claimed| held.insert(claimed.ticket));
         Ok(due)
     }
-}
 
-/// A lock that outlives a panic: what it guards is whole after each statement.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn apply_log(&self, held: &mut HashSet<Ticket>) {
+        for step in std::mem::take(&mut *lock(&self.log)) {
+            match step {
+                Move::Claim(ticket) => held.insert(ticket),
+                Move::Release(ticket) => held.remove(&ticket),
+            };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +117,17 @@ mod tests {
         assert_eq!(read(&claims, || ()), 0);
         claims.release([ONE]);
         assert_eq!(read(&claims, || ()), 1);
+    }
+
+    #[test]
+    fn what_is_claimed_is_told_from_what_was_released() {
+        let claims = Claims::default();
+        assert!(!claims.has_one_of(&[ONE]));
+        claims.claim(ONE);
+        assert!(claims.has_one_of(&[Ticket { row: 2, ..ONE }, ONE]) && !claims.has_one_of(&[]));
+        assert_eq!(read(&claims, || ()), 0, "the question has changed nothing");
+        claims.release([ONE]);
+        assert!(!claims.has_one_of(&[ONE]));
     }
 
     #[test]

@@ -14,10 +14,11 @@ use tokio::sync::oneshot;
 
 use super::attempt::KeptBody;
 use super::backend::{Answer, Book, Write};
-use super::claims::{Claims, lock};
+use super::claims::Claims;
 use super::reservations::Reservations;
 use super::types::{Sizes, StoreError};
 use crate::clock::Clock;
+use crate::lock::lock;
 
 /// How long a write that is not urgent may collect others.
 const LINGER: Duration = Duration::from_millis(20);

@@ -8,6 +8,7 @@
 //! Behind it, one thread writes ([`writer`]) and two read ([`readers`]): one for what is due, one for what people ask.
 //!
 //! - [`backend`] is the trait that each kind of store has.
+//! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
 //! - [`memory`] is for a gateway without `store`.
 //!
@@ -17,11 +18,13 @@
 mod attempt;
 pub mod backend;
 mod claims;
+mod feed;
 mod inbox;
-mod list;
+pub mod list;
 pub mod memory;
 mod readers;
 mod record;
+mod removed;
 mod reservations;
 pub mod sqlite;
 #[cfg(test)]
@@ -39,18 +42,22 @@ use std::thread::{self, JoinHandle};
 pub use attempt::*;
 use backend::{Answer, Backend, Due, Write};
 use bytes::Bytes;
-use claims::lock;
+use feed::Feed;
+pub use feed::{News, Notice};
 pub use inbox::Limits;
 use inbox::Shared;
+pub use list::{Condition, Filter, Needs, Page, Parts};
 use readers::ReaderThread;
 pub use record::Record;
 pub use reservations::{KeyReservation, Reserved};
+use tokio::sync::broadcast;
 pub use types::*;
 use uuid::Uuid;
 use writer::Writer;
 pub use writer::{Committed, OnCommit};
 
 use crate::clock::{Clock, MonotonicClock};
+use crate::lock::lock;
 
 /// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
 const CLAIM_BYTES: usize = 8 << 20;
@@ -67,6 +74,7 @@ struct Threads {
     writer: Mutex<Option<JoinHandle<()>>>,
     dispatch: ReaderThread,
     people: ReaderThread,
+    news: broadcast::Sender<News>,
 }
 
 /// Whether the store takes deliveries.
@@ -89,9 +97,11 @@ impl Store {
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
-        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit };
+        let news = Feed::channel();
+        let feed = Feed::new(news.clone());
+        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -177,7 +187,7 @@ impl Store {
         &self,
         question: impl FnOnce(&mut dyn backend::Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let answer = self.threads.dispatch.ask(question).await;
+        let answer = self.threads.dispatch.ask_in_turn(question).await;
         if let Err(error @ StoreError::Failed(_)) = &answer {
             self.shared().fail(error);
         }
@@ -254,6 +264,22 @@ impl Store {
         self.threads.people.ask(move |reader| reader.body(id)).await
     }
 
+    /// Whether an attempt of a delivery is under way, in this process.
+    pub async fn is_claimed(&self, id: Uuid) -> Result<bool, StoreError> {
+        let shared = Arc::clone(&self.threads.shared);
+        self.threads.people.ask(move |reader| Ok(shared.claims.has_one_of(&reader.waiting(id)?))).await
+    }
+
+    /// What is committed from now on. Who reads it too slowly misses some of it, and holds up nothing.
+    pub fn follow(&self) -> broadcast::Receiver<News> {
+        self.threads.news.subscribe()
+    }
+
+    /// Deliveries as lists show them; those that are not kept any more are left out.
+    pub async fn summaries(&self, of: Vec<Named>) -> Result<Vec<Stored>, StoreError> {
+        self.threads.people.ask(move |reader| reader.summaries(&of)).await
+    }
+
     /// When the oldest waiting delivery of a route was received.
     pub async fn oldest(&self, route: &str) -> Result<Option<Millis>, StoreError> {
         let route = route.to_owned();
@@ -277,6 +303,11 @@ impl Store {
     /// Every route that was ever paused, held or stored for.
     pub fn routes(&self) -> HashMap<Arc<str>, RouteState> {
         lock(&self.shared().book).routes.iter().map(|(name, state)| (Arc::clone(name), *state)).collect()
+    }
+
+    /// Whether a delivery was kept, and has made room, in this process and not too long ago.
+    pub fn was_removed(&self, id: Uuid) -> bool {
+        lock(&self.shared().book).removed.has(&id)
     }
 
     /// Whether a route is paused or held.

@@ -5,19 +5,22 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::backend::Reader;
 use super::types::StoreError;
 
 /// Questions that may wait for a thread. More are refused, so that a slow query cannot pile them up.
 const WAITING: usize = 256;
+/// Of these, how many may be of callers that wait for their turn, as the dispatchers of all routes do.
+const IN_TURN: usize = WAITING / 2;
 
 type Job = Box<dyn FnOnce(&mut dyn Reader) + Send>;
 
 /// A reading thread; it ends when this is dropped.
 pub struct ReaderThread {
     jobs: Option<SyncSender<Job>>,
+    turns: Semaphore,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -26,7 +29,7 @@ impl ReaderThread {
     pub fn start(name: &str, reader: Box<dyn Reader>) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(WAITING);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(reader, &waiting))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), turns: Semaphore::new(IN_TURN), thread: Some(thread) })
     }
 
     /// Asks; the answer comes from the thread.
@@ -44,6 +47,17 @@ impl ReaderThread {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.try_send(job).map_err(|_full| StoreError::Slow)?;
         answered.await.map_err(|_dropped| StoreError::Closed)?
+    }
+}
+
+impl ReaderThread {
+    /// Asks once fewer than [`IN_TURN`] such questions wait: many callers that begin at the same time are not refused.
+    pub async fn ask_in_turn<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _turn = self.turns.acquire().await.map_err(|_closed| StoreError::Closed)?;
+        self.ask(question).await
     }
 }
 

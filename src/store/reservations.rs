@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use uuid::Uuid;
-
-use super::claims::lock;
 
 /// What a key is that is not in the store yet.
 #[derive(Clone, Copy, Debug)]

@@ -112,6 +112,40 @@ pub enum Shown {
 }
 
 impl Shown {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Pending,
+        Self::Retrying,
+        Self::Held,
+        Self::Settled(State::Delivered),
+        Self::Settled(State::Dead),
+        Self::Settled(State::Discarded),
+        Self::Settled(State::Erased),
+        Self::Settled(State::Forwarded),
+        Self::Settled(State::Failed),
+        Self::Settled(State::Refused),
+        Self::Settled(State::Duplicate),
+        Self::Settled(State::Challenge),
+    ];
+
+    /// Its name, as people read and write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending | Self::Settled(State::Pending) => "pending",
+            Self::Retrying => "retrying",
+            Self::Held => "held",
+            Self::Settled(State::Delivered) => "delivered",
+            Self::Settled(State::Dead) => "dead",
+            Self::Settled(State::Discarded) => "discarded",
+            Self::Settled(State::Erased) => "erased",
+            Self::Settled(State::Forwarded) => "forwarded",
+            Self::Settled(State::Failed) => "failed",
+            Self::Settled(State::Refused) => "refused",
+            Self::Settled(State::Duplicate) => "duplicate",
+            Self::Settled(State::Challenge) => "challenge",
+        }
+    }
+
     /// What a delivery of this state, number of attempts and route is shown as.
     pub fn of(state: State, attempts: u32, held: bool) -> Self {
         match state {
@@ -247,6 +281,8 @@ pub enum Change {
         at: Millis,
         /// One attempt, which changes the state only by its success; else it waits and retries afresh.
         once: bool,
+        /// The head that it has from now on; `None` leaves it as it is.
+        head: Option<Bytes>,
     },
     /// Pauses a route, or resumes it.
     Pause {
@@ -285,7 +321,7 @@ pub enum Changed {
     Done(u32),
     /// The delivery's state does not allow it.
     Not(State),
-    /// The delivery has no body that is kept.
+    /// The delivery's body is not kept, or not in full.
     NoBody,
     /// No delivery has this id.
     Unknown,
@@ -309,40 +345,6 @@ pub enum StoreError {
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
-}
-
-/// Which deliveries to list: all conditions hold.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The route's name.
-    pub route: Option<String>,
-    /// Any of these states; all where empty. [`Shown::Pending`] does not include [`Shown::Retrying`].
-    pub states: Vec<Shown>,
-    /// The reason.
-    pub reason: Option<String>,
-    /// The status.
-    pub status: Option<u16>,
-    /// The provider's name for the kind of event.
-    pub event_type: Option<String>,
-    /// The provider's id of the event.
-    pub event_id: Option<String>,
-    /// `X-Request-Id`.
-    pub request_id: Option<String>,
-    /// Received at this time or later.
-    pub since: Option<Millis>,
-    /// Received before this time.
-    pub until: Option<Millis>,
-    /// With an id below this one.
-    pub before: Option<Uuid>,
-}
-
-/// A page of a list, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The deliveries, without head, body and details.
-    pub deliveries: Vec<Stored>,
-    /// Where the next page begins ([`Filter::before`]); `None` at the end.
-    pub next: Option<Uuid>,
 }
 
 /// How many deliveries a route has in each state.

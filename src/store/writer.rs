@@ -17,10 +17,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::backend::{Answer, Backend, Write};
-use super::claims::lock;
+use super::feed::Feed;
 use super::inbox::{Entry, KEPT_KEYS, Sender, Shared};
 use super::types::{Millis, StoreError, millis};
 use crate::clock::Clock;
+use crate::lock::lock;
 
 /// How often the backend is given the time for what it does now and then.
 const MAINTAIN: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub struct Writer {
     pub clock: Clock,
     /// Hears of each commit.
     pub on_commit: OnCommit,
+    /// Tells those who follow what is committed.
+    pub feed: Feed,
 }
 
 impl Writer {
@@ -272,6 +275,7 @@ impl Writer {
                 shared.reservations.settled(&key.key);
             }
         }
+        self.feed.tell(&writes, &answers);
         let deliveries = answers.iter().filter(|answer| matches!(answer, Answer::Stored(_))).count();
         let count = writes.len();
         for ((_, _, sender, _), result) in others.into_iter().zip(answers) {

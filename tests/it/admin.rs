@@ -83,6 +83,9 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         expected.extend(histogram("hooklatch_request_body_bytes", &[("route", route)]));
         expected.extend(histogram("hooklatch_upstream_duration_seconds", &[("route", route)]));
     }
+    for route in ["hook", "icr"] {
+        expected.insert(series("hooklatch_replays_total", &[("route", route)]));
+    }
     for (route, secret) in [("hook", "a"), ("hook", "1"), ("icr", "0")] {
         let labels = [("route", route), ("secret", secret)];
         expected.insert(series("hooklatch_secret_last_match_timestamp_seconds", &labels));
@@ -262,10 +265,10 @@ fn a_running_gateway_is_alive_and_ready() {
     for path in ["/livez", "/readyz", "/metrics", "/config", "/livez?verbose"] {
         assert_eq!(gateway.get(path).status, 200, "{path}");
     }
-    for path in ["/", "/metrics/", "/healthz", "/hook", "/config/x", "/-/reload"] {
+    for path in ["/", "/metrics/", "/healthz", "/hook", "/config/x", "/-/reload", "/ui/"] {
         assert_eq!(gateway.get(path).status, 404, "{path}");
     }
-    let response = http::send(gateway.admin, &http::post("/metrics", [], b""));
+    let response = http::send(gateway.admin, b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((response.status, response.header("allow")), (405, Some("GET, HEAD")));
 }
 
@@ -288,7 +291,7 @@ fn the_admin_paths_are_not_on_the_public_listener_nor_routes_on_the_admin_listen
     for path in ["/metrics", "/livez", "/readyz", "/config"] {
         rig.refuses_without_route(&http::get(path), 404, "no_route");
     }
-    assert_eq!(http::send(rig.gateway.admin, &Delivery::circleci("{}").bytes()).status, 404);
+    assert_eq!(http::send(rig.gateway.admin, &Delivery::circleci("{}").host("localhost").bytes()).status, 404);
 }
 
 #[test]

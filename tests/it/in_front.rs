@@ -121,7 +121,7 @@ const TRAEFIK: Server = Server {
             ("/etc/traefik/hooks.example.com.crt", test.files.path("tls.crt")),
             ("/etc/traefik/hooks.example.com.key", test.files.path("tls.key")),
             ("http://127.0.0.1:8080", format!("http://{}", test.gateway)),
-            ("port: 9090", format!("port: {}", test.admin.port())),
+            ("port: 9797", format!("port: {}", test.admin.port())),
         ]
     },
     run: |command, folder, site, listen| {
@@ -147,7 +147,7 @@ const HAPROXY: Server = Server {
         vec![
             ("bind :443", format!("bind {}", test.listen)),
             ("127.0.0.1:8443", test.gateway.to_string()),
-            ("port 9090", format!("port {}", test.admin.port())),
+            ("port 9797", format!("port {}", test.admin.port())),
         ]
     },
     run: |command, _, site, _| {

@@ -54,6 +54,9 @@ mod routing;
 /// Deliveries that are stored, answered and then sent: attempts, retries, pacing, restarts.
 mod queue;
 
+/// What people do: replay, discard, erase, pause, explain, capture.
+mod acts;
+
 /// Deliveries that were there before.
 mod dedupe;
 
@@ -70,6 +73,9 @@ mod records;
 
 /// Endpoint challenges, and requests that must not be answered as one.
 mod challenges;
+
+/// The API of the admin listener: who is let in, reading, acting, the stream.
+mod admin_api;
 
 /// The admin listener: metrics, health, configuration.
 mod admin;
@@ -100,6 +106,9 @@ mod shipped;
 
 /// The JSON Schema of gateway.yaml, as editors use it.
 mod schema;
+
+/// The commands that ask a running gateway.
+mod commands;
 
 /// `serve` as a process: signals, logs, secrets that must not appear.
 mod serve;

@@ -45,7 +45,7 @@ impl Prometheus {
         let folder = tempfile::tempdir().unwrap();
         let shipped = fs::read_to_string(deployed("prometheus/prometheus.yml")).unwrap();
         let config = shipped
-            .replace("gateway:9090", &admin.to_string())
+            .replace("gateway:9797", &admin.to_string())
             .replace("_interval: 15s", &format!("_interval: {OFTEN}"));
         assert!(config.contains(&admin.to_string()) && config.matches(OFTEN).count() == 2, "{config}");
         let file = folder.path().join("prometheus.yml");

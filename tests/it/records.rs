@@ -1,12 +1,16 @@
 //! What the store has of each delivery when the gateway has stopped, by the `record` of its route.
 
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
+use hooklatch::acts::Refused;
 use hooklatch::record::details::Details;
+use hooklatch::routing::capture::Captured;
 use hooklatch::store::{Attempt, Shown, State, Stored};
 
 use crate::support::gateway::{Gateway, SECRET};
+use crate::support::http::Connection;
 use crate::support::process::poll;
 use crate::support::queued::{Queued, open};
 use crate::support::rig::{is_problem, route};
@@ -362,4 +366,77 @@ fn duplicates_are_counted_by_their_route_from_the_start() {
     queued.wait_for_delivered(1.0);
     assert_eq!(queued.send(&event(1)).header("hooklatch-duplicate"), Some("true"));
     assert_eq!(queued.metric("hooklatch_duplicates_total", &[]), 1.0);
+}
+
+// --- Captures ------------------------------------------------------------------------------------------------------------
+
+/// Asks for a capture of the only route.
+fn capture(queued: &Queued, max: u32) -> Captured {
+    queued.acts().capture("hook", Duration::from_secs(60), max).unwrap()
+}
+
+#[test]
+fn while_a_route_is_captured_its_refused_requests_are_kept_whole_and_then_no_more() {
+    for keys in ["record: metadata", "record: none", "record: full, record_body: 1KiB"] {
+        let mut queued = Queued::of("circleci", &format!("delivery: proxy, {keys}"));
+        let long = format!("\"{}\"", "x".repeat(100_000));
+        assert_eq!(queued.acts().captured("hook"), Ok(None));
+        assert_eq!(capture(&queued, 3).left, 3);
+        forwards(&mut queued, &event(1), OK);
+        // By its head, in one piece and in chunks, and by its signature.
+        is_problem(&queued.send(&Delivery::unsigned(&long).header("X-Number", "1")), 401, "missing_signature");
+        let chunked = Delivery::circleci(&long).method("PUT").chunked(5_000).header("X-Number", "2");
+        is_problem(&queued.send(&chunked), 405, "method_not_allowed");
+        assert_eq!(queued.acts().captured("hook").unwrap().map(|captured| captured.left), Some(1));
+        is_problem(&queued.send(&Delivery::circleci("{}").body("{ }")), 401, "signature_mismatch");
+        assert_eq!(queued.acts().captured("hook"), Ok(None));
+        is_problem(&queued.send(&Delivery::unsigned(&long)), 401, "missing_signature");
+        let kept: Vec<Record> = records(&mut queued);
+        let refused: Vec<&Record> = kept.iter().filter(|record| record.state() == State::Refused).collect();
+        let bodies: Vec<_> = refused.iter().map(|record| record.body.as_deref()).collect();
+        assert_eq!(bodies[..3], [Some(long.as_bytes()), Some(long.as_bytes()), Some(b"{ }".as_slice())], "{keys}");
+        assert!(bodies[3..].iter().all(Option::is_none), "{keys}");
+        assert!(refused[..2].iter().zip(1..).all(|(record, n)| record.lines().contains(&format!("x-number: {n}"))));
+        assert!(refused[..3].iter().all(|record| !record.details.body_cut));
+    }
+}
+
+#[test]
+fn a_captured_request_whose_body_breaks_a_bound_is_answered_as_without_a_capture() {
+    let mut queued = Queued::of("circleci", "delivery: proxy, max_body: 10B, body_timeout: 200ms");
+    capture(&queued, 10);
+    is_problem(&queued.send(&Delivery::unsigned("a longer body")), 401, "missing_signature");
+    let short = Delivery::unsigned("body");
+    let mut sender = Connection::open(queued.server());
+    sender.write(&short.head());
+    sender.write(b"b");
+    is_problem(&sender.receive(), 401, "missing_signature");
+    let kept = records(&mut queued);
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|record| record.body.is_none() && record.details.request.is_some()));
+}
+
+#[test]
+fn a_capture_takes_no_credentials_and_lets_a_person_know_why_and_send_it() {
+    let mut queued = Queued::of("circleci", "delivery: proxy");
+    capture(&queued, 1);
+    let delivery = Delivery::circleci("{}").method("PUT").header("Authorization", "Bearer c4nary");
+    is_problem(&queued.send(&delivery), 405, "method_not_allowed");
+    let id = records(&mut queued)[0].stored.delivery.id;
+    assert!(
+        !fs::read_dir(queued.store())
+            .unwrap()
+            .any(|file| { memchr::memmem::find(&fs::read(file.unwrap().path()).unwrap(), b"c4nary").is_some() })
+    );
+    queued.restart_of("circleci", "delivery: proxy");
+    let runtime = hooklatch::app::runtime().unwrap();
+    let told = runtime.block_on(queued.acts().explain(id)).unwrap();
+    assert_eq!((told.reason, told.causes), (Some("method_not_allowed"), vec!["the route takes POST".to_owned()]));
+    assert_eq!(runtime.block_on(queued.acts().replay(id)), Err(Refused::NotVerified));
+    queued.stop();
+    queued.restart_of("circleci", "delivery: proxy, methods: [PUT]");
+    assert_eq!(runtime.block_on(queued.acts().replay(id)), Ok(1));
+    let seen = queued.takes();
+    assert_eq!((seen.line(), seen.body.as_slice()), ("PUT /in HTTP/1.1".to_owned(), b"{}".as_slice()));
+    assert_eq!(seen.all("authorization"), [""; 0]);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use rustls::ClientConfig;
 
@@ -22,7 +22,7 @@ use crate::http1::payload::Payload;
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
 use crate::schemes::{RequestHead, SignError, Unsigned};
-use crate::upstream::pool::{Pool, SendError};
+use crate::upstream::pool::{Pool, ResponseBody, SendError};
 
 /// The PROXY protocol's header for a connection that the sender has opened for itself.
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
@@ -118,14 +118,41 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Sends a request to the host of `url`, for its path and query, and reads the response.
+/// Sends a request to the host of `url`, for its path and query, and reads the response; of a long body the first part.
 fn exchange(
+    url: &Uri,
+    way: Transport,
+    request: (Method, HeaderMap),
+    body: Vec<u8>,
+    timeout: Duration,
+) -> io::Result<HttpResponse> {
+    let exchange = async {
+        let response = open(url, way, request, body, timeout).await?;
+        let status = response.status();
+        let mut incoming = response.into_body();
+        let mut body = Vec::new();
+        while body.len() < MAX_RESPONSE
+            && let Some(data) = next_piece(&mut incoming).await?
+        {
+            body.extend_from_slice(&data);
+        }
+        body.truncate(MAX_RESPONSE);
+        Ok(HttpResponse { status, body })
+    };
+    app::runtime()?.block_on(async {
+        let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
+        tokio::time::timeout(timeout, exchange).await.map_err(|_| too_late())?
+    })
+}
+
+/// Sends a request to the host of `url`, for its path and query, and waits for the head of the response.
+pub async fn open(
     url: &Uri,
     way: Transport,
     (method, headers): (Method, HeaderMap),
     body: Vec<u8>,
     timeout: Duration,
-) -> io::Result<HttpResponse> {
+) -> io::Result<Response<ResponseBody>> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
         Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
@@ -140,29 +167,21 @@ fn exchange(
     head.begin(method, &[target], None);
     headers.iter().for_each(|(name, value)| head.line(name, value));
     let request = head.with(Payload::from(Bytes::from(body)));
-    let exchange = async {
-        let now = Clock::system().now();
-        let sent = Pool::new(connector).send_afresh(request, now, now + timeout).await;
-        let response = sent.map_err(|error| match error {
-            SendError::Unreachable(error) => error,
-            SendError::Failed(_) => io::Error::other(error),
-            SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
-        })?;
-        let status = response.status();
-        let mut incoming = response.into_body();
-        let mut body = Vec::new();
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
-            let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
-            body.extend_from_slice(&data);
-            if body.len() > MAX_RESPONSE {
-                body.truncate(MAX_RESPONSE);
-                break;
-            }
-        }
-        Ok(HttpResponse { status, body })
-    };
-    app::runtime()?.block_on(async {
-        let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
-        tokio::time::timeout(timeout, exchange).await.map_err(|_| too_late())?
+    let now = Clock::system().now();
+    let sent = Pool::new(connector).send_afresh(request, now, now + timeout).await;
+    sent.map_err(|error| match error {
+        SendError::Unreachable(error) => error,
+        SendError::Failed(_) => io::Error::other(error),
+        SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
     })
+}
+
+/// The next piece of a response's body; `None` at its end.
+pub async fn next_piece(body: &mut ResponseBody) -> io::Result<Option<Bytes>> {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }

@@ -1,9 +1,14 @@
 //! What several commands share.
 
+pub(super) mod api;
 pub(super) mod captured;
+pub(super) mod confirm;
+pub(super) mod events;
 pub(super) mod handler;
 pub(super) mod http;
 pub(super) mod logging;
 pub(super) mod loopback;
 pub(super) mod pinned;
+pub(super) mod summary;
+pub(super) mod text;
 pub(super) mod vectors;

@@ -274,12 +274,12 @@ fn listeners() {
     refused_before("server: {listen: []}\n", "server.listen: needs at least one entry");
     refused_before("server: {listen: [127.0.0.1:1, 127.0.0.1:1]}\n", "server.listen[1]: 127.0.0.1:1 is repeated");
     refused_before("server: {listen: [127.0.0.1:1, x]}\n", &format!("server.listen[1]: {names}"));
-    refused_before("admin: {listen: 9090}\n", &format!("admin.listen: {}", no_address.replace("8080", "9090")));
+    refused_before("admin: {listen: 9797}\n", &format!("admin.listen: {}", no_address.replace("8080", "9797")));
     refused_before(
         "server: {listen: 127.0.0.1:1}\nadmin: {listen: 127.0.0.1:1}\n",
         "admin.listen: 127.0.0.1:1 is taken by server.listen",
     );
-    refused_before("server: {listen: 0.0.0.0:9090}\n", "admin.listen: 127.0.0.1:9090 is taken by server.listen");
+    refused_before("server: {listen: 0.0.0.0:9797}\n", "admin.listen: 127.0.0.1:9797 is taken by server.listen");
     let text = with_routes(&[route(&[])]).replace("listen: 127.0.0.1:0}", "listen: [127.0.0.1:0, 127.0.0.1:0]}");
     assert!(Made::new().parse(&text.replacen("admin: {listen: [127.0.0.1:0, 127.0.0.1:0]}", "", 1)).is_ok());
 }
@@ -347,4 +347,55 @@ extra: 1
     let shown = LoadError::Invalid { errors }.to_string();
     assert_eq!(shown.lines().count(), expected.len(), "one line each");
     assert!(shown.contains("routes[1].secrets[1].env: environment variable UNSET is not set"), "{shown}");
+}
+
+#[test]
+fn the_admin_listener() {
+    let needed = |listen: &str| {
+        format!(
+            "admin.token: is needed, because admin.listen ({listen}) is not a loopback address: set it, or set page: false \
+             to have only metrics, health and /config there"
+        )
+    };
+    refused_before("admin: {listen: 0.0.0.0:1}\n", &needed("0.0.0.0:1"));
+    refused_before("admin: {listen: '[::]:1', page: true}\n", &needed("[::]:1"));
+    refused_before(
+        "admin: {token: secret}\n",
+        "admin.token: a secret must not stand in this file: use env: NAME (an environment variable) or file: PATH (a file \
+         that holds it)",
+    );
+    refused_before("admin: {hosts: [a, A]}\n", "admin.hosts[1]: a is repeated");
+    refused_before("admin: {hosts: ['http://a']}\n", "admin.hosts[0]: must have a port from 1 to 65535, or none");
+    refused_before("admin: {hosts: ['a:0']}\n", "admin.hosts[0]: must have a port from 1 to 65535, or none");
+}
+
+#[test]
+fn the_admin_token() {
+    let text = |token: &str| {
+        let admin = format!("admin: {{listen: 0.0.0.0:1, token: {token}}}\n");
+        with_routes(&[route(&[])]).replace(SERVER_AND_ADMIN, &admin)
+    };
+    let made =
+        Made::new().env("SPACED", "a b").env("LONG", "0123456789abcdef").file("/etc/hl/token", b"0123456789abcdef\n");
+    for source in ["{env: LONG}", "{file: token}"] {
+        let config = made.parse(&text(source)).expect("valid");
+        assert_eq!(config.admin.token.expect("a token").expose(), b"0123456789abcdef");
+        assert!(config.warnings.iter().all(|warning| warning.path != "admin.token"), "{:?}", config.warnings);
+    }
+    let short = made.parse(&text("{env: SET}")).expect("valid");
+    let warning = "the token has fewer than 16 characters: make one by openssl rand -hex 32";
+    assert!(short.warnings.iter().any(|at| at.path == "admin.token" && at.message == warning), "{:?}", short.warnings);
+    assert!(!format!("{short:?}").contains("s3cret"));
+    let spaced = "admin.token: the token must be of visible ASCII characters, without spaces";
+    assert_eq!(made.errors(&text("{env: SPACED}")), [spaced]);
+    let absent = made.errors(&text("{env: ABSENT}"));
+    assert!(absent[0].starts_with("admin.token.env: environment variable ABSENT is not set"), "{absent:?}");
+}
+
+#[test]
+fn the_admin_listener_without_a_page_or_on_loopback_needs_no_token() {
+    for admin in ["{listen: 0.0.0.0:1, page: false}", "{listen: '[::1]:1'}", "{listen: 127.3.2.1:1}", "{hosts: []}"] {
+        let text = with_routes(&[route(&[])]).replace(SERVER_AND_ADMIN, &format!("admin: {admin}\n"));
+        assert!(Made::new().parse(&text).expect(admin).admin.token.is_none());
+    }
 }

@@ -22,6 +22,10 @@ server:
   access_log: all
 admin:
   listen: "127.0.0.1:9190"
+  page: false
+  hosts: ["gateway.internal:9797"]
+  token: { env: CANARY }
+  read_only: true
 telemetry:
   otlp:
     endpoint: https://c/v1/traces
@@ -122,6 +126,11 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     ("server.shutdown_grace", "31s", "32s", "server.shutdown_grace_seconds"),
     ("server.access_log", "access_log: all", "access_log: none", "server.access_log"),
     ("admin.listen", "127.0.0.1:9190", "127.0.0.1:9191", "admin.listen"),
+    ("admin.page", "page: false", "page: true", "admin.page"),
+    ("admin.hosts", "gateway.internal:9797", "gateway.internal", "admin.hosts"),
+    ("admin.token.env", "  token: { env: CANARY }", "  token: { env: SET }", "admin.token"),
+    ("admin.token.file", "  token: { env: CANARY }", "  token: { file: key }", "admin.token"),
+    ("admin.read_only", "read_only: true", "read_only: false", "admin.read_only"),
     ("telemetry.otlp.endpoint", "https://c/", "https://d/", "telemetry.otlp"),
     ("telemetry.otlp.headers", "authorization: { env: CANARY }", "authorization: { env: SET }", "telemetry.otlp"),
     (
@@ -318,6 +327,8 @@ fn a_change_is_shown_unless_it_is_a_secret_or_the_inside_of_a_scheme() {
         }
     }
     let expected = [
+        ("admin.token.env", "admin.token"),
+        ("admin.token.file", "admin.token"),
         ("telemetry.otlp.headers", "telemetry.otlp"),
         ("routes[].scheme", "ask scheme_secrets"),
         ("schemes", "own scheme"),

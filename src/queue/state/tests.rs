@@ -21,7 +21,7 @@ const KEEP: Keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Mi
 #[test]
 fn an_erased_delivery_stays_erased() {
     for event in Event::ALL {
-        let follows = follows(State::Erased, false, event);
+        let follows = follows(State::Erased, event);
         assert!(matches!(follows, Follows::Stays | Follows::Refused | Follows::Becomes(State::Erased)), "{event:?}");
     }
 }
@@ -30,7 +30,7 @@ fn an_erased_delivery_stays_erased() {
 fn nothing_but_a_failure_or_a_replay_makes_a_delivery_wait() {
     for state in State::ALL {
         for event in Event::ALL {
-            let waits = matches!(follows(state, false, event), Follows::Waits | Follows::Afresh | Follows::Once);
+            let waits = matches!(follows(state, event), Follows::Waits | Follows::Afresh | Follows::Once);
             let may = event == Event::Replay || (event == Event::Failed && state == State::Pending);
             assert!(!waits || may, "{state:?} {event:?}");
         }
@@ -39,13 +39,12 @@ fn nothing_but_a_failure_or_a_replay_makes_a_delivery_wait() {
 
 #[test]
 fn the_lists_of_states_are_those_of_the_table() {
-    let from = |held, event, wanted: &dyn Fn(Follows) -> bool| -> Vec<State> {
-        State::ALL.into_iter().filter(|state| wanted(follows(*state, held, event))).collect()
+    let from = |event, wanted: &dyn Fn(Follows) -> bool| -> Vec<State> {
+        State::ALL.into_iter().filter(|state| wanted(follows(*state, event))).collect()
     };
-    assert_eq!(from(false, Event::Discard, &|follows| follows != Follows::Refused), DISCARDED_FROM);
-    assert_eq!(from(false, Event::Replay, &|follows| follows == Follows::Afresh), REPLAYED_AFRESH_FROM);
-    assert_eq!(from(true, Event::Replay, &|follows| follows == Follows::Afresh), REPLAYED_AFRESH_FROM_HELD);
-    let mut once = from(false, Event::Replay, &|follows| follows == Follows::Once);
+    assert_eq!(from(Event::Discard, &|follows| follows != Follows::Refused), DISCARDED_FROM);
+    assert_eq!(from(Event::Replay, &|follows| follows == Follows::Afresh), REPLAYED_AFRESH_FROM);
+    let mut once = from(Event::Replay, &|follows| follows == Follows::Once);
     let mut listed = REPLAYED_ONCE_FROM.to_vec();
     once.sort();
     listed.sort();
@@ -66,8 +65,7 @@ fn the_documentation_has_the_table() {
     for row in rows {
         let state = State::ALL.into_iter().find(|state| format!("{state:?}").to_lowercase() == row[0]).unwrap();
         for (event, cell) in Event::ALL.into_iter().zip(&row[1..]) {
-            let held = cell.ends_with("if held");
-            let expected = match follows(state, held, event) {
+            let expected = match follows(state, event) {
                 Follows::Becomes(state) => format!("{state:?}").to_lowercase(),
                 Follows::Waits => "waits".to_owned(),
                 Follows::Stays => "stays".to_owned(),
@@ -116,7 +114,7 @@ struct Reference {
 impl Reference {
     /// The table, applied.
     fn apply(&mut self, event: Event) -> bool {
-        match follows(self.state, false, event) {
+        match follows(self.state, event) {
             Follows::Becomes(state) => {
                 // The one attempt of a replay that fails leaves the state, as does one that no one waits for.
                 self.state = state;
@@ -222,13 +220,13 @@ impl Run {
         if event == Event::Replay && self.under_way.iter().any(|(busy, _)| *busy == number) {
             return;
         }
-        let change = match (event, follows(self.reference[number].state, false, Event::Replay)) {
+        let change = match (event, follows(self.reference[number].state, Event::Replay)) {
             (Event::Discard, _) => Change::Settle { id, from: DISCARDED_FROM, to: State::Discarded },
             (Event::Erase, _) => Change::Erase { id },
             (_, Follows::Once) => {
-                Change::Requeue { id, from: REPLAYED_ONCE_FROM, destinations: 1, at: NOW, once: true }
+                Change::Requeue { id, from: REPLAYED_ONCE_FROM, destinations: 1, at: NOW, once: true, head: None }
             }
-            _ => Change::Requeue { id, from: REPLAYED_AFRESH_FROM, destinations: 1, at: NOW, once: false },
+            _ => Change::Requeue { id, from: REPLAYED_AFRESH_FROM, destinations: 1, at: NOW, once: false, head: None },
         };
         let answer = self.write(Write::Change(change));
         let expected = self.reference[number].apply(event);

@@ -16,9 +16,9 @@ use read::MemoryReader;
 use rows::{Inner, Kept, Row, Waiting, complete, requeue};
 use uuid::Uuid;
 
+use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
-use crate::store::claims::lock;
 use crate::store::record::Record;
 use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Sizes, StoreError};
 
@@ -170,8 +170,11 @@ impl Memory {
                 row.erase(now);
                 Changed::Done(row.attempts)
             }),
-            Change::Requeue { id, from, destinations, at, once } => self
-                .by_id(inner, *id, |inner, number, row| requeue(inner, number, row, from, *destinations, (*at, *once))),
+            Change::Requeue { id, from, destinations, at, once, head } => {
+                self.by_id(inner, *id, |inner, number, row| {
+                    requeue(inner, number, row, from, *destinations, (*at, *once, head.as_ref()))
+                })
+            }
             Change::Cut { route, latest } => Changed::Done(inner.cut(route, *latest)),
             Change::Pause { route, paused } => {
                 lock(&self.book).routes.entry(Arc::clone(route)).or_default().paused = *paused;
@@ -200,7 +203,9 @@ impl Memory {
         inner.dequeue(number, &mut row);
         inner.ids.remove(&row.delivery.id);
         inner.weigh(&row, false);
-        lock(&self.book).add(&row.delivery.route, row.shown(), -1);
+        let mut book = lock(&self.book);
+        book.add(&row.delivery.route, row.shown(), -1);
+        book.removed.add(row.delivery.id);
     }
 
     /// Drops the oldest deliveries that do not wait, until the rest is within the bounds: refused ones, as long as these have

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::rows::Inner;
-use crate::store::attempt::{Attempt, Claimed, Ticket};
+use crate::lock::lock;
+use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
 use crate::store::backend::{Book, Due, Reader};
-use crate::store::claims::lock;
-use crate::store::list::{LOOKED_AT, least_id, matches};
-use crate::store::types::{Filter, Millis, Page, State, StoreError, Stored};
+use crate::store::list::{Filter, LOOKED_AT, Page, summary_matches};
+use crate::store::types::{Millis, State, StoreError, Stored};
 
 /// The reading side.
 #[derive(Debug)]
@@ -78,8 +78,7 @@ impl Reader for MemoryReader {
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
         let inner = lock(&self.inner);
-        let below = filter.before.unwrap_or(Uuid::max());
-        let least = filter.since.map_or(Uuid::nil(), least_id);
+        let (least, below) = filter.ids();
         let mut page = Page::default();
         let mut last = below;
         if below <= least {
@@ -93,7 +92,7 @@ impl Reader for MemoryReader {
             last = *id;
             let Some(row) = inner.rows.get(number) else { continue };
             let stored = row.stored(self.held(&row.delivery.route));
-            if matches(filter, &stored) {
+            if summary_matches(filter, &stored) && row.meets(filter, &stored) {
                 page.deliveries.push(stored);
             }
         }
@@ -104,10 +103,8 @@ impl Reader for MemoryReader {
         let inner = lock(&self.inner);
         let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
         Ok(row.map(|row| {
-            let mut stored = row.stored(self.held(&row.delivery.route));
-            stored.delivery.head = row.delivery.head.clone();
-            stored.delivery.details = row.delivery.details.clone();
-            (stored, row.made().cloned().collect())
+            let stored = row.stored(self.held(&row.delivery.route));
+            (row.detailed(stored), row.made().cloned().collect())
         }))
     }
 
@@ -115,6 +112,23 @@ impl Reader for MemoryReader {
         let inner = lock(&self.inner);
         let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
         Ok(row.and_then(|row| row.delivery.body.clone()))
+    }
+
+    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
+        let inner = lock(&self.inner);
+        let Some(number) = inner.ids.get(&id).copied() else { return Ok(Vec::new()) };
+        let waits = inner.rows.get(&number).into_iter().flat_map(|row| row.waits.keys());
+        Ok(waits.map(|destination| Ticket { row: number, destination: *destination }).collect())
+    }
+
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+        let inner = lock(&self.inner);
+        let number = |named: &Named| match named {
+            Named::Ticket(ticket) => Some(ticket.row),
+            Named::Id(id) => inner.ids.get(id).copied(),
+        };
+        let rows = of.iter().filter_map(|named| inner.rows.get(&number(named)?));
+        Ok(rows.map(|row| row.stored(self.held(&row.delivery.route))).collect())
     }
 
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next};
+use crate::store::list::{Filter, Needs, Parts, length};
 use crate::store::record::Record;
 use crate::store::types::{Changed, Delivery, Millis, Shown, State, Stored};
 
@@ -101,6 +102,23 @@ impl Row {
         let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
         let shown = Shown::of(delivery.state, self.attempts, held);
         Stored { delivery, shown, attempts: self.attempts, next_attempt_at }
+    }
+
+    /// What [`Row::stored`] gave, with head and details.
+    pub fn detailed(&self, mut stored: Stored) -> Stored {
+        stored.delivery.head = self.delivery.head.clone();
+        stored.delivery.details = self.delivery.details.clone();
+        stored
+    }
+
+    /// Whether the conditions of a filter hold.
+    pub fn meets(&self, filter: &Filter, stored: &Stored) -> bool {
+        if !filter.all_hold(Needs::Summary, &Parts { stored, kept: 0, body: None }) {
+            return false;
+        }
+        let body = self.delivery.body.as_deref();
+        let parts = Parts { stored: &self.detailed(stored.clone()), kept: length(body), body };
+        filter.all_hold(Needs::Details, &parts) && filter.all_hold(Needs::Body, &parts)
     }
 }
 
@@ -241,19 +259,24 @@ pub fn requeue(
     row: &mut Row,
     from: &[State],
     destinations: u16,
-    (at, once): (Millis, bool),
+    (at, once, head): (Millis, bool, Option<&Bytes>),
 ) -> Changed {
     let state = row.delivery.state;
     let queued = !row.waits.is_empty();
     if !from.contains(&state) || (queued && state != State::Pending) {
         return Changed::Not(state);
     }
-    if row.delivery.body.is_none() {
+    let kept = row.delivery.body.as_ref().map(|body| body.len() as u64);
+    if kept.is_none_or(|kept| kept < row.delivery.request_bytes) {
         return Changed::NoBody;
+    }
+    if let Some(head) = head {
+        row.delivery.head.clone_from(head);
     }
     if queued {
         inner.reschedule(number, row, |waiting| {
-            (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (at, 0, at, true);
+            let due_at = waiting.due_at.min(at);
+            (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (due_at, 0, at, true);
         });
         return Changed::Done(row.attempts);
     }

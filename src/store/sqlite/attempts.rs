@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::write::{Deltas, Known};
-use super::{Sqlite, statements};
+use super::{Sqlite, lock, row, statements};
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next, Settled};
 use crate::store::types::{Millis, Shown, State};
 
@@ -71,13 +71,12 @@ impl Sqlite {
 
     /// Deletes everything that is kept of a delivery.
     pub(super) fn forget(&self, row: i64) -> rusqlite::Result<()> {
-        for statement in [
-            statements::DELETE_BODY,
-            statements::DELETE_ATTEMPTS,
-            statements::DELETE_QUEUE_OF_ROW,
-            statements::DELETE_DELIVERY,
-        ] {
+        for statement in [statements::DELETE_BODY, statements::DELETE_ATTEMPTS, statements::DELETE_QUEUE_OF_ROW] {
             self.connection.prepare_cached(statement)?.execute([row])?;
+        }
+        let mut statement = self.connection.prepare_cached(statements::DELETE_DELIVERY)?;
+        if let Some(id) = statement.query_row([row], |row| row::id(row, 0)).optional()? {
+            lock(&self.book).removed.add(id);
         }
         Ok(())
     }

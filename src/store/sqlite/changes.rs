@@ -18,8 +18,8 @@ impl Sqlite {
         match change {
             Change::Settle { id, from, to } => self.settle_by_hand(*id, from, *to, now, deltas),
             Change::Erase { id } => self.erase(*id, now, deltas),
-            Change::Requeue { id, from, destinations, at, once } => {
-                self.requeue(*id, from, *destinations, (*at, *once), deltas)
+            Change::Requeue { id, from, destinations, at, once, head } => {
+                self.requeue(*id, from, *destinations, (*at, *once, head.as_deref()), deltas)
             }
             Change::Cut { route, latest } => self.cut(route, *latest),
             Change::Pause { route, paused } => self.update_route(route, Some(*paused), None, None),
@@ -66,7 +66,7 @@ impl Sqlite {
         id: Uuid,
         from: &[State],
         destinations: u16,
-        (at, once): (Millis, bool),
+        (at, once, head): (Millis, bool, Option<&[u8]>),
         deltas: &mut Deltas,
     ) -> rusqlite::Result<Changed> {
         let Some(known) = self.known_id(id)? else { return Ok(UNKNOWN) };
@@ -74,8 +74,11 @@ impl Sqlite {
         if !from.contains(&known.state) || (queued && known.state != State::Pending) {
             return Ok(Changed::Not(known.state));
         }
-        if !self.connection.prepare_cached(statements::HAS_BODY)?.exists([known.row])? {
+        if !self.connection.prepare_cached(statements::HAS_WHOLE_BODY)?.exists([known.row])? {
             return Ok(Changed::NoBody);
+        }
+        if let Some(head) = head {
+            self.connection.prepare_cached(statements::SET_HEAD)?.execute((known.row, head))?;
         }
         if queued {
             self.connection.prepare_cached(statements::REQUEUE)?.execute((known.row, at))?;

@@ -15,6 +15,7 @@ mod attempts;
 mod changes;
 mod error;
 mod folder;
+mod list;
 mod maintain;
 mod offline;
 mod read;
@@ -44,9 +45,9 @@ use row::kind_shown;
 use super::attempt::Ticket;
 use super::backend::Answer;
 use super::backend::{Backend, Book, Reader, Write};
-use super::claims::lock;
 use super::types::{Keep, Millis, RouteState, Shown, Sizes, StoreError};
 use crate::clock::Clock;
+use crate::lock::lock;
 use error::store_error;
 
 /// The log's growth after which it is checkpointed: 4 MiB.

@@ -1,47 +1,28 @@
 //! Reading: on a connection of its own, which cannot write, and for a bounded time.
-//!
-//! A list walks the index that fits its filter best, from the newest id down, and looks at each delivery until the page
-//! is full. A filter by states walks one range of an index for each route and state, and merges them.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params};
 use uuid::Uuid;
 
 use super::error::store_error;
+use super::list::{list, read_routes};
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, leave_log_alone, pragma, row, statements};
 use crate::clock::Clock;
-use crate::store::attempt::{Attempt, Claimed, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
 use crate::store::backend::{Due, Reader};
-use crate::store::list::{LOOKED_AT, least_id, matches, waits};
-use crate::store::types::{Filter, Millis, Page, Shown, State, StoreError, Stored};
+use crate::store::list::{Filter, LOOK_TIME, Page};
+use crate::store::types::{Millis, StoreError, Stored};
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 4_000;
-/// Ids that are read from an index at once.
-const CHUNK: u16 = 256;
-
 /// A reading connection.
 #[derive(Debug)]
 pub struct SqliteReader {
     connection: Connection,
     clock: Clock,
-}
-
-/// The routes by number: name, and whether it is missing from the configuration.
-type Routes = HashMap<i64, (Arc<str>, bool)>;
-
-/// A range of an index that a list walks.
-#[derive(Debug)]
-enum Source<'a> {
-    All,
-    Event(&'a str),
-    Request(&'a str),
-    State(i64, State),
 }
 
 impl SqliteReader {
@@ -113,7 +94,9 @@ impl Reader for SqliteReader {
     }
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
-        self.read(|connection| list(connection, filter, limit))
+        let clock = self.clock.clone();
+        let end = clock.now() + LOOK_TIME;
+        self.read(|connection| list(connection, filter, limit, || clock.now() >= end))
     }
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
@@ -142,6 +125,32 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(statements::WAITING)?;
+            let ticket = |row: &rusqlite::Row<'_>| Ok(Ticket { row: row.get(0)?, destination: row.get(1)? });
+            statement.query_map([id.as_bytes()], ticket)?.collect()
+        })
+    }
+
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+        self.read(|connection| {
+            let routes = read_routes(connection)?;
+            let mut found = Vec::with_capacity(of.len());
+            for named in of {
+                let row: Option<i64> = match named {
+                    Named::Ticket(ticket) => Some(ticket.row),
+                    Named::Id(id) => one(connection, statements::FIND_BY_ID, [id.as_bytes()])?,
+                };
+                let Some(row) = row else { continue };
+                let mut statement = connection.prepare_cached(statements::SUMMARY)?;
+                let stored = |found: &rusqlite::Row<'_>| row::stored(found, |number| routes.get(&number).cloned());
+                found.extend(statement.query_row([row], stored).optional()?);
+            }
+            Ok(found)
+        })
+    }
+
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {
         self.read(|connection| {
             let Some(route) = route_number(connection, route)? else { return Ok(None) };
@@ -163,12 +172,6 @@ fn route_number(connection: &Connection, name: &str) -> rusqlite::Result<Option<
     one(connection, "SELECT number FROM routes WHERE name = ?1", [name])
 }
 
-fn read_routes(connection: &Connection) -> rusqlite::Result<Routes> {
-    let mut statement = connection.prepare_cached(statements::ROUTES)?;
-    let routes = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(3)?))))?;
-    routes.collect()
-}
-
 fn read_claimed(connection: &Connection, ticket: Ticket, due_at: Millis) -> rusqlite::Result<Option<Claimed>> {
     let mut statement = connection.prepare_cached(statements::CLAIMED)?;
     let claimed = |found: &rusqlite::Row<'_>| {
@@ -187,109 +190,4 @@ fn read_claimed(connection: &Connection, ticket: Ticket, due_at: Millis) -> rusq
         })
     };
     statement.query_row((ticket.row, ticket.destination), claimed).optional()
-}
-
-fn list(connection: &Connection, filter: &Filter, limit: usize) -> rusqlite::Result<Page> {
-    let routes = read_routes(connection)?;
-    let sources = sources(filter, &routes);
-    let least = filter.since.map_or(Uuid::nil(), least_id);
-    let mut below = filter.before.unwrap_or(Uuid::max());
-    if let Some(until) = filter.until {
-        below = below.min(least_id(until));
-    }
-    let mut page = Page::default();
-    let mut looked_at = 0;
-    loop {
-        let (ids, end) = next_ids(connection, &sources, below, least)?;
-        for (id, row) in ids {
-            if page.deliveries.len() >= limit || looked_at >= LOOKED_AT {
-                page.next = Some(below);
-                return Ok(page);
-            }
-            looked_at += 1;
-            below = id;
-            let mut statement = connection.prepare_cached(statements::SUMMARY)?;
-            let stored =
-                statement.query_row([row], |found| row::stored(found, |number| routes.get(&number).cloned()))?;
-            if matches(filter, &stored) {
-                page.deliveries.push(stored);
-            }
-        }
-        if end {
-            return Ok(page);
-        }
-    }
-}
-
-/// Which ranges have everything that the filter lets through.
-fn sources<'a>(filter: &'a Filter, routes: &Routes) -> Vec<Source<'a>> {
-    if let Some(event) = &filter.event_id {
-        return vec![Source::Event(event)];
-    }
-    if let Some(request) = &filter.request_id {
-        return vec![Source::Request(request)];
-    }
-    if filter.route.is_none() && filter.states.is_empty() {
-        return vec![Source::All];
-    }
-    let mut states: Vec<State> = filter.states.iter().map(|shown| stored_state(*shown)).collect();
-    if states.is_empty() {
-        states.extend(State::ALL);
-    }
-    states.sort_unstable();
-    states.dedup();
-    let wanted = |name: &str| filter.route.as_deref().is_none_or(|route| route == name);
-    let held_alone = filter.states.iter().all(|shown| *shown == Shown::Held) && !filter.states.is_empty();
-    let numbers = routes.iter().filter(|(_, (name, held))| wanted(name) && (*held || !held_alone));
-    numbers.flat_map(|(number, _)| states.iter().map(|state| Source::State(*number, *state))).collect()
-}
-
-fn stored_state(shown: Shown) -> State {
-    match shown {
-        Shown::Settled(state) if !waits(shown) => state,
-        _ => State::Pending,
-    }
-}
-
-/// The next ids of all ranges together, newest first, and whether these are the last ones.
-fn next_ids(
-    connection: &Connection,
-    sources: &[Source<'_>],
-    below: Uuid,
-    least: Uuid,
-) -> rusqlite::Result<(Vec<(Uuid, i64)>, bool)> {
-    let mut ids = Vec::new();
-    // Below the last id of a range that may go on, others may have ids that it has, too.
-    let mut floor: Option<Uuid> = None;
-    for source in sources {
-        let read = |found: &rusqlite::Row<'_>| Ok((row::id(found, 0)?, found.get(1)?));
-        let (below, least) = (below.as_bytes(), least.as_bytes());
-        let before = ids.len();
-        let chunk: rusqlite::Result<Vec<(Uuid, i64)>> = match source {
-            Source::All => {
-                connection.prepare_cached(statements::LIST_ALL)?.query_map((below, least, CHUNK), read)?.collect()
-            }
-            Source::Event(event) => connection
-                .prepare_cached(statements::LIST_EVENT)?
-                .query_map((below, least, CHUNK, event), read)?
-                .collect(),
-            Source::Request(request) => connection
-                .prepare_cached(statements::LIST_REQUEST)?
-                .query_map((below, least, CHUNK, request), read)?
-                .collect(),
-            Source::State(route, state) => connection
-                .prepare_cached(statements::LIST_STATE)?
-                .query_map((below, least, CHUNK, route, state.number()), read)?
-                .collect(),
-        };
-        ids.extend(chunk?);
-        if ids.len() - before == usize::from(CHUNK) {
-            floor = floor.max(ids.last().map(|(id, _)| *id));
-        }
-    }
-    ids.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-    if let Some(floor) = floor {
-        ids.retain(|(id, _)| *id >= floor);
-    }
-    Ok((ids, floor.is_none()))
 }

@@ -65,6 +65,7 @@ CREATE TABLE deliveries (
     head          BLOB NOT NULL
 ) STRICT;
 CREATE INDEX deliveries_by_state ON deliveries (route, state, id);
+CREATE INDEX deliveries_by_reason ON deliveries (route, reason, id) WHERE reason IS NOT NULL;
 CREATE INDEX deliveries_by_event ON deliveries (event_id, id) WHERE event_id IS NOT NULL;
 CREATE INDEX deliveries_by_request ON deliveries (request_id, id) WHERE request_id IS NOT NULL;
 

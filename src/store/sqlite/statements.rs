@@ -6,7 +6,8 @@ pub const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO deliveries (row, id, re
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 pub const INSERT_BODY: &str = "INSERT OR REPLACE INTO bodies (row, body) VALUES (?1, ?2)";
 pub const DELETE_BODY: &str = "DELETE FROM bodies WHERE row = ?1";
-pub const HAS_BODY: &str = "SELECT 1 FROM bodies WHERE row = ?1";
+pub const HAS_WHOLE_BODY: &str = "SELECT 1 FROM bodies b JOIN deliveries d ON d.row = b.row \
+    WHERE b.row = ?1 AND length(b.body) >= d.request_bytes";
 pub const INSERT_QUEUE: &str = "INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, \
     once) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)";
 pub const INSERT_ROUTE: &str = "INSERT INTO routes (number, name) VALUES (?1, ?2)";
@@ -28,7 +29,8 @@ pub const DELETE_QUEUE: &str = "DELETE FROM queue WHERE row = ?1 AND destination
 pub const DELETE_QUEUE_OF_ROW: &str = "DELETE FROM queue WHERE row = ?1";
 pub const RETRY: &str = "UPDATE queue SET due_at = ?3, attempts = attempts + 1, counted = counted + 1 \
     WHERE row = ?1 AND destination = ?2";
-pub const REQUEUE: &str = "UPDATE queue SET due_at = ?2, counted = 0, since = ?2, replay = 1 WHERE row = ?1";
+pub const REQUEUE: &str =
+    "UPDATE queue SET due_at = min(due_at, ?2), counted = 0, since = ?2, replay = 1 WHERE row = ?1";
 pub const CUT: &str = "UPDATE queue SET due_at = ?2 WHERE (row, destination) IN (SELECT row, destination FROM queue \
     WHERE route = ?1 AND destination = ?3 AND due_at > ?2 LIMIT 1000)";
 pub const INSERT_ATTEMPT: &str = "INSERT OR REPLACE INTO attempts (row, destination, number, at, result, status, error, \
@@ -48,7 +50,7 @@ pub const ERASE_ATTEMPTS: &str =
 pub const EXPIRED: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 AND id < ?3 \
     AND settled_at <= ?4 ORDER BY id LIMIT ?5";
 pub const OLDEST_OF_STATE: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 ORDER BY id LIMIT ?3";
-pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1";
+pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1 RETURNING id";
 pub const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE row = ?1";
 
 pub const LAST_ROW: &str = "SELECT max(row) FROM deliveries";
@@ -62,6 +64,7 @@ pub const NEXT_DUE: &str = "SELECT due_at FROM queue WHERE route = ?1 AND destin
 pub const CLAIMED: &str = "SELECT d.id, d.received_at, q.attempts, q.counted, q.since, q.replay, q.once, d.head, b.body \
     FROM queue q JOIN deliveries d ON d.row = q.row LEFT JOIN bodies b ON b.row = q.row \
     WHERE q.row = ?1 AND q.destination = ?2";
+pub const WAITING: &str = "SELECT q.row, q.destination FROM deliveries d JOIN queue q ON q.row = d.row WHERE d.id = ?1";
 pub const OLDEST: &str = "SELECT received_at FROM deliveries WHERE route = ?1 AND state = 0 ORDER BY id LIMIT 1";
 pub const BODY: &str = "SELECT b.body FROM deliveries d JOIN bodies b ON b.row = d.row WHERE d.id = ?1";
 pub const ATTEMPTS: &str = "SELECT destination, number, at, result, status, error, duration_ms, replay, response_head, \
@@ -82,6 +85,12 @@ pub const LIST_REQUEST: &str = "SELECT id, row FROM deliveries WHERE request_id 
     ORDER BY id DESC LIMIT ?3";
 pub const LIST_STATE: &str = "SELECT id, row FROM deliveries WHERE route = ?4 AND state = ?5 AND id < ?1 AND id >= ?2 \
     ORDER BY id DESC LIMIT ?3";
+pub const LIST_REASON: &str = "SELECT id, row FROM deliveries WHERE route = ?4 AND reason = ?5 AND id < ?1 AND id >= ?2 \
+    ORDER BY id DESC LIMIT ?3";
+pub const LIST_ID: &str = "SELECT id, row FROM deliveries WHERE id = ?4 AND id < ?1 AND id >= ?2 LIMIT ?3";
+pub const HEAD_AND_DETAILS: &str = "SELECT head, details, (SELECT length(body) FROM bodies b WHERE b.row = d.row) \
+    FROM deliveries d WHERE row = ?1";
+pub const BODY_OF_ROW: &str = "SELECT body FROM bodies WHERE row = ?1";
 
 /// All of them.
 #[cfg(test)]
@@ -89,7 +98,7 @@ pub const ALL: &[&str] = &[
     INSERT_DELIVERY,
     INSERT_BODY,
     DELETE_BODY,
-    HAS_BODY,
+    HAS_WHOLE_BODY,
     INSERT_QUEUE,
     INSERT_ROUTE,
     UPDATE_ROUTE,
@@ -124,6 +133,7 @@ pub const ALL: &[&str] = &[
     DUE,
     NEXT_DUE,
     CLAIMED,
+    WAITING,
     OLDEST,
     BODY,
     ATTEMPTS,
@@ -133,4 +143,8 @@ pub const ALL: &[&str] = &[
     LIST_EVENT,
     LIST_REQUEST,
     LIST_STATE,
+    LIST_REASON,
+    LIST_ID,
+    HEAD_AND_DETAILS,
+    BODY_OF_ROW,
 ];

@@ -37,6 +37,7 @@ fn no_query_scans_a_table() {
     for (sql, index) in [
         (statements::DUE, "queue_due"),
         (statements::LIST_STATE, "deliveries_by_state"),
+        (statements::LIST_REASON, "deliveries_by_reason"),
         (statements::LIST_EVENT, "deliveries_by_event"),
         (statements::LIST_REQUEST, "deliveries_by_request"),
         (statements::EXPIRED, "deliveries_by_state"),

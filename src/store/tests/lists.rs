@@ -1,5 +1,7 @@
 //! Lists with filters, page by page.
 
+use std::sync::Mutex;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,6 +9,7 @@ use super::*;
 on_each_store! {
     a_list_comes_newest_first_by_id_whatever_the_order_of_writing
     each_filter_lets_through_what_it_names
+    a_condition_sees_what_it_needs_of_what_the_rest_lets_through
     pages_follow_one_another_without_gap_or_repetition
     a_delivery_of_an_unknown_id_is_none
 }
@@ -32,25 +35,83 @@ fn each_filter_lets_through_what_it_names(mut store: Fixture) {
     store.complete(ticket, 1, Next::Retry(NOW));
     let all = Filter::default;
     let text = |text: &str| Some(text.to_owned());
+    let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
     for (filter, expected) in [
-        (Filter { route: text("stripe"), ..all() }, &[1][..]),
-        (Filter { route: text("github"), ..all() }, &[3, 2, 0]),
-        (Filter { route: text("nowhere"), ..all() }, &[]),
-        (Filter { states: vec![Shown::Pending], ..all() }, &[2]),
-        (Filter { states: vec![Shown::Retrying], ..all() }, &[3]),
-        (Filter { states: vec![Shown::Settled(State::Failed), Shown::Settled(State::Refused)], ..all() }, &[1, 0]),
-        (Filter { states: vec![Shown::Settled(State::Failed)], route: text("github"), ..all() }, &[]),
-        (Filter { reason: text("signature_mismatch"), ..all() }, &[0]),
-        (Filter { status: Some(502), ..all() }, &[1]),
-        (Filter { event_type: text("ping"), ..all() }, &[1]),
+        (Filter { routes: texts(&["stripe"]), ..all() }, &[1][..]),
+        (Filter { routes: texts(&["github"]), ..all() }, &[3, 2, 0]),
+        (Filter { routes: texts(&["nowhere"]), ..all() }, &[]),
+        (Filter { states: Some(vec![Shown::Pending]), ..all() }, &[2]),
+        (Filter { states: Some(vec![Shown::Retrying]), ..all() }, &[3]),
+        (
+            Filter { states: Some(vec![Shown::Settled(State::Failed), Shown::Settled(State::Refused)]), ..all() },
+            &[1, 0],
+        ),
+        (Filter { states: Some(vec![Shown::Settled(State::Failed)]), routes: texts(&["github"]), ..all() }, &[]),
+        (Filter { reasons: texts(&["signature_mismatch"]), ..all() }, &[0]),
         (Filter { event_id: text("evt_2"), ..all() }, &[2]),
-        (Filter { event_id: text("evt_2"), route: text("stripe"), ..all() }, &[]),
+        (Filter { event_id: text("evt_2"), routes: texts(&["stripe"]), ..all() }, &[]),
         (Filter { request_id: text("req_3"), ..all() }, &[3]),
+        (Filter { some_id: text("req_3"), ..all() }, &[3]),
+        (Filter { some_id: text("evt_2"), routes: texts(&["github"]), ..all() }, &[2]),
+        (Filter { some_id: Some(id(1).to_string()), ..all() }, &[1]),
+        (Filter { some_id: text("req_3"), states: Some(vec![Shown::Pending]), ..all() }, &[]),
+        (Filter { routes: texts(&["stripe", "github"]), reasons: texts(&["signature_mismatch", "x"]), ..all() }, &[0]),
+        (Filter { states: Some(Vec::new()), ..all() }, &[]),
+        (Filter { routes: Some(Vec::new()), ..all() }, &[]),
         (Filter { since: Some(NOW + 1), until: Some(NOW + 3), ..all() }, &[2, 1]),
         (Filter { before: Some(id(2)), ..all() }, &[1, 0]),
     ] {
         assert_eq!(store.ids(&filter), expected, "{filter:?}");
     }
+}
+
+fn a_condition_sees_what_it_needs_of_what_the_rest_lets_through(mut store: Fixture) {
+    for number in 0..4 {
+        store.record(Delivery { details: format!("details {number}").into(), ..delivery(number, State::Forwarded) });
+    }
+    store.record(Delivery { body: None, ..delivery(4, State::Refused) });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let condition = |needs, holds: fn(&Parts<'_>) -> bool| {
+        let seen = Arc::clone(&seen);
+        let holds = move |parts: &Parts<'_>| {
+            seen.lock().unwrap().push((needs, number(parts.stored.delivery.id)));
+            holds(parts)
+        };
+        Condition { needs, holds: Arc::new(holds) }
+    };
+    let conditions = vec![
+        condition(Needs::Body, |parts| parts.body != Some(b"body 1")),
+        condition(Needs::Details, |parts| {
+            &*parts.stored.delivery.details != b"details 2"
+                && &*parts.stored.delivery.head == b"head"
+                && parts.kept == 6
+        }),
+        condition(Needs::Summary, |parts| parts.stored.delivery.event_id.as_deref() != Some("evt_3")),
+    ];
+    let filter = Filter { states: Some(vec![Shown::Settled(State::Forwarded)]), conditions, ..Filter::default() };
+    assert_eq!(store.ids(&filter), [0]);
+    let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+    seen.sort_unstable();
+    use Needs::{Body, Details, Summary};
+    assert_eq!(
+        seen,
+        [
+            (Summary, 0),
+            (Summary, 1),
+            (Summary, 2),
+            (Summary, 3),
+            (Details, 0),
+            (Details, 1),
+            (Details, 2),
+            (Body, 0),
+            (Body, 1),
+        ]
+    );
+    let without_body = condition(Needs::Body, |parts| parts.body.is_none() && parts.kept == 0);
+    assert_eq!(store.ids(&Filter { conditions: vec![without_body], ..Filter::default() }), [4]);
+    let listed = store.reader.list(&filter, 10).unwrap();
+    let delivery = &listed.deliveries[0].delivery;
+    assert!(delivery.head.is_empty() && delivery.details.is_empty() && delivery.body.is_none());
 }
 
 fn pages_follow_one_another_without_gap_or_repetition(mut store: Fixture) {
@@ -63,7 +124,7 @@ fn pages_follow_one_another_without_gap_or_repetition(mut store: Fixture) {
         .collect();
     store.commit(&batch);
     let states = vec![Shown::Settled(State::Refused), Shown::Settled(State::Forwarded)];
-    for filter in [Filter::default(), Filter { states, ..Filter::default() }] {
+    for filter in [Filter::default(), Filter { states: Some(states), ..Filter::default() }] {
         let mut seen = Vec::new();
         let mut filter = filter;
         loop {
@@ -104,8 +165,8 @@ proptest! {
         }
         let shown = states.into_iter().map(|state| Shown::of(State::from_number(state).unwrap(), 0, false));
         let filter = Filter {
-            states: shown.collect(),
-            route: route.map(|route| routes[route].to_owned()),
+            states: Some(shown.collect()).filter(|states: &Vec<Shown>| !states.is_empty()),
+            routes: route.map(|route| vec![routes[route].to_owned()]),
             since: since.map(|since| NOW + since),
             ..Filter::default()
         };

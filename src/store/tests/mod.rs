@@ -1,5 +1,6 @@
 //! What every store does, tried on each of them.
 
+mod feed;
 mod lists;
 mod people;
 mod queue;
@@ -17,6 +18,7 @@ use super::backend::{Answer, Backend, Due, Reader, Write};
 use super::memory::{Bounds, Memory};
 use super::sqlite::Sqlite;
 use super::*;
+use crate::lock::lock;
 
 /// When the tests happen.
 pub const NOW: Millis = 1_700_000_000_000;
@@ -121,7 +123,7 @@ impl Fixture {
 
     pub fn counts(&self) -> Vec<(Shown, u64)> {
         let book = self.backend.book();
-        let book = claims::lock(&book);
+        let book = lock(&book);
         book.counts.iter().map(|((_, shown), n)| (*shown, *n)).collect()
     }
 

@@ -20,7 +20,7 @@ fn discard(number: u64) -> Change {
 }
 
 fn requeue(number: u64, from: &'static [State], once: bool) -> Change {
-    Change::Requeue { id: id(number), from, destinations: 1, at: NOW + 50, once }
+    Change::Requeue { id: id(number), from, destinations: 1, at: NOW + 50, once, head: None }
 }
 
 fn a_discarded_delivery_does_not_wait_and_only_what_waits_or_is_dead_can_be(mut store: Fixture) {
@@ -113,7 +113,7 @@ fn a_paused_and_a_held_route_are_kept(mut store: Fixture) {
         Write::Change(Change::Hold { route: Arc::clone(&route), held: true }),
     ]);
     let mut store = store.crash();
-    let state = |store: &Fixture| claims::lock(&store.backend.book()).routes["stripe"];
+    let state = |store: &Fixture| lock(&store.backend.book()).routes["stripe"];
     assert_eq!(state(&store), RouteState { paused: true, held: true, paused_by_file: false });
     store.change(Change::Pause { route: Arc::clone(&route), paused: false });
     assert_eq!(state(&store), RouteState { paused: false, held: true, paused_by_file: false });
@@ -131,9 +131,9 @@ fn a_held_route_shows_its_waiting_deliveries_as_held(mut store: Fixture) {
     store.complete(ticket, 1, Next::Retry(NOW));
     store.change(Change::Hold { route: "github".into(), held: true });
     assert_eq!((store.shown(0), store.shown(1)), (Shown::Held, Shown::Held));
-    assert_eq!(store.ids(&Filter { states: vec![Shown::Held], ..Filter::default() }), [1, 0]);
-    assert!(store.ids(&Filter { states: vec![Shown::Pending, Shown::Retrying], ..Filter::default() }).is_empty());
+    assert_eq!(store.ids(&Filter { states: Some(vec![Shown::Held]), ..Filter::default() }), [1, 0]);
+    assert!(store.ids(&Filter { states: Some(vec![Shown::Pending, Shown::Retrying]), ..Filter::default() }).is_empty());
     store.change(Change::Hold { route: "github".into(), held: false });
     assert_eq!((store.shown(0), store.shown(1)), (Shown::Retrying, Shown::Pending));
-    assert!(store.ids(&Filter { states: vec![Shown::Held], ..Filter::default() }).is_empty());
+    assert!(store.ids(&Filter { states: Some(vec![Shown::Held]), ..Filter::default() }).is_empty());
 }

@@ -164,8 +164,14 @@ fn a_record_has_the_attempt_that_was_made_at_once(mut store: Fixture) {
     let (stored, attempts) = store.get(0);
     assert_eq!((stored.shown, stored.attempts), (Shown::Settled(State::Failed), 1));
     assert_eq!(attempts, [attempt(1)]);
-    let replayed =
-        store.change(Change::Requeue { id: id(0), from: &[State::Failed], destinations: 1, at: NOW, once: true });
+    let replayed = store.change(Change::Requeue {
+        id: id(0),
+        from: &[State::Failed],
+        destinations: 1,
+        at: NOW,
+        once: true,
+        head: None,
+    });
     assert_eq!(replayed, Changed::Done(1));
     let due = store.due_at(NOW);
     assert_eq!((due.len(), due[0].attempts), (1, 1), "the next attempt is the second");
@@ -221,7 +227,7 @@ fn after_a_crash_what_was_attempted_is_due_again_and_the_numbers_are_right(mut s
     assert_eq!(ids, [id(2), id(3), id(1)]);
     assert_eq!(store.counts(), [(Shown::Pending, 2), (Shown::Retrying, 1), (Shown::Settled(State::Delivered), 1)]);
     let book = store.backend.book();
-    assert_eq!(claims::lock(&book).routes["github"], RouteState { paused: true, ..RouteState::default() });
+    assert_eq!(lock(&book).routes["github"], RouteState { paused: true, ..RouteState::default() });
     let fresh = store.accept(9);
     assert!(!tickets.contains(&fresh));
 }

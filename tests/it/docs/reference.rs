@@ -23,7 +23,7 @@ fn rows() -> Vec<(String, Vec<String>)> {
 fn known() -> BTreeSet<String> {
     let everywhere = json!({
         "server": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 },
-        "admin": { UNKNOWN: 1 },
+        "admin": { "token": { UNKNOWN: 1 }, UNKNOWN: 1 },
         "telemetry": { "otlp": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 }, UNKNOWN: 1 },
         "store": { "keep": { UNKNOWN: 1 }, UNKNOWN: 1 },
         "routes": [{

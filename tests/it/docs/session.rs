@@ -27,7 +27,7 @@ use super::markdown::{Block, Document};
 use crate::support::process::{BINARY, Process, poll};
 
 /// The port numbers that pages may use.
-const PORTS: [&str; 7] = ["8080", "9090", "8000", "1337", "4040", "8443", "9091"];
+const PORTS: [&str; 7] = ["8080", "9797", "8000", "1337", "4040", "8443", "9091"];
 /// The range of free ports: below the ports of outgoing connections, above those of common services.
 const FREE: std::ops::Range<u16> = 20_000..32_000;
 /// The shell prints this after each command, followed by the exit status.
@@ -181,7 +181,7 @@ impl Session {
         let mut text = self.with_free_ports(&block.text);
         // Without these, the gateway would use its default ports, which may be taken.
         if language == "yaml" && text.contains("routes:") {
-            for (section, address) in [("server", "0.0.0.0:8080"), ("admin", "127.0.0.1:9090")] {
+            for (section, address) in [("server", "0.0.0.0:8080"), ("admin", "127.0.0.1:9797")] {
                 if !text.lines().any(|line| line.starts_with(&format!("{section}:"))) {
                     let address = self.with_free_ports(address);
                     text = format!("{section}: {{ listen: \"{address}\" }}\n{text}");

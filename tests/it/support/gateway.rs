@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use hooklatch::acts::Acts;
 use hooklatch::app::{self, ShutdownResult, StartError};
 use hooklatch::clock::Clock;
 use hooklatch::config::{self, Sources};
@@ -36,6 +38,8 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// The `Debug` output of the configuration.
     pub debug: String,
+    /// What people can do to it.
+    pub acts: Acts,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<ShutdownResult, StartError>>>,
 }
@@ -66,17 +70,32 @@ impl Gateway {
     fn run(clock: Clock, server: &str, routes: &str, secrets: &[(&str, &str)]) -> Self {
         let yaml =
             format!("server: {{ listen: 127.0.0.1:0, {server} }}\nadmin: {{ listen: 127.0.0.1:0 }}\nroutes:\n{routes}");
+        Self::run_file(clock, &yaml, secrets)
+    }
+
+    /// With one thread, and further flow-style keys of the admin listener. `sections` are further sections before the routes.
+    pub fn start_admin(admin: &str, sections: &str, routes: &str) -> Self {
+        let admin = if admin.contains("listen:") { admin.to_owned() } else { format!("listen: 127.0.0.1:0, {admin}") };
+        let yaml =
+            format!("server: {{ listen: 127.0.0.1:0, threads: 1 }}\nadmin: {{ {admin} }}\n{sections}routes:\n{routes}");
+        Self::run_file(Clock::system(), &yaml, &[])
+    }
+
+    fn run_file(clock: Clock, yaml: &str, secrets: &[(&str, &str)]) -> Self {
         let mut all = vec![("SECRET", SECRET), ("OLD_SECRET", OLD_SECRET)];
         all.extend(secrets);
-        let config = config::parse(&yaml, Path::new(""), &Secrets(&all))
-            .unwrap_or_else(|errors| panic!("{errors:?} in\n{yaml}"));
+        let config =
+            config::parse(yaml, Path::new(""), &Secrets(&all)).unwrap_or_else(|errors| panic!("{errors:?} in\n{yaml}"));
         let debug = format!("{config:?}");
         let listeners = app::bind(&config).unwrap();
         let (server, admin) = (listeners.addresses()[0], listeners.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
-        let thread = thread::spawn(move || app::run(config, listeners, clock, shutdown));
-        Self { server, admin, debug, stop: Some(stop), thread: Some(thread) }
+        let (told, started) = mpsc::channel();
+        let tell = move |acts| told.send(acts).unwrap();
+        let thread = thread::spawn(move || app::run_with(config, listeners, clock, shutdown, tell));
+        let acts = started.recv().expect("the gateway starts");
+        Self { server, admin, debug, acts, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The current text of `/metrics`.

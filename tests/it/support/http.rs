@@ -238,7 +238,7 @@ pub fn post<'a>(path: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)
     request
 }
 
-/// The bytes of a GET.
+/// The bytes of a GET, for this machine.
 pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: gateway.example\r\n\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }

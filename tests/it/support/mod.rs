@@ -1,5 +1,7 @@
 //! Helpers of several test modules.
 
+/// A client of the API of the admin listener.
+pub mod api;
 /// A handler that takes every delivery and keeps book of it.
 pub mod bookkeeper;
 /// Certificates that the tests make, and the files that they stand in.

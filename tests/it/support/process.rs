@@ -85,6 +85,13 @@ impl Process {
         }
     }
 
+    /// The next line that it has printed; `None` if there is none yet.
+    pub fn try_line(&mut self) -> Option<String> {
+        let line = self.lines.try_recv().ok()?;
+        self.printed.push(line.clone());
+        Some(line.1)
+    }
+
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Panics

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use hooklatch::acts::Acts;
 use hooklatch::app::ShutdownResult;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
-use hooklatch::store::{Change, Changed, Filter, Keep, Limits, Store, Stored};
+use hooklatch::store::{self, Change, Changed, Filter, Keep, Limits, Store, Stored};
 use tempfile::TempDir;
 
 use super::gateway::{Gateway, Metrics};
@@ -120,9 +121,24 @@ impl Queued {
         open(&self.store())
     }
 
+    /// What people can do to the gateway.
+    pub fn acts(&self) -> &Acts {
+        &self.running().acts
+    }
+
+    /// Adds a record to the store. The gateway must have stopped.
+    pub fn record(&self, delivery: store::Delivery) {
+        assert!(self.open().record(delivery));
+    }
+
     /// Where deliveries come in.
     pub fn server(&self) -> SocketAddr {
         self.running().server
+    }
+
+    /// Where the API is.
+    pub fn admin(&self) -> SocketAddr {
+        self.running().admin
     }
 
     /// What `/metrics` says now.

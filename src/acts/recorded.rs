@@ -1,0 +1,148 @@
+//! A request as it was recorded, so that it can be judged again.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+
+use crate::delivery::peer::{ForwardedBy, Peer};
+use crate::delivery::request::RequestInfo;
+use crate::delivery::timeline::Timeline;
+use crate::gateway::forwarded::X_FORWARDED_FOR;
+use crate::http1::payload::Payload;
+use crate::queue::stored;
+use crate::record::details::{Details, RequestRecord};
+use crate::record::redact::BODY;
+use crate::routing::table::RouteShared;
+use crate::store::Delivery;
+
+/// The most field lines that are read.
+const MAX_FIELDS: usize = 512;
+
+/// What is recorded of a request. It can go to another thread.
+pub struct Recorded {
+    /// The summary of the delivery.
+    pub delivery: Delivery,
+    /// What is kept beside.
+    pub details: Details,
+    /// The head, without what was redacted.
+    pub head: Parts,
+    /// The whole body; `None` if it is not kept, or not in full.
+    pub body: Option<Bytes>,
+}
+
+impl Recorded {
+    /// What `delivery`, `details` and `body` say of the request; `None` if its head is not kept.
+    pub fn new(delivery: Delivery, details: Details, body: Option<Bytes>) -> Option<Self> {
+        let head = match &details.request {
+            Some(request) => head(request, details.host.as_deref())?,
+            None => head_of_message(&delivery)?,
+        };
+        let is_whole = !details.redacted.iter().any(|what| what == BODY);
+        let body = body.filter(|body| is_whole && body.len() as u64 >= delivery.request_bytes);
+        Some(Self { delivery, details, head, body })
+    }
+
+    /// When it was received, since 1970-01-01T00:00:00Z.
+    pub fn received_at(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.delivery.received_at).unwrap_or_default())
+    }
+
+    /// The body, in the form that the gateway works with.
+    pub fn payload(&self) -> Option<Payload> {
+        self.body.clone().map(Payload::from)
+    }
+
+    /// Whether what its route verifies it by was redacted: a token, which is a secret itself.
+    pub fn lacks_its_proof(&self, route: &RouteShared) -> bool {
+        let proofs = route.config.verifier.signature_headers();
+        self.details.redacted.iter().any(|what| match what.split_once(' ') {
+            Some(("header", name)) => proofs.iter().any(|proof| proof == name),
+            _ => true,
+        })
+    }
+
+    /// The facts that the gateway knew.
+    pub fn info(&self, now: Instant) -> RequestInfo {
+        let client: Option<IpAddr> =
+            [&self.details.client, &self.delivery.peer].iter().find_map(|text| text.parse().ok());
+        let client = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let proxy = self.details.proxy.as_deref().and_then(|proxy| proxy.parse().ok());
+        let mut peer = Peer::new(SocketAddr::new(proxy.unwrap_or(client), 0), self.details.tls);
+        if proxy.is_some() {
+            peer.client = client;
+            peer.forwarded_by = match self.head.headers.contains_key(X_FORWARDED_FOR) {
+                true => ForwardedBy::XForwarded,
+                false => ForwardedBy::Forwarded { proto: None, host: None },
+            };
+        }
+        let request_id = self.delivery.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        RequestInfo {
+            head: self.head.clone(),
+            peer: Rc::new(peer),
+            request_id: request_id.unwrap_or_else(|| HeaderValue::from_static("")),
+            has_senders_id: true,
+            delivery_id: self.delivery.id,
+            received: now,
+            received_unix: self.received_at(),
+            timeline: Timeline::default(),
+        }
+    }
+}
+
+/// The head of a request; `None` if it cannot be read, which only another program's record can cause.
+fn head(request: &RequestRecord, host: Option<&str>) -> Option<Parts> {
+    let kept = request.fields.iter().filter(|line| !line.redacted);
+    let headers = headers(kept.map(|line| (&*line.name, &*line.value)))?;
+    let version = match request.version.as_str() {
+        "HTTP/2" => Version::HTTP_2,
+        "HTTP/1.0" => Version::HTTP_10,
+        _ => Version::HTTP_11,
+    };
+    parts((&request.method, &request.target, version), headers, host)
+}
+
+/// The head of a request of which the message for the handler is kept: the same, but for fields of one connection.
+fn head_of_message(delivery: &Delivery) -> Option<Parts> {
+    if delivery.head.is_empty() {
+        return None;
+    }
+    let message = stored::decode(delivery.id, &delivery.head, Bytes::new()).ok()?;
+    let lines = [message.fields.bytes(), b"\r\n"].concat();
+    let mut found = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let httparse::Status::Complete((_, found)) = httparse::parse_headers(&lines, &mut found).ok()? else { return None };
+    let mut headers = headers(found.iter().map(|line| (line.name.as_bytes(), line.value)))?;
+    headers.extend(message.host.map(|host| (HOST, host)));
+    let (target, _) = message.target.parts();
+    parts((message.method.as_str(), &target, Version::HTTP_11), headers, None)
+}
+
+fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    Some(headers)
+}
+
+fn parts((method, target, version): (&str, &str, Version), headers: HeaderMap, host: Option<&str>) -> Option<Parts> {
+    let mut uri: Uri = target.parse().ok()?;
+    // HTTP/2 names the host apart from the field lines.
+    if !headers.contains_key(HOST)
+        && let Some(host) = host
+    {
+        let mut parts = uri.into_parts();
+        parts.scheme = Some(http::uri::Scheme::HTTPS);
+        parts.authority = Some(host.parse::<Authority>().ok()?);
+        uri = Uri::from_parts(parts).ok()?;
+    }
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.method = Method::from_bytes(method.as_bytes()).ok()?;
+    (head.uri, head.version, head.headers) = (uri, version, headers);
+    Some(head)
+}

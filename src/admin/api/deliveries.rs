@@ -1,0 +1,218 @@
+//! `GET /api/v1/deliveries` and what is below it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::detail::{self, Found};
+use super::export;
+use super::query::{Id, Query};
+use super::recorded::{RecordedRequest, Signatures, shows_body};
+use super::summary::summary;
+use crate::acts::Refused;
+use crate::admin::AdminContext;
+use crate::admin::problem::Problem;
+use crate::record::details::Details;
+use crate::search;
+use crate::store::{Filter, Shown, State as Stage};
+
+/// Deliveries of a page, unless another number is asked for.
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 500;
+/// The keys that are conditions.
+const CONDITIONS: [&str; 9] =
+    ["route", "state", "reason", "status", "event_type", "event_id", "request_id", "since", "until"];
+/// Says that the body that is sent is only the first part of what came.
+const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
+const KEYS: [&str; 12] = [
+    "route",
+    "state",
+    "reason",
+    "status",
+    "event_type",
+    "event_id",
+    "request_id",
+    "since",
+    "until",
+    "q",
+    "before",
+    "limit",
+];
+
+/// `GET /api/v1/deliveries`
+///
+/// # Errors
+/// 400 for a wrong query, 503 from the store.
+pub async fn list(State(context): State<Arc<AdminContext>>, query: Query) -> Result<Response, Problem> {
+    let query = query.only(&KEYS, &["state"])?;
+    let limit = match query.get("limit").map(str::parse) {
+        None => DEFAULT_LIMIT,
+        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
+        Some(_) => return Err(Problem::bad_query(format!("limit must be from 1 to {MAX_LIMIT}"))),
+    };
+    let mut filter = filter(&context, &query)?;
+    filter.before = match query.get("before") {
+        None => None,
+        Some(id) => Some(Id::parse(id).map_err(|_| Problem::bad_query("before must be the id of a delivery"))?.0),
+    };
+    let page = context.queue.store.list(filter, limit).await?;
+    let deliveries: Vec<_> = page.deliveries.iter().map(summary).collect();
+    let next = page.next.map(|id| id.to_string());
+    Ok(super::json(StatusCode::OK, &json!({ "deliveries": deliveries, "next": next })))
+}
+
+/// The conditions of a query string.
+///
+/// # Errors
+/// 400, which says where the mistake is.
+pub fn filter(context: &AdminContext, query: &Query) -> Result<Filter, Problem> {
+    let mut conditions = search::Query::new(context.now());
+    for (key, value) in query.iter() {
+        if key == "q" {
+            text(&mut conditions, value)?;
+        } else if CONDITIONS.contains(&key) {
+            conditions.term(key, value).map_err(|mistake| Problem::bad_query(format!("{key}: {}", mistake.message)))?;
+        }
+    }
+    Ok(conditions.filter())
+}
+
+/// Adds a text of the search language.
+///
+/// # Errors
+/// 400, with the place of the mistake in bytes as `at`.
+pub fn text(conditions: &mut search::Query, text: &str) -> Result<(), Problem> {
+    let wrong = |mistake: search::Mistake| Problem::bad_query(format!("q: {}", mistake.message)).with("at", mistake.at);
+    conditions.text(text).map_err(wrong)
+}
+
+/// `GET /api/v1/deliveries/ID`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn detail(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
+    let with_signatures = query.only(&["signatures"], &[])?.flag("signatures")?;
+    let found = find(&context, id).await?;
+    let signatures = signatures(&context, &found);
+    let value = compute(move || {
+        let request = RecordedRequest::of(&found.details, &signatures, with_signatures);
+        detail::detail(&found, request.as_ref()).to_string()
+    });
+    Ok(super::reply(StatusCode::OK, "application/json", value.await?))
+}
+
+/// `GET /api/v1/deliveries/ID/body`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn body(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
+    query.only(&[], &[])?;
+    let found = find(&context, id).await?;
+    let body = found.body.clone().ok_or_else(|| not_kept(&found))?;
+    Ok(attachment(&found, "application/octet-stream", "body", body))
+}
+
+/// `GET /api/v1/deliveries/ID/http`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn http(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
+    exported(&context, id, query, "message/http", "http", export::http).await
+}
+
+/// `GET /api/v1/deliveries/ID/curl`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn curl(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
+    exported(&context, id, query, "text/plain; charset=utf-8", "sh", |_, request, body| export::curl(request, body))
+        .await
+}
+
+/// `GET /api/v1/deliveries/ID/har`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn har(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
+    exported(&context, id, query, "application/json", "har", export::har).await
+}
+
+async fn exported(
+    context: &AdminContext,
+    id: Id,
+    query: Query,
+    kind: &'static str,
+    ending: &str,
+    write: fn(&Found, &RecordedRequest, &[u8]) -> Vec<u8>,
+) -> Result<Response, Problem> {
+    let with_signatures = query.only(&["signatures"], &[])?.flag("signatures")?;
+    let found = Arc::new(find(context, id).await?);
+    let body = found.body.clone().ok_or_else(|| not_kept(&found))?;
+    let request = RecordedRequest::of(&found.details, &signatures(context, &found), with_signatures)
+        .ok_or_else(|| not_kept(&found))?;
+    let written = found.clone();
+    let bytes = compute(move || write(&written, &request, &body)).await?;
+    Ok(attachment(&found, kind, ending, bytes.into()))
+}
+
+/// The delivery of an id.
+///
+/// # Errors
+/// 404 if there was none, 410 if it has made room, 503 from the store.
+async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
+    let store = &context.queue.store;
+    let Some((stored, attempts)) = store.get(id).await? else { return Err(missing(context, id)) };
+    let details = Details::decode(&stored.delivery.details).map_err(|error| {
+        tracing::error!(%id, %error, "a record cannot be read");
+        Problem::internal()
+    })?;
+    let body = if shows_body(&stored, &details) { store.body(id).await? } else { None };
+    Ok(Found { stored, attempts, details, body })
+}
+
+fn missing(context: &AdminContext, id: Uuid) -> Problem {
+    if context.queue.store.was_removed(id) { Refused::Gone.into() } else { Refused::NotFound.into() }
+}
+
+fn not_kept(found: &Found) -> Problem {
+    match found.stored.shown {
+        Shown::Settled(Stage::Erased) => Problem::gone("the delivery was erased"),
+        _ => Problem::new(StatusCode::NOT_FOUND, "no_body", "the delivery's head or body is not kept"),
+    }
+}
+
+fn signatures(context: &AdminContext, found: &Found) -> Signatures {
+    let delivery = &found.stored.delivery;
+    let running = (context.running)();
+    let route = running.routes.iter().find(|route| *route.config.name == *delivery.route);
+    Signatures::of(route.map(|route| &**route), &delivery.scheme)
+}
+
+/// What may take long to compute, so that other requests do not wait for it.
+async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a response could not be computed");
+        Problem::internal()
+    })
+}
+
+/// A response that a browser saves and does not show.
+fn attachment(found: &Found, kind: &'static str, ending: &str, bytes: Bytes) -> Response {
+    let mut response = super::reply(StatusCode::OK, kind, bytes);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    let name = format!("attachment; filename=\"{}.{ending}\"", found.stored.delivery.id);
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        headers.insert(CONTENT_DISPOSITION, name);
+    }
+    if found.details.body_cut {
+        headers.insert(BODY_CUT, HeaderValue::from_static("true"));
+    }
+    response
+}

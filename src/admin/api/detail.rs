@@ -1,0 +1,124 @@
+//! All that is shown of one delivery.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::recorded::{self, RecordedRequest};
+use super::summary::summary;
+use crate::queue::attempt::rfc3339;
+use crate::record::details::Details;
+use crate::store::{Attempt, Stored};
+
+/// A delivery as the store has it.
+#[derive(Debug)]
+pub struct Found {
+    /// The delivery, with head and details.
+    pub stored: Stored,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Its details.
+    pub details: Details,
+    /// Its body, if one is kept that may be shown.
+    pub body: Option<Bytes>,
+}
+
+/// The JSON of a delivery: its summary, with the attempts as a list, and more.
+pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
+    let Found { stored, attempts, details, body } = found;
+    let mut detail = summary(stored);
+    let micros = |micros: Option<u64>| micros.map(|micros| micros as f64 / 1000.0);
+    let fields = [
+        ("target", json!(request.map(|request| &request.target))),
+        ("version", json!(request.map(|request| &request.version))),
+        ("host", json!(details.host)),
+        ("tls", json!(details.tls)),
+        ("client", json!(Some(&details.client).filter(|client| !client.is_empty()))),
+        ("trace_id", json!(details.trace_id)),
+        ("request_headers", json!(request.map(headers))),
+        ("redacted", json!(details.redacted)),
+        ("body", body_of(stored.delivery.request_bytes, body.as_ref())),
+        ("body_cut", json!(details.body_cut)),
+        ("verification", json!({ "verified": details.verified, "secret_id": details.secret_id })),
+        (
+            "timing",
+            json!({
+                "body_ms": micros(details.body_done_us),
+                "verification_ms": micros(details.verification_us),
+                "upstream_ms": micros(details.upstream_us),
+            }),
+        ),
+        ("attempts", attempts.iter().map(attempt).collect()),
+    ];
+    detail.extend(fields.map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(detail)
+}
+
+fn headers(request: &RecordedRequest) -> Vec<[String; 2]> {
+    request.fields.iter().map(|field| [field.name.clone(), recorded::text(&field.value)]).collect()
+}
+
+/// The length as it came and as it is kept, and the bytes: as text if they are UTF-8, in base64 otherwise.
+fn body_of(bytes: u64, body: Option<&Bytes>) -> Value {
+    let mut value = Map::new();
+    value.insert("bytes".to_owned(), bytes.into());
+    value.insert("kept".to_owned(), body.map_or(0, Bytes::len).into());
+    match body {
+        Some(body) => value.extend([text_or_base64(body)]),
+        None => drop(value.insert("text".to_owned(), Value::Null)),
+    }
+    Value::Object(value)
+}
+
+fn text_or_base64(bytes: &[u8]) -> (String, Value) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => ("text".to_owned(), text.into()),
+        Err(_) => ("base64".to_owned(), STANDARD.encode(bytes).into()),
+    }
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    json!({
+        "number": attempt.number,
+        "at": rfc3339(attempt.at),
+        "result": &*attempt.result,
+        "status": attempt.status,
+        "error": attempt.error,
+        "duration_ms": attempt.duration_ms,
+        "replay": attempt.replay,
+        "response_headers": lines(&attempt.response_head),
+        "response_body": Map::from_iter([text_or_base64(&attempt.response_body)]),
+    })
+}
+
+/// The field lines of a head as HTTP/1.1 writes them.
+fn lines(head: &[u8]) -> Vec<[String; 2]> {
+    let lines = head.split(|byte| *byte == b'\n').filter_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = line.split_at_checked(colon)?;
+        Some([recorded::text(name), recorded::text(value.get(1..).unwrap_or_default().trim_ascii())])
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_text_or_base64() {
+        let body = |bytes: &'static [u8]| body_of(9, Some(&Bytes::from_static(bytes)));
+        assert_eq!(body(b"a\0"), json!({ "bytes": 9, "kept": 2, "text": "a\0" }));
+        assert_eq!(body(b""), json!({ "bytes": 9, "kept": 0, "text": "" }));
+        assert_eq!(body(b"\xff"), json!({ "bytes": 9, "kept": 1, "base64": "/w==" }));
+        assert_eq!(body_of(9, None), json!({ "bytes": 9, "kept": 0, "text": null }));
+    }
+
+    #[test]
+    fn a_response_head_is_pairs() {
+        assert_eq!(lines(b"a: b: c\r\nX:\r\n"), [["a", "b: c"], ["X", ""]]);
+        assert!(lines(b"").is_empty());
+    }
+}

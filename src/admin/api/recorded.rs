@@ -1,0 +1,211 @@
+//! A request as it was recorded, and what may be shown of it.
+//!
+//! Secrets were taken out before it was recorded. Signatures are shown only to who asks for them: whoever has one can send the
+//! delivery again, as long as its time is good.
+
+use bytes::Bytes;
+use http::HeaderName;
+
+use crate::record::details::{Details, FieldLine, RequestRecord};
+use crate::routing::table::RouteShared;
+use crate::schemes::Verifier;
+use crate::store::{Shown, State, Stored};
+
+/// What stands in the place of a signature that is not shown.
+pub const HIDDEN: &str = "hidden";
+/// What names of headers and parameters contain that could be signatures, for a delivery of a route or a scheme that the
+/// configuration does not have any more.
+const SUSPECT: [&str; 7] = ["sign", "hmac", "token", "digest", "auth", "secret", "key"];
+
+/// Where signatures stand in the requests of a route.
+#[derive(Debug)]
+pub struct Signatures {
+    headers: Vec<HeaderName>,
+    parameters: Vec<String>,
+    /// The scheme of the delivery is not known: what could be a signature counts as one.
+    guess: bool,
+}
+
+/// The head of a recorded request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedRequest {
+    /// The method.
+    pub method: String,
+    /// Path and query, with [`HIDDEN`] in place of hidden values.
+    pub target: String,
+    /// `HTTP/1.1` and the like.
+    pub version: String,
+    /// Whether it came by TLS.
+    pub tls: bool,
+    /// The host that it was for.
+    pub host: Option<String>,
+    /// The field lines, in order.
+    pub fields: Vec<Field>,
+}
+
+/// A field line of a recorded request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The name.
+    pub name: String,
+    /// The value; [`HIDDEN`] or `redacted` in place of what is not shown.
+    pub value: Bytes,
+    /// Whether the value is that of the request.
+    pub shown: bool,
+}
+
+impl Signatures {
+    /// Those of the deliveries of `route` with `scheme`. `route` is `None` if the configuration does not have it.
+    pub fn of(route: Option<&RouteShared>, scheme: &str) -> Self {
+        let verifier = route.map(|route| &route.config.verifier);
+        let parameters = verifier.map(Verifier::signature_parameters).unwrap_or_default();
+        Self {
+            headers: verifier.map(Verifier::signature_headers).unwrap_or_default(),
+            parameters: parameters.into_iter().map(str::to_owned).collect(),
+            guess: route.is_none_or(|route| route.config.scheme.name != scheme),
+        }
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|header| header.as_str().eq_ignore_ascii_case(name)) || self.suspects(name)
+    }
+
+    fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter == name) || self.suspects(name)
+    }
+
+    fn suspects(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.guess && SUSPECT.iter().any(|part| name.contains(part))
+    }
+
+    /// The target with [`HIDDEN`] in place of signatures.
+    fn hidden_in(&self, target: &str) -> String {
+        let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+        let pairs = query.split('&').map(|pair| {
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+            if self.has_parameter(&decoded) { format!("{name}={HIDDEN}") } else { pair.to_owned() }
+        });
+        format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
+    }
+}
+
+impl RecordedRequest {
+    /// The request of a record, with or without its signatures; `None` if its head is not kept.
+    pub fn of(details: &Details, signatures: &Signatures, with_signatures: bool) -> Option<Self> {
+        let RequestRecord { method, target, version, fields } = details.request.as_ref()?;
+        let field = |line: &FieldLine| {
+            let name = String::from_utf8_lossy(&line.name).into_owned();
+            let hidden = !with_signatures && signatures.has_header(&name);
+            let value = if hidden { Bytes::from_static(HIDDEN.as_bytes()) } else { line.value.clone() };
+            Field { name, value, shown: !hidden && !line.redacted }
+        };
+        Some(Self {
+            method: method.clone(),
+            target: if with_signatures { target.clone() } else { signatures.hidden_in(target) },
+            version: version.clone(),
+            tls: details.tls,
+            host: details.host.clone(),
+            fields: fields.iter().map(field).collect(),
+        })
+    }
+
+    /// The field lines that can be sent again: those that are shown and that belong to the message, not to its connection.
+    pub fn sendable(&self) -> impl Iterator<Item = &Field> {
+        const OF_CONNECTION: [&str; 9] = [
+            "connection",
+            "content-length",
+            "expect",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ];
+        self.fields.iter().filter(|field| {
+            let name = field.name.to_ascii_lowercase();
+            field.shown && !OF_CONNECTION.contains(&name.as_str()) && name != "host"
+        })
+    }
+
+    /// The value of `Host`, if the request had one.
+    pub fn host(&self) -> Option<&str> {
+        let line = self.fields.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
+        line.and_then(|field| std::str::from_utf8(&field.value).ok()).or(self.host.as_deref())
+    }
+}
+
+/// Whether the body that is kept may be shown. A body that holds a secret is kept as it came as long as it may have to be sent.
+pub fn shows_body(stored: &Stored, details: &Details) -> bool {
+    let may_be_sent = matches!(
+        stored.shown,
+        Shown::Pending | Shown::Retrying | Shown::Held | Shown::Settled(State::Dead | State::Discarded)
+    );
+    !(may_be_sent && details.redacted.iter().any(|what| what.starts_with("body")))
+}
+
+/// Bytes of a sender as text: UTF-8, or each byte as the character of its number (ISO 8859-1).
+pub fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signatures(guess: bool) -> Signatures {
+        Signatures { headers: vec![HeaderName::from_static("x-proof")], parameters: vec!["p".to_owned()], guess }
+    }
+
+    fn details() -> Details {
+        let line = |name: &'static str, value: &'static str, redacted| FieldLine {
+            name: Bytes::from_static(name.as_bytes()),
+            value: Bytes::from_static(value.as_bytes()),
+            redacted,
+        };
+        let fields = vec![
+            line("host", "hooks.example.com", false),
+            line("x-proof", "5ecret", false),
+            line("X-Hub-Signature", "other", false),
+            line("authorization", "redacted", true),
+            line("content-length", "2", false),
+        ];
+        let request = RequestRecord {
+            method: "POST".to_owned(),
+            target: "/in?p=5ecret&%70=5ecret&q=1&p".to_owned(),
+            version: "HTTP/1.1".to_owned(),
+            fields,
+        };
+        Details { request: Some(request), ..Details::default() }
+    }
+
+    #[test]
+    fn a_signature_is_hidden_unless_it_is_asked_for() {
+        let hidden = RecordedRequest::of(&details(), &signatures(false), false).unwrap();
+        assert_eq!(hidden.target, "/in?p=hidden&%70=hidden&q=1&p=hidden");
+        assert!(!format!("{hidden:?}").contains("5ecret"), "{hidden:?}");
+        let sendable: Vec<_> = hidden.sendable().map(|field| field.name.as_str()).collect();
+        assert_eq!(sendable, ["X-Hub-Signature"]);
+        let shown = RecordedRequest::of(&details(), &signatures(false), true).unwrap();
+        assert_eq!(shown.target, "/in?p=5ecret&%70=5ecret&q=1&p");
+        let sendable: Vec<_> = shown.sendable().map(|field| field.name.as_str()).collect();
+        assert_eq!(sendable, ["x-proof", "X-Hub-Signature"]);
+    }
+
+    #[test]
+    fn what_could_be_a_signature_of_an_unknown_scheme_is_hidden() {
+        let hidden = RecordedRequest::of(&details(), &signatures(true), false).unwrap();
+        assert_eq!(hidden.sendable().count(), 0);
+    }
+
+    #[test]
+    fn any_bytes_are_text() {
+        assert_eq!(text("ü".as_bytes()), "ü");
+        assert_eq!(text(b"\xff\0a"), "\u{ff}\0a");
+    }
+}

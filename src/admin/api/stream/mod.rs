@@ -1,0 +1,230 @@
+//! `GET /api/v1/stream`: deliveries as they come and change, as server-sent events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//!
+//! - `delivery` and `update` have a summary, or several as `{"deliveries":[…]}`; `delivery` has an id.
+//! - `gap` says how many were left out: `{"count":N}`.
+//!
+//! There are at most [`MAX_STREAMS`]. Each has at most ten events a second: what comes more often is sent together. Who reads too
+//! slowly gets `gap`, and the stream ends. After `Last-Event-ID` come first the deliveries that are newer than that one; of those
+//! that were being answered at that time, some may be missing.
+//!
+//! [`hub`] reads what has been committed, once for all streams; [`events`] is the text of events; [`pace`] collects them.
+
+mod events;
+mod hub;
+mod pace;
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
+use uuid::Uuid;
+
+use super::deliveries::filter;
+use super::query::{Id, Query};
+use crate::admin::AdminContext;
+use crate::admin::problem::Problem;
+use crate::clock::MonotonicClock;
+use crate::store::{Filter, Needs, Store, StoreError, Stored, list};
+use hub::{Hub, Seen};
+use pace::{Flush, Pace};
+
+/// Streams at once.
+const MAX_STREAMS: usize = 32;
+/// Events that wait for a slow reader, before it is given up.
+const WAITING: usize = 8;
+/// After this time without an event comes a comment, so that proxies keep the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Deliveries that are sent after `Last-Event-ID`; older ones are a gap.
+const MAX_RESUMED: usize = 2_000;
+/// Deliveries of a page that is read.
+const PAGE: usize = 500;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The streams.
+#[derive(Debug)]
+pub struct Streams {
+    places: Arc<Semaphore>,
+    hub: Hub,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { places: Arc::new(Semaphore::new(MAX_STREAMS)), hub: Hub::default() }
+    }
+}
+
+/// `GET /api/v1/stream`
+///
+/// # Errors
+/// 400 for a wrong query, 503 for too many streams or from the store.
+pub async fn stream(
+    State(context): State<Arc<AdminContext>>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let filter = filter(&context, &query.only(&["q"], &[])?)?;
+    let place = context.streams.places.clone().try_acquire_owned();
+    let place = place.map_err(|_| {
+        let detail = format!("{MAX_STREAMS} streams are open already");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
+    })?;
+    let store = context.queue.store.clone();
+    // First of all, so that nothing is missed between the list and the stream.
+    let seen = context.streams.hub.follow(&store);
+    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(|id| Id::parse(id).ok());
+    let resumed = match last {
+        Some(Id(last)) => resume(&store, &filter, last).await?,
+        None => Resumed::default(),
+    };
+    let (out, lines) = mpsc::channel(WAITING);
+    let streaming = Streaming { store, clock: context.clock, filter, seen, out, sent: HashSet::new(), _place: place };
+    tokio::spawn(streaming.run(resumed));
+    let mut response = super::reply(StatusCode::OK, "text/event-stream", Body::new(Lines(lines)));
+    // A stream that ends ends its connection.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Ok(response)
+}
+
+/// What came since the last event that a client has seen.
+#[derive(Debug, Default)]
+struct Resumed {
+    /// Oldest first.
+    deliveries: Vec<Stored>,
+    /// How many older ones are left out.
+    left_out: u64,
+}
+
+async fn resume(store: &Store, filter: &Filter, last: Uuid) -> Result<Resumed, StoreError> {
+    let mut resumed = Resumed::default();
+    let mut filter = Filter { before: None, ..filter.clone() };
+    'pages: loop {
+        let page = store.list(filter.clone(), PAGE).await?;
+        for stored in page.deliveries {
+            if stored.delivery.id <= last {
+                break 'pages;
+            }
+            match resumed.deliveries.len() < MAX_RESUMED {
+                true => resumed.deliveries.push(stored),
+                false => resumed.left_out += 1,
+            }
+        }
+        match page.next.filter(|next| *next > last) {
+            Some(next) => filter.before = Some(next),
+            None => break,
+        }
+    }
+    resumed.deliveries.reverse();
+    Ok(resumed)
+}
+
+/// One stream.
+struct Streaming {
+    store: Store,
+    clock: MonotonicClock,
+    filter: Filter,
+    seen: broadcast::Receiver<Seen>,
+    out: mpsc::Sender<Bytes>,
+    /// What was sent after `Last-Event-ID` and may come again.
+    sent: HashSet<Uuid>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Streaming {
+    async fn run(mut self, resumed: Resumed) {
+        self.sent = resumed.deliveries.iter().map(|stored| stored.delivery.id).collect();
+        let mut pace = Pace::new(self.clock.now());
+        pace.leave_out(resumed.left_out);
+        resumed.deliveries.into_iter().for_each(|stored| pace.add(stored, true));
+        if !self.send(events::opening()) {
+            return;
+        }
+        let mut quiet_since = self.clock.now();
+        loop {
+            tokio::select! {
+                () = self.out.closed() => return,
+                seen = self.seen.recv() => match seen {
+                    Ok(seen) => self.take(&seen, &mut pace).await,
+                    Err(broadcast::error::RecvError::Lagged(batches)) => pace.leave_out(batches),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                () = tokio::time::sleep_until(pace.next_flush().into()), if pace.has_something() => {
+                    quiet_since = self.clock.now();
+                    let Flush { events, count } = pace.flush(quiet_since);
+                    if !events.into_iter().all(|event| self.send(event)) {
+                        self.give_up(count);
+                        return;
+                    }
+                }
+                () = tokio::time::sleep_until((quiet_since + KEEP_ALIVE).into()), if !pace.has_something() => {
+                    quiet_since = self.clock.now();
+                    if !self.send(events::comment()) {
+                        self.give_up(0);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, seen: &Seen, pace: &mut Pace) {
+        pace.leave_out(seen.missed);
+        for (stored, is_new) in seen.deliveries.iter() {
+            if (*is_new && self.sent.remove(&stored.delivery.id)) || !self.lets_through(stored).await {
+                continue;
+            }
+            pace.add(stored.clone(), *is_new);
+        }
+    }
+
+    /// Whether the filter lets a delivery through. What it has to know of head and body is read for it alone.
+    async fn lets_through(&self, stored: &Stored) -> bool {
+        let needs = self.filter.conditions.iter().map(|condition| condition.needs).max();
+        if needs.is_none_or(|needs| needs == Needs::Summary) {
+            return list::matches(&self.filter, stored);
+        }
+        let id = stored.delivery.id;
+        let Ok(Some((mut whole, _))) = self.store.get(id).await else { return false };
+        if needs == Some(Needs::Body) {
+            whole.delivery.body = self.store.body(id).await.unwrap_or_default();
+        }
+        list::matches(&self.filter, &whole)
+    }
+
+    /// Hands on an event; the last place is left for a `gap`.
+    fn send(&self, event: Bytes) -> bool {
+        self.out.capacity() > 1 && self.out.try_send(event).is_ok()
+    }
+
+    /// Says how many a slow reader misses at least. Then the stream ends.
+    fn give_up(&self, count: u64) {
+        // Without a place the client finds the end of the stream all the same.
+        let _full = self.out.try_send(events::gap(count));
+    }
+}
+
+/// The body of a response: what comes out of the channel.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Lines {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}

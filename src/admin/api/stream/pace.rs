@@ -1,0 +1,180 @@
+//! Collects what a stream has to say, so that it says it in few events.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::events;
+use crate::store::Stored;
+
+/// The time between two flushes, each of at most three events: ten events a second at most.
+const BETWEEN: Duration = Duration::from_millis(300);
+/// Deliveries of one event.
+const TOGETHER: usize = 250;
+/// Deliveries of each kind that wait for a flush; of more the oldest are left out.
+const KEPT: usize = 2_000;
+
+/// What a stream has to say.
+#[derive(Debug)]
+pub struct Pace {
+    new: VecDeque<Stored>,
+    changed: VecDeque<Stored>,
+    left_out: u64,
+    next_flush: Instant,
+    /// The newest delivery that was sent.
+    newest: Uuid,
+}
+
+/// The events of a flush.
+#[derive(Debug)]
+pub struct Flush {
+    /// At most one of each kind.
+    pub events: Vec<Bytes>,
+    /// Deliveries and changes in them, and those that they leave out.
+    pub count: u64,
+}
+
+impl Pace {
+    /// Nothing to say yet.
+    pub fn new(now: Instant) -> Self {
+        Self { new: VecDeque::new(), changed: VecDeque::new(), left_out: 0, next_flush: now, newest: Uuid::nil() }
+    }
+
+    /// A delivery that is new or has changed.
+    pub fn add(&mut self, stored: Stored, is_new: bool) {
+        let queue = if is_new { &mut self.new } else { &mut self.changed };
+        queue.push_back(stored);
+        if queue.len() > KEPT {
+            queue.pop_front();
+            self.left_out += 1;
+        }
+    }
+
+    /// Some that are not known.
+    pub fn leave_out(&mut self, count: u64) {
+        self.left_out += count;
+    }
+
+    /// Whether there is something to say.
+    pub fn has_something(&self) -> bool {
+        !self.new.is_empty() || !self.changed.is_empty() || self.left_out > 0
+    }
+
+    /// When it may be said.
+    pub fn next_flush(&self) -> Instant {
+        self.next_flush
+    }
+
+    /// The events to send now.
+    pub fn flush(&mut self, now: Instant) -> Flush {
+        self.next_flush = now + BETWEEN;
+        let take = |queue: &mut VecDeque<Stored>| queue.drain(..queue.len().min(TOGETHER)).collect::<Vec<_>>();
+        let (new, changed) = (take(&mut self.new), take(&mut self.changed));
+        let left_out = std::mem::take(&mut self.left_out);
+        let mut events = Vec::new();
+        if left_out > 0 {
+            events.push(events::gap(left_out));
+        }
+        if let Some(newest) = new.iter().map(|stored| stored.delivery.id).max() {
+            self.newest = self.newest.max(newest);
+            events.push(events::delivery(&new, self.newest));
+        }
+        if !changed.is_empty() {
+            events.push(events::update(&changed));
+        }
+        Flush { events, count: left_out + (new.len() + changed.len()) as u64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::{Delivery, Shown, State};
+
+    fn stored(number: u64) -> Stored {
+        let none: Arc<str> = Arc::from("none");
+        let delivery = Delivery {
+            id: Uuid::from_u128(number.into()),
+            received_at: 0,
+            route: none.clone(),
+            scheme: none,
+            state: State::Refused,
+            reason: None,
+            status: None,
+            event_type: None,
+            event_id: None,
+            request_id: None,
+            peer: String::new(),
+            method: String::new(),
+            path: String::new(),
+            request_bytes: 0,
+            duration_ms: None,
+            head: Bytes::new(),
+            body: None,
+            details: Bytes::new(),
+        };
+        Stored { delivery, shown: Shown::Settled(State::Refused), attempts: 0, next_attempt_at: None }
+    }
+
+    fn names(flush: &Flush) -> Vec<String> {
+        let name = |event: &Bytes| String::from_utf8_lossy(event).lines().next().unwrap().to_owned();
+        flush.events.iter().map(name).collect()
+    }
+
+    #[test]
+    fn ten_events_a_second_are_enough_for_any_number_of_deliveries() {
+        let start = clock().now();
+        let mut pace = Pace::new(start);
+        let (mut now, mut events) = (start, 0);
+        for number in 0..100_000 {
+            now += Duration::from_micros(100);
+            pace.add(stored(number), number % 2 == 0);
+            if now >= pace.next_flush() {
+                events += pace.flush(now).events.len();
+            }
+        }
+        assert!(events <= 100, "{events} events in ten seconds");
+    }
+
+    fn clock() -> crate::clock::MonotonicClock {
+        crate::clock::Clock::system().monotonic()
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_counted() {
+        let now = clock().now();
+        let mut pace = Pace::new(now);
+        assert!(!pace.has_something());
+        for number in 0..KEPT as u64 + 3 {
+            pace.add(stored(number), true);
+        }
+        pace.leave_out(4);
+        let flush = pace.flush(now);
+        assert_eq!(names(&flush), ["event: gap", "event: delivery"]);
+        assert!(flush.events[0].ends_with(b"data: {\"count\":7}\n\n"), "{:?}", flush.events[0]);
+        assert_eq!(flush.count, 7 + TOGETHER as u64);
+        let mut rest = 0;
+        while pace.has_something() {
+            rest += pace.flush(now).count;
+        }
+        assert_eq!(rest, (KEPT - TOGETHER) as u64);
+    }
+
+    #[test]
+    fn the_id_never_goes_back() {
+        let now = clock().now();
+        let mut pace = Pace::new(now);
+        let mut id_of = |number| {
+            pace.add(stored(number), true);
+            let event = String::from_utf8_lossy(&pace.flush(now).events[0]).into_owned();
+            event.lines().find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).unwrap()
+        };
+        assert_eq!(id_of(5), Uuid::from_u128(5).to_string());
+        assert_eq!(id_of(4), Uuid::from_u128(5).to_string());
+    }
+}

@@ -1,0 +1,103 @@
+//! What refuses a request before a handler sees it, in this order:
+//!
+//! 1. [`host`]: 421 for a `Host` that is not the gateway's own, which a page of an attacker would bring by DNS rebinding;
+//! 2. [`page`]: 404 for the API and the page if `admin.page` is false;
+//! 3. [`origin`]: 403 for a change that a page of another site asks for;
+//! 4. [`token`]: 401 without the right token;
+//! 5. [`origin::undeclared`]: 403 for a change without a token that a form of another site could send, too;
+//! 6. [`read_only`]: 403 for every change if `admin.read_only` is true;
+//! 7. [`body`]: 413 for a body that is longer than any call needs.
+//!
+//! [`headers`] adds to every response what keeps browsers from doing more than showing it.
+//!
+//! There is no CORS: no other site may read a response. What they do not protect against: programs of other users on the same
+//! machine, if no token is set; whoever reads the traffic, which is not encrypted.
+
+pub mod body;
+pub mod headers;
+pub mod host;
+pub mod origin;
+pub mod token;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{Method, StatusCode};
+
+use super::AdminContext;
+use super::problem::Problem;
+use super::{Running, plain};
+
+/// Judges a request by the configuration that runs when it comes.
+pub async fn judge(State(context): State<Arc<AdminContext>>, request: Request, next: Next) -> Response {
+    let running = (context.running)();
+    if let Err(problem) = host::check(&request, &running.admin) {
+        return problem.into_response();
+    }
+    if is_page(request.uri().path()) && !running.admin.page {
+        return plain::not_found().await;
+    }
+    if is_guarded(request.uri().path())
+        && let Err(problem) = check(&request, &running)
+    {
+        return problem.into_response();
+    }
+    next.run(request).await
+}
+
+fn check(request: &Request, running: &Running) -> Result<(), Problem> {
+    let (changes, headers) = (changes(request.method()), request.headers());
+    if changes {
+        origin::check(headers)?;
+    }
+    let token = running.admin.token.as_ref();
+    token::check(headers, token)?;
+    if changes && token.is_none() {
+        origin::undeclared(headers)?;
+    }
+    if changes && running.admin.read_only {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "read_only",
+            "admin.read_only is true: nothing can be changed",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether requests with the method ask for a change (RFC 9110 section 9.2.1).
+fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+/// Whether `admin.page` decides about a path.
+fn is_page(path: &str) -> bool {
+    is_below(path, "/api") || is_below(path, "/ui")
+}
+
+/// Whether a path needs the token.
+fn is_guarded(path: &str) -> bool {
+    is_page(path) || path == "/config"
+}
+
+/// Whether a path is a folder or below it.
+pub fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_below_the_api_has_another_name() {
+        for path in ["/api", "/api/", "/api/v1/deliveries", "/ui", "/ui/", "/config"] {
+            assert!(is_guarded(path), "{path}");
+        }
+        for path in ["/", "/apis", "/metrics", "/livez", "/readyz", "/uix", ""] {
+            assert!(!is_guarded(path), "{path}");
+        }
+    }
+}

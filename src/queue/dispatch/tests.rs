@@ -1,0 +1,157 @@
+//! What follows from a panic.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::config::Sources;
+use crate::metrics::Metrics;
+use crate::net::connect::Connector;
+use crate::routing::limits::LimitStates;
+use crate::routing::table::RouteShared;
+use crate::store::memory::{Bounds, Memory};
+use crate::store::{Keep, Limits, Millis};
+use crate::upstream::pool::Pool;
+
+const ROUTES: &str = "
+store: { path: store }
+routes:
+- { name: hook, path: /hook, scheme: circleci, secrets: [{ env: SECRET }], upstream: 'http://127.0.0.1:9', delivery: queue }
+";
+
+struct Secret;
+
+impl Sources for Secret {
+    fn env(&self, _: &str) -> Option<OsString> {
+        Some("a-secret-for-tests".into())
+    }
+
+    fn file(&self, _: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+fn runtime() -> LocalRuntime {
+    Builder::new_current_thread().enable_all().start_paused(true).build_local(LocalOptions::default()).unwrap()
+}
+
+fn dispatcher() -> Rc<Dispatcher> {
+    let clock = Clock::system();
+    let mut config = crate::config::parse(ROUTES, Path::new(""), &Secret).unwrap();
+    let shared =
+        RouteShared::new(config.routes.remove(0), &Metrics::new(0.0).unwrap(), &LimitStates::default()).unwrap();
+    let pool = Pool::new(Arc::new(Connector::new("127.0.0.1", 9, Duration::from_secs(1), None).unwrap()));
+    let keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
+    let memory = Memory::new(Bounds::default(), keep);
+    let store = Store::start(Box::new(memory), Limits::default(), clock.clone(), Box::new(|_| ())).unwrap();
+    let (alive, _) = mpsc::channel(1);
+    let context = DispatchContext {
+        queue: Arc::new(Queue::new(store, &clock)),
+        clock,
+        log_limit: Rc::default(),
+        draining: Rc::default(),
+        alive: alive.downgrade(),
+    };
+    Dispatcher::new(context, Rc::new(Route::new(Arc::new(shared), pool)))
+}
+
+fn delivery(received_at: Millis) -> Delivery {
+    Delivery {
+        id: Uuid::from_u128(1),
+        received_at,
+        route: "hook".into(),
+        scheme: "circleci".into(),
+        state: State::Pending,
+        reason: None,
+        status: None,
+        event_type: None,
+        event_id: None,
+        request_id: None,
+        peer: String::new(),
+        method: "POST".to_owned(),
+        path: "/hook".to_owned(),
+        request_bytes: 0,
+        duration_ms: None,
+        head: Bytes::new(),
+        body: Some(Bytes::new()),
+        details: Bytes::new(),
+    }
+}
+
+#[test]
+fn a_panic_in_an_attempt_fails_it_and_the_delivery_is_tried_again_later() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let queue = dispatcher.context.queue.clone();
+        let started = dispatcher.context.clock.now();
+        let now = queue.millis(started);
+        let accepted = queue.store.accept(delivery(now), None, 1, true).await.unwrap();
+        let Accepted::Stored(ticket) = accepted else { panic!("{accepted:?}") };
+        let job = Job {
+            ticket,
+            id: Uuid::from_u128(1),
+            received_at: now,
+            attempts: 0,
+            counted: 0,
+            since: now,
+            replay: false,
+            once: false,
+        };
+        let panics = dispatcher.clone();
+        let attempt = tokio::task::spawn_local(async move {
+            let _open = Open { dispatcher: panics, attempt: Some((job, None)), started };
+            panic!("on purpose");
+        });
+        assert!(attempt.await.unwrap_err().is_panic());
+        dispatcher.lane.wake.notified().await;
+        let later = now + crate::store::millis(Duration::from_secs(3600));
+        assert!(queue.store.claim("hook", 0, now, 1).await.unwrap().is_empty(), "it waits its backoff");
+        let due = queue.store.claim("hook", 0, later, 1).await.unwrap();
+        assert_eq!((due[0].ticket, due[0].attempts, due[0].counted), (ticket, 1, 1));
+        let (_, attempts) = queue.store.get(job.id).await.unwrap().unwrap();
+        assert_eq!((&*attempts[0].result, attempts[0].error.as_deref()), ("failed", Some("internal error")));
+    });
+}
+
+#[test]
+fn what_is_claimed_and_not_begun_is_given_back_and_a_cut_off_attempt_is_not_written() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let store = &dispatcher.context.queue.store;
+        let started = dispatcher.context.clock.now();
+        let now = dispatcher.context.queue.millis(started);
+        store.accept(delivery(now), None, 1, false).await.unwrap();
+        let claimed = store.claim("hook", 0, now, 1).await.unwrap();
+        assert!(store.claim("hook", 0, now, 1).await.unwrap().is_empty());
+        drop(Unbegun { store, claimed: claimed.into_iter() });
+        let claimed = store.claim("hook", 0, now, 1).await.unwrap().remove(0);
+        let Claimed { ticket, id, received_at, attempts, counted, since, replay, once, .. } = claimed;
+        let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
+        drop(Open { dispatcher: dispatcher.clone(), attempt: Some((job, None)), started });
+        let (stored, attempts) = store.get(id).await.unwrap().unwrap();
+        assert_eq!((stored.attempts, attempts.len()), (0, 0));
+    });
+}
+
+#[test]
+fn what_leads_a_route_goes_on_after_a_panic_and_ends_when_it_is_done() {
+    runtime().block_on(async {
+        let runs = Rc::new(Cell::new(0));
+        let counted = runs.clone();
+        go_on_after_panics("hook", || {
+            let runs = counted.clone();
+            async move {
+                runs.set(runs.get() + 1);
+                assert!(runs.get() == 3, "on purpose");
+            }
+        })
+        .await;
+        assert_eq!(runs.get(), 3);
+    });
+}

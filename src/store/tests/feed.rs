@@ -1,0 +1,53 @@
+//! What those who follow a store are told.
+
+use super::super::feed::Feed;
+use super::*;
+
+on_each_store! {
+    a_delivery_is_found_by_its_id_and_by_its_ticket
+    what_has_made_room_is_remembered
+}
+
+fn a_delivery_is_found_by_its_id_and_by_its_ticket(mut store: Fixture) {
+    let ticket = store.accept(0);
+    store.record(delivery(1, State::Refused));
+    let of = [Named::Ticket(ticket), Named::Id(id(9)), Named::Id(id(1))];
+    let found = store.reader.summaries(&of).unwrap();
+    let found: Vec<_> = found.iter().map(|stored| (number(stored.delivery.id), stored.shown)).collect();
+    assert_eq!(found, [(0, Shown::Pending), (1, Shown::Settled(State::Refused))]);
+}
+
+fn what_has_made_room_is_remembered(mut store: Fixture) {
+    store.record(delivery(0, State::Refused));
+    let has = |store: &Fixture| lock(&store.backend.book()).removed.has(&id(0));
+    assert!(!has(&store));
+    while store.backend.maintain(NOW + KEEP.refused + 2_000).unwrap() {}
+    assert!(store.reader.get(id(0)).unwrap().is_none());
+    assert!(has(&store));
+}
+
+#[test]
+fn who_follows_is_told_what_is_new_and_what_has_changed() {
+    let channel = Feed::channel();
+    let mut feed = Feed::new(channel.clone());
+    let mut store = Fixture::memory();
+    let settle = |number| Write::Change(Change::Settle { id: id(number), from: &[State::Dead], to: State::Discarded });
+    let mut commit = |writes: &[Write], feed: &mut Feed| {
+        let answers = store.commit(writes);
+        feed.tell(writes, &answers);
+    };
+    // Nobody follows.
+    commit(&[accept(0, None)], &mut feed);
+    let mut follower = channel.subscribe();
+    let key = DedupeKey { key: [1; 16], until: NOW + 1 };
+    commit(&[accept(1, Some(key)), Write::Record(Arc::new(delivery(2, State::Dead).into()))], &mut feed);
+    // A duplicate is no delivery of its own, and a change that is not made is none.
+    commit(&[accept(3, Some(key)), settle(1), settle(2)], &mut feed);
+    commit(&[settle(9)], &mut feed);
+    let news = follower.try_recv().unwrap();
+    let new = |number| Notice { delivery: Named::Id(id(number)), is_new: true };
+    assert_eq!((news.first, &*news.notices), (0, &[new(1), new(2)][..]));
+    let news = follower.try_recv().unwrap();
+    assert_eq!((news.first, &*news.notices), (2, &[Notice { delivery: Named::Id(id(2)), is_new: false }][..]));
+    assert!(follower.try_recv().is_err());
+}
