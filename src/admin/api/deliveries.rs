@@ -30,27 +30,15 @@ const CONDITIONS: [&str; 9] =
     ["route", "state", "reason", "status", "event_type", "event_id", "request_id", "since", "until"];
 /// Says that the body that is sent is only the first part of what came.
 const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
-const KEYS: [&str; 12] = [
-    "route",
-    "state",
-    "reason",
-    "status",
-    "event_type",
-    "event_id",
-    "request_id",
-    "since",
-    "until",
-    "q",
-    "before",
-    "limit",
-];
+/// The keys of a list that are not.
+const OTHERS: [&str; 3] = ["q", "before", "limit"];
 
 /// `GET /api/v1/deliveries`
 ///
 /// # Errors
 /// 400 for a wrong query, 503 from the store.
 pub async fn list(State(context): State<Arc<AdminContext>>, query: Query) -> Result<Response, Problem> {
-    let query = query.only(&KEYS, &["state"])?;
+    let query = query.only(&[&CONDITIONS[..], &OTHERS].concat(), &["state"])?;
     let limit = match query.get("limit").map(str::parse) {
         None => DEFAULT_LIMIT,
         Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
