@@ -25,12 +25,12 @@ use crate::store::{Filter, Shown, State as Stage};
 /// Deliveries of a page, unless another number is asked for.
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
-/// The keys that are conditions.
+/// The keys of a list that are conditions.
 const CONDITIONS: [&str; 9] =
     ["route", "state", "reason", "status", "event_type", "event_id", "request_id", "since", "until"];
 /// Says that the body that is sent is only the first part of what came.
 const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
-/// The keys of a list that are not.
+/// Its other keys.
 const OTHERS: [&str; 3] = ["q", "before", "limit"];
 
 /// `GET /api/v1/deliveries`
