@@ -397,7 +397,12 @@ fn every_help_ends_with_global_options_and_examples_that_parse() {
         let (global, examples) = end.split_once("\nExamples:\n").expect(&help);
         assert!(global.contains("--log-format") && global.contains("--log-level"), "{help}");
         for example in examples.lines() {
-            let words = example.split_whitespace().take_while(|word| *word != ">");
+            // Between quotes there is one word.
+            let words = example.split('\'').enumerate().flat_map(|(part, text)| match part % 2 {
+                0 => text.split_whitespace().collect(),
+                _ => vec![text],
+            });
+            let words = words.take_while(|word| *word != ">");
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
         }
         assert!(examples.contains(&format!("  hooklatch {}", command.get_name())), "{help}");
