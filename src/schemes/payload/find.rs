@@ -46,6 +46,14 @@ struct Collected<'a> {
     ends: bool,
 }
 
+impl Collected<'_> {
+    /// Whether the search ends here. What called the visitor then meets the rest of the map or list, which is an error that
+    /// costs less than one of our own.
+    fn is_enough(&self) -> bool {
+        self.ends && !self.values.is_empty()
+    }
+}
+
 /// Looks for one value. A `*` in the pointer stands for the only element of an array.
 pub(in crate::schemes) fn find<'a>(body: &'a [u8], pointer: &Pointer, kind: Kind) -> Found<'a> {
     let Some(mut found) = collect(body, pointer, kind) else { return Found::Nothing };
@@ -80,7 +88,7 @@ pub(in crate::schemes) fn find_raw<'a>(body: &'a [u8], pointer: &Pointer) -> Opt
 pub(in crate::schemes) fn find_first<'a>(body: &'a [u8], pointer: &Pointer) -> Value<'a> {
     let mut found = Collected { ends: true, ..Collected::default() };
     let mut json = serde_json::Deserializer::from_slice(body);
-    // An error, if it was found: that ends the search.
+    // Mostly an error, since the search ends in the middle.
     let _ = Walk { path: pointer.tokens(), kind: Kind::Scalar, found: &mut found }.deserialize(&mut json);
     found.values.into_iter().next().flatten()
 }
@@ -112,7 +120,7 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_, 'de> {
         let raw: &'de RawValue = serde::Deserialize::deserialize(deserializer)?;
         let value = scalar(raw.get(), self.kind).map_err(D::Error::custom)?;
         self.found.values.push(value);
-        if self.found.ends { Err(D::Error::custom("found")) } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -136,6 +144,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                 seen = true;
                 let before = self.found.values.len();
                 map.next_value_seed(Walk { path, kind: self.kind, found: self.found })?;
+                if self.found.is_enough() {
+                    return Ok(());
+                }
                 if self.found.values.len() == before {
                     self.found.values.push(self.kind.empty());
                 }
@@ -156,6 +167,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
             let before = self.found.values.len();
             let more = if *token == Token::Every || wanted == Some(position) {
                 let more = list.next_element_seed(Walk { path, kind: self.kind, found: self.found })?.is_some();
+                if self.found.is_enough() {
+                    return Ok(());
+                }
                 if more && self.found.values.len() == before {
                     self.found.values.push(self.kind.empty());
                 }
