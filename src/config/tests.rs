@@ -203,7 +203,7 @@ fn a_route_has_defaults() {
     assert_eq!(route.rate_limit, None);
     assert_eq!(route.host, None);
     assert_eq!(route.secret_ids, ["0"]);
-    assert_eq!(route.upstream.connect_timeout, Duration::from_secs(1));
+    assert_eq!(route.upstream.connect_timeout, Duration::from_secs(3));
     assert!(route.upstream.resend);
     assert_eq!(route.upstream.host_header, HostHeader::Upstream);
 }

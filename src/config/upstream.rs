@@ -10,7 +10,7 @@ use super::sources::Context;
 use super::tls::{self, ClientTls};
 use super::units::read_timeout;
 
-pub(super) const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const HOST_HEADERS: [(&str, HostHeader); 2] =
     [("upstream", HostHeader::Upstream), ("preserve", HostHeader::Preserve)];
 

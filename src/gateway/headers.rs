@@ -3,9 +3,11 @@
 //! Removed from the sender's field lines:
 //! 1. hop-by-hop fields (RFC 9110 section 7.6.1): a fixed list, and every name in a `Connection` line;
 //! 2. the gateway's own fields: `Hooklatch-*`, `X-Forwarded-For`, `-Proto` and `-Host`, `X-Request-Id`;
-//! 3. both of these, and `Content-Length`, with underscores in place of hyphens, which CGI-like handlers cannot tell apart;
-//! 4. `Forwarded` (RFC 7239), unless a trusted proxy named the client by it;
-//! 5. `Host`, `Content-Length` and `Expect`.
+//! 3. unless a trusted proxy sent it, what else proxies say about a sender or a URL: `X-Forwarded-*`, `X-Real-IP`, `X-Original-*`,
+//!    `X-Rewrite-*`;
+//! 4. all of these, and `Content-Length`, with other characters in place of hyphens, which CGI-like handlers cannot tell apart;
+//! 5. `Forwarded` (RFC 7239), unless a trusted proxy named the client by it;
+//! 6. `Host`, `Content-Length` and `Expect`.
 //!
 //! Then the gateway adds its own. The fields of a trusted proxy are kept: the gateway appends to its `X-Forwarded-For`, and
 //! keeps its `X-Forwarded-Proto` and `-Host` if their values are valid.
@@ -50,7 +52,7 @@ pub fn fields(
     let mut fields = Head::for_body(length);
     let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
-    for (name, value) in going_on(headers, matches!(peer.forwarded_by, ForwardedBy::Forwarded { .. })) {
+    for (name, value) in going_on(headers, &peer.forwarded_by) {
         if route.signs && SIGN_HEADERS.contains(name) {
             continue;
         }
@@ -84,13 +86,18 @@ pub fn fields(
 
 /// The sender's field lines that go to the upstream unchanged: neither hop-by-hop fields nor the gateway's own.
 /// `keeps_forwarded` says whether `Forwarded` is among them: a trusted proxy has named the client by it.
-pub fn going_on(headers: &HeaderMap, keeps_forwarded: bool) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+pub fn going_on<'a>(
+    headers: &'a HeaderMap,
+    forwarded_by: &ForwardedBy,
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    let keeps_forwarded = matches!(forwarded_by, ForwardedBy::Forwarded { .. });
+    let is_trusted = !matches!(forwarded_by, ForwardedBy::Direct);
     // `get_all`: a second Connection line names fields, too.
     let named: Vec<_> = connection_options(headers.get_all(CONNECTION).iter()).collect();
     headers.iter().filter(move |(name, _)| {
         let text = name.as_str();
         !is_hop_by_hop(text)
-            && !is_spoofed(text)
+            && !is_spoofed(text, is_trusted)
             && !matches!(text, "host" | "content-length" | "expect" | "x-request-id")
             && (keeps_forwarded || text != "forwarded")
             && !named.contains(name)
@@ -157,16 +164,24 @@ fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> Header
     HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("header values joined by visible ASCII are one")
 }
 
-/// Whether a name is the gateway's own; or whether a handler that reads underscores as hyphens could take it for the
-/// gateway's own, for `Content-Length`, or for a hop-by-hop field.
-fn is_spoofed(name: &str) -> bool {
-    if !name.bytes().any(|byte| byte == b'_') {
-        return is_own(name);
+/// Whether a name is the gateway's own, or says about the sender what only a trusted proxy may say; or whether a handler could
+/// take it for such a name, for `Content-Length`, or for a hop-by-hop field. CGI turns every hyphen into an underscore (RFC 3875
+/// section 4.1.18), and PHP dots and other characters too.
+fn is_spoofed(name: &str, is_trusted: bool) -> bool {
+    let is_reserved = |name: &str| is_own(name) || (!is_trusted && is_about_the_sender(name));
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return is_reserved(name);
     }
-    let read_as = name.replace('_', "-");
-    is_own(&read_as)
+    let read_as = name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
+    is_reserved(&read_as)
         || is_hop_by_hop(&read_as)
         || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == read_as.as_str())
+}
+
+/// Whether a field of this name says who sent a request, or for which URL, by the word of a proxy.
+fn is_about_the_sender(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("x-") else { return false };
+    ["forwarded-", "original-", "rewrite-"].iter().any(|prefix| rest.starts_with(prefix)) || rest == "real-ip"
 }
 
 /// Whether only the gateway may set a field of this name.
@@ -193,7 +208,7 @@ mod tests {
     /// The names of the field lines that go to the upstream.
     fn names_going_on(lines: &[(&'static str, &str)]) -> Vec<String> {
         let headers = map(lines);
-        let mut names: Vec<_> = going_on(&headers, false).map(|(name, _)| name.to_string()).collect();
+        let mut names: Vec<_> = going_on(&headers, &ForwardedBy::Direct).map(|(name, _)| name.to_string()).collect();
         names.sort_unstable();
         names
     }
@@ -224,7 +239,16 @@ mod tests {
             ("x_forwarded-for", "10.0.0.1"),
             ("x_request_id", "x"),
             ("x-request-id", "1"),
-            ("x-forwarded-foreign", "kept"),
+            ("hooklatch.verified", "true"),
+            ("hooklatch~secret.id", "x"),
+            ("x-forwarded-port", "443"),
+            ("x.forwarded.server", "x"),
+            ("x-real-ip", "10.0.0.1"),
+            ("x_real_ip", "10.0.0.1"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("x-originality", "kept"),
+            ("x-real-ipx", "kept"),
             ("hooklatched", "kept"),
             ("transfer_encoding", "chunked"),
             ("proxy_connection", "close"),
@@ -235,7 +259,11 @@ mod tests {
             ("expect", "100-continue"),
             ("an_other", "kept"),
         ];
-        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-forwarded-foreign"]);
+        assert_eq!(names_going_on(&lines), ["an_other", "hooklatched", "x-originality", "x-real-ipx"]);
+        let headers =
+            map(&[("x-forwarded-port", "443"), ("x-real-ip", "10.0.0.1"), ("x_real_ip", "1"), ("hooklatch.x", "1")]);
+        let names: Vec<_> = going_on(&headers, &ForwardedBy::XForwarded).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-forwarded-port", "x-real-ip", "x_real_ip"], "a trusted proxy may say it");
     }
 
     /// The `X-Forwarded-*` values for a request from `peer` with these field lines.

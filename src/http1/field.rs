@@ -35,6 +35,12 @@ pub fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
+/// Whether a request target has only characters that can stand in one (RFC 9112 section 3.2). An upstream would drop what follows
+/// a `#`, and read a control character or a byte of UTF-8 as it likes.
+pub fn is_target(target: &str) -> bool {
+    target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
 /// Whether a byte may be part of a host with a port: `host [":" port]` (RFC 3986 section 3.2), without user information.
 pub fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use http::uri::PathAndQuery;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -33,7 +34,7 @@ use tower::{BoxError, Service};
 
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Http2Body, Inbound, RequestBody};
-use crate::http1::field::MAX_LINES;
+use crate::http1::field::{MAX_LINES, is_target};
 use crate::net::socket::Socket;
 use crate::reject::Reject;
 use crate::server::refuse::RefuseContext;
@@ -156,8 +157,14 @@ pub async fn serve(
         let activity = activity.clone();
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
-            // hyper does not limit the number of field lines; `http1` does. The response is the same.
-            let refusal = (request.headers().len() > MAX_LINES).then(|| refuse.refuse(Reject::HeaderTooLarge, address));
+            // hyper neither limits the number of field lines nor looks at every byte of the target; `http1` does.
+            let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+            let reject = if request.headers().len() > MAX_LINES {
+                Some(Reject::HeaderTooLarge)
+            } else {
+                (!is_target(target)).then_some(Reject::BadRequest)
+            };
+            let refusal = reject.map(|reject| refuse.refuse(reject, address));
             let (head, body) = request.into_parts();
             let body = Http2Body::new(body);
             let inbound = Inbound { body: RequestBody::Http2(body.clone()), peer: peer.clone() };

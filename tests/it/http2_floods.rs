@@ -335,3 +335,17 @@ fn a_refusal_before_the_body_was_read_resets_no_stream() {
     let seen = sender.until(|frame| frame.kind == RST_STREAM || (frame.kind == PING && frame.flags == ACK));
     assert_eq!(seen.map(|frame| frame.kind), Some(PING));
 }
+
+#[test]
+fn a_target_with_other_characters_than_http_1_1_takes_is_refused() {
+    let target = Target::start();
+    for path in ["/hook/\u{e9}", "/hook?a=\u{9b}"] {
+        let mut sender = target.attack();
+        let lines = [(":method", "POST"), (":scheme", "https"), (":authority", "gateway.example"), (":path", path)];
+        sender.write(HEADERS, END_HEADERS | END_STREAM, 1, &block(&lines)).unwrap();
+        let answer = sender.until(|frame| frame.kind == DATA || frame.kind == RST_STREAM).expect("an answer");
+        let text = String::from_utf8_lossy(&answer.payload).into_owned();
+        assert!(answer.kind == RST_STREAM || text.contains(r#""reason":"bad_request""#), "{path}: {text}");
+    }
+    target.rig.upstream.expect_nothing();
+}

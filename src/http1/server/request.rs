@@ -23,7 +23,7 @@ use httparse::{ParserConfig, Status};
 
 use crate::http1::body_length::BodyLength;
 use crate::http1::chunked::ChunkedDecoder;
-use crate::http1::field::{MAX_LINES, content_length, elements};
+use crate::http1::field::{MAX_LINES, content_length, elements, is_target};
 
 /// The longest request line, in bytes, without its line end. RFC 9112 section 3 asks for 8000 at least.
 pub const MAX_REQUEST_LINE: usize = 8 << 10;
@@ -212,7 +212,7 @@ fn parse(bytes: Bytes) -> Result<ParsedRequest, HeadError> {
         return Err(HeadError::Bad);
     }
     let target = head.path.ok_or(HeadError::Bad)?;
-    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+    if !is_target(target) {
         return Err(HeadError::Bad);
     }
     let is_1_1 = head.version == Some(1);
