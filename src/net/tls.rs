@@ -1,7 +1,7 @@
 //! rustls' configurations for servers and clients: TLS 1.2 and 1.3 with its safe defaults, from loaded certificates. A reload
 //! makes them anew; open connections keep theirs.
 //!
-//! The listener offers HTTP/2 and HTTP/1.1 by ALPN (RFC 7301); a client that asks for neither gets HTTP/1.1. With
+//! The listener offers HTTP/2, HTTP/1.1 and HTTP/1.0 by ALPN (RFC 7301); a client that asks for neither gets HTTP/1.1. With
 //! `client_ca`, the handshake fails without a certificate signed by it. Early data is refused, because it could be replayed
 //! (RFC 8446 section 8).
 //!
@@ -23,6 +23,7 @@ use crate::config::{ClientTls, ServerTls};
 /// HTTP/2 over TLS, RFC 9113 section 3.2.
 pub const H2: &[u8] = b"h2";
 const HTTP_1_1: &[u8] = b"http/1.1";
+const HTTP_1_0: &[u8] = b"http/1.0";
 
 /// The configuration of the public listener.
 ///
@@ -41,7 +42,7 @@ pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(tls.identity.certified_key())));
-    config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec(), HTTP_1_0.to_vec()];
     config.max_early_data_size = 0;
     match tls.client_ca {
         // Session tickets that any thread can decrypt, without a store.

@@ -5,7 +5,7 @@
 //! and refused. If `trusted_proxies` is empty, every connection must begin with the header.
 //!
 //! Closes the connection if: 1. the PROXY protocol header is missing, malformed or late; 2. the TLS handshake fails or is
-//! late, for instance because the client has no certificate that `client_ca` accepts.
+//! late, for instance because the client has no certificate that `client_ca` accepts. HTTP without TLS is answered 400 first.
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,8 +43,19 @@ pub struct Accepted {
     pub socket: Socket,
     /// The peer of the connection.
     pub peer: Rc<Peer>,
-    /// Whether ALPN has selected HTTP/2.
-    pub http2: bool,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
+
+/// What a connection speaks after its handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 or HTTP/1.0.
+    Http1,
+    /// HTTP/2, selected by ALPN.
+    Http2,
+    /// HTTP without TLS, where TLS is required: all it gets is a refusal.
+    Cleartext,
 }
 
 impl Handshake {
@@ -75,7 +86,7 @@ impl Handshake {
             return Ok(Accepted {
                 socket: Socket::Plain(stream),
                 peer: Rc::new(Peer::new(address, false)),
-                http2: false,
+                protocol: Protocol::Http1,
             });
         }
         let mut failure = &self.failures.tls;
@@ -89,19 +100,31 @@ impl Handshake {
                 return Ok(Accepted {
                     socket: Socket::Plain(stream),
                     peer: Rc::new(Peer::new(address, false)),
-                    http2: false,
+                    protocol: Protocol::Http1,
                 });
             };
+            if is_cleartext(&stream).await? {
+                self.failures.tls.inc();
+                let peer = Rc::new(Peer::new(address, false));
+                return Ok(Accepted { socket: Socket::Plain(stream), peer, protocol: Protocol::Cleartext });
+            }
             let stream = tls.accept(stream).await?;
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);
             Ok(Accepted {
                 socket: Socket::Tls(Box::new(stream.into())),
                 peer: Rc::new(Peer::new(address, true)),
-                http2,
+                protocol: if is_http2 { Protocol::Http2 } else { Protocol::Http1 },
             })
         };
         // Boxed, so that the future of an accepted connection is small.
         let accepted = tokio::time::timeout(TIMEOUT, Box::pin(enter)).await;
         accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| failure.inc())
     }
+}
+
+/// Whether a connection begins with a letter, as a method of HTTP does; a TLS handshake begins with the byte 22 (RFC 8446 section
+/// 5.1).
+async fn is_cleartext(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first.iter().all(u8::is_ascii_uppercase))
 }

@@ -22,7 +22,7 @@ use crate::reject::Reject;
 use crate::server::current::Serving;
 use crate::server::h1::{self, Http1Context};
 use crate::server::h2;
-use crate::server::handshake::Accepted;
+use crate::server::handshake::{Accepted, Protocol};
 
 /// Connections over the limit that a thread answers at the same time; it closes further ones without a response.
 const MAX_SHEDDING: usize = 64;
@@ -107,7 +107,7 @@ async fn serve(
         () = drained(http1.drain.clone()) => return,
     };
     match accepted {
-        Ok(Accepted { socket, peer, http2: true }) => {
+        Ok(Accepted { socket, peer, protocol: Protocol::Http2 }) => {
             let limits = h2::Http2Limits {
                 header_bytes: limits.max_header_bytes,
                 header_timeout: limits.header_timeout,
@@ -119,7 +119,11 @@ async fn serve(
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
-        Ok(Accepted { socket, peer, http2: false }) => h1::serve(socket, peer, limits, http1).await,
+        Ok(Accepted { socket, peer, protocol: Protocol::Http1 }) => h1::serve(socket, peer, limits, http1).await,
+        Ok(Accepted { socket, peer, protocol: Protocol::Cleartext }) => {
+            let answer = http1.refuse.refuse_in_bytes(Reject::BadRequest, peer.address);
+            close(socket, Some(&answer)).await;
+        }
         Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
     }
 }
@@ -140,7 +144,9 @@ fn shed(stream: TcpStream, address: SocketAddr, serving: &Serving, context: &Lis
     let (handshake, alive) = (serving.handshake.clone(), alive.clone());
     tokio::task::spawn_local(async move {
         let _counted = (counted, alive);
-        if let Ok(Accepted { socket, http2: false, .. }) = handshake.enter(stream, address).await {
+        if let Ok(Accepted { socket, protocol: Protocol::Http1 | Protocol::Cleartext, .. }) =
+            handshake.enter(stream, address).await
+        {
             close(socket, Some(&answer)).await;
         }
     });

@@ -151,6 +151,7 @@ fn tls_1_2_and_1_3_are_spoken() {
 fn http_2_is_preferred_where_a_sender_offers_both() {
     let secure = Secure::start();
     for (offered, agreed) in [
+        (&["http/1.0"][..], Some(&b"http/1.0"[..])),
         (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
         (&["http/1.1", "h2"], Some(b"h2")),
         (&["http/1.1"], Some(b"http/1.1")),
@@ -167,7 +168,8 @@ fn what_is_not_tls_or_agrees_on_nothing_is_closed_and_counted() {
     let secure = Secure::start();
     let mut plain = secure.rig.connect();
     plain.write(&Delivery::circleci("{}").bytes());
-    plain.receive_rest();
+    is_problem(&plain.receive(), 400, "bad_request");
+    plain.expect_end();
     secure.has_failed(1.0);
 
     let mut gopher = secure.connect(secure.client(&["gopher"]));
