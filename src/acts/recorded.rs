@@ -17,9 +17,9 @@ use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::http1::payload::Payload;
 use crate::queue::stored;
 use crate::record::details::{Details, RequestRecord};
-use crate::record::redact::BODY;
+use crate::record::shown::is_as_it_came;
 use crate::routing::table::RouteShared;
-use crate::store::Delivery;
+use crate::store::{Delivery, Shown};
 
 /// The most field lines that are read.
 const MAX_FIELDS: usize = 512;
@@ -34,6 +34,8 @@ pub struct Recorded {
     pub head: Parts,
     /// The whole body; `None` if it is not kept, or not in full.
     pub body: Option<Bytes>,
+    /// Head and body have their secrets.
+    is_as_it_came: bool,
 }
 
 impl Recorded {
@@ -43,9 +45,12 @@ impl Recorded {
             Some(request) => head(request, details.host.as_deref())?,
             None => head_of_message(&delivery)?,
         };
-        let is_whole = !details.redacted.iter().any(|what| what == BODY);
+        let is_as_it_came = is_as_it_came(Shown::of(delivery.state, 0, false));
+        let is_whole = is_as_it_came || !details.had_secret_in_body();
         let body = body.filter(|body| is_whole && body.len() as u64 >= delivery.request_bytes);
-        Some(Self { delivery, details, head, body })
+        // The head of a message has its secrets, one of the details does not.
+        let is_as_it_came = is_as_it_came && details.request.is_none();
+        Some(Self { delivery, details, head, body, is_as_it_came })
     }
 
     /// When it was received, since 1970-01-01T00:00:00Z.
@@ -60,6 +65,9 @@ impl Recorded {
 
     /// Whether what its route verifies it by was redacted: a token, which is a secret itself.
     pub fn lacks_its_proof(&self, route: &RouteShared) -> bool {
+        if self.is_as_it_came {
+            return false;
+        }
         let proofs = route.config.verifier.signature_headers();
         self.details.redacted.iter().any(|what| match what.split_once(' ') {
             Some(("header", name)) => proofs.iter().any(|proof| proof == name),

@@ -28,7 +28,6 @@ use crate::gateway::recorded::{Verdict, judge};
 use crate::queue::state::{Event, Follows, REPLAYED_AFRESH_FROM, REPLAYED_ONCE_FROM, follows};
 use crate::queue::stored;
 use crate::record::details::Details;
-use crate::record::redact::BODY;
 use crate::routing::table::RouteShared;
 use crate::store::{Change, Changed, Delivery, State};
 
@@ -61,7 +60,7 @@ impl Acts {
         let head = match (&route, delivery.state) {
             (Ok(route), State::Refused) => Some(self.verified_again(route, delivery).await?),
             _ if delivery.head.is_empty() => return Err(Refused::NoBody),
-            _ if once && is_body_redacted(&delivery) => return Err(Refused::NoBody),
+            _ if once && had_secret_in_body(&delivery) => return Err(Refused::NoBody),
             _ => None,
         };
         let from = if once { REPLAYED_ONCE_FROM } else { REPLAYED_AFRESH_FROM };
@@ -104,8 +103,7 @@ fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Byt
     }
 }
 
-/// Whether the body is not the one that came, but for its secrets.
-fn is_body_redacted(delivery: &Delivery) -> bool {
-    let details = Details::decode(&delivery.details).unwrap_or_default();
-    details.redacted.iter().any(|what| what == BODY)
+/// Whether the body is the one that came, but for its secrets.
+fn had_secret_in_body(delivery: &Delivery) -> bool {
+    Details::decode(&delivery.details).unwrap_or_default().had_secret_in_body()
 }

@@ -98,6 +98,7 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
             info,
             Some(route),
             (route.config.record == config::Record::Full).then_some(route.config.record_body),
+            true,
         ),
     }
 }

@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::config::{self, RateLimit};
 use crate::metrics::{GaugeGuard, QueueMetrics};
 use crate::observe::log_limit::LogLimit;
-use crate::record::kept::after_delivery;
+use crate::record::kept::{Origin, after_delivery};
 use crate::routing::table::Route;
 use crate::store::{Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError};
 use crate::upstream::message::Message;
@@ -148,6 +148,7 @@ impl Dispatcher {
         answer: oneshot::Sender<Result<Accepted, StoreError>>,
     ) {
         let (id, received_at) = (delivery.id, delivery.received_at);
+        let origin = Origin { scheme: delivery.scheme.clone(), details: delivery.details.clone() };
         let at_once = !self.lane.has_backlog() && !self.is_paused() && self.is_closed();
         let accepted = self.context.queue.store.accept(delivery, key, 1, at_once).await;
         let stored = accepted.as_ref().ok().copied();
@@ -167,7 +168,7 @@ impl Dispatcher {
                     replay: false,
                     once: false,
                 };
-                self.attempt(job, message, start).await;
+                self.attempt(job, &origin, message, start).await;
             }
             Err(NotYet(_)) => {
                 if at_once {
@@ -300,11 +301,26 @@ impl Dispatcher {
     }
 
     fn begin(self: &Rc<Self>, claimed: Claimed, start: Start) {
-        let Claimed { ticket, id, received_at, attempts, counted, since, replay, once, head, body, .. } = claimed;
+        let Claimed {
+            ticket,
+            id,
+            received_at,
+            attempts,
+            counted,
+            since,
+            replay,
+            once,
+            head,
+            body,
+            scheme,
+            details,
+            ..
+        } = claimed;
         match stored::decode(id, &head, body) {
             Ok(message) => {
                 let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
-                tokio::task::spawn_local(self.clone().attempt(job, message, start));
+                let (this, origin) = (self.clone(), Origin { scheme, details });
+                tokio::task::spawn_local(async move { this.attempt(job, &origin, message, start).await });
             }
             Err(error) => {
                 // It stays claimed, so that it is not read again before a restart.
@@ -316,14 +332,14 @@ impl Dispatcher {
         }
     }
 
-    async fn attempt(self: Rc<Self>, job: Job, message: Message, start: Start) {
+    async fn attempt(self: Rc<Self>, job: Job, origin: &Origin, message: Message, start: Start) {
         let Start { slot, pass } = start;
         let clock = &self.context.clock;
         let alive = self.context.alive.upgrade();
         let in_flight = self.metrics.as_ref().map(|metrics| GaugeGuard::new(&metrics.in_flight));
         let started = clock.now();
         let mut open = Open { dispatcher: self.clone(), attempt: Some((job, pass)), started };
-        let stays = after_delivery(&self.route.shared, &message, stored::encode);
+        let stays = after_delivery(&self.route.shared, origin, &message, stored::encode);
         let endpoint = &self.route.shared.endpoint;
         let sent = send(endpoint, &self.route.pool, message, &job.fields(), clock, started).await;
         let answered = clock.now();

@@ -14,8 +14,9 @@ pub struct Details {
     /// The request's head as it came: on a route with `record: full`, and of a refused request that was captured.
     #[prost(message, optional, tag = "1")]
     pub request: Option<RequestRecord>,
-    /// What was taken out before anything was recorded: `header authorization`, `query token`, `body`. While a queued delivery
-    /// still has to be sent, [`store::Delivery::head`](crate::store::Delivery::head) has these headers.
+    /// Where secrets stood: `header authorization`, `query token`, `body`. Of a queued delivery this is known whatever its
+    /// route records: while it may have to be sent, [`store::Delivery`](crate::store::Delivery) has them in head and body.
+    /// Of others they were taken out before anything was recorded.
     #[prost(string, repeated, tag = "2")]
     pub redacted: Vec<String>,
     /// Whether only the first part of the body is kept, or is going to be once the delivery does not wait any more.
@@ -106,6 +107,9 @@ pub struct FieldLine {
     pub redacted: bool,
 }
 
+/// What [`Details::redacted`] says of a body.
+pub const BODY: &str = "body";
+
 /// Stored details cannot be read: the store has other bytes than this program, or a later one, wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored details of a delivery cannot be read")]
@@ -115,6 +119,11 @@ impl Details {
     /// The bytes for the store.
     pub fn encode(&self) -> Bytes {
         self.encode_to_vec().into()
+    }
+
+    /// Whether the body had a secret in it when it came.
+    pub fn had_secret_in_body(&self) -> bool {
+        self.redacted.iter().any(|what| what == BODY)
     }
 
     /// What these bytes of the store stand for. No bytes are a record that has no details.

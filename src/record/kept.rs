@@ -1,8 +1,11 @@
 //! What a route keeps of a body, and what stays of a queued delivery once its handler has taken it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::redact;
+use super::details::Details;
+use super::redact::Secrets;
 use crate::config::Record;
 use crate::http1::payload::Payload;
 use crate::routing::table::RouteShared;
@@ -10,11 +13,11 @@ use crate::schemes::Redacted;
 use crate::store::{KeptBody, Settled};
 use crate::upstream::message::Message;
 
-/// What is kept of a body where bodies are: without secrets, up to `most` bytes.
-pub fn body(route: &RouteShared, payload: &Payload, most: u64) -> KeptBody {
+/// What is kept of a body where bodies are, up to `most` bytes; `redacted` is the body without secrets.
+pub fn body(redacted: Redacted<Bytes>, payload: &Payload, most: u64) -> KeptBody {
     let is_short = payload.len() <= most;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    match redact::body(&route.credentials, payload) {
+    match redacted {
         Redacted::Gone => KeptBody::Nothing,
         Redacted::Replaced(body) => KeptBody::Only(body.slice(..most.min(body.len()))),
         Redacted::Unchanged if is_short => KeptBody::AsItIs,
@@ -33,13 +36,33 @@ pub fn first(payload: &Payload, most: usize) -> Bytes {
     copy.into()
 }
 
+/// What was stored of a delivery when it came, beside head and body.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The scheme of its route at that time.
+    pub scheme: Arc<str>,
+    /// The encoded [`Details`].
+    pub details: Bytes,
+}
+
 /// What stays of a queued delivery once it is delivered, by the `record` of its route: of `none` nothing, of `metadata` no
 /// head and no body, of `full` both, without secrets. `encode` makes the bytes that the store keeps of a message.
-pub fn after_delivery(route: &RouteShared, message: &Message, encode: impl FnOnce(&Message) -> Bytes) -> Settled {
-    let redacted = redact::message(&route.credentials, message);
-    let secret = redacted.is_some() || redact::body(&route.credentials, &message.payload) != Redacted::Unchanged;
+///
+/// The route may have another scheme than when the delivery came: [`Secrets`] says what goes then.
+pub fn after_delivery(
+    route: &RouteShared,
+    origin: &Origin,
+    message: &Message,
+    encode: impl FnOnce(&Message) -> Bytes,
+) -> Settled {
+    // Only another program can have written what cannot be read.
+    let details = Details::decode(&origin.details).unwrap_or_default();
+    let secrets = Secrets::of(Some(route), &origin.scheme, &details);
+    let without = secrets.message(message);
+    let payload = secrets.body(&message.payload);
+    let secret = without.is_some() || payload != Redacted::Unchanged || !details.redacted.is_empty();
     let (head, body) = match route.config.record {
-        Record::Full => (redacted.as_ref().map(encode), body(route, &message.payload, route.config.record_body)),
+        Record::Full => (without.as_ref().map(encode), body(payload, &message.payload, route.config.record_body)),
         Record::None | Record::Metadata => (Some(Bytes::new()), KeptBody::Nothing),
     };
     Settled { is_kept: route.config.record != Record::None, head, body, secret }

@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prometheus::IntCounter;
 use uuid::Uuid;
 
-use super::details::{Brief, Details};
+use super::details::{BODY, Brief, Details};
 use super::{kept, redact};
 use crate::config::{self, NO_ROUTE};
 use crate::delivery::request::RequestInfo;
@@ -33,6 +33,7 @@ use crate::metrics::UpstreamResult;
 use crate::reject::{Outcome, Reject};
 use crate::routing::limits::RecordLimit;
 use crate::routing::table::{Route, RouteShared};
+use crate::schemes::Redacted;
 use crate::store::{Attempt, Delivery, KeptBody, Millis, Record, State, Store};
 
 /// Refused deliveries of a route that are recorded in a second.
@@ -144,8 +145,9 @@ impl Recorder {
         let route = answer.route.as_deref();
         let Event { kind, id } = info.event(route.map(|route| &*route.shared));
         let payload = info.timeline.payload();
-        let body =
-            full.zip(payload).map(|((route, most), payload)| (kept::body(&route.shared, payload, most), payload));
+        let body = full.zip(payload).map(|((route, most), payload)| {
+            (kept::body(redact::body(&route.shared.credentials, payload), payload, most), payload)
+        });
         let head = full.filter(|_| matches!(state, State::Forwarded | State::Failed)).and(info.timeline.sent_message());
         Delivery {
             id: info.delivery_id,
@@ -169,7 +171,7 @@ impl Recorder {
                 KeptBody::Only(body) => Some(body),
                 KeptBody::Nothing => None,
             }),
-            details: details(info, route.map(|route| &*route.shared), full.map(|(_, most)| most)),
+            details: details(info, route.map(|route| &*route.shared), full.map(|(_, most)| most), false),
         }
     }
 
@@ -217,8 +219,8 @@ fn state(outcome: Outcome) -> Option<State> {
 }
 
 /// What is kept of a delivery beside its summary; with `full` the head of its request too, where so many bytes of its body are
-/// kept.
-pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64>) -> Bytes {
+/// kept. Of a delivery that is queued, where its secrets stand is kept whatever the route records: the store has them.
+pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64>, is_queued: bool) -> Bytes {
     let (timeline, peer) = (&info.timeline, &info.peer);
     let micros = |period: Period| u64::try_from(period.length().as_micros()).unwrap_or(u64::MAX);
     let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.config.secret_ids.get(secret));
@@ -241,29 +243,34 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
     let mut bytes = Vec::with_capacity(128);
     brief.write(&mut bytes);
     let trace_id = timeline.trace().map(TraceContext::trace_id);
+    let redacted = route.filter(|_| is_queued || full.is_some()).map(|route| secrets(info, route)).unwrap_or_default();
     let full = route.zip(full).map(|(route, most)| request(info, route, most));
-    if full.is_some() || trace_id.is_some() || !is_client {
+    if full.is_some() || !redacted.is_empty() || trace_id.is_some() || !is_client {
         let proxy = (!is_client).then(|| address.to_owned());
-        let more = Details { trace_id, proxy, ..full.unwrap_or_default() };
+        let more = Details { trace_id, proxy, redacted, ..full.unwrap_or_default() };
         bytes.extend_from_slice(&more.encode());
     }
     bytes.into()
 }
 
-/// The request's head without secrets, and what was taken out of head and body.
+/// The request's head without secrets.
 fn request(info: &RequestInfo, route: &RouteShared, most: u64) -> Details {
-    let credentials = &route.credentials;
-    let mut redacted = redact::taken_out(credentials, &info.head);
-    let payload = info.timeline.payload();
-    if payload.is_some_and(|payload| redact::body(credentials, payload) != crate::schemes::Redacted::Unchanged) {
-        redacted.push(redact::BODY.to_owned());
-    }
     Details {
-        request: Some(redact::request(credentials, &info.head)),
-        redacted,
-        body_cut: payload.is_some_and(|payload| payload.len() > most),
+        request: Some(redact::request(&route.credentials, &info.head)),
+        body_cut: info.timeline.payload().is_some_and(|payload| payload.len() > most),
         ..Details::default()
     }
+}
+
+/// Where secrets stand in head and body, in the words of [`Details::redacted`].
+fn secrets(info: &RequestInfo, route: &RouteShared) -> Vec<String> {
+    let credentials = &route.credentials;
+    let mut secrets = redact::taken_out(credentials, &info.head);
+    let payload = info.timeline.payload();
+    if payload.is_some_and(|payload| redact::body(credentials, payload) != Redacted::Unchanged) {
+        secrets.push(BODY.to_owned());
+    }
+    secrets
 }
 
 /// The client's address as text.

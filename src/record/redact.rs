@@ -16,18 +16,71 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderName, Uri, Version};
 
-use super::details::{FieldLine, RequestRecord};
+use super::details::{Details, FieldLine, RequestRecord};
 use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
-use crate::schemes::{Credentials, REDACTED, Redacted};
+use crate::routing::table::RouteShared;
+use crate::schemes::{self, Credentials, REDACTED, Redacted};
 use crate::upstream::message::{Message, Target};
 
-/// What [`Details::redacted`](super::details::Details::redacted) says of a body.
-pub const BODY: &str = "body";
+/// The secrets of a stored delivery.
+#[derive(Debug)]
+pub struct Secrets<'r> {
+    /// Where they can stand.
+    credentials: Cow<'r, Credentials>,
+    /// There was one in the body.
+    are_in_body: bool,
+    /// It is not known where in the body its scheme has them.
+    is_scheme_lost: bool,
+}
 
 /// Whether the value of a header of this name is never recorded, whatever the scheme.
 pub fn is_never_recorded(name: &HeaderName) -> bool {
     [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
+}
+
+impl<'r> Secrets<'r> {
+    /// Those of a delivery that came by `scheme`: they stand where its route expects them now, where that scheme does, and in
+    /// the headers and parameters that had one when it came. `route` is `None` if the configuration does not have it.
+    pub fn of(route: Option<&'r RouteShared>, scheme: &str, details: &Details) -> Self {
+        let mut credentials = route.map(|route| Cow::Borrowed(&route.credentials)).unwrap_or_default();
+        let mut is_scheme_lost = false;
+        if route.is_none_or(|route| route.config.scheme.name != scheme) {
+            match schemes::find(scheme) {
+                Some(scheme) => credentials.to_mut().add(scheme.credentials()),
+                // The configuration had it then, and may have another one now.
+                None => is_scheme_lost = true,
+            }
+        }
+        for what in &details.redacted {
+            match what.split_once(' ') {
+                Some(("header", name)) => {
+                    if let Ok(name) = name.parse()
+                        && !hides(&credentials, &name)
+                    {
+                        credentials.to_mut().add_header(name);
+                    }
+                }
+                Some(("query", name)) if !credentials.has_parameter(name) => credentials.to_mut().add_parameter(name),
+                _ => {}
+            }
+        }
+        Self { credentials, are_in_body: details.had_secret_in_body(), is_scheme_lost }
+    }
+
+    /// As [`message`].
+    pub fn message(&self, sent: &Message) -> Option<Message> {
+        message(&self.credentials, sent)
+    }
+
+    /// As [`body`]; a body whose secret is not found any more is [`Redacted::Gone`].
+    pub fn body(&self, payload: &Payload) -> Redacted<Bytes> {
+        match body(&self.credentials, payload) {
+            Redacted::Replaced(_) if self.are_in_body && self.is_scheme_lost => Redacted::Gone,
+            Redacted::Unchanged if self.are_in_body => Redacted::Gone,
+            found => found,
+        }
+    }
 }
 
 /// Whether the value of this header is taken out.
@@ -130,8 +183,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::record::details::Details;
-    use crate::schemes::{self, RequestHead, SchemeOptions, Secret, Unsigned};
+    use crate::schemes::{RequestHead, SchemeOptions, Secret, Unsigned};
 
     fn message_of(head: &Parts, body: &[u8]) -> Message {
         let mut fields = Head::default();

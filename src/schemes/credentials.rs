@@ -72,6 +72,29 @@ impl Credentials {
         self.headers.contains(name)
     }
 
+    /// Whether the value of this query parameter is a secret.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.query.iter().any(|own| own == name)
+    }
+
+    /// Adds the places of another scheme.
+    pub fn add(&mut self, other: Self) {
+        self.headers.extend(other.headers);
+        self.query.extend(other.query);
+        self.form.extend(other.form);
+        self.json.extend(other.json);
+    }
+
+    /// Adds a header.
+    pub fn add_header(&mut self, name: HeaderName) {
+        self.headers.push(name);
+    }
+
+    /// Adds a query parameter.
+    pub fn add_parameter(&mut self, name: &str) {
+        self.query.push(name.to_owned());
+    }
+
     /// Whether a body can have a secret in it.
     pub fn are_in_body(&self) -> bool {
         !self.form.is_empty() || !self.json.is_empty()

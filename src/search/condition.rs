@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 
 use super::pattern::Pattern;
 use crate::record::details::Details;
+use crate::record::shown::has_secret;
 use crate::store::{Condition, Filter, Millis, Needs, Parts, Shown, Stored};
 
 /// A text that a delivery has.
@@ -59,7 +60,7 @@ pub enum Test {
     Took(Range),
     /// At least one byte of the body is kept.
     HasBody,
-    /// The body that is kept has these bytes.
+    /// The body that is kept has these bytes. No body with a secret in it is looked at.
     Body(Box<Finder<'static>>),
     /// A header of this name, in lower case, is there, and one of its lines is as the pattern says.
     Header {
@@ -94,7 +95,7 @@ impl Test {
         }
         let needs = tests.iter().map(Self::needs).max().unwrap_or(Needs::Summary);
         tests.shrink_to_fit();
-        let holds = move |parts: &Parts<'_>| tests.iter().any(|test| test.holds(parts));
+        let holds = move |parts: &Parts<'_>| tests.iter().any(|test| test.may_see(parts) && test.holds(parts));
         filter.conditions.push(Condition { needs, holds: Arc::new(holds) });
     }
 
@@ -109,7 +110,7 @@ impl Test {
             Self::Until(time) => latest(&mut filter.since, *time),
             _ => {
                 let needs = self.needs();
-                let holds = move |parts: &Parts<'_>| !self.holds(parts);
+                let holds = move |parts: &Parts<'_>| self.may_see(parts) && !self.holds(parts);
                 filter.conditions.push(Condition { needs, holds: Arc::new(holds) });
             }
         }
@@ -159,6 +160,17 @@ impl Test {
             | Self::Took(_) => Needs::Summary,
             Self::Header { .. } | Self::HasBody => Needs::Details,
             Self::Body(_) => Needs::Body,
+        }
+    }
+
+    /// Whether the test may look at the delivery. If not, it does not let it through, and no more if it is negated.
+    fn may_see(&self, parts: &Parts<'_>) -> bool {
+        let stored = parts.stored;
+        match self {
+            Self::Body(_) => {
+                Details::decode(&stored.delivery.details).is_ok_and(|details| !has_secret(stored.shown, &details))
+            }
+            _ => true,
         }
     }
 

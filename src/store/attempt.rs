@@ -88,6 +88,10 @@ pub struct Claimed {
     pub replay: bool,
     /// There is this attempt and no other: a replay of what had been delivered.
     pub once: bool,
+    /// The route's scheme when it came.
+    pub scheme: Arc<str>,
+    /// What else is known of it, as the caller encoded it.
+    pub details: Bytes,
     /// The request's head, as the caller encoded it.
     pub head: Bytes,
     /// The request's body.

@@ -94,6 +94,8 @@ mod tests {
             since: 0,
             replay: false,
             once: false,
+            scheme: "none".into(),
+            details: Bytes::new(),
             head: Bytes::new(),
             body: Bytes::new(),
         }

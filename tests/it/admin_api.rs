@@ -13,6 +13,9 @@ use crate::support::sender::Delivery;
 /// Calls that change something, and `explain`.
 mod acts;
 
+/// Secrets of deliveries that wait.
+mod hidden;
+
 /// Recorded requests for other programs.
 mod exports;
 

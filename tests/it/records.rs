@@ -296,6 +296,28 @@ fn a_secret_is_nowhere_on_the_disk_once_its_delivery_does_not_wait() {
 }
 
 #[test]
+fn a_secret_does_not_stay_because_its_route_has_another_scheme_by_now() {
+    let in_header = Delivery::unsigned("{\"id\":1}").header("X-Gitlab-Token", SECRET);
+    let in_body = Delivery::unsigned(format!("{{\"value\":[{{\"clientState\":\"{SECRET}\",\"id\":1}}]}}"));
+    for (scheme, delivery) in [("gitlab", &in_header), ("microsoft-graph", &in_body)] {
+        for record in ["metadata", "full"] {
+            let keys = |times: &str| format!("delivery: queue, dedupe: false, record: {record}, retry: {{ {times} }}");
+            let mut queued = Queued::of(scheme, &keys("min_backoff: 1h"));
+            queued.accepts(delivery);
+            queued.fails("500 No");
+            queued.wait_for_state("retrying", 1.0);
+            queued.restart_of("github", &keys("min_backoff: 1ms, max_backoff: 1ms"));
+            queued.takes();
+            queued.wait_for_delivered(1.0);
+            poll("the secret has left all files", || !on_disk(&queued, SECRET));
+            let [record] = &records(&mut queued)[..] else { panic!("one record") };
+            assert_eq!(record.state(), State::Delivered, "{scheme}");
+            assert!(!on_disk(&queued, SECRET), "{scheme}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_in_the_body_is_replaced_there() {
     let mut queued = Queued::of("microsoft-graph", "delivery: proxy, record: full");
     let body = format!("{{\"value\":[{{\"clientState\":\"{SECRET}\",\"id\":1}}]}}");

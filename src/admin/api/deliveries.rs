@@ -13,12 +13,15 @@ use uuid::Uuid;
 use super::detail::{self, Found};
 use super::export;
 use super::query::{Id, Query};
-use super::recorded::{RecordedRequest, Signatures, shows_body};
+use super::recorded::{RecordedRequest, Signatures};
 use super::summary::summary;
 use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::record::details::Details;
+use crate::record::redact::Secrets;
+use crate::record::shown;
+use crate::routing::table::RouteShared;
 use crate::search;
 use crate::store::{Filter, Shown, State as Stage};
 
@@ -160,8 +163,14 @@ async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
         tracing::error!(%id, %error, "a record cannot be read");
         Problem::internal()
     })?;
-    let body = if shows_body(&stored, &details) { store.body(id).await? } else { None };
-    Ok(Found { stored, attempts, details, body })
+    let Some(body) = store.body(id).await? else { return Ok(Found { stored, attempts, details, body: None }) };
+    let route = route(context, &stored.delivery.route);
+    let read = move || {
+        let secrets = Secrets::of(route.as_deref(), &stored.delivery.scheme, &details);
+        let body = shown::body(stored.shown, &secrets, body);
+        Found { stored, attempts, details, body }
+    };
+    compute(read).await
 }
 
 fn missing(context: &AdminContext, id: Uuid) -> Problem {
@@ -177,9 +186,12 @@ fn not_kept(found: &Found) -> Problem {
 
 fn signatures(context: &AdminContext, found: &Found) -> Signatures {
     let delivery = &found.stored.delivery;
-    let running = (context.running)();
-    let route = running.routes.iter().find(|route| *route.config.name == *delivery.route);
-    Signatures::of(route.map(|route| &**route), &delivery.scheme)
+    Signatures::of(route(context, &delivery.route).as_deref(), &delivery.scheme)
+}
+
+/// The route of this name, if the configuration has it.
+fn route(context: &AdminContext, name: &str) -> Option<Arc<RouteShared>> {
+    (context.running)().routes.iter().find(|route| route.config.name == name).cloned()
 }
 
 /// What may take long to compute, so that other requests do not wait for it.
@@ -199,7 +211,7 @@ fn attachment(found: &Found, kind: &'static str, ending: &str, bytes: Bytes) -> 
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(CONTENT_DISPOSITION, name);
     }
-    if found.details.body_cut {
+    if found.is_body_cut() {
         headers.insert(BODY_CUT, HeaderValue::from_static("true"));
     }
     response

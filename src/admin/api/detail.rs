@@ -9,6 +9,7 @@ use super::recorded::{self, RecordedRequest};
 use super::summary::summary;
 use crate::queue::attempt::rfc3339;
 use crate::record::details::Details;
+use crate::record::shown::is_as_it_came;
 use crate::store::{Attempt, Stored};
 
 /// A delivery as the store has it.
@@ -22,6 +23,16 @@ pub struct Found {
     pub details: Details,
     /// Its body, if one is kept that may be shown.
     pub body: Option<Bytes>,
+}
+
+impl Found {
+    /// Whether what is kept of the body is only its first part. With a secret replaced, a whole one can be shorter too.
+    pub fn is_body_cut(&self) -> bool {
+        let Some(body) = &self.body else { return false };
+        let is_shorter = (body.len() as u64) < self.stored.delivery.request_bytes;
+        let may_be_cut = self.details.body_cut || !self.details.had_secret_in_body();
+        is_shorter && may_be_cut && !is_as_it_came(self.stored.shown)
+    }
 }
 
 /// The JSON of a delivery: its summary, with the attempts as a list, and more.
@@ -39,7 +50,7 @@ pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
         ("request_headers", json!(request.map(headers))),
         ("redacted", json!(details.redacted)),
         ("body", body_of(stored.delivery.request_bytes, body.as_ref())),
-        ("body_cut", json!(details.body_cut)),
+        ("body_cut", json!(found.is_body_cut())),
         ("verification", json!({ "verified": details.verified, "secret_id": details.secret_id })),
         (
             "timing",

@@ -9,7 +9,6 @@ use http::HeaderName;
 use crate::record::details::{Details, FieldLine, RequestRecord};
 use crate::routing::table::RouteShared;
 use crate::schemes::Verifier;
-use crate::store::{Shown, State, Stored};
 
 /// What stands in the place of a signature that is not shown.
 pub const HIDDEN: &str = "hidden";
@@ -135,15 +134,6 @@ impl RecordedRequest {
         let line = self.fields.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
         line.and_then(|field| std::str::from_utf8(&field.value).ok()).or(self.host.as_deref())
     }
-}
-
-/// Whether the body that is kept may be shown. A body that holds a secret is kept as it came as long as it may have to be sent.
-pub fn shows_body(stored: &Stored, details: &Details) -> bool {
-    let may_be_sent = matches!(
-        stored.shown,
-        Shown::Pending | Shown::Retrying | Shown::Held | Shown::Settled(State::Dead | State::Discarded)
-    );
-    !(may_be_sent && details.redacted.iter().any(|what| what.starts_with("body")))
 }
 
 /// Bytes of a sender as text: UTF-8, or each byte as the character of its number (ISO 8859-1).

@@ -57,6 +57,8 @@ impl Reader for MemoryReader {
                 since: waiting.since,
                 replay: waiting.replay,
                 once: waiting.once,
+                scheme: row.delivery.scheme.clone(),
+                details: row.delivery.details.clone(),
                 head: row.delivery.head.clone(),
                 body,
             });

@@ -187,6 +187,8 @@ fn read_claimed(connection: &Connection, ticket: Ticket, due_at: Millis) -> rusq
             once: found.get(6)?,
             head: row::bytes(found, 7)?,
             body: found.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().into(),
+            scheme: found.get(9)?,
+            details: row::bytes(found, 10)?,
         })
     };
     statement.query_row((ticket.row, ticket.destination), claimed).optional()

@@ -61,7 +61,8 @@ pub const DUE: &str = "SELECT row, due_at FROM queue WHERE route = ?1 AND destin
     ORDER BY due_at, row";
 pub const NEXT_DUE: &str = "SELECT due_at FROM queue WHERE route = ?1 AND destination = ?2 AND due_at > ?3 \
     ORDER BY due_at LIMIT 1";
-pub const CLAIMED: &str = "SELECT d.id, d.received_at, q.attempts, q.counted, q.since, q.replay, q.once, d.head, b.body \
+pub const CLAIMED: &str = "SELECT d.id, d.received_at, q.attempts, q.counted, q.since, q.replay, q.once, d.head, b.body, \
+    d.scheme, d.details \
     FROM queue q JOIN deliveries d ON d.row = q.row LEFT JOIN bodies b ON b.row = q.row \
     WHERE q.row = ?1 AND q.destination = ?2";
 pub const WAITING: &str = "SELECT q.row, q.destination FROM deliveries d JOIN queue q ON q.row = d.row WHERE d.id = ?1";
