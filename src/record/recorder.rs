@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prometheus::IntCounter;
+use smol_str::{SmolStr, ToSmolStr as _};
 use uuid::Uuid;
 
 use super::details::{Brief, Details};
@@ -109,9 +110,9 @@ impl Recorder {
             event_type: None,
             event_id: None,
             request_id: request_id.and_then(text),
-            peer: peer.ip().to_canonical().to_string(),
-            method: String::new(),
-            path: String::new(),
+            peer: peer.ip().to_canonical().to_smolstr(),
+            method: SmolStr::default(),
+            path: SmolStr::default(),
             request_bytes: 0,
             duration_ms: None,
             head: Bytes::new(),
@@ -159,8 +160,8 @@ impl Recorder {
             event_id: id,
             request_id: text(&info.request_id),
             peer: client(info),
-            method: info.head.method.as_str().to_owned(),
-            path: info.head.uri.path().to_owned(),
+            method: SmolStr::new(info.head.method.as_str()),
+            path: SmolStr::new(info.head.uri.path()),
             request_bytes: info.timeline.body_bytes().unwrap_or_default(),
             duration_ms: Some(u32::try_from(period.length().as_millis()).unwrap_or(u32::MAX)),
             head: head.cloned().unwrap_or_default(),
@@ -267,11 +268,11 @@ fn request(info: &RequestInfo, route: &RouteShared, most: u64) -> Details {
 }
 
 /// The client's address as text.
-pub fn client(info: &RequestInfo) -> String {
+pub fn client(info: &RequestInfo) -> SmolStr {
     let peer = &info.peer;
     match peer.forwarded_for.to_str() {
-        Ok(address) if peer.client == peer.address.ip() => address.to_owned(),
-        _ => peer.client.to_string(),
+        Ok(address) if peer.client == peer.address.ip() => SmolStr::new(address),
+        _ => peer.client.to_smolstr(),
     }
 }
 
@@ -280,8 +281,8 @@ fn received_at(id: Uuid) -> Millis {
     i64::try_from(id.as_u128() >> 80).unwrap_or_default()
 }
 
-fn text(value: &HeaderValue) -> Option<String> {
-    value.to_str().ok().map(str::to_owned)
+fn text(value: &HeaderValue) -> Option<SmolStr> {
+    value.to_str().ok().map(SmolStr::new)
 }
 
 /// The head of a response as HTTP/1.1 writes it, without the cookies that it sets.
