@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// What is kept of a delivery in [`store::Delivery::details`](crate::store::Delivery::details). A value that is not known is
 /// `None` or empty.
@@ -127,34 +127,57 @@ impl Details {
 }
 
 impl Brief<'_> {
-    /// Appends the bytes for the store. Those of [`Details`] without these values can follow: fields of a message may stand in
-    /// any order.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// The bytes for the store, in a vector without room for more: it becomes [`Bytes`] as it is. Those of [`Details`] without
+    /// these values can follow: fields of a message may stand in any order.
+    pub fn encode(&self) -> Vec<u8> {
         let Self { host, tls, client, secret_id, verified, body_done_us, verification_us, upstream_us } = *self;
-        write_text(out, 4, host);
-        write_number(out, 5, tls.then_some(1));
-        write_text(out, 6, (!client.is_empty()).then_some(client));
-        write_text(out, 8, secret_id);
-        write_number(out, 9, verified.then_some(1));
-        write_number(out, 10, body_done_us);
-        write_number(out, 11, verification_us);
-        write_number(out, 12, upstream_us);
+        let fields = [
+            (4, host.map(Value::Text)),
+            (5, tls.then_some(Value::Number(1))),
+            (6, (!client.is_empty()).then_some(Value::Text(client))),
+            (8, secret_id.map(Value::Text)),
+            (9, verified.then_some(Value::Number(1))),
+            (10, body_done_us.map(Value::Number)),
+            (11, verification_us.map(Value::Number)),
+            (12, upstream_us.map(Value::Number)),
+        ];
+        let fields = || fields.iter().filter_map(|(tag, value)| Some((*tag, value.as_ref()?)));
+        let mut out = Vec::with_capacity(fields().map(|(tag, value)| key_len(tag) + value.len()).sum());
+        fields().for_each(|(tag, value)| value.write(tag, &mut out));
+        out
     }
 }
 
-/// A field of variable length (type 2 of the encoding), if there is one.
-fn write_text(out: &mut Vec<u8>, tag: u32, text: Option<&str>) {
-    let Some(text) = text else { return };
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
+/// The value of a field.
+enum Value<'a> {
+    /// Of variable length: type 2 of the encoding.
+    Text(&'a str),
+    /// Type 0 of the encoding.
+    Number(u64),
 }
 
-/// A number (type 0 of the encoding), if there is one.
-fn write_number(out: &mut Vec<u8>, tag: u32, number: Option<u64>) {
-    let Some(number) = number else { return };
-    encode_key(tag, WireType::Varint, out);
-    encode_varint(number, out);
+impl Value<'_> {
+    /// The length in bytes, without the field's key.
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => encoded_len_varint(text.len() as u64) + text.len(),
+            Self::Number(number) => encoded_len_varint(*number),
+        }
+    }
+
+    fn write(&self, tag: u32, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => {
+                encode_key(tag, WireType::LengthDelimited, out);
+                encode_varint(text.len() as u64, out);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Self::Number(number) => {
+                encode_key(tag, WireType::Varint, out);
+                encode_varint(*number, out);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -207,15 +230,13 @@ mod tests {
             verification_us: whole.verification_us,
             upstream_us: whole.upstream_us,
         };
-        let mut bytes = Vec::new();
-        brief.write(&mut bytes);
+        let mut bytes = brief.encode();
+        assert_eq!(bytes.len(), bytes.capacity());
         let rest = Details { request: whole.request.clone(), redacted: whole.redacted.clone(), ..Details::default() };
         let rest = Details { body_cut: true, trace_id: whole.trace_id.clone(), proxy: whole.proxy.clone(), ..rest };
         bytes.extend_from_slice(&rest.encode());
         assert_eq!(Details::decode(&bytes), Ok(whole));
-        bytes.clear();
-        Brief::default().write(&mut bytes);
-        assert_eq!(Details::decode(&bytes), Ok(Details::default()));
+        assert_eq!(Details::decode(&Brief::default().encode()), Ok(Details::default()));
     }
 
     #[test]

@@ -239,8 +239,7 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
         verification_us: timeline.verified().map(micros),
         upstream_us: timeline.sent().map(micros),
     };
-    let mut bytes = Vec::with_capacity(128);
-    brief.write(&mut bytes);
+    let mut bytes = brief.encode();
     let trace_id = timeline.trace().map(TraceContext::trace_id);
     let full = route.zip(full).map(|(route, most)| request(info, route, most));
     if full.is_some() || trace_id.is_some() || !is_client {
