@@ -154,7 +154,7 @@ impl Timeline {
             Place::Header(name) => {
                 head.headers.get(name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
             }
-            place => place.first_in_query_or_body(head.uri.query(), frames).map(|value| told(&value)),
+            place => place.first_in_query_or_body(head.uri.query(), frames, told),
         };
         Event { kind: find(&scheme.event_type), id: find(&scheme.event_id) }
     }
