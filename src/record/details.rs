@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use smallvec::SmallVec;
 
 /// What is kept of a delivery in [`store::Delivery::details`](crate::store::Delivery::details). A value that is not known is
 /// `None` or empty.
@@ -127,57 +127,46 @@ impl Details {
 }
 
 impl Brief<'_> {
-    /// The bytes for the store, in a vector without room for more: it becomes [`Bytes`] as it is. Those of [`Details`] without
-    /// these values can follow: fields of a message may stand in any order.
-    pub fn encode(&self) -> Vec<u8> {
+    /// Appends the bytes for the store. Those of [`Details`] without these values can follow: fields of a message may stand in
+    /// any order.
+    pub fn write(&self, out: &mut Written) {
         let Self { host, tls, client, secret_id, verified, body_done_us, verification_us, upstream_us } = *self;
-        let fields = [
-            (4, host.map(Value::Text)),
-            (5, tls.then_some(Value::Number(1))),
-            (6, (!client.is_empty()).then_some(Value::Text(client))),
-            (8, secret_id.map(Value::Text)),
-            (9, verified.then_some(Value::Number(1))),
-            (10, body_done_us.map(Value::Number)),
-            (11, verification_us.map(Value::Number)),
-            (12, upstream_us.map(Value::Number)),
-        ];
-        let fields = || fields.iter().filter_map(|(tag, value)| Some((*tag, value.as_ref()?)));
-        let mut out = Vec::with_capacity(fields().map(|(tag, value)| key_len(tag) + value.len()).sum());
-        fields().for_each(|(tag, value)| value.write(tag, &mut out));
-        out
+        write_text(out, 4, host);
+        write_number(out, 5, tls.then_some(1));
+        write_text(out, 6, (!client.is_empty()).then_some(client));
+        write_text(out, 8, secret_id);
+        write_number(out, 9, verified.then_some(1));
+        write_number(out, 10, body_done_us);
+        write_number(out, 11, verification_us);
+        write_number(out, 12, upstream_us);
     }
 }
 
-/// The value of a field.
-enum Value<'a> {
-    /// Of variable length: type 2 of the encoding.
-    Text(&'a str),
-    /// Type 0 of the encoding.
-    Number(u64),
+/// What is being written: usually without an allocation.
+pub type Written = SmallVec<[u8; 192]>;
+
+/// A field of variable length (type 2 of the encoding), if there is one. `tag` is less than 16: its key has one byte.
+fn write_text(out: &mut Written, tag: u8, text: Option<&str>) {
+    let Some(text) = text else { return };
+    out.push(tag << 3 | 2);
+    write_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
 }
 
-impl Value<'_> {
-    /// The length in bytes, without the field's key.
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => encoded_len_varint(text.len() as u64) + text.len(),
-            Self::Number(number) => encoded_len_varint(*number),
-        }
-    }
+/// A number (type 0 of the encoding), if there is one. `tag` is less than 16: its key has one byte.
+fn write_number(out: &mut Written, tag: u8, number: Option<u64>) {
+    let Some(number) = number else { return };
+    out.push(tag << 3);
+    write_varint(out, number);
+}
 
-    fn write(&self, tag: u32, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(text) => {
-                encode_key(tag, WireType::LengthDelimited, out);
-                encode_varint(text.len() as u64, out);
-                out.extend_from_slice(text.as_bytes());
-            }
-            Self::Number(number) => {
-                encode_key(tag, WireType::Varint, out);
-                encode_varint(*number, out);
-            }
-        }
+/// Seven bits in each byte, the lowest first; all bytes but the last have the highest bit.
+fn write_varint(out: &mut Written, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
+    out.push(number as u8);
 }
 
 #[cfg(test)]
@@ -230,13 +219,15 @@ mod tests {
             verification_us: whole.verification_us,
             upstream_us: whole.upstream_us,
         };
-        let mut bytes = brief.encode();
-        assert_eq!(bytes.len(), bytes.capacity());
+        let mut bytes = Written::new();
+        brief.write(&mut bytes);
         let rest = Details { request: whole.request.clone(), redacted: whole.redacted.clone(), ..Details::default() };
         let rest = Details { body_cut: true, trace_id: whole.trace_id.clone(), proxy: whole.proxy.clone(), ..rest };
         bytes.extend_from_slice(&rest.encode());
         assert_eq!(Details::decode(&bytes), Ok(whole));
-        assert_eq!(Details::decode(&Brief::default().encode()), Ok(Details::default()));
+        bytes.clear();
+        Brief::default().write(&mut bytes);
+        assert_eq!(Details::decode(&bytes), Ok(Details::default()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use prometheus::IntCounter;
 use smol_str::{SmolStr, ToSmolStr as _};
 use uuid::Uuid;
 
-use super::details::{Brief, Details};
+use super::details::{Brief, Details, Written};
 use super::{kept, redact};
 use crate::config::{self, NO_ROUTE};
 use crate::delivery::request::RequestInfo;
@@ -239,7 +239,8 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
         verification_us: timeline.verified().map(micros),
         upstream_us: timeline.sent().map(micros),
     };
-    let mut bytes = brief.encode();
+    let mut bytes = Written::new();
+    brief.write(&mut bytes);
     let trace_id = timeline.trace().map(TraceContext::trace_id);
     let full = route.zip(full).map(|(route, most)| request(info, route, most));
     if full.is_some() || trace_id.is_some() || !is_client {
@@ -247,7 +248,7 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
         let more = Details { trace_id, proxy, ..full.unwrap_or_default() };
         bytes.extend_from_slice(&more.encode());
     }
-    bytes.into()
+    Bytes::copy_from_slice(&bytes)
 }
 
 /// The request's head without secrets, and what was taken out of head and body.
