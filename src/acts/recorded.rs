@@ -78,7 +78,7 @@ impl Recorded {
     /// The facts that the gateway knew.
     pub fn info(&self, now: Instant) -> RequestInfo {
         let client: Option<IpAddr> =
-            [&self.details.client, &self.delivery.peer].iter().find_map(|text| text.parse().ok());
+            [self.details.client.as_str(), &self.delivery.peer].iter().find_map(|text| text.parse().ok());
         let client = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let proxy = self.details.proxy.as_deref().and_then(|proxy| proxy.parse().ok());
         let mut peer = Peer::new(SocketAddr::new(proxy.unwrap_or(client), 0), self.details.tls);

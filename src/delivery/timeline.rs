@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use crate::delivery::trace_context::TraceContext;
 use crate::http1::payload::Payload;
@@ -57,9 +59,9 @@ pub struct Period {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// The type of the event.
-    pub kind: Option<String>,
+    pub kind: Option<SmolStr>,
     /// The provider's id of the event.
-    pub id: Option<String>,
+    pub id: Option<SmolStr>,
 }
 
 impl Timeline {
@@ -152,7 +154,7 @@ impl Timeline {
             Place::Header(name) => {
                 head.headers.get(name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
             }
-            place => place.first_in_query_or_body(head.uri.query(), frames).map(|value| told(&value)),
+            place => place.first_in_query_or_body(head.uri.query(), frames, told),
         };
         Event { kind: find(&scheme.event_type), id: find(&scheme.event_id) }
     }
@@ -166,10 +168,10 @@ impl Period {
 }
 
 /// A value as it is logged: short, and of visible ASCII.
-fn told(value: &[u8]) -> String {
+fn told(value: &[u8]) -> SmolStr {
     let visible = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'?' };
-    let told: Vec<u8> = value.iter().take(MAX_VALUE).map(visible).collect();
-    String::from_utf8(told).unwrap_or_default()
+    let told: SmallVec<[u8; 64]> = value.iter().take(MAX_VALUE).map(visible).collect();
+    std::str::from_utf8(&told).map(SmolStr::new).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -194,7 +196,7 @@ mod tests {
     }
 
     fn both(kind: &str, id: &str) -> Event {
-        Event { kind: Some(kind.to_owned()), id: Some(id.to_owned()) }
+        Event { kind: Some(kind.into()), id: Some(id.into()) }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use smol_str::SmolStr;
 use tower::Service;
 
 use super::accepted::{duplicate, success};
@@ -86,10 +87,10 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
         status: None,
         event_type: event.kind,
         event_id: event.id,
-        request_id: info.request_id.to_str().ok().map(str::to_owned),
+        request_id: info.request_id.to_str().ok().map(SmolStr::new),
         peer: recorder::client(info),
-        method: info.head.method.to_string(),
-        path: info.head.uri.path().to_owned(),
+        method: SmolStr::new(info.head.method.as_str()),
+        path: SmolStr::new(info.head.uri.path()),
         request_bytes: payload.len(),
         duration_ms: None,
         head,

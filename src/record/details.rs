@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use smallvec::SmallVec;
 
 /// What is kept of a delivery in [`store::Delivery::details`](crate::store::Delivery::details). A value that is not known is
 /// `None` or empty.
@@ -138,7 +138,7 @@ impl Details {
 impl Brief<'_> {
     /// Appends the bytes for the store. Those of [`Details`] without these values can follow: fields of a message may stand in
     /// any order.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Written) {
         let Self { host, tls, client, secret_id, verified, body_done_us, verification_us, upstream_us } = *self;
         write_text(out, 4, host);
         write_number(out, 5, tls.then_some(1));
@@ -151,19 +151,31 @@ impl Brief<'_> {
     }
 }
 
-/// A field of variable length (type 2 of the encoding), if there is one.
-fn write_text(out: &mut Vec<u8>, tag: u32, text: Option<&str>) {
+/// What is being written: usually without an allocation.
+pub type Written = SmallVec<[u8; 192]>;
+
+/// A field of variable length (type 2 of the encoding), if there is one. `tag` is less than 16: its key has one byte.
+fn write_text(out: &mut Written, tag: u8, text: Option<&str>) {
     let Some(text) = text else { return };
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(text.len() as u64, out);
+    out.push(tag << 3 | 2);
+    write_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A number (type 0 of the encoding), if there is one.
-fn write_number(out: &mut Vec<u8>, tag: u32, number: Option<u64>) {
+/// A number (type 0 of the encoding), if there is one. `tag` is less than 16: its key has one byte.
+fn write_number(out: &mut Written, tag: u8, number: Option<u64>) {
     let Some(number) = number else { return };
-    encode_key(tag, WireType::Varint, out);
-    encode_varint(number, out);
+    out.push(tag << 3);
+    write_varint(out, number);
+}
+
+/// Seven bits in each byte, the lowest first; all bytes but the last have the highest bit.
+fn write_varint(out: &mut Written, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 #[cfg(test)]
@@ -216,7 +228,7 @@ mod tests {
             verification_us: whole.verification_us,
             upstream_us: whole.upstream_us,
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Written::new();
         brief.write(&mut bytes);
         let rest = Details { request: whole.request.clone(), redacted: whole.redacted.clone(), ..Details::default() };
         let rest = Details { body_cut: true, trace_id: whole.trace_id.clone(), proxy: whole.proxy.clone(), ..rest };

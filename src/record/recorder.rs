@@ -19,9 +19,10 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use prometheus::IntCounter;
+use smol_str::{SmolStr, ToSmolStr as _};
 use uuid::Uuid;
 
-use super::details::{BODY, Brief, Details};
+use super::details::{BODY, Brief, Details, Written};
 use super::{kept, redact};
 use crate::config::{self, NO_ROUTE};
 use crate::delivery::request::RequestInfo;
@@ -110,9 +111,9 @@ impl Recorder {
             event_type: None,
             event_id: None,
             request_id: request_id.and_then(text),
-            peer: peer.ip().to_canonical().to_string(),
-            method: String::new(),
-            path: String::new(),
+            peer: peer.ip().to_canonical().to_smolstr(),
+            method: SmolStr::default(),
+            path: SmolStr::default(),
             request_bytes: 0,
             duration_ms: None,
             head: Bytes::new(),
@@ -161,8 +162,8 @@ impl Recorder {
             event_id: id,
             request_id: text(&info.request_id),
             peer: client(info),
-            method: info.head.method.as_str().to_owned(),
-            path: info.head.uri.path().to_owned(),
+            method: SmolStr::new(info.head.method.as_str()),
+            path: SmolStr::new(info.head.uri.path()),
             request_bytes: info.timeline.body_bytes().unwrap_or_default(),
             duration_ms: Some(u32::try_from(period.length().as_millis()).unwrap_or(u32::MAX)),
             head: head.cloned().unwrap_or_default(),
@@ -240,7 +241,7 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
         verification_us: timeline.verified().map(micros),
         upstream_us: timeline.sent().map(micros),
     };
-    let mut bytes = Vec::with_capacity(128);
+    let mut bytes = Written::new();
     brief.write(&mut bytes);
     let trace_id = timeline.trace().map(TraceContext::trace_id);
     let redacted = route.filter(|_| is_queued || full.is_some()).map(|route| secrets(info, route)).unwrap_or_default();
@@ -250,7 +251,7 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
         let more = Details { trace_id, proxy, redacted, ..full.unwrap_or_default() };
         bytes.extend_from_slice(&more.encode());
     }
-    bytes.into()
+    Bytes::copy_from_slice(&bytes)
 }
 
 /// The request's head without secrets.
@@ -274,11 +275,11 @@ fn secrets(info: &RequestInfo, route: &RouteShared) -> Vec<String> {
 }
 
 /// The client's address as text.
-pub fn client(info: &RequestInfo) -> String {
+pub fn client(info: &RequestInfo) -> SmolStr {
     let peer = &info.peer;
     match peer.forwarded_for.to_str() {
-        Ok(address) if peer.client == peer.address.ip() => address.to_owned(),
-        _ => peer.client.to_string(),
+        Ok(address) if peer.client == peer.address.ip() => SmolStr::new(address),
+        _ => peer.client.to_smolstr(),
     }
 }
 
@@ -287,8 +288,8 @@ fn received_at(id: Uuid) -> Millis {
     i64::try_from(id.as_u128() >> 80).unwrap_or_default()
 }
 
-fn text(value: &HeaderValue) -> Option<String> {
-    value.to_str().ok().map(str::to_owned)
+fn text(value: &HeaderValue) -> Option<SmolStr> {
+    value.to_str().ok().map(SmolStr::new)
 }
 
 /// The head of a response as HTTP/1.1 writes it, without the cookies that it sets.

@@ -16,12 +16,14 @@
 
 pub(super) mod equal;
 mod find;
+mod first;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 
-pub(super) use find::{Kind, find, find_every, find_first, find_raw};
+pub(super) use find::{Kind, find, find_every, find_raw};
+pub(super) use first::find_first;
 
 use super::spec::PayloadEncoding;
 

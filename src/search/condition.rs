@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use memchr::memmem::Finder;
+use smol_str::SmolStr;
 
 use super::pattern::Pattern;
 use crate::record::details::Details;
@@ -177,7 +178,7 @@ impl Test {
     fn holds(&self, parts: &Parts<'_>) -> bool {
         let stored = parts.stored;
         let delivery = &stored.delivery;
-        let some = |text: &Option<String>, pattern: &Pattern| text.as_deref().is_some_and(|text| pattern.fits(text));
+        let some = |text: &Option<SmolStr>, pattern: &Pattern| text.as_deref().is_some_and(|text| pattern.fits(text));
         let own = |pattern: &Pattern| pattern.fits(&delivery.id.to_string());
         match self {
             Self::Text(Attribute::Route, pattern) => pattern.fits(&delivery.route),

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
@@ -131,6 +132,16 @@ pub struct Book {
 }
 
 impl Book {
+    /// Makes the changes of a commit, and leaves none.
+    pub fn apply(&mut self, tally: &mut Tally) {
+        for (route, shown, delta) in tally.counts.drain(..) {
+            self.add(&route, shown, delta);
+        }
+        for id in tally.removed.drain(..) {
+            self.removed.add(id);
+        }
+    }
+
     /// Adds to a number; nothing is kept of a zero. A route that is new is noted.
     pub fn add(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
         match self.counts.entry((Arc::clone(route), shown)) {
@@ -148,6 +159,29 @@ impl Book {
                 }
             }
         }
+    }
+}
+
+/// What a commit changes of a [`Book`], summed up: of what comes and goes in equal numbers nothing is left to do.
+#[derive(Debug, Default)]
+pub struct Tally {
+    counts: SmallVec<[(Arc<str>, Shown, i64); 4]>,
+    removed: Vec<Uuid>,
+}
+
+impl Tally {
+    /// So many more deliveries of a route have this state.
+    pub fn count(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
+        let same = |(other, state, _): &&mut (Arc<str>, Shown, i64)| *state == shown && other == route;
+        match self.counts.iter_mut().find(same) {
+            Some((.., sum)) => *sum += delta,
+            None => self.counts.push((Arc::clone(route), shown, delta)),
+        }
+    }
+
+    /// A delivery is not kept any more.
+    pub fn removed(&mut self, id: Uuid) {
+        self.removed.push(id);
     }
 }
 

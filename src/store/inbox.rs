@@ -327,7 +327,7 @@ impl Queue {
     }
 
     fn take_batch(&mut self) -> Vec<Entry> {
-        let mut batch = Vec::new();
+        let mut batch = Vec::with_capacity((self.entries.len() + self.records.len()).min(BATCH));
         let mut bytes = 0;
         let has_urgent = self.urgent > 0;
         while let Some(entry) = take(&mut self.entries, &batch, BATCH, bytes) {

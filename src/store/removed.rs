@@ -1,35 +1,29 @@
 //! The ids of deliveries that have made room, so that people are told so: the latest ones of this process.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use uuid::Uuid;
 
 /// Ids that are remembered.
 const MOST: usize = 50_000;
 
-/// The latest ids that were removed.
+/// The latest ids that were removed, in that order. One is added with each record, but hardly any is ever asked for: so there
+/// is no index.
 #[derive(Debug, Default)]
-pub struct Removed {
-    ids: HashSet<Uuid>,
-    order: VecDeque<Uuid>,
-}
+pub struct Removed(VecDeque<Uuid>);
 
 impl Removed {
     /// A delivery is not kept any more.
     pub fn add(&mut self, id: Uuid) {
-        if self.ids.insert(id) {
-            self.order.push_back(id);
+        if self.0.len() == MOST {
+            self.0.pop_front();
         }
-        if self.order.len() > MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
+        self.0.push_back(id);
     }
 
     /// Whether a delivery was kept once.
     pub fn has(&self, id: &Uuid) -> bool {
-        self.ids.contains(id)
+        self.0.contains(id)
     }
 }
 
@@ -43,9 +37,8 @@ mod tests {
         let id = |number: usize| Uuid::from_u128(number as u128);
         for number in 0..=MOST {
             removed.add(id(number));
-            removed.add(id(number));
         }
         assert!(!removed.has(&id(0)) && removed.has(&id(1)) && removed.has(&id(MOST)));
-        assert_eq!((removed.ids.len(), removed.order.len()), (MOST, MOST));
+        assert_eq!(removed.0.len(), MOST);
     }
 }

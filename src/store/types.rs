@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -206,17 +207,17 @@ pub struct Delivery {
     /// The HTTP status that the sender got, or the handler's last one.
     pub status: Option<u16>,
     /// The provider's name for the kind of event.
-    pub event_type: Option<String>,
+    pub event_type: Option<SmolStr>,
     /// The provider's id of the event.
-    pub event_id: Option<String>,
+    pub event_id: Option<SmolStr>,
     /// `X-Request-Id`.
-    pub request_id: Option<String>,
+    pub request_id: Option<SmolStr>,
     /// The client's address.
-    pub peer: String,
+    pub peer: SmolStr,
     /// The request's method.
-    pub method: String,
+    pub method: SmolStr,
     /// The request's path, without the query.
-    pub path: String,
+    pub path: SmolStr,
     /// The length of the request's body as it came.
     pub request_bytes: u64,
     /// From the first byte to the end of the response.
@@ -233,7 +234,7 @@ impl Delivery {
     /// About how much memory it takes.
     pub fn weight(&self) -> usize {
         let texts = [self.event_type.as_ref(), self.event_id.as_ref(), self.request_id.as_ref()];
-        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let texts: usize = texts.into_iter().flatten().map(SmolStr::len).sum();
         let body = self.body.as_ref().map_or(0, Bytes::len);
         512 + texts + self.peer.len() + self.path.len() + self.head.len() + self.details.len() + body
     }

@@ -73,8 +73,8 @@ impl Writer {
             }
             if !batch.is_empty() || (due && !kept.is_empty()) {
                 let had_kept = !kept.is_empty();
-                kept.extend(batch);
-                kept = self.write(std::mem::take(&mut kept));
+                let all = if had_kept { std::mem::take(&mut kept).into_iter().chain(batch).collect() } else { batch };
+                kept = self.write(all);
                 if had_kept || !kept.is_empty() {
                     self.forget_keys(&mut kept);
                     self.shared.waits_for_room(&kept);
@@ -226,6 +226,9 @@ impl Writer {
     /// Answers deliveries, drops records, and answers changes if they are to be refused too, where `why` names an error;
     /// gives back the rest.
     fn refuse(&self, batch: Vec<Entry>, changes: bool, why: impl Fn(&Entry) -> Option<StoreError>) -> Vec<Entry> {
+        if batch.iter().all(|entry| why(entry).is_none()) {
+            return batch;
+        }
         let mut rest = Vec::with_capacity(batch.len());
         for entry in batch {
             match (&entry.write, why(&entry)) {

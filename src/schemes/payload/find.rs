@@ -42,16 +42,6 @@ pub(in crate::schemes) type Value<'a> = Option<Cow<'a, [u8]>>;
 struct Collected<'a> {
     values: SmallVec<[Value<'a>; 2]>,
     repeated: bool,
-    /// The search ends with the first value.
-    ends: bool,
-}
-
-impl Collected<'_> {
-    /// Whether the search ends here. What called the visitor then meets the rest of the map or list, which is an error that
-    /// costs less than one of our own.
-    fn is_enough(&self) -> bool {
-        self.ends && !self.values.is_empty()
-    }
 }
 
 /// Looks for one value. A `*` in the pointer stands for the only element of an array.
@@ -82,15 +72,6 @@ pub(in crate::schemes) fn find_raw<'a>(body: &'a [u8], pointer: &Pointer) -> Opt
         Some(Cow::Owned(_)) | None => None,
     };
     Some(found.values.into_iter().filter_map(borrowed).collect())
-}
-
-/// Looks for the first value, as far as it has to: what follows it need not be JSON.
-pub(in crate::schemes) fn find_first<'a>(body: &'a [u8], pointer: &Pointer) -> Value<'a> {
-    let mut found = Collected { ends: true, ..Collected::default() };
-    let mut json = serde_json::Deserializer::from_slice(body);
-    // Mostly an error, since the search ends in the middle.
-    let _ = Walk { path: pointer.tokens(), kind: Kind::Scalar, found: &mut found }.deserialize(&mut json);
-    found.values.into_iter().next().flatten()
 }
 
 fn collect<'a>(body: &'a [u8], pointer: &Pointer, kind: Kind) -> Option<Collected<'a>> {
@@ -144,9 +125,6 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                 seen = true;
                 let before = self.found.values.len();
                 map.next_value_seed(Walk { path, kind: self.kind, found: self.found })?;
-                if self.found.is_enough() {
-                    return Ok(());
-                }
                 if self.found.values.len() == before {
                     self.found.values.push(self.kind.empty());
                 }
@@ -167,9 +145,6 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
             let before = self.found.values.len();
             let more = if *token == Token::Every || wanted == Some(position) {
                 let more = list.next_element_seed(Walk { path, kind: self.kind, found: self.found })?.is_some();
-                if self.found.is_enough() {
-                    return Ok(());
-                }
                 if more && self.found.values.len() == before {
                     self.found.values.push(self.kind.empty());
                 }
@@ -233,7 +208,7 @@ impl Visitor<'_> for IsKey<'_> {
 }
 
 /// A JSON value as text, if it is of this kind. The usual string is borrowed.
-fn scalar(json: &str, kind: Kind) -> Result<Value<'_>, serde_json::Error> {
+pub(super) fn scalar(json: &str, kind: Kind) -> Result<Value<'_>, serde_json::Error> {
     Ok(match json.as_bytes() {
         text if kind == Kind::Raw => Some(Cow::Borrowed(text)),
         [b'"', b'"'] => kind.empty(),

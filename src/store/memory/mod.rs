@@ -7,13 +7,13 @@
 
 mod read;
 mod rows;
+mod sorted;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex};
 
 use read::MemoryReader;
-use rows::{Inner, Kept, Row, Waiting, complete, requeue};
+use rows::{DueOrder, Inner, Kept, Row, Waiting, complete, requeue};
 use uuid::Uuid;
 
 use crate::lock::lock;
@@ -95,8 +95,8 @@ impl Memory {
             }
             Write::Complete(outcome) => {
                 let number = outcome.ticket.row;
-                if self.update(inner, number, |inner, row| complete(inner, row, outcome, now)) == Some(false) {
-                    self.remove(inner, number);
+                if inner.update(number, |due, row| complete(due, row, outcome, now)) == Some(false) {
+                    inner.remove(number);
                 }
                 Answer::Done
             }
@@ -108,25 +108,17 @@ impl Memory {
     fn insert(&mut self, inner: &mut Inner, record: Arc<Record>, key: Option<DedupeKey>, now: Millis) -> Option<i64> {
         let id = record.delivery.id;
         let row = inner.last_row + 1;
-        match inner.ids.entry(id) {
-            Entry::Occupied(_) => return None,
-            Entry::Vacant(place) => place.insert(row),
-        };
+        if !inner.ids.insert(id, row) {
+            return None;
+        }
         inner.last_row = row;
         if let Some(key) = key {
             self.add_key(inner, id, key);
         }
         let (attempts, is_of_refused) = (u32::from(record.attempt.is_some()), record.is_of_refused());
         let delivery = Kept::new(record);
-        let stored =
-            Row { delivery, is_of_refused, made: Vec::new(), attempts, settled_at: now, waits: BTreeMap::new() };
-        let mut book = lock(&self.book);
-        book.add(&stored.delivery.route, stored.shown(), 1);
-        inner.weigh(&stored, true);
-        if let Some(order) = inner.orders.get_mut(usize::from(!is_of_refused)) {
-            order.push_back(row);
-        }
-        inner.rows.insert(row, stored);
+        let waits = BTreeMap::new();
+        inner.push(row, Row { delivery, is_of_refused, made: Vec::new(), attempts, settled_at: now, waits });
         Some(row)
     }
 
@@ -141,40 +133,24 @@ impl Memory {
         }
     }
 
-    /// Changes a row, and the numbers with it.
-    fn update<T>(&self, inner: &mut Inner, row: i64, change: impl FnOnce(&mut Inner, &mut Row) -> T) -> Option<T> {
-        let mut stored = inner.rows.remove(&row)?;
-        let shown = stored.shown();
-        inner.weigh(&stored, false);
-        let result = change(inner, &mut stored);
-        inner.weigh(&stored, true);
-        let mut book = lock(&self.book);
-        book.add(&stored.delivery.route, shown, -1);
-        book.add(&stored.delivery.route, stored.shown(), 1);
-        inner.rows.insert(row, stored);
-        Some(result)
-    }
-
     fn change(&self, inner: &mut Inner, change: &Change, now: Millis) -> Changed {
         match change {
-            Change::Settle { id, from, to } => self.by_id(inner, *id, |inner, number, row| {
+            Change::Settle { id, from, to } => by_id(inner, *id, |due, number, row| {
                 if !from.contains(&row.delivery.state) {
                     return Changed::Not(row.delivery.state);
                 }
-                inner.dequeue(number, row);
+                row.dequeue(due, number);
                 (row.delivery.state, row.settled_at) = (*to, now);
                 Changed::Done(row.attempts)
             }),
-            Change::Erase { id } => self.by_id(inner, *id, |inner, number, row| {
-                inner.dequeue(number, row);
+            Change::Erase { id } => by_id(inner, *id, |due, number, row| {
+                row.dequeue(due, number);
                 row.erase(now);
                 Changed::Done(row.attempts)
             }),
-            Change::Requeue { id, from, destinations, at, once, head } => {
-                self.by_id(inner, *id, |inner, number, row| {
-                    requeue(inner, number, row, from, *destinations, (*at, *once, head.as_ref()))
-                })
-            }
+            Change::Requeue { id, from, destinations, at, once, head } => by_id(inner, *id, |due, number, row| {
+                requeue(due, number, row, from, *destinations, (*at, *once, head.as_ref()))
+            }),
             Change::Cut { route, latest } => Changed::Done(inner.cut(route, *latest)),
             Change::Pause { route, paused } => {
                 lock(&self.book).routes.entry(Arc::clone(route)).or_default().paused = *paused;
@@ -193,21 +169,6 @@ impl Memory {
         }
     }
 
-    fn by_id(&self, inner: &mut Inner, id: Uuid, change: impl FnOnce(&mut Inner, i64, &mut Row) -> Changed) -> Changed {
-        let Some(number) = inner.ids.get(&id).copied() else { return Changed::Unknown };
-        self.update(inner, number, |inner, row| change(inner, number, row)).unwrap_or(Changed::Unknown)
-    }
-
-    fn remove(&self, inner: &mut Inner, number: i64) {
-        let Some(mut row) = inner.rows.remove(&number) else { return };
-        inner.dequeue(number, &mut row);
-        inner.ids.remove(&row.delivery.id);
-        inner.weigh(&row, false);
-        let mut book = lock(&self.book);
-        book.add(&row.delivery.route, row.shown(), -1);
-        book.removed.add(row.delivery.id);
-    }
-
     /// Drops the oldest deliveries that do not wait, until the rest is within the bounds: refused ones, as long as these have
     /// more than their share.
     fn make_room(&self, inner: &mut Inner) {
@@ -217,9 +178,14 @@ impl Memory {
             let has_more = count > deliveries / REFUSED_SHARE || weight > bytes / REFUSED_SHARE;
             let first = inner.oldest(has_more);
             let Some(row) = first.or_else(|| inner.oldest(!has_more)) else { return };
-            self.remove(inner, row);
+            inner.remove(row);
         }
     }
+}
+
+fn by_id(inner: &mut Inner, id: Uuid, change: impl FnOnce(&mut DueOrder, i64, &mut Row) -> Changed) -> Changed {
+    let Some(number) = inner.ids.get(id).copied() else { return Changed::Unknown };
+    inner.update(number, |due, row| change(due, number, row)).unwrap_or(Changed::Unknown)
 }
 
 impl Backend for Memory {
@@ -237,6 +203,7 @@ impl Backend for Memory {
         let mut inner = lock(&shared);
         let answers = batch.iter().map(|write| self.apply(&mut inner, write, now, claimed)).collect();
         self.make_room(&mut inner);
+        lock(&self.book).apply(&mut inner.tally);
         Ok(answers)
     }
 
@@ -252,10 +219,11 @@ impl Backend for Memory {
             class.is_some_and(|class| row.settled_at <= now.saturating_sub(self.keep.of(class)))
         };
         let gone: Vec<i64> =
-            inner.rows.iter().filter(|(_, row)| over(row)).map(|(number, _)| *number).take(STEP).collect();
+            inner.rows.iter().filter(|(_, row)| over(row)).map(|(number, _)| number).take(STEP).collect();
         for number in &gone {
-            self.remove(&mut inner, *number);
+            inner.remove(*number);
         }
+        lock(&self.book).apply(&mut inner.tally);
         while let Some((key, until)) = inner.key_order.front().copied()
             && until <= now
         {

@@ -37,7 +37,7 @@ impl Reader for MemoryReader {
         let mut bytes = 0;
         for (_, destination, due_at, number) in inner.due.range(range) {
             let ticket = Ticket { row: *number, destination: *destination };
-            let Some(row) = inner.rows.get(number) else { continue };
+            let Some(row) = inner.rows.get(*number) else { continue };
             let Some(waiting) = row.waits.get(destination) else { continue };
             if query.claimed.contains(&ticket) {
                 continue;
@@ -91,8 +91,8 @@ impl Reader for MemoryReader {
                 page.next = Some(last);
                 break;
             }
-            last = *id;
-            let Some(row) = inner.rows.get(number) else { continue };
+            last = id;
+            let Some(row) = inner.rows.get(*number) else { continue };
             let stored = row.stored(self.held(&row.delivery.route));
             if summary_matches(filter, &stored) && row.meets(filter, &stored) {
                 page.deliveries.push(stored);
@@ -103,7 +103,7 @@ impl Reader for MemoryReader {
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
         let inner = lock(&self.inner);
-        let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
+        let row = inner.ids.get(id).and_then(|number| inner.rows.get(*number));
         Ok(row.map(|row| {
             let stored = row.stored(self.held(&row.delivery.route));
             (row.detailed(stored), row.made().cloned().collect())
@@ -112,14 +112,14 @@ impl Reader for MemoryReader {
 
     fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError> {
         let inner = lock(&self.inner);
-        let row = inner.ids.get(&id).and_then(|number| inner.rows.get(number));
+        let row = inner.ids.get(id).and_then(|number| inner.rows.get(*number));
         Ok(row.and_then(|row| row.delivery.body.clone()))
     }
 
     fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
         let inner = lock(&self.inner);
-        let Some(number) = inner.ids.get(&id).copied() else { return Ok(Vec::new()) };
-        let waits = inner.rows.get(&number).into_iter().flat_map(|row| row.waits.keys());
+        let Some(number) = inner.ids.get(id).copied() else { return Ok(Vec::new()) };
+        let waits = inner.rows.get(number).into_iter().flat_map(|row| row.waits.keys());
         Ok(waits.map(|destination| Ticket { row: number, destination: *destination }).collect())
     }
 
@@ -127,15 +127,15 @@ impl Reader for MemoryReader {
         let inner = lock(&self.inner);
         let number = |named: &Named| match named {
             Named::Ticket(ticket) => Some(ticket.row),
-            Named::Id(id) => inner.ids.get(id).copied(),
+            Named::Id(id) => inner.ids.get(*id).copied(),
         };
-        let rows = of.iter().filter_map(|named| inner.rows.get(&number(named)?));
+        let rows = of.iter().filter_map(|named| inner.rows.get(number(named)?));
         Ok(rows.map(|row| row.stored(self.held(&row.delivery.route))).collect())
     }
 
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {
         let inner = lock(&self.inner);
-        let mut waiting = inner.ids.values().filter_map(|number| inner.rows.get(number));
+        let mut waiting = inner.ids.iter().filter_map(|(_, number)| inner.rows.get(*number));
         let oldest = waiting.find(|row| &*row.delivery.route == route && row.delivery.state == State::Pending);
         Ok(oldest.map(|row| row.delivery.received_at))
     }

@@ -5,9 +5,12 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
+use super::sorted::Sorted;
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next};
+use crate::store::backend::Tally;
 use crate::store::list::{Filter, Needs, Parts, length};
 use crate::store::record::Record;
 use crate::store::types::{Changed, Delivery, Millis, Shown, State, Stored};
@@ -44,19 +47,24 @@ impl DerefMut for Kept {
     }
 }
 
+/// What waits: route, destination, due time and row.
+pub type DueOrder = BTreeSet<(Arc<str>, u16, Millis, i64)>;
+
 #[derive(Debug, Default)]
 pub struct Inner {
-    pub rows: BTreeMap<i64, Row>,
+    pub rows: Sorted<i64, Row>,
     /// The rows in order: those with the budget of refused deliveries, and the others. Some are gone already.
     pub orders: [VecDeque<i64>; 2],
     /// How many rows have the budget of refused deliveries, and their bytes.
     pub refused: (usize, usize),
-    pub ids: BTreeMap<Uuid, i64>,
-    pub due: BTreeSet<(Arc<str>, u16, Millis, i64)>,
+    pub ids: Sorted<Uuid, i64>,
+    pub due: DueOrder,
     pub keys: HashMap<[u8; 16], (Millis, Uuid)>,
     pub key_order: VecDeque<([u8; 16], Millis)>,
     pub bytes: usize,
     pub last_row: i64,
+    /// What this commit has changed of the numbers.
+    pub tally: Tally,
 }
 
 #[derive(Debug)]
@@ -123,11 +131,27 @@ impl Row {
 }
 
 impl Row {
+    /// Takes a delivery out of the queue.
+    pub fn dequeue(&mut self, due: &mut DueOrder, number: i64) {
+        for (destination, waiting) in std::mem::take(&mut self.waits) {
+            due.remove(&(Arc::clone(&self.delivery.route), destination, waiting.due_at, number));
+        }
+    }
+
+    /// Changes a delivery's place in the queue.
+    fn reschedule(&mut self, due: &mut DueOrder, number: i64, change: impl Fn(&mut Waiting)) {
+        for (destination, waiting) in &mut self.waits {
+            due.remove(&(Arc::clone(&self.delivery.route), *destination, waiting.due_at, number));
+            change(waiting);
+            due.insert((Arc::clone(&self.delivery.route), *destination, waiting.due_at, number));
+        }
+    }
+
     pub fn erase(&mut self, now: Millis) {
         let delivery = &mut *self.delivery;
         (delivery.head, delivery.details, delivery.body) = (Bytes::new(), Bytes::new(), None);
         (delivery.event_id, delivery.request_id) = (None, None);
-        delivery.peer.clear();
+        delivery.peer = SmolStr::default();
         delivery.state = State::Erased;
         self.settled_at = now;
         self.delivery.attempt_mut().into_iter().chain(&mut self.made).for_each(Attempt::redact);
@@ -135,30 +159,60 @@ impl Row {
 }
 
 impl Inner {
-    /// Adds the weight of a row to the sums, or takes it off.
-    pub fn weigh(&mut self, row: &Row, is_added: bool) {
-        let (weight, (count, bytes)) = (row.weight(), &mut self.refused);
-        if is_added {
-            self.bytes += weight;
-        } else {
-            self.bytes -= weight;
-        }
+    /// Adds a row.
+    pub fn push(&mut self, number: i64, row: Row) {
+        let weight = row.weight();
+        self.bytes += weight;
         if row.is_of_refused {
-            (*count, *bytes) = if is_added { (*count + 1, *bytes + weight) } else { (*count - 1, *bytes - weight) };
+            self.refused = (self.refused.0 + 1, self.refused.1 + weight);
         }
+        if let Some(order) = self.orders.get_mut(usize::from(!row.is_of_refused)) {
+            order.push_back(number);
+        }
+        self.tally.count(&row.delivery.route, row.shown(), 1);
+        self.rows.insert(number, row);
+    }
+
+    /// Changes a row, and the numbers with it.
+    pub fn update<T>(&mut self, number: i64, change: impl FnOnce(&mut DueOrder, &mut Row) -> T) -> Option<T> {
+        let row = self.rows.get_mut(number)?;
+        let (before, shown) = (row.weight(), row.shown());
+        let result = change(&mut self.due, row);
+        let after = row.weight();
+        self.bytes = self.bytes - before + after;
+        if row.is_of_refused {
+            self.refused.1 = self.refused.1 - before + after;
+        }
+        self.tally.count(&row.delivery.route, shown, -1);
+        self.tally.count(&row.delivery.route, row.shown(), 1);
+        Some(result)
+    }
+
+    /// Takes a row out.
+    pub fn remove(&mut self, number: i64) {
+        let Some(mut row) = self.rows.remove(number) else { return };
+        row.dequeue(&mut self.due, number);
+        self.ids.remove(row.delivery.id);
+        let weight = row.weight();
+        self.bytes -= weight;
+        if row.is_of_refused {
+            self.refused = (self.refused.0 - 1, self.refused.1 - weight);
+        }
+        self.tally.count(&row.delivery.route, row.shown(), -1);
+        self.tally.removed(row.delivery.id);
     }
 
     /// The oldest row of this kind that does not wait.
     pub fn oldest(&mut self, is_of_refused: bool) -> Option<i64> {
         let Self { orders, rows, .. } = self;
         let order = orders.get_mut(usize::from(!is_of_refused))?;
-        while order.front().is_some_and(|number| !rows.contains_key(number)) {
+        while order.front().is_some_and(|number| !rows.has(*number)) {
             order.pop_front();
         }
         if order.len() > 2 * rows.len() + 64 {
-            order.retain(|number| rows.contains_key(number));
+            order.retain(|number| rows.has(*number));
         }
-        order.iter().copied().find(|number| rows.get(number).is_some_and(|row| row.waits.is_empty()))
+        order.iter().copied().find(|number| rows.get(*number).is_some_and(|row| row.waits.is_empty()))
     }
 
     pub fn key(&self, key: &[u8; 16], now: Millis) -> Option<Uuid> {
@@ -166,24 +220,9 @@ impl Inner {
     }
 
     pub fn enqueue(&mut self, number: i64, destination: u16, waiting: Waiting) {
-        if let Some(row) = self.rows.get_mut(&number) {
+        if let Some(row) = self.rows.get_mut(number) {
             self.due.insert((Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
             row.waits.insert(destination, waiting);
-        }
-    }
-
-    pub fn dequeue(&mut self, number: i64, row: &mut Row) {
-        for (destination, waiting) in std::mem::take(&mut row.waits) {
-            self.due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
-        }
-    }
-
-    /// Changes a delivery's place in the queue; the row is taken out of `rows` meanwhile.
-    pub fn reschedule(&mut self, number: i64, row: &mut Row, change: impl Fn(&mut Waiting)) {
-        for (destination, waiting) in &mut row.waits {
-            self.due.remove(&(Arc::clone(&row.delivery.route), *destination, waiting.due_at, number));
-            change(waiting);
-            self.due.insert((Arc::clone(&row.delivery.route), *destination, waiting.due_at, number));
         }
     }
 
@@ -194,7 +233,7 @@ impl Inner {
         for late in late {
             let (destination, number) = (late.1, late.3);
             self.due.remove(&late);
-            if let Some(waiting) = self.rows.get_mut(&number).and_then(|row| row.waits.get_mut(&destination)) {
+            if let Some(waiting) = self.rows.get_mut(number).and_then(|row| row.waits.get_mut(&destination)) {
                 waiting.due_at = latest;
                 self.due.insert((Arc::clone(route), destination, latest, number));
                 cut += 1;
@@ -205,7 +244,7 @@ impl Inner {
 }
 
 /// Writes what came of an attempt; says whether the delivery stays.
-pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now: Millis) -> bool {
+pub fn complete(due: &mut DueOrder, row: &mut Row, outcome: &AttemptOutcome, now: Millis) -> bool {
     let (number, destination) = (outcome.ticket.row, outcome.ticket.destination);
     let erased = row.delivery.state == State::Erased;
     let mut attempt = outcome.attempt.clone();
@@ -218,13 +257,13 @@ pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now:
     row.attempts += 1;
     let waiting = row.waits.remove(&destination);
     if let Some(waiting) = waiting {
-        inner.due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
+        due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
     }
     match (&outcome.next, waiting) {
         (Next::Retry(at), Some(waiting)) => {
             let (attempts, counted) = (waiting.attempts + 1, waiting.counted + 1);
             row.waits.insert(destination, Waiting { due_at: *at, attempts, counted, ..waiting });
-            inner.due.insert((Arc::clone(&row.delivery.route), destination, *at, number));
+            due.insert((Arc::clone(&row.delivery.route), destination, *at, number));
         }
         (Next::Settle(state), waiting) if waiting.is_some() || *state == State::Delivered => {
             if !erased && row.waits.is_empty() {
@@ -254,7 +293,7 @@ pub fn complete(inner: &mut Inner, row: &mut Row, outcome: &AttemptOutcome, now:
 }
 
 pub fn requeue(
-    inner: &mut Inner,
+    due: &mut DueOrder,
     number: i64,
     row: &mut Row,
     from: &[State],
@@ -274,7 +313,7 @@ pub fn requeue(
         row.delivery.head.clone_from(head);
     }
     if queued {
-        inner.reschedule(number, row, |waiting| {
+        row.reschedule(due, number, |waiting| {
             let due_at = waiting.due_at.min(at);
             (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (due_at, 0, at, true);
         });
@@ -285,7 +324,7 @@ pub fn requeue(
         let attempts = made.map(|attempt| attempt.number).max().unwrap_or(0);
         let waiting = Waiting { due_at: at, attempts, counted: 0, since: at, replay: true, once };
         row.waits.insert(destination, waiting);
-        inner.due.insert((Arc::clone(&row.delivery.route), destination, at, number));
+        due.insert((Arc::clone(&row.delivery.route), destination, at, number));
     }
     if !once {
         row.delivery.state = State::Pending;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Row, params};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::store::attempt::Attempt;
@@ -49,12 +50,12 @@ pub fn insert_delivery(
         &*delivery.scheme,
         delivery.reason.as_deref(),
         delivery.status,
-        delivery.event_type,
-        delivery.event_id,
-        delivery.request_id,
-        delivery.peer,
-        delivery.method,
-        delivery.path,
+        delivery.event_type.as_deref(),
+        delivery.event_id.as_deref(),
+        delivery.request_id.as_deref(),
+        delivery.peer.as_str(),
+        delivery.method.as_str(),
+        delivery.path.as_str(),
         i64::try_from(delivery.request_bytes).unwrap_or(i64::MAX),
         delivery.duration_ms,
         &*delivery.details,
@@ -77,12 +78,12 @@ pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>
         scheme: row.get(5)?,
         reason: row.get(6)?,
         status: row.get(7)?,
-        event_type: row.get(8)?,
-        event_id: row.get(9)?,
-        request_id: row.get(10)?,
-        peer: row.get(11)?,
-        method: row.get(12)?,
-        path: row.get(13)?,
+        event_type: optional_text(row, 8)?,
+        event_id: optional_text(row, 9)?,
+        request_id: optional_text(row, 10)?,
+        peer: text(row, 11)?,
+        method: text(row, 12)?,
+        path: text(row, 13)?,
         request_bytes: u64::try_from(row.get::<_, i64>(14)?).unwrap_or(0),
         duration_ms: row.get(15)?,
         head: Bytes::new(),
@@ -118,6 +119,16 @@ pub fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
 /// The state in a column.
 pub fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     State::from_number(row.get(column)?).ok_or_else(|| unreadable(column, Type::Integer, "an unknown state"))
+}
+
+/// The text in a column.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<SmolStr> {
+    Ok(row.get_ref(column)?.as_str()?.into())
+}
+
+/// The text in a column that can be empty of one.
+fn optional_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<SmolStr>> {
+    Ok(row.get_ref(column)?.as_str_or_null()?.map(SmolStr::new))
 }
 
 /// The bytes in a column.

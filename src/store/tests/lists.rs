@@ -27,7 +27,7 @@ fn a_list_comes_newest_first_by_id_whatever_the_order_of_writing(mut store: Fixt
 
 fn each_filter_lets_through_what_it_names(mut store: Fixture) {
     let refused = Delivery { reason: Some("signature_mismatch".into()), ..delivery(0, State::Refused) };
-    let failed = Delivery { status: Some(502), event_type: Some("ping".to_owned()), ..delivery(1, State::Failed) };
+    let failed = Delivery { status: Some(502), event_type: Some("ping".into()), ..delivery(1, State::Failed) };
     store.record(refused);
     store.record(on("stripe", failed));
     store.accept(2);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use smol_str::format_smolstr;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -152,12 +153,12 @@ pub fn delivery(number: u64, state: State) -> Delivery {
         state,
         reason: None,
         status: None,
-        event_type: Some("push".to_owned()),
-        event_id: Some(format!("evt_{number}")),
-        request_id: Some(format!("req_{number}")),
-        peer: "192.0.2.1".to_owned(),
-        method: "POST".to_owned(),
-        path: "/github".to_owned(),
+        event_type: Some("push".into()),
+        event_id: Some(format_smolstr!("evt_{number}")),
+        request_id: Some(format_smolstr!("req_{number}")),
+        peer: "192.0.2.1".into(),
+        method: "POST".into(),
+        path: "/github".into(),
         request_bytes: 6,
         duration_ms: None,
         head: Bytes::from_static(b"head"),

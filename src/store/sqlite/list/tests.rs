@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use smol_str::SmolStr;
 use tempfile::TempDir;
 
 use super::*;
@@ -109,7 +110,7 @@ fn what_has_an_index_is_not_looked_for_one_by_one() {
 #[test]
 fn a_delivery_whose_event_and_request_have_one_id_comes_once() {
     let (_folder, store) = records(3, |_, delivery| {
-        let id = Some("same".to_owned());
+        let id = Some(SmolStr::new_static("same"));
         Delivery { event_id: id.clone(), request_id: id, ..delivery }
     });
     let filter = Filter { some_id: Some("same".to_owned()), ..Filter::default() };
