@@ -36,7 +36,6 @@ pub fn body(shown: Shown, secrets: &Secrets<'_>, body: Bytes) -> Option<Bytes> {
 mod tests {
     use super::*;
     use crate::record::details::BODY;
-    use crate::schemes;
 
     #[test]
     fn a_body_with_a_secret_is_shown_without_it_or_not_at_all() {
