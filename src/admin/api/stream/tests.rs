@@ -87,13 +87,10 @@ fn what_cannot_be_read_for_a_search_is_a_gap() {
         };
         assert!(events(&mut pace)[0].starts_with("event: update\n"), "a condition sees how much of a body is kept");
         // So many questions wait that the store refuses another one.
-        let gate = Arc::new(Mutex::new(()));
-        let closed = lock(&gate);
-        let waits = gate.clone();
-        let holds = Arc::new(move |_: &Parts<'_>| {
-            drop(lock(&waits));
-            true
-        });
+        let (open, opened) = std::sync::mpsc::channel::<()>();
+        let opened = Mutex::new(opened);
+        // Waits until `open` is dropped.
+        let holds = Arc::new(move |_: &Parts<'_>| lock(&opened).recv().is_err());
         let slow = Filter { conditions: vec![Condition { needs: Needs::Summary, holds }], ..Filter::default() };
         let asked: Vec<_> = (0..300)
             .map(|_| {
@@ -106,7 +103,7 @@ fn what_cannot_be_read_for_a_search_is_a_gap() {
         }
         streaming.take(&batch, &mut pace).await;
         assert_eq!(events(&mut pace), ["event: gap\ndata: {\"count\":1}\n\n"]);
-        drop(closed);
+        drop(open);
         for question in asked {
             question.await.unwrap().ok();
         }
