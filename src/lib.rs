@@ -34,6 +34,7 @@
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 //! - [`lock`] locks what outlives a panic.
+//! - [`text`] knows the characters that could mislead a reader.
 
 pub mod acts;
 pub mod admin;
@@ -56,6 +57,7 @@ pub mod schemes;
 pub mod search;
 pub mod server;
 pub mod store;
+pub mod text;
 pub mod upstream;
 
 /// The version of this build.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -72,21 +72,33 @@ impl RunState {
 }
 
 /// The latest runs, the oldest first.
-#[derive(Debug, Default)]
-pub struct Runs(Mutex<VecDeque<Arc<Run>>>);
+#[derive(Debug)]
+pub struct Runs {
+    latest: Mutex<VecDeque<Arc<Run>>>,
+    places: Arc<Semaphore>,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { latest: Mutex::default(), places: Arc::new(Semaphore::new(MAX_RUNNING)) }
+    }
+}
 
 #[derive(Debug)]
 struct Run {
     progress: Mutex<Progress>,
     stop: Notify,
+    /// Its place among those that go on, until it ends.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Acts {
-    /// How many deliveries a filter finds, `max` at most.
+    /// How many deliveries a filter finds, `max` at most. Meanwhile it has the place of a run.
     ///
     /// # Errors
-    /// [`Refused::Store`].
+    /// [`Refused::TooManyRuns`], [`Refused::Store`].
     pub async fn count(&self, filter: Filter, max: usize) -> Result<u64, Refused> {
+        let _place = self.runs.place()?;
         Ok(self.find(filter, max).await?.len() as u64)
     }
 
@@ -96,9 +108,9 @@ impl Acts {
     /// # Errors
     /// [`Refused::TooManyRuns`], [`Refused::Store`].
     pub async fn start_bulk(&self, filter: Filter, max: usize, per_second: u32) -> Result<Progress, Refused> {
-        drop(self.runs.room()?);
+        let place = self.runs.place()?;
         let found = self.find(filter, max).await?;
-        let run = self.runs.add(found.len() as u64)?;
+        let run = self.runs.add(found.len() as u64, place);
         let progress = *run.progress();
         tokio::spawn(self.clone().work(run, found, per_second.clamp(1, MAX_PER_SECOND)));
         Ok(progress)
@@ -194,30 +206,30 @@ impl Patience {
 }
 
 impl Runs {
+    /// A place for one more run.
+    ///
     /// # Errors
     /// [`Refused::TooManyRuns`].
-    fn room(&self) -> Result<MutexGuard<'_, VecDeque<Arc<Run>>>, Refused> {
-        let runs = lock(&self.0);
-        let running = runs.iter().filter(|run| run.progress().state == RunState::Running).count();
-        if running < MAX_RUNNING { Ok(runs) } else { Err(Refused::TooManyRuns) }
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        self.places.clone().try_acquire_owned().map_err(|_| Refused::TooManyRuns)
     }
 
-    fn add(&self, matched: u64) -> Result<Arc<Run>, Refused> {
-        let mut runs = self.room()?;
+    fn add(&self, matched: u64, place: OwnedSemaphorePermit) -> Arc<Run> {
+        let mut runs = lock(&self.latest);
         let id = Uuid::new_v4();
         let progress = Progress { id, state: RunState::Running, matched, done: 0, failed: 0, left: matched };
-        let run = Arc::new(Run { progress: Mutex::new(progress), stop: Notify::new() });
+        let run = Arc::new(Run { progress: Mutex::new(progress), stop: Notify::new(), place: Mutex::new(Some(place)) });
         runs.push_back(run.clone());
         while runs.len() > KEPT
             && let Some(oldest) = runs.iter().position(|run| run.progress().state != RunState::Running)
         {
             runs.remove(oldest);
         }
-        Ok(run)
+        run
     }
 
     fn find(&self, id: Uuid) -> Result<Arc<Run>, Refused> {
-        let runs = lock(&self.0);
+        let runs = lock(&self.latest);
         runs.iter().find(|run| run.progress().id == id).cloned().ok_or(Refused::UnknownRun)
     }
 }
@@ -239,6 +251,7 @@ impl Run {
         let mut progress = self.progress();
         if progress.state == RunState::Running {
             progress.state = state;
+            lock(&self.place).take();
         }
     }
 }

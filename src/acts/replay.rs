@@ -29,7 +29,7 @@ use crate::queue::state::{Event, Follows, REPLAYED_AFRESH_FROM, REPLAYED_ONCE_FR
 use crate::queue::stored;
 use crate::record::details::Details;
 use crate::routing::table::RouteShared;
-use crate::store::{Change, Changed, Delivery, State};
+use crate::store::{Change, Changed, Delivery, State, StoreError};
 
 /// Where a route's messages go: today each route has one destination.
 const DESTINATIONS: u16 = 1;
@@ -80,12 +80,16 @@ impl Acts {
         }
     }
 
-    /// The head that a refused delivery is sent with, if its route accepts it now.
+    /// The head that a refused delivery is sent with, if its route accepts it now. Its whole body is verified, on a thread for
+    /// blocking work.
     async fn verified_again(&self, route: &Arc<RouteShared>, delivery: Delivery) -> Result<Bytes, Refused> {
         let body = self.queue.store.body(delivery.id).await?;
         let details = Details::decode(&delivery.details).map_err(|_| Refused::NoBody)?;
         let recorded = Recorded::new(delivery, details, body).ok_or(Refused::NoBody)?;
-        message(route, &recorded, self.clock.now())
+        let (route, now) = (route.clone(), self.clock.now());
+        let judged = tokio::task::spawn_blocking(move || message(&route, &recorded, now)).await;
+        // A panic has been logged.
+        judged.map_err(|_panicked| StoreError::Closed)?
     }
 }
 

@@ -189,6 +189,26 @@ fn pending_finds_retrying_too_and_waiting_finds_held() {
 }
 
 #[test]
+fn no_search_looks_at_a_body_that_has_a_secret() {
+    let details =
+        Details { redacted: vec!["header authorization".to_owned(), "body".to_owned()], ..Details::default() };
+    let with_secret = |shown| {
+        stored(|stored| {
+            stored.shown = shown;
+            stored.delivery.details = details.encode();
+        })
+    };
+    for shown in Shown::ALL {
+        let is_searched = matches!(shown, Shown::Settled(state) if !matches!(state, State::Dead | State::Discarded));
+        let delivery = with_secret(shown);
+        assert_eq!(finds("body:pi_123", &delivery), is_searched, "{shown:?}");
+        assert_eq!(finds("-body:other", &delivery), is_searched, "{shown:?}");
+        assert!(!finds("body:other", &delivery) && !finds("-body:pi_123", &delivery), "{shown:?}");
+        assert!(finds("has:body", &delivery), "{shown:?}");
+    }
+}
+
+#[test]
 fn what_has_an_index_is_looked_up() {
     let filter = query("route:a state:dead reason:b event_id:c request_id:d id:e since:1h until:1s").unwrap().filter();
     assert!(filter.conditions.is_empty());

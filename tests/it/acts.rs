@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hooklatch::acts::Refused;
-use hooklatch::acts::bulk::{Progress, RunState};
+use hooklatch::acts::bulk::{MAX_RUNNING, Progress, RunState};
 use hooklatch::record::details::{Details, FieldLine, RequestRecord};
 use hooklatch::store::{self, Filter, Shown, State};
 use uuid::Uuid;

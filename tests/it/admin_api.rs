@@ -144,8 +144,19 @@ fn a_change_that_a_page_of_another_site_asks_for_is_refused_whatever_it_brings()
 #[test]
 fn reading_needs_no_word_of_a_browser_and_no_other_site_may_read() {
     let gateway = gateway("");
-    let call = Call::get("/api/v1/status").line("Origin: http://evil.example").line("Sec-Fetch-Site: cross-site");
-    let response = call.send(gateway.admin);
+    for site in ["cross-site", "same-site"] {
+        let line = format!("Sec-Fetch-Site: {site}");
+        for path in ["/api/v1/status", "/api/v1/deliveries?q=body:x", "/api/v1/stream", "/api/v1/nothing"] {
+            let refused = Call::get(path).line(&line).send(gateway.admin);
+            assert_eq!(problem(&refused), (403, "cross_origin".to_owned()), "{site} {path}");
+        }
+        assert_eq!(Call::get("/livez").line(&line).send(gateway.admin).status, 200);
+    }
+    for site in ["same-origin", "none"] {
+        let call = Call::get("/api/v1/status").line(&format!("Sec-Fetch-Site: {site}"));
+        assert_eq!(call.send(gateway.admin).status, 200, "{site}");
+    }
+    let response = Call::get("/api/v1/status").line("Origin: http://evil.example").send(gateway.admin);
     assert_eq!(response.status, 200);
     assert!(response.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{response:?}");
     let preflight =

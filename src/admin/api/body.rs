@@ -1,5 +1,9 @@
 //! Bodies of the API: one JSON object, whose fields are all known.
 
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::admin::problem::Problem;
@@ -14,12 +18,41 @@ pub struct Fields {
 /// Reads a body.
 ///
 /// # Errors
-/// 400, unless it is a JSON object.
+/// 400, unless it is a JSON object without a field that is there twice.
 pub fn object(bytes: &[u8]) -> Result<Fields, Problem> {
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(fields)) => Ok(Fields::new(fields)),
-        Ok(_) => Err(Problem::bad_body("the body must be a JSON object")),
+        Ok(Once(fields)) => Ok(Fields::new(fields)),
         Err(error) => Err(Problem::bad_body(format!("the body must be a JSON object: {error}"))),
+    }
+}
+
+/// An object that has each of its fields once: of two, a person and a program could take a different one.
+struct Once(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Once;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
+                let mut fields = Map::new();
+                while let Some((name, value)) = entries.next_entry::<String, Value>()? {
+                    if fields.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("the field {name:?} is there twice")));
+                    }
+                    fields.insert(name, value);
+                }
+                Ok(Once(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Visit)
     }
 }
 
@@ -102,7 +135,7 @@ mod tests {
             assert!(fields().whole(name, 0, 9).is_err(), "{name}");
         }
         assert!(fields().whole("a", 1, 3).is_err());
-        for bytes in [&b"[]"[..], b"", b"{", b"\xff", b"1"] {
+        for bytes in [&b"[]"[..], b"", b"{", b"\xff", b"1", br#"{"a":1,"a":1}"#, br#"{"a":1,"\u0061":2}"#] {
             assert_eq!(object(bytes).unwrap_err().reason, "bad_body");
         }
     }

@@ -53,9 +53,12 @@ pub async fn list(State(context): State<Arc<AdminContext>>, query: Query) -> Res
         Some(id) => Some(Id::parse(id).map_err(|_| Problem::bad_query("before must be the id of a delivery"))?.0),
     };
     let page = context.queue.store.list(filter, limit).await?;
-    let deliveries: Vec<_> = page.deliveries.iter().map(summary).collect();
-    let next = page.next.map(|id| id.to_string());
-    Ok(super::json(StatusCode::OK, &json!({ "deliveries": deliveries, "next": next })))
+    let write = move || {
+        let deliveries: Vec<_> = page.deliveries.iter().map(summary).collect();
+        let next = page.next.map(|id| id.to_string());
+        json!({ "deliveries": deliveries, "next": next }).to_string()
+    };
+    Ok(super::reply(StatusCode::OK, "application/json", compute(write).await?))
 }
 
 /// The conditions of a query string.

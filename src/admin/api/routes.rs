@@ -15,7 +15,10 @@ use crate::config::Delivery;
 use crate::queue::attempt::rfc3339;
 use crate::queue::circuit::Phase;
 use crate::routing::table::RouteShared;
-use crate::store::{Counts, Millis};
+use crate::store::{Counts, Millis, Shown, State as Stage};
+
+/// The states of a queue that are shown without a delivery, too.
+const ALWAYS: [Shown; 4] = [Shown::Pending, Shown::Retrying, Shown::Settled(Stage::Dead), Shown::Held];
 
 /// `GET /api/v1/routes`
 ///
@@ -48,8 +51,8 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
     let config = &route.config;
     let store = &context.queue.store;
     let of_route = counts.iter().filter(|((name, _), _)| **name == *config.name);
-    let queue: Map<String, Value> =
-        of_route.map(|((_, shown), count)| (shown.name().to_owned(), (*count).into())).collect();
+    let mut queue: Map<String, Value> = ALWAYS.iter().map(|shown| (shown.name().to_owned(), 0.into())).collect();
+    queue.extend(of_route.map(|((_, shown), count)| (shown.name().to_owned(), (*count).into())));
     let age = |received_at: Millis| context.now().saturating_sub(received_at).max(0) / 1000;
     let oldest = store.oldest(&config.name).await?.map(age);
     let circuit = match &config.delivery {
@@ -75,7 +78,7 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
         "paused": store.route(&config.name).paused,
         "circuit": phase(circuit),
         "secrets": secrets,
-        "capture": context.acts.captured(&config.name)?.as_ref().map(acts::shown),
+        "capture": route.limits.capture().left(context.clock.now()).as_ref().map(acts::shown),
         "last_hour": last_hour,
     }))
 }

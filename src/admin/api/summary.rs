@@ -8,21 +8,21 @@ use crate::store::Stored;
 /// The summary of a delivery.
 pub fn summary(stored: &Stored) -> Map<String, Value> {
     let delivery = &stored.delivery;
-    let scheme = Some(&*delivery.scheme).filter(|scheme| !scheme.is_empty());
+    let some = |text: &str| Some(text).filter(|text| !text.is_empty()).map(str::to_owned);
     let fields = [
         ("id", json!(delivery.id.to_string())),
         ("received_at", json!(rfc3339(delivery.received_at))),
         ("route", json!(&*delivery.route)),
-        ("scheme", json!(scheme)),
+        ("scheme", json!(some(&delivery.scheme))),
         ("state", json!(stored.shown.name())),
         ("reason", json!(delivery.reason.as_deref())),
         ("status", json!(delivery.status)),
         ("event_type", json!(delivery.event_type.as_deref())),
         ("event_id", json!(delivery.event_id.as_deref())),
         ("request_id", json!(delivery.request_id.as_deref())),
-        ("peer", json!(delivery.peer.as_str())),
-        ("method", json!(delivery.method.as_str())),
-        ("path", json!(delivery.path.as_str())),
+        ("peer", json!(some(&delivery.peer))),
+        ("method", json!(some(&delivery.method))),
+        ("path", json!(some(&delivery.path))),
         ("request_bytes", json!(delivery.request_bytes)),
         ("attempts", json!(stored.attempts)),
         ("next_attempt_at", json!(stored.next_attempt_at.map(rfc3339))),

@@ -2,7 +2,7 @@
 //!
 //! 1. [`host`]: 421 for a `Host` that is not the gateway's own, which a page of an attacker would bring by DNS rebinding;
 //! 2. [`page`]: 404 for the API and the page if `admin.page` is false;
-//! 3. [`origin`]: 403 for a change that a page of another site asks for;
+//! 3. [`origin`]: 403 for a change that a page of another site asks for, and for anything that it asks of the API;
 //! 4. [`token`]: 401 without the right token;
 //! 5. [`origin::undeclared`]: 403 for a change without a token that a form of another site could send, too;
 //! 6. [`read_only`]: 403 for every change if `admin.read_only` is true;
@@ -51,6 +51,8 @@ fn check(request: &Request, running: &Running) -> Result<(), Problem> {
     let (changes, headers) = (changes(request.method()), request.headers());
     if changes {
         origin::check(headers)?;
+    } else if is_below(request.uri().path(), "/api") {
+        origin::reading(headers)?;
     }
     let token = running.admin.token.as_ref();
     token::check(headers, token)?;

@@ -1,4 +1,4 @@
-//! Whether a change comes from a page of another site (cross-site request forgery).
+//! Whether a request comes from a page of another site (cross-site request forgery).
 //!
 //! A browser says where a request comes from in `Sec-Fetch-Site`, an older one in `Origin`. A program sends neither; then the
 //! token, or without a token a JSON content type, which no form can send, shows that it is no browser.
@@ -21,6 +21,19 @@ pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
         headers.get_all(ORIGIN).iter().all(|origin| is_host(origin, headers.get(HOST)))
     };
     if own { Ok(()) } else { Err(cross_origin("the request comes from a page of another site")) }
+}
+
+/// Checks what a browser says about where a request that only reads comes from: a page of another site could not see the
+/// answer, but would have it computed.
+///
+/// # Errors
+/// 403, if that is a page of another site.
+pub fn reading(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
+    if headers.get_all(SEC_FETCH_SITE).iter().any(is_foreign) {
+        return Err(cross_origin("the request comes from a page of another site"));
+    }
+    Ok(())
 }
 
 /// Checks a change that comes without a token: if no browser says where from, it must be of a type that no form can send.

@@ -2,12 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Whether a terminal, or a reader, could be misled by a character: control characters, those that change the direction of
-/// text, and separators of lines and paragraphs.
-fn misleads(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
+use crate::text::misleads;
 
 /// One line: characters that could mislead are escaped, as in `\n` and `\u{202e}`.
 pub fn plain(text: &str) -> String {

@@ -16,6 +16,7 @@ use read::MemoryReader;
 use rows::{DueOrder, Inner, Kept, Row, Waiting, complete, requeue};
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
@@ -190,7 +191,8 @@ fn by_id(inner: &mut Inner, id: Uuid, change: impl FnOnce(&mut DueOrder, i64, &m
 
 impl Backend for Memory {
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        Ok(Box::new(MemoryReader { inner: Arc::clone(&self.inner), book: Arc::clone(&self.book) }))
+        let clock = Clock::system().monotonic();
+        Ok(Box::new(MemoryReader { inner: Arc::clone(&self.inner), book: Arc::clone(&self.book), clock }))
     }
 
     fn commit(

@@ -5,12 +5,16 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::rows::Inner;
+use super::rows::{Inner, Seen};
+use crate::clock::MonotonicClock;
 use crate::lock::lock;
 use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
 use crate::store::backend::{Book, Due, Reader};
-use crate::store::list::{Filter, LOOKED_AT, Page, summary_matches};
+use crate::store::list::{Filter, LOOK_TIME, LOOKED_AT, Page, summary_matches};
 use crate::store::types::{Millis, State, StoreError, Stored};
+
+/// Rows of a list that are taken out of the lock at once.
+const ROWS: usize = 64;
 
 /// The reading side.
 #[derive(Debug)]
@@ -19,11 +23,47 @@ pub struct MemoryReader {
     pub inner: Arc<Mutex<Inner>>,
     /// What is known of the routes.
     pub book: Arc<Mutex<Book>>,
+    /// For the time that a page may take.
+    pub clock: MonotonicClock,
 }
 
 impl MemoryReader {
     fn held(&self, route: &str) -> bool {
         lock(&self.book).routes.get(route).is_some_and(|state| state.held)
+    }
+}
+
+impl MemoryReader {
+    /// A page of deliveries. It ends early once `late` says so, but not before it has looked at one. Nobody waits while it asks
+    /// the filter: it takes the lock for a few rows at a time.
+    pub fn list_until(&self, filter: &Filter, limit: usize, late: impl Fn() -> bool) -> Page {
+        let (least, mut below) = filter.ids();
+        let mut page = Page::default();
+        let mut looked_at = 0;
+        while below > least {
+            let rows: Vec<(Uuid, Seen)> = {
+                let inner = lock(&self.inner);
+                let newest = inner.ids.range(least..below).rev().take(ROWS);
+                newest.filter_map(|(id, number)| Some((id, inner.rows.get(*number)?.seen()))).collect()
+            };
+            if rows.is_empty() {
+                break;
+            }
+            for (id, row) in rows {
+                let over = looked_at >= LOOKED_AT || (looked_at > 0 && late());
+                if page.deliveries.len() >= limit || over {
+                    page.next = Some(below);
+                    return page;
+                }
+                looked_at += 1;
+                below = id;
+                let stored = row.stored(self.held(&row.delivery().route));
+                if summary_matches(filter, &stored) && row.meets(filter, &stored) {
+                    page.deliveries.push(stored);
+                }
+            }
+        }
+        page
     }
 }
 
@@ -79,26 +119,8 @@ impl Reader for MemoryReader {
     }
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
-        let inner = lock(&self.inner);
-        let (least, below) = filter.ids();
-        let mut page = Page::default();
-        let mut last = below;
-        if below <= least {
-            return Ok(page);
-        }
-        for (looked_at, (id, number)) in inner.ids.range(least..below).rev().enumerate() {
-            if page.deliveries.len() >= limit || looked_at >= LOOKED_AT {
-                page.next = Some(last);
-                break;
-            }
-            last = id;
-            let Some(row) = inner.rows.get(*number) else { continue };
-            let stored = row.stored(self.held(&row.delivery.route));
-            if summary_matches(filter, &stored) && row.meets(filter, &stored) {
-                page.deliveries.push(stored);
-            }
-        }
-        Ok(page)
+        let end = self.clock.now() + LOOK_TIME;
+        Ok(self.list_until(filter, limit, || self.clock.now() >= end))
     }
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
@@ -138,5 +160,50 @@ impl Reader for MemoryReader {
         let mut waiting = inner.ids.iter().filter_map(|(_, number)| inner.rows.get(*number));
         let oldest = waiting.find(|row| &*row.delivery.route == route && row.delivery.state == State::Pending);
         Ok(oldest.map(|row| row.delivery.received_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::backend::{Backend as _, Write};
+    use crate::store::list::{Condition, Needs};
+    use crate::store::memory::{Bounds, Memory};
+    use crate::store::tests::{KEEP, NOW, delivery, id};
+
+    /// A store of 200 deliveries, and its reader.
+    fn filled() -> (Memory, MemoryReader) {
+        let mut memory = Memory::new(Bounds::default(), KEEP);
+        for number in 0..200 {
+            let record = delivery(number, State::Forwarded).into();
+            memory.commit(&[Write::Record(Arc::new(record))], NOW, &mut |_| ()).unwrap();
+        }
+        let (inner, book) = (Arc::clone(&memory.inner), Arc::clone(&memory.book));
+        (memory, MemoryReader { inner, book, clock: Clock::system().monotonic() })
+    }
+
+    #[test]
+    fn nobody_waits_for_a_filter() {
+        let (_memory, mut reader) = filled();
+        let inner = Arc::clone(&reader.inner);
+        let is_free = move |_: &crate::store::list::Parts<'_>| inner.try_lock().is_ok();
+        let conditions = [Needs::Summary, Needs::Details, Needs::Body]
+            .map(|needs| Condition { needs, holds: Arc::new(is_free.clone()) });
+        let page = reader.list(&Filter { conditions: conditions.to_vec(), ..Filter::default() }, 500).unwrap();
+        assert_eq!((page.deliveries.len(), page.next), (200, None));
+    }
+
+    #[test]
+    fn a_page_that_takes_too_long_ends_early_and_says_where_the_next_one_begins() {
+        let (_memory, reader) = filled();
+        let mut filter = Filter::default();
+        for number in (0..200).rev() {
+            let page = reader.list_until(&filter, 500, || true);
+            let ids: Vec<_> = page.deliveries.iter().map(|stored| stored.delivery.id).collect();
+            assert_eq!(ids, [id(number)]);
+            filter.before = page.next;
+        }
+        assert_eq!(filter.before, None);
     }
 }

@@ -5,7 +5,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::sorted::Sorted;
@@ -79,6 +78,14 @@ pub struct Row {
     pub waits: BTreeMap<u16, Waiting>,
 }
 
+/// A row as it was: it shares head, details and body with the row.
+#[derive(Debug)]
+pub struct Seen {
+    record: Arc<Record>,
+    attempts: u32,
+    next_attempt_at: Option<Millis>,
+}
+
 /// A delivery's place in the queue, for one destination.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
@@ -105,17 +112,37 @@ impl Row {
     }
 
     pub fn stored(&self, held: bool) -> Stored {
-        let delivery =
-            Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..Delivery::clone(&self.delivery) };
-        let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
-        let shown = Shown::of(delivery.state, self.attempts, held);
-        Stored { delivery, shown, attempts: self.attempts, next_attempt_at }
+        self.seen().stored(held)
     }
 
     /// What [`Row::stored`] gave, with head and details.
-    pub fn detailed(&self, mut stored: Stored) -> Stored {
-        stored.delivery.head = self.delivery.head.clone();
-        stored.delivery.details = self.delivery.details.clone();
+    pub fn detailed(&self, stored: Stored) -> Stored {
+        self.seen().detailed(stored)
+    }
+
+    /// The row as it is now, to look at later.
+    pub fn seen(&self) -> Seen {
+        let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
+        Seen { record: Arc::clone(&self.delivery.0), attempts: self.attempts, next_attempt_at }
+    }
+}
+
+impl Seen {
+    /// What a list shows of it.
+    pub fn stored(&self, held: bool) -> Stored {
+        let delivery =
+            Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..Delivery::clone(self.delivery()) };
+        let shown = Shown::of(delivery.state, self.attempts, held);
+        Stored { delivery, shown, attempts: self.attempts, next_attempt_at: self.next_attempt_at }
+    }
+
+    pub fn delivery(&self) -> &Delivery {
+        &self.record.delivery
+    }
+
+    fn detailed(&self, mut stored: Stored) -> Stored {
+        stored.delivery.head = self.delivery().head.clone();
+        stored.delivery.details = self.delivery().details.clone();
         stored
     }
 
@@ -124,7 +151,7 @@ impl Row {
         if !filter.all_hold(Needs::Summary, &Parts { stored, kept: 0, body: None }) {
             return false;
         }
-        let body = self.delivery.body.as_deref();
+        let body = self.delivery().body.as_deref();
         let parts = Parts { stored: &self.detailed(stored.clone()), kept: length(body), body };
         filter.all_hold(Needs::Details, &parts) && filter.all_hold(Needs::Body, &parts)
     }
@@ -150,8 +177,8 @@ impl Row {
     pub fn erase(&mut self, now: Millis) {
         let delivery = &mut *self.delivery;
         (delivery.head, delivery.details, delivery.body) = (Bytes::new(), Bytes::new(), None);
-        (delivery.event_id, delivery.request_id) = (None, None);
-        delivery.peer = SmolStr::default();
+        (delivery.event_type, delivery.event_id, delivery.request_id) = (None, None, None);
+        (delivery.peer, delivery.method, delivery.path) = Default::default();
         delivery.state = State::Erased;
         self.settled_at = now;
         self.delivery.attempt_mut().into_iter().chain(&mut self.made).for_each(Attempt::redact);

@@ -42,8 +42,8 @@ pub const SETTLE_ATTEMPT: &str = "UPDATE deliveries SET attempts = attempts + 1,
     state = ?4, settled_at = ?5, reason = ?6 WHERE row = ?1";
 pub const SET_STATE: &str = "UPDATE deliveries SET state = ?2, settled_at = ?3 WHERE row = ?1";
 pub const SET_HEAD: &str = "UPDATE deliveries SET head = ?2 WHERE row = ?1";
-pub const ERASE_DELIVERY: &str = "UPDATE deliveries SET head = x'', details = x'', peer = '', event_id = NULL, \
-    request_id = NULL WHERE row = ?1";
+pub const ERASE_DELIVERY: &str = "UPDATE deliveries SET head = x'', details = x'', peer = '', method = '', path = '', \
+    event_type = NULL, event_id = NULL, request_id = NULL WHERE row = ?1";
 pub const ERASE_ATTEMPTS: &str =
     "UPDATE attempts SET response_head = x'', response_body = x'', error = NULL WHERE row = ?1";
 

@@ -129,3 +129,18 @@ fn a_bulk_replay_can_be_stopped() {
     assert!(stopped.done <= 1 && stopped.done + stopped.failed + stopped.left == 3, "{stopped:?}");
     assert_eq!(acts.stop_bulk(Uuid::nil()), Err(Refused::UnknownRun));
 }
+
+#[test]
+fn so_many_runs_go_on_at_once_and_counting_takes_the_place_of_one() {
+    let queued = with_dead(3);
+    let (acts, runtime) = (queued.acts(), runtime());
+    let begin = || runtime.block_on(acts.start_bulk(Filter::default(), 10, 1));
+    let count = || runtime.block_on(acts.count(Filter::default(), 10));
+    let runs: Vec<_> = (0..MAX_RUNNING).map(|_| begin().unwrap()).collect();
+    assert_eq!(begin(), Err(Refused::TooManyRuns));
+    assert_eq!(count(), Err(Refused::TooManyRuns));
+    acts.stop_bulk(runs[0].id).unwrap();
+    assert_eq!(count(), Ok(3));
+    assert_eq!(begin().unwrap().matched, 3);
+    assert_eq!(count(), Err(Refused::TooManyRuns));
+}

@@ -66,7 +66,7 @@ fn no_search_tells_of_a_body_that_has_a_secret() {
     let mut guessed = Events::open(queued.admin(), &search("-body:zzzz"));
     let replay = Call::post(&format!("/api/v1/deliveries/{id}/replay"), &json!({}));
     assert_eq!(replay.send(queued.admin()).status, 202);
-    assert_eq!(known.ids("update"), [id.clone()]);
+    assert_eq!(known.ids("update"), [id.as_str()]);
     queued.fails("500 Oops");
     poll("failed twice", || json(queued.admin(), &format!("/api/v1/deliveries/{id}"))["attempts"][1]["status"] == 500);
     queued.accepts(&Delivery::unsigned(body()));

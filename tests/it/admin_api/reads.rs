@@ -180,7 +180,7 @@ fn a_route_shows_its_queue_its_circuit_and_its_secrets() {
         "upstream": format!("http://{}/in", queued.upstream.address),
         "delivery": "queue",
         "record": "metadata",
-        "queue": {},
+        "queue": { "pending": 0, "retrying": 0, "dead": 0, "held": 0 },
         "oldest_waiting_seconds": null,
         "paused": false,
         "circuit": "closed",
@@ -258,7 +258,11 @@ fn what_is_not_kept_is_not_found_and_what_was_erased_is_gone() {
         let refused = Call::get(&format!("/api/v1/deliveries/{id}/{part}")).send(queued.admin());
         assert_eq!(problem(&refused), (410, "gone".to_owned()), "{part}");
     }
-    assert_eq!(json(queued.admin(), &format!("/api/v1/deliveries/{id}"))["state"], "erased");
+    let erased = json(queued.admin(), &format!("/api/v1/deliveries/{id}"));
+    assert_eq!(erased["state"], "erased");
+    for key in ["peer", "method", "path", "event_type", "event_id", "request_id"] {
+        assert_eq!(erased[key], Value::Null, "{key}");
+    }
 }
 
 proptest! {
@@ -342,6 +346,13 @@ fn what_became_of_a_request_is_its_state() {
     let detail = json(rig.gateway.admin, &format!("/api/v1/deliveries/{forwarded}"));
     assert_eq!(detail["body"], json!({ "bytes": 15, "kept": 15, "text": "{\"forwarded\":1}" }));
     assert_eq!((&detail["attempts"][0]["number"], &detail["attempts"][0]["status"]), (&1.into(), &200.into()));
+    let garbage = crate::support::http::send(rig.gateway.server, b"GET / HTTP/9\r\n\r\n");
+    assert_eq!(garbage.status, 400);
+    let no_request = || json(rig.gateway.admin, "/api/v1/deliveries?reason=bad_request")["deliveries"][0].clone();
+    poll("recorded", || !no_request().is_null());
+    for key in ["scheme", "method", "path"] {
+        assert_eq!(no_request()[key], Value::Null, "{key}");
+    }
 }
 
 #[test]

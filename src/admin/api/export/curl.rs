@@ -4,12 +4,8 @@ use std::fmt::Write as _;
 
 use super::{host, url};
 use crate::admin::api::recorded::RecordedRequest;
+use crate::text::misleads;
 
-/// Characters that change the direction of the text around them, so that a command would look like another one.
-const DIRECTIONS: [char; 12] = [
-    '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
-    '\u{2067}', '\u{2068}', '\u{2069}',
-];
 /// Fields that curl adds unless it is told not to.
 const OF_CURL: [&str; 4] = ["Accept", "User-Agent", "Content-Type", "Expect"];
 
@@ -112,7 +108,7 @@ fn octal(format: &mut String, bytes: &[u8]) {
 
 /// Whether a terminal and an editor show a character as what it is.
 fn is_harmless(character: char) -> bool {
-    (!character.is_control() || matches!(character, '\n' | '\t')) && !DIRECTIONS.contains(&character)
+    matches!(character, '\n' | '\t') || !misleads(character)
 }
 
 #[cfg(test)]
@@ -155,6 +151,10 @@ mod tests {
         let text = String::from_utf8(command).unwrap();
         assert!(text.starts_with(r"printf '\342\200\256\015\000' | curl"), "{text}");
         assert!(text.contains(r#"--header "$(printf 'x: \033[2J')""#), "{text}");
+        // On a terminal the command-line tool would escape what is left of these, in a way of its own.
+        let hidden = ('\u{80}'..='\u{ffff}').filter(|character| misleads(*character)).collect::<String>();
+        let text = String::from_utf8(curl(&request("/", &[]), hidden.as_bytes())).unwrap();
+        assert!(hidden.contains('\u{2028}') && !text.replace('\n', "").contains(misleads), "{text}");
     }
 
     proptest! {

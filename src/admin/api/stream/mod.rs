@@ -2,7 +2,7 @@
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 //!
 //! - `delivery` and `update` have a summary, or several as `{"deliveries":[…]}`; `delivery` has an id.
-//! - `gap` says how many were left out: `{"count":N}`.
+//! - `gap` says how many were left out, at least: `{"count":N}`.
 //!
 //! There are at most [`MAX_STREAMS`]. Each has at most ten events a second: what comes more often is sent together. Who reads too
 //! slowly gets `gap`, and the stream ends. After `Last-Event-ID` come first the deliveries that are newer than that one; of those
@@ -13,6 +13,8 @@
 mod events;
 mod hub;
 mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -37,7 +39,7 @@ use crate::admin::problem::Problem;
 use crate::clock::MonotonicClock;
 use crate::store::{Filter, Needs, Store, StoreError, Stored, list};
 use hub::{Hub, Seen};
-use pace::{Flush, Pace};
+use pace::Pace;
 
 /// Streams at once.
 const MAX_STREAMS: usize = 32;
@@ -47,6 +49,8 @@ const WAITING: usize = 8;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Deliveries that are sent after `Last-Event-ID`; older ones are a gap.
 const MAX_RESUMED: usize = 2_000;
+/// Pages that are read for it: a search that finds little does not go through the whole store.
+const MAX_PAGES: usize = 8;
 /// Deliveries of a page that is read.
 const PAGE: usize = 500;
 
@@ -102,28 +106,25 @@ pub async fn stream(
 struct Resumed {
     /// Oldest first.
     deliveries: Vec<Stored>,
-    /// How many older ones are left out.
+    /// How many older ones are left out, at least.
     left_out: u64,
 }
 
 async fn resume(store: &Store, filter: &Filter, last: Uuid) -> Result<Resumed, StoreError> {
     let mut resumed = Resumed::default();
     let mut filter = Filter { before: None, ..filter.clone() };
-    'pages: loop {
-        let page = store.list(filter.clone(), PAGE).await?;
-        for stored in page.deliveries {
-            if stored.delivery.id <= last {
-                break 'pages;
-            }
-            match resumed.deliveries.len() < MAX_RESUMED {
-                true => resumed.deliveries.push(stored),
-                false => resumed.left_out += 1,
-            }
+    for pages_left in (0..MAX_PAGES).rev() {
+        let page = store.list(filter.clone(), PAGE.min(MAX_RESUMED + 1 - resumed.deliveries.len())).await?;
+        let is_last = page.deliveries.last().is_some_and(|stored| stored.delivery.id <= last);
+        resumed.deliveries.extend(page.deliveries.into_iter().filter(|stored| stored.delivery.id > last));
+        if resumed.deliveries.len() > MAX_RESUMED {
+            resumed.deliveries.truncate(MAX_RESUMED);
+            resumed.left_out = 1;
+            break;
         }
-        match page.next.filter(|next| *next > last) {
-            Some(next) => filter.before = Some(next),
-            None => break,
-        }
+        let Some(next) = page.next.filter(|next| !is_last && *next > last) else { break };
+        resumed.left_out = u64::from(pages_left == 0);
+        filter.before = Some(next);
     }
     resumed.deliveries.reverse();
     Ok(resumed)
@@ -161,8 +162,11 @@ impl Streaming {
                 },
                 () = tokio::time::sleep_until(pace.next_flush().into()), if pace.has_something() => {
                     quiet_since = self.clock.now();
-                    let Flush { events, count } = pace.flush(quiet_since);
-                    if !events.into_iter().all(|event| self.send(event)) {
+                    let flush = pace.flush(quiet_since);
+                    let count = flush.count();
+                    // Many summaries take long to write; other requests do not wait for them. A panic has been logged.
+                    let events = tokio::task::spawn_blocking(move || flush.events()).await;
+                    if !events.is_ok_and(|events| events.into_iter().all(|event| self.send(event))) {
                         self.give_up(count);
                         return;
                     }
@@ -181,25 +185,30 @@ impl Streaming {
     async fn take(&mut self, seen: &Seen, pace: &mut Pace) {
         pace.leave_out(seen.missed);
         for (stored, is_new) in seen.deliveries.iter() {
-            if (*is_new && self.sent.remove(&stored.delivery.id)) || !self.lets_through(stored).await {
+            if *is_new && self.sent.remove(&stored.delivery.id) {
                 continue;
             }
-            pace.add(stored.clone(), *is_new);
+            match self.lets_through(stored).await {
+                Ok(true) => pace.add(stored.clone(), *is_new),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "what was committed cannot be read for a stream");
+                    pace.leave_out(1);
+                }
+            }
         }
     }
 
     /// Whether the filter lets a delivery through. What it has to know of head and body is read for it alone.
-    async fn lets_through(&self, stored: &Stored) -> bool {
-        let needs = self.filter.conditions.iter().map(|condition| condition.needs).max();
-        if needs.is_none_or(|needs| needs == Needs::Summary) {
-            return list::matches(&self.filter, stored);
+    async fn lets_through(&self, stored: &Stored) -> Result<bool, StoreError> {
+        if self.filter.conditions.iter().all(|condition| condition.needs == Needs::Summary) {
+            return Ok(list::matches(&self.filter, stored));
         }
         let id = stored.delivery.id;
-        let Ok(Some((mut whole, _))) = self.store.get(id).await else { return false };
-        if needs == Some(Needs::Body) {
-            whole.delivery.body = self.store.body(id).await.unwrap_or_default();
-        }
-        list::matches(&self.filter, &whole)
+        // It may have made room meanwhile.
+        let Some((mut whole, _)) = self.store.get(id).await? else { return Ok(false) };
+        whole.delivery.body = self.store.body(id).await?;
+        Ok(list::matches(&self.filter, &whole))
     }
 
     /// Hands on an event; the last place is left for a `gap`.

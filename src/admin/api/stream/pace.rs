@@ -27,13 +27,28 @@ pub struct Pace {
     newest: Uuid,
 }
 
-/// The events of a flush.
+/// What a flush says.
 #[derive(Debug)]
 pub struct Flush {
-    /// At most one of each kind.
-    pub events: Vec<Bytes>,
-    /// Deliveries and changes in them, and those that they leave out.
-    pub count: u64,
+    new: Vec<Stored>,
+    changed: Vec<Stored>,
+    left_out: u64,
+    newest: Uuid,
+}
+
+impl Flush {
+    /// Deliveries and changes in it, and those that it leaves out.
+    pub fn count(&self) -> u64 {
+        self.left_out + (self.new.len() + self.changed.len()) as u64
+    }
+
+    /// The events to send, at most one of each kind.
+    pub fn events(&self) -> Vec<Bytes> {
+        let gap = (self.left_out > 0).then(|| events::gap(self.left_out));
+        let new = (!self.new.is_empty()).then(|| events::delivery(&self.new, self.newest));
+        let changed = (!self.changed.is_empty()).then(|| events::update(&self.changed));
+        [gap, new, changed].into_iter().flatten().collect()
+    }
 }
 
 impl Pace {
@@ -67,24 +82,16 @@ impl Pace {
         self.next_flush
     }
 
-    /// The events to send now.
+    /// What to say now.
     pub fn flush(&mut self, now: Instant) -> Flush {
         self.next_flush = now + BETWEEN;
         let take = |queue: &mut VecDeque<Stored>| queue.drain(..queue.len().min(TOGETHER)).collect::<Vec<_>>();
         let (new, changed) = (take(&mut self.new), take(&mut self.changed));
         let left_out = std::mem::take(&mut self.left_out);
-        let mut events = Vec::new();
-        if left_out > 0 {
-            events.push(events::gap(left_out));
-        }
         if let Some(newest) = new.iter().map(|stored| stored.delivery.id).max() {
             self.newest = self.newest.max(newest);
-            events.push(events::delivery(&new, self.newest));
         }
-        if !changed.is_empty() {
-            events.push(events::update(&changed));
-        }
-        Flush { events, count: left_out + (new.len() + changed.len()) as u64 }
+        Flush { new, changed, left_out, newest: self.newest }
     }
 }
 
@@ -123,7 +130,7 @@ mod tests {
 
     fn names(flush: &Flush) -> Vec<String> {
         let name = |event: &Bytes| String::from_utf8_lossy(event).lines().next().unwrap().to_owned();
-        flush.events.iter().map(name).collect()
+        flush.events().iter().map(name).collect()
     }
 
     #[test]
@@ -135,7 +142,7 @@ mod tests {
             now += Duration::from_micros(100);
             pace.add(stored(number), number % 2 == 0);
             if now >= pace.next_flush() {
-                events += pace.flush(now).events.len();
+                events += pace.flush(now).events().len();
             }
         }
         assert!(events <= 100, "{events} events in ten seconds");
@@ -156,11 +163,11 @@ mod tests {
         pace.leave_out(4);
         let flush = pace.flush(now);
         assert_eq!(names(&flush), ["event: gap", "event: delivery"]);
-        assert!(flush.events[0].ends_with(b"data: {\"count\":7}\n\n"), "{:?}", flush.events[0]);
-        assert_eq!(flush.count, 7 + TOGETHER as u64);
+        assert!(flush.events()[0].ends_with(b"data: {\"count\":7}\n\n"), "{flush:?}");
+        assert_eq!(flush.count(), 7 + TOGETHER as u64);
         let mut rest = 0;
         while pace.has_something() {
-            rest += pace.flush(now).count;
+            rest += pace.flush(now).count();
         }
         assert_eq!(rest, (KEPT - TOGETHER) as u64);
     }
@@ -171,7 +178,7 @@ mod tests {
         let mut pace = Pace::new(now);
         let mut id_of = |number| {
             pace.add(stored(number), true);
-            let event = String::from_utf8_lossy(&pace.flush(now).events[0]).into_owned();
+            let event = String::from_utf8_lossy(&pace.flush(now).events()[0]).into_owned();
             event.lines().find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).unwrap()
         };
         assert_eq!(id_of(5), Uuid::from_u128(5).to_string());
