@@ -61,7 +61,7 @@ impl Acts {
         let head = match (&route, delivery.state) {
             (Ok(route), State::Refused) => Some(self.verified_again(route, delivery).await?),
             _ if delivery.head.is_empty() => return Err(Refused::NoBody),
-            _ if once && is_body_redacted(&delivery) => return Err(Refused::NoBody),
+            _ if once && lacks_a_part(&delivery) => return Err(Refused::NoBody),
             _ => None,
         };
         let from = if once { REPLAYED_ONCE_FROM } else { REPLAYED_AFRESH_FROM };
@@ -104,8 +104,8 @@ fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Byt
     }
 }
 
-/// Whether the body is not the one that came, but for its secrets.
-fn is_body_redacted(delivery: &Delivery) -> bool {
+/// Whether a secret was taken out of the body or the query, so that what is kept is not what came.
+fn lacks_a_part(delivery: &Delivery) -> bool {
     let details = Details::decode(&delivery.details).unwrap_or_default();
-    details.redacted.iter().any(|what| what == BODY)
+    details.redacted.iter().any(|what| what == BODY || what.starts_with("query "))
 }
