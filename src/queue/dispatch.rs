@@ -245,7 +245,7 @@ impl Dispatcher {
             }
             self.lane.set_backlog(true);
             let mut unbegun = Unbegun { store, current: None, claimed: claimed.into_iter() };
-            while let Some(delivery) = unbegun.claimed.next() {
+            for delivery in unbegun.claimed.by_ref() {
                 unbegun.current = Some(delivery.ticket);
                 match self.start(self.context.clock.now()) {
                     Ok(start) => self.begin(delivery, start),

@@ -188,7 +188,7 @@ pub fn attempt(number: u32) -> Attempt {
 }
 
 pub fn outcome(ticket: Ticket, number: u32, next: Next) -> AttemptOutcome {
-    AttemptOutcome { ticket, since: NOW, attempt: attempt(number), next, reason: None, settled: None }
+    AttemptOutcome { ticket, since: NOW + ticket.row - 1, attempt: attempt(number), next, reason: None, settled: None }
 }
 
 pub fn settled(state: State) -> Next {
