@@ -87,10 +87,12 @@ async fn callers(store: Store, end: Instant, deliver: bool) -> Vec<Duration> {
                     let begun = Instant::now();
                     let id = Uuid::now_v7();
                     let key = DedupeKey { key: *Uuid::new_v4().as_bytes(), until: i64::MAX };
-                    let accepted = store.accept(delivery(id, &body), Some(key), 1, true).await.unwrap();
+                    let delivery = delivery(id, &body);
+                    let since = delivery.received_at;
+                    let accepted = store.accept(delivery, Some(key), 1, true).await.unwrap();
                     took.push(begun.elapsed());
                     if let (Accepted::Stored(ticket), true) = (accepted, deliver) {
-                        store.complete(outcome(ticket)).unwrap();
+                        store.complete(outcome(ticket, since)).unwrap();
                     }
                 }
                 took
@@ -129,9 +131,10 @@ fn delivery(id: Uuid, body: &Bytes) -> Delivery {
 }
 
 /// What a route with `record: metadata` says: the head stays, the body goes.
-fn outcome(ticket: hooklatch::store::Ticket) -> AttemptOutcome {
+fn outcome(ticket: hooklatch::store::Ticket, since: i64) -> AttemptOutcome {
     AttemptOutcome {
         ticket,
+        since,
         attempt: Attempt {
             destination: 0,
             number: 1,

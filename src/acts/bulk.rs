@@ -165,7 +165,8 @@ impl Acts {
                 () = run.stop.notified() => return,
                 _ = pace.tick() => {}
             }
-            match self.replay_patiently(id).await {
+            let Some(result) = self.replay_patiently(&run, id).await else { return };
+            match result {
                 Ok(_) => run.count(true),
                 Err(Refused::Store(error)) => {
                     tracing::error!(run = %run.progress().id, %error, "a bulk replay is stopped");
@@ -177,12 +178,21 @@ impl Acts {
         run.end(RunState::Done);
     }
 
-    async fn replay_patiently(&self, id: Uuid) -> Result<u32, Refused> {
+    /// Replays a delivery, also while the store is full or slow for a time; `None` if the run is stopped meanwhile.
+    async fn replay_patiently(&self, run: &Run, id: Uuid) -> Option<Result<u32, Refused>> {
         let mut patience = Patience::default();
         loop {
-            match self.replay(id).await {
-                Err(Refused::Store(error)) if patience.allows(&error).await => {}
-                result => return result,
+            let error = match self.replay(id).await {
+                Err(Refused::Store(error)) => error,
+                result => return Some(result),
+            };
+            let may_help = tokio::select! {
+                biased;
+                () = run.stop.notified() => return None,
+                may_help = patience.allows(&error) => may_help,
+            };
+            if !may_help {
+                return Some(Err(error.into()));
             }
         }
     }

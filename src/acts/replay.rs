@@ -60,7 +60,7 @@ impl Acts {
         let head = match (&route, delivery.state) {
             (Ok(route), State::Refused) => Some(self.verified_again(route, delivery).await?),
             _ if delivery.head.is_empty() => return Err(Refused::NoBody),
-            _ if once && had_secret_in_body(&delivery) => return Err(Refused::NoBody),
+            _ if once && lacks_a_part(&delivery) => return Err(Refused::NoBody),
             _ => None,
         };
         let from = if once { REPLAYED_ONCE_FROM } else { REPLAYED_AFRESH_FROM };
@@ -107,7 +107,8 @@ fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Byt
     }
 }
 
-/// Whether the body is the one that came, but for its secrets.
-fn had_secret_in_body(delivery: &Delivery) -> bool {
-    Details::decode(&delivery.details).unwrap_or_default().had_secret_in_body()
+/// Whether a secret was taken out of the body or the query, so that what is kept is not what came.
+fn lacks_a_part(delivery: &Delivery) -> bool {
+    let details = Details::decode(&delivery.details).unwrap_or_default();
+    details.had_secret_in_body() || details.redacted.iter().any(|what| what.starts_with("query "))
 }

@@ -23,7 +23,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task;
 
 use crate::acts::Acts;
 use crate::admin::AdminContext;
@@ -41,6 +42,11 @@ use worker::{Share, Shared};
 
 /// The time for exporting the last spans, within the grace.
 const LAST_SPANS: Duration = Duration::from_secs(5);
+
+/// How long a reload waits for the store to take the routes; it goes on in the background.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the store is told the routes again, after it has not taken them.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the gateway ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +156,8 @@ struct Gateway {
     threads: Vec<JoinHandle<()>>,
     /// Each thread holds a sender. The channel closes when all threads have ended.
     all_ended: mpsc::Receiver<()>,
+    /// Tells the store the routes of the newest configuration.
+    telling: Option<task::JoinHandle<()>>,
     acts: Acts,
     /// It answers until the end.
     admin: AdminServer,
@@ -202,7 +210,7 @@ impl Gateway {
             tracing::info!(listener = "server", %address, "listening");
         }
         tracing::info!(listener = "admin", address = %listeners.admin_address, "listening");
-        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended, acts, admin })
+        Ok(Self { metrics, clock, queue, phase, generations, threads, all_ended, telling: None, acts, admin })
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.
@@ -216,19 +224,29 @@ impl Gateway {
         }
     }
 
-    async fn reload(&self, loaded: Result<Config, LoadError>) {
+    async fn reload(&mut self, loaded: Result<Config, LoadError>) {
         let running = self.generations.borrow().clone();
         match reload::prepare(&running, loaded, &self.metrics) {
             Ok(next) => {
                 self.generations.send_replace(next.clone());
                 next.taken_up_by(self.threads.len()).await;
-                let configured = self.queue.configure(&next.configs(), &self.clock).await;
-                if let Err(error) = configured {
-                    tracing::error!(%error, "the store has not taken the routes of the new configuration");
-                }
+                self.tell_store(next.clone()).await;
                 reload::succeeded(&running, &next, &self.metrics, &self.clock);
             }
             Err(errors) => reload::failed(&running, &errors, &self.metrics),
+        }
+    }
+
+    /// Tells the store the routes of a configuration, again and again until it has taken them or a newer configuration comes.
+    /// Returns after the first try, or [`STORE_PATIENCE`]: a disk that hangs must not hold up orders.
+    async fn tell_store(&mut self, generation: Arc<Generation>) {
+        let (tried, first) = oneshot::channel();
+        let told = tell_store(self.queue.clone(), generation, self.clock.clone(), tried);
+        if let Some(before) = self.telling.replace(task::spawn_local(told)) {
+            before.abort();
+        }
+        if tokio::time::timeout(STORE_PATIENCE, first).await.is_err() {
+            tracing::warn!("the store has not taken the routes of the new configuration yet");
         }
     }
 
@@ -269,6 +287,24 @@ impl Gateway {
             telemetry.finish(grace.saturating_sub(self.clock.now() - begun).min(LAST_SPANS));
         }
         Ok(ended)
+    }
+}
+
+async fn tell_store(queue: Arc<Queue>, generation: Arc<Generation>, clock: Clock, tried: oneshot::Sender<()>) {
+    let mut tried = Some(tried);
+    loop {
+        let told = queue.configure(&generation.configs(), &clock).await;
+        if let Err(error) = &told
+            && tried.is_some()
+        {
+            tracing::error!(%error, "the store has not taken the routes of the new configuration; it is told again");
+        }
+        // Nobody waits for it any more after a time.
+        let _late = tried.take().map(|tried| tried.send(()));
+        if told.is_ok() {
+            return;
+        }
+        tokio::time::sleep(TELL_AGAIN).await;
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Timeline {
     secret: Cell<Option<usize>>,
     /// What was sent to the upstream, as the store keeps it; only where it is kept.
     message: OnceCell<Bytes>,
+    /// Its refusal has a place in the capture of its route.
+    captured: Cell<bool>,
 }
 
 /// A span of time.
@@ -99,6 +101,16 @@ impl Timeline {
     /// Notes what goes to the upstream, as the store keeps it, once.
     pub fn message(&self, message: Bytes) {
         self.message.get_or_init(|| message);
+    }
+
+    /// Notes that it has a place in the capture of its route.
+    pub fn capture(&self) {
+        self.captured.set(true);
+    }
+
+    /// Whether it has a place in the capture of its route.
+    pub fn is_captured(&self) -> bool {
+        self.captured.get()
     }
 
     /// The trace that the delivery belongs to, if it is traced.

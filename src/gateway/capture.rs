@@ -22,9 +22,11 @@ pub async fn refuse(
 ) -> Refusal {
     let reject = reject.into();
     let is_short = matches!(reject, Reject::Draining | Reject::Overloaded);
-    if is_short || !route.shared.limits.capture().wants(info.received) {
+    // A place is taken before the body is read, so that no more bodies are read than asked for.
+    if is_short || !route.shared.limits.capture().take(info.received) {
         return discard::refuse(&info.head.headers, body, reject).await;
     }
+    info.timeline.capture();
     // In a box, since this is rare and the future of every delivery would have room for it.
     match Box::pin(body::collect(budget, &route.shared, body)).await {
         Ok(payload) => {

@@ -98,6 +98,7 @@ impl Job {
         let is_settled = matches!(next, Next::Settle(State::Delivered));
         AttemptOutcome {
             ticket: self.ticket,
+            since: self.since,
             attempt: Attempt {
                 destination: self.ticket.destination(),
                 number: self.attempts + 1,
@@ -113,6 +114,33 @@ impl Job {
             reason: why.filter(|_| next == Next::Settle(State::Dead)).map(|why| Arc::from(why_dead(why))),
             next,
             settled: settled.filter(|_| is_settled),
+        }
+    }
+}
+
+impl Job {
+    /// What is written of a delivery that cannot be sent, whoever asks for it: its bytes in the store are not those that were
+    /// written there.
+    pub fn unreadable(&self, error: String, at: Millis) -> AttemptOutcome {
+        let (head, body) = (Bytes::new(), Bytes::new());
+        AttemptOutcome {
+            ticket: self.ticket,
+            since: self.since,
+            attempt: Attempt {
+                destination: self.ticket.destination(),
+                number: self.attempts + 1,
+                at,
+                result: Arc::from(UpstreamResult::Failed.label()),
+                status: None,
+                error: Some(error),
+                duration_ms: 0,
+                replay: self.replay,
+                response_head: head,
+                response_body: body,
+            },
+            next: after_attempt(false, self.once, None),
+            reason: (!self.once).then(|| Arc::from("unreadable")),
+            settled: None,
         }
     }
 }

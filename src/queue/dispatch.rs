@@ -29,7 +29,9 @@ use crate::metrics::{GaugeGuard, QueueMetrics};
 use crate::observe::log_limit::LogLimit;
 use crate::record::kept::{Origin, after_delivery};
 use crate::routing::table::Route;
-use crate::store::{Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError};
+use crate::store::{
+    Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError, Ticket,
+};
 use crate::upstream::message::Message;
 use crate::upstream::send::send;
 
@@ -63,7 +65,6 @@ pub struct Dispatcher {
     route: Rc<Route>,
     name: Arc<str>,
     settings: config::Queue,
-    policy: RetryPolicy,
     rate: Option<RateLimit>,
     lane: Arc<Lane>,
     /// `None` with `circuit: false`.
@@ -91,6 +92,8 @@ struct Open {
 /// Deliveries that are claimed and not begun; on drop, also by a panic, they are given back.
 struct Unbegun<'a> {
     store: &'a Store,
+    /// The one that is about to begin.
+    current: Option<Ticket>,
     claimed: std::vec::IntoIter<Claimed>,
 }
 
@@ -108,10 +111,10 @@ impl Dispatcher {
             let settings = Settings { failures: circuit.failures.get(), max_wait: circuit.max_wait };
             context.queue.gate(&config.upstream, settings, &lane)
         });
+        lane.set_policy(RetryPolicy::from(&settings.retry));
         let rate = settings.max_rate.map(|per_second| RateLimit { per_second, burst: per_second });
         Rc::new(Self {
             name: Arc::from(config.name.as_str()),
-            policy: RetryPolicy::from(&settings.retry),
             rate,
             settings,
             lane,
@@ -242,15 +245,14 @@ impl Dispatcher {
                 return Ok(next.map(|at| now + self.context.queue.until(at, now)));
             }
             self.lane.set_backlog(true);
-            let mut unbegun = Unbegun { store, claimed: claimed.into_iter() };
+            let mut unbegun = Unbegun { store, current: None, claimed: claimed.into_iter() };
             for delivery in unbegun.claimed.by_ref() {
+                unbegun.current = Some(delivery.ticket);
                 match self.start(self.context.clock.now()) {
                     Ok(start) => self.begin(delivery, start),
-                    Err(NotYet(until)) => {
-                        store.release([delivery.ticket]);
-                        return Ok(until);
-                    }
+                    Err(NotYet(until)) => return Ok(until),
                 }
+                unbegun.current = None;
             }
         }
     }
@@ -278,7 +280,7 @@ impl Dispatcher {
     }
 
     fn start(&self, now: Instant) -> Result<Start, NotYet> {
-        if self.context.draining.get() || self.is_replaced.get() {
+        if self.context.draining.get() || self.is_replaced.get() || self.is_paused() {
             return Err(NotYet(None));
         }
         let slot = self.lane.enter(self.settings.max_concurrent.get()).ok_or(NotYet(None))?;
@@ -316,18 +318,23 @@ impl Dispatcher {
             details,
             ..
         } = claimed;
-        match stored::decode(id, &head, body) {
+        let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
+        match stored::decode_whole(id, &head, body) {
             Ok(message) => {
-                let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
                 let (this, origin) = (self.clone(), Origin { scheme, details });
                 tokio::task::spawn_local(async move { this.attempt(job, &origin, message, start).await });
             }
             Err(error) => {
-                // It stays claimed, so that it is not read again before a restart.
                 if let (Some(gate), Some(pass)) = (&self.gate, start.pass) {
                     gate.cancel(pass);
                 }
-                tracing::error!(route = &*self.name, %id, %error, "a queued delivery cannot be sent");
+                tracing::error!(route = &*self.name, %id, %error, "a queued delivery cannot be sent, and is given up");
+                let outcome = job.unreadable(error.to_string(), self.context.queue.millis(self.context.clock.now()));
+                if let Some(metrics) = &self.metrics {
+                    metrics.dead.inc_by(u64::from(outcome.next == Next::Settle(State::Dead)));
+                }
+                let dispatcher = self.clone();
+                tokio::task::spawn_local(async move { dispatcher.write(outcome).await });
             }
         }
     }
@@ -370,7 +377,7 @@ impl Dispatcher {
         let result = ended.result;
         let took = answered.saturating_duration_since(started);
         let times = (queue.millis(started), queue.millis(answered), took);
-        let outcome = job.outcome(ended, &self.policy, times, rand::random(), stays);
+        let outcome = job.outcome(ended, &self.lane.policy(), times, rand::random(), stays);
         let (is_delivered, is_dead) = match &outcome.next {
             Next::Settle(State::Delivered) => (true, false),
             Next::Settle(_) => (false, true),
@@ -452,7 +459,8 @@ async fn go_on_after_panics<F: Future<Output = ()> + 'static>(route: &str, work:
 
 impl Drop for Unbegun<'_> {
     fn drop(&mut self) {
-        self.store.release(self.claimed.by_ref().map(|delivery| delivery.ticket));
+        self.store
+            .release(self.current.take().into_iter().chain(self.claimed.by_ref().map(|delivery| delivery.ticket)));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
+use super::retry::RetryPolicy;
 use crate::clock::Clock;
 use crate::config::Upstream;
 use crate::lock::lock;
@@ -37,6 +38,8 @@ pub struct Lane {
     backlog: AtomicBool,
     /// Wakes the route's dispatcher.
     pub wake: Notify,
+    /// When attempts are made again by the configuration that runs, also after one that began under another.
+    policy: Mutex<Arc<RetryPolicy>>,
 }
 
 /// A place among a route's `max_concurrent` attempts, given back on drop.
@@ -115,6 +118,16 @@ impl Lane {
     fn new() -> Self {
         // Deliveries of the last run may wait.
         Self { backlog: AtomicBool::new(true), ..Self::default() }
+    }
+
+    /// When failed attempts are made again.
+    pub fn policy(&self) -> Arc<RetryPolicy> {
+        lock(&self.policy).clone()
+    }
+
+    /// Says when failed attempts are made again from now on.
+    pub fn set_policy(&self, policy: RetryPolicy) {
+        *lock(&self.policy) = Arc::new(policy);
     }
 
     /// A place for one more attempt, if fewer than `max` are under way.

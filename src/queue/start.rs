@@ -57,12 +57,13 @@ impl Queue {
     }
 
     /// Tells the store which of its routes are missing from the configuration, and which are paused by it. Attempts that are
-    /// further away than a route now waits at most are brought forward.
+    /// further away than a route now waits at most are brought forward. It does no harm to call it again.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The first one of the store. All other routes are told all the same.
     pub async fn configure(&self, routes: &[&config::Route], clock: &Clock) -> Result<(), StoreError> {
         let waiting = self.waiting();
+        let mut told = Ok(());
         let names: HashSet<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         for (name, state) in self.store.routes() {
             let waiting = waiting.get(&name).copied().unwrap_or_default();
@@ -72,7 +73,8 @@ impl Queue {
                 tracing::warn!(route = &*name, waiting, "deliveries are held: no route has this name");
             }
             if held != state.held {
-                self.store.change(Change::Hold { route: name.clone(), held }).await?;
+                let held = self.store.change(Change::Hold { route: name.clone(), held }).await;
+                told = told.and(held.map(drop));
             }
         }
         for route in routes {
@@ -81,17 +83,26 @@ impl Queue {
             if matches!(route.delivery, Delivery::Proxy) && !is_used {
                 continue;
             }
-            let settings = route.delivery.queue();
-            // What a person has said since holds until the file says something else.
-            if settings.paused != self.store.route(&name).paused_by_file {
-                self.store.change(Change::PauseByFile { route: name.clone(), paused: settings.paused }).await?;
-            }
-            let latest = self.millis(clock.now()).saturating_add(millis(RetryPolicy::from(&settings.retry).longest()));
-            let cut = self.store.change(Change::Cut { route: name.clone(), latest }).await?;
-            if cut != Changed::Done(0) {
-                tokio::task::spawn_local(cut_others(self.store.clone(), name.clone(), latest));
-            }
+            told = told.and(self.configure_route(&name, &route.delivery.queue(), clock).await);
             self.wake(&name);
+        }
+        told
+    }
+
+    async fn configure_route(
+        &self,
+        name: &Arc<str>,
+        settings: &config::Queue,
+        clock: &Clock,
+    ) -> Result<(), StoreError> {
+        // What a person has said since holds until the file says something else.
+        if settings.paused != self.store.route(name).paused_by_file {
+            self.store.change(Change::PauseByFile { route: name.clone(), paused: settings.paused }).await?;
+        }
+        let latest = self.millis(clock.now()).saturating_add(millis(RetryPolicy::from(&settings.retry).longest()));
+        let cut = self.store.change(Change::Cut { route: name.clone(), latest }).await?;
+        if cut != Changed::Done(0) {
+            tokio::task::spawn_local(cut_others(self.store.clone(), name.clone(), latest));
         }
         Ok(())
     }

@@ -29,7 +29,8 @@ struct StoredMessage {
     fields: Vec<u8>,
 }
 
-/// A stored message cannot be read: the store has other bytes than this program, or a later one, wrote.
+/// A stored message cannot be read: the store has other bytes than this program, or a later one, wrote. Or its body has not the
+/// length that its head says.
 #[derive(Debug, thiserror::Error)]
 #[error("the stored message cannot be read")]
 pub struct Unreadable;
@@ -66,6 +67,26 @@ pub fn decode(id: Uuid, head: &[u8], body: Bytes) -> Result<Message, Unreadable>
     })
 }
 
+/// The message that can be sent: as [`decode`] gives it, if its body has the length that its head says.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn decode_whole(id: Uuid, head: &[u8], body: Bytes) -> Result<Message, Unreadable> {
+    let found = body.len();
+    let message = decode(id, head, body)?;
+    let is_whole = length(message.fields.bytes()).is_none_or(|length| length == found);
+    if is_whole { Ok(message) } else { Err(Unreadable) }
+}
+
+/// The value of the line `Content-Length`, if there is one; a value that is no number stands for no length that a body has.
+fn length(fields: &[u8]) -> Option<usize> {
+    let name = b"content-length:";
+    let is_length = |line: &&[u8]| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    let line = fields.split(|byte| *byte == b'\n').find(is_length)?;
+    let value = line.get(name.len()..).and_then(|value| std::str::from_utf8(value).ok());
+    Some(value.and_then(|value| value.trim().parse().ok()).unwrap_or(usize::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +115,15 @@ mod tests {
             assert_eq!(before.fields.bytes(), after.fields.bytes());
             assert_eq!(before.payload.frames(), after.payload.frames());
         }
+    }
+
+    #[test]
+    fn a_body_of_another_length_than_its_head_says_is_not_sent() {
+        let whole = encode(&message("/in", None));
+        for body in [&b""[..], b"\0", b"\0\xff\xff"] {
+            assert!(decode_whole(Uuid::nil(), &whole, Bytes::from_static(body)).is_err());
+        }
+        assert!(decode_whole(Uuid::nil(), &whole, Bytes::from_static(b"\0\xff")).is_ok());
     }
 
     #[test]

@@ -74,8 +74,7 @@ impl Recorder {
         let route = answer.route.as_deref();
         let record = route.map_or(config::Record::Metadata, |route| route.shared.config.record);
         let Some(state) = state(answer.outcome) else { return };
-        let is_captured =
-            state == State::Refused && route.is_some_and(|route| route.shared.limits.capture().take(period.end));
+        let is_captured = state == State::Refused && route.is_some_and(|route| is_captured(info, route, period.end));
         if !is_captured
             && (record == config::Record::None || !self.admits(state, route.map(|route| &*route.shared), period.end))
         {
@@ -205,6 +204,12 @@ impl Recorder {
             response_body: Bytes::new(),
         })
     }
+}
+
+/// Whether a refused request is captured. One that was refused by its head has its place since then, one whose body had been
+/// read already gets it now, and no other is: the record would have nothing more.
+fn is_captured(info: &RequestInfo, route: &Route, now: Instant) -> bool {
+    info.timeline.is_captured() || (info.timeline.payload().is_some() && route.shared.limits.capture().take(now))
 }
 
 /// The state of a delivery that has ended so; `None` for a queued one, which has its record already.

@@ -114,6 +114,8 @@ pub enum Next {
 pub struct AttemptOutcome {
     /// Which delivery at which destination.
     pub ticket: Ticket,
+    /// [`Claimed::since`]: if a person has had the delivery sent again meanwhile, this outcome leaves that alone.
+    pub since: Millis,
     /// What happened.
     pub attempt: Attempt,
     /// What follows.

@@ -110,8 +110,8 @@ pub trait Reader: Send {
     /// The body that is kept of a delivery.
     fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError>;
 
-    /// The destinations at which a delivery waits or is being attempted.
-    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError>;
+    /// The row of a delivery, as its tickets have it.
+    fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError>;
 
     /// Deliveries as lists show them; those that are not kept any more are left out.
     fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError>;

@@ -36,7 +36,7 @@ pub struct Limits {
     pub accepts: usize,
     /// Records that may wait for the writer.
     pub records: usize,
-    /// Bytes of both together.
+    /// Bytes of the deliveries that may wait, unless a single one has more; half as many of records.
     pub bytes: usize,
     /// How long a delivery may wait until its batch begins; while one has waited longer, no more are taken.
     pub patience: Duration,
@@ -107,7 +107,9 @@ struct Queue {
     entries: VecDeque<Entry>,
     records: VecDeque<Entry>,
     accepts: usize,
-    bytes: usize,
+    /// Bytes of the deliveries to queue.
+    accept_bytes: usize,
+    record_bytes: usize,
     /// How many entries are urgent.
     urgent: usize,
     doing: Doing,
@@ -157,7 +159,8 @@ impl Shared {
                 entries: VecDeque::new(),
                 records: VecDeque::new(),
                 accepts: 0,
-                bytes: 0,
+                accept_bytes: 0,
+                record_bytes: 0,
                 urgent: 0,
                 doing: Doing::Works,
                 closing: false,
@@ -250,23 +253,25 @@ impl Shared {
         }
         match entry.write {
             Write::Accept { .. } => {
-                if queue.accepts >= self.limits.accepts
-                    || queue.bytes + entry.weight > self.limits.bytes
-                    || queue.is_stuck(entry.since, self.limits.patience)
+                let is_over = queue.accept_bytes > 0 && queue.accept_bytes + entry.weight > self.limits.bytes;
+                if queue.accepts >= self.limits.accepts || is_over || queue.is_stuck(entry.since, self.limits.patience)
                 {
                     return Err(StoreError::Slow);
                 }
                 queue.accepts += 1;
+                queue.accept_bytes += entry.weight;
             }
             Write::Record(_) => {
-                if queue.records.len() >= self.limits.records || queue.bytes + entry.weight > self.limits.bytes {
+                if queue.records.len() >= self.limits.records
+                    || queue.record_bytes + entry.weight > self.limits.bytes / 2
+                {
                     return Err(StoreError::Slow);
                 }
+                queue.record_bytes += entry.weight;
             }
             // Bounded by what is claimed or reserved, and by people's patience; see `is_behind` for a full disk.
             Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
         }
-        queue.bytes += entry.weight;
         queue.urgent += usize::from(entry.urgent);
         let wakes = match queue.doing {
             Doing::Works => false,
@@ -333,15 +338,18 @@ impl Queue {
         while let Some(entry) = take(&mut self.entries, &batch, BATCH, bytes) {
             bytes += entry.weight;
             self.urgent -= usize::from(entry.urgent);
-            self.accepts -= usize::from(matches!(entry.write, Write::Accept { .. }));
+            if matches!(entry.write, Write::Accept { .. }) {
+                self.accepts -= 1;
+                self.accept_bytes -= entry.weight;
+            }
             batch.push(entry);
         }
         let most = if has_urgent { (batch.len() + RECORDS_BESIDE).min(BATCH) } else { BATCH };
         while let Some(entry) = take(&mut self.records, &batch, most, bytes) {
             bytes += entry.weight;
+            self.record_bytes -= entry.weight;
             batch.push(entry);
         }
-        self.bytes -= bytes;
         batch
     }
 }

@@ -99,7 +99,7 @@ impl Store {
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
         let news = Feed::channel();
         let feed = Feed::new(news.clone());
-        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed };
+        let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed, commits: 0 };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
@@ -267,7 +267,7 @@ impl Store {
     /// Whether an attempt of a delivery is under way, in this process.
     pub async fn is_claimed(&self, id: Uuid) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.threads.shared);
-        self.threads.people.ask(move |reader| Ok(shared.claims.has_one_of(&reader.waiting(id)?))).await
+        self.threads.people.ask(move |reader| Ok(reader.row(id)?.is_some_and(|row| shared.claims.has(row)))).await
     }
 
     /// What is committed from now on. Who reads it too slowly misses some of it, and holds up nothing.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -41,7 +42,13 @@ impl ReaderThread {
         let job: Job = Box::new(move |reader| {
             // A caller that has gone does not need the answer.
             if !answer.is_closed() {
-                let _gone = answer.send(question(reader));
+                // After a panic the caller hears that there is no answer, and the next one gets its own.
+                match catch_unwind(AssertUnwindSafe(|| question(reader))) {
+                    Ok(result) => {
+                        let _gone = answer.send(result);
+                    }
+                    Err(_) => tracing::error!("a panic while the store was read"),
+                }
             }
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;

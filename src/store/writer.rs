@@ -5,8 +5,8 @@
 //! It refuses a write
 //!
 //! 1. as full, when `max_size` or `min_free` is reached or the disk is full; outcomes of attempts and dedupe keys are then
-//!    kept and tried again each second. When many outcomes wait, no more attempts begin, so that they stay bounded and none
-//!    is lost; of the keys the oldest are forgotten;
+//!    kept and tried again each second, and as soon as anything else finds room. When many outcomes wait, no more attempts
+//!    begin, so that they stay bounded and none is lost; of the keys the oldest are forgotten;
 //! 2. as slow, when the queue is full, or the write or one before it has waited longer than it may;
 //! 3. as failed, after any other error of a commit or of a read for the queue, until the process ends: a failed `fsync` may
 //!    have lost what an earlier one wrote, and another attempt would not say so.
@@ -56,6 +56,8 @@ pub struct Writer {
     pub on_commit: OnCommit,
     /// Tells those who follow what is committed.
     pub feed: Feed,
+    /// How many batches it has committed.
+    pub commits: u64,
 }
 
 impl Writer {
@@ -73,8 +75,7 @@ impl Writer {
             }
             if !batch.is_empty() || (due && !kept.is_empty()) {
                 let had_kept = !kept.is_empty();
-                let all = if had_kept { std::mem::take(&mut kept).into_iter().chain(batch).collect() } else { batch };
-                kept = self.write(all);
+                kept = self.write_beside(kept, batch, due);
                 if had_kept || !kept.is_empty() {
                     self.forget_keys(&mut kept);
                     self.shared.waits_for_room(&kept);
@@ -101,6 +102,21 @@ impl Writer {
         }
     }
 
+    /// Writes a batch while others of an earlier one wait for room, and these too if it is their time or the batch has found
+    /// room; gives back what has to be tried again.
+    fn write_beside(&mut self, mut kept: Vec<Entry>, batch: Vec<Entry>, due: bool) -> Vec<Entry> {
+        if kept.is_empty() || due {
+            kept.extend(batch);
+            return self.write(kept);
+        }
+        let (waits, others) =
+            batch.into_iter().partition(|entry| matches!(entry.write, Write::Complete(_) | Write::Key(..)));
+        kept.extend::<Vec<Entry>>(waits);
+        let commits = self.commits;
+        kept.extend(self.write(others));
+        if self.commits > commits { self.write(kept) } else { kept }
+    }
+
     /// After a failure nothing more is synced.
     fn maintain(&mut self) -> Result<bool, StoreError> {
         if self.shared.failed.get().is_some() { Ok(false) } else { self.backend.maintain(self.now()) }
@@ -116,15 +132,21 @@ impl Writer {
         if lock(&self.shared.sizes).free.is_none_or(|free| free >= TIGHT) {
             return self.write_admitted(batch);
         }
-        let mut kept = Vec::new();
+        let (mut kept, mut untried) = (Vec::new(), Vec::new());
         for part in apart(batch) {
+            if !kept.is_empty() && part.first().is_some_and(is_outcome) {
+                untried.extend(part);
+                continue;
+            }
             kept.extend(self.write_admitted(part));
             // The log is to be emptied before it grows further.
             if let Err(error) = self.maintain() {
                 self.passing(error);
             }
         }
-        kept
+        // The next time another one is tried first: this one may need more room than the others.
+        untried.extend(kept);
+        untried
     }
 
     fn write_admitted(&mut self, batch: Vec<Entry>) -> Vec<Entry> {
@@ -140,8 +162,9 @@ impl Writer {
             self.refuse_all(batch);
             return Vec::new();
         };
+        let count = batch.len();
         let batch = self.refuse(batch, true, |_| Some(error.clone()));
-        if batch.is_empty() {
+        if batch.is_empty() || batch.len() == count {
             return batch;
         }
         let Err((error, batch)) = self.commit(batch) else { return Vec::new() };
@@ -198,20 +221,16 @@ impl Writer {
             return batch;
         }
         let limits = self.shared.limits;
-        let (used, is_short) = match self.backend.sizes() {
-            Ok(sizes) => {
-                *lock(&self.shared.sizes) = sizes;
-                let coming: usize = batch.iter().map(|entry| entry.weight).sum();
-                let coming = u64::try_from(coming).unwrap_or(u64::MAX);
-                let is_short = sizes.free.is_some_and(|free| free < limits.min_free.saturating_add(coming));
-                (sizes.used.saturating_add(coming), is_short)
-            }
-            Err(error) => {
-                self.fail(&error);
-                self.refuse_all(batch);
-                return Vec::new();
-            }
+        let sizes = {
+            let mut last = lock(&self.shared.sizes);
+            // What cannot be looked at now, for instance for want of a file descriptor, is as it was a moment ago.
+            *last = self.backend.sizes().unwrap_or(*last);
+            *last
         };
+        let coming: usize = batch.iter().map(|entry| entry.weight).sum();
+        let coming = u64::try_from(coming).unwrap_or(u64::MAX);
+        let is_short = sizes.free.is_some_and(|free| free < limits.min_free.saturating_add(coming));
+        let used = sizes.used.saturating_add(coming);
         self.shared.full.store(is_short || used > limits.max_size, Ordering::Relaxed);
         let (now, patience) = (self.clock.now(), limits.patience);
         self.refuse(batch, false, |entry| {
@@ -260,7 +279,7 @@ impl Writer {
         let answers = match result {
             Ok(answers) => answers,
             Err(error) => {
-                // The next commit may give the same tickets to other deliveries.
+                // No delivery has these tickets.
                 shared.claims.release(claimed);
                 let entries = writes.into_iter().zip(others);
                 let entry = |(write, (weight, since, answer, urgent))| Entry { write, weight, since, answer, urgent };
@@ -268,6 +287,7 @@ impl Writer {
             }
         };
         let took = self.clock.now().saturating_duration_since(begun);
+        self.commits += 1;
         shared.evicted.store(self.backend.evicted(), Ordering::Relaxed);
         shared.claims.release(writes.iter().filter_map(|write| match write {
             Write::Complete(outcome) => Some(outcome.ticket),
@@ -317,7 +337,6 @@ impl Drop for Writer {
 
 /// The same writes in the same order, each outcome apart from the others.
 fn apart(batch: Vec<Entry>) -> Vec<Vec<Entry>> {
-    let is_outcome = |entry: &Entry| matches!(entry.write, Write::Complete(_));
     let mut parts: Vec<Vec<Entry>> = Vec::new();
     for entry in batch {
         match parts.last_mut() {
@@ -326,6 +345,10 @@ fn apart(batch: Vec<Entry>) -> Vec<Vec<Entry>> {
         }
     }
     parts
+}
+
+fn is_outcome(entry: &Entry) -> bool {
+    matches!(entry.write, Write::Complete(_))
 }
 
 fn answer(sender: Option<Sender>, result: Result<Answer, StoreError>) {

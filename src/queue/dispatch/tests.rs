@@ -129,13 +129,45 @@ fn what_is_claimed_and_not_begun_is_given_back_and_a_cut_off_attempt_is_not_writ
         store.accept(delivery(now), None, 1, false).await.unwrap();
         let claimed = store.claim("hook", 0, now, 1).await.unwrap();
         assert!(store.claim("hook", 0, now, 1).await.unwrap().is_empty());
-        drop(Unbegun { store, claimed: claimed.into_iter() });
+        drop(Unbegun { store, current: None, claimed: claimed.into_iter() });
         let claimed = store.claim("hook", 0, now, 1).await.unwrap().remove(0);
         let Claimed { ticket, id, received_at, attempts, counted, since, replay, once, .. } = claimed;
         let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
         drop(Open { dispatcher: dispatcher.clone(), attempt: Some((job, None)), started });
         let (stored, attempts) = store.get(id).await.unwrap().unwrap();
         assert_eq!((stored.attempts, attempts.len()), (0, 0));
+    });
+}
+
+#[test]
+fn a_delivery_that_cannot_be_read_is_dead_and_not_claimed_any_more() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let queue = dispatcher.context.queue.clone();
+        let now = queue.millis(dispatcher.context.clock.now());
+        let head = Bytes::from_static(b"\xff\xff\xff");
+        queue.store.accept(Delivery { head, ..delivery(now) }, None, 1, false).await.unwrap();
+        dispatcher.attempt_due().await.unwrap();
+        tokio::task::yield_now().await;
+        // A change is answered after what was handed in before it.
+        queue.store.change(crate::store::Change::Pause { route: "x".into(), paused: true }).await.unwrap();
+        let (stored, attempts) = queue.store.get(Uuid::from_u128(1)).await.unwrap().unwrap();
+        assert_eq!(stored.shown, crate::store::Shown::Settled(State::Dead));
+        assert_eq!((stored.delivery.reason.as_deref(), attempts.len()), (Some("unreadable"), 1));
+        assert!(!queue.store.is_claimed(Uuid::from_u128(1)).await.unwrap());
+        assert_eq!(dispatcher.lane.free(1), 1);
+    });
+}
+
+#[test]
+fn on_a_paused_route_nothing_starts() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let now = dispatcher.context.clock.now();
+        assert!(dispatcher.start(now).is_ok());
+        let store = &dispatcher.context.queue.store;
+        store.change(crate::store::Change::Pause { route: "hook".into(), paused: true }).await.unwrap();
+        assert!(dispatcher.start(now).is_err());
     });
 }
 

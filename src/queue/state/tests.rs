@@ -195,6 +195,7 @@ impl Run {
         let attempt = attempt(claimed.attempts + 1);
         self.write(Write::Complete(Box::new(AttemptOutcome {
             ticket: claimed.ticket,
+            since: claimed.since,
             attempt,
             next,
             reason: None,
@@ -279,7 +280,7 @@ fn delivery(number: usize) -> Delivery {
         peer: "".into(),
         method: "POST".into(),
         path: "/".into(),
-        request_bytes: 0,
+        request_bytes: 4,
         duration_ms: None,
         head: Bytes::new(),
         body: Some(Bytes::from_static(b"body")),

@@ -218,7 +218,7 @@ impl Backend for Memory {
         let mut inner = lock(&shared);
         let over = |row: &Row| {
             let class = row.delivery.state.class();
-            class.is_some_and(|class| row.settled_at <= now.saturating_sub(self.keep.of(class)))
+            row.waits.is_empty() && class.is_some_and(|class| row.settled_at <= now.saturating_sub(self.keep.of(class)))
         };
         let gone: Vec<i64> =
             inner.rows.iter().filter(|(_, row)| over(row)).map(|(number, _)| number).take(STEP).collect();

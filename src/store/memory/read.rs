@@ -138,11 +138,8 @@ impl Reader for MemoryReader {
         Ok(row.and_then(|row| row.delivery.body.clone()))
     }
 
-    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
-        let inner = lock(&self.inner);
-        let Some(number) = inner.ids.get(id).copied() else { return Ok(Vec::new()) };
-        let waits = inner.rows.get(number).into_iter().flat_map(|row| row.waits.keys());
-        Ok(waits.map(|destination| Ticket { row: number, destination: *destination }).collect())
+    fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError> {
+        Ok(lock(&self.inner).ids.get(id).copied())
     }
 
     fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {

@@ -282,6 +282,11 @@ pub fn complete(due: &mut DueOrder, row: &mut Row, outcome: &AttemptOutcome, now
     row.delivery.duration_ms = Some(attempt.duration_ms);
     row.made.push(attempt);
     row.attempts += 1;
+    if let Some(replay) = row.waits.get_mut(&destination).filter(|waiting| waiting.since != outcome.since) {
+        // It goes on with the numbers.
+        replay.attempts = replay.attempts.max(outcome.attempt.number);
+        return true;
+    }
     let waiting = row.waits.remove(&destination);
     if let Some(waiting) = waiting {
         due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
@@ -333,7 +338,7 @@ pub fn requeue(
         return Changed::Not(state);
     }
     let kept = row.delivery.body.as_ref().map(|body| body.len() as u64);
-    if kept.is_none_or(|kept| kept < row.delivery.request_bytes) {
+    if kept != Some(row.delivery.request_bytes) {
         return Changed::NoBody;
     }
     if let Some(head) = head {

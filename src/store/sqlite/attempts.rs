@@ -21,13 +21,23 @@ impl Sqlite {
         let Some(known) = self.known_row(row)? else { return Ok(()) };
         let erased = known.state == State::Erased;
         self.insert_attempt(row, &outcome.attempt, erased)?;
-        let counted: Option<u32> = {
+        let waits_since: Option<Millis> = {
             let mut statement = self.connection.prepare_cached(statements::FIND_QUEUE)?;
             statement.query_row((row, destination), |row| row.get(0)).optional()?
         };
+        if waits_since.is_some_and(|since| since != outcome.since) {
+            // The replay that waits goes on with the numbers.
+            let mut statement = self.connection.prepare_cached(statements::NUMBER_QUEUE)?;
+            statement.execute((row, destination, outcome.attempt.number))?;
+            let (status, took) = (outcome.attempt.status, outcome.attempt.duration_ms);
+            self.connection.prepare_cached(statements::COUNT_ATTEMPT)?.execute((row, status, took))?;
+            move_count(deltas, &known, Shown::of(known.state, known.attempts + 1, false));
+            return Ok(());
+        }
+        let is_queued = waits_since.is_some();
         let settles = match &outcome.next {
             Next::Retry(at) => {
-                if counted.is_some() {
+                if is_queued {
                     self.connection.prepare_cached(statements::RETRY)?.execute((row, destination, at))?;
                 }
                 None
@@ -38,7 +48,7 @@ impl Sqlite {
             }
             Next::Settle(state) => {
                 self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
-                let allowed = counted.is_some() || *state == State::Delivered;
+                let allowed = is_queued || *state == State::Delivered;
                 (allowed && !erased && !self.others_wait(row)?).then_some(*state)
             }
         };
@@ -54,7 +64,7 @@ impl Sqlite {
                 move_count(deltas, &known, Shown::of(known.state, known.attempts + 1, false));
             }
         }
-        let waits = matches!(outcome.next, Next::Retry(_)) && counted.is_some();
+        let waits = matches!(outcome.next, Next::Retry(_)) && is_queued;
         match &outcome.settled {
             Some(settled) if !erased && !waits && !self.others_wait(row)? => match settled.is_kept {
                 true => self.settle(row, settled),

@@ -29,9 +29,7 @@ impl Folder {
     /// Makes the folder with mode 0700 if it is missing, and locks it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Folder { path: path.to_owned(), error };
-        if !path.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        }
+        make(path).map_err(failed)?;
         let lock = path.join(LOCK);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -115,4 +113,20 @@ impl Folder {
         let room = statvfs(&self.path)?;
         Ok(room.f_bavail.saturating_mul(room.f_frsize))
     }
+}
+
+/// Makes a folder and those above it, if they are missing. Their entries are synced, so that what is written into them
+/// outlives a loss of power.
+fn make(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for made in missing {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }

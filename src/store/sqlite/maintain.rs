@@ -63,12 +63,12 @@ impl Sqlite {
                 self.log_pages.store(0, Ordering::Relaxed);
             }
         }
-        if self.upkeep.empty_log_at.is_some_and(|at| now >= at) {
+        if self.upkeep.empty_log_at.is_some_and(|at| now >= at || at - now > EMPTY_LOG_AFTER) {
             // A reader that still uses the log prevents it: it is tried again a second later.
             let is_done = self.rewrite()? && self.empty_log()?;
             self.upkeep.empty_log_at = (!is_done).then_some(now + 1_000);
         }
-        // A clock that was set back must not stop retention.
+        // A clock that was set back must not stop retention, nor the above.
         if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {
             return Ok(false);
         }

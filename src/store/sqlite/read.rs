@@ -125,11 +125,10 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn waiting(&mut self, id: Uuid) -> Result<Vec<Ticket>, StoreError> {
+    fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(statements::WAITING)?;
-            let ticket = |row: &rusqlite::Row<'_>| Ok(Ticket { row: row.get(0)?, destination: row.get(1)? });
-            statement.query_map([id.as_bytes()], ticket)?.collect()
+            let mut statement = connection.prepare_cached(statements::ROW)?;
+            statement.query_row([id.as_bytes()], |row| row.get(0)).optional()
         })
     }
 

@@ -7,7 +7,7 @@ pub const INSERT_DELIVERY: &str = "INSERT OR IGNORE INTO deliveries (row, id, re
 pub const INSERT_BODY: &str = "INSERT OR REPLACE INTO bodies (row, body) VALUES (?1, ?2)";
 pub const DELETE_BODY: &str = "DELETE FROM bodies WHERE row = ?1";
 pub const HAS_WHOLE_BODY: &str = "SELECT 1 FROM bodies b JOIN deliveries d ON d.row = b.row \
-    WHERE b.row = ?1 AND length(b.body) >= d.request_bytes";
+    WHERE b.row = ?1 AND length(b.body) = d.request_bytes";
 pub const INSERT_QUEUE: &str = "INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, \
     once) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)";
 pub const INSERT_ROUTE: &str = "INSERT INTO routes (number, name) VALUES (?1, ?2)";
@@ -23,12 +23,13 @@ pub const EXPIRE_KEYS: &str =
 
 pub const FIND_BY_ROW: &str = "SELECT row, route, state, attempts FROM deliveries WHERE row = ?1";
 pub const FIND_BY_ID: &str = "SELECT row, route, state, attempts FROM deliveries WHERE id = ?1";
-pub const FIND_QUEUE: &str = "SELECT counted FROM queue WHERE row = ?1 AND destination = ?2";
+pub const FIND_QUEUE: &str = "SELECT since FROM queue WHERE row = ?1 AND destination = ?2";
 pub const IS_QUEUED: &str = "SELECT 1 FROM queue WHERE row = ?1 LIMIT 1";
 pub const DELETE_QUEUE: &str = "DELETE FROM queue WHERE row = ?1 AND destination = ?2";
 pub const DELETE_QUEUE_OF_ROW: &str = "DELETE FROM queue WHERE row = ?1";
 pub const RETRY: &str = "UPDATE queue SET due_at = ?3, attempts = attempts + 1, counted = counted + 1 \
     WHERE row = ?1 AND destination = ?2";
+pub const NUMBER_QUEUE: &str = "UPDATE queue SET attempts = max(attempts, ?3) WHERE row = ?1 AND destination = ?2";
 pub const REQUEUE: &str =
     "UPDATE queue SET due_at = min(due_at, ?2), counted = 0, since = ?2, replay = 1 WHERE row = ?1";
 pub const CUT: &str = "UPDATE queue SET due_at = ?2 WHERE (row, destination) IN (SELECT row, destination FROM queue \
@@ -48,8 +49,9 @@ pub const ERASE_ATTEMPTS: &str =
     "UPDATE attempts SET response_head = x'', response_body = x'', error = NULL WHERE row = ?1";
 
 pub const EXPIRED: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 AND id < ?3 \
-    AND settled_at <= ?4 ORDER BY id LIMIT ?5";
-pub const OLDEST_OF_STATE: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 ORDER BY id LIMIT ?3";
+    AND settled_at <= ?4 AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.row = deliveries.row) ORDER BY id LIMIT ?5";
+pub const OLDEST_OF_STATE: &str = "SELECT row FROM deliveries WHERE route = ?1 AND state = ?2 \
+    AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.row = deliveries.row) ORDER BY id LIMIT ?3";
 pub const DELETE_DELIVERY: &str = "DELETE FROM deliveries WHERE row = ?1 RETURNING id";
 pub const DELETE_ATTEMPTS: &str = "DELETE FROM attempts WHERE row = ?1";
 
@@ -65,7 +67,7 @@ pub const CLAIMED: &str = "SELECT d.id, d.received_at, q.attempts, q.counted, q.
     d.scheme, d.details \
     FROM queue q JOIN deliveries d ON d.row = q.row LEFT JOIN bodies b ON b.row = q.row \
     WHERE q.row = ?1 AND q.destination = ?2";
-pub const WAITING: &str = "SELECT q.row, q.destination FROM deliveries d JOIN queue q ON q.row = d.row WHERE d.id = ?1";
+pub const ROW: &str = "SELECT row FROM deliveries WHERE id = ?1";
 pub const OLDEST: &str = "SELECT received_at FROM deliveries WHERE route = ?1 AND state = 0 ORDER BY id LIMIT 1";
 pub const BODY: &str = "SELECT b.body FROM deliveries d JOIN bodies b ON b.row = d.row WHERE d.id = ?1";
 pub const ATTEMPTS: &str = "SELECT destination, number, at, result, status, error, duration_ms, replay, response_head, \
@@ -114,6 +116,7 @@ pub const ALL: &[&str] = &[
     DELETE_QUEUE,
     DELETE_QUEUE_OF_ROW,
     RETRY,
+    NUMBER_QUEUE,
     REQUEUE,
     CUT,
     INSERT_ATTEMPT,
@@ -134,7 +137,7 @@ pub const ALL: &[&str] = &[
     DUE,
     NEXT_DUE,
     CLAIMED,
-    WAITING,
+    ROW,
     OLDEST,
     BODY,
     ATTEMPTS,

@@ -138,8 +138,11 @@ fn a_full_database_refuses_the_batch_as_it_was_and_heals() {
     pragma(&store.connection, "max_page_count", &(pages + 4).to_string()).unwrap();
     assert_eq!(store.commit(&[accept(0, None), big(1)], NOW, &mut |_| ()), Err(StoreError::Full));
     assert!(lock(&store.book).counts.is_empty());
+    let next_row = store.next_row;
     assert!(store.reader().unwrap().get(id(0)).unwrap().is_none());
-    store.commit(&[accept(2, None)], NOW, &mut |_| ()).unwrap();
+    let answers = store.commit(&[accept(2, None)], NOW, &mut |_| ()).unwrap();
+    let ticket = Ticket { row: next_row, destination: 0 };
+    assert!(next_row > 1 && answers == [Answer::Stored(ticket)], "a row is given to one delivery only");
     pragma(&store.connection, "max_page_count", &(pages + 4_000).to_string()).unwrap();
     store.commit(&[big(1)], NOW, &mut |_| ()).unwrap();
     assert!(store.reader().unwrap().get(id(2)).unwrap().is_some());
@@ -189,6 +192,29 @@ fn erased_and_redacted_bytes_leave_all_files() {
         assert!(!contains(&folder, format!("needle-{number:04}").as_bytes()), "body {number}");
         assert!(!contains(&folder, format!("canary-{number:04}").as_bytes()), "head {number}");
     }
+}
+
+#[test]
+fn erased_bytes_leave_the_files_though_the_clock_is_set_back() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let body = Some(Bytes::from_static(b"a needle of some length"));
+    let delivery = Box::new(Delivery { body, ..delivery(0, State::Pending) });
+    let accepted = Write::Accept { delivery, key: None, destinations: 1, claim: false };
+    store.commit(&[accepted], NOW, &mut |_| ()).unwrap();
+    store.commit(&[Write::Change(Change::Erase { id: id(0) })], NOW, &mut |_| ()).unwrap();
+    assert!(contains(&folder, b"a needle"));
+    store.maintain(NOW - 3_600_000).unwrap();
+    assert!(!contains(&folder, b"a needle"));
+}
+
+#[test]
+fn a_folder_is_made_with_those_above_it() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a/b/c");
+    drop(Sqlite::open(&path, KEEP, clock()).unwrap());
+    drop(Sqlite::open(&path, KEEP, clock()).unwrap());
+    assert!(path.join("hooklatch.db").is_file());
 }
 
 #[test]

@@ -46,7 +46,6 @@ impl Sqlite {
     ) -> Result<Vec<Answer>, StoreError> {
         let secret = batch.iter().any(removes_a_secret);
         let routes = self.names.numbers.len();
-        let next_row = self.next_row;
         match self.try_batch(batch, now, claimed) {
             Ok((answers, deltas)) => {
                 add_counts(&self.book, &self.names, &deltas);
@@ -57,7 +56,6 @@ impl Sqlite {
                 Ok(answers)
             }
             Err(error) => {
-                self.next_row = next_row;
                 self.names.names.retain(|number, _| usize::try_from(*number).is_ok_and(|number| number <= routes));
                 let names = &self.names.names;
                 self.names.numbers.retain(|_, number| names.contains_key(number));

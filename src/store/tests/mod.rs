@@ -95,7 +95,9 @@ impl Fixture {
     }
 
     pub fn complete(&mut self, ticket: Ticket, number: u32, next: Next) {
-        self.one(Write::Complete(Box::new(outcome(ticket, number, next))));
+        let waits = self.due_at(Millis::MAX).into_iter().find(|due| due.ticket == ticket);
+        let since = waits.map_or(NOW, |due| due.since);
+        self.one(Write::Complete(Box::new(AttemptOutcome { since, ..outcome(ticket, number, next) })));
     }
 
     pub fn change(&mut self, change: Change) -> Changed {
@@ -187,7 +189,7 @@ pub fn attempt(number: u32) -> Attempt {
 }
 
 pub fn outcome(ticket: Ticket, number: u32, next: Next) -> AttemptOutcome {
-    AttemptOutcome { ticket, attempt: attempt(number), next, reason: None, settled: None }
+    AttemptOutcome { ticket, since: NOW + ticket.row - 1, attempt: attempt(number), next, reason: None, settled: None }
 }
 
 pub fn settled(state: State) -> Next {

@@ -9,6 +9,7 @@ on_each_store! {
     a_replay_of_a_dead_delivery_waits_afresh_and_goes_on_with_the_numbers
     a_replay_of_a_delivered_one_is_one_attempt_that_changes_the_state_only_by_success
     a_replay_of_what_has_no_body_is_refused
+    the_end_of_an_attempt_leaves_a_replay_alone_that_was_asked_for_meanwhile
     a_paused_and_a_held_route_are_kept
     a_held_route_shows_its_waiting_deliveries_as_held
 }
@@ -105,6 +106,28 @@ fn a_replay_of_what_has_no_body_is_refused(mut store: Fixture) {
     store.record(Delivery { body: None, ..delivery(0, State::Failed) });
     assert_eq!(store.change(requeue(0, &[State::Failed], true)), Changed::NoBody);
     assert_eq!(store.change(requeue(1, &[State::Failed], true)), Changed::Unknown);
+    for (number, body) in [(2, "short"), (3, "redacted")] {
+        store.record(Delivery { body: Some(body.into()), ..delivery(number, State::Failed) });
+        assert_eq!(store.change(requeue(number, &[State::Failed], true)), Changed::NoBody, "{body} for 6 bytes");
+    }
+}
+
+fn the_end_of_an_attempt_leaves_a_replay_alone_that_was_asked_for_meanwhile(mut store: Fixture) {
+    let ends = [Next::Retry(NOW + 9_000), settled(State::Delivered), settled(State::Dead), Next::Keep];
+    for (number, next) in (0..).zip(ends) {
+        let ticket = store.accept(number);
+        let since = NOW + Millis::try_from(number).unwrap();
+        store.change(discard(number));
+        assert_eq!(store.change(requeue(number, &[State::Discarded], false)), Changed::Done(0));
+        let stays = Settled { is_kept: false, head: None, body: KeptBody::Nothing, secret: false };
+        let ended = AttemptOutcome { since, settled: Some(stays), ..outcome(ticket, 1, next) };
+        store.one(Write::Complete(Box::new(ended)));
+        let due = store.due_at(NOW + 50).pop().unwrap();
+        assert_eq!((due.id, due.attempts, due.counted, due.since), (id(number), 1, 0, NOW + 50));
+        assert_eq!((store.shown(number), store.get(number).1.len()), (Shown::Retrying, 1));
+        store.complete(due.ticket, 2, settled(State::Delivered));
+        assert_eq!((store.shown(number), store.get(number).1.len()), (Shown::Settled(State::Delivered), 2));
+    }
 }
 
 fn a_paused_and_a_held_route_are_kept(mut store: Fixture) {

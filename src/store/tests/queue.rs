@@ -19,6 +19,7 @@ on_each_store! {
     claimed_tickets_are_told_before_the_commit_returns
     after_a_crash_what_was_attempted_is_due_again_and_the_numbers_are_right
     retention_takes_what_is_over_and_leaves_what_waits
+    retention_leaves_what_waits_for_its_replay
     a_late_success_counts_though_it_was_discarded_and_a_late_failure_does_not
     an_attempt_cut_to_a_shorter_wait_is_due_then
 }
@@ -248,6 +249,19 @@ fn retention_takes_what_is_over_and_leaves_what_waits(mut store: Fixture) {
     assert_eq!(left(NOW + KEEP.dead + 2_000), [0]);
     assert_eq!(left(Millis::MAX / 2), [0]);
     assert_eq!(store.counts(), [(Shown::Pending, 1)]);
+}
+
+fn retention_leaves_what_waits_for_its_replay(mut store: Fixture) {
+    store.record(delivery(0, State::Failed));
+    let replay =
+        Change::Requeue { id: id(0), from: &[State::Failed], destinations: 1, at: NOW, once: true, head: None };
+    assert_eq!(store.change(replay), Changed::Done(0));
+    while store.backend.maintain(NOW + KEEP.delivered + 2_000).unwrap() {}
+    let due = store.due_at(NOW);
+    assert_eq!(due.len(), 1);
+    store.complete(due[0].ticket, 1, Next::Keep);
+    while store.backend.maintain(NOW + KEEP.delivered + 4_000).unwrap() {}
+    assert!(store.reader.get(id(0)).unwrap().is_none());
 }
 
 fn a_late_success_counts_though_it_was_discarded_and_a_late_failure_does_not(mut store: Fixture) {

@@ -1,6 +1,6 @@
 //! The store with its threads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::backend::Book;
@@ -30,12 +30,17 @@ struct Told {
     go: Option<mpsc::Receiver<()>>,
     full: Arc<AtomicBool>,
     broken: Arc<AtomicBool>,
+    /// What the file system says of its room; an error while this is none.
+    sizes: Arc<Mutex<Option<Sizes>>>,
+    /// How many commits were tried.
+    tried: Arc<AtomicUsize>,
 }
 
 impl Told {
     fn new() -> Self {
         let inner = Memory::new(Bounds::default(), KEEP);
-        Self { inner, go: None, full: Arc::default(), broken: Arc::default() }
+        let sizes = Arc::new(Mutex::new(Some(Sizes::default())));
+        Self { inner, go: None, full: Arc::default(), broken: Arc::default(), sizes, tried: Arc::default() }
     }
 }
 
@@ -52,6 +57,7 @@ impl Backend for Told {
         if let Some(go) = &self.go {
             go.recv().unwrap();
         }
+        self.tried.fetch_add(1, Ordering::SeqCst);
         if self.full.load(Ordering::SeqCst) {
             // As SQLite does: the row is inserted, and the commit fails.
             claimed(Ticket { row: 1, destination: 0 });
@@ -66,7 +72,7 @@ impl Backend for Told {
         self.inner.maintain(now)
     }
     fn sizes(&self) -> Result<Sizes, StoreError> {
-        self.inner.sizes()
+        lock(&self.sizes).ok_or(StoreError::Failed("too many open files".into()))
     }
     fn book(&self) -> Arc<Mutex<Book>> {
         self.inner.book()
@@ -102,6 +108,25 @@ async fn a_delivery_that_is_claimed_at_once_comes_again_only_when_it_is_released
     store.change(Change::Pause { route: "other".into(), paused: true }).await.unwrap();
     let claimed = store.claim("github", 0, NOW + 9, 10).await.unwrap();
     assert_eq!((claimed.len(), claimed[0].attempts), (1, 1));
+}
+
+#[tokio::test]
+async fn a_delivery_is_claimed_until_its_attempt_has_ended_though_it_was_discarded() {
+    let store = in_memory();
+    let Accepted::Stored(ticket) = accept(&store, 0, None, true).await.unwrap() else { panic!("stored") };
+    let discard = Change::Settle { id: id(0), from: &[State::Pending], to: State::Discarded };
+    store.change(discard).await.unwrap();
+    assert!(store.is_claimed(id(0)).await.unwrap());
+    store.completed(outcome(ticket, 1, Next::Retry(NOW))).await.unwrap();
+    assert!(!store.is_claimed(id(0)).await.unwrap() && !store.is_claimed(id(1)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_panic_in_a_question_is_its_own_alone() {
+    let store = in_memory();
+    let panics = store.threads.people.ask(|_| -> Result<(), StoreError> { panic!("on purpose") }).await;
+    assert_eq!(panics, Err(StoreError::Closed));
+    assert_eq!(store.body(id(0)).await, Ok(None));
 }
 
 #[tokio::test]
@@ -174,9 +199,74 @@ async fn a_full_disk_refuses_deliveries_keeps_outcomes_and_heals_by_itself() {
     assert_eq!(store.health(), Health::Full);
     full.store(false, Ordering::SeqCst);
     assert!(matches!(accept(&store, 2, None, false).await, Ok(Accepted::Stored(_))));
+    // What was kept is written after the batch that has found room.
+    accept(&store, 3, None, false).await.unwrap();
     assert_eq!(store.health(), Health::Good);
     let (stored, _) = store.get(id(0)).await.unwrap().unwrap();
     assert_eq!(stored.shown, Shown::Settled(State::Delivered), "the outcome was kept");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_what_waits_for_room_is_not_tried_with_each_delivery() {
+    let told = Told::new();
+    let (full, sizes, tried) = (told.full.clone(), told.sizes.clone(), told.tried.clone());
+    *lock(&sizes) = Some(Sizes { used: 0, free: Some(1 << 20) });
+    let store = start(Box::new(told), limits());
+    let mut tickets = Vec::new();
+    for number in 0..200 {
+        let Accepted::Stored(ticket) = accept(&store, number, None, true).await.unwrap() else { panic!("stored") };
+        tickets.push(ticket);
+    }
+    full.store(true, Ordering::SeqCst);
+    let before = tried.load(Ordering::SeqCst);
+    for ticket in tickets {
+        store.complete(outcome(ticket, 1, settled(State::Delivered))).unwrap();
+    }
+    for number in 200..230 {
+        assert_eq!(accept(&store, number, None, false).await, Err(StoreError::Full));
+    }
+    let tried = tried.load(Ordering::SeqCst) - before;
+    assert!(tried < 100, "{tried} commits were tried");
+    full.store(false, Ordering::SeqCst);
+    accept(&store, 230, None, false).await.unwrap();
+    accept(&store, 231, None, false).await.unwrap();
+    assert_eq!(store.counts()[&("github".into(), Shown::Settled(State::Delivered))], 200);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_looked_at_for_a_moment_does_not_fail_the_store() {
+    let told = Told::new();
+    let sizes = told.sizes.clone();
+    let store = start(Box::new(told), limits());
+    *lock(&sizes) = None;
+    accept(&store, 0, None, false).await.unwrap();
+    assert_eq!(store.health(), Health::Good);
+}
+
+#[tokio::test]
+async fn a_delivery_of_any_size_is_stored_and_records_take_no_room_from_deliveries() {
+    let (say, go) = mpsc::channel();
+    let limits = Limits { bytes: 10_000, patience: Duration::from_secs(3_600), ..limits() };
+    let store = start(Box::new(Told { go: Some(go), ..Told::new() }), limits);
+    let sized = |number, state| Delivery { body: Some(vec![0; 3_000].into()), ..delivery(number, state) };
+    // The first one's batch has begun, or is to begin with the word.
+    let mut first = Box::pin(accept(&store, 0, None, false));
+    assert!(futures_poll(&mut first).await);
+    for number in 1..9 {
+        store.record(sized(number, State::Forwarded));
+    }
+    assert!(store.dropped() > 0, "records have half of the bytes");
+    let mut second = Box::pin(store.accept(sized(10, State::Pending), None, 1, false));
+    let mut third = Box::pin(store.accept(sized(11, State::Pending), None, 1, false));
+    assert!(futures_poll(&mut second).await && futures_poll(&mut third).await, "they wait for the writer");
+    for _ in 0..30 {
+        say.send(()).unwrap();
+    }
+    first.await.unwrap();
+    second.await.unwrap();
+    third.await.unwrap();
+    let big = Delivery { body: Some(vec![0; 20_000].into()), ..delivery(12, State::Pending) };
+    store.accept(big, None, 1, false).await.unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::support::http::{self, Response};
 use crate::support::process::{BINARY, GatewayProcess, poll};
 use crate::support::rig::is_problem;
 use crate::support::served::{Served, route};
-use crate::support::tools::tool;
+use crate::support::tools::{pass_over, tool};
 
 /// What mounts the file system, and then becomes the program.
 const MOUNT: &str = "mount -t tmpfs -o size=64m,mode=700 none \"$0\" && exec \"$@\"";
@@ -27,7 +27,8 @@ fn on_small_disk() -> Option<Command> {
     let folder = tempfile::tempdir().unwrap();
     let mounted = namespace()?.arg(folder.path()).arg("true").output().unwrap();
     if !mounted.status.success() {
-        eprintln!("passed over: no file system can be mounted: {}", String::from_utf8_lossy(&mounted.stderr));
+        eprintln!("no file system can be mounted: {}", String::from_utf8_lossy(&mounted.stderr));
+        pass_over("unshare");
         return None;
     }
     namespace()

@@ -46,6 +46,15 @@ struct Book {
     failed: Mutex<BTreeSet<u64>>,
 }
 
+/// Says on drop that it is over.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn each_acknowledged_delivery_is_delivered_or_dead_however_often_the_gateway_is_killed() {
     crash(GatewayProcess::start_command, |_| ());
@@ -77,6 +86,8 @@ fn crash(start: impl Fn(&mut Command) -> GatewayProcess, then: impl Fn(&Path)) {
     let server = gateway.server;
     let mut kills = 0;
     thread::scope(|scope| {
+        // Also after a failed assertion, so that the senders end.
+        let _over = Over(&book.is_over);
         for _ in 0..SENDERS {
             scope.spawn(|| {
                 while !book.is_over.load(Ordering::Relaxed) {
@@ -94,7 +105,6 @@ fn crash(start: impl Fn(&mut Command) -> GatewayProcess, then: impl Fn(&Path)) {
             gateway = start(&file);
             kills += 1;
         }
-        book.is_over.store(true, Ordering::Relaxed);
     });
     poll("nothing waits", || {
         let metrics = Metrics::scrape(gateway.admin);

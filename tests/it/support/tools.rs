@@ -53,7 +53,7 @@ fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// Says that the test, or a part of it, is passed over, past the capture of its output.
-fn pass_over(missing: &str) {
+pub fn pass_over(missing: &str) {
     let without = std::env::var(WITHOUT).unwrap_or_default();
     let is_required = std::env::var_os(REQUIRED).is_some() && !without.split(' ').any(|name| name == missing);
     assert!(!is_required, "{missing} is not there. scripts/test installs it.");
