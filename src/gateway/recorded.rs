@@ -5,7 +5,7 @@
 //! 1. `bad_request`, `no_route`: the request's host or path is not the route's;
 //! 2. `method_not_allowed`, `ip_not_allowed`;
 //! 3. `body_too_large`;
-//! 4. what [`verify`](super::verify) refuses, with the secrets of now, at the time of receipt.
+//! 4. what [`verify`] refuses, with the secrets of now, at the time of receipt.
 //!
 //! Limits, deadlines and dedupe depend on the moment and are not judged.
 

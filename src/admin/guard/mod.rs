@@ -1,11 +1,11 @@
 //! What refuses a request before a handler sees it, in this order:
 //!
 //! 1. [`host`]: 421 for a `Host` that is not the gateway's own, which a page of an attacker would bring by DNS rebinding;
-//! 2. [`page`]: 404 for the API and the page if `admin.page` is false;
+//! 2. `page`: 404 for the API and the page if `admin.page` is false;
 //! 3. [`origin`]: 403 for a change that a page of another site asks for, and for anything that it asks of the API;
 //! 4. [`token`]: 401 without the right token;
 //! 5. [`origin::undeclared`]: 403 for a change without a token that a form of another site could send, too;
-//! 6. [`read_only`]: 403 for every change if `admin.read_only` is true;
+//! 6. `read_only`: 403 for every change if `admin.read_only` is true;
 //! 7. [`body`]: 413 for a body that is longer than any call needs.
 //!
 //! [`headers`] adds to every response what keeps browsers from doing more than showing it.
