@@ -23,10 +23,16 @@ pub fn senders_id(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// The id of a delivery that is received `since_epoch`, the time since 1970-01-01T00:00:00Z: a UUID of version 7 (RFC 9562
-/// section 5.7).
+/// section 5.7). The bits behind the milliseconds are the fraction of one (section 6.2, method 3), so that ids have the order of
+/// receipt also within a millisecond.
 pub fn delivery_id(since_epoch: Duration) -> Uuid {
     let millis = since_epoch.as_secs().saturating_mul(1000).saturating_add(since_epoch.subsec_millis().into());
-    Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+    let fraction = u64::from(since_epoch.subsec_nanos() % 1_000_000) * 4096 / 1_000_000;
+    let [.., high, low] = fraction.to_be_bytes();
+    let [_, _, random @ ..]: [u8; 10] = rand::random();
+    let mut bytes = [high, low, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes.iter_mut().skip(2).zip(random).for_each(|(byte, random)| *byte = random);
+    Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
 
 /// A random request id (RFC 9562 section 5.4).
@@ -70,6 +76,9 @@ mod tests {
     fn delivery_ids_are_ordered_by_time_and_differ_within_a_millisecond() {
         let at = |millis| delivery_id(Duration::from_millis(millis));
         assert!(at(1_000) < at(1_001));
+        let within = |micros: u64| delivery_id(Duration::from_micros(1_000_000 + micros));
+        assert!((0..1_000_u64).step_by(10).all(|micros| within(micros) < within(micros + 10)));
+        assert!(within(999) < at(1_001));
         assert_ne!(at(1_000), at(1_000));
         assert_eq!(at(1_000).get_version_num(), 7);
     }

@@ -29,6 +29,8 @@ const MAINTAIN: Duration = Duration::from_secs(1);
 /// With less room than this, in bytes, the outcome of each attempt is a commit of its own: it overwrites the body of its
 /// delivery, and the bodies of a whole batch can need more of the log than there is.
 const TIGHT: u64 = 256 << 20;
+/// Parts of a batch that find no room one after the other; then the rest waits for the next time.
+const TRIED_WITHOUT_ROOM: usize = 8;
 
 /// What a commit took, for the metrics.
 #[derive(Clone, Copy, Debug)]
@@ -133,18 +135,21 @@ impl Writer {
             return self.write_admitted(batch);
         }
         let (mut kept, mut untried) = (Vec::new(), Vec::new());
+        let mut without_room = 0;
         for part in apart(batch) {
-            if !kept.is_empty() && part.first().is_some_and(is_outcome) {
+            if without_room >= TRIED_WITHOUT_ROOM && part.first().is_some_and(is_outcome) {
                 untried.extend(part);
                 continue;
             }
-            kept.extend(self.write_admitted(part));
+            let back = self.write_admitted(part);
+            without_room = if back.is_empty() { 0 } else { without_room + 1 };
+            kept.extend(back);
             // The log is to be emptied before it grows further.
             if let Err(error) = self.maintain() {
                 self.passing(error);
             }
         }
-        // The next time another one is tried first: this one may need more room than the others.
+        // The next time others are tried first: these may need more room than those.
         untried.extend(kept);
         untried
     }
