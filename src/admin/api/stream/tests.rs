@@ -89,15 +89,23 @@ fn what_cannot_be_read_for_a_search_is_a_gap() {
         // So many questions wait that the store refuses another one.
         let (open, opened) = std::sync::mpsc::channel::<()>();
         let opened = Mutex::new(opened);
-        // Waits until `open` is dropped.
-        let holds = Arc::new(move |_: &Parts<'_>| lock(&opened).recv().is_err());
+        let (begin, begun) = std::sync::mpsc::channel::<()>();
+        // Says that it has begun, and waits until `open` is dropped.
+        let holds = Arc::new(move |_: &Parts<'_>| {
+            // Only the first one is waited for.
+            let _ended = begin.send(());
+            lock(&opened).recv().is_err()
+        });
         let slow = Filter { conditions: vec![Condition { needs: Needs::Summary, holds }], ..Filter::default() };
-        let asked: Vec<_> = (0..300)
-            .map(|_| {
-                let (store, slow) = (store.clone(), slow.clone());
-                tokio::spawn(async move { store.list(slow, 1).await.map(|_| ()) })
-            })
-            .collect();
+        let ask = || {
+            let (store, slow) = (store.clone(), slow.clone());
+            tokio::spawn(async move { store.list(slow, 1).await.map(|_| ()) })
+        };
+        let first = ask();
+        tokio::task::yield_now().await;
+        // From now on the reader takes none of those that wait.
+        begun.recv().unwrap();
+        let asked: Vec<_> = std::iter::once(first).chain((0..300).map(|_| ask())).collect();
         for _ in 0..asked.len() {
             tokio::task::yield_now().await;
         }
