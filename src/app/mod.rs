@@ -299,7 +299,7 @@ async fn tell_store(queue: Arc<Queue>, generation: Arc<Generation>, clock: Clock
         {
             tracing::error!(%error, "the store has not taken the routes of the new configuration; it is told again");
         }
-        // Nobody waits for it any more after a time.
+        // After a time, the receiver has gone.
         let _late = tried.take().map(|tried| tried.send(()));
         if told.is_ok() {
             return;

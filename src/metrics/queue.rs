@@ -142,7 +142,7 @@ impl QueueFamilies {
         let is_empty = counts.iter().all(|count| *count == 0);
         for (state, count) in STATES.iter().zip(counts) {
             if is_empty {
-                // An error means that there is none.
+                // An error means that the series does not exist.
                 let _ = self.deliveries.remove_label_values(&[route, state]);
                 continue;
             }

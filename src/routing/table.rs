@@ -59,7 +59,7 @@ pub struct RouteShared {
 /// All routes, by path and then by host.
 #[derive(Default)]
 pub struct Router {
-    // Not hashed: to hash a path costs more than to compare it with the few that there are.
+    // Ordered, not hashed: comparing a path with a few others costs less than hashing it.
     exact: BTreeMap<String, Hosts>,
     prefixes: BTreeMap<String, Hosts>,
     /// The lengths of the prefixes, longest first: a look-up costs one probe for each, whatever the path.

@@ -1,4 +1,4 @@
-//! What has been committed, for those who follow it. The writer never waits for them, and does nothing while nobody follows.
+//! Tells followers what has been committed. The writer never waits for a follower, and does nothing without one.
 
 use std::sync::Arc;
 

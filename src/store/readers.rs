@@ -42,7 +42,7 @@ impl ReaderThread {
         let job: Job = Box::new(move |reader| {
             // A caller that has gone does not need the answer.
             if !answer.is_closed() {
-                // After a panic the caller hears that there is no answer, and the next one gets its own.
+                // After a panic the caller gets an error, and later questions are answered.
                 match catch_unwind(AssertUnwindSafe(|| question(reader))) {
                     Ok(result) => {
                         let _gone = answer.send(result);

@@ -30,7 +30,7 @@ impl Query {
         Ok(Self(pairs.collect::<Result<_, Problem>>()?))
     }
 
-    /// Checks that there are only these keys, each once, but for those that `may_repeat`.
+    /// Checks that the query has no other keys than these, and each once, except those that `may_repeat`.
     ///
     /// # Errors
     /// 400, which names the key.

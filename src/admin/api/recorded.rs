@@ -1,7 +1,7 @@
 //! A request as it was recorded, and what may be shown of it.
 //!
-//! Secrets were taken out before it was recorded. Signatures are shown only to who asks for them: whoever has one can send the
-//! delivery again, as long as its time is good.
+//! Secrets were taken out before it was recorded. Signatures are shown only on request: with one, the delivery can be sent again
+//! until its signed time is too old.
 
 use bytes::Bytes;
 use http::HeaderName;

@@ -10,8 +10,8 @@
 //!
 //! [`headers`] adds to every response what keeps browsers from doing more than showing it.
 //!
-//! There is no CORS: no other site may read a response. What they do not protect against: programs of other users on the same
-//! machine, if no token is set; whoever reads the traffic, which is not encrypted.
+//! There is no CORS: no other site may read a response. The guards do not protect against programs of other users on
+//! the same machine, if no token is set, nor against a reader of the traffic, which is not encrypted.
 
 pub mod body;
 pub mod headers;

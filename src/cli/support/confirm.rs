@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::super::Failure;
 
-/// Asks on the terminal; `yes` answers beforehand. Without a terminal nobody can be asked.
+/// Asks on the terminal; `yes` answers beforehand. Without a terminal and without `yes` it fails.
 pub fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());

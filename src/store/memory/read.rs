@@ -34,8 +34,8 @@ impl MemoryReader {
 }
 
 impl MemoryReader {
-    /// A page of deliveries. It ends early once `late` says so, but not before it has looked at one. Nobody waits while it asks
-    /// the filter: it takes the lock for a few rows at a time.
+    /// A page of deliveries. It ends early once `late` says so, but not before it has looked at one. It takes the
+    /// lock for a few rows at a time, and asks the filter without it.
     pub fn list_until(&self, filter: &Filter, limit: usize, late: impl Fn() -> bool) -> Page {
         let (least, mut below) = filter.ids();
         let mut page = Page::default();

@@ -36,7 +36,7 @@ fn who_follows_is_told_what_is_new_and_what_has_changed() {
         let answers = store.commit(writes);
         feed.tell(writes, &answers);
     };
-    // Nobody follows.
+    // Without a follower.
     commit(&[accept(0, None)], &mut feed);
     let mut follower = channel.subscribe();
     let key = DedupeKey { key: [1; 16], until: NOW + 1 };

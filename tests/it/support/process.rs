@@ -191,7 +191,7 @@ impl GatewayProcess {
 
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The gateway with a standard error that nobody reads once it listens.
+/// The gateway with a standard error that the test stops reading once it listens.
 pub struct Unread {
     child: Child,
     stderr: PipeReader,
