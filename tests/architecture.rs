@@ -19,7 +19,7 @@ mod rust;
 
 /// The rooms of the house, from the top down, and what each may import of the rooms below it.
 const ROOMS: &[(&str, &str)] = &[
-    ("cli", "acts app clock config http1 net reject schemes store text upstream"),
+    ("cli", "acts app clock config http1 lock net reject schemes store text upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
     ("admin", "acts clock config lock metrics net queue record reject routing schemes search store text"),
     ("acts", "clock config delivery gateway http1 lock metrics queue record reject routing schemes store upstream"),
@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("search", "config record schemes store"),
     ("queue", "clock config http1 lock metrics observe record routing store upstream"),
     ("record", "clock config delivery http1 metrics reject routing schemes store upstream"),
-    ("observe", "clock config delivery metrics net reject routing upstream"),
+    ("observe", "clock config delivery lock metrics net reject routing upstream"),
     ("delivery", "config http1 metrics reject routing schemes upstream"),
     ("routing", "config http1 lock metrics reject schemes upstream"),
     ("upstream", "clock config http1 metrics net"),

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::durable::queue;
+use crate::GATEWAY;
 use crate::exchange::Connections;
 use crate::load::Load;
 use crate::memory::{STILL, settled};
-use crate::peers::{Setting, hooklatch_with};
+use crate::peers::{QUEUE, STORE, Setting, hooklatch_with, queue};
 use crate::requests::numbered;
 use crate::stores::HTTP;
-use crate::{GATEWAY, durable};
 
 /// How long a start, or the delivery of a backlog, may take.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -80,8 +79,8 @@ fn row(load: &mut Load, folder: &Path, backlog: u64, body: usize, deliver: u64) 
 
 /// Has the gateway store one delivery while its route is paused, and copies that in the database.
 fn prepare(load: &mut Load, setting: &Setting<'_>, backlog: u64, body: usize) -> io::Result<()> {
-    let paused = format!("{}    paused: true\n", durable::QUEUE);
-    let gateway = hooklatch_with(setting, &paused, durable::STORE)?;
+    let paused = format!("{QUEUE}    paused: true\n");
+    let gateway = hooklatch_with(setting, &paused, STORE)?;
     let connections = Connections::open(gateway.address, 1, &HTTP)?;
     connections.run(load, &HTTP, &numbered(body, 0..1), false, PATIENCE, false)?;
     drop(gateway);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::backlog;
 use crate::exchange::{Connections, Protocol};
 use crate::load::Load;
-use crate::peers::{Gateway, Setting, hooklatch_with};
+use crate::peers::{Gateway, Setting, hooklatch, queue};
 use crate::requests::numbered;
 use crate::stores::{HTTP, POSTGRES, REDIS, append, postgres, postgres_request, redis, redis_request};
 use crate::{BOTH, CONNECTIONS, Effort, GATEWAY, LOAD, pin};
@@ -21,10 +21,6 @@ const SIGNED_A_SECOND: f64 = 70_000.0;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Deliveries that a bare file gets at once.
 const TOGETHER: usize = 64;
-
-/// The route's and the other keys of a gateway with a queue.
-pub const QUEUE: &str = "    delivery: queue\n";
-pub const STORE: &str = "store: { path: store, min_free: 0MiB, max_size: 100GiB }\n";
 
 /// What is measured of one system, one value a round.
 #[derive(Default)]
@@ -50,7 +46,7 @@ struct System {
 }
 
 const SYSTEMS: [System; 4] = [
-    System { name: "hooklatch, proxy", start: proxy, protocol: HTTP, request: None, delivers: true },
+    System { name: "hooklatch, proxy", start: hooklatch, protocol: HTTP, request: None, delivers: true },
     System { name: "hooklatch, queue", start: queue, protocol: HTTP, request: None, delivers: true },
     System { name: "Redis Streams", start: redis, protocol: REDIS, request: Some(redis_request), delivers: false },
     System {
@@ -61,15 +57,6 @@ const SYSTEMS: [System; 4] = [
         delivers: false,
     },
 ];
-
-fn proxy(setting: &Setting<'_>) -> io::Result<Gateway> {
-    hooklatch_with(setting, "", "")
-}
-
-/// The gateway with a queue, whose store is in its folder.
-pub fn queue(setting: &Setting<'_>) -> io::Result<Gateway> {
-    hooklatch_with(setting, QUEUE, STORE)
-}
 
 /// Prints both tables.
 pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {

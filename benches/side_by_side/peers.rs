@@ -12,6 +12,9 @@ pub const SECRET: &str = "benchmark-secret-of-32-bytes-len";
 const SECRET_BASE64: &str = "YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcy1sZW4=";
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The keys of a route with a queue, and the section that it needs.
+pub const QUEUE: &str = "    delivery: queue\n";
+pub const STORE: &str = "store: { path: store, min_free: 0MiB, max_size: 100GiB }\n";
 /// The path that verifies.
 pub const PATH: &str = "/webhooks/circleci";
 
@@ -127,6 +130,11 @@ impl Drop for Gateway {
 /// says that it is ready.
 pub fn hooklatch(setting: &Setting<'_>) -> io::Result<Gateway> {
     hooklatch_with(setting, "", "")
+}
+
+/// The same with a queue, whose store is in its folder.
+pub fn queue(setting: &Setting<'_>) -> io::Result<Gateway> {
+    hooklatch_with(setting, QUEUE, STORE)
 }
 
 /// The same with further keys of the route, and further sections.

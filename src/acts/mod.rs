@@ -128,7 +128,7 @@ impl Acts {
     }
 
     /// Why there is no delivery of this id.
-    fn missing(&self, id: Uuid) -> Refused {
+    pub fn missing(&self, id: Uuid) -> Refused {
         if self.queue.store.was_removed(id) { Refused::Gone } else { Refused::NotFound }
     }
 }

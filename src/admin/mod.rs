@@ -45,6 +45,13 @@ pub struct Running {
     pub max_bytes: Option<u64>,
 }
 
+impl Running {
+    /// The route of this name.
+    pub fn route(&self, name: &str) -> Option<&Arc<RouteShared>> {
+        self.routes.iter().find(|route| route.config.name == name)
+    }
+}
+
 /// What the admin listener gets from the rest of the gateway.
 pub struct AdminContext {
     /// For `/metrics`.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use smol_str::SmolStr;
 use tower::Service;
 
@@ -61,7 +61,7 @@ async fn store_and_answer<S>(
 ) -> StageResult {
     let Deduped { verified, key } = deduped;
     let mut message = prepare(&verified.proven())?;
-    let body = whole(verified.payload());
+    let body = verified.payload().whole();
     // Without the share of `buffered_bytes` that the request holds: a delivery that waits for a slow handler does not keep
     // the gateway from accepting others.
     message.payload = Payload::from(body.clone());
@@ -101,19 +101,6 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
             (route.config.record == config::Record::Full).then_some(route.config.record_body),
             true,
         ),
-    }
-}
-
-/// The bytes of a body in one piece.
-fn whole(payload: &Payload) -> Bytes {
-    match payload.frames() {
-        [] => Bytes::new(),
-        [only] => only.clone(),
-        frames => {
-            let mut whole = BytesMut::with_capacity(usize::try_from(payload.len()).unwrap_or_default());
-            frames.iter().for_each(|frame| whole.extend_from_slice(frame));
-            whole.freeze()
-        }
     }
 }
 

@@ -42,6 +42,14 @@ impl Payload {
     pub fn frames(&self) -> &[Bytes] {
         &self.0.frames
     }
+
+    /// The body in one piece: copied only if it arrived in several.
+    pub fn whole(&self) -> Bytes {
+        match self.frames() {
+            [only] => only.clone(),
+            frames => frames.concat().into(),
+        }
+    }
 }
 
 impl From<Bytes> for Payload {

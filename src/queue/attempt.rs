@@ -86,8 +86,8 @@ impl Job {
         random: f64,
         settled: Option<Settled>,
     ) -> AttemptOutcome {
-        let Ended { result, status, error, retry_after, head, body } = ended;
-        let delivered = matches!(status, Some(200..=299));
+        let delivered = matches!(ended.status, Some(200..=299));
+        let (status, retry_after) = (ended.status, ended.retry_after);
         let failure = Failure { now, since: self.since, attempts: self.counted + 1, status, retry_after };
         let (retry_at, why) = match policy.after(&failure, random) {
             _ if delivered => (None, None),
@@ -99,53 +99,48 @@ impl Job {
         AttemptOutcome {
             ticket: self.ticket,
             since: self.since,
-            attempt: Attempt {
-                destination: self.ticket.destination(),
-                number: self.attempts + 1,
-                at,
-                result: Arc::from(result.label()),
-                status,
-                error,
-                duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
-                replay: self.replay,
-                response_head: head,
-                response_body: body,
-            },
+            attempt: self.written(ended, at, took),
             reason: why.filter(|_| next == Next::Settle(State::Dead)).map(|why| Arc::from(why_dead(why))),
             next,
             settled: settled.filter(|_| is_settled),
         }
     }
-}
 
-impl Job {
-    /// What is written of a delivery that cannot be sent, whoever asks for it: its bytes in the store are not those that were
-    /// written there.
+    /// What is written of a delivery that no attempt can send: its bytes in the store are not those that were written there.
     pub fn unreadable(&self, error: String, at: Millis) -> AttemptOutcome {
-        let (head, body) = (Bytes::new(), Bytes::new());
         AttemptOutcome {
             ticket: self.ticket,
             since: self.since,
-            attempt: Attempt {
-                destination: self.ticket.destination(),
-                number: self.attempts + 1,
-                at,
-                result: Arc::from(UpstreamResult::Failed.label()),
-                status: None,
-                error: Some(error),
-                duration_ms: 0,
-                replay: self.replay,
-                response_head: head,
-                response_body: body,
-            },
+            attempt: self.written(Ended::without_response(UpstreamResult::Failed, error), at, Duration::ZERO),
             next: after_attempt(false, self.once, None),
             reason: (!self.once).then(|| Arc::from("unreadable")),
             settled: None,
         }
     }
+
+    /// The attempt of this job that ended so.
+    fn written(&self, ended: Ended, at: Millis, took: Duration) -> Attempt {
+        Attempt {
+            destination: self.ticket.destination(),
+            number: self.attempts + 1,
+            at,
+            result: Arc::from(ended.result.label()),
+            status: ended.status,
+            error: ended.error,
+            duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            replay: self.replay,
+            response_head: ended.head,
+            response_body: ended.body,
+        }
+    }
 }
 
 impl Ended {
+    fn without_response(result: UpstreamResult, error: String) -> Self {
+        let (head, body) = (Bytes::new(), Bytes::new());
+        Self { result, status: None, error: Some(error), retry_after: None, head, body }
+    }
+
     /// What came of sending. Reads the response's body, for [`READ_TIMEOUT`] at most.
     pub async fn of(sent: Result<Response<ResponseBody>, SendError>, now: SystemTime) -> Self {
         let response = match sent {
@@ -156,8 +151,7 @@ impl Ended {
                     SendError::Failed(_) => UpstreamResult::Failed,
                     SendError::Late => UpstreamResult::Timeout,
                 };
-                let (head, body) = (Bytes::new(), Bytes::new());
-                return Self { result, status: None, error: Some(error.to_string()), retry_after: None, head, body };
+                return Self::without_response(result, error.to_string());
             }
         };
         let status = response.status().as_u16();

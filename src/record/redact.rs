@@ -1,11 +1,10 @@
-//! What no record may have: the values by which somebody proves who they are. They are taken out of a head and a body before
-//! these are stored.
+//! Takes credentials out of a head and a body before these are recorded.
 //!
-//! - `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`, whoever they are for;
+//! - `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`, for any server;
 //! - every header, query parameter and field of a body that is itself the secret of the route's
 //!   [scheme](crate::schemes::Credentials).
 //!
-//! Signatures stay: they are worth nothing for another delivery, and without them nobody could find out why one was refused.
+//! Signatures stay: they are worth nothing for another delivery, and explain why one was refused.
 //!
 //! Does not protect against a secret in a place where no scheme expects one, for instance in a path.
 
@@ -138,11 +137,7 @@ pub fn body(credentials: &Credentials, payload: &Payload) -> Redacted<Bytes> {
     if !credentials.are_in_body() {
         return Redacted::Unchanged;
     }
-    let whole = match payload.frames() {
-        [only] => Cow::Borrowed(&**only),
-        frames => Cow::Owned(frames.concat()),
-    };
-    match credentials.redact_body(&whole) {
+    match credentials.redact_body(&payload.whole()) {
         Redacted::Unchanged => Redacted::Unchanged,
         Redacted::Replaced(body) => Redacted::Replaced(body.into()),
         Redacted::Gone => Redacted::Gone,

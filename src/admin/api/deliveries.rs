@@ -8,14 +8,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::detail::{self, Found};
 use super::export;
 use super::query::{Id, Query};
 use super::recorded::{RecordedRequest, Signatures};
 use super::summary::summary;
-use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::record::details::Details;
@@ -161,7 +159,7 @@ async fn exported(
 /// 404 if there was none, 410 if it has made room, 503 from the store.
 async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
     let store = &context.queue.store;
-    let Some((stored, attempts)) = store.get(id).await? else { return Err(missing(context, id)) };
+    let Some((stored, attempts)) = store.get(id).await? else { return Err(context.acts.missing(id).into()) };
     let details = Details::decode(&stored.delivery.details).map_err(|error| {
         tracing::error!(%id, %error, "a record cannot be read");
         Problem::internal()
@@ -174,10 +172,6 @@ async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
         Found { stored, attempts, details, body }
     };
     compute(read).await
-}
-
-fn missing(context: &AdminContext, id: Uuid) -> Problem {
-    if context.queue.store.was_removed(id) { Refused::Gone.into() } else { Refused::NotFound.into() }
 }
 
 fn not_kept(found: &Found) -> Problem {
@@ -194,7 +188,7 @@ fn signatures(context: &AdminContext, found: &Found) -> Signatures {
 
 /// The route of this name, if the configuration has it.
 fn route(context: &AdminContext, name: &str) -> Option<Arc<RouteShared>> {
-    (context.running)().routes.iter().find(|route| route.config.name == name).cloned()
+    (context.running)().route(name).cloned()
 }
 
 /// What may take long to compute, so that other requests do not wait for it.

@@ -41,8 +41,9 @@ pub async fn list(State(context): State<Arc<AdminContext>>, query: Query) -> Res
 pub async fn one(State(context): State<Arc<AdminContext>>, name: Name, query: Query) -> Result<Response, Problem> {
     query.only(&[], &[])?;
     let running = (context.running)();
-    let route = running.routes.iter().find(|route| route.config.name == name.0);
-    let route = route.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_route", "no route has this name"))?;
+    let route = running
+        .route(&name.0)
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_route", "no route has this name"))?;
     let counts = context.queue.store.counts();
     Ok(super::json(StatusCode::OK, &shown(&context, route, &counts).await?))
 }

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::app;
+use crate::lock::lock;
 
 /// An HTTP server on a free port of the loopback address. It runs until the process ends.
 pub struct EmbeddedUpstream {
@@ -48,7 +49,7 @@ impl EmbeddedUpstream {
 
     /// Takes the requests that have arrived since the last call.
     pub fn seen(&self) -> Vec<Delivered> {
-        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.seen))
     }
 }
 
@@ -83,6 +84,6 @@ async fn receive(request: Request<Incoming>, seen: Seen) -> Result<Response<Full
     while let Some(Ok(frame)) = std::future::poll_fn(|cx| incoming.as_mut().poll_frame(cx)).await {
         body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(Delivered { headers: parts.headers, body });
+    lock(&seen).push(Delivered { headers: parts.headers, body });
     Ok(Response::new(Full::from(Bytes::from_static(b"handled\n"))))
 }

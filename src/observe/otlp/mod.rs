@@ -10,8 +10,8 @@ mod export;
 mod spans;
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Otlp;
 use crate::delivery::trace_context::Sampling;
+use crate::lock::lock;
 use crate::metrics::SpanMetrics;
 use crate::observe::trace::{EndedDelivery, Tracer};
 use export::Exporter;
@@ -83,7 +84,7 @@ impl Telemetry {
     pub fn finish(&self, patience: Duration) {
         self.finish.send_replace(true);
         // `recv` ends with an error when the thread drops its sender: nothing is ever sent.
-        let _ = self.finished.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(patience);
+        let _ = lock(&self.finished).recv_timeout(patience);
     }
 }
 
