@@ -72,13 +72,15 @@ impl Sqlite {
         if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {
             return Ok(false);
         }
-        let more = self.expire(now)?;
+        // Without room for this, the log still has to be emptied: that makes room.
+        let done = self.expire(now).and_then(|more| if more { Ok(more) } else { self.vacuum().map(|()| more) });
+        let is_full = done.as_ref().is_err_and(|error| store_error(error) == StoreError::Full);
+        let more = if is_full { false } else { done? };
         if !more {
-            self.vacuum()?;
             self.upkeep.next_step = now + STEP_EVERY;
             // The log counts for `max_size`, and its file only shrinks so.
             let log_pages = self.log_pages.load(Ordering::Relaxed);
-            if !self.upkeep.is_log_empty && log_pages == self.upkeep.stepped_pages {
+            if !self.upkeep.is_log_empty && (is_full || log_pages == self.upkeep.stepped_pages) {
                 self.empty_log()?;
             }
             self.upkeep.stepped_pages = self.log_pages.load(Ordering::Relaxed);
@@ -216,7 +218,7 @@ impl Sqlite {
         if free <= SPARE_PAGES {
             return Ok(());
         }
-        let pages = (free / 8).clamp(SPARE_PAGES, VACUUM_PAGES);
+        let pages = (free / 4).clamp(SPARE_PAGES, VACUUM_PAGES);
         let mut statement = self.connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}

@@ -132,13 +132,13 @@ fn a_small_file_system_is_not_filled_and_heals_once_all_is_delivered() {
 #[test]
 fn results_of_many_large_deliveries_at_once_are_written_on_a_small_file_system_too() {
     // All bodies are overwritten at the same moment.
-    let Some(filled) = fill("0MiB", 0, "max_concurrent: 32", 900_000) else { return };
+    let Some(mut filled) = fill("0MiB", 0, "max_concurrent: 32", 900_000) else { return };
     assert!(filled.accepted > 20, "{}", filled.accepted);
     let under_way = filled.accepted.min(32) as f64;
     poll("many are attempted", || filled.metric("in_flight", "") == under_way);
     filled.delivers();
-    // It takes deliveries again once the database has given its free pages back, which it does step by step.
     filled.settles();
+    filled.heals();
 }
 
 #[test]
