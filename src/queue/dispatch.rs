@@ -2,8 +2,9 @@
 //!
 //! Each route has a dispatcher. One in proxy mode sends replays, and what waits from a time when the route had a queue.
 //!
-//! A delivery that the thread has just stored is attempted at once, without a look into the store. All others are claimed
-//! from the store when they are due, by the one thread that [leads](Dispatcher::lead) the route.
+//! A delivery that the thread has just stored is attempted at once, or after a short time [in line](Dispatcher::turn) for a
+//! place, without a look into the store. All others are claimed from the store when they are due, by the one thread that
+//! [leads](Dispatcher::lead) the route.
 //!
 //! An attempt begins only if, in this order, 1. the route is not paused; 2. fewer than `max_concurrent` attempts are under way;
 //! 3. `max_rate` has room; 4. the circuit of the upstream lets it through. Whatever does not begin stays in the store, as
@@ -18,9 +19,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::turn::Start;
 use super::attempt::{Ended, Job};
-use super::circuit::{Pass, Phase, Settings};
-use super::lane::{Gate, Lane, Queue, Slot};
+use super::circuit::{Pass, Settings};
+use super::lane::{Gate, Lane, Queue};
 use super::retry::RetryPolicy;
 use super::stored;
 use crate::clock::Clock;
@@ -75,12 +77,6 @@ pub struct Dispatcher {
     is_replaced: Cell<bool>,
 }
 
-/// Everything that lets one attempt begin.
-struct Start {
-    slot: Slot,
-    pass: Option<Pass>,
-}
-
 /// An attempt whose end is not known yet.
 struct Open {
     dispatcher: Rc<Dispatcher>,
@@ -96,9 +92,6 @@ struct Unbegun<'a> {
     current: Option<Ticket>,
     claimed: std::vec::IntoIter<Claimed>,
 }
-
-/// Why no attempt can begin now, and when the dispatcher asks again without being woken.
-struct NotYet(Option<Instant>);
 
 impl Dispatcher {
     /// The dispatcher of `route`.
@@ -150,7 +143,7 @@ impl Dispatcher {
         message: Message,
         answer: oneshot::Sender<Result<Accepted, StoreError>>,
     ) {
-        let (id, received_at) = (delivery.id, delivery.received_at);
+        let (id, received_at, bytes) = (delivery.id, delivery.received_at, delivery.weight());
         let origin = Origin { scheme: delivery.scheme.clone(), details: delivery.details.clone() };
         let at_once = !self.lane.has_backlog() && !self.is_paused() && self.is_closed();
         let accepted = self.context.queue.store.accept(delivery, key, 1, at_once).await;
@@ -158,28 +151,17 @@ impl Dispatcher {
         // A sender that has gone away needs no answer.
         let _ = answer.send(accepted);
         let Some(Accepted::Stored(ticket)) = stored else { return };
-        let started = if at_once { self.start(self.context.clock.now()) } else { Err(NotYet(None)) };
-        match started {
-            Ok(start) => {
-                let job = Job {
-                    ticket,
-                    id,
-                    received_at,
-                    attempts: 0,
-                    counted: 0,
-                    since: received_at,
-                    replay: false,
-                    once: false,
-                };
-                self.attempt(job, &origin, message, start).await;
+        let turn = if at_once { self.turn(bytes).await } else { None };
+        let Some(start) = turn else {
+            if at_once {
+                self.context.queue.store.release([ticket]);
             }
-            Err(NotYet(_)) => {
-                if at_once {
-                    self.context.queue.store.release([ticket]);
-                }
-                self.context.queue.wake(&self.name);
-            }
-        }
+            self.context.queue.wake(&self.name);
+            return;
+        };
+        let job =
+            Job { ticket, id, received_at, attempts: 0, counted: 0, since: received_at, replay: false, once: false };
+        self.attempt(job, &origin, message, start).await;
     }
 
     /// Claims deliveries that are due and attempts them, until the gateway drains or [`Self::replace`] is called. One thread
@@ -233,7 +215,7 @@ impl Dispatcher {
             }
             let room = match room {
                 Ok(room) => room,
-                Err(NotYet(until)) => return Ok(until),
+                Err(not_yet) => return Ok(not_yet.until()),
             };
             // Before the look into the store: what is stored after it sets this again.
             self.lane.set_backlog(false);
@@ -250,56 +232,11 @@ impl Dispatcher {
                 unbegun.current = Some(delivery.ticket);
                 match self.start(self.context.clock.now()) {
                     Ok(start) => self.begin(delivery, start),
-                    Err(NotYet(until)) => return Ok(until),
+                    Err(not_yet) => return Ok(not_yet.until()),
                 }
                 unbegun.current = None;
             }
         }
-    }
-
-    /// How many attempts can begin now.
-    fn room(&self, now: Instant) -> Result<usize, NotYet> {
-        if let (Some(gate), Some(metrics)) = (&self.gate, &self.metrics) {
-            metrics.circuit_open.set(i64::from(gate.phase() != Phase::Closed));
-        }
-        let free = usize::try_from(self.lane.free(self.settings.max_concurrent.get())).unwrap_or(CLAIM);
-        match self.gate.as_ref().map(|gate| (gate.phase(), gate.wakes_at())) {
-            _ if free == 0 => Err(NotYet(None)),
-            Some((Phase::Open, Some(probe_at))) if now < probe_at => Err(NotYet(Some(probe_at))),
-            Some((Phase::Open, _)) => Ok(1),
-            Some((Phase::Probing, _)) => Err(NotYet(None)),
-            Some((Phase::Closed, _)) | None => Ok(free.min(self.largest_claim())),
-        }
-    }
-
-    /// How many deliveries are claimed at once: with `max_rate`, about as many as can begin within 50 ms, so that few are
-    /// read in vain.
-    fn largest_claim(&self) -> usize {
-        let of_rate = |rate: RateLimit| usize::try_from(rate.per_second.get() / 20).unwrap_or(CLAIM).clamp(1, CLAIM);
-        self.rate.map_or(CLAIM, of_rate)
-    }
-
-    fn start(&self, now: Instant) -> Result<Start, NotYet> {
-        if self.context.draining.get() || self.is_replaced.get() || self.is_paused() {
-            return Err(NotYet(None));
-        }
-        let slot = self.lane.enter(self.settings.max_concurrent.get()).ok_or(NotYet(None))?;
-        match self.pass(now) {
-            Ok(pass) => Ok(Start { slot, pass }),
-            Err(not_yet) => {
-                slot.give_back();
-                Err(not_yet)
-            }
-        }
-    }
-
-    /// Asks `max_rate` and the circuit.
-    fn pass(&self, now: Instant) -> Result<Option<Pass>, NotYet> {
-        if let Some(rate) = self.rate {
-            self.lane.rate.take(rate, now).map_err(|wait| NotYet(Some(now + wait)))?;
-        }
-        let Some(gate) = &self.gate else { return Ok(None) };
-        gate.enter(now).map(Some).ok_or_else(|| NotYet(gate.wakes_at()))
     }
 
     fn begin(self: &Rc<Self>, claimed: Claimed, start: Start) {
@@ -433,15 +370,6 @@ impl Dispatcher {
             );
         }
     }
-
-    fn is_paused(&self) -> bool {
-        let state = self.context.queue.store.route(&self.name);
-        state.paused || state.held
-    }
-
-    fn is_closed(&self) -> bool {
-        self.gate.as_ref().is_none_or(|gate| gate.phase() == Phase::Closed)
-    }
 }
 
 /// Does `work`; after a panic, does it anew.
@@ -482,3 +410,4 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests;
+mod turn;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use super::retry::RetryPolicy;
@@ -14,6 +15,9 @@ use crate::config::Upstream;
 use crate::lock::lock;
 use crate::routing::rate::Bucket;
 use crate::store::{Millis, Store, millis};
+
+/// Deliveries of a route that may stand in line for a place, and their bytes.
+const LINE: Line = Line { deliveries: 512, bytes: 8 << 20 };
 
 /// The queue, over all threads and reloads.
 pub struct Queue {
@@ -38,8 +42,25 @@ pub struct Lane {
     backlog: AtomicBool,
     /// Wakes the route's dispatcher.
     pub wake: Notify,
+    /// Those that have just been stored and stand in line for a place, in memory.
+    line: Mutex<Line>,
+    /// Wakes the first in the line.
+    freed: Notify,
     /// When attempts are made again by the configuration that runs, also after one that began under another.
     policy: Mutex<Arc<RetryPolicy>>,
+}
+
+/// How many deliveries stand in line, and how many bytes they have.
+#[derive(Default)]
+struct Line {
+    deliveries: usize,
+    bytes: usize,
+}
+
+/// A delivery that stands in line for a place; dropped, it has left.
+pub struct InLine {
+    lane: Arc<Lane>,
+    bytes: usize,
 }
 
 /// A place among a route's `max_concurrent` attempts, given back on drop.
@@ -137,6 +158,22 @@ impl Lane {
         entered.ok().map(|_| Slot { lane: self.clone(), unused: false })
     }
 
+    /// Whether deliveries stand in line for a place.
+    pub fn has_line(&self) -> bool {
+        lock(&self.line).deliveries > 0
+    }
+
+    /// Stands in line for a place; `None` if the line is too long.
+    pub fn stand_in_line(self: &Arc<Self>, bytes: usize) -> Option<InLine> {
+        let mut line = lock(&self.line);
+        if line.deliveries >= LINE.deliveries || line.bytes.saturating_add(bytes) > LINE.bytes {
+            return None;
+        }
+        line.deliveries += 1;
+        line.bytes += bytes;
+        Some(InLine { lane: self.clone(), bytes })
+    }
+
     /// How many more attempts than there are may be under way.
     pub fn free(&self, max: u32) -> u32 {
         max.saturating_sub(self.in_flight.load(Ordering::SeqCst))
@@ -153,6 +190,25 @@ impl Lane {
     }
 }
 
+impl InLine {
+    /// Completes when a place may be free. Enabled before one looks for a place, it misses none that becomes free meanwhile.
+    pub fn freed(&self) -> Notified<'_> {
+        self.lane.freed.notified()
+    }
+}
+
+/// The next one in the line finds out what it may do.
+impl Drop for InLine {
+    fn drop(&mut self) {
+        let mut line = lock(&self.lane.line);
+        line.deliveries -= 1;
+        line.bytes -= self.bytes;
+        if line.deliveries > 0 {
+            self.lane.freed.notify_one();
+        }
+    }
+}
+
 impl Slot {
     /// Gives it back without an attempt.
     pub fn give_back(mut self) {
@@ -163,7 +219,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.lane.in_flight.fetch_sub(1, Ordering::SeqCst);
-        if !self.unused && self.lane.has_backlog() {
+        if self.lane.has_line() {
+            self.lane.freed.notify_one();
+        } else if !self.unused && self.lane.has_backlog() {
             self.lane.wake.notify_one();
         }
     }

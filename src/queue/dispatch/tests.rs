@@ -1,5 +1,6 @@
 //! What follows from a panic.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -168,6 +169,72 @@ fn on_a_paused_route_nothing_starts() {
         let store = &dispatcher.context.queue.store;
         store.change(crate::store::Change::Pause { route: "hook".into(), paused: true }).await.unwrap();
         assert!(dispatcher.start(now).is_err());
+    });
+}
+
+/// Starts as many attempts as may be under way at once.
+fn fill(dispatcher: &Dispatcher) -> Vec<Start> {
+    let now = dispatcher.context.clock.now();
+    std::iter::from_fn(|| dispatcher.start(now).ok()).collect()
+}
+
+#[test]
+fn those_in_line_begin_in_their_order_each_when_an_attempt_ends() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let mut under_way = fill(&dispatcher);
+        let begun = Rc::new(RefCell::new(Vec::new()));
+        let wait = |number: usize| {
+            let (dispatcher, begun) = (dispatcher.clone(), begun.clone());
+            tokio::task::spawn_local(async move {
+                let start = dispatcher.turn(1).await;
+                begun.borrow_mut().push(number);
+                start
+            })
+        };
+        let first = wait(1);
+        let second = wait(2);
+        tokio::task::yield_now().await;
+        assert!(begun.borrow().is_empty() && dispatcher.lane.has_line());
+        under_way.pop();
+        let first = first.await.unwrap().unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(*begun.borrow(), [1]);
+        // One that comes now does not go past the second.
+        under_way.pop();
+        let third = wait(3);
+        let second = second.await.unwrap().unwrap();
+        drop((first, second));
+        assert!(third.await.unwrap().is_some());
+        assert_eq!(*begun.borrow(), [1, 2, 3]);
+        assert!(!dispatcher.lane.has_line());
+    });
+}
+
+#[test]
+fn nothing_stays_in_line_for_long_nor_when_the_dispatcher_is_replaced_and_the_line_has_an_end() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let mut under_way = fill(&dispatcher);
+        let begun = tokio::time::Instant::now();
+        assert!(dispatcher.turn(1).await.is_none());
+        assert_eq!(begun.elapsed(), Duration::from_millis(100));
+        assert!(dispatcher.turn(9 << 20).await.is_none(), "too large for the line");
+        assert_eq!(begun.elapsed(), Duration::from_millis(100));
+
+        // All leave as soon as the first finds out.
+        let waiting = [(); 3].map(|()| {
+            let dispatcher = dispatcher.clone();
+            tokio::task::spawn_local(async move { dispatcher.turn(1).await.is_some() })
+        });
+        tokio::task::yield_now().await;
+        dispatcher.replace();
+        let begun = tokio::time::Instant::now();
+        under_way.pop();
+        for waits in waiting {
+            assert!(!waits.await.unwrap());
+        }
+        assert_eq!((begun.elapsed(), dispatcher.lane.has_line()), (Duration::ZERO, false));
     });
 }
 

@@ -35,47 +35,48 @@ impl Sqlite {
             return Ok(());
         }
         let is_queued = waits_since.is_some();
-        let settles = match &outcome.next {
+        let waits_again = match &outcome.next {
             Next::Retry(at) => {
                 if is_queued {
                     self.connection.prepare_cached(statements::RETRY)?.execute((row, destination, at))?;
                 }
-                None
+                is_queued
             }
-            Next::Keep => {
-                self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
-                None
-            }
-            Next::Settle(state) => {
-                self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
-                let allowed = is_queued || *state == State::Delivered;
-                (allowed && !erased && !self.others_wait(row)?).then_some(*state)
+            Next::Keep | Next::Settle(_) => {
+                if is_queued {
+                    self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
+                }
+                false
             }
         };
+        let is_over = !erased && !waits_again && !self.others_wait(row)?;
+        let state = match &outcome.next {
+            Next::Settle(state) if is_over && (is_queued || *state == State::Delivered) => Some(*state),
+            _ => None,
+        };
+        let settled = outcome.settled.as_ref().filter(|_| is_over);
         let (status, took) = (outcome.attempt.status, outcome.attempt.duration_ms);
-        match settles {
+        let shown = match state {
             Some(state) => {
+                let head = settled.and_then(|settled| settled.head.as_deref());
                 let mut statement = self.connection.prepare_cached(statements::SETTLE_ATTEMPT)?;
-                statement.execute(params![row, status, took, state.number(), now, outcome.reason.as_deref()])?;
-                move_count(deltas, &known, Shown::Settled(state));
+                let reason = outcome.reason.as_deref();
+                statement.execute(params![row, status, took, state.number(), now, reason, head])?;
+                Shown::Settled(state)
             }
             None => {
                 self.connection.prepare_cached(statements::COUNT_ATTEMPT)?.execute((row, status, took))?;
-                move_count(deltas, &known, Shown::of(known.state, known.attempts + 1, false));
+                Shown::of(known.state, known.attempts + 1, false)
             }
-        }
-        let waits = matches!(outcome.next, Next::Retry(_)) && is_queued;
-        match &outcome.settled {
-            Some(settled) if !erased && !waits && !self.others_wait(row)? => match settled.is_kept {
-                true => self.settle(row, settled),
-                false => {
-                    let stays = Shown::of(known.state, known.attempts + 1, false);
-                    let shown = settles.map_or(stays, Shown::Settled);
-                    *deltas.entry((known.route, shown)).or_default() -= 1;
-                    self.forget(row)
-                }
-            },
-            _ => Ok(()),
+        };
+        move_count(deltas, &known, shown);
+        match settled {
+            Some(settled) if settled.is_kept => self.settle(row, settled, state.is_none()),
+            Some(_) => {
+                *deltas.entry((known.route, shown)).or_default() -= 1;
+                self.forget(row)
+            }
+            None => Ok(()),
         }
     }
 
@@ -119,8 +120,9 @@ impl Sqlite {
         self.connection.prepare_cached(statements::IS_QUEUED)?.exists([row])
     }
 
-    fn settle(&self, row: i64, settled: &Settled) -> rusqlite::Result<()> {
-        if let Some(head) = &settled.head {
+    /// Keeps of head and body what is to stay; `with_head` if the head was not written with the state.
+    fn settle(&self, row: i64, settled: &Settled, with_head: bool) -> rusqlite::Result<()> {
+        if let Some(head) = settled.head.as_ref().filter(|_| with_head) {
             self.connection.prepare_cached(statements::SET_HEAD)?.execute((row, &**head))?;
         }
         match &settled.body {

@@ -40,7 +40,7 @@ pub const LAST_ATTEMPT: &str = "SELECT max(number) FROM attempts WHERE row = ?1 
 pub const COUNT_ATTEMPT: &str =
     "UPDATE deliveries SET attempts = attempts + 1, status = ?2, duration_ms = ?3 WHERE row = ?1";
 pub const SETTLE_ATTEMPT: &str = "UPDATE deliveries SET attempts = attempts + 1, status = ?2, duration_ms = ?3, \
-    state = ?4, settled_at = ?5, reason = ?6 WHERE row = ?1";
+    state = ?4, settled_at = ?5, reason = ?6, head = coalesce(?7, head) WHERE row = ?1";
 pub const SET_STATE: &str = "UPDATE deliveries SET state = ?2, settled_at = ?3 WHERE row = ?1";
 pub const SET_HEAD: &str = "UPDATE deliveries SET head = ?2 WHERE row = ?1";
 pub const ERASE_DELIVERY: &str = "UPDATE deliveries SET head = x'', details = x'', peer = '', method = '', path = '', \
