@@ -67,6 +67,8 @@ mod tests {
             assert!(picked(&four, Some(wanted)).unwrap_err().contains("has 4 requests"));
         }
         assert_eq!(picked(&[("POST", None), ("POST", None), ("PUT", None)], None).unwrap().0, 1);
+        let [late, early] = ["2026-01-31 12:00:01", "2026-01-31 12:00:00"].map(Some);
+        assert_eq!(picked(&[("POST", late), ("POST", early)], None).unwrap().0, 0);
         assert_eq!(picked(&[("get", None)], None).unwrap(), (0, None));
         assert!(picked(&[], None).is_err() && picked(&[], Some(1)).is_err());
         assert!(only_one(Some(1)).is_ok() && only_one(None).is_ok() && only_one(Some(2)).is_err());
