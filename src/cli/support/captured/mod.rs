@@ -1,9 +1,9 @@
 //! Reads a captured request from a file, in whatever form people have it, so that it can be sent again.
 //!
 //! [`read`] finds out the format and hands the file to its reader: [`raw`] HTTP, [`har`], [`ngrok`], [`webhook_site`],
-//! [`hookdeck`], [`curl_command`], [`curl_verbose`], [`curl_trace`]. Each makes a [`draft::Draft`], which becomes a
-//! [`Captured`]. Of several requests in a file, [`pick`] takes one. [`fields`] reads
-//! headers in JSON, [`shell`] splits a command into words.
+//! [`hookdeck`], [`curl_command`], [`curl_verbose`], [`curl_trace`]. Each makes a request of the module [`draft`], which
+//! becomes a [`Captured`]. Of several requests in a file, [`pick`] takes one. [`fields`] reads headers in JSON, [`shell`]
+//! splits a command into words.
 //!
 //! Some formats do not keep the bytes of a body. What is known to be missing, or cannot be known, is [`Lost`].
 //!
