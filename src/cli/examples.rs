@@ -39,6 +39,8 @@ Examples:
 pub(super) const EXPLAIN: &str = "\
 Examples:
   hooklatch explain civo -c hooks.yaml --request captured.http
+  hooklatch explain civo --request network.har --entry 3
+  hooklatch explain civo --request headers.txt --body payload.json
   hooklatch explain stripe --request captured.http --at 2026-01-31T12:00:00Z
   hooklatch explain civo --last
   hooklatch explain --id 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b";

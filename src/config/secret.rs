@@ -3,8 +3,8 @@
 //! Refused: 1. a secret written into the configuration; 2. an entry without exactly one of `env` and `file`; 3. a
 //! secret that is absent, unless it is `optional`; 4. a secret that is present but unreadable, empty, too long, or
 //! that the scheme cannot decode, `optional` or not; 5. two entries with the same id; 6. a route without any secret.
-//! A [weak](crate::schemes::Weakness) secret gets a warning. From below `secrets`, error texts quote only the names of
-//! variables and files.
+//! A [weak](crate::schemes::Weakness) secret gets a warning, and so does one with [dirt](crate::schemes::Dirt) around it.
+//! From below `secrets`, error texts quote only the names of variables and files.
 //!
 //! A file's content is used byte for byte, without one trailing `\n` or `\r\n`, which most editors add. A variable is used
 //! as it is. The scheme decides whether the secret must be text.
@@ -163,6 +163,9 @@ fn read_one(
                 field.checked(spec.check_secret(&secret))?;
                 if let Some(weakness) = spec.weakness(&secret) {
                     field.warn(format!("the secret {weakness}"));
+                }
+                if let Some(dirt) = spec.dirt(&secret) {
+                    field.warn(format!("the secret {dirt}"));
                 }
             }
             optional?;

@@ -88,6 +88,9 @@ pub(super) fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<U
         _ => return field.wrong_kind("a URL, or a map with url"),
     };
     let url = url?;
+    if url.path.contains('*') {
+        field.warn("the * in the path is sent as it is: what follows the route's prefix is added without one");
+    }
     Some(Upstream {
         tls: url.tls,
         host: url.host,

@@ -179,7 +179,11 @@ impl Reader {
                 }
             }
             Grammar::List { separator, assign, key, at_most, strict } => {
-                let entries = split(value, separator).map(|entry| self.keyed(entry, assign, key));
+                // Header lines that were joined on the way have a comma between them (RFC 9110 section 5.3).
+                let joined = !self.signature.encoding.contains(&Encoding::Text);
+                let bare =
+                    split(value, separator).map(|entry| entry.strip_suffix(b",").filter(|_| joined).unwrap_or(entry));
+                let entries = bare.map(|entry| self.keyed(entry, assign, key));
                 self.parse_entries(entries, *at_most, *strict, claimed)?;
             }
             Grammar::Positional { separator, signature, at_most } => {

@@ -133,7 +133,7 @@ impl Way {
 }
 
 /// Whether the configured value must be kept secret.
-fn is_secret(algorithm: &Algorithm) -> bool {
+pub(super) fn is_secret(algorithm: &Algorithm) -> bool {
     match algorithm {
         Algorithm::Hmac(_) | Algorithm::Hash(_) | Algorithm::Token => true,
         Algorithm::Jwt(jwt) => jwt.algorithms.iter().all(|algorithm| algorithm.is_symmetric()),

@@ -95,6 +95,12 @@ mod cli;
 /// `explain`: the verdict and the cause for captured requests.
 mod explain;
 
+/// `explain` for exports of other programs and outputs of curl.
+mod captures;
+
+/// What real senders, handlers and operators hit, as data.
+mod cases;
+
 /// `health`, for container engines.
 mod health;
 

@@ -101,7 +101,8 @@ fn exchange(address: SocketAddr, request: &Request) -> io::Result<(u16, Vec<u8>)
     stream.set_write_timeout(Some(PATIENCE))?;
     let waits = request.body.len() > SENT_AT_ONCE;
     let mut first = request.head.clone();
-    first.extend_from_slice(if waits { b"Expect: 100-continue\r\n\r\n" } else { b"\r\n" });
+    let asks = request.head.split(|byte| *byte == b'\n').any(|line| line.to_ascii_lowercase().starts_with(b"expect:"));
+    first.extend_from_slice(if waits && !asks { b"Expect: 100-continue\r\n\r\n" } else { b"\r\n" });
     first.extend_from_slice(if waits { &[] } else { &request.body });
     stream.write_all(&first)?;
     let mut received = ResponseBuffer::default();

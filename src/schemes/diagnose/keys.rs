@@ -36,6 +36,8 @@ pub(super) enum Around {
     Space,
     /// The configured one is in quotes.
     Quotes,
+    /// The configured one ends in a newline that is written as a backslash and an n.
+    WrittenNewline,
     /// The sender's ends in a newline.
     Newline,
     /// The sender's ends in CRLF.
@@ -67,7 +69,7 @@ impl Taken {
 }
 
 impl Around {
-    const ALL: [Self; 4] = [Self::Space, Self::Quotes, Self::Newline, Self::CrLf];
+    const ALL: [Self; 5] = [Self::Space, Self::Quotes, Self::WrittenNewline, Self::Newline, Self::CrLf];
 
     /// The sender's secret, if the configured one can have this around it.
     fn taken_off(self, secret: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -77,6 +79,10 @@ impl Around {
             Self::Quotes => {
                 let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
                 text.strip_prefix(&[quote])?.strip_suffix(&[quote])?.to_vec()
+            }
+            Self::WrittenNewline => {
+                let text = text.strip_suffix(b"\\n")?;
+                text.strip_suffix(b"\\r").unwrap_or(text).to_vec()
             }
             Self::Newline => [secret, b"\n"].concat(),
             Self::CrLf => [secret, b"\r\n"].concat(),
@@ -170,6 +176,7 @@ impl fmt::Display for Around {
         formatter.write_str(match self {
             Self::Space => "the configured one has white space (or a newline) around it that does not belong to it",
             Self::Quotes => "the configured one is in quotes that do not belong to it",
+            Self::WrittenNewline => "the configured one ends in a backslash and an n, which were meant as a newline",
             Self::Newline => "the sender's ends in a newline, which the configured one lacks",
             Self::CrLf => "the sender's ends in CRLF, which the configured one lacks",
         })

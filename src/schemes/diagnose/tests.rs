@@ -164,6 +164,7 @@ fn quotes_and_white_space_around_a_secret_are_found_wherever_a_scheme_takes_such
         for (wrong, cause) in [
             ([b"\"", text, b"\""].concat(), "in quotes"),
             ([b" ", text, b"\n"].concat(), "white space (or a newline) around it"),
+            ([text, b"\\n"].concat(), "ends in a backslash and an n"),
         ] {
             let wrong = Secret::from(wrong);
             let compiled = signed.spec.compile(&signed.options, std::slice::from_ref(&wrong));

@@ -135,6 +135,23 @@ fn only_the_accepted_version_of_a_list_counts() {
 }
 
 #[test]
+fn lines_that_were_joined_by_a_comma_are_a_list() {
+    let blank = |strict| match list(strict) {
+        Grammar::List { key, at_most, .. } => {
+            Grammar::List { separator: " ".to_owned(), assign: ",".to_owned(), key, at_most, strict }
+        }
+        other => other,
+    };
+    for strict in [false, true] {
+        let both = vec![A.to_owned(), B.to_owned()];
+        for value in [format!("v1,{A}, v1,{B}"), format!("v1,{A} v1,{B},"), format!("v1,{A}, v2,x, v1,{B}")] {
+            assert_eq!(one(blank(strict), &value), Ok(both.clone()), "{value}");
+        }
+        assert_eq!(one(blank(strict), format!("v1,{A},,")), Err(MalformedSignature));
+    }
+}
+
+#[test]
 fn a_list_without_the_accepted_version_is_malformed() {
     for value in [
         A.to_owned(),

@@ -67,7 +67,7 @@ pub enum Grammar {
         ignore_case: bool,
     },
     /// `{ list: { separator: ",", assign: "=", key: v1 } }`: a list of `key=digest` and of other fields, white space
-    /// around an entry aside. Entries of other keys are not looked at.
+    /// around an entry and a comma behind it aside. Entries of other keys are not looked at.
     List {
         /// The characters that end an entry: `","`, or `" ,"` for either of two.
         separator: String,

@@ -52,8 +52,13 @@ impl Upstream {
 
     /// With room for `backlog` connections that have not been accepted, and one more.
     pub fn bind_with(backlog: i32) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self::bind_at(SocketAddr::from(([127, 0, 0, 1], 0)), backlog)
+    }
+
+    /// The same at another address of this machine.
+    pub fn bind_at(address: SocketAddr, backlog: i32) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&address.into()).unwrap();
         Self::listen(socket, backlog)
     }
 

@@ -1,0 +1,77 @@
+//! What stands around a secret and most likely does not belong to it: it came along when the secret was copied.
+//!
+//! Such a secret gets a warning and is not refused: a provider may have been given it in this form.
+
+use super::secret::Secret;
+use super::spec::Spec;
+use super::weak::is_secret;
+
+/// What is around a secret. The texts do not contain the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Dirt {
+    /// White space at its beginning or end.
+    #[error("begins or ends with white space or a newline, which most likely does not belong to it")]
+    Space,
+    /// Quotes around it.
+    #[error("is in quotes, which most likely do not belong to it")]
+    Quotes,
+    /// A newline at its end that is written as a backslash and a letter.
+    #[error("ends in a backslash and an n, which most likely were meant as a newline and do not belong to it")]
+    WrittenNewline,
+    /// A byte order mark before it.
+    #[error("begins with a byte order mark, which does not belong to it: save the file without one")]
+    Mark,
+    /// A prefix that stands there twice, or with the version of a signature.
+    #[error("has a prefix before whsec_, which most likely was pasted twice")]
+    Prefix,
+}
+
+impl Spec {
+    /// What is around this secret; `None` if nothing is. A public key may have lines.
+    pub fn dirt(&self, secret: &Secret) -> Option<Dirt> {
+        self.ways.iter().any(|way| is_secret(&way.algorithm)).then(|| around(secret.expose()))?
+    }
+}
+
+fn around(secret: &[u8]) -> Option<Dirt> {
+    let quoted = |quote: u8| secret.len() > 1 && secret.first() == Some(&quote) && secret.last() == Some(&quote);
+    if secret.trim_ascii().len() != secret.len() {
+        Some(Dirt::Space)
+    } else if b"\"'`".iter().any(|quote| quoted(*quote)) {
+        Some(Dirt::Quotes)
+    } else if secret.ends_with(b"\\n") {
+        Some(Dirt::WrittenNewline)
+    } else if secret.starts_with(b"\xef\xbb\xbf") {
+        Some(Dirt::Mark)
+    } else {
+        [&b"whsec_whsec_"[..], b"v1,whsec_"].iter().any(|twice| secret.starts_with(twice)).then_some(Dirt::Prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schemes::find;
+
+    #[test]
+    fn what_came_along_with_a_secret_is_found() {
+        let dirt = |scheme: &str, secret: &str| find(scheme).unwrap().dirt(&secret.as_bytes().to_vec().into());
+        for (secret, found) in [
+            ("k3jd93kd02ka9s8e", None),
+            ("k3jd \"93kd\" \\n 02ka9s8e", None),
+            ("k3jd93kd02ka9s8e\n", Some(Dirt::Space)),
+            (" k3jd93kd02ka9s8e", Some(Dirt::Space)),
+            ("\"k3jd93kd02ka9s8e\"", Some(Dirt::Quotes)),
+            ("\"k3jd93kd02ka9s8e", None),
+            ("\"", None),
+            ("k3jd93kd02ka9s8e\\n", Some(Dirt::WrittenNewline)),
+            ("\u{feff}k3jd93kd02ka9s8e", Some(Dirt::Mark)),
+            ("whsec_whsec_azNqZDkza2QwMmthOXM4ZQ==", Some(Dirt::Prefix)),
+            ("whsec_azNqZDkza2QwMmthOXM4ZQ==", None),
+            ("", None),
+        ] {
+            assert_eq!(dirt("civo", secret), found, "{secret:?}");
+        }
+        assert_eq!(dirt("discord", "03a107bff3ce10be\n"), None, "a public key");
+    }
+}
