@@ -34,6 +34,7 @@ mod fields;
 mod hash;
 mod jwt;
 mod key;
+mod made;
 mod options;
 mod payload;
 mod proof;
