@@ -2,8 +2,8 @@
 //! this machine, until Ctrl-C.
 //!
 //! The request is the one that the upstream gets, but for `Host` and for what the gateway adds to each attempt. Copies are
-//! fetched as soon as the gateway tells of a delivery, since what is kept of a queued one may go once its handler has taken it.
-//! They are sent one after the other.
+//! fetched as soon as the gateway tells of a delivery: of a queued one the gateway keeps little once its handler has taken it,
+//! unless somebody listens, and even then not for long. They are sent one after the other.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let route = find(&api, &args.route)?;
     let query = format!("route:{} {}", route.name, LET_IN.map(|state| format!("state:{state}")).join(" "));
     let (last_id, before) = before(&api, &query, args.since.as_deref())?;
-    let path = with_query("/api/v1/stream", [("q", Some(query.as_str()))]);
+    let path = with_query("/api/v1/stream", [("q", Some(query.as_str())), ("copies_of", Some(route.name.as_str()))]);
     let listen = Rc::new(Listen { api, route, to: args.to.clone() });
     app::runtime()?.block_on(async {
         tokio::select! {

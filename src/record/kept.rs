@@ -8,6 +8,7 @@ use super::details::Details;
 use super::redact::Secrets;
 use crate::config::Record;
 use crate::http1::payload::Payload;
+use crate::routing::copies::DeliveryCopy;
 use crate::routing::table::RouteShared;
 use crate::schemes::Redacted;
 use crate::store::{KeptBody, Settled};
@@ -48,12 +49,14 @@ pub struct Origin {
 /// What stays of a queued delivery once it is delivered, by the `record` of its route: of `none` nothing, of `metadata` no
 /// head and no body, of `full` both, without secrets. `encode` makes the bytes that the store keeps of a message.
 ///
+/// Whoever listens to the route finds a copy of it for a while even so.
+///
 /// The route may have another scheme than when the delivery came: [`Secrets`] says what goes then.
 pub fn after_delivery(
     route: &RouteShared,
     origin: &Origin,
     message: &Message,
-    encode: impl FnOnce(&Message) -> Bytes,
+    encode: impl Fn(&Message) -> Bytes,
 ) -> Settled {
     // Only another program can have written what cannot be read.
     let details = Details::decode(&origin.details).unwrap_or_default();
@@ -61,6 +64,17 @@ pub fn after_delivery(
     let without = secrets.message(message);
     let payload = secrets.body(&message.payload);
     let secret = without.is_some() || payload != Redacted::Unchanged || !details.redacted.is_empty();
+    if route.config.record != Record::Full && route.limits.copies().are_wanted() {
+        let head = encode(without.as_ref().unwrap_or(message));
+        let body = match &payload {
+            Redacted::Unchanged => Some(message.payload.whole()),
+            Redacted::Replaced(body) => Some(body.clone()),
+            Redacted::Gone => None,
+        };
+        if let Some(body) = body {
+            route.limits.copies().keep(DeliveryCopy { id: message.id, head, body });
+        }
+    }
     let (head, body) = match route.config.record {
         Record::Full => (without.as_ref().map(encode), body(payload, &message.payload, route.config.record_body)),
         Record::None | Record::Metadata => (Some(Bytes::new()), KeptBody::Nothing),

@@ -148,7 +148,7 @@ fn as_it_came(context: &AdminContext, found: &Found, with_signatures: bool) -> O
 }
 
 /// The message that is kept for the handler, without secrets. Of a queued delivery there is one as long as it waits, whatever
-/// its route records.
+/// its route records, and a copy of it for those who listen.
 fn for_upstream(context: &AdminContext, found: &Found, with_signatures: bool) -> Option<RecordedRequest> {
     let delivery = &found.stored.delivery;
     let message =
@@ -170,7 +170,17 @@ async fn exported(
     write: fn(&Found, &RecordedRequest, &[u8]) -> Vec<u8>,
 ) -> Result<Response, Problem> {
     let with_signatures = query.flag("signatures")?;
-    let found = Arc::new(find(context, id).await?);
+    let mut found = find(context, id).await?;
+    if query.flag("upstream")?
+        && found.body.is_none()
+        && found.stored.shown != Shown::Settled(Stage::Erased)
+        && let Some(copy) =
+            route(context, &found.stored.delivery.route).and_then(|route| route.limits.copies().get(id.0))
+    {
+        found.stored.delivery.head = copy.head;
+        found.body = Some(copy.body);
+    }
+    let found = Arc::new(found);
     let body = found.body.clone().ok_or_else(|| not_kept(&found))?;
     let request = request_of(context, &found, with_signatures).ok_or_else(|| not_kept(&found))?;
     let written = found.clone();
