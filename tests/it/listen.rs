@@ -194,7 +194,7 @@ fn what_came_before_is_sent_first_in_its_order() {
 
 #[test]
 fn a_body_that_is_recorded_in_part_is_not_sent() {
-    let mut rig = Rig::with("record: full, record_body: 4");
+    let mut rig = Rig::with("record: full, record_body: 4B");
     let mut listener = Listener::start(rig.gateway.admin, "", &[]);
     rig.forwards(&Delivery::circleci("{\"n\":1}"));
     assert_eq!(listener.line(), "hook 7 B → not sent: its body is recorded in part (record_body)");

@@ -127,7 +127,10 @@ fn demo_stays_up_and_shows_its_nine_deliveries() {
     let last = ["explain", "civo", "--last", "--url", &admin];
     let told = Command::new(BINARY).args(last).output().unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("cause: "), "its body is there: {told}");
+    assert!(told.contains("refused: signature_mismatch (401)"), "{told}");
+    let id = told.lines().next().unwrap().strip_prefix("delivery: ").unwrap();
+    let body = Command::new(BINARY).args(["show", id, "--body", "--url", &admin]).output().unwrap();
+    assert!(body.stdout.starts_with(b"{\"event\":\"uninstance"), "its body is there: {body:?}");
     demo.signal("INT");
     assert_eq!(demo.wait().code(), Some(0));
 }

@@ -55,7 +55,8 @@ pub fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
     }
 }
 
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn sizes_are_in_units_that_people_read() {
-        let sizes = [0, 1023, 1024, 1536, 1_048_575, 1_048_576, 26_214_400].map(size);
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1024.0 KiB", "1.0 MiB", "25.0 MiB"]);
+        let sizes = [0, 1023, 1024, 1536, 1_048_575, 1_048_576, 26_214_400, 10 << 30].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1024.0 KiB", "1.0 MiB", "25.0 MiB", "10.0 GiB"]);
     }
 }
