@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use crate::docs::markdown::Document;
+use crate::docs::pages::ON_TERMINAL;
 use crate::support::gateway::{Gateway, SECRET};
 use crate::support::http;
 use crate::support::process::{BINARY, Process, Stream};
@@ -25,14 +27,21 @@ fn free() -> SocketAddr {
 }
 
 impl OnTerminal {
+    /// With the route `hook` of CircleCI's scheme, and further flow-style keys of it.
     fn start(arguments: &[&str], stderr: bool, keys: &str) -> Self {
+        Self::start_with(arguments, stderr, |upstream| {
+            route("circleci", &format!("upstream: \"http://{upstream}/in\"{keys}"))
+        })
+    }
+
+    /// With routes of the test's own, for the upstream at this address.
+    fn start_with(arguments: &[&str], stderr: bool, routes: impl FnOnce(SocketAddr) -> String) -> Self {
         let (upstream, folder) = (Upstream::bind(), tempfile::tempdir().unwrap());
         upstream.answer_always();
-        let url = format!("http://{}/in", upstream.address);
         let store = format!("store: {{ path: {:?}, min_free: 0MiB }}\n", folder.path().join("store"));
         let (server, admin) = (free(), free());
         let addresses = format!("server: {{ listen: \"{server}\", threads: 1 }}\nadmin: {{ listen: \"{admin}\" }}\n");
-        let routes = route("circleci", &format!("upstream: \"{url}\"{keys}"));
+        let routes = routes(upstream.address);
         fs::write(folder.path().join("gateway.yaml"), format!("{addresses}{store}routes:\n{routes}")).unwrap();
         let mut command = Command::new(BINARY);
         command.arg("serve").args(arguments).current_dir(&folder).env("SECRET", SECRET).env_remove("RUST_LOG");
@@ -75,6 +84,41 @@ fn on_a_terminal_serve_says_what_it_serves_and_what_becomes_of_each_delivery() {
     assert!(on.process.terminate().success());
     let lines = on.process.printed(Stream::Stdout);
     assert!(!lines.iter().any(|line| line.contains("outcome")), "each delivery has its line once: {lines:?}");
+}
+
+#[test]
+fn the_page_about_commands_shows_what_serve_prints() {
+    let shown = Document::read("docs/commands.md").blocks(&["text"]);
+    let shown = shown.iter().find(|block| block.text.starts_with(ON_TERMINAL)).unwrap();
+    let mut on = OnTerminal::start_with(&[], true, |upstream| {
+        let keys = format!("upstream: \"http://{upstream}/\"");
+        route("civo", &keys).replace("hook", "civo").replace("path: /civo", "path: /webhooks/civo")
+    });
+    let created =
+        Delivery::civo("{\"event\":\"instance.created\",\"resourceID\":\"84894d17-da88-45bb-8817-9b3b75cf61bf\"}");
+    assert_eq!(on.send(&created.target("/webhooks/civo")), 200);
+    on.line(" → 200 in ");
+    let forged = Delivery::civo("{}").body([b' '; 80]).target("/webhooks/civo");
+    assert_eq!(on.send(&forged), 401);
+    on.line("another secret");
+    let lines = on.process.printed(Stream::Stdout);
+    let printed: Vec<String> =
+        lines.iter().filter(|line| !line.contains("listening")).map(|line| without_numbers(line.trim_end())).collect();
+    let shown: Vec<String> = shown.text.lines().map(without_numbers).collect();
+    assert_eq!(printed, shown);
+}
+
+/// With 0 in place of each number: times, ports and durations differ.
+fn without_numbers(line: &str) -> String {
+    let mut text = String::new();
+    for char in line.chars() {
+        match char.is_ascii_digit() {
+            true if text.ends_with('0') => {}
+            true => text.push('0'),
+            false => text.push(char),
+        }
+    }
+    text
 }
 
 #[test]
