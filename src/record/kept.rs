@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::details::Details;
 use super::redact::Secrets;
@@ -37,6 +38,27 @@ pub fn first(payload: &Payload, most: usize) -> Bytes {
     copy.into()
 }
 
+/// Keeps a copy of a delivery without secrets for those who listen to its route, if there is anybody, and if its record is not
+/// going to have all of it.
+pub fn copy(
+    route: &RouteShared,
+    id: Uuid,
+    redacted: &Redacted<Bytes>,
+    payload: &Payload,
+    head: impl FnOnce() -> Bytes,
+) {
+    let is_recorded = route.config.record == Record::Full && payload.len() <= route.config.record_body;
+    if is_recorded || !route.limits.copies().are_wanted() {
+        return;
+    }
+    let body = match redacted {
+        Redacted::Unchanged => payload.whole(),
+        Redacted::Replaced(body) => body.clone(),
+        Redacted::Gone => return,
+    };
+    route.limits.copies().keep(DeliveryCopy { id, head: head(), body });
+}
+
 /// What was stored of a delivery when it came, beside head and body.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -49,7 +71,7 @@ pub struct Origin {
 /// What stays of a queued delivery once it is delivered, by the `record` of its route: of `none` nothing, of `metadata` no
 /// head and no body, of `full` both, without secrets. `encode` makes the bytes that the store keeps of a message.
 ///
-/// Whoever listens to the route finds a copy of it for a while even so.
+/// Those who listen to the route find a [`copy`] for a while even so.
 ///
 /// The route may have another scheme than when the delivery came: [`Secrets`] says what goes then.
 pub fn after_delivery(
@@ -64,17 +86,7 @@ pub fn after_delivery(
     let without = secrets.message(message);
     let payload = secrets.body(&message.payload);
     let secret = without.is_some() || payload != Redacted::Unchanged || !details.redacted.is_empty();
-    if route.config.record != Record::Full && route.limits.copies().are_wanted() {
-        let head = encode(without.as_ref().unwrap_or(message));
-        let body = match &payload {
-            Redacted::Unchanged => Some(message.payload.whole()),
-            Redacted::Replaced(body) => Some(body.clone()),
-            Redacted::Gone => None,
-        };
-        if let Some(body) = body {
-            route.limits.copies().keep(DeliveryCopy { id: message.id, head, body });
-        }
-    }
+    copy(route, message.id, &payload, &message.payload, || encode(without.as_ref().unwrap_or(message)));
     let (head, body) = match route.config.record {
         Record::Full => (without.as_ref().map(encode), body(payload, &message.payload, route.config.record_body)),
         Record::None | Record::Metadata => (Some(Bytes::new()), KeptBody::Nothing),

@@ -111,7 +111,7 @@ impl RouteLimits {
         &self.state.capture
     }
 
-    /// Copies of the route's queued deliveries, for those who listen.
+    /// Copies of the route's deliveries, for those who listen.
     pub fn copies(&self) -> &Arc<Copies> {
         &self.state.copies
     }

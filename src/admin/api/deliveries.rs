@@ -172,7 +172,7 @@ async fn exported(
     let with_signatures = query.flag("signatures")?;
     let mut found = find(context, id).await?;
     if query.flag("upstream")?
-        && found.body.is_none()
+        && (found.body.is_none() || found.is_body_cut())
         && found.stored.shown != Shown::Settled(Stage::Erased)
         && let Some(copy) =
             route(context, &found.stored.delivery.route).and_then(|route| route.limits.copies().get(id.0))

@@ -8,8 +8,8 @@
 //! slowly gets `gap`, and the stream ends. After `Last-Event-ID` come first the deliveries that are newer than that one; of those
 //! that were being answered at that time, some may be missing.
 //!
-//! With `copies_of=ROUTE` the requests of that route's queued deliveries can be fetched for a while after their handler has taken
-//! them, whatever the route records.
+//! With `copies_of=ROUTE` whole requests of that route's deliveries can be fetched for a while: those of a queue after their
+//! handler has taken them, whatever the route records, and those whose bodies are recorded in part.
 //!
 //! [`hub`] reads what has been committed, once for all streams; [`events`] is the text of events; [`pace`] collects them.
 
@@ -162,7 +162,7 @@ struct Streaming {
     /// What was sent after `Last-Event-ID` and may come again.
     sent: HashSet<Uuid>,
     _place: OwnedSemaphorePermit,
-    /// As long as the stream is there, copies of a route's queued deliveries are.
+    /// As long as the stream is there, copies of a route's deliveries are.
     _listening: Option<Listening>,
 }
 
