@@ -70,7 +70,9 @@ impl Acts {
     /// # Errors
     /// [`Refused::NotFound`], [`Refused::Gone`], [`Refused::Store`].
     pub async fn erase(&self, id: Uuid) -> Result<(), Refused> {
-        match self.queue.store.change(Change::Erase { id }).await? {
+        let changed = self.queue.store.change(Change::Erase { id }).await?;
+        (self.routes)().iter().for_each(|route| route.limits.copies().forget(id));
+        match changed {
             Changed::Done(_) | Changed::Not(_) | Changed::NoBody => Ok(()),
             Changed::Unknown => Err(self.missing(id)),
         }

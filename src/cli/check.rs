@@ -1,9 +1,15 @@
 //! `hooklatch check`: checks a configuration as `serve` does and prints one line for each route, which also says whether
-//! the route answers challenges, and one for the store. Never prints a secret. Warnings about valid but unwise values go to stderr.
+//! the route answers challenges, and one for the store. Never prints a secret. Warnings about valid but unwise values go to
+//! stderr, and so do those about deliveries in the store that are held because the configuration has no route for them.
 
 use std::path::Path;
 
+use super::support::line::size;
+use super::support::text::plain;
 use super::{Failure, load};
+use crate::config::{Config, Store};
+use crate::store::Sizes;
+use crate::store::sqlite;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
@@ -19,7 +25,39 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         outln!("{name}  {host}{path}  {scheme}  {count} {secrets}  {upstream}{challenges}");
     }
     if let Some(store) = &config.store {
-        outln!("store  {}", store.path.display());
+        tell_store(&config, store)?;
+    }
+    Ok(())
+}
+
+/// Says what is in the store and what room there is. A store that cannot be read, for instance by another user, is no error of
+/// the configuration.
+fn tell_store(config: &Config, store: &Store) -> Result<(), Failure> {
+    let path = store.path.display();
+    let inspected = match sqlite::inspect(&store.path) {
+        Ok(Some(inspected)) => inspected,
+        Ok(None) => {
+            outln!("store  {path}  nothing stored yet");
+            return Ok(());
+        }
+        Err(error) => {
+            errln!("warning: store: {error}");
+            outln!("store  {path}");
+            return Ok(());
+        }
+    };
+    let Sizes { used, free } = inspected.sizes;
+    let free = free.map(|free| format!(", {} free", size(free))).unwrap_or_default();
+    let waiting: u64 = inspected.waiting.values().sum();
+    outln!("store  {path}  {} of {} used{free}, {waiting} waiting", size(used), size(store.max_size));
+    for (route, count) in &inspected.waiting {
+        if !config.routes.iter().any(|known| known.name == *route) {
+            errln!(
+                "warning: store: {count} waiting deliveries of the route \"{}\" are held, because the configuration has \
+                 no route of this name",
+                plain(route)
+            );
+        }
     }
     Ok(())
 }

@@ -47,6 +47,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let sender = configure(&secrets, upstream.address, config.server.listen.first().copied(), config.admin.listen)?;
     let server = listeners.addresses().first().copied().ok_or_else(|| io::Error::other("no address is bound"))?;
     let admin = listeners.admin_address();
+    let page = serve::page(&listeners);
     let (stop, stopped) = oneshot::channel::<()>();
     let gateway = std::thread::Builder::new().name("gateway".to_owned()).spawn(move || {
         let shutdown = async { drop(stopped.await) };
@@ -68,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         outln!("\n{wrong} of {total} not as expected.");
     }
     if !args.once {
-        invite(&sender, server, admin)?;
+        invite(&sender, server, admin, &page)?;
         app::runtime()?.block_on(serve::shutdown());
     }
     drop(stop);
@@ -143,8 +144,9 @@ fn reason(reply: &HttpResponse) -> Option<String> {
     Some(problem.get("reason")?.as_str()?.to_owned())
 }
 
-/// Prints commands to try while the demo runs.
-fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
+/// Prints the page's address and commands to try while the demo runs.
+fn invite(sender: &Config, server: SocketAddr, admin: SocketAddr, page: &str) -> Result<(), Failure> {
+    outln!("\nThe page shows them, and why each was refused: {page}");
     outln!("\nThe gateway runs until you press Ctrl-C. Try this in another terminal:");
     for route in sender.routes.iter().filter(|route| route.scheme.name == "civo") {
         let body = &route.scheme.sample.body;
@@ -186,7 +188,7 @@ fn configure(
     for (scheme, (variable, _)) in SCHEMES.iter().zip(&secrets.0) {
         text.push_str(&format!(
             "  - name: {scheme}\n    path: /webhooks/{scheme}\n    scheme: {scheme}\n    \
-             secrets: [{{ env: {variable}, id: demo }}]\n    upstream: http://{upstream}/{scheme}\n"
+             secrets: [{{ env: {variable}, id: demo }}]\n    upstream: http://{upstream}/{scheme}\n    record: full\n"
         ));
     }
     config::parse(&text, Path::new(""), secrets).map_err(|errors| {

@@ -12,6 +12,11 @@ Examples:
   hooklatch serve
   hooklatch serve -c hooks.yaml --log-format json";
 
+pub(super) const INIT: &str = "\
+Examples:
+  hooklatch init civo
+  hooklatch init github stripe -c hooks.yaml";
+
 pub(super) const CHECK: &str = "\
 Examples:
   hooklatch check -c hooks.yaml";
@@ -61,6 +66,11 @@ Examples:
   hooklatch tail
   hooklatch tail 'is:refused route:stripe' --json";
 
+pub(super) const LISTEN: &str = "\
+Examples:
+  hooklatch listen civo --to http://localhost:3000/webhooks/civo
+  hooklatch listen civo --to http://localhost:3000/ --since 10m --url http://127.0.0.1:9797";
+
 pub(super) const REPLAY: &str = "\
 Examples:
   hooklatch replay 0199c1d2-7a00-7c3e-9f1a-2b6f0e4d5c6b
@@ -83,6 +93,11 @@ Examples:
 pub(super) const RESUME: &str = "\
 Examples:
   hooklatch resume stripe -c hooks.yaml";
+
+pub(super) const UI: &str = "\
+Examples:
+  hooklatch ui
+  hooklatch ui -c hooks.yaml";
 
 pub(super) const HEALTH: &str = "\
 Examples:

@@ -28,6 +28,8 @@ mod discard;
 mod examples;
 mod explain;
 mod health;
+mod init;
+mod listen;
 mod man;
 mod pause;
 mod recorded;
@@ -41,6 +43,7 @@ mod sign;
 mod store;
 mod support;
 mod tail;
+mod ui;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,6 +98,9 @@ enum Command {
     /// Run the gateway
     #[command(after_help = examples::SERVE)]
     Serve(ConfigArgs),
+    /// Write a first configuration for these schemes, with their secrets, and say what to enter at each provider
+    #[command(after_help = examples::INIT)]
+    Init(init::Args),
     /// Check a configuration as serve does, without opening a port, and list its routes
     #[command(after_help = examples::CHECK)]
     Check(ConfigArgs),
@@ -119,6 +125,9 @@ enum Command {
     /// Print the deliveries of a running gateway as they come, until Ctrl-C
     #[command(after_help = examples::TAIL)]
     Tail(tail::Args),
+    /// Send a copy of each delivery that a route lets in to a handler on this machine, until Ctrl-C
+    #[command(after_help = examples::LISTEN)]
+    Listen(listen::Args),
     /// Send deliveries again; asks before more than one
     #[command(after_help = examples::REPLAY)]
     Replay(replay::Args),
@@ -134,6 +143,9 @@ enum Command {
     /// Send the queued deliveries of a paused route again
     #[command(after_help = examples::RESUME)]
     Resume(pause::Args),
+    /// Print the address of a running gateway's page, and open it in a browser if there is one
+    #[command(after_help = examples::UI)]
+    Ui(ui::Args),
     /// Ask a gateway on this machine whether it takes deliveries; exit status 1 if it does not
     #[command(after_help = examples::HEALTH)]
     Health(health::Args),
@@ -198,9 +210,11 @@ impl Cli {
             Command::Conformance(_) | Command::Explain(_) => "error",
             _ => "info",
         };
-        let logging = support::logging::start(self.log_format, self.log_level.as_deref(), default_level);
+        let serves = matches!(self.command, Command::Serve(_));
+        let logging = support::logging::start(self.log_format, self.log_level.as_deref(), default_level, serves);
         let result = match self.command {
-            Command::Serve(args) => serve::run(&args.config, logging.dropped.clone()),
+            Command::Serve(args) => serve::run(&args.config, &logging),
+            Command::Init(args) => init::run(&args),
             Command::Check(args) => check::run(&args.config),
             Command::Demo(args) => demo::run(&args),
             Command::Sign(args) => sign::run(&args),
@@ -209,11 +223,13 @@ impl Cli {
             Command::Deliveries(args) => deliveries::run(&args),
             Command::Show(args) => show::run(&args),
             Command::Tail(args) => tail::run(&args),
+            Command::Listen(args) => listen::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Discard(args) => discard::run(&args),
             Command::Erase(args) => discard::erase(&args),
             Command::Pause(args) => pause::pause(&args),
             Command::Resume(args) => pause::resume(&args),
+            Command::Ui(args) => ui::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Store(args) => store::run(&args),
             Command::Schemes(args) => schemes::run(&args),

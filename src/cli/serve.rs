@@ -1,5 +1,7 @@
 //! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second signal of
 //! these stops it at once. SIGHUP, or a change of a file of the configuration, reloads the configuration.
+//!
+//! On a terminal, unless a format of the log is asked for, it says what it serves and what becomes of each delivery.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,21 +12,22 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep};
-use tracing_appender::non_blocking::ErrorCounter;
 
+use super::support::http::reachable;
+use super::support::logging::Logging;
 use super::{Failure, failure};
-use crate::app::{self, Order, ShutdownResult};
+use crate::app::{self, Listeners, Order, ShutdownResult};
 use crate::clock::Clock;
-use crate::config::LoadError;
 use crate::config::reload::{self, Progress, Watched};
+use crate::config::{AccessLog, Config, LoadError};
 
 /// How long reading the files of a configuration may take until that counts as a failed reload. What is read later is taken
 /// up all the same.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn run(path: &Path, dropped_lines: ErrorCounter) -> Result<(), Failure> {
+pub(super) fn run(path: &Path, logging: &Logging) -> Result<(), Failure> {
     let (config, watched) = reload::load_watched(path);
-    let config = config.map_err(|error| failure(path, error))?;
+    let mut config = config.map_err(|error| failure(path, error))?;
     app::warn_of(&config.warnings);
     let runtime = app::runtime()?;
     // From here on every signal is handled; the system's default handling would end the process.
@@ -33,9 +36,18 @@ pub(super) fn run(path: &Path, dropped_lines: ErrorCounter) -> Result<(), Failur
         Operator::new(path.to_owned(), watched)?
     };
     let listeners = app::bind(&config).map_err(|error| Failure::Failed(error.to_string()))?;
-    let dropped_lines = move || dropped_lines.dropped_lines() as u64;
-    let orders = async || operator.order().await;
-    match app::run_under(&runtime, config, listeners, Clock::system(), dropped_lines, orders) {
+    if logging.shows_deliveries {
+        show_all(&mut config);
+        introduce(&config, &listeners)?;
+    }
+    let orders = async || match operator.order().await {
+        Order::Reload(mut loaded) if logging.shows_deliveries => {
+            loaded.iter_mut().for_each(show_all);
+            Order::Reload(loaded)
+        }
+        order => order,
+    };
+    match app::run_under(&runtime, config, listeners, Clock::system(), logging.dropped(), orders) {
         Ok(ShutdownResult::Drained) => Ok(()),
         Ok(ShutdownResult::CutOff(deliveries)) => {
             tracing::error!(deliveries, "the shutdown grace ran out: deliveries were cut off");
@@ -48,6 +60,38 @@ pub(super) fn run(path: &Path, dropped_lines: ErrorCounter) -> Result<(), Failur
         Err(error) if error.is_of_the_configuration() => Err(Failure::Unusable(error.to_string())),
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
+}
+
+/// On a terminal each delivery has a line, and not those alone that are refused.
+fn show_all(config: &mut Config) {
+    if config.server.access_log == AccessLog::Refused {
+        config.server.access_log = AccessLog::All;
+    }
+}
+
+/// Says on a terminal what is served: a line for each route, and the address of the page.
+fn introduce(config: &Config, listeners: &Listeners) -> Result<(), Failure> {
+    let addresses: Vec<String> = listeners.addresses().iter().map(ToString::to_string).collect();
+    let protocol = if config.server.tls.is_some() { "https" } else { "http" };
+    outln!("hooklatch {} on {protocol}://{}", env!("CARGO_PKG_VERSION"), addresses.join(", "));
+    for route in &config.routes {
+        let (host, path) = (route.host.as_deref().unwrap_or_default(), &route.path);
+        let secrets = match route.secret_ids.len() {
+            1 => "1 secret".to_owned(),
+            count => format!("{count} secrets"),
+        };
+        let (name, scheme, delivery) = (&route.name, &route.scheme.name, route.delivery.as_str());
+        outln!("  {name}: {host}{path} → {}  {scheme}, {secrets}, {delivery}", route.upstream);
+    }
+    if config.admin.page {
+        outln!("  the page: {}", page(listeners));
+    }
+    Ok(())
+}
+
+/// The address of the page.
+pub(super) fn page(listeners: &Listeners) -> String {
+    format!("http://{}/ui/", reachable(listeners.admin_address()))
 }
 
 /// Ready at the first SIGTERM or SIGINT.

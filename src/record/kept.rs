@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::details::Details;
 use super::redact::Secrets;
 use crate::config::Record;
 use crate::http1::payload::Payload;
+use crate::routing::copies::DeliveryCopy;
 use crate::routing::table::RouteShared;
 use crate::schemes::Redacted;
 use crate::store::{KeptBody, Settled};
@@ -36,6 +38,27 @@ pub fn first(payload: &Payload, most: usize) -> Bytes {
     copy.into()
 }
 
+/// Keeps a copy of a delivery without secrets for those who listen to its route, if there is anybody, and if its record is not
+/// going to have all of it.
+pub fn copy(
+    route: &RouteShared,
+    id: Uuid,
+    redacted: &Redacted<Bytes>,
+    payload: &Payload,
+    head: impl FnOnce() -> Bytes,
+) {
+    let is_recorded = route.config.record == Record::Full && payload.len() <= route.config.record_body;
+    if is_recorded || !route.limits.copies().are_wanted() {
+        return;
+    }
+    let body = match redacted {
+        Redacted::Unchanged => payload.whole(),
+        Redacted::Replaced(body) => body.clone(),
+        Redacted::Gone => return,
+    };
+    route.limits.copies().keep(DeliveryCopy { id, head: head(), body });
+}
+
 /// What was stored of a delivery when it came, beside head and body.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -48,12 +71,14 @@ pub struct Origin {
 /// What stays of a queued delivery once it is delivered, by the `record` of its route: of `none` nothing, of `metadata` no
 /// head and no body, of `full` both, without secrets. `encode` makes the bytes that the store keeps of a message.
 ///
+/// Those who listen to the route find a [`copy`] for a while even so.
+///
 /// The route may have another scheme than when the delivery came: [`Secrets`] says what goes then.
 pub fn after_delivery(
     route: &RouteShared,
     origin: &Origin,
     message: &Message,
-    encode: impl FnOnce(&Message) -> Bytes,
+    encode: impl Fn(&Message) -> Bytes,
 ) -> Settled {
     // Only another program can have written what cannot be read.
     let details = Details::decode(&origin.details).unwrap_or_default();
@@ -61,6 +86,7 @@ pub fn after_delivery(
     let without = secrets.message(message);
     let payload = secrets.body(&message.payload);
     let secret = without.is_some() || payload != Redacted::Unchanged || !details.redacted.is_empty();
+    copy(route, message.id, &payload, &message.payload, || encode(without.as_ref().unwrap_or(message)));
     let (head, body) = match route.config.record {
         Record::Full => (without.as_ref().map(encode), body(payload, &message.payload, route.config.record_body)),
         Record::None | Record::Metadata => (Some(Bytes::new()), KeptBody::Nothing),

@@ -145,10 +145,14 @@ impl Recorder {
         let route = answer.route.as_deref();
         let Event { kind, id } = info.event(route.map(|route| &*route.shared));
         let payload = info.timeline.payload();
-        let body = full.zip(payload).map(|((route, most), payload)| {
-            (kept::body(redact::body(&route.shared.credentials, payload), payload, most), payload)
-        });
         let head = full.filter(|_| matches!(state, State::Forwarded | State::Failed)).and(info.timeline.sent_message());
+        let body = full.zip(payload).map(|((route, most), payload)| {
+            let redacted = redact::body(&route.shared.credentials, payload);
+            if let Some(head) = head {
+                kept::copy(&route.shared, info.delivery_id, &redacted, payload, || head.clone());
+            }
+            (kept::body(redacted, payload, most), payload)
+        });
         Delivery {
             id: info.delivery_id,
             received_at: received_at(info.delivery_id),

@@ -23,6 +23,7 @@ use crate::config::{self, RateLimit};
 use crate::lock::lock;
 use crate::reject::Reject;
 use crate::routing::capture::Capture;
+use crate::routing::copies::Copies;
 use crate::routing::rate::Bucket;
 
 /// Bytes of bodies that each route may hold even if `buffered_bytes` is used up, so that slow senders on one route do not
@@ -43,6 +44,7 @@ struct RouteState {
     /// Holds requests to the `rate_limit`.
     rate: Bucket,
     capture: Capture,
+    copies: Arc<Copies>,
     /// Holds the records of refused deliveries to their rate.
     records: RecordLimit,
 }
@@ -107,6 +109,11 @@ impl RouteLimits {
     /// The capture of the route's refused requests.
     pub fn capture(&self) -> &Capture {
         &self.state.capture
+    }
+
+    /// Copies of the route's deliveries, for those who listen.
+    pub fn copies(&self) -> &Arc<Copies> {
+        &self.state.copies
     }
 
     /// Admits a request at `now`, or refuses it.

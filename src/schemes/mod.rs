@@ -35,6 +35,7 @@ mod fields;
 mod hash;
 mod jwt;
 mod key;
+mod made;
 mod options;
 mod payload;
 mod proof;

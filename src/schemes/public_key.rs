@@ -21,7 +21,7 @@ const SEQUENCE: u8 = 0x30;
 
 /// Kinds of key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Ed25519,
     P256,
     Rsa,
@@ -60,7 +60,8 @@ pub(super) fn decode(algorithm: &Algorithm, configured: &[u8]) -> Option<Vec<u8>
     any(kind, configured)
 }
 
-fn kind(algorithm: &Algorithm) -> Kind {
+/// The kind of key that an algorithm takes.
+pub(super) fn kind(algorithm: &Algorithm) -> Kind {
     match algorithm {
         Algorithm::EcdsaP256 => Kind::P256,
         Algorithm::Rsa(_) => Kind::Rsa,

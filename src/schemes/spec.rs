@@ -54,7 +54,7 @@ pub use content::{
     Form, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm, TimeFormat,
     TimeLocation, Timestamp,
 };
-pub use facts::{Confidence, Fact, Headers, Place, Sample, Vector};
+pub use facts::{Confidence, Fact, Headers, Place, Sample, SecretFrom, Vector};
 pub use faults::{SpecError, SpecFault};
 pub use scheme::{Parameter, Spec};
 pub use signature::{Encoding, Grammar, Location, Signature};

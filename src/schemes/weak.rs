@@ -92,6 +92,11 @@ const SAMPLES: [&str; 70] = [
 /// Why a secret is weak. The texts do not contain the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Weakness {
+    /// It stands for the provider's secret, which is not there yet.
+    #[error(
+        "is the placeholder that `hooklatch init` wrote: every delivery is refused until the provider's is in its place"
+    )]
+    Placeholder,
     /// It is a common word, or an example of a provider's documentation.
     #[error("is a well-known sample value: anyone can sign with it")]
     Sample,
@@ -106,6 +111,9 @@ pub enum Weakness {
 impl Spec {
     /// Why this secret is weak for this scheme; `None` if it is not.
     pub fn weakness(&self, secret: &Secret) -> Option<Weakness> {
+        if self.is_placeholder(secret) {
+            return Some(Weakness::Placeholder);
+        }
         let shown = self.vectors.iter().any(|vector| vector.secret.as_bytes() == secret.expose());
         let weakness = |way: &Way| if shown { Some(Weakness::Sample) } else { way.weakness(secret) };
         self.ways.iter().filter(|way| is_secret(&way.algorithm)).find_map(weakness)

@@ -33,7 +33,7 @@ mod commands;
 pub mod markdown;
 
 /// The README and the pages of `docs`: runs their commands.
-mod pages;
+pub mod pages;
 
 /// Compares the reference of the configuration with the loader.
 mod reference;

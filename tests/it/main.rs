@@ -116,6 +116,15 @@ mod schema;
 /// The commands that ask a running gateway.
 mod commands;
 
+/// `listen`: copies of deliveries for a handler on this machine.
+mod listen;
+
+/// `init`: a first configuration.
+mod init;
+
+/// What `serve` and `demo` say on a terminal, and `ui`.
+mod terminal;
+
 /// `serve` as a process: signals, logs, secrets that must not appear.
 mod serve;
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::support::http;
 use crate::support::process::{BINARY, GatewayProcess, Process, Stream, poll};
 use crate::support::queued::Queued;
 use crate::support::rig::is_problem;
@@ -153,4 +154,47 @@ fn a_proxying_route_goes_on_while_the_store_is_full() {
     let mut sender = queued.sending(&Delivery::circleci("{}"));
     queued.takes();
     assert_eq!(sender.receive().status, 200);
+}
+
+#[test]
+fn check_says_what_waits_in_a_store_and_makes_no_file() {
+    let (folder, file) = configured();
+    let store = folder.path().join("store");
+    let check = || {
+        let output = Command::new(BINARY).args(["check", "-c"]).arg(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [said, warned] = check();
+    assert!(said.ends_with(&format!("\nstore  {}  nothing stored yet\n", store.display())), "{said}");
+    assert!(!store.exists() && warned.is_empty(), "{warned}");
+
+    let mut gateway = GatewayProcess::start(&file);
+    for number in 0..2 {
+        let delivery = Delivery::circleci_with("a-secret-of-the-test", format!("{number}"));
+        assert_eq!(http::send(gateway.server, &delivery.bytes()).status, 200);
+    }
+    let waiting = |[said, _]: &[String; 2]| said.contains(" of 10.0 GiB used, ") && said.contains(" free, 2 waiting\n");
+    let running = check();
+    assert!(waiting(&running) && running[1].is_empty(), "{running:?}");
+    assert!(gateway.process.terminate().success());
+
+    let files = || {
+        let names = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names
+    };
+    let before = files();
+    let stopped = check();
+    assert!(waiting(&stopped) && stopped[1].is_empty(), "{stopped:?}");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("name: hook", "name: another")).unwrap();
+    let [_, warned] = check();
+    assert!(warned.contains("2 waiting deliveries of the route \"hook\" are held"), "{warned}");
+    assert_eq!(files(), before);
+
+    let database = store.join("hooklatch.db");
+    fs::write(&database, "no database, but of some length").unwrap();
+    let [said, warned] = check();
+    assert!(said.contains("store  ") && warned.starts_with("warning: store: "), "{said} {warned}");
 }

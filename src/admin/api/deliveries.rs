@@ -16,6 +16,7 @@ use super::recorded::{RecordedRequest, Signatures};
 use super::summary::summary;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
+use crate::queue::stored;
 use crate::record::details::Details;
 use crate::record::redact::Secrets;
 use crate::record::shown;
@@ -110,12 +111,14 @@ pub async fn body(State(context): State<Arc<AdminContext>>, id: Id, query: Query
     Ok(attachment(&found, "application/octet-stream", "body", body))
 }
 
-/// `GET /api/v1/deliveries/ID/http`
+/// `GET /api/v1/deliveries/ID/http`: the request as it came, or with `upstream` as the upstream gets it.
 ///
 /// # Errors
 /// 404, 410, 503.
 pub async fn http(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
-    exported(&context, id, query, "message/http", "http", export::http).await
+    let query = query.only(&["signatures", "upstream"], &[])?;
+    let request_of = if query.flag("upstream")? { for_upstream } else { as_it_came };
+    exported(&context, id, &query, request_of, ("message/http", "http"), export::http).await
 }
 
 /// `GET /api/v1/deliveries/ID/curl`
@@ -123,8 +126,9 @@ pub async fn http(State(context): State<Arc<AdminContext>>, id: Id, query: Query
 /// # Errors
 /// 404, 410, 503.
 pub async fn curl(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
-    exported(&context, id, query, "text/plain; charset=utf-8", "sh", |_, request, body| export::curl(request, body))
-        .await
+    let query = query.only(&["signatures"], &[])?;
+    let write = |_: &Found, request: &RecordedRequest, body: &[u8]| export::curl(request, body);
+    exported(&context, id, &query, as_it_came, ("text/plain; charset=utf-8", "sh"), write).await
 }
 
 /// `GET /api/v1/deliveries/ID/har`
@@ -132,22 +136,53 @@ pub async fn curl(State(context): State<Arc<AdminContext>>, id: Id, query: Query
 /// # Errors
 /// 404, 410, 503.
 pub async fn har(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
-    exported(&context, id, query, "application/json", "har", export::har).await
+    let query = query.only(&["signatures"], &[])?;
+    exported(&context, id, &query, as_it_came, ("application/json", "har"), export::har).await
+}
+
+/// What is shown of a request, with or without its signatures; `None` if it is not kept.
+type RequestOf = fn(&AdminContext, &Found, with_signatures: bool) -> Option<RecordedRequest>;
+
+fn as_it_came(context: &AdminContext, found: &Found, with_signatures: bool) -> Option<RecordedRequest> {
+    RecordedRequest::of(&found.details, &signatures(context, found), with_signatures)
+}
+
+/// The message that is kept for the handler, without secrets. Of a queued delivery there is one as long as it waits, whatever
+/// its route records, and a copy of it for those who listen.
+fn for_upstream(context: &AdminContext, found: &Found, with_signatures: bool) -> Option<RecordedRequest> {
+    let delivery = &found.stored.delivery;
+    let message =
+        stored::decode(delivery.id, &delivery.head, Bytes::new()).ok().filter(|_| !delivery.head.is_empty())?;
+    let route = route(context, &delivery.route);
+    let without = Secrets::of(route.as_deref(), &delivery.scheme, &found.details).message(&message);
+    let message = without.unwrap_or(message);
+    let lines = detail::lines(message.fields.bytes());
+    let head = (message.method.as_str(), message.target.parts().0);
+    Some(RecordedRequest::of_lines(head, lines, &found.details, &signatures(context, found), with_signatures))
 }
 
 async fn exported(
     context: &AdminContext,
     id: Id,
-    query: Query,
-    kind: &'static str,
-    ending: &str,
+    query: &Query,
+    request_of: RequestOf,
+    (kind, ending): (&'static str, &str),
     write: fn(&Found, &RecordedRequest, &[u8]) -> Vec<u8>,
 ) -> Result<Response, Problem> {
-    let with_signatures = query.only(&["signatures"], &[])?.flag("signatures")?;
-    let found = Arc::new(find(context, id).await?);
+    let with_signatures = query.flag("signatures")?;
+    let mut found = find(context, id).await?;
+    if query.flag("upstream")?
+        && (found.body.is_none() || found.is_body_cut())
+        && found.stored.shown != Shown::Settled(Stage::Erased)
+        && let Some(copy) =
+            route(context, &found.stored.delivery.route).and_then(|route| route.limits.copies().get(id.0))
+    {
+        found.stored.delivery.head = copy.head;
+        found.body = Some(copy.body);
+    }
+    let found = Arc::new(found);
     let body = found.body.clone().ok_or_else(|| not_kept(&found))?;
-    let request = RecordedRequest::of(&found.details, &signatures(context, &found), with_signatures)
-        .ok_or_else(|| not_kept(&found))?;
+    let request = request_of(context, &found, with_signatures).ok_or_else(|| not_kept(&found))?;
     let written = found.clone();
     let bytes = compute(move || write(&written, &request, &body)).await?;
     Ok(attachment(&found, kind, ending, bytes.into()))

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::HeaderName;
 
-use crate::record::details::{Details, FieldLine, RequestRecord};
+use crate::record::details::{Details, RequestRecord};
 use crate::routing::table::RouteShared;
 use crate::schemes::Verifier;
 
@@ -90,24 +90,53 @@ impl Signatures {
     }
 }
 
+impl Field {
+    /// A field line, whose value is hidden if it is a signature.
+    fn new(name: String, value: Bytes, signatures: &Signatures, with_signatures: bool) -> Self {
+        let shown = with_signatures || !signatures.has_header(&name);
+        Self { name, value: if shown { value } else { Bytes::from_static(HIDDEN.as_bytes()) }, shown }
+    }
+}
+
 impl RecordedRequest {
     /// The request of a record, with or without its signatures; `None` if its head is not kept.
     pub fn of(details: &Details, signatures: &Signatures, with_signatures: bool) -> Option<Self> {
         let RequestRecord { method, target, version, fields } = details.request.as_ref()?;
-        let field = |line: &FieldLine| {
+        let fields = fields.iter().map(|line| {
             let name = String::from_utf8_lossy(&line.name).into_owned();
-            let hidden = !with_signatures && signatures.has_header(&name);
-            let value = if hidden { Bytes::from_static(HIDDEN.as_bytes()) } else { line.value.clone() };
-            Field { name, value, shown: !hidden && !line.redacted }
-        };
+            let field = Field::new(name, line.value.clone(), signatures, with_signatures);
+            Field { shown: field.shown && !line.redacted, ..field }
+        });
         Some(Self {
             method: method.clone(),
             target: if with_signatures { target.clone() } else { signatures.hidden_in(target) },
             version: version.clone(),
             tls: details.tls,
             host: details.host.clone(),
-            fields: fields.iter().map(field).collect(),
+            fields: fields.collect(),
         })
+    }
+
+    /// The request with this method, target and field lines, from which secrets were taken.
+    pub fn of_lines<'a>(
+        (method, target): (&str, String),
+        lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        details: &Details,
+        signatures: &Signatures,
+        with_signatures: bool,
+    ) -> Self {
+        let field = |(name, value)| {
+            let name = String::from_utf8_lossy(name).into_owned();
+            Field::new(name, Bytes::copy_from_slice(value), signatures, with_signatures)
+        };
+        Self {
+            method: method.to_owned(),
+            target: if with_signatures { target } else { signatures.hidden_in(&target) },
+            version: "HTTP/1.1".to_owned(),
+            tls: details.tls,
+            host: details.host.clone(),
+            fields: lines.map(field).collect(),
+        }
     }
 
     /// The field lines that can be sent again: those that are shown and that belong to the message, not to its connection.
@@ -147,6 +176,7 @@ pub fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::details::FieldLine;
 
     fn signatures(guess: bool) -> Signatures {
         Signatures { headers: vec![HeaderName::from_static("x-proof")], parameters: vec!["p".to_owned()], guess }

@@ -70,6 +70,11 @@ impl Api {
         Ok(Self { base: format!("http://{}", reachable(address)), token })
     }
 
+    /// The URL of the admin listener, without a slash at the end.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The answer of a GET, which is JSON.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
         self.json(Method::GET, path, None)
@@ -96,7 +101,17 @@ impl Api {
             .map_err(|error| Failure::Failed(format!("the answer of {} is not the API's: {error}", self.base)))
     }
 
+    /// The status and the body of the answer of a GET.
+    pub fn ask(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Failure> {
+        self.exchange(Method::GET, path, None)
+    }
+
     fn bytes(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Vec<u8>, Failure> {
+        let (status, answer) = self.exchange(method, path, body)?;
+        if status.is_success() { Ok(answer) } else { Err(self.refusal(status, &answer)) }
+    }
+
+    fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Vec<u8>), Failure> {
         let exchange = async {
             let response = self.open(method, path, body, &[]).await?;
             let status = response.status();
@@ -107,8 +122,7 @@ impl Api {
             let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
             tokio::time::timeout(TIMEOUT, exchange).await.map_err(late)?
         };
-        let (status, answer) = crate::app::runtime()?.block_on(timed).map_err(|error| self.unreachable(&error))?;
-        if status.is_success() { Ok(answer) } else { Err(self.refusal(status, &answer)) }
+        crate::app::runtime()?.block_on(timed).map_err(|error| self.unreachable(&error))
     }
 
     /// Sends a request and waits for the head of the response.

@@ -1,5 +1,7 @@
 //! Server-sent events: reads the events of a stream as its bytes come (WHATWG HTML section 9.2).
 
+use serde_json::Value;
+
 /// The most bytes of one event. A longer one is dropped.
 const MAX_EVENT: usize = 16 << 20;
 
@@ -82,6 +84,17 @@ impl Events {
         }
         None
     }
+}
+
+/// The summaries in the data of an event, which has one or several.
+pub fn several(data: &Value) -> &[Value] {
+    let several = data.get("deliveries").and_then(Value::as_array);
+    several.map_or(std::slice::from_ref(data), Vec::as_slice)
+}
+
+/// How many deliveries the data of a `gap` says are left out, with a space behind; empty if it does not say.
+pub fn left_out(data: &Value) -> String {
+    data.get("count").and_then(Value::as_u64).map_or_else(String::new, |count| format!("{count} "))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use rustls::ClientConfig;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::Route;
-use crate::http1::client::request::Head;
+use crate::http1::client::request::{Head, OutgoingRequest};
 use crate::http1::payload::Payload;
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -129,15 +129,7 @@ fn exchange(
     let exchange = async {
         let response = open(url, way, request, body, timeout).await?;
         let status = response.status();
-        let mut incoming = response.into_body();
-        let mut body = Vec::new();
-        while body.len() < MAX_RESPONSE
-            && let Some(data) = next_piece(&mut incoming).await?
-        {
-            body.extend_from_slice(&data);
-        }
-        body.truncate(MAX_RESPONSE);
-        Ok(HttpResponse { status, body })
+        Ok(HttpResponse { status, body: beginning(response.into_body()).await? })
     };
     app::runtime()?.block_on(async {
         let too_late = || io::Error::new(io::ErrorKind::TimedOut, "no response in time");
@@ -153,6 +145,20 @@ pub async fn open(
     body: Vec<u8>,
     timeout: Duration,
 ) -> io::Result<Response<ResponseBody>> {
+    let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut head = Head::for_body(body.len() as u64);
+    head.begin(method, &[target], None);
+    headers.iter().for_each(|(name, value)| head.line(name, value));
+    send(url, way, head.with(Payload::from(Bytes::from(body))), timeout).await
+}
+
+/// Sends this request to the host of `url`, and waits for the head of the response.
+pub async fn send(
+    url: &Uri,
+    way: Transport,
+    request: OutgoingRequest,
+    timeout: Duration,
+) -> io::Result<Response<ResponseBody>> {
     let (tls, port) = match url.scheme_str() {
         Some("http") => (None, 80),
         Some("https") => (Some(way.tls.map_or_else(|| client_config(None), Ok)?), 443),
@@ -162,11 +168,6 @@ pub async fn open(
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
     let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
-    let target = url.path_and_query().map_or("/", PathAndQuery::as_str);
-    let mut head = Head::for_body(body.len() as u64);
-    head.begin(method, &[target], None);
-    headers.iter().for_each(|(name, value)| head.line(name, value));
-    let request = head.with(Payload::from(Bytes::from(body)));
     let now = Clock::system().now();
     let sent = Pool::new(connector).send_afresh(request, now, now + timeout).await;
     sent.map_err(|error| match error {
@@ -174,6 +175,18 @@ pub async fn open(
         SendError::Failed(_) => io::Error::other(error),
         SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
     })
+}
+
+/// Reads a body; of a long one the first part.
+pub async fn beginning(mut incoming: ResponseBody) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() < MAX_RESPONSE
+        && let Some(data) = next_piece(&mut incoming).await?
+    {
+        body.extend_from_slice(&data);
+    }
+    body.truncate(MAX_RESPONSE);
+    Ok(body)
 }
 
 /// The next piece of a response's body; `None` at its end.

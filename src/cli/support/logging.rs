@@ -1,4 +1,5 @@
-//! Writes log lines to stderr: text for people, or one JSON object per line for machines.
+//! Writes log lines to stderr: text for people, or one JSON object per line for machines. `serve` on a terminal writes what
+//! becomes of each delivery to stdout instead, in [short lines](super::watched).
 //!
 //! A thread of its own writes them. If it does not keep up, because whatever reads stderr has stalled, lines are dropped and
 //! counted; no delivery waits. A line that cannot be written is lost.
@@ -7,9 +8,13 @@ use std::io::{self, IsTerminal};
 use std::panic;
 
 use clap::ValueEnum;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-use tracing_subscriber::fmt;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt, registry};
+
+use super::watched::{DELIVERIES, ShortLines};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,13 +35,32 @@ const WAITING: usize = 4096;
 
 /// Logging, as long as the process runs. When it is dropped, the lines that wait are written, within about a second.
 pub struct Logging {
-    /// Counts the lines that were dropped.
-    pub dropped: ErrorCounter,
-    _writing: WorkerGuard,
+    /// Whether deliveries are shown on stdout.
+    pub shows_deliveries: bool,
+    dropped: Vec<ErrorCounter>,
+    _writing: Vec<WorkerGuard>,
 }
 
-/// Starts logging. A `RUST_LOG` that does not parse is reported on stderr and ignored.
-pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str) -> Logging {
+impl Logging {
+    /// Counts the lines that were dropped.
+    pub fn dropped(&self) -> impl Fn() -> u64 + 'static {
+        let counters = self.dropped.clone();
+        move || counters.iter().map(|counter| counter.dropped_lines() as u64).sum()
+    }
+
+    /// Where the lines for a stream go: to a thread that writes them.
+    fn writer(&mut self, name: &str, stream: impl io::Write + Send + 'static) -> NonBlocking {
+        let lines = NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).thread_name(name);
+        let (lines, writing) = lines.finish(io::LineWriter::new(stream));
+        self.dropped.push(lines.error_counter());
+        self._writing.push(writing);
+        lines
+    }
+}
+
+/// Starts logging. A `RUST_LOG` that does not parse is reported on stderr and ignored. `serves` says that deliveries may be
+/// shown: they are if stdout is a terminal and no format is asked for.
+pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str, serves: bool) -> Logging {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let variable = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
     let chosen = level.or(variable.as_deref()).unwrap_or(default);
@@ -44,26 +68,33 @@ pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str) -> L
         errln!("hooklatch: ignoring RUST_LOG, which is not a valid filter: {error}");
         EnvFilter::new(default)
     });
+    let shows_deliveries = serves && format.is_none() && io::stdout().is_terminal();
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let (lines, writing) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING)
-        .lossy(true)
-        .thread_name("log")
-        .finish(io::LineWriter::new(io::stderr()));
-    let dropped = lines.error_counter();
+    let mut logging = Logging { shows_deliveries, dropped: Vec::new(), _writing: Vec::new() };
     // An internal error would be printed to stderr by a macro that panics if stderr cannot be written.
-    let subscriber = fmt().log_internal_errors(false);
-    let subscriber = subscriber.with_env_filter(filter).with_writer(lines).with_target(false);
+    let lines =
+        fmt::layer().log_internal_errors(false).with_target(false).with_writer(logging.writer("log", io::stderr()));
+    // What the same terminal shows already.
+    let is_shown = shows_deliveries && terminal;
+    let others = filter_fn(move |event| !is_shown || event.target() != DELIVERIES);
+    let short = shows_deliveries.then(|| {
+        let lines = fmt::layer().log_internal_errors(false).event_format(ShortLines);
+        let lines = lines.with_writer(logging.writer("deliveries", io::stdout()));
+        lines.with_filter(filter_fn(|event| event.target() == DELIVERIES))
+    });
+    let all = registry().with(filter).with(short);
     // Fails only if logging has been started before. Then the first one stays.
     let _ = match format {
-        LogFormat::Text => subscriber.with_ansi(terminal).try_init(),
-        LogFormat::Json => subscriber.json().with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Text => all.with(lines.with_ansi(terminal).with_filter(others)).try_init(),
+        LogFormat::Json => {
+            all.with(lines.json().with_current_span(false).with_span_list(false).with_filter(others)).try_init()
+        }
     };
     panic::set_hook(Box::new(|info| {
         // The place, not the message: the message may contain bytes from the network.
         let place = info.location().map(ToString::to_string);
         tracing::error!(place, "a bug: the code panicked");
     }));
-    Logging { dropped, _writing: writing }
+    logging
 }

@@ -9,7 +9,7 @@ use super::secret::source;
 use crate::schemes::{self, Spec};
 
 /// The keys of a scheme that the file defines, each with its description. `docs/schemes.md` explains their values.
-const OWN_KEYS: [(&str, &str); 25] = [
+const OWN_KEYS: [(&str, &str); 27] = [
     ("name", "Optional: the key that the scheme stands under."),
     ("title", "The provider's usual name."),
     ("documentation", "Addresses of the pages that state the facts."),
@@ -32,6 +32,8 @@ const OWN_KEYS: [(&str, &str); 25] = [
     ("event_type", "Where the kind of the event stands."),
     ("max_body_bytes", "The largest body that the provider sends, in bytes."),
     ("reject_status", "The status for a refused delivery, if the provider requires a certain one."),
+    ("secret_from", "Who makes the secret: provider (the default) or user."),
+    ("setup", "Where at the provider a user enters the URL and the secret."),
     ("notes", "What a user of this provider should know."),
     ("sample", "A delivery as the provider sends it, without the signature."),
     ("vectors", "Deliveries with a known verdict."),

@@ -22,6 +22,17 @@ pub enum Confidence {
     SecondHand,
 }
 
+/// Who makes the secret of a webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretFrom {
+    /// The provider, who shows it.
+    #[default]
+    Provider,
+    /// The user, who enters it at the provider.
+    User,
+}
+
 /// Where a fact about the event stands, and whether it can be believed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::algorithm::{Algorithm, SecretStep};
 use super::challenge::Challenge;
 use super::content::{Form, Timestamp};
-use super::facts::{Confidence, Fact, Sample, Vector};
+use super::facts::{Confidence, Fact, Sample, SecretFrom, Vector};
 use super::signature::Signature;
 use super::way::{Override, Way};
 use super::words::OneOrMany;
@@ -76,6 +76,12 @@ pub struct Spec {
     /// The status for a refused delivery, where the provider demands a certain one.
     #[serde(default)]
     pub reject_status: Option<u16>,
+    /// Who makes the secret.
+    #[serde(default)]
+    pub secret_from: SecretFrom,
+    /// Where at the provider a user enters the URL and the secret.
+    #[serde(default)]
+    pub setup: Option<String>,
     /// Notes for users of this provider, each one or two sentences long.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -12,7 +12,8 @@ use crate::store::types::Sizes;
 
 /// The database's file.
 pub const DATABASE: &str = "hooklatch.db";
-const LOG: &str = "hooklatch.db-wal";
+/// Its log, which is there while the database is open.
+pub const LOG: &str = "hooklatch.db-wal";
 const LOCK: &str = "hooklatch.lock";
 /// What outcomes of attempts may add to the log while no more deliveries are taken, in bytes.
 const SPARE: u64 = 8 << 20;
@@ -87,32 +88,41 @@ impl Folder {
         }
     }
 
-    /// The bytes of all files in the folder, and the free bytes of its file system. Not counted as free is what it takes to
-    /// copy the log into the database, which may grow by as much: on a disk without that room the log could never be
-    /// emptied, and the store would stay full after all was delivered.
+    /// As [`sizes`].
     pub fn sizes(&self) -> io::Result<Sizes> {
-        let (mut used, mut kept) = (0, SPARE);
-        for entry in std::fs::read_dir(&self.path)? {
-            let entry = entry?;
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_file() => {
-                    used += metadata.len();
-                    kept += if entry.file_name() == LOG { metadata.len() } else { 0 };
-                }
-                Ok(_) => {}
-                // SQLite removes its other files when it closes.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Sizes { used, free: Some(self.free()?.saturating_sub(kept)) })
+        sizes(&self.path)
     }
 
     /// The free bytes of its file system.
     pub fn free(&self) -> io::Result<u64> {
-        let room = statvfs(&self.path)?;
-        Ok(room.f_bavail.saturating_mul(room.f_frsize))
+        free(&self.path)
     }
+}
+
+/// The bytes of all files in a folder, and the free bytes of its file system. Not counted as free is what it takes to copy the
+/// log into the database, which may grow by as much: on a disk without that room the log could never be emptied, and the store
+/// would stay full after all was delivered.
+pub fn sizes(folder: &Path) -> io::Result<Sizes> {
+    let (mut used, mut kept) = (0, SPARE);
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_file() => {
+                used += metadata.len();
+                kept += if entry.file_name() == LOG { metadata.len() } else { 0 };
+            }
+            Ok(_) => {}
+            // SQLite removes its other files when it closes.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Sizes { used, free: Some(free(folder)?.saturating_sub(kept)) })
+}
+
+fn free(folder: &Path) -> io::Result<u64> {
+    let room = statvfs(folder)?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 /// Makes a folder and those above it, if they are missing. Their entries are synced, so that what is written into them

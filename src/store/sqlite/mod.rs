@@ -39,7 +39,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use error::OpenError;
 pub use folder::DATABASE;
 use folder::Folder;
-pub use offline::{Checked, backup, check, recover};
+pub use offline::{Checked, Inspected, backup, check, inspect, recover};
 use row::kind_shown;
 
 use super::attempt::Ticket;

@@ -1,5 +1,7 @@
-//! What is done with a database beside the gateway: check it, copy it, take out of a damaged one what can be read.
+//! What is done with a database beside the gateway: look into it, check it, copy it, take out of a damaged one what can be
+//! read.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -9,8 +11,10 @@ use rusqlite::backup::Backup;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
-use super::folder::{DATABASE, Folder};
-use super::{OpenError, identify, open_database};
+use super::folder::{DATABASE, Folder, LOG, sizes};
+use super::row::RETRYING;
+use super::{BUSY_TIME, OpenError, identify, open_database};
+use crate::store::types::Sizes;
 
 /// Pages that a backup copies at once; the gateway's writer goes on meanwhile.
 const BACKUP_PAGES: i32 = 1_024;
@@ -24,6 +28,55 @@ pub struct Checked {
     pub deliveries: u64,
     /// What is wrong, in SQLite's words.
     pub problems: Vec<String>,
+}
+
+/// What is in a store, and the room for it.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The bytes of its files, and those that are free.
+    pub sizes: Sizes,
+    /// How many deliveries wait, by the name of their route.
+    pub waiting: BTreeMap<String, u64>,
+}
+
+/// Looks into the store in a folder; `None` if there is none yet. The gateway may be running, and takes no notice. Makes no
+/// file.
+pub fn inspect(folder: &Path) -> Result<Option<Inspected>, OpenError> {
+    let path = folder.join(DATABASE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let sizes = sizes(folder).map_err(|error| OpenError::Folder { path: folder.to_owned(), error })?;
+    let failed = |error| OpenError::sqlite(path.clone(), &error);
+    // Without a log nobody has the database open, and SQLite would make one.
+    let connection = match folder.join(LOG).exists() {
+        true => open_to_read(&path)?,
+        false => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+            Connection::open_with_flags(unchanging(&path), flags).map_err(failed)?
+        }
+    };
+    if identify(&connection, &path)? == 0 {
+        return Ok(Some(Inspected { sizes, waiting: BTreeMap::new() }));
+    }
+    connection.busy_timeout(BUSY_TIME).map_err(failed)?;
+    let mut statement = connection.prepare(WAITING).map_err(failed)?;
+    let rows = statement.query_map([RETRYING], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).map_err(failed)?;
+    let waiting = rows.map(|row| row.map(|(name, count)| (name, u64::try_from(count).unwrap_or(0))));
+    Ok(Some(Inspected { sizes, waiting: waiting.collect::<rusqlite::Result<_>>().map_err(failed)? }))
+}
+
+/// Deliveries that wait, by route: pending ones and those that are retried.
+const WAITING: &str =
+    "SELECT name, sum(n) FROM counts JOIN routes ON number = route WHERE kind IN (0, ?) AND n > 0 GROUP BY name";
+
+/// The URI of a database that nobody writes to (<https://sqlite.org/uri.html>).
+fn unchanging(path: &Path) -> String {
+    let encoded = path.as_os_str().as_encoded_bytes().iter().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    format!("file:{}?immutable=1", encoded.collect::<String>())
 }
 
 /// Reads a database from end to end. The gateway may be running.

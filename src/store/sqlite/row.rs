@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::store::attempt::Attempt;
 use crate::store::types::{Delivery, Millis, Shown, State, Stored};
 
-const RETRYING: i64 = 100;
+pub const RETRYING: i64 = 100;
 
 /// The number of a kind in `counts`.
 pub fn kind_number(shown: Shown) -> i64 {

@@ -27,6 +27,9 @@ fn can_follow(page: &Document) -> bool {
     tools::have(&needed) && (!typed.contains("express-icr") || tools::have_express())
 }
 
+/// How the output of serve on a terminal begins.
+pub const ON_TERMINAL: &str = concat!("hooklatch ", env!("CARGO_PKG_VERSION"), " on ");
+
 fn pages() -> Vec<Document> {
     let root = Document::read("README.md").path;
     let docs = root.with_file_name("docs");
@@ -57,9 +60,10 @@ fn every_block_is_of_a_kind_that_is_checked() {
         match language.as_str() {
             // These are run, loaded, or checked by promtool, on every page.
             "console" | "yaml" | "promql" => {}
-            // A drawing, or the output of the demo, which a test compares.
+            // A drawing, or the output of the demo or of serve on a terminal, which tests compare.
             "text" => {
-                let is_checked = text.starts_with('┌') || text.starts_with("hooklatch demo:");
+                let is_output = ["hooklatch demo:", ON_TERMINAL].iter().any(|start| text.starts_with(start));
+                let is_checked = text.starts_with('┌') || is_output;
                 assert!(is_checked, "{place}: nothing compares it");
             }
             "scheme" => assert!(place.contains("docs/schemes.md:"), "{place}: nothing loads it"),

@@ -3,6 +3,7 @@
 //! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream,
 //! so that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
 
+use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 /// How long a process may take to say that it is ready, or to end: far more than it needs, even on a busy machine.
@@ -52,6 +54,26 @@ impl Process {
         let (sender, lines) = mpsc::channel();
         read_lines(Stream::Stdout, child.stdout.take().unwrap(), sender.clone());
         read_lines(Stream::Stderr, child.stderr.take().unwrap(), sender);
+        Self { name: name.to_owned(), child, lines, printed: Vec::new() }
+    }
+
+    /// Starts a command whose stdout is a terminal, and with `stderr` that too: both are then read as [`Stream::Stdout`].
+    pub fn start_on_terminal(name: &str, command: &mut Command, stderr: bool) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let end = || fs::File::options().read(true).write(true).open(&path).unwrap();
+        command.stdin(Stdio::piped()).stdout(end());
+        command.stderr(if stderr { end().into() } else { Stdio::piped() });
+        let mut child = command.spawn().unwrap();
+        // The command's own ends would keep the terminal open.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let (sender, lines) = mpsc::channel();
+        read_lines(Stream::Stdout, fs::File::from(terminal), sender.clone());
+        if let Some(stderr) = child.stderr.take() {
+            read_lines(Stream::Stderr, stderr, sender);
+        }
         Self { name: name.to_owned(), child, lines, printed: Vec::new() }
     }
 

@@ -8,6 +8,9 @@
 //! slowly gets `gap`, and the stream ends. After `Last-Event-ID` come first the deliveries that are newer than that one; of those
 //! that were being answered at that time, some may be missing.
 //!
+//! With `copies_of=ROUTE` whole requests of that route's deliveries can be fetched for a while: those of a queue after their
+//! handler has taken them, whatever the route records, and those whose bodies are recorded in part.
+//!
 //! [`hub`] reads what has been committed, once for all streams; [`events`] is the text of events; [`pace`] collects them.
 
 mod events;
@@ -37,6 +40,7 @@ use super::query::{Id, Query};
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::clock::MonotonicClock;
+use crate::routing::copies::Listening;
 use crate::store::{Filter, Needs, Store, StoreError, Stored, list};
 use hub::{Hub, Seen};
 use pace::Pace;
@@ -78,7 +82,16 @@ pub async fn stream(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let filter = filter(&context, &query.only(&["q"], &[])?)?;
+    let query = query.only(&["q", "copies_of"], &[])?;
+    let filter = filter(&context, &query)?;
+    let listening = match query.get("copies_of") {
+        None => None,
+        Some(name) => {
+            let running = (context.running)();
+            let route = running.route(name).ok_or_else(|| Problem::bad_query("copies_of: no route has this name"))?;
+            Some(route.limits.copies().listen())
+        }
+    };
     let place = context.streams.places.clone().try_acquire_owned();
     let place = place.map_err(|_| {
         let detail = format!("{MAX_STREAMS} streams are open already");
@@ -93,7 +106,16 @@ pub async fn stream(
         None => Resumed::default(),
     };
     let (out, lines) = mpsc::channel(WAITING);
-    let streaming = Streaming { store, clock: context.clock, filter, seen, out, sent: HashSet::new(), _place: place };
+    let streaming = Streaming {
+        store,
+        clock: context.clock,
+        filter,
+        seen,
+        out,
+        sent: HashSet::new(),
+        _place: place,
+        _listening: listening,
+    };
     tokio::spawn(streaming.run(resumed));
     let mut response = super::reply(StatusCode::OK, "text/event-stream", Body::new(Lines(lines)));
     // A stream that ends ends its connection.
@@ -140,6 +162,8 @@ struct Streaming {
     /// What was sent after `Last-Event-ID` and may come again.
     sent: HashSet<Uuid>,
     _place: OwnedSemaphorePermit,
+    /// As long as the stream is there, copies of a route's deliveries are.
+    _listening: Option<Listening>,
 }
 
 impl Streaming {

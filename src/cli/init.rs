@@ -1,0 +1,202 @@
+//! `hooklatch init SCHEME…`: writes a first configuration with a route for each scheme, and a secret for each route.
+//!
+//! A secret that the user enters at the provider is made here. One that the provider makes has a placeholder, so that the
+//! configuration loads: `check` and `serve` warn of it, and the route refuses every delivery of the provider until then. No file
+//! is overwritten.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::schemes::unknown;
+use super::{Failure, load};
+use crate::schemes::spec::{Parameter, SecretFrom};
+use crate::schemes::{self, Secret, Spec};
+
+/// The folder of the secrets, beside the configuration.
+const SECRETS: &str = "secrets";
+/// Stands for the host by which providers reach the gateway.
+const HOST: &str = "https://hooks.example.com";
+/// Stands for the handler.
+const HANDLER: &str = "http://127.0.0.1:8000";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The schemes; `hooklatch schemes` lists them
+    #[arg(required = true, value_name = "SCHEME")]
+    schemes: Vec<String>,
+    /// The file to write; it must not exist
+    #[arg(short, long, value_name = "FILE", default_value = "gateway.yaml")]
+    config: PathBuf,
+}
+
+/// A file with a secret.
+struct SecretFile {
+    /// Its name in the configuration.
+    name: String,
+    secret: Secret,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let mut specs: Vec<&Spec> = Vec::new();
+    for name in &args.schemes {
+        let spec = schemes::find(name).ok_or_else(|| unknown(name))?;
+        if let Some(reason) = &spec.unsupported {
+            return Err(Failure::Usage(format!("{name} cannot be verified: {reason}")));
+        }
+        if specs.iter().any(|before| before.name == spec.name) {
+            return Err(Failure::Usage(format!("{name} is named twice")));
+        }
+        specs.push(spec);
+    }
+    let mut file = create(&args.config, 0o644).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let path = args.config.display();
+            Failure::Failed(format!("{path} exists, and is left as it is: name another file with -c FILE"))
+        }
+        _ => cannot(&args.config, &error),
+    })?;
+    let folder = args.config.parent().unwrap_or(Path::new(""));
+    let written = write(&mut file, folder, &specs).and_then(|()| load(&args.config).map(drop));
+    if let Err(failure) = written {
+        // It was made a moment ago, and is of no use.
+        let _ = std::fs::remove_file(&args.config);
+        return Err(failure);
+    }
+    tell(args, &specs)
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Makes a file that must not exist.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+/// Writes the secrets, then the configuration.
+fn write(file: &mut File, folder: &Path, specs: &[&Spec]) -> Result<(), Failure> {
+    let secrets = folder.join(SECRETS);
+    match DirBuilder::new().mode(0o700).create(&secrets) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot(&secrets, &error)),
+        _ => {}
+    }
+    let mut yaml =
+        "# Written by `hooklatch init`. `hooklatch check` names every error of this file.\nroutes:\n".to_owned();
+    for spec in specs {
+        for SecretFile { name, secret } in secret_files(spec) {
+            let path = folder.join(&name);
+            match create(&path, 0o600) {
+                Ok(mut file) => {
+                    let written = file.write_all(secret.expose()).and_then(|()| file.write_all(b"\n"));
+                    written.map_err(|error| cannot(&path, &error))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    errln!("hooklatch: {} exists, and is used as it is", path.display());
+                }
+                Err(error) => return Err(cannot(&path, &error)),
+            }
+        }
+        yaml.push_str(&route(spec));
+    }
+    file.write_all(yaml.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// The files with the secrets of a scheme's route.
+fn secret_files(spec: &Spec) -> Vec<SecretFile> {
+    let random = |length| (0..length).map(|_| rand::random()).collect();
+    let own = spec.make_secret(spec.secret_from == SecretFrom::Provider, random);
+    let parameters = spec.parameters.iter().filter(|parameter| parameter.secret).map(|parameter| SecretFile {
+        name: file_name(spec, Some(parameter)),
+        secret: base16ct::lower::encode_string(&rand::random::<[u8; 32]>()).into_bytes().into(),
+    });
+    std::iter::once(SecretFile { name: file_name(spec, None), secret: own }).chain(parameters).collect()
+}
+
+/// The name of the file with a route's secret, or with a secret parameter.
+fn file_name(spec: &Spec, parameter: Option<&Parameter>) -> String {
+    match parameter {
+        None => format!("{SECRETS}/{}", spec.name),
+        Some(parameter) => format!("{SECRETS}/{}-{}", spec.name, parameter.name),
+    }
+}
+
+fn public_url(spec: &Spec) -> String {
+    format!("{HOST}{}", path(spec))
+}
+
+fn path(spec: &Spec) -> String {
+    format!("/webhooks/{}", spec.name)
+}
+
+/// The YAML of a scheme's route.
+fn route(spec: &Spec) -> String {
+    let name = &spec.name;
+    let mut options = Vec::new();
+    if spec.needs_public_url() {
+        options.push(format!("public_url: {}", public_url(spec)));
+    }
+    for parameter in &spec.parameters {
+        let value = match parameter.secret {
+            true => format!("{{ file: {} }}", file_name(spec, Some(parameter))),
+            false => "replace-me".to_owned(),
+        };
+        options.push(format!("{}: {value}", parameter.name));
+    }
+    let scheme = match options.is_empty() {
+        true => name.clone(),
+        false => format!("{{ name: {name}, {} }}", options.join(", ")),
+    };
+    let path = path(spec);
+    format!(
+        "  - name: {name}\n    path: {path}\n    scheme: {scheme}\n    secrets:\n      - file: {}\n    \
+         upstream: {HANDLER}{path}    # your handler\n",
+        file_name(spec, None)
+    )
+}
+
+/// Says what to enter at each provider, and how to start the gateway.
+fn tell(args: &Args, specs: &[&Spec]) -> Result<(), Failure> {
+    let config = match args.config == Path::new("gateway.yaml") {
+        true => String::new(),
+        false => format!(" -c {}", args.config.display()),
+    };
+    let folder = args.config.parent().unwrap_or(Path::new(""));
+    let shown = |name: String| folder.join(name).display().to_string();
+    outln!("wrote {}, with secrets in {}", args.config.display(), folder.join(SECRETS).display());
+    for spec in specs {
+        let secret = shown(file_name(spec, None));
+        outln!("\n{}", spec.title);
+        outln!("  URL      {}", public_url(spec));
+        match spec.secret_from {
+            SecretFrom::User => outln!("  secret   what is in {secret}: enter both at {}", spec.title),
+            SecretFrom::Provider => {
+                outln!("  secret   {} makes it: write it into {secret}, in place of the placeholder", spec.title);
+            }
+        }
+        for parameter in &spec.parameters {
+            let at = match parameter.secret {
+                true => format!("what is in {}", shown(file_name(spec, Some(parameter)))),
+                false => format!("`{}` in {}", parameter.name, args.config.display()),
+            };
+            outln!("  also     {at}: {}", parameter.description);
+        }
+        if let Some(setup) = &spec.setup {
+            outln!("  where    {setup}");
+        }
+        for page in spec.documentation.iter().take(1) {
+            outln!("  see      {page} and `hooklatch schemes {}`", spec.name);
+        }
+    }
+    outln!(
+        "\nPut the host by which providers reach the gateway in place of hooks.example.com. Where your handlers are, say"
+    );
+    outln!("`upstream` in {}. Then start the gateway, and try it in another terminal:", args.config.display());
+    outln!("  hooklatch serve{config}");
+    for spec in specs.iter().take(1) {
+        outln!("  hooklatch send {}{config}", spec.name);
+    }
+    Ok(())
+}
