@@ -12,6 +12,8 @@ use crate::reject::PROBLEM_TYPE;
 use crate::store::StoreError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// The challenge of a 401 (RFC 9110 section 15.5.2). For this one, browsers ask for no password.
+pub const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 /// The seconds after which a busy store is worth another try.
 const RETRY_SECONDS: u16 = 1;
 
@@ -92,7 +94,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                headers.insert(WWW_AUTHENTICATE, BEARER);
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, RETRY_SECONDS.into());

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::Uri;
 
-use super::{AdminContext, api, guard, plain};
+use super::{AdminContext, api, guard, plain, ui};
 
 /// All paths, behind the guards.
 pub fn router(context: Arc<AdminContext>) -> Router {
@@ -20,6 +21,7 @@ pub fn router(context: Arc<AdminContext>) -> Router {
         .method_not_allowed_fallback(plain::method_not_allowed);
     plain
         .nest("/api", api::router())
+        .merge(ui::router())
         .fallback(not_found)
         .with_state(context.clone())
         .layer(from_fn(guard::body::read))
@@ -28,9 +30,15 @@ pub fn router(context: Arc<AdminContext>) -> Router {
 }
 
 /// Any other path.
-async fn not_found(uri: Uri) -> Response {
-    match guard::is_below(uri.path(), "/api") {
-        true => api::not_found().into_response(),
-        false => plain::not_found().await,
+async fn not_found(State(context): State<Arc<AdminContext>>, uri: Uri) -> Response {
+    let path = uri.path();
+    if path == "/" && (context.running)().admin.page {
+        ui::home().await
+    } else if guard::is_below(path, "/api") {
+        api::not_found().into_response()
+    } else if guard::is_below(path, "/ui") {
+        ui::refusal::not_found().into_response()
+    } else {
+        plain::not_found().await
     }
 }

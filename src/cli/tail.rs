@@ -11,8 +11,8 @@ use super::support::api::{Api, GatewayArgs, read, with_query};
 use super::support::events::{Event, Events};
 use super::support::http::next_piece;
 use super::support::summary::Summary;
-use super::support::text;
 use crate::app;
+use crate::text;
 
 /// The gateway says something at least this often; after this time without a byte the connection is taken for dead.
 const SILENCE: Duration = Duration::from_secs(90);

@@ -104,7 +104,7 @@ fn attempt(attempt: &Attempt) -> Value {
 }
 
 /// The field lines of a head as HTTP/1.1 writes them.
-fn lines(head: &[u8]) -> Vec<[String; 2]> {
+pub fn lines(head: &[u8]) -> Vec<[String; 2]> {
     let lines = head.split(|byte| *byte == b'\n').filter_map(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let colon = line.iter().position(|byte| *byte == b':')?;

@@ -38,6 +38,8 @@ pub struct RecordedRequest {
     pub tls: bool,
     /// The host that it was for.
     pub host: Option<String>,
+    /// Whether a parameter of the target is hidden.
+    pub hides_parameter: bool,
     /// The field lines, in order.
     pub fields: Vec<Field>,
 }
@@ -90,6 +92,13 @@ impl Signatures {
     }
 }
 
+impl Field {
+    /// Whether it is a signature that is not shown.
+    pub fn is_hidden(&self) -> bool {
+        !self.shown && *self.value == *HIDDEN.as_bytes()
+    }
+}
+
 impl RecordedRequest {
     /// The request of a record, with or without its signatures; `None` if its head is not kept.
     pub fn of(details: &Details, signatures: &Signatures, with_signatures: bool) -> Option<Self> {
@@ -100,14 +109,21 @@ impl RecordedRequest {
             let value = if hidden { Bytes::from_static(HIDDEN.as_bytes()) } else { line.value.clone() };
             Field { name, value, shown: !hidden && !line.redacted }
         };
+        let shown = if with_signatures { target.clone() } else { signatures.hidden_in(target) };
         Some(Self {
             method: method.clone(),
-            target: if with_signatures { target.clone() } else { signatures.hidden_in(target) },
+            hides_parameter: shown != *target,
+            target: shown,
             version: version.clone(),
             tls: details.tls,
             host: details.host.clone(),
             fields: fields.iter().map(field).collect(),
         })
+    }
+
+    /// Whether a signature is hidden.
+    pub fn hides_something(&self) -> bool {
+        self.hides_parameter || self.fields.iter().any(Field::is_hidden)
     }
 
     /// The field lines that can be sent again: those that are shown and that belong to the message, not to its connection.
