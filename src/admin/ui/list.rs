@@ -132,7 +132,7 @@ pub async fn rows(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
         let parts = Parts { stored, kept: 0, body: None };
         summary_matches(&filter, stored) && filter.all_hold(Needs::Summary, &parts)
     });
-    found.sort_by(|a, b| b.delivery.id.cmp(&a.delivery.id));
+    found.sort_by_key(|stored| std::cmp::Reverse(stored.delivery.id));
     found.dedup_by(|a, b| a.delivery.id == b.delivery.id);
     Ok(html(StatusCode::OK, &Rows { rows: found.iter().map(Row::of).collect() }))
 }

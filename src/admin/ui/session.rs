@@ -102,7 +102,7 @@ fn name(headers: &HeaderMap, port: u16) -> String {
     format!("hooklatch_session_{}", named.unwrap_or(port))
 }
 
-fn values<'a>(headers: &'a HeaderMap, port: u16) -> impl Iterator<Item = &'a str> {
+fn values(headers: &HeaderMap, port: u16) -> impl Iterator<Item = &str> {
     let name = name(headers, port);
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(';')).filter_map(move |pair| {
