@@ -73,6 +73,8 @@ pub struct AdminContext {
     pub hours: Hours,
     /// The streams of events.
     pub streams: Streams,
+    /// Held while a form replays a delivery.
+    pub replaying: tokio::sync::Mutex<()>,
     /// Who has logged in.
     pub sessions: Sessions,
 }

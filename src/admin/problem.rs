@@ -12,8 +12,6 @@ use crate::reject::PROBLEM_TYPE;
 use crate::store::StoreError;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-/// The challenge of a 401 (RFC 9110 section 15.5.2). For this one, browsers ask for no password.
-pub const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 /// The seconds after which a busy store is worth another try.
 const RETRY_SECONDS: u16 = 1;
 
@@ -86,26 +84,28 @@ impl IntoResponse for Problem {
         members.insert("type".to_owned(), format!("{PROBLEM_TYPE}{}", self.reason).into());
         members.insert("title".to_owned(), json!(self.status.canonical_reason()));
         members.insert("status".to_owned(), self.status.as_u16().into());
-        members.insert("detail".to_owned(), self.detail.into());
+        members.insert("detail".to_owned(), self.detail.clone().into());
         members.insert("reason".to_owned(), self.reason.into());
-        members.extend(self.more);
+        members.extend(self.more.clone());
         let text = Value::Object(members).to_string();
         let mut response = (self.status, [(CONTENT_TYPE, PROBLEM_JSON)], text).into_response();
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, BEARER);
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, RETRY_SECONDS.into());
             }
             _ => {}
         }
+        // For the pages, which say the same to people.
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-/// The answer to a method that a path of the API does not have. The router adds `Allow`.
+/// The answer to a method that a path does not have. The router adds `Allow`.
 pub async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not have this method")
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::Uri;
 
+use super::problem::Problem;
 use super::{AdminContext, api, guard, plain, ui};
 
 /// All paths, behind the guards.
@@ -26,6 +27,7 @@ pub fn router(context: Arc<AdminContext>) -> Router {
         .with_state(context.clone())
         .layer(from_fn(guard::body::read))
         .layer(from_fn_with_state(context, guard::judge))
+        .layer(from_fn(ui::refusal::as_page))
         .layer(from_fn(guard::headers::add))
 }
 
@@ -37,7 +39,7 @@ async fn not_found(State(context): State<Arc<AdminContext>>, uri: Uri) -> Respon
     } else if guard::is_below(path, "/api") {
         api::not_found().into_response()
     } else if guard::is_below(path, "/ui") {
-        ui::refusal::not_found().into_response()
+        Problem::not_found("there is no such page").into_response()
     } else {
         plain::not_found().await
     }

@@ -352,6 +352,7 @@ fn admin(shared: &Shared) -> AdminContext {
         acts: Acts::new(shared.queue.clone(), &shared.clock, routes),
         hours: Hours::default(),
         streams: Streams::default(),
+        replaying: tokio::sync::Mutex::default(),
         sessions: Sessions::default(),
     }
 }

@@ -25,12 +25,10 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::WWW_AUTHENTICATE;
 use http::{Method, StatusCode};
 
 use super::AdminContext;
-use super::problem::{BEARER, Problem};
-use super::ui::refusal::Failure;
+use super::problem::Problem;
 use super::ui::{assets, login};
 use super::{Running, plain};
 use host::LocalAddress;
@@ -49,7 +47,7 @@ enum LetIn {
 pub async fn judge(State(context): State<Arc<AdminContext>>, request: Request, next: Next) -> Response {
     let running = (context.running)();
     if let Err(problem) = host::check(&request, &running.admin) {
-        return refuse(&request, problem);
+        return problem.into_response();
     }
     if is_page(request.uri().path()) && !running.admin.page {
         return plain::not_found().await;
@@ -57,24 +55,9 @@ pub async fn judge(State(context): State<Arc<AdminContext>>, request: Request, n
     if is_guarded(request.uri().path())
         && let Err(problem) = check(&request, &context, &running)
     {
-        return refuse(&request, problem);
-    }
-    next.run(request).await
-}
-
-/// A refusal as the reader of the path expects it: people get a page, with a form if they have to log in.
-fn refuse(request: &Request, problem: Problem) -> Response {
-    let uri = request.uri();
-    if !is_below(uri.path(), "/ui") && uri.path() != "/" {
         return problem.into_response();
     }
-    if problem.status != StatusCode::UNAUTHORIZED {
-        return Failure(problem).into_response();
-    }
-    let next = if request.method() == Method::GET { uri.path_and_query().map_or("", |path| path.as_str()) } else { "" };
-    let mut response = login::form(problem.status, next, "");
-    response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
-    response
+    next.run(request).await
 }
 
 fn check(request: &Request, context: &AdminContext, running: &Running) -> Result<(), Problem> {

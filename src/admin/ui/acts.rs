@@ -13,11 +13,13 @@ use super::login::{form_fields, own};
 use super::row::Row;
 use super::view::encoded;
 use super::{Answer, see_other};
+use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::api::acts::{CAPTURE_MAX, CAPTURE_TIME};
 use crate::admin::api::deliveries::find;
 use crate::admin::api::query::{Id, Name};
 use crate::admin::problem::Problem;
+use crate::store::list::waits;
 
 #[derive(Template)]
 #[template(path = "ask.html")]
@@ -90,19 +92,24 @@ async fn ask(
     Ok(html(StatusCode::OK, &Ask { chrome, heading, text, row, action, button, back }))
 }
 
-/// `POST /ui/deliveries/ID/replay`. The form says how many attempts its reader saw: if there are more by now, it was sent twice,
-/// and nothing is done.
+/// `POST /ui/deliveries/ID/replay`. A form that is sent twice replays once: it says how many attempts its reader saw, and what is
+/// due already is not asked for again.
 ///
 /// # Errors
 /// 400, 404, 409, 410, 503.
 pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
     let fields = form_fields(&bytes, &["attempts"])?;
     let page = format!("/ui/deliveries/{id}?said=replay");
-    if let Some(seen) = fields.get("attempts") {
-        let seen: u32 = seen.parse().map_err(|_| Problem::bad_body("attempts must be a number"))?;
-        let stored = context.queue.store.get(id).await?;
-        if stored.is_some_and(|(stored, _)| stored.attempts != seen) {
+    let seen = fields.get("attempts").map(str::parse::<u32>).transpose();
+    let seen = seen.map_err(|_| Problem::bad_body("attempts must be a number"))?;
+    // From the look at the delivery to the change.
+    let _one_at_a_time = context.replaying.lock().await;
+    if let Some((stored, _)) = context.queue.store.get(id).await? {
+        if seen.is_some_and(|seen| stored.attempts != seen) {
             return Ok(see_other(&page));
+        }
+        if waits(stored.shown) && stored.next_attempt_at.is_some_and(|at| at <= context.now()) {
+            return Err(Refused::InFlight.into());
         }
     }
     context.acts.replay(id).await?;

@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn what_is_no_json_is_shown_as_it_came_with_the_place_of_the_mistake() {
         for (body, note) in [
-            (&b"{\"a\":1,}"[..], "not JSON: byte 7: trailing comma"),
+            (&b"{\"a\":1,}"[..], "not JSON: byte 7: key must be a string"),
             (b"{\"a\":\n 1 x}", "not JSON: byte 9: expected `,` or `}`"),
             (b"{\"a\":", "not JSON: byte 5: EOF while parsing a value"),
             (b"", "not JSON: byte 0: EOF while parsing a value"),

@@ -123,7 +123,7 @@ pub async fn rows(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
         query.iter().filter(|(key, _)| *key == "id").map(|(_, id)| Id::parse(id).map(|Id(id)| Named::Id(id))).collect();
     let ids = ids.map_err(|_| Problem::bad_query("id must be the id of a delivery"))?;
     if ids.len() > MAX_ROWS {
-        return Err(Problem::bad_query(format!("id may be there {MAX_ROWS} times at most")).into());
+        return Err(Problem::bad_query(format!("id may be there {MAX_ROWS} times at most")));
     }
     let filter = conditions.filter();
     let mut found = context.queue.store.summaries(ids).await?;

@@ -59,17 +59,17 @@ use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
 use super::AdminContext;
-use refusal::Failure;
+use super::problem::{Problem, method_not_allowed};
 
 /// What a handler of a page answers.
-pub type Answer = Result<Response, Failure>;
+pub type Answer = Result<Response, Problem>;
 
 /// The paths below `/ui`.
 pub fn router() -> Router<Arc<AdminContext>> {
     paths()
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
-        .method_not_allowed_fallback(refusal::method_not_allowed)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 fn paths() -> Vec<(&'static str, MethodRouter<Arc<AdminContext>>)> {

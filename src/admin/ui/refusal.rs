@@ -1,18 +1,17 @@
 //! A page that says why something was not done, with the status of the API's refusal.
 
 use askama::Template;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::CONTENT_LENGTH;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 
 use super::chrome::{self, Chrome};
-use super::view;
-use crate::acts::Refused;
+use super::{login, view};
+use crate::admin::guard::is_below;
 use crate::admin::problem::Problem;
-use crate::store::StoreError;
-
-/// A refusal as a page.
-#[derive(Debug)]
-pub struct Failure(pub Problem);
 
 #[derive(Template)]
 #[template(path = "refusal.html")]
@@ -26,47 +25,41 @@ struct Page {
     advice: &'static str,
 }
 
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
-        Self(refused.into())
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let Self(problem) = self;
-        let (heading, advice) = words(problem.status, problem.reason);
-        // Who is not let in learns nothing but that.
-        let is_let_in = !matches!(problem.reason, "unknown_host" | "cross_origin");
-        let page = Page {
-            chrome: Chrome { navigation: is_let_in, ..Chrome::bare(heading, "refusal") },
-            heading,
-            detail: view::shown(&problem.detail),
-            reason: problem.reason,
-            status: problem.status.as_u16(),
-            advice,
-        };
-        let mut response = chrome::html(problem.status, &page);
-        let fields = response.headers_mut();
-        for (name, value) in problem.into_response().headers() {
-            if !fields.contains_key(name) {
-                fields.insert(name, value.clone());
-            }
+/// Makes a page of what is refused below `/ui`, whoever refuses it; the form that opens a session of a 401.
+pub async fn as_page(request: Request, next: Next) -> Response {
+    let (uri, method) = (request.uri().clone(), request.method().clone());
+    let response = next.run(request).await;
+    let is_page = is_below(uri.path(), "/ui") || uri.path() == "/";
+    let Some(problem) = response.extensions().get::<Problem>().filter(|_| is_page) else { return response };
+    let mut page = match problem.status {
+        StatusCode::UNAUTHORIZED => {
+            let here = uri.path_and_query().filter(|_| method == Method::GET);
+            login::form(problem.status, here.map_or("", PathAndQuery::as_str), "")
         }
-        response
+        _ => page(problem),
+    };
+    // Those that a status needs: Allow, Retry-After, WWW-Authenticate.
+    for (name, value) in response.headers() {
+        if !page.headers().contains_key(name) && name != CONTENT_LENGTH {
+            page.headers_mut().insert(name, value.clone());
+        }
     }
+    page
+}
+
+fn page(problem: &Problem) -> Response {
+    let (heading, advice) = words(problem.status, problem.reason);
+    // Who is not let in learns nothing but that.
+    let is_let_in = !matches!(problem.reason, "unknown_host" | "cross_origin");
+    let page = Page {
+        chrome: Chrome { navigation: is_let_in, ..Chrome::bare(heading, "refusal") },
+        heading,
+        detail: view::shown(&problem.detail),
+        reason: problem.reason,
+        status: problem.status.as_u16(),
+        advice,
+    };
+    chrome::html(problem.status, &page)
 }
 
 fn words(status: StatusCode, reason: &str) -> (&'static str, &'static str) {
@@ -100,14 +93,4 @@ fn words(status: StatusCode, reason: &str) -> (&'static str, &'static str) {
         (StatusCode::SERVICE_UNAVAILABLE, _) => ("Not possible now", "Try again in a moment."),
         _ => ("Not done", ""),
     }
-}
-
-/// The answer to a method that a page does not have. The router adds `Allow`.
-pub async fn method_not_allowed() -> Failure {
-    Failure(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the page does not have this method"))
-}
-
-/// The answer to any other path below `/ui`.
-pub fn not_found() -> Failure {
-    Failure(Problem::not_found("there is no such page"))
 }

@@ -91,13 +91,16 @@ fn dead_letters_are_counted_by_reason_and_replayed_in_bulk() {
         dead(&mut queued, "{}");
     }
     let page = Page::get(queued.admin(), "/ui/dead");
-    page.has("3 deliveries were given up").has("Dead letters (3)").has("give_up_on").has(">Replay all…</a>");
+    page.has("3 deliveries were given up")
+        .has("Dead letters (3)")
+        .has("<td data-label=\"Reason\">status</td>")
+        .has(">Replay all…</a>");
     assert_eq!(page.ids().len(), 3);
     let ask = page.after("<a href=\"/ui/replays?q=", "\"").to_owned();
-    assert_eq!(ask, "state%3Adead%20route%3A%22hook%22%20reason%3A%22give%5Fup%5Fon%22");
+    assert_eq!(ask, "state%3Adead%20route%3A%22hook%22%20reason%3A%22status%22");
     let ask = Page::get(queued.admin(), &format!("/ui/replays?q={ask}"));
     ask.has("Replay 3 deliveries?").has("name=\"max\" min=\"1\" value=\"3\"").has("name=\"per_second\"");
-    ask.has("name=\"q\" value=\"state:dead route:&#34;hook&#34; reason:&#34;give_up_on&#34;\"");
+    ask.has("name=\"q\" value=\"state:dead route:&#34;hook&#34; reason:&#34;status&#34;\"");
     queued.upstream.expect_nothing();
     Page::get(queued.admin(), "/ui/replays?q=state%3Aheld").has("Replay 0 deliveries?").lacks(">Replay</button>");
     assert_eq!(Page::get(queued.admin(), "/ui/replays?q=stat%3Ax").status, 400);

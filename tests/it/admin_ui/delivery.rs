@@ -83,7 +83,7 @@ fn a_request_that_no_route_takes_says_which_path_it_had() {
     let page = page(&gateway, &id, "");
     page.has("no route had the path /hok")
         .has("`hooklatch check` lists the routes")
-        .has("the configuration has no route of this name");
+        .has("Not read: the delivery was refused by its head.");
     page.lacks("Capture for").lacks("a=b");
 }
 
@@ -123,7 +123,7 @@ fn a_body_is_shown_indented_as_it_came_and_in_hexadecimal() {
         .has("00000000  7b 22 62 22 3a 31 32 33  34 35 36 37 38 39 30 31  |{&#34;b&#34;:12345678901|");
 
     let broken = refused(&gateway, &Delivery::circleci("{}").body("{\"a\":1,}"), "signature_mismatch");
-    page(&gateway, &broken, "").has("not JSON: byte 7: trailing comma. As it came:").has("{&#34;a&#34;:1,}");
+    page(&gateway, &broken, "").has("not JSON: byte 7: key must be a string. As it came:").has("{&#34;a&#34;:1,}");
     let bytes: Vec<u8> = (0..=255).collect();
     let binary = refused(&gateway, &Delivery::circleci("{}").body(&bytes), "signature_mismatch");
     page(&gateway, &binary, "").has("not UTF-8: byte 128").has("\\u{0}\\u{1}").has("\\xff");
@@ -151,12 +151,6 @@ fn what_is_not_kept_says_why() {
     let cut = Gateway::start_admin("", "", &route("circleci", keys));
     let id = refused(&cut, &Delivery::circleci("{}").body("x".repeat(2_000)), "signature_mismatch");
     page(&cut, &id, "").has("Cut: 1.0 KiB of 2.0 KiB are kept.").has("2.0 KiB");
-
-    let token = Gateway::start_admin("", "", &route("gitlab", "record: full, upstream: \"http://127.0.0.1:1\""));
-    let id = refused(&token, &Delivery::unsigned("{}").header("X-Gitlab-Token", "wrong-token"), "signature_mismatch");
-    page(&token, &id, "")
-        .has("<th scope=\"row\">x-gitlab-token</th><td><em>not stored (redacted)</em>")
-        .lacks("wrong-token");
 }
 
 #[test]
