@@ -31,7 +31,7 @@ use super::AdminContext;
 use super::problem::Problem;
 use super::ui::{assets, login};
 use super::{Running, plain};
-use host::LocalAddress;
+use host::{LocalAddress, PeerAddress};
 
 /// How a request shows that it may see and change what the token protects.
 enum LetIn {
@@ -57,7 +57,18 @@ pub async fn judge(State(context): State<Arc<AdminContext>>, request: Request, n
     {
         return problem.into_response();
     }
-    next.run(request).await
+    // A login has a line of its own.
+    let path = request.uri().path();
+    let is_change = changes(request.method()) && is_page(path) && path != login::PATH;
+    let change = is_change.then(|| {
+        let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.to_string());
+        (request.method().clone(), request.uri().path().to_owned(), peer)
+    });
+    let response = next.run(request).await;
+    if let Some((method, path, peer)) = change {
+        tracing::info!(%method, path, peer, status = response.status().as_u16(), "a change was asked for");
+    }
+    response
 }
 
 fn check(request: &Request, context: &AdminContext, running: &Running) -> Result<(), Problem> {

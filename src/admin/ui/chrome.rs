@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 
 use super::assets;
-use super::view::{self, Time, counted};
+use super::view::{self, Time, counted, encoded};
 use crate::admin::AdminContext;
 use crate::store::{Health, Shown, State};
 
@@ -112,6 +112,13 @@ fn banners(context: &AdminContext) -> Vec<Banner> {
             counted(store.dropped(), "delivery was", "deliveries were")
         );
         add("warn", text, "/ui/status");
+    }
+    for ((route, shown), count) in &store.counts() {
+        if *shown == Shown::Held {
+            let held = counted(*count, "delivery waits", "deliveries wait");
+            let text = format!("{held} for the route {route}, which the configuration does not have any more.");
+            add("warn", text, &format!("/ui/deliveries?q={}", encoded(&format!("is:held route:{route}"))));
+        }
     }
     if !context.metrics.last_reload().0 {
         let text = "The last reload has failed: the former configuration runs. The log says why.";

@@ -1,6 +1,7 @@
 //! A delivery as a line of a list.
 
 use super::view::{self, Time, shown};
+use crate::config::NO_ROUTE;
 use crate::store::{Shown, State, Stored};
 
 /// A line of a list.
@@ -18,6 +19,8 @@ pub struct Row {
     pub next: Option<Time>,
     /// Its route.
     pub route: String,
+    /// Whether it has one.
+    pub has_route: bool,
     /// The kind of event; empty if it has none.
     pub event_type: String,
     /// The provider's id of the event; empty if it has none.
@@ -80,6 +83,7 @@ impl Row {
             attempts: stored.attempts,
             next: stored.next_attempt_at.map(Time::of),
             route: shown(&delivery.route),
+            has_route: &*delivery.route != NO_ROUTE,
             event_type: some(delivery.event_type.as_deref()),
             event_id: some(delivery.event_id.as_deref()),
             method: shown(&delivery.method),

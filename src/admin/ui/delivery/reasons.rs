@@ -60,7 +60,7 @@ pub async fn why(context: &AdminContext, found: &Found, asked: bool) -> Result<W
         Err(Refused::NoBody) => {
             let route = deliveries::route(context, &delivery.route);
             Ok(Why::NotKept {
-                unread: found.details.body_done_us.is_none(),
+                unread: is_refused && found.details.body_done_us.is_none(),
                 route: route.map(|route| route.config.name.clone()),
             })
         }
