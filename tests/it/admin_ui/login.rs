@@ -1,6 +1,7 @@
 //! Who is let in: the token, the session, the origin, the host.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -8,6 +9,8 @@ use super::{PAGES, gateway};
 use crate::support::api::{Call, problem};
 use crate::support::http::Response;
 use crate::support::page::{Page, form, leads};
+use crate::support::process::{GatewayProcess, Stream};
+use crate::support::rig::route;
 
 const TOKEN: &str = "the-secret-of-now";
 
@@ -216,4 +219,36 @@ fn a_login_works_where_nothing_can_be_changed() {
     assert_eq!(with(form("/ui/routes/hook/capture", ""), &cookie).send(gateway.admin).status, 403);
     assert_eq!(with(form("/ui/logout", ""), &cookie).send(gateway.admin).status, 303);
     assert_eq!(with(Call::get("/ui/"), &cookie).send(gateway.admin).status, 401);
+}
+
+#[test]
+fn the_log_has_a_line_for_each_login_and_each_change_and_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("secret", "a-secret-of-the-tests");
+    write("token", "a-token-of-the-tests");
+    let routes = route("circleci", "secrets: [{ file: secret }], upstream: \"http://127.0.0.1:1\"");
+    let admin = "admin: { listen: 127.0.0.1:0, token: { file: token } }";
+    write("gateway.yaml", &format!("server: {{ listen: 127.0.0.1:0 }}\n{admin}\nroutes:\n{routes}"));
+    let mut gateway = GatewayProcess::start(Path::new(&folder.path().join("gateway.yaml")));
+    let post = |path: &str, fields: &str| form(path, fields).send(gateway.admin);
+    assert_eq!(post("/ui/login", "password=a-wrong-password").status, 401);
+    let opened = post("/ui/login", "password=a-token-of-the-tests");
+    let cookie = cookie(&opened);
+    assert_eq!(with(form("/ui/routes/hook/capture", ""), &cookie).send(gateway.admin).status, 303);
+    gateway.process.terminate();
+    let log = gateway.process.printed(Stream::Stderr).join("\n");
+    for line in [
+        "a login with a wrong password",
+        "a login\"",
+        "a change was asked for",
+        "/ui/routes/hook/capture",
+        "127.0.0.1:",
+    ] {
+        assert!(log.contains(line), "no {line} in {log}");
+    }
+    let value = cookie.split('=').nth(1).unwrap();
+    for secret in ["a-wrong-password", "a-token-of-the-tests", value] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }
