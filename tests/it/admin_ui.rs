@@ -247,6 +247,58 @@ fn banners_say_what_people_should_know_wherever_they_are() {
 }
 
 #[test]
+fn deliveries_of_a_route_that_has_gone_are_held_and_said_to_be() {
+    let mut queued = Queued::start("paused: true");
+    queued.accepts(&Delivery::circleci("{}"));
+    queued.stop();
+    let store = format!("store: {{ path: {:?}, min_free: 0MiB }}\n", queued.store());
+    let keys =
+        "{ name: other, path: /other, scheme: circleci, secrets: [{ env: SECRET }], upstream: \"http://127.0.0.1:1\" }";
+    let gateway = Gateway::start_admin("", &store, &format!("  - {keys}\n"));
+    let page = Page::get(gateway.admin, "/ui/status");
+    page.has("1 delivery waits for the route hook, which the configuration does not have any more.");
+    let link = page.after("any more. <a href=\"", "\"").to_owned();
+    let held = Page::get(gateway.admin, &link);
+    assert_eq!(held.ids().len(), 1);
+    held.has("◷</span> held");
+    let id = held.ids()[0].to_owned();
+    Page::get(gateway.admin, &format!("/ui/deliveries/{id}?explain=true")).has("no route has this name.");
+    assert_eq!(Page::get(gateway.admin, "/ui/routes/hook").status, 404);
+}
+
+#[test]
+fn what_is_not_recorded_in_a_flood_is_counted() {
+    let gateway = gateway("");
+    poll("counted", || {
+        for _ in 0..50 {
+            let refused = crate::support::http::send(gateway.server, &Delivery::unsigned("{}").bytes());
+            assert_eq!(refused.status, 401);
+        }
+        Page::get(gateway.admin, "/ui/").html.contains(" not recorded")
+    });
+    Page::get(gateway.admin, "/ui/status").lacks("not recorded</dt><dd>0</dd>");
+}
+
+#[test]
+fn a_long_page_holds_no_other_answer_up() {
+    let keys = "record: full, max_body: 8MiB, record_body: 8MiB, upstream: \"http://127.0.0.1:1\"";
+    let gateway = Gateway::start_admin("", "", &route("circleci", keys));
+    let body = format!("[{}]", vec!["1"; 2 << 20].join(","));
+    let id = refused(&gateway, &Delivery::circleci("{}").body(body), "signature_mismatch");
+    let admin = gateway.admin;
+    let path = format!("/ui/deliveries/{id}?all=true");
+    let long = std::thread::spawn(move || Call::get(&path).send(admin));
+    let mut asked = 0;
+    while !long.is_finished() {
+        assert_eq!(get(&gateway, "/livez").status, 200);
+        asked += 1;
+    }
+    assert!(asked > 10, "only {asked} answers while the page was made");
+    let page = Page::of(long.join().unwrap());
+    assert!(page.html.len() > 8 << 20, "{}", page.html.len());
+}
+
+#[test]
 fn templates_leave_escaping_on() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
     let mut count = 0;

@@ -75,7 +75,7 @@ fn check(request: &Request, context: &AdminContext, running: &Running) -> Result
     let (changes, headers, path) = (changes(request.method()), request.headers(), request.uri().path());
     if changes {
         origin::check(headers)?;
-    } else {
+    } else if is_page(path) {
         origin::reading(headers, is_below(path, "/ui"))?;
     }
     if is_below(path, login::PATH) || is_below(path, assets::FOLDER) {

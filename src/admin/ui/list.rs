@@ -180,8 +180,10 @@ fn records(context: &AdminContext) -> String {
     let store = &context.queue.store;
     let kept: u64 = store.counts().values().sum();
     let used = size(store.sizes().used);
+    let dropped = store.dropped() + context.metrics.records.over_rate.get();
+    let dropped = if dropped > 0 { format!(", {} not recorded", number(dropped)) } else { String::new() };
     match (context.running)().max_bytes {
-        Some(max) => format!("{} kept, {used} of {}", number(kept), size(max)),
-        None => format!("{} kept in memory, {used}", number(kept)),
+        Some(max) => format!("{} kept{dropped}, {used} of {}", number(kept), size(max)),
+        None => format!("{} kept in memory{dropped}, {used}", number(kept)),
     }
 }

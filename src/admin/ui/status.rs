@@ -29,6 +29,8 @@ struct Page {
     percent: u64,
     kept: String,
     dropped: String,
+    /// Refused deliveries that were not recorded because too many came in a second.
+    over_rate: String,
     reload_successful: bool,
     loaded: Time,
 }
@@ -55,6 +57,7 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
         percent: percent.min(100),
         kept: number(status.kept),
         dropped: number(status.dropped),
+        over_rate: number(context.metrics.records.over_rate.get()),
         reload_successful: status.reload_successful,
         loaded: Time::of(status.loaded_at),
     };

@@ -79,11 +79,11 @@ pub async fn page(State(context): State<Arc<AdminContext>>, id: Id, query: Query
     let chrome = Chrome::of(&context, title(&found), "delivery", "deliveries");
     let said = super::acts::said(query.get("said").unwrap_or_default());
     let shape = Shape { view, all, with_signatures, asked };
-    let page = compute(move || {
+    compute(move || {
         let request = RecordedRequest::of(&found.details, &signatures, with_signatures);
-        Page::of(chrome, said, &found, request.as_ref(), route.as_deref(), why, &shape)
-    });
-    Ok(html(StatusCode::OK, &page.await?))
+        html(StatusCode::OK, &Page::of(chrome, said, &found, request.as_ref(), route.as_deref(), why, &shape))
+    })
+    .await
 }
 
 /// How a person wants to see it.
