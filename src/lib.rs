@@ -34,7 +34,7 @@
 //! - [`store`] keeps deliveries, in SQLite or in memory.
 //! - [`clock`] reads the time.
 //! - [`lock`] locks what outlives a panic.
-//! - [`text`] knows the characters that could mislead a reader.
+//! - [`text`] makes text of others harmless for its readers.
 
 pub mod acts;
 pub mod admin;

@@ -59,8 +59,13 @@ impl Acts {
         let details = Details::decode(&stored.delivery.details).map_err(|_| Refused::NoBody)?;
         let recorded = Recorded::new(stored.delivery, details, store.body(id).await?).ok_or(Refused::NoBody)?;
         let (routes, now) = ((self.routes)(), self.clock.now());
-        let _one_at_a_time = self.explaining.lock().await;
-        let explained = tokio::task::spawn_blocking(move || explain(&route, &routes, &recorded, now)).await;
+        let one_at_a_time = self.explaining.clone().lock_owned().await;
+        let explained = tokio::task::spawn_blocking(move || {
+            // Held until it is done, also if nobody waits for it any more.
+            let _one_at_a_time = one_at_a_time;
+            explain(&route, &routes, &recorded, now)
+        });
+        let explained = explained.await;
         // A panic has been logged.
         explained.map_err(|_panicked| StoreError::Closed)?
     }

@@ -45,12 +45,7 @@ impl Acts {
         let delivery = stored.delivery;
         let name = delivery.route.clone();
         let route = self.route(&name);
-        let once = match follows(delivery.state, Event::Replay) {
-            Follows::Afresh => false,
-            Follows::Once => true,
-            _ if delivery.state == State::Erased => return Err(Refused::NoBody),
-            _ => return Err(Refused::NotVerified),
-        };
+        let once = sent_once(delivery.state)?;
         if once && let Err(refused) = route {
             return Err(refused);
         }
@@ -93,6 +88,19 @@ impl Acts {
     }
 }
 
+/// Whether a replay from this state is one attempt only.
+///
+/// # Errors
+/// [`Refused::NoBody`] or [`Refused::NotVerified`] for a state from which there is none.
+pub fn sent_once(state: State) -> Result<bool, Refused> {
+    match follows(state, Event::Replay) {
+        Follows::Afresh => Ok(false),
+        Follows::Once => Ok(true),
+        _ if state == State::Erased => Err(Refused::NoBody),
+        _ => Err(Refused::NotVerified),
+    }
+}
+
 /// The stored form of the message of a recorded request, if the route accepts it.
 fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Bytes, Refused> {
     let (info, payload) = (recorded.info(now), recorded.payload());
@@ -108,7 +116,7 @@ fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Byt
 }
 
 /// Whether a secret was taken out of the body or the query, so that what is kept is not what came.
-fn lacks_a_part(delivery: &Delivery) -> bool {
+pub fn lacks_a_part(delivery: &Delivery) -> bool {
     let details = Details::decode(&delivery.details).unwrap_or_default();
     details.had_secret_in_body() || details.redacted.iter().any(|what| what.starts_with("query "))
 }

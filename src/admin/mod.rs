@@ -1,4 +1,4 @@
-//! The listener for operators: `/metrics`, `/livez`, `/readyz`, `/config`, and the API under `/api/v1/`.
+//! The listener for operators: `/metrics`, `/livez`, `/readyz`, `/config`, the API under `/api/v1/`, the page under `/ui/`.
 //!
 //! It has a thread and a runtime of its own, so that `/livez` answers whatever the API does. The store reads on a thread of its
 //! own; what takes long to compute runs on the runtime's threads for blocking work.
@@ -9,6 +9,7 @@
 //! - [`problem`] is a refusal, and its response.
 //! - [`plain`] serves metrics, health and the configuration.
 //! - [`api`] reads deliveries and routes, and acts on them.
+//! - [`ui`] shows them to people, as pages.
 //! - [`hours`] counts what became of each route's deliveries within the last hour.
 
 pub mod api;
@@ -19,6 +20,7 @@ pub mod problem;
 pub mod router;
 pub mod server;
 mod summary;
+pub mod ui;
 
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ use crate::store::Millis;
 use api::stream::Streams;
 use hours::Hours;
 pub use summary::summary;
+use ui::session::Sessions;
 
 /// The parts of a running configuration that the admin listener needs.
 pub struct Running {
@@ -70,6 +73,10 @@ pub struct AdminContext {
     pub hours: Hours,
     /// The streams of events.
     pub streams: Streams,
+    /// Held while a form replays a delivery.
+    pub replaying: tokio::sync::Mutex<()>,
+    /// Who has logged in.
+    pub sessions: Sessions,
 }
 
 impl AdminContext {

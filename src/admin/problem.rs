@@ -84,9 +84,9 @@ impl IntoResponse for Problem {
         members.insert("type".to_owned(), format!("{PROBLEM_TYPE}{}", self.reason).into());
         members.insert("title".to_owned(), json!(self.status.canonical_reason()));
         members.insert("status".to_owned(), self.status.as_u16().into());
-        members.insert("detail".to_owned(), self.detail.into());
+        members.insert("detail".to_owned(), self.detail.clone().into());
         members.insert("reason".to_owned(), self.reason.into());
-        members.extend(self.more);
+        members.extend(self.more.clone());
         let text = Value::Object(members).to_string();
         let mut response = (self.status, [(CONTENT_TYPE, PROBLEM_JSON)], text).into_response();
         let headers = response.headers_mut();
@@ -99,11 +99,13 @@ impl IntoResponse for Problem {
             }
             _ => {}
         }
+        // For the pages, which say the same to people.
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-/// The answer to a method that a path of the API does not have. The router adds `Allow`.
+/// The answer to a method that a path does not have. The router adds `Allow`.
 pub async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the path does not have this method")
 }

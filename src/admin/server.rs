@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tower::ServiceExt as _;
 
-use super::guard::host::LocalAddress;
+use super::guard::host::{LocalAddress, PeerAddress};
 use super::{AdminContext, hours, router};
 use crate::net::ACCEPT_PAUSE;
 
@@ -105,12 +105,13 @@ async fn serve(listener: TcpListener, context: Arc<AdminContext>) {
 }
 
 async fn connection(stream: TcpStream, router: Router) {
-    let Ok(local) = stream.local_addr() else { return };
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     if let Err(error) = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER) {
         tracing::debug!(%error, "cannot bound the buffer of an admin connection");
     }
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(LocalAddress(local));
+        request.extensions_mut().insert(PeerAddress(peer));
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()

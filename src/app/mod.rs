@@ -31,6 +31,7 @@ use crate::admin::AdminContext;
 use crate::admin::api::stream::Streams;
 use crate::admin::hours::Hours;
 use crate::admin::server::AdminServer;
+use crate::admin::ui::session::Sessions;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, LoadError};
 use crate::metrics::Metrics;
@@ -351,5 +352,7 @@ fn admin(shared: &Shared) -> AdminContext {
         acts: Acts::new(shared.queue.clone(), &shared.clock, routes),
         hours: Hours::default(),
         streams: Streams::default(),
+        replaying: tokio::sync::Mutex::default(),
+        sessions: Sessions::default(),
     }
 }

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use super::support::line::size;
-use super::support::text::plain;
 use super::{Failure, load};
 use crate::config::{Config, Store};
 use crate::store::Sizes;
 use crate::store::sqlite;
+use crate::text::plain;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;

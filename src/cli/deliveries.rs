@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::support::api::{Api, GatewayArgs, with_query};
 use super::support::summary::Summary;
-use super::support::text;
+use crate::text;
 
 /// Deliveries that the API gives at once.
 const PAGE: usize = 500;

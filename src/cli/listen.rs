@@ -25,12 +25,12 @@ use super::support::events::{left_out, several};
 use super::support::follow::{Heard, follow};
 use super::support::http::{Transport, beginning, send};
 use super::support::line::Line;
-use super::support::text::plain;
 use crate::app;
 use crate::clock::Clock;
 use crate::config;
 use crate::http1::client::request::{Head, OutgoingRequest};
 use crate::http1::payload::Payload;
+use crate::text::plain;
 use crate::upstream::target::target;
 
 /// How long the handler may take: long enough for a breakpoint.

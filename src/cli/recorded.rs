@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::support::api::{Api, encoded, with_query};
-use super::support::text::plain;
+use crate::text::plain;
 
 /// The id of the last refused delivery of a route.
 pub(super) fn last_refused(api: &Api, route: &str) -> Result<String, Failure> {

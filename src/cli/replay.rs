@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::support::api::{Api, GatewayArgs, encoded};
 use super::support::confirm::confirm;
-use super::support::text::plain;
 use crate::app;
+use crate::text::plain;
 
 /// The time between two looks at the progress.
 const INTERVAL: Duration = Duration::from_millis(500);

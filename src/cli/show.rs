@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use super::support::api::{Api, GatewayArgs, encoded};
-use super::support::text::{self, plain};
 use super::{Failure, written};
+use crate::text::{self, plain};
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("form").args(["http", "curl", "body", "json"])))]

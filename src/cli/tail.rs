@@ -7,8 +7,8 @@ use super::support::api::{Api, GatewayArgs, with_query};
 use super::support::events::{Event, left_out, several};
 use super::support::follow::{Heard, follow};
 use super::support::summary::Summary;
-use super::support::text;
 use crate::app;
+use crate::text;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

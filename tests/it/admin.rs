@@ -265,7 +265,7 @@ fn a_running_gateway_is_alive_and_ready() {
     for path in ["/livez", "/readyz", "/metrics", "/config", "/livez?verbose"] {
         assert_eq!(gateway.get(path).status, 200, "{path}");
     }
-    for path in ["/", "/metrics/", "/healthz", "/hook", "/config/x", "/-/reload", "/ui/"] {
+    for path in ["/metrics/", "/healthz", "/hook", "/config/x", "/-/reload", "/uix"] {
         assert_eq!(gateway.get(path).status, 404, "{path}");
     }
     let response = http::send(gateway.admin, b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");

@@ -77,6 +77,9 @@ mod challenges;
 /// The API of the admin listener: who is let in, reading, acting, the stream.
 mod admin_api;
 
+/// The pages of the admin listener, without a browser.
+mod admin_ui;
+
 /// The admin listener: metrics, health, configuration.
 mod admin;
 

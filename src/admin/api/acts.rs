@@ -23,9 +23,9 @@ use crate::routing::capture;
 use crate::search;
 
 /// How long a capture goes on, unless something else is asked for.
-const CAPTURE_TIME: Duration = Duration::from_secs(300);
+pub const CAPTURE_TIME: Duration = Duration::from_secs(300);
 /// Requests of a capture, unless another number is asked for.
-const CAPTURE_MAX: u64 = 20;
+pub const CAPTURE_MAX: u64 = 20;
 
 type Answer = Result<Response, Problem>;
 

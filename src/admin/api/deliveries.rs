@@ -192,7 +192,7 @@ async fn exported(
 ///
 /// # Errors
 /// 404 if there was none, 410 if it has made room, 503 from the store.
-async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
+pub async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
     let store = &context.queue.store;
     let Some((stored, attempts)) = store.get(id).await? else { return Err(context.acts.missing(id).into()) };
     let details = Details::decode(&stored.delivery.details).map_err(|error| {
@@ -216,18 +216,22 @@ fn not_kept(found: &Found) -> Problem {
     }
 }
 
-fn signatures(context: &AdminContext, found: &Found) -> Signatures {
+/// Where its signatures stand.
+pub fn signatures(context: &AdminContext, found: &Found) -> Signatures {
     let delivery = &found.stored.delivery;
     Signatures::of(route(context, &delivery.route).as_deref(), &delivery.scheme)
 }
 
 /// The route of this name, if the configuration has it.
-fn route(context: &AdminContext, name: &str) -> Option<Arc<RouteShared>> {
+pub fn route(context: &AdminContext, name: &str) -> Option<Arc<RouteShared>> {
     (context.running)().route(name).cloned()
 }
 
 /// What may take long to compute, so that other requests do not wait for it.
-async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+///
+/// # Errors
+/// 500 after a panic, which has been logged.
+pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         tracing::error!(%error, "a response could not be computed");
         Problem::internal()

@@ -104,7 +104,7 @@ fn attempt(attempt: &Attempt) -> Value {
 }
 
 /// The field lines of a head as text.
-fn pairs(head: &[u8]) -> Vec<[String; 2]> {
+pub fn pairs(head: &[u8]) -> Vec<[String; 2]> {
     lines(head).map(|(name, value)| [recorded::text(name), recorded::text(value)]).collect()
 }
 

@@ -38,6 +38,8 @@ pub struct RecordedRequest {
     pub tls: bool,
     /// The host that it was for.
     pub host: Option<String>,
+    /// Whether a parameter of the target is hidden.
+    pub hides_parameter: bool,
     /// The field lines, in order.
     pub fields: Vec<Field>,
 }
@@ -96,6 +98,11 @@ impl Field {
         let shown = with_signatures || !signatures.has_header(&name);
         Self { name, value: if shown { value } else { Bytes::from_static(HIDDEN.as_bytes()) }, shown }
     }
+
+    /// Whether it is a signature that is not shown.
+    pub fn is_hidden(&self) -> bool {
+        !self.shown && *self.value == *HIDDEN.as_bytes()
+    }
 }
 
 impl RecordedRequest {
@@ -107,9 +114,11 @@ impl RecordedRequest {
             let field = Field::new(name, line.value.clone(), signatures, with_signatures);
             Field { shown: field.shown && !line.redacted, ..field }
         });
+        let shown = if with_signatures { target.clone() } else { signatures.hidden_in(target) };
         Some(Self {
             method: method.clone(),
-            target: if with_signatures { target.clone() } else { signatures.hidden_in(target) },
+            hides_parameter: shown != *target,
+            target: shown,
             version: version.clone(),
             tls: details.tls,
             host: details.host.clone(),
@@ -129,14 +138,21 @@ impl RecordedRequest {
             let name = String::from_utf8_lossy(name).into_owned();
             Field::new(name, Bytes::copy_from_slice(value), signatures, with_signatures)
         };
+        let shown = if with_signatures { target.clone() } else { signatures.hidden_in(&target) };
         Self {
             method: method.to_owned(),
-            target: if with_signatures { target } else { signatures.hidden_in(&target) },
+            hides_parameter: shown != target,
+            target: shown,
             version: "HTTP/1.1".to_owned(),
             tls: details.tls,
             host: details.host.clone(),
             fields: lines.map(field).collect(),
         }
+    }
+
+    /// Whether a signature is hidden.
+    pub fn hides_something(&self) -> bool {
+        self.hides_parameter || self.fields.iter().any(Field::is_hidden)
     }
 
     /// The field lines that can be sent again: those that are shown and that belong to the message, not to its connection.

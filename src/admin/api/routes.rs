@@ -14,8 +14,10 @@ use crate::admin::problem::Problem;
 use crate::config::Delivery;
 use crate::queue::attempt::rfc3339;
 use crate::queue::circuit::Phase;
+use crate::reject::Outcome;
+use crate::routing::capture::Captured;
 use crate::routing::table::RouteShared;
-use crate::store::{Counts, Millis, Shown, State as Stage};
+use crate::store::{Counts, Millis, Shown, State as Stage, StoreError};
 
 /// The states of a queue that are shown without a delivery, too.
 const ALWAYS: [Shown; 4] = [Shown::Pending, Shown::Retrying, Shown::Settled(Stage::Dead), Shown::Held];
@@ -48,22 +50,66 @@ pub async fn one(State(context): State<Arc<AdminContext>>, name: Name, query: Qu
     Ok(super::json(StatusCode::OK, &shown(&context, route, &counts).await?))
 }
 
+/// What is known of a route beside its configuration.
+#[derive(Debug)]
+pub struct Facts {
+    /// Deliveries by state.
+    pub queue: Vec<(Shown, u64)>,
+    /// How long the oldest delivery waits, in seconds.
+    pub oldest_waiting_seconds: Option<Millis>,
+    /// Whether deliveries wait until a person lets them go on.
+    pub paused: bool,
+    /// The circuit of its upstream.
+    pub circuit: Phase,
+    /// The id of each secret, and when it verified a delivery last.
+    pub secrets: Vec<(String, Option<Millis>)>,
+    /// What is left of its capture.
+    pub capture: Option<Captured>,
+    /// What became of the deliveries of the last hour.
+    pub last_hour: Vec<(Outcome, u64)>,
+}
+
+impl Facts {
+    /// Those of a route; `counts` are the store's.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn of(context: &AdminContext, route: &RouteShared, counts: &Counts) -> Result<Self, StoreError> {
+        let config = &route.config;
+        let store = &context.queue.store;
+        let mut queue: Vec<(Shown, u64)> = ALWAYS.iter().map(|shown| (*shown, 0)).collect();
+        for ((_, shown), count) in counts.iter().filter(|((name, _), _)| **name == *config.name) {
+            match queue.iter_mut().find(|(known, _)| known == shown) {
+                Some((_, known)) => *known = *count,
+                None => queue.push((*shown, *count)),
+            }
+        }
+        let age = |received_at: Millis| context.now().saturating_sub(received_at).max(0) / 1000;
+        let secrets = config.secret_ids.iter().cloned();
+        Ok(Self {
+            queue,
+            oldest_waiting_seconds: store.oldest(&config.name).await?.map(age),
+            paused: store.route(&config.name).paused,
+            circuit: match &config.delivery {
+                Delivery::Proxy => Phase::Closed,
+                Delivery::Queue(_) => context.queue.phase(&config.upstream),
+            },
+            secrets: secrets.zip(route.metrics.last_match.iter().map(|last_match| time(last_match.get()))).collect(),
+            capture: route.limits.capture().left(context.clock.now()),
+            last_hour: context.hours.last(route),
+        })
+    }
+}
+
 async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> Result<Value, Problem> {
     let config = &route.config;
-    let store = &context.queue.store;
-    let of_route = counts.iter().filter(|((name, _), _)| **name == *config.name);
-    let mut queue: Map<String, Value> = ALWAYS.iter().map(|shown| (shown.name().to_owned(), 0.into())).collect();
-    queue.extend(of_route.map(|((_, shown), count)| (shown.name().to_owned(), (*count).into())));
-    let age = |received_at: Millis| context.now().saturating_sub(received_at).max(0) / 1000;
-    let oldest = store.oldest(&config.name).await?.map(age);
-    let circuit = match &config.delivery {
-        Delivery::Proxy => Phase::Closed,
-        Delivery::Queue(_) => context.queue.phase(&config.upstream),
-    };
-    let secrets = config.secret_ids.iter().zip(&route.metrics.last_match);
+    let facts = Facts::of(context, route, counts).await?;
+    let queue: Map<String, Value> =
+        facts.queue.into_iter().map(|(shown, count)| (shown.name().to_owned(), count.into())).collect();
+    let secrets = facts.secrets.into_iter();
     let secrets: Vec<_> =
-        secrets.map(|(id, last_match)| json!({ "id": id, "last_match_at": time(last_match.get()) })).collect();
-    let hours = context.hours.last(route).into_iter();
+        secrets.map(|(id, last_match)| json!({ "id": id, "last_match_at": last_match.map(rfc3339) })).collect();
+    let hours = facts.last_hour.into_iter();
     let last_hour: Map<String, Value> =
         hours.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect();
     Ok(json!({
@@ -75,22 +121,23 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
         "delivery": config.delivery.as_str(),
         "record": config.record.as_str(),
         "queue": queue,
-        "oldest_waiting_seconds": oldest,
-        "paused": store.route(&config.name).paused,
-        "circuit": phase(circuit),
+        "oldest_waiting_seconds": facts.oldest_waiting_seconds,
+        "paused": facts.paused,
+        "circuit": phase(facts.circuit),
         "secrets": secrets,
-        "capture": route.limits.capture().left(context.clock.now()).as_ref().map(acts::shown),
+        "capture": facts.capture.as_ref().map(acts::shown),
         "last_hour": last_hour,
     }))
 }
 
 /// Unix seconds as a time; `None` for zero, which stands for never.
-fn time(seconds: f64) -> Option<String> {
+fn time(seconds: f64) -> Option<Millis> {
     // Times fit a double without loss of milliseconds.
-    (seconds > 0.0).then(|| rfc3339((seconds * 1000.0) as Millis))
+    (seconds > 0.0).then_some((seconds * 1000.0) as Millis)
 }
 
-const fn phase(phase: Phase) -> &'static str {
+/// The name of a circuit's phase.
+pub const fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Closed => "closed",
         Phase::Open => "open",

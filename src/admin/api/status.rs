@@ -11,7 +11,60 @@ use super::query::Query;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::queue::attempt::rfc3339;
-use crate::store::{Health, Millis};
+use crate::store::{Health, Millis, Sizes};
+
+/// How the gateway is.
+#[derive(Debug)]
+pub struct Status {
+    /// Whether it takes deliveries.
+    pub ready: bool,
+    /// `sqlite` or `memory`.
+    pub kind: &'static str,
+    /// How much room the store takes.
+    pub sizes: Sizes,
+    /// `store.max_size` in bytes; `None` in memory.
+    pub max_bytes: Option<u64>,
+    /// How the store is.
+    pub health: Health,
+    /// Deliveries that are kept.
+    pub kept: u64,
+    /// Deliveries that could not be recorded, since the start.
+    pub dropped: u64,
+    /// Whether the last reload succeeded.
+    pub reload_successful: bool,
+    /// When the configuration that runs was loaded.
+    pub loaded_at: Millis,
+}
+
+impl Status {
+    /// How it is now.
+    pub fn of(context: &AdminContext) -> Self {
+        let store = &context.queue.store;
+        let max_bytes = (context.running)().max_bytes;
+        let (reload_successful, loaded_at) = context.metrics.last_reload();
+        Self {
+            ready: (context.ready)(),
+            kind: if max_bytes.is_some() { "sqlite" } else { "memory" },
+            sizes: store.sizes(),
+            max_bytes,
+            health: store.health(),
+            kept: store.counts().values().sum(),
+            dropped: store.dropped(),
+            reload_successful,
+            // Milliseconds fit a double.
+            loaded_at: (loaded_at * 1000.0) as Millis,
+        }
+    }
+
+    /// The state of the store, and why it has failed if it has.
+    pub fn state(&self) -> (&'static str, Option<String>) {
+        match &self.health {
+            Health::Good => ("good", None),
+            Health::Full => ("full", None),
+            Health::Failed(why) => ("failed", Some(why.to_string())),
+        }
+    }
+}
 
 /// `GET /api/v1/status`
 ///
@@ -19,34 +72,25 @@ use crate::store::{Health, Millis};
 /// 400 for a query.
 pub async fn status(State(context): State<Arc<AdminContext>>, query: Query) -> Result<Response, Problem> {
     query.only(&[], &[])?;
-    let running = (context.running)();
-    let store = &context.queue.store;
-    let sizes = store.sizes();
-    let (state, error) = match store.health() {
-        Health::Good => ("good", None),
-        Health::Full => ("full", None),
-        Health::Failed(why) => ("failed", Some(why.to_string())),
-    };
-    let records: u64 = store.counts().values().sum();
-    let (successful, at) = context.metrics.last_reload();
+    let status = Status::of(&context);
+    let (state, error) = status.state();
     Ok(super::json(
         StatusCode::OK,
         &json!({
             "version": crate::VERSION,
             "revision": crate::REVISION,
-            "ready": (context.ready)(),
-            "read_only": running.admin.read_only,
+            "ready": status.ready,
+            "read_only": (context.running)().admin.read_only,
             "store": {
-                "kind": if running.max_bytes.is_some() { "sqlite" } else { "memory" },
-                "bytes": sizes.used,
-                "max": running.max_bytes,
-                "free": running.max_bytes.map(|_| sizes.free),
+                "kind": status.kind,
+                "bytes": status.sizes.used,
+                "max": status.max_bytes,
+                "free": status.max_bytes.map(|_| status.sizes.free),
                 "state": state,
                 "error": error,
             },
-            "records": { "kept": records, "dropped": store.dropped() },
-            // Milliseconds fit a double.
-            "reload": { "successful": successful, "loaded_at": rfc3339((at * 1000.0) as Millis) },
+            "records": { "kept": status.kept, "dropped": status.dropped },
+            "reload": { "successful": status.reload_successful, "loaded_at": rfc3339(status.loaded_at) },
         }),
     ))
 }

@@ -18,6 +18,10 @@ use crate::config::Admin;
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub SocketAddr);
 
+/// An extension of a request: the address of the other side of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
 /// What supervisors and scrapers ask for.
 const FOR_MACHINES: [&str; 3] = ["/metrics", "/livez", "/readyz"];
 

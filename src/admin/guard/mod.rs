@@ -2,9 +2,10 @@
 //!
 //! 1. [`host`]: 421 for a `Host` that is not the gateway's own, which a page of an attacker would bring by DNS rebinding;
 //! 2. `page`: 404 for the API and the page if `admin.page` is false;
-//! 3. [`origin`]: 403 for a change that a page of another site asks for, and for anything that it asks of the API;
-//! 4. [`token`]: 401 without the right token;
-//! 5. [`origin::undeclared`]: 403 for a change without a token that a form of another site could send, too;
+//! 3. [`origin`]: 403 for a change that a page of another site asks for, and for anything that it asks of the API; it may lead
+//!    to a page, but not use one otherwise;
+//! 4. 401 without the right [`token`] or a [session](super::ui::session); the form that opens one, script and style need none;
+//! 5. [`origin::declared`]: 403 for a change without the token that a form of another site could send, too;
 //! 6. `read_only`: 403 for every change if `admin.read_only` is true;
 //! 7. [`body`]: 413 for a body that is longer than any call needs.
 //!
@@ -28,7 +29,19 @@ use http::{Method, StatusCode};
 
 use super::AdminContext;
 use super::problem::Problem;
+use super::ui::{assets, login};
 use super::{Running, plain};
+use host::{LocalAddress, PeerAddress};
+
+/// How a request shows that it may see and change what the token protects.
+enum LetIn {
+    /// There is no token.
+    Open,
+    /// It has the token, which no page of another site knows.
+    Token,
+    /// It has the cookie of a session, which a browser sends by itself.
+    Session,
+}
 
 /// Judges a request by the configuration that runs when it comes.
 pub async fn judge(State(context): State<Arc<AdminContext>>, request: Request, next: Next) -> Response {
@@ -40,26 +53,44 @@ pub async fn judge(State(context): State<Arc<AdminContext>>, request: Request, n
         return plain::not_found().await;
     }
     if is_guarded(request.uri().path())
-        && let Err(problem) = check(&request, &running)
+        && let Err(problem) = check(&request, &context, &running)
     {
         return problem.into_response();
     }
-    next.run(request).await
+    // A login has a line of its own.
+    let path = request.uri().path();
+    let is_change = changes(request.method()) && is_page(path) && path != login::PATH;
+    let change = is_change.then(|| {
+        let peer = request.extensions().get::<PeerAddress>().map(|PeerAddress(peer)| peer.to_string());
+        (request.method().clone(), request.uri().path().to_owned(), peer)
+    });
+    let response = next.run(request).await;
+    if let Some((method, path, peer)) = change {
+        tracing::info!(%method, path, peer, status = response.status().as_u16(), "a change was asked for");
+    }
+    response
 }
 
-fn check(request: &Request, running: &Running) -> Result<(), Problem> {
-    let (changes, headers) = (changes(request.method()), request.headers());
+fn check(request: &Request, context: &AdminContext, running: &Running) -> Result<(), Problem> {
+    let (changes, headers, path) = (changes(request.method()), request.headers(), request.uri().path());
     if changes {
         origin::check(headers)?;
-    } else if is_below(request.uri().path(), "/api") {
-        origin::reading(headers)?;
+    } else if is_page(path) {
+        origin::reading(headers, is_below(path, "/ui"))?;
     }
-    let token = running.admin.token.as_ref();
-    token::check(headers, token)?;
-    if changes && token.is_none() {
-        origin::undeclared(headers)?;
+    if is_below(path, login::PATH) || is_below(path, assets::FOLDER) {
+        return Ok(());
     }
-    if changes && running.admin.read_only {
+    let let_in = let_in(request, context, running)?;
+    if changes {
+        match let_in {
+            LetIn::Token => {}
+            LetIn::Session => origin::declared(headers)?,
+            LetIn::Open => origin::declared_or_json(headers)?,
+        }
+    }
+    // To log out changes nothing of the gateway.
+    if changes && running.admin.read_only && path != login::LOGOUT {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "read_only",
@@ -67,6 +98,19 @@ fn check(request: &Request, running: &Running) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+fn let_in(request: &Request, context: &AdminContext, running: &Running) -> Result<LetIn, Problem> {
+    let Some(token) = &running.admin.token else { return Ok(LetIn::Open) };
+    let port = request.extensions().get::<LocalAddress>().map_or(0, |LocalAddress(local)| local.port());
+    if token::has(request.headers(), token) {
+        Ok(LetIn::Token)
+    } else if context.sessions.has(request.headers(), port, token, context.clock.now()) {
+        Ok(LetIn::Session)
+    } else {
+        let detail = "the request needs the token of admin.token, as Authorization: Bearer";
+        Err(Problem::new(StatusCode::UNAUTHORIZED, "token_required", detail))
+    }
 }
 
 /// Whether requests with the method ask for a change (RFC 9110 section 9.2.1).

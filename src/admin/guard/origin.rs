@@ -1,7 +1,8 @@
 //! Whether a request comes from a page of another site (cross-site request forgery).
 //!
-//! A browser says where a request comes from in `Sec-Fetch-Site`, an older one in `Origin`. A program sends neither; then the
-//! token, or without a token a JSON content type, which no form can send, shows that it is no browser.
+//! A browser says where a request comes from in `Sec-Fetch-Site`; an older one, and any browser on an address that it does not
+//! trust, in `Origin`. A program sends neither; then the token, or without a token a JSON content type, which no form can send,
+//! shows that it is no browser.
 
 use http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -9,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::admin::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Checks what a browser says about where a change comes from, if anything.
 ///
@@ -24,25 +26,36 @@ pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Checks what a browser says about where a request that only reads comes from: a page of another site could not see the
-/// answer, but would have it computed.
+/// answer, but would have it computed. A link `may_lead` here.
 ///
 /// # Errors
 /// 403, if that is a page of another site.
-pub fn reading(headers: &HeaderMap) -> Result<(), Problem> {
+pub fn reading(headers: &HeaderMap, may_lead: bool) -> Result<(), Problem> {
     let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
-    if headers.get_all(SEC_FETCH_SITE).iter().any(is_foreign) {
+    let leads = may_lead && headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "navigate");
+    if !leads && headers.get_all(SEC_FETCH_SITE).iter().any(is_foreign) {
         return Err(cross_origin("the request comes from a page of another site"));
     }
     Ok(())
+}
+
+/// Checks a change that comes with a cookie: a browser must say where from.
+///
+/// # Errors
+/// 403, if none does.
+pub fn declared(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(SEC_FETCH_SITE) || headers.contains_key(ORIGIN) {
+        return Ok(());
+    }
+    Err(cross_origin("with a session a change needs Sec-Fetch-Site or Origin, which browsers send"))
 }
 
 /// Checks a change that comes without a token: if no browser says where from, it must be of a type that no form can send.
 ///
 /// # Errors
 /// 403, if it is of another type.
-pub fn undeclared(headers: &HeaderMap) -> Result<(), Problem> {
-    let declared = headers.contains_key(SEC_FETCH_SITE) || headers.contains_key(ORIGIN);
-    if declared || headers.get(CONTENT_TYPE).is_some_and(is_json) {
+pub fn declared_or_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if declared(headers).is_ok() || headers.get(CONTENT_TYPE).is_some_and(is_json) {
         return Ok(());
     }
     Err(cross_origin("without a token a change needs content-type: application/json"))
@@ -108,12 +121,12 @@ mod tests {
     #[test]
     fn without_a_word_of_a_browser_the_type_has_to_be_json() {
         for kind in ["application/json", "Application/JSON; charset=utf-8"] {
-            assert!(undeclared(&headers(&[("content-type", kind)])).is_ok(), "{kind}");
+            assert!(declared_or_json(&headers(&[("content-type", kind)])).is_ok(), "{kind}");
         }
         for kind in ["text/plain", "application/x-www-form-urlencoded", "text/plain; application/json", ""] {
-            assert!(undeclared(&headers(&[("content-type", kind)])).is_err(), "{kind}");
+            assert!(declared_or_json(&headers(&[("content-type", kind)])).is_err(), "{kind}");
         }
-        assert!(undeclared(&headers(&[])).is_err());
-        assert!(undeclared(&headers(&[("sec-fetch-site", "same-origin")])).is_ok());
+        assert!(declared_or_json(&headers(&[])).is_err());
+        assert!(declared_or_json(&headers(&[("sec-fetch-site", "same-origin")])).is_ok());
     }
 }

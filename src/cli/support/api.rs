@@ -169,7 +169,7 @@ impl Api {
             (Some(text), _) | (None, Some(text)) => text.to_owned(),
             (None, None) => format!("{} answered {status}", self.base),
         };
-        let said = super::text::plain(&said);
+        let said = crate::text::plain(&said);
         match status {
             StatusCode::BAD_REQUEST => Failure::Usage(said),
             StatusCode::UNAUTHORIZED if self.token.is_none() => Failure::Failed(format!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::text::plain;
+use crate::text::plain;
 
 /// The most characters of a line.
 pub const WIDTH: usize = 120;

@@ -12,6 +12,5 @@ pub(super) mod logging;
 pub(super) mod loopback;
 pub(super) mod pinned;
 pub(super) mod summary;
-pub(super) mod text;
 pub(super) mod vectors;
 pub(super) mod watched;

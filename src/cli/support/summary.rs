@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::text::plain;
+use crate::text::plain;
 
 /// What the commands read of a delivery's summary.
 #[derive(Debug, Default, Deserialize)]

@@ -9,8 +9,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::line::{Line, WIDTH, clipped};
-use super::text::plain;
 use crate::clock::Clock;
+use crate::text::plain;
 
 /// The target of the access log's events.
 pub const DELIVERIES: &str = "hooklatch::observe::access_log";

@@ -64,6 +64,7 @@ mod tests {
             version: "HTTP/1.1".to_owned(),
             tls: false,
             host: Some("hooks.example.com:8080".to_owned()),
+            hides_parameter: false,
             fields: fields.iter().map(field).collect(),
         }
     }

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::draft::{Draft, split_url};
 use super::shell::{self, Words};
 use super::{Context, Lost};
-use crate::cli::support::text::plain;
+use crate::text::plain;
 
 /// Options with a value that do not change the request, or only how it gets to its place.
 const IGNORED: [&str; 23] = [

@@ -1,0 +1,171 @@
+//! What people change: a page that asks, where it cannot be undone, and the form that does it. Afterwards comes the page where
+//! it was asked for.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::chrome::{Chrome, html};
+use super::login::{form_fields, own};
+use super::row::Row;
+use super::view::encoded;
+use super::{Answer, see_other};
+use crate::acts::Refused;
+use crate::admin::AdminContext;
+use crate::admin::api::acts::{CAPTURE_MAX, CAPTURE_TIME};
+use crate::admin::api::deliveries::find;
+use crate::admin::api::query::{Id, Name};
+use crate::admin::problem::Problem;
+use crate::store::list::waits;
+
+#[derive(Template)]
+#[template(path = "ask.html")]
+struct Ask {
+    chrome: Chrome,
+    heading: &'static str,
+    text: &'static str,
+    row: Row,
+    /// Where the form goes.
+    action: String,
+    button: &'static str,
+    /// Where there is no doing it.
+    back: String,
+}
+
+/// What is said on the page after an act, by the name in the address.
+const SAID: [(&str, &str); 6] = [
+    ("replay", "It is sent again: the attempt is below once it has ended."),
+    ("discard", "Discarded: it is not sent any more."),
+    ("erase", "Erased: head and body are overwritten."),
+    ("pause", "Paused: deliveries wait until the route is resumed."),
+    ("resume", "Resumed: deliveries go on."),
+    ("capture", "Capture is on: the next refused requests are recorded with their bodies."),
+];
+
+/// The text of this name; empty for another one.
+pub fn said(name: &str) -> &'static str {
+    SAID.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)
+}
+
+/// `GET /ui/deliveries/ID/replay`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn ask_replay(State(context): State<Arc<AdminContext>>, id: Id) -> Answer {
+    let text = "It is sent to the handler of its route again, with the same bytes.";
+    ask(&context, id, "Replay this delivery?", text, "replay", "Replay").await
+}
+
+/// `GET /ui/deliveries/ID/discard`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn ask_discard(State(context): State<Arc<AdminContext>>, id: Id) -> Answer {
+    let text = "It is not sent any more. A replay can take it up again.";
+    ask(&context, id, "Discard this delivery?", text, "discard", "Discard").await
+}
+
+/// `GET /ui/deliveries/ID/erase`
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn ask_erase(State(context): State<Arc<AdminContext>>, id: Id) -> Answer {
+    let text = "Head and body are overwritten, in all files of the store. It is never sent again.";
+    ask(&context, id, "Erase this delivery?", text, "erase", "Erase").await
+}
+
+async fn ask(
+    context: &AdminContext,
+    id: Id,
+    heading: &'static str,
+    text: &'static str,
+    act: &str,
+    button: &'static str,
+) -> Answer {
+    let row = Row::of(&find(context, id).await?.stored);
+    let back = format!("/ui/deliveries/{}", row.id);
+    let action = format!("{back}/{act}");
+    let chrome = Chrome::of(context, heading, "ask", "deliveries");
+    Ok(html(StatusCode::OK, &Ask { chrome, heading, text, row, action, button, back }))
+}
+
+/// `POST /ui/deliveries/ID/replay`. A form that is sent twice replays once: it says how many attempts its reader saw, and what is
+/// due already is not asked for again.
+///
+/// # Errors
+/// 400, 404, 409, 410, 503.
+pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
+    let fields = form_fields(&bytes, &["attempts"])?;
+    let page = format!("/ui/deliveries/{id}?said=replay");
+    let seen = fields.get("attempts").map(str::parse::<u32>).transpose();
+    let seen = seen.map_err(|_| Problem::bad_body("attempts must be a number"))?;
+    // From the look at the delivery to the change.
+    let _one_at_a_time = context.replaying.lock().await;
+    if let Some((stored, _)) = context.queue.store.get(id).await? {
+        if seen.is_some_and(|seen| stored.attempts != seen) {
+            return Ok(see_other(&page));
+        }
+        if waits(stored.shown) && stored.next_attempt_at.is_some_and(|at| at <= context.now()) {
+            return Err(Refused::InFlight.into());
+        }
+    }
+    context.acts.replay(id).await?;
+    Ok(see_other(&page))
+}
+
+/// `POST /ui/deliveries/ID/discard`
+///
+/// # Errors
+/// 400, 404, 409, 410, 503.
+pub async fn discard(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
+    form_fields(&bytes, &[])?;
+    context.acts.discard(id).await?;
+    Ok(see_other(&format!("/ui/deliveries/{id}?said=discard")))
+}
+
+/// `POST /ui/deliveries/ID/erase`
+///
+/// # Errors
+/// 400, 404, 410, 503.
+pub async fn erase(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
+    form_fields(&bytes, &[])?;
+    context.acts.erase(id).await?;
+    Ok(see_other(&format!("/ui/deliveries/{id}?said=erase")))
+}
+
+/// `POST /ui/routes/NAME/pause`
+///
+/// # Errors
+/// 400, 404, 409, 503.
+pub async fn pause(State(context): State<Arc<AdminContext>>, Name(name): Name, bytes: Bytes) -> Answer {
+    form_fields(&bytes, &[])?;
+    context.acts.pause(&name).await?;
+    Ok(see_other(&format!("/ui/routes/{}?said=pause", encoded(&name))))
+}
+
+/// `POST /ui/routes/NAME/resume`
+///
+/// # Errors
+/// 400, 404, 503.
+pub async fn resume(State(context): State<Arc<AdminContext>>, Name(name): Name, bytes: Bytes) -> Answer {
+    form_fields(&bytes, &[])?;
+    context.acts.resume(&name).await?;
+    Ok(see_other(&format!("/ui/routes/{}?said=resume", encoded(&name))))
+}
+
+/// `POST /ui/routes/NAME/capture`, from the page of the route or of a delivery.
+///
+/// # Errors
+/// 400, 404.
+pub async fn capture(State(context): State<Arc<AdminContext>>, Name(name): Name, bytes: Bytes) -> Answer {
+    let fields = form_fields(&bytes, &["back"])?;
+    let max = u32::try_from(CAPTURE_MAX).unwrap_or(u32::MAX);
+    context.acts.capture(&name, CAPTURE_TIME, max)?;
+    match fields.get("back") {
+        Some(back) => Ok(see_other(&format!("{}?said=capture", own(back).split('?').next().unwrap_or_default()))),
+        None => Ok(see_other(&format!("/ui/routes/{}?said=capture", encoded(&name)))),
+    }
+}

@@ -1,0 +1,106 @@
+//! Why a delivery was refused, in the words of `hooklatch explain`.
+
+use std::time::Duration;
+
+use crate::acts::Refused;
+use crate::acts::explain::Explanation;
+use crate::admin::AdminContext;
+use crate::admin::api::deliveries;
+use crate::admin::api::detail::Found;
+use crate::admin::problem::Problem;
+use crate::admin::ui::view::{Time, shown};
+use crate::store::{Shown, State};
+
+/// How long a page waits for the causes of a refusal, unless a person has asked for them.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// Why it was refused.
+pub enum Why {
+    /// It was not, and nobody has asked whether it verifies.
+    NotAsked,
+    /// The verdict of now.
+    Explained(Box<Explained>),
+    /// It takes long to find out.
+    Long,
+    /// What would be looked at is not kept. Whether the body was read, and whether the route can capture.
+    NotKept { unread: bool, route: Option<String> },
+    /// It cannot be found out, for this reason.
+    Not(String),
+}
+
+pub struct Explained {
+    pub is_accepted: bool,
+    pub heading: String,
+    pub is_proven: bool,
+    pub causes: Vec<String>,
+    pub notes: Vec<String>,
+    pub signed_at: Option<Time>,
+}
+
+/// Finds it out: for a refused delivery, and for any if a person has `asked`.
+///
+/// # Errors
+/// 404, 410, 503.
+pub async fn why(context: &AdminContext, found: &Found, asked: bool) -> Result<Why, Problem> {
+    let delivery = &found.stored.delivery;
+    let is_refused = found.stored.shown == Shown::Settled(State::Refused);
+    if !is_refused && !asked {
+        return Ok(Why::NotAsked);
+    }
+    let explaining = context.acts.explain(delivery.id);
+    let explained = match asked {
+        true => explaining.await,
+        false => match tokio::time::timeout(PATIENCE, explaining).await {
+            Ok(explained) => explained,
+            Err(_) => return Ok(Why::Long),
+        },
+    };
+    match explained {
+        Ok(explanation) => Ok(Why::Explained(Box::new(Explained::of(explanation)))),
+        Err(Refused::NoBody) => {
+            let route = deliveries::route(context, &delivery.route);
+            Ok(Why::NotKept {
+                unread: is_refused && found.details.body_done_us.is_none(),
+                route: route.map(|route| route.config.name.clone()),
+            })
+        }
+        Err(refused @ (Refused::UnknownRoute | Refused::NotVerified)) => Ok(Why::Not(refused.to_string())),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+impl Why {
+    /// Whether there is something to say.
+    pub fn was_asked(&self) -> bool {
+        !matches!(self, Self::NotAsked)
+    }
+}
+
+impl Explained {
+    fn of(explanation: Explanation) -> Self {
+        let Explanation { accepted, reason, status, title, secret_id, proven, causes, notes, signed_at } = explanation;
+        let heading = match (accepted, secret_id) {
+            (true, Some(secret)) => format!("It verifies now, with the secret {}.", shown(&secret)),
+            (true, None) => "It would be let in now.".to_owned(),
+            (false, _) => {
+                format!(
+                    "{}: {title}",
+                    [reason.map(str::to_owned), status.map(|status| format!("({status})"))]
+                        .into_iter()
+                        .flatten()
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                )
+            }
+        };
+        let signed_at = signed_at.and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000)).map(Time::of);
+        Self {
+            is_accepted: accepted,
+            heading,
+            is_proven: proven,
+            causes: causes.iter().map(|cause| shown(cause)).collect(),
+            notes: notes.iter().map(|note| shown(note)).collect(),
+            signed_at,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Routes, what to enter at a provider, the gateway itself.
+
+use super::{gateway, refused};
+use crate::support::gateway::Gateway;
+use crate::support::page::Page;
+use crate::support::process::poll;
+use crate::support::queued::Queued;
+use crate::support::rig::{Rig, route};
+use crate::support::sender::Delivery;
+
+#[test]
+fn a_route_waits_for_its_first_delivery_and_then_says_what_became_of_it() {
+    let gateway = gateway("");
+    let page = || Page::get(gateway.admin, "/ui/routes/hook");
+    let before = page();
+    before.has("waiting for the first delivery…").has("data-stream=\"/api/v1/stream?q=route%3Ahook\"");
+    before.has("<code>https://YOUR-HOST/hook</code>").has("hooklatch send hook -c gateway.yaml");
+    before.has("<dt>Signature in</dt><dd>circleci-signature</dd>").has("<dt>Algorithm</dt><dd>HMAC-SHA256</dd>");
+    before.has("Set up CircleCI").has("circleci.com").has("–</span> quiet for an hour");
+    let id = refused(&gateway, &Delivery::circleci("{}").body("[]"), "signature_mismatch");
+    let after = page();
+    after.has("the last delivery was refused").has(&format!("<a href=\"/ui/deliveries/{id}\">signature_mismatch</a>"));
+    after.lacks("waiting for the first").has("✗</span> mostly refused").has("Last hour (1)");
+    assert_eq!(after.ids(), [id.as_str()]);
+}
+
+#[test]
+fn a_route_shows_its_traffic_and_its_secrets() {
+    let keys = "record: full, secrets: [{ env: SECRET, id: \"2026-12\" }, { env: OLD_SECRET, id: \"2026-06\" }]";
+    let mut rig = Rig::with(keys);
+    let page = |rig: &Rig| Page::get(rig.gateway.admin, "/ui/routes/hook");
+    page(&rig).has("rotation not finished").has("none since the start of the gateway");
+    rig.forwards(&Delivery::circleci("{}"));
+    poll("counted", || page(&rig).html.contains("deliveries arrive"));
+    let shown = page(&rig);
+    let new = shown.after("<th scope=\"row\">2026-12</th>", "</tr>");
+    assert!(new.contains("<time datetime=\"20"), "{new}");
+    let old = shown.after("<th scope=\"row\">2026-06</th>", "</tr>");
+    assert!(old.contains("none since the start"), "{old}");
+    shown.has("✓</span> ok").has("Last hour (1)").has("<span class=\"bar-label\">forwarded</span>");
+    shown.lacks(crate::support::gateway::SECRET).lacks(crate::support::gateway::OLD_SECRET);
+    let list = Page::get(rig.gateway.admin, "/ui/routes");
+    assert_eq!(list.ids(), ["hook"]);
+    list.has("circleci").has("<code>/hook</code>").has("✓</span> ok");
+    let one = Rig::start();
+    Page::get(one.gateway.admin, "/ui/routes/hook").lacks("rotation not finished").lacks("<button>Pause</button>");
+}
+
+#[test]
+fn every_scheme_says_what_to_enter() {
+    for (scheme, header, secret_place) in [
+        ("github", "x-hub-signature-256", "under Webhooks, Add webhook"),
+        ("stripe", "stripe-signature", "signing secret, which its page under Webhooks shows"),
+        ("slack", "x-slack-signature", "on the page Basic Information"),
+        ("shopify", "x-shopify-hmac-sha256", "client secret"),
+        ("civo", "x-civo-signature", "under Settings, Webhooks"),
+        ("icr", "x-icr-signature-256", "On the General tab"),
+        ("circleci", "circleci-signature", "under Project Settings, Webhooks, Add Webhook"),
+        ("gitlab", "x-gitlab-token", "enter URL and secret token"),
+        ("sendgrid", "x-twilio-email-event-webhook-signature", "verification key of the Event Webhook"),
+        ("zoom", "x-zm-signature", "secret token"),
+    ] {
+        let secret = match scheme {
+            "sendgrid" => {
+                "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g=="
+            }
+            _ => "a-secret-of-the-tests",
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, secret).unwrap();
+        let keys = format!("secrets: [{{ file: {file:?} }}], upstream: \"http://127.0.0.1:1\"");
+        let gateway = Gateway::start(&route(scheme, &keys));
+        let page = Page::get(gateway.admin, "/ui/routes/hook");
+        assert!(page.after("<dt>Signature in</dt><dd>", "</dd>").contains(header), "{scheme}: {}", page.html);
+        page.has(secret_place).lacks(secret);
+    }
+}
+
+#[test]
+fn a_route_that_records_nothing_says_so() {
+    let gateway = Gateway::start(&route("circleci", "record: none, upstream: \"http://127.0.0.1:1\""));
+    let page = Page::get(gateway.admin, "/ui/routes/hook");
+    page.has("none: nothing is kept of its deliveries to look at").has("Whether deliveries come cannot be shown");
+    Page::get(gateway.admin, "/ui/").has("<code>record: none</code>");
+}
+
+#[test]
+fn an_upstream_that_is_down_opens_the_circuit() {
+    let mut queued = Queued::start("circuit: { failures: 1 }, retry: { min_backoff: 1h }");
+    queued.accepts(&Delivery::circleci("{}"));
+    queued.fails("503 Down");
+    poll("open", || Page::get(queued.admin(), "/ui/routes").html.contains("upstream down"));
+    Page::get(queued.admin(), "/ui/routes/hook").has("the upstream is down, and attempts wait").has("state%3Aretrying");
+    queued.answer_always();
+}
+
+#[test]
+fn the_status_shows_version_store_and_records() {
+    let memory = gateway("");
+    Page::get(memory.admin, "/ui/status")
+        .has("memory: the newest 1,000 deliveries")
+        .has("✓</span> yes")
+        .has("✓</span> loaded");
+    let queued = Queued::start("");
+    let page = Page::get(queued.admin(), "/ui/status");
+    page.has(env!("CARGO_PKG_VERSION")).has("sqlite").has("✓</span> good").has("of 10.0 GiB").has("Free on its disk");
+    page.has("<dt>Dropped since the start</dt><dd>0</dd>").has("allowed");
+    assert_eq!(Page::get(queued.admin(), "/ui/status?x").status, 400);
+}
