@@ -154,7 +154,7 @@ impl Case {
             &upstream,
             self.upstream.answer.as_ref().map(|answer| self.filled(answer, &upstream, folder.path())),
         );
-        // A full backlog: the kernel answers nobody else.
+        // With a full backlog, the kernel answers no other connection.
         let silent = self.upstream.silent.map(|address| Upstream::bind_at(SocketAddr::new(address, port), 0));
         let _waiting = silent.as_ref().map(|full| TcpStream::connect(full.address).unwrap());
         let config = self.filled(&self.config, &upstream, folder.path());

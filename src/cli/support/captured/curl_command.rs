@@ -1,7 +1,8 @@
 //! A curl command: what browsers and pages of providers call "copy as cURL", for bash and for Windows' command line.
 //!
 //! The body is what curl would send (<https://curl.se/docs/manpage.html>): `-d @FILE` drops the newlines of the file, and
-//! several `-d` are joined with `&`. A `printf` before it, as hooklatch writes it, gives the body of `@-`. Of curl's own headers only `Content-Type` is added, on which verdicts can depend.
+//! several `-d` are joined with `&`. A `printf` before it, as hooklatch writes it, gives the body of `@-`. Of curl's own
+//! headers only `Content-Type` is added, on which verdicts can depend.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -68,8 +69,8 @@ const FLAGS: &str = "kLsSvifgN#460123";
 /// What `--data-urlencode` leaves as it is.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What is said of a command that is none of curl.
-const NOT_CURL: &str = "begins as a command, and is none of curl";
+/// The error for another command.
+const NOT_CURL: &str = "begins like a curl command, but is not one";
 
 /// Where the values that begin with `@` come from.
 struct Files<'a> {
