@@ -156,9 +156,9 @@ fn for_upstream(context: &AdminContext, found: &Found, with_signatures: bool) ->
     let route = route(context, &delivery.route);
     let without = Secrets::of(route.as_deref(), &delivery.scheme, &found.details).message(&message);
     let message = without.unwrap_or(message);
-    let lines = detail::lines(message.fields.bytes());
+    let fields = detail::fields(message.fields.bytes());
     let head = (message.method.as_str(), message.target.parts().0);
-    Some(RecordedRequest::of_lines(head, lines, &found.details, &signatures(context, found), with_signatures))
+    Some(RecordedRequest::of_fields(head, fields, &found.details, &signatures(context, found), with_signatures))
 }
 
 async fn exported(

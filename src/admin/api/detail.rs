@@ -103,13 +103,13 @@ fn attempt(attempt: &Attempt) -> Value {
     })
 }
 
-/// The field lines of a head as text.
+/// The field lines of a head as HTTP/1.1 writes them.
 pub fn pairs(head: &[u8]) -> Vec<[String; 2]> {
-    lines(head).map(|(name, value)| [recorded::text(name), recorded::text(value)]).collect()
+    fields(head).map(|(name, value)| [recorded::text(name), recorded::text(value)]).collect()
 }
 
-/// The field lines of a head as HTTP/1.1 writes them.
-pub fn lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The same as bytes.
+pub fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     head.split(|byte| *byte == b'\n').filter_map(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let colon = line.iter().position(|byte| *byte == b':')?;

@@ -127,9 +127,9 @@ impl RecordedRequest {
     }
 
     /// The request with this method, target and field lines, from which secrets were taken.
-    pub fn of_lines<'a>(
+    pub fn of_fields<'a>(
         (method, target): (&str, String),
-        lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
         details: &Details,
         signatures: &Signatures,
         with_signatures: bool,
@@ -146,7 +146,7 @@ impl RecordedRequest {
             version: "HTTP/1.1".to_owned(),
             tls: details.tls,
             host: details.host.clone(),
-            fields: lines.map(field).collect(),
+            fields: fields.map(field).collect(),
         }
     }
 
