@@ -98,13 +98,13 @@ fn attempt(attempt: &Attempt) -> Value {
         "error": attempt.error,
         "duration_ms": attempt.duration_ms,
         "replay": attempt.replay,
-        "response_headers": lines(&attempt.response_head),
+        "response_headers": pairs(&attempt.response_head),
         "response_body": Map::from_iter([text_or_base64(&attempt.response_body)]),
     })
 }
 
 /// The field lines of a head as HTTP/1.1 writes them.
-pub fn lines(head: &[u8]) -> Vec<[String; 2]> {
+pub fn pairs(head: &[u8]) -> Vec<[String; 2]> {
     let lines = head.split(|byte| *byte == b'\n').filter_map(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let colon = line.iter().position(|byte| *byte == b':')?;
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_response_head_is_pairs() {
-        assert_eq!(lines(b"a: b: c\r\nX:\r\n"), [["a", "b: c"], ["X", ""]]);
-        assert!(lines(b"").is_empty());
+        assert_eq!(pairs(b"a: b: c\r\nX:\r\n"), [["a", "b: c"], ["X", ""]]);
+        assert!(pairs(b"").is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use http::header::CONTENT_TYPE;
 
 use super::Shape;
-use crate::admin::api::detail::{Found, lines};
+use crate::admin::api::detail::{Found, pairs};
 use crate::admin::api::recorded::{self, RecordedRequest};
 use crate::admin::ui::content::{Content, View, content};
 use crate::admin::ui::view::{self, Time, counted, shown};
@@ -207,7 +207,7 @@ impl Attempt {
             error: attempt.error.as_deref().map(shown).unwrap_or_default(),
             took: view::took(attempt.duration_ms.into()),
             replay: attempt.replay,
-            head: lines(&attempt.response_head).into_iter().map(|pair| pair.map(|text| shown(&text))).collect(),
+            head: pairs(&attempt.response_head).into_iter().map(|pair| pair.map(|text| shown(&text))).collect(),
             body,
         }
     }
