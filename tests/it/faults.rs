@@ -8,6 +8,7 @@ use hooklatch::clock::Clock;
 
 use crate::support::bookkeeper::Bookkeeper;
 use crate::support::http::{Connection, Response};
+use crate::support::page::Page;
 use crate::support::process::{GatewayProcess, poll};
 use crate::support::rig::is_problem;
 use crate::support::served::{Served, delivery, route};
@@ -135,6 +136,8 @@ fn after_a_failed_sync_nothing_is_acknowledged_or_synced_and_a_restart_delivers_
     assert_eq!(faulty.readiness(), 503);
     assert_eq!(faulty.served.admin("/livez").status, 200);
     poll("the metric says so", || faulty.metric("hooklatch_store_failed") == 1.0);
+    Page::of(faulty.served.admin("/ui/status"))
+        .has("The store has failed: routes with a queue answer 503 storage_failed");
     assert_eq!(faulty.served.gateway.process.terminate().code(), Some(0));
     let after = &faulty.shim.notes()[synced..];
     assert!(after.is_empty(), "{after:?}");

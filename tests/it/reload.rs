@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::support::certificates::Authority;
 use crate::support::http2::Client;
+use crate::support::page::Page;
 use crate::support::process::{Stream, poll};
 use crate::support::sender::sha256;
 use crate::support::served::{Served, delivery, replace, route};
@@ -127,6 +128,7 @@ fn what_fails_to_load_is_told_in_full_and_leaves_everything_as_it_was() {
     assert_eq!(served.metric(r#"hooklatch_config_reloads_total{result="failure"}"#), Some(2.0));
     assert_eq!(served.metric(r#"hooklatch_config_reloads_total{result="success"}"#), Some(0.0));
     assert_eq!(served.metric("hooklatch_config_last_reload_successful"), Some(0.0));
+    Page::of(served.admin("/ui/")).has("The last reload has failed: the former configuration runs.");
     assert_eq!(served.metric("hooklatch_config_last_reload_success_timestamp_seconds"), started);
 
     served.write("missing", "secret-three");
