@@ -300,7 +300,7 @@ fn a_long_page_holds_no_other_answer_up() {
 
 #[test]
 fn templates_leave_escaping_on() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/ui/templates");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -188,10 +188,10 @@ fn each_test_that_the_page_on_delivery_names_is_there() {
     let (mut code, mut folders) = (String::new(), vec![root.join("tests/it"), root.join("src/store")]);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            match path.extension() {
-                None => folders.push(path),
-                Some(extension) if extension == "rs" => code += &fs::read_to_string(path).unwrap(),
-                Some(_) => {}
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code += &fs::read_to_string(path).unwrap();
             }
         }
     }

@@ -80,6 +80,9 @@ mod admin_api;
 /// The pages of the admin listener, without a browser.
 mod admin_ui;
 
+/// The page in a real browser.
+mod browser;
+
 /// The admin listener: metrics, health, configuration.
 mod admin;
 

@@ -1,4 +1,4 @@
-//! The script and the stylesheet: compiled in, under an address with the digest of their content, so that a browser keeps them
+//! Script, stylesheet and icon: compiled in, under an address with the digest of their content, so that a browser keeps them
 //! until they change.
 
 use std::sync::OnceLock;
@@ -19,6 +19,8 @@ const SCRIPT: Asset =
     Asset { name: "app.js", kind: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app.js") };
 const STYLE: Asset =
     Asset { name: "style.css", kind: "text/css; charset=utf-8", bytes: include_bytes!("assets/style.css") };
+
+const ICON: Asset = Asset { name: "icon.svg", kind: "image/svg+xml", bytes: include_bytes!("assets/icon.svg") };
 
 struct Asset {
     name: &'static str,
@@ -48,12 +50,18 @@ pub fn style() -> &'static str {
     ADDRESS.get_or_init(|| STYLE.address())
 }
 
+/// The address of the icon.
+pub fn icon() -> &'static str {
+    static ADDRESS: OnceLock<String> = OnceLock::new();
+    ADDRESS.get_or_init(|| ICON.address())
+}
+
 /// `/ui/assets/HASH/NAME`
 ///
 /// # Errors
 /// 404 for any other name, or the hash of other content.
 pub async fn asset(Path((hash, name)): Path<(String, String)>) -> Answer {
-    let found = [SCRIPT, STYLE].into_iter().find(|asset| asset.name == name && asset.hash() == hash);
+    let found = [SCRIPT, STYLE, ICON].into_iter().find(|asset| asset.name == name && asset.hash() == hash);
     let asset = found.ok_or_else(|| Problem::not_found("there is no such file"))?;
     let fields = [
         (CONTENT_TYPE, HeaderValue::from_static(asset.kind)),

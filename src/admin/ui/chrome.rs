@@ -23,6 +23,8 @@ pub struct Chrome {
     pub style: &'static str,
     /// The address of the script.
     pub script: &'static str,
+    /// The address of the icon.
+    pub icon: &'static str,
     /// Whether there is a navigation: on pages for people who are let in.
     pub navigation: bool,
     /// Whether nothing can be changed.
@@ -57,6 +59,7 @@ impl Chrome {
             section: "",
             style: assets::style(),
             script: assets::script(),
+            icon: assets::icon(),
             navigation: false,
             read_only: false,
             has_login: false,

@@ -7,7 +7,7 @@
 //! - [`acts`] changes what people ask for.
 //! - [`login`] lets people in, [`session`] remembers them.
 //! - [`refusal`] is a page that says why something was not done.
-//! - [`assets`] serves script and stylesheet; [`view`] writes numbers and texts for people.
+//! - [`assets`] serves script, stylesheet and icon; [`view`] writes numbers and texts for people.
 //!
 //! Templates are in `templates/`, checked at compile time. Every value is escaped, and what others have sent passes
 //! [`text`](crate::text) before, so that it can be seen.
@@ -29,9 +29,10 @@
 //! - `data-copy="URL"` on a button: the text behind the address goes to the clipboard; `data-copy-text="…"`: this text. Without
 //!   script the button is a link or is hidden.
 //! - `<time datetime="…">` everywhere, in UTC.
-//! - `#progress[data-poll="/api/v1/replays/ID"]` on the page of a bulk replay: `data-field="done|failed|left|matched|state"` in it.
-//! - `#waiting[data-stream="…"]` on a route that has had no delivery: with the first one the script loads the page again.
-//! - `#theme`, `#zone`, `#keys-help` (buttons) and `<dialog id="keys">` are `hidden` until the script shows them.
+//! - `<main data-poll="SECONDS">` on a page that will soon have more to say: the script asks for it again, and changes what is not
+//!   as it was. `data-field="done|failed|left|matched|state"` on the page of a bulk replay names its numbers.
+//! - `#theme`, `#zone`, `#keys-help` (buttons) are `hidden` until the script shows them, as are `<dialog id="keys">` and
+//!   `<dialog id="copy-text">`, which has what a browser lets no page copy.
 
 pub mod acts;
 pub mod assets;

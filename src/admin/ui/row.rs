@@ -90,7 +90,7 @@ impl Row {
             path: cut(&delivery.path),
             status: delivery.status,
             size: view::size(delivery.request_bytes),
-            took: delivery.duration_ms.map(|millis| view::took(millis.into())).unwrap_or_default(),
+            took: delivery.duration_ms.map(view::took_whole).unwrap_or_default(),
             received: Time::of(delivery.received_at),
             peer: shown(&delivery.peer),
         }

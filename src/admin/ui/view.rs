@@ -59,6 +59,15 @@ pub fn took(millis: f64) -> String {
     }
 }
 
+/// A number of milliseconds that was cut to a whole one.
+pub fn took_whole(millis: u32) -> String {
+    match millis {
+        0 => "< 1 ms".to_owned(),
+        1..1000 => format!("{millis} ms"),
+        _ => took(millis.into()),
+    }
+}
+
 /// How long something lasts, to its largest unit.
 pub fn lasts(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -117,6 +126,9 @@ mod tests {
         for (millis, text) in [(0.0, "0.0 ms"), (9.94, "9.9 ms"), (12.0, "12 ms"), (999.0, "999 ms"), (1500.0, "1.5 s")]
         {
             assert_eq!(took(millis), text);
+        }
+        for (millis, text) in [(0, "< 1 ms"), (1, "1 ms"), (999, "999 ms"), (1500, "1.5 s")] {
+            assert_eq!(took_whole(millis), text);
         }
         for (seconds, text) in [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (172_800, "2 d")] {
             assert_eq!(lasts(Duration::from_secs(seconds)), text);

@@ -13,7 +13,7 @@ fn a_route_waits_for_its_first_delivery_and_then_says_what_became_of_it() {
     let gateway = gateway("");
     let page = || Page::get(gateway.admin, "/ui/routes/hook");
     let before = page();
-    before.has("waiting for the first delivery…").has("data-stream=\"/api/v1/stream?q=route%3Ahook\"");
+    before.has("waiting for the first delivery…").has("data-poll=\"1\"");
     before.has("<code>https://YOUR-HOST/hook</code>").has("hooklatch send hook -c gateway.yaml");
     before.has("<dt>Signature in</dt><dd>circleci-signature</dd>").has("<dt>Algorithm</dt><dd>HMAC-SHA256</dd>");
     before.has("Set up CircleCI").has("circleci.com").has("–</span> quiet for an hour");

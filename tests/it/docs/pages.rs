@@ -24,7 +24,7 @@ fn can_follow(page: &Document) -> bool {
         blocks.iter().filter(|block| reason(block).is_none()).map(|block| block.text.as_str()).collect();
     let words: Vec<&str> = typed.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let needed: Vec<&str> = PROGRAMS.into_iter().filter(|program| words.contains(program)).collect();
-    tools::have(&needed) && (!typed.contains("express-icr") || tools::have_express())
+    tools::have(&needed) && (!typed.contains("express-icr") || tools::have_packages("tests/handlers/express-icr"))
 }
 
 /// How the output of serve on a terminal begins.

@@ -108,11 +108,18 @@ impl Events {
     /// Opens a stream, which must be let in.
     #[track_caller]
     pub fn open(admin: SocketAddr, call: &Call) -> Self {
+        Self::try_open(admin, call).unwrap_or_else(|head| panic!("{head:?}"))
+    }
+
+    /// Opens a stream; the head of the answer if it is not let in.
+    pub fn try_open(admin: SocketAddr, call: &Call) -> Result<Self, Response> {
         let mut connection = Connection::open(admin);
         connection.write(&call.bytes());
         let head = connection.receive_head();
-        assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
-        Self { connection, text: String::new() }
+        match (head.status, head.header("content-type")) {
+            (200, Some("text/event-stream")) => Ok(Self { connection, text: String::new() }),
+            _ => Err(head),
+        }
     }
 
     /// The next event; `None` at the end.

@@ -32,14 +32,16 @@ pub fn have(names: &[&str]) -> bool {
     names.iter().all(|name| tool(name).is_some())
 }
 
-/// Whether the packages of the Express handler are installed, as `npm ci` does it.
+/// Whether the packages of Node.js are installed that a folder of this repository lists, as `npm ci` does it; if not, the
+/// test is to be passed over.
 ///
 /// # Panics
 /// When they are missing and required.
-pub fn have_express() -> bool {
-    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/handlers/express-icr/node_modules").is_dir();
+pub fn have_packages(folder: &str) -> bool {
+    let packages = format!("{folder}/node_modules");
+    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(&packages).is_dir();
     if !there {
-        pass_over("tests/handlers/express-icr/node_modules");
+        pass_over(&packages);
     }
     there
 }

@@ -37,6 +37,8 @@ struct Page {
     row: Row,
     /// What is said after an act.
     said: &'static str,
+    /// Whether there may soon be more to see: it waits for its handler, or an act was just done.
+    is_moving: bool,
     /// The refusal in a sentence, and advice; both empty if it was not refused.
     title: &'static str,
     hint: &'static str,
@@ -125,6 +127,7 @@ impl Page {
             Reject::ALL.into_iter().find(|reject| Some(reject.reason()) == found.stored.delivery.reason.as_deref());
         Self {
             said,
+            is_moving: !said.is_empty() || row.outcome.class == "wait",
             title: reject.map_or("", |reject| reject.facts().title),
             hint: reject.map_or("", Reject::hint),
             facts: parts::facts(found),

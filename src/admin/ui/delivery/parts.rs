@@ -205,7 +205,7 @@ impl Attempt {
             result: shown(&attempt.result),
             status: attempt.status,
             error: attempt.error.as_deref().map(shown).unwrap_or_default(),
-            took: view::took(attempt.duration_ms.into()),
+            took: view::took_whole(attempt.duration_ms),
             replay: attempt.replay,
             head: pairs(&attempt.response_head).into_iter().map(|pair| pair.map(|text| shown(&text))).collect(),
             body,
@@ -220,9 +220,9 @@ pub fn timing(found: &Found) -> Vec<Span> {
     let body = details.body_done_us.map(millis);
     let verification = details.verification_us.map(millis);
     let upstream = details.upstream_us.map(millis);
-    let total = found.stored.delivery.duration_ms.map(f64::from);
+    let total = found.stored.delivery.duration_ms;
     let sum = [body, verification, upstream].into_iter().flatten().sum::<f64>();
-    let whole = total.unwrap_or(sum).max(sum);
+    let whole = total.map_or(sum, f64::from).max(sum);
     let percent = |part: f64| {
         let share = if whole > 0.0 { (part / whole * 100.0).clamp(0.0, 100.0) } else { 0.0 };
         // At most 100.
@@ -238,7 +238,7 @@ pub fn timing(found: &Found) -> Vec<Span> {
         from += part;
     }
     if let Some(total) = total {
-        spans.push(Span { label: "In all", text: view::took(total), from: 0, width: 100 });
+        spans.push(Span { label: "In all", text: view::took_whole(total), from: 0, width: 100 });
     }
     spans
 }
