@@ -191,11 +191,15 @@ fn tell(args: &Args, specs: &[&Spec]) -> Result<(), Failure> {
         }
     }
     outln!(
-        "\nPut the host by which providers reach the gateway in place of hooks.example.com. Where your handlers are, say"
+        "\nPut the host by which providers reach the gateway in place of hooks.example.com. In {},",
+        args.config.display()
     );
-    outln!("`upstream` in {}. Then start the gateway, and try it in another terminal:", args.config.display());
+    outln!(
+        "set each `upstream` to the address of your handler. Then start the gateway, and try it in another terminal:"
+    );
     outln!("  hooklatch serve{config}");
-    for spec in specs.iter().take(1) {
+    // A provider with a private key of its own is the only one that can sign.
+    for spec in specs.iter().filter(|spec| matches!(spec.secret_from, SecretFrom::User)).take(1) {
         outln!("  hooklatch send {}{config}", spec.name);
     }
     Ok(())

@@ -47,6 +47,7 @@ const REMEMBERED: usize = 10_000;
 const LET_IN: [&str; 7] = ["pending", "delivered", "dead", "held", "discarded", "forwarded", "failed"];
 /// Says that the body of an answer is only the first part of the delivery's.
 const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
+const BODY_REDACTED: HeaderName = HeaderName::from_static("hooklatch-body-redacted");
 /// The most field lines of a delivery that are read.
 const MAX_FIELDS: usize = 512;
 
@@ -249,18 +250,27 @@ impl Listen {
         let path = format!("/api/v1/deliveries/{}/http?upstream=true&signatures=true", encoded(id));
         let exchange = async {
             let response = self.api.open(Method::GET, &path, None, &[]).await?;
-            let (status, is_cut) = (response.status(), response.headers().contains_key(BODY_CUT));
-            io::Result::Ok((status, is_cut, read(response.into_body()).await?))
+            let (status, headers) = (response.status(), response.headers());
+            let why = match status {
+                _ if headers.contains_key(BODY_CUT) => Some("its body is recorded in part (record_body)"),
+                _ if headers.contains_key(BODY_REDACTED) => {
+                    Some("its body has the secret in it, which is not recorded")
+                }
+                _ => None,
+            };
+            io::Result::Ok((status, why, read(response.into_body()).await?))
         };
         let timed = tokio::time::timeout(FETCH_TIMEOUT, exchange).await;
-        let (status, is_cut, message) = match timed {
+        let (status, why_not, message) = match timed {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(format!("not fetched: {error}")),
             Err(_) => return Err("not fetched: no answer in time".to_owned()),
         };
         match status {
-            StatusCode::OK if is_cut => Err("not sent: its body is recorded in part (record_body)".to_owned()),
-            StatusCode::OK => self.request(&message).ok_or_else(|| "not sent: it cannot be read".to_owned()),
+            StatusCode::OK => match why_not {
+                Some(why) => Err(format!("not sent: {why}")),
+                None => self.request(&message).ok_or_else(|| "not sent: it cannot be read".to_owned()),
+            },
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 Err("not sent: its body is not kept any more (`record: full` keeps it)".to_owned())
             }

@@ -61,6 +61,7 @@ struct Line {
 pub struct InLine {
     lane: Arc<Lane>,
     bytes: usize,
+    has_place: bool,
 }
 
 /// A place among a route's `max_concurrent` attempts, given back on drop.
@@ -163,15 +164,16 @@ impl Lane {
         lock(&self.line).deliveries > 0
     }
 
-    /// Stands in line for a place; `None` if the line is too long.
-    pub fn stand_in_line(self: &Arc<Self>, bytes: usize) -> Option<InLine> {
+    /// Stands in line for a place, and says whether it is the first; `None` if the line is too long.
+    pub fn stand_in_line(self: &Arc<Self>, bytes: usize) -> Option<(InLine, bool)> {
         let mut line = lock(&self.line);
         if line.deliveries >= LINE.deliveries || line.bytes.saturating_add(bytes) > LINE.bytes {
             return None;
         }
+        let is_first = line.deliveries == 0;
         line.deliveries += 1;
         line.bytes += bytes;
-        Some(InLine { lane: self.clone(), bytes })
+        Some((InLine { lane: self.clone(), bytes, has_place: false }, is_first))
     }
 
     /// How many more attempts than there are may be under way.
@@ -195,15 +197,27 @@ impl InLine {
     pub fn freed(&self) -> Notified<'_> {
         self.lane.freed.notified()
     }
+
+    /// Leaves with a place.
+    pub fn leave_with_place(mut self) {
+        self.has_place = true;
+    }
 }
 
-/// The next one in the line finds out what it may do.
+/// The next one in the line finds out what it may do. After one that got a place it is not asked: it would find none, and
+/// stand behind the others then; an attempt that ends wakes it.
 impl Drop for InLine {
     fn drop(&mut self) {
         let mut line = lock(&self.lane.line);
         line.deliveries -= 1;
         line.bytes -= self.bytes;
-        if line.deliveries > 0 {
+        if line.deliveries == 0 {
+            drop(line);
+            // An attempt that has ended meanwhile has told the line alone.
+            if self.lane.has_backlog() {
+                self.lane.wake.notify_one();
+            }
+        } else if !self.has_place {
             self.lane.freed.notify_one();
         }
     }

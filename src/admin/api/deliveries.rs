@@ -32,6 +32,8 @@ const CONDITIONS: [&str; 9] =
     ["route", "state", "reason", "status", "event_type", "event_id", "request_id", "since", "until"];
 /// Says that the body that is sent is only the first part of what came.
 const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
+/// Says that the body had a secret in it, which is replaced.
+const BODY_REDACTED: HeaderName = HeaderName::from_static("hooklatch-body-redacted");
 /// Its other keys.
 const OTHERS: [&str; 3] = ["q", "before", "limit"];
 
@@ -249,6 +251,9 @@ fn attachment(found: &Found, kind: &'static str, ending: &str, bytes: Bytes) -> 
     }
     if found.is_body_cut() {
         headers.insert(BODY_CUT, HeaderValue::from_static("true"));
+    }
+    if found.details.had_secret_in_body() {
+        headers.insert(BODY_REDACTED, HeaderValue::from_static("true"));
     }
     response
 }

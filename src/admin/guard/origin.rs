@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::admin::problem::Problem;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Checks what a browser says about where a change comes from, if anything.
@@ -32,7 +33,9 @@ pub fn check(headers: &HeaderMap) -> Result<(), Problem> {
 /// 403, if that is a page of another site.
 pub fn reading(headers: &HeaderMap, may_lead: bool) -> Result<(), Problem> {
     let is_foreign = |site: &HeaderValue| site == "cross-site" || site == "same-site";
-    let leads = may_lead && headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "navigate");
+    let says = |name, value| headers.get(name).is_some_and(|said| said == value);
+    // A frame is navigated, too.
+    let leads = may_lead && says(SEC_FETCH_MODE, "navigate") && says(SEC_FETCH_DEST, "document");
     if !leads && headers.get_all(SEC_FETCH_SITE).iter().any(is_foreign) {
         return Err(cross_origin("the request comes from a page of another site"));
     }

@@ -104,9 +104,16 @@ pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes:
     let seen = seen.map_err(|_| Problem::bad_body("attempts must be a number"))?;
     // From the look at the delivery to the change.
     let _one_at_a_time = context.replaying.lock().await;
-    if let Some((stored, _)) = context.queue.store.get(id).await? {
-        if seen.is_some_and(|seen| stored.attempts != seen) {
-            return Ok(see_other(&page));
+    if let Some((stored, attempts)) = context.queue.store.get(id).await? {
+        if let Some(seen) = seen.filter(|seen| stored.attempts != *seen) {
+            return match attempts.iter().any(|attempt| attempt.replay && attempt.number > seen) {
+                true => Ok(see_other(&page)),
+                false => Err(Problem::new(
+                    StatusCode::CONFLICT,
+                    "in_flight",
+                    "it was attempted since you looked, so nothing was sent again: look at what came of that first",
+                )),
+            };
         }
         if waits(stored.shown) && stored.next_attempt_at.is_some_and(|at| at <= context.now()) {
             return Err(Refused::InFlight.into());

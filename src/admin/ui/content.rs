@@ -8,6 +8,10 @@ use crate::text;
 
 /// Lines that are shown at first.
 const MOST_LINES: usize = 2_000;
+/// Bytes that are shown at first, and of all lines: a body has up to a hundred million.
+const MOST_BYTES: [usize; 2] = [1 << 20, 8 << 20];
+/// Bytes of a line that are shown.
+const MOST_OF_LINE: usize = 64 << 10;
 /// Levels that are indented; deeper ones stand below each other.
 const MOST_LEVELS: usize = 40;
 /// Bytes of a line in hexadecimal.
@@ -59,51 +63,75 @@ pub struct Content {
     pub note: String,
 }
 
-/// A body in a view; all lines of it, or the first ones.
+/// A body in a view; with `all` as much as can be shown, else its first lines.
 pub fn content(body: &[u8], view: View, all: bool) -> Content {
     let most = if all { usize::MAX } else { MOST_LINES };
+    let mut lines = Lines { most, room: MOST_BYTES[usize::from(all)], ..Lines::default() };
     match view {
-        View::Hex => hex(body, most),
-        View::Raw => raw(body, most, String::new()),
-        View::Pretty => match pretty(body) {
-            Ok(text) => lines(text.split('\n'), most, String::new()),
-            Err(why) => raw(body, most, why),
+        View::Hex => return hex(body, most.min(lines.room / OF_LINE)),
+        View::Raw => raw(body, &mut lines),
+        View::Pretty => match json(body) {
+            Ok(text) => indent(text, &mut lines),
+            Err(why) => {
+                lines.content.note = why;
+                raw(body, &mut lines);
+            }
         },
     }
+    lines.content
 }
 
-fn raw(body: &[u8], most: usize, note: String) -> Content {
+/// Collects lines, and counts those for which there is no room.
+#[derive(Default)]
+struct Lines {
+    content: Content,
+    most: usize,
+    /// Bytes that may still come.
+    room: usize,
+    line: Vec<u8>,
+    /// Bytes of the line that are left out.
+    cut: usize,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        let room = MOST_OF_LINE.min(self.room).saturating_sub(self.line.len());
+        let (kept, cut) = bytes.split_at(bytes.len().min(room));
+        self.line.extend_from_slice(kept);
+        self.cut += cut.len();
+    }
+
+    fn end_line(&mut self) {
+        let cut = std::mem::take(&mut self.cut);
+        if self.content.lines.len() < self.most && self.room > 0 {
+            self.room = self.room.saturating_sub(self.line.len() + 1);
+            let mut line = text::of_bytes(&self.line);
+            if cut > 0 {
+                line.push_str(&format!(" … {cut} bytes more"));
+            }
+            self.content.lines.push(line);
+        } else {
+            self.content.left += 1;
+        }
+        self.line.clear();
+    }
+}
+
+fn raw(body: &[u8], lines: &mut Lines) {
     if body.is_empty() {
-        return Content { note, ..Content::default() };
+        return;
     }
-    let mut content = Content { note, ..Content::default() };
     for line in body.split(|byte| *byte == b'\n') {
-        if content.lines.len() < most {
-            content.lines.push(text::of_bytes(line));
-        } else {
-            content.left += 1;
-        }
+        lines.push(line);
+        lines.end_line();
     }
-    content
 }
 
-fn lines<'a>(lines: impl Iterator<Item = &'a str>, most: usize, note: String) -> Content {
-    let mut content = Content { note, ..Content::default() };
-    for line in lines {
-        if content.lines.len() < most {
-            content.lines.push(text::plain(line));
-        } else {
-            content.left += 1;
-        }
-    }
-    content
-}
-
-/// JSON with a line for each value; or why it is none.
-fn pretty(body: &[u8]) -> Result<String, String> {
+/// The text of a body in JSON; or why it is none.
+fn json(body: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(body).map_err(|error| format!("not UTF-8: byte {}", error.valid_up_to()))?;
     match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Ok(indented(text)),
+        Ok(_) => Ok(text),
         Err(error) => {
             let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
             let at = if error.is_eof() { text.len() } else { before + error.column().saturating_sub(1) };
@@ -115,8 +143,7 @@ fn pretty(body: &[u8]) -> Result<String, String> {
 }
 
 /// The same tokens with a line for each value. The text must be JSON.
-fn indented(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
+fn indent(text: &str, out: &mut Lines) {
     let mut level = 0_usize;
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -130,37 +157,38 @@ fn indented(text: &str) -> String {
         rest = after;
         match first {
             '{' | '[' => {
-                out.push(first);
+                out.push(token.as_bytes());
                 let inner = rest.trim_start();
-                if let Some(after) = inner.strip_prefix(if first == '{' { '}' } else { ']' }) {
-                    out.push(if first == '{' { '}' } else { ']' });
+                let end = if first == '{' { "}" } else { "]" };
+                if let Some(after) = inner.strip_prefix(end) {
+                    out.push(end.as_bytes());
                     rest = after;
                 } else {
                     level += 1;
-                    new_line(&mut out, level);
+                    new_line(out, level);
                 }
             }
             '}' | ']' => {
                 level = level.saturating_sub(1);
-                new_line(&mut out, level);
-                out.push(first);
+                new_line(out, level);
+                out.push(token.as_bytes());
             }
             ',' => {
-                out.push(first);
-                new_line(&mut out, level);
+                out.push(b",");
+                new_line(out, level);
             }
-            ':' => out.push_str(": "),
+            ':' => out.push(b": "),
             _ if first.is_ascii_whitespace() => {}
-            _ => out.push_str(token),
+            _ => out.push(token.as_bytes()),
         }
     }
-    out
+    out.end_line();
 }
 
-fn new_line(out: &mut String, level: usize) {
-    out.push('\n');
+fn new_line(out: &mut Lines, level: usize) {
+    out.end_line();
     for _ in 0..level.min(MOST_LEVELS) {
-        out.push_str("  ");
+        out.push(b"  ");
     }
 }
 
@@ -342,10 +370,30 @@ mod tests {
         out
     }
 
+    #[test]
+    fn what_is_shown_of_a_body_is_bounded_and_the_rest_is_counted() {
+        // Forty levels make eighty bytes of two.
+        let deep = format!("{}1{}{}", "[".repeat(40), ",1".repeat(1 << 20), "]".repeat(40));
+        let long = vec![0xff; 4 << 20];
+        for all in [false, true] {
+            for view in View::ALL {
+                for body in [deep.as_bytes(), &long] {
+                    let shown = content(body, view, all);
+                    let size: usize = shown.lines.iter().map(String::len).sum();
+                    assert!(size <= 5 * MOST_BYTES[usize::from(all)], "{view:?} {all}: {size}");
+                }
+            }
+            let shown = content(deep.as_bytes(), View::Pretty, all);
+            assert_eq!(shown.lines.len() + shown.left, (1 << 20) + 1 + 80);
+        }
+        let line = content(&long, View::Raw, true).lines.remove(0);
+        assert!(line.ends_with(&format!(" … {} bytes more", (4 << 20) - MOST_OF_LINE)), "{}", &line[line.len() - 40..]);
+    }
+
     proptest! {
         #[test]
         fn indenting_changes_nothing_but_white_space(text in json()) {
-            let indented = indented(&text);
+            let indented = pretty_lines(&text).join("\n");
             prop_assert_eq!(tokens(&indented), tokens(&text));
             prop_assert!(serde_json::from_str::<IgnoredAny>(&indented).is_ok());
         }

@@ -200,13 +200,18 @@ fn those_in_line_begin_in_their_order_each_when_an_attempt_ends() {
         let first = first.await.unwrap().unwrap();
         tokio::task::yield_now().await;
         assert_eq!(*begun.borrow(), [1]);
-        // One that comes now does not go past the second.
+        // Those that come now do not go past the second.
         under_way.pop();
-        let third = wait(3);
-        let second = second.await.unwrap().unwrap();
-        drop((first, second));
-        assert!(third.await.unwrap().is_some());
-        assert_eq!(*begun.borrow(), [1, 2, 3]);
+        let later = [3, 4, 5].map(wait);
+        let mut last = second.await.unwrap();
+        assert!(last.is_some());
+        drop(first);
+        for next in later {
+            // The place of the one before is free again.
+            last = next.await.unwrap().or_else(|| panic!("a place: {:?}", begun.borrow()));
+        }
+        assert!(last.is_some());
+        assert_eq!(*begun.borrow(), [1, 2, 3, 4, 5]);
         assert!(!dispatcher.lane.has_line());
     });
 }

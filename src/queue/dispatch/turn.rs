@@ -44,8 +44,7 @@ impl Dispatcher {
     /// What lets the attempt of a delivery begin that this thread has just stored: now, or when those before it have ended;
     /// `None` if it has to wait in the store.
     pub(super) async fn turn(&self, bytes: usize) -> Option<Start> {
-        let mut is_next = !self.lane.has_line();
-        let place = self.lane.stand_in_line(bytes)?;
+        let (place, mut is_next) = self.lane.stand_in_line(bytes)?;
         let in_line = async {
             loop {
                 let mut freed = pin!(place.freed());
@@ -61,7 +60,9 @@ impl Dispatcher {
                 is_next = true;
             }
         };
-        tokio::time::timeout(IN_LINE, in_line).await.ok().flatten()
+        let start = tokio::time::timeout(IN_LINE, in_line).await.ok().flatten()?;
+        place.leave_with_place();
+        Some(start)
     }
 
     /// How many attempts can begin now.

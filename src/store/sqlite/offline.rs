@@ -43,13 +43,14 @@ pub struct Inspected {
 /// file.
 pub fn inspect(folder: &Path) -> Result<Option<Inspected>, OpenError> {
     let path = folder.join(DATABASE);
-    if !path.exists() {
+    let unusable = |error| OpenError::Folder { path: folder.to_owned(), error };
+    if !path.try_exists().map_err(unusable)? {
         return Ok(None);
     }
-    let sizes = sizes(folder).map_err(|error| OpenError::Folder { path: folder.to_owned(), error })?;
+    let sizes = sizes(folder).map_err(unusable)?;
     let failed = |error| OpenError::sqlite(path.clone(), &error);
     // Without a log nobody has the database open, and SQLite would make one.
-    let connection = match folder.join(LOG).exists() {
+    let connection = match folder.join(LOG).try_exists().map_err(unusable)? {
         true => open_to_read(&path)?,
         false => {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;

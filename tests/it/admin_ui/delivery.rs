@@ -37,6 +37,7 @@ fn a_refused_delivery_shows_its_cause_in_the_words_of_explain() {
         for cause in explained["causes"].as_array().unwrap() {
             page.has(&escaped(cause.as_str().unwrap()));
         }
+        page.lacks("another secret, or a body");
         page.has("But for that, the signature is right.").has("Judged by the secrets of now");
         page.has("Replay is not offered: it does not verify.").lacks(">Replay</button>");
         page.has(">Check again</button>").has("401, application/problem+json");
@@ -134,7 +135,7 @@ fn a_body_is_shown_indented_as_it_came_and_in_hexadecimal() {
     assert_eq!(get(&gateway, &format!("/api/v1/deliveries/{binary}/body")).body, bytes);
     let long = format!("[{}]", vec!["0"; 3_000].join(","));
     let long = refused(&gateway, &Delivery::circleci("{}").body(long), "signature_mismatch");
-    page(&gateway, &long, "").has("1002 more lines.").has("?view=pretty&#38;all=true#body\">Show all</a>");
+    page(&gateway, &long, "").has("1002 more lines.").has("?view=pretty&#38;all=true#body\">Show more</a>");
     page(&gateway, &long, "?all=true").lacks("more lines");
     assert_eq!(Page::get(gateway.admin, &format!("/ui/deliveries/{id}?view=html")).status, 400);
 }

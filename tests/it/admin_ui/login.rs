@@ -167,13 +167,15 @@ fn a_change_on_the_page_comes_from_the_page() {
 #[test]
 fn another_site_may_lead_to_a_page_and_not_use_it() {
     let gateway = gateway("");
-    let get = |mode: &str| {
+    let get = |mode: &str, destination: &str| {
         let call = Call::get("/ui/deliveries?q=body%3Ax").line("Sec-Fetch-Site: cross-site");
-        Page::of(call.line(&format!("Sec-Fetch-Mode: {mode}")).send(gateway.admin))
+        let call = call.line(&format!("Sec-Fetch-Mode: {mode}")).line(&format!("Sec-Fetch-Dest: {destination}"));
+        Page::of(call.send(gateway.admin))
     };
-    assert_eq!(get("navigate").status, 200);
-    for mode in ["no-cors", "cors", "websocket"] {
-        assert_eq!(get(mode).status, 403, "{mode}");
+    assert_eq!(get("navigate", "document").status, 200);
+    let others = [("no-cors", "image"), ("cors", "empty"), ("websocket", "websocket"), ("navigate", "iframe")];
+    for (mode, destination) in others {
+        assert_eq!(get(mode, destination).status, 403, "{mode} {destination}");
     }
 }
 

@@ -103,7 +103,9 @@
         try {
           morph(main, find('main', await fetchPage(location.href)));
           prepare(main);
-        } catch { /* the next look may find it */ }
+        } catch (status) {
+          if (status === 401) return location.reload();
+        }
       }
       poll();
     }, 1000 * main.dataset.poll);
@@ -210,6 +212,11 @@
     };
     const soon = () => { timer ??= setTimeout(ask, Math.max(0, nextTime - performance.now())); };
 
+    const recheck = () => {
+      for (const row of rows()) changed.add(row.dataset.id);
+      soon();
+    };
+
     // The link to older ones goes on where the list ends.
     const linkOlder = () => {
       const last = rows().at(-1);
@@ -227,7 +234,10 @@
     };
 
     const take = (event, data) => {
-      if (event === 'gap') leaveOut(newest, data.count);
+      if (event === 'gap') {
+        leaveOut(newest, data.count);
+        recheck();
+      }
       const oldest = find('a[rel=next]') ? rows().at(-1)?.dataset.id ?? '' : '';
       for (const { id, state } of data.deliveries ?? (data.id ? [data] : [])) {
         if (id > newest) newest = id;
@@ -264,6 +274,7 @@
         if (response.status === 401) return location.reload();
         if (!response.ok) throw response.status;
         [lost, failures] = [null, 0];
+        recheck(); // what has changed before is not said again
         show();
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
         for (let text = ''; ;) {

@@ -42,6 +42,8 @@ struct Page {
     /// The refusal in a sentence, and advice; both empty if it was not refused.
     title: &'static str,
     hint: &'static str,
+    /// The status that is shown beside the outcome.
+    status: Option<u16>,
     why: Why,
     facts: Vec<Fact>,
     /// The path of the delivery's page.
@@ -128,8 +130,9 @@ impl Page {
         Self {
             said,
             is_moving: !said.is_empty() || row.outcome.class == "wait",
+            status: parts::status(found, route),
             title: reject.map_or("", |reject| reject.facts().title),
-            hint: reject.map_or("", Reject::hint),
+            hint: reject.filter(|_| !why.is_proven()).map_or("", Reject::hint),
             facts: parts::facts(found),
             offers: Offers::of(found, request, &why),
             signatures: request.and_then(|request| {

@@ -32,7 +32,9 @@ impl Offers {
             Err(refused) => shown(&refused.to_string()),
             Ok(_) if delivery.state == State::Refused && !verifies => match why {
                 Why::NotKept { .. } => Refused::NoBody.to_string(),
-                _ => "it does not verify".to_owned(),
+                Why::Long => "whether it verifies is not known yet".to_owned(),
+                Why::Not(text) => text.clone(),
+                Why::NotAsked | Why::Explained(_) => "it does not verify".to_owned(),
             },
             Ok(_) if delivery.state == State::Refused => String::new(),
             Ok(once) if delivery.head.is_empty() || (once && lacks_a_part(delivery)) => Refused::NoBody.to_string(),

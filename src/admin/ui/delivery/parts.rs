@@ -1,5 +1,6 @@
 //! Head, body, attempts and times of a delivery.
 
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::Shape;
@@ -43,7 +44,7 @@ pub struct Body {
     pub content: Option<Content>,
     /// Why nothing, or not all, is there.
     pub note: String,
-    /// Where all lines are.
+    /// Where more lines are; empty if these are as many as there can be.
     pub all: String,
 }
 
@@ -153,7 +154,10 @@ impl Body {
             views: views.collect(),
             content: found.body.as_ref().map(|body| content(body, shape.view, shape.all)),
             note: note(found, route),
-            all: format!("{}#body", Shape { all: true, ..*shape }.address(here)),
+            all: match shape.all {
+                true => String::new(),
+                false => format!("{}#body", Shape { all: true, ..*shape }.address(here)),
+            },
         }
     }
 }
@@ -243,11 +247,30 @@ pub fn timing(found: &Found) -> Vec<Span> {
     spans
 }
 
+/// The reason of a refusal.
+fn reject(found: &Found) -> Option<Reject> {
+    let reason = found.stored.delivery.reason.as_deref();
+    Reject::ALL.into_iter().find(|reject| Some(reject.reason()) == reason)
+}
+
+/// The status that the sender got, or else the handler's last one. A replay writes its status over that of the receipt.
+pub fn status(found: &Found, route: Option<&RouteShared>) -> Option<u16> {
+    if !found.attempts.iter().any(|attempt| attempt.replay) {
+        return found.stored.delivery.status;
+    }
+    match reject(found) {
+        Some(reject) => {
+            let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.config.reject_status);
+            Some(reject.status(signature).as_u16())
+        }
+        None => found.attempts.first().filter(|first| !first.replay).and_then(|first| first.status),
+    }
+}
+
 /// What the sender got.
 pub fn answer(found: &Found, route: Option<&RouteShared>) -> String {
-    let delivery = &found.stored.delivery;
-    let reject = Reject::ALL.into_iter().find(|reject| Some(reject.reason()) == delivery.reason.as_deref());
-    let status = delivery.status.map_or_else(|| "an answer".to_owned(), |status| status.to_string());
+    let reject = reject(found);
+    let status = status(found, route).map_or_else(|| "an answer".to_owned(), |status| status.to_string());
     let queue = route.and_then(|route| match &route.config.delivery {
         Delivery::Queue(queue) => Some(queue.response.status.as_u16()),
         Delivery::Proxy => None,
@@ -260,6 +283,7 @@ pub fn answer(found: &Found, route: Option<&RouteShared>) -> String {
         (Shown::Settled(State::Challenge), ..) => format!("{status}, the answer to its challenge"),
         (Shown::Settled(State::Forwarded), ..) => format!("{status}, as the handler answered"),
         (_, _, Some(response)) => format!("{response}, once the delivery was stored"),
+        _ if route.is_none() => "not known: the configuration has no route of this name".to_owned(),
         _ => format!("{status} ({})", counted(found.attempts.len() as u64, "attempt", "attempts")),
     }
 }

@@ -74,6 +74,11 @@ impl Why {
     pub fn was_asked(&self) -> bool {
         !matches!(self, Self::NotAsked)
     }
+
+    /// Whether a cause is proven, so that a guess would only confuse.
+    pub fn is_proven(&self) -> bool {
+        matches!(self, Self::Explained(explained) if explained.is_proven)
+    }
 }
 
 impl Explained {

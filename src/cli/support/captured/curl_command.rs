@@ -114,7 +114,8 @@ fn without_prompt(line: &[u8]) -> &[u8] {
 pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     let text = std::str::from_utf8(without_prompt(file.trim_ascii_start()));
     let text = text.map_err(|_| "is a curl command with bytes that are not UTF-8".to_owned())?;
-    let of_windows = text.contains("^\"") || text.lines().any(|line| line.ends_with(" ^"));
+    let first_word = text.split_ascii_whitespace().nth(1).unwrap_or_default();
+    let of_windows = first_word.starts_with("^\"") || text.lines().any(|line| line.ends_with(" ^"));
     let split = if of_windows { shell::cmd } else { shell::bash };
     let split = |text: &str| split(text).map_err(|why| format!("is a curl command that {why}"));
     let mut words = split(text)?;

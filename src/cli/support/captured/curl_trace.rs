@@ -135,7 +135,9 @@ fn section(line: &[u8]) -> Option<(Section, usize)> {
 fn row(line: &[u8]) -> Option<(usize, &[u8])> {
     let end = line.iter().take(17).position(|byte| *byte == b':').filter(|end| *end >= 4)?;
     let at = usize::from_str_radix(std::str::from_utf8(line.get(..end)?).ok()?, 16).ok()?;
-    Some((at, line.get(end + 1..)?.strip_prefix(b" ")?))
+    // An editor may have taken the blank from the end of the line.
+    let rest = line.get(end + 1..)?;
+    Some((at, rest.strip_prefix(b" ").or_else(|| rest.is_empty().then_some(rest))?))
 }
 
 /// The bytes of a row in hexadecimal: sixteen at most, of three characters each; `None` if it is none.

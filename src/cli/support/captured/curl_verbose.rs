@@ -16,11 +16,16 @@ pub fn is_verbose(file: &[u8]) -> bool {
 /// There is no such request.
 pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     let mut heads: Vec<Vec<&[u8]>> = Vec::new();
+    // A body may have such lines, too.
+    let mut is_open = false;
     for line in file.split(|byte| *byte == b'\n').filter_map(sent) {
         match heads.last_mut() {
-            _ if raw::is_request_line(line) => heads.push(vec![line]),
-            Some(head) if !line.is_empty() => head.push(line),
-            _ => {}
+            _ if raw::is_request_line(line) => {
+                heads.push(vec![line]);
+                is_open = true;
+            }
+            Some(head) if is_open && !line.is_empty() => head.push(line),
+            _ => is_open = false,
         }
     }
     let methods: Vec<String> = heads.iter().map(|head| method(head.first().copied().unwrap_or_default())).collect();

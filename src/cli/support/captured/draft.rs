@@ -140,13 +140,14 @@ impl Draft {
     /// Makes the host that of the route: the file's own is that of the service which has recorded the request.
     pub fn set_host(&mut self, host: Option<&str>) {
         let Some(host) = host.filter(|_| !self.lines.is_empty()) else { return };
+        let request_line = self.lines.remove(0);
         self.lines.retain(|line| !is(line, "host"));
-        self.lines.insert(1, format!("Host: {host}").into_bytes());
+        self.lines.splice(0..0, [request_line, format!("Host: {host}").into_bytes()]);
     }
 
     /// Adds a host if there is none, which the gateway would refuse.
     pub fn host_or(&mut self, host: Option<&str>) {
-        if !self.lines.iter().any(|line| is(line, "host")) {
+        if !self.lines.iter().skip(1).any(|line| is(line, "host")) {
             self.set_host(Some(host.unwrap_or("localhost")));
         }
     }

@@ -31,6 +31,7 @@ use std::path::Path;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
 
 use super::loopback::Request;
 use crate::config::next_step;
@@ -154,14 +155,26 @@ pub fn load(path: &Path) -> Result<Vec<u8>, String> {
 /// The keys at the top of a JSON file by which formats are told apart.
 #[derive(Deserialize)]
 struct Keys {
-    log: Option<IgnoredAny>,
+    log: Option<Box<RawValue>>,
     requests: Option<IgnoredAny>,
-    request: Option<IgnoredAny>,
+    request: Option<Box<RawValue>>,
     token_id: Option<IgnoredAny>,
     models: Option<IgnoredAny>,
-    data: Option<IgnoredAny>,
+    data: Option<Box<RawValue>>,
     per_page: Option<IgnoredAny>,
-    team_id: Option<IgnoredAny>,
+}
+
+/// The keys below those, without which the others are in a body of JSON, too.
+#[derive(Deserialize)]
+struct Inner {
+    entries: Option<IgnoredAny>,
+    raw: Option<IgnoredAny>,
+    headers: Option<IgnoredAny>,
+}
+
+fn inner(value: &Option<Box<RawValue>>) -> Inner {
+    let inner = value.as_ref().and_then(|value| serde_json::from_str(value.get()).ok());
+    inner.unwrap_or(Inner { entries: None, raw: None, headers: None })
 }
 
 /// Which format a file has.
@@ -201,15 +214,15 @@ fn detect_json(file: &[u8]) -> Result<Format, String> {
         serde_json::error::Category::Data => UNKNOWN_JSON.to_owned(),
         _ => format!("begins as JSON, but is none: line {}, column {}", error.line(), error.column()),
     })?;
-    match keys.first() {
-        None => Err("is an empty list".to_owned()),
-        Some(Keys { log: Some(_), .. }) => Ok(Format::Har),
-        Some(Keys { models: Some(_), .. }) => Ok(Format::Hookdeck),
-        Some(Keys { token_id: Some(_), .. } | Keys { per_page: Some(_), data: Some(_), .. }) => Ok(Format::WebhookSite),
-        Some(Keys { data: Some(_), team_id: Some(_), .. }) => Ok(Format::Hookdeck),
-        Some(Keys { requests: Some(_), .. } | Keys { request: Some(_), .. }) => Ok(Format::Ngrok),
-        Some(Keys { data: Some(_), .. }) => Ok(Format::Hookdeck),
-        Some(_) => Err(UNKNOWN_JSON.to_owned()),
+    let Some(keys) = keys.first() else { return Err("is an empty list".to_owned()) };
+    match keys {
+        _ if inner(&keys.log).entries.is_some() => Ok(Format::Har),
+        Keys { models: Some(_), .. } => Ok(Format::Hookdeck),
+        Keys { token_id: Some(_), .. } | Keys { per_page: Some(_), data: Some(_), .. } => Ok(Format::WebhookSite),
+        _ if inner(&keys.data).headers.is_some() => Ok(Format::Hookdeck),
+        Keys { requests: Some(_), .. } => Ok(Format::Ngrok),
+        _ if inner(&keys.request).raw.is_some() => Ok(Format::Ngrok),
+        _ => Err(UNKNOWN_JSON.to_owned()),
     }
 }
 

@@ -183,6 +183,10 @@ fn what_is_no_request_is_told_without_its_content() {
         ("{\"secret\":1", "begins as JSON, but is none: line 1"),
         ("{\"a\":\"canary\"}", "--body"),
         ("[]", "is an empty list"),
+        // Bodies, without their heads.
+        ("{\"type\":\"invoice.paid\",\"timestamp\":\"canary\",\"data\":{\"id\":\"canary\"}}", "--body"),
+        ("{\"id\":\"canary\",\"data\":{\"object\":{}},\"request\":{\"id\":null}}", "--body"),
+        ("{\"log\":{\"level\":\"canary\"}}", "--body"),
         ("{\"log\":{\"entries\":[{\"request\":\"canary\"}]}}", "was taken for a HAR file"),
         ("{\"log\":{\"entries\":[]}}", "has no request"),
         ("{\"requests\":[{\"request\":{\"raw\":\"canary!\"}}]}", "not base64"),
@@ -193,6 +197,8 @@ fn what_is_no_request_is_told_without_its_content() {
         let error = read(file.as_bytes()).err().unwrap();
         assert!(error.contains(why) && !error.contains("canary"), "{file}: {error}");
     }
+    // A method that looks like a field line.
+    drop(read(b"{\"token_id\":\"x\",\"method\":\"Host:\",\"headers\":{}}"));
     let deep = "[".repeat(100_000);
     assert!(read(deep.as_bytes()).is_err());
 }
