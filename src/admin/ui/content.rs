@@ -8,8 +8,10 @@ use crate::text;
 
 /// Lines that are shown at first.
 const MOST_LINES: usize = 2_000;
-/// Bytes that are shown at first, and of all lines: a body has up to a hundred million.
-const MOST_BYTES: [usize; 2] = [1 << 20, 8 << 20];
+/// Bytes that are shown at first.
+const FIRST_BYTES: usize = 1 << 20;
+/// Bytes that are shown of all lines: a body can have many more.
+const MOST_BYTES: usize = 8 << 20;
 /// Bytes of a line that are shown.
 const MOST_OF_LINE: usize = 64 << 10;
 /// Levels that are indented; deeper ones stand below each other.
@@ -65,10 +67,10 @@ pub struct Content {
 
 /// A body in a view; with `all` as much as can be shown, else its first lines.
 pub fn content(body: &[u8], view: View, all: bool) -> Content {
-    let most = if all { usize::MAX } else { MOST_LINES };
-    let mut lines = Lines { most, room: MOST_BYTES[usize::from(all)], ..Lines::default() };
+    let (most, room) = if all { (usize::MAX, MOST_BYTES) } else { (MOST_LINES, FIRST_BYTES) };
+    let mut lines = Lines { most, room, ..Lines::default() };
     match view {
-        View::Hex => return hex(body, most.min(lines.room / OF_LINE)),
+        View::Hex => return hex(body, most.min(room / OF_LINE)),
         View::Raw => raw(body, &mut lines),
         View::Pretty => match json(body) {
             Ok(text) => indent(text, &mut lines),
@@ -380,7 +382,7 @@ mod tests {
                 for body in [deep.as_bytes(), &long] {
                     let shown = content(body, view, all);
                     let size: usize = shown.lines.iter().map(String::len).sum();
-                    assert!(size <= 5 * MOST_BYTES[usize::from(all)], "{view:?} {all}: {size}");
+                    assert!(size <= 5 * if all { MOST_BYTES } else { FIRST_BYTES }, "{view:?} {all}: {size}");
                 }
             }
             let shown = content(deep.as_bytes(), View::Pretty, all);
