@@ -108,9 +108,23 @@ impl Acts {
     /// # Errors
     /// [`Refused::TooManyRuns`], [`Refused::Store`].
     pub async fn start_bulk(&self, filter: Filter, max: usize, per_second: u32) -> Result<Progress, Refused> {
+        self.start_bulk_as(Uuid::new_v4(), filter, max, per_second).await
+    }
+
+    /// The same under an id of the caller's, who must not use it twice.
+    ///
+    /// # Errors
+    /// [`Refused::TooManyRuns`], [`Refused::Store`].
+    pub async fn start_bulk_as(
+        &self,
+        id: Uuid,
+        filter: Filter,
+        max: usize,
+        per_second: u32,
+    ) -> Result<Progress, Refused> {
         let place = self.runs.place()?;
         let found = self.find(filter, max).await?;
-        let run = self.runs.add(found.len() as u64, place);
+        let run = self.runs.add(id, found.len() as u64, place);
         let progress = *run.progress();
         tokio::spawn(self.clone().work(run, found, per_second.clamp(1, MAX_PER_SECOND)));
         Ok(progress)
@@ -224,9 +238,8 @@ impl Runs {
         self.places.clone().try_acquire_owned().map_err(|_| Refused::TooManyRuns)
     }
 
-    fn add(&self, matched: u64, place: OwnedSemaphorePermit) -> Arc<Run> {
+    fn add(&self, id: Uuid, matched: u64, place: OwnedSemaphorePermit) -> Arc<Run> {
         let mut runs = lock(&self.latest);
-        let id = Uuid::new_v4();
         let progress = Progress { id, state: RunState::Running, matched, done: 0, failed: 0, left: matched };
         let run = Arc::new(Run { progress: Mutex::new(progress), stop: Notify::new(), place: Mutex::new(Some(place)) });
         runs.push_back(run.clone());

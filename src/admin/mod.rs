@@ -73,7 +73,7 @@ pub struct AdminContext {
     pub hours: Hours,
     /// The streams of events.
     pub streams: Streams,
-    /// Held while a form replays a delivery.
+    /// Held while a form replays deliveries.
     pub replaying: tokio::sync::Mutex<()>,
     /// Who has logged in.
     pub sessions: Sessions,

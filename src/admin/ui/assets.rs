@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn script_and_style_stay_small() {
-        assert!(SCRIPT.bytes.len() <= 20 << 10, "{}", SCRIPT.bytes.len());
-        assert!(STYLE.bytes.len() <= 16 << 10, "{}", STYLE.bytes.len());
+        assert!(SCRIPT.bytes.len() <= 20_000, "{}", SCRIPT.bytes.len());
+        assert!(STYLE.bytes.len() <= 16_000, "{}", STYLE.bytes.len());
     }
 }

@@ -8,6 +8,7 @@ use askama::Template;
 use axum::extract::State;
 use bytes::Bytes;
 use http::StatusCode;
+use uuid::Uuid;
 
 use super::chrome::{Chrome, html};
 use super::login::form_fields;
@@ -59,6 +60,8 @@ struct Ask {
     matched: u64,
     per_second: u32,
     most_per_second: u32,
+    /// The id of the run that the form starts.
+    run: String,
 }
 
 #[derive(Template)]
@@ -144,6 +147,7 @@ pub async fn ask(State(context): State<Arc<AdminContext>>, query: Query) -> Answ
         matched,
         per_second: DEFAULT_PER_SECOND,
         most_per_second: MAX_PER_SECOND,
+        run: Uuid::new_v4().to_string(),
     };
     Ok(html(StatusCode::OK, &page))
 }
@@ -154,19 +158,25 @@ fn filter(context: &AdminContext, q: &str) -> Result<Filter, Problem> {
     Ok(conditions.filter())
 }
 
-/// `POST /ui/replays`
+/// `POST /ui/replays`. The form has the id of the run that it starts, so that one that is sent twice starts one run.
 ///
 /// # Errors
 /// 400 for a wrong form or a mistake in the search, 503.
 pub async fn start(State(context): State<Arc<AdminContext>>, bytes: Bytes) -> Answer {
-    let fields = form_fields(&bytes, &["q", "max", "per_second"])?;
+    let fields = form_fields(&bytes, &["q", "max", "per_second", "run"])?;
+    let run = fields.get("run").map_or(Ok(Uuid::new_v4()), Uuid::try_parse);
+    let run = run.map_err(|_| Problem::bad_body("run must be an id"))?;
     let q = fields.get("q").ok_or_else(|| Problem::bad_body("q is missing: it says which deliveries to replay"))?;
     let max = whole(&fields, "max", MAX_DELIVERIES)?.unwrap_or(MAX_DELIVERIES);
     let most = usize::try_from(MAX_PER_SECOND).unwrap_or(usize::MAX);
     let per_second = whole(&fields, "per_second", most)?.and_then(|number| u32::try_from(number).ok());
     let per_second = per_second.unwrap_or(DEFAULT_PER_SECOND);
-    let started = context.acts.start_bulk(filter(&context, q)?, max, per_second).await?;
-    Ok(see_other(&format!("/ui/replays/{}", started.id)))
+    // From the look at the run to its start.
+    let _one_at_a_time = context.replaying.lock().await;
+    if context.acts.bulk(run).is_err() {
+        context.acts.start_bulk_as(run, filter(&context, q)?, max, per_second).await?;
+    }
+    Ok(see_other(&format!("/ui/replays/{run}")))
 }
 
 /// A field that is a whole number from 1 to `most`; `None` if it is left out or empty.

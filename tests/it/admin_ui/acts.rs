@@ -104,12 +104,15 @@ fn dead_letters_are_counted_by_reason_and_replayed_in_bulk() {
     queued.upstream.expect_nothing();
     Page::get(queued.admin(), "/ui/replays?q=state%3Aheld").has("Replay 0 deliveries?").lacks(">Replay</button>");
     assert_eq!(Page::get(queued.admin(), "/ui/replays?q=stat%3Ax").status, 400);
-    for fields in ["max=1", "q=state%3Adead&max=0", "q=state%3Adead&per_second=x", "q=stat%3Ax", "q=&y=1"] {
+    for fields in ["max=1", "q=state%3Adead&max=0", "q=state%3Adead&per_second=x", "q=stat%3Ax", "q=&y=1", "q=&run=x"] {
         assert_eq!(Page::of(form("/ui/replays", fields).send(queued.admin())).status, 400, "{fields}");
     }
 
     queued.answer_always();
-    let run = leads(queued.admin(), "/ui/replays", "q=state%3Adead&max=2&per_second=1000");
+    let id = ask.after("name=\"run\" value=\"", "\"").to_owned();
+    let fields = format!("q=state%3Adead&max=2&per_second=1000&run={id}");
+    let run = leads(queued.admin(), "/ui/replays", &fields);
+    assert_eq!(run, format!("/ui/replays/{id}"));
     let field = |name: &str| {
         let page = Page::get(queued.admin(), &run);
         page.after(&format!("data-field=\"{name}\">"), "<").to_owned()
@@ -118,6 +121,7 @@ fn dead_letters_are_counted_by_reason_and_replayed_in_bulk() {
     assert_eq!(["matched", "done", "failed", "left"].map(field), ["2", "2", "0", "0"].map(str::to_owned));
     Page::get(queued.admin(), &run).lacks("data-poll").lacks("Stop");
     queued.wait_for_state("dead", 1.0);
+    assert_eq!(leads(queued.admin(), "/ui/replays", &fields), run, "a form that is sent twice starts one run");
     assert_eq!(Page::get(queued.admin(), "/ui/replays/01890a5d-ac96-774b-bcce-b302099a8057").status, 404);
 }
 

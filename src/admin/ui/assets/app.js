@@ -1,6 +1,6 @@
-// What the pages do beyond their HTML: the live list, keys, copying, dialogs, the theme, local time. Every page works
-// without it. It makes no markup from text: it asks the server for a page, which the browser parses as an inert document,
-// and takes nodes from there. src/admin/ui/mod.rs lists what it finds in the HTML.
+// The live list, keys, copying, dialogs, theme, local time. Every page works without it. It makes no markup from text:
+// it asks for a page, which the browser parses as an inert document, and takes nodes from there. src/admin/ui/mod.rs lists
+// what it finds in the HTML.
 'use strict';
 (() => {
   const find = (selector, root = document) => root.querySelector(selector);
@@ -27,7 +27,7 @@
 
   // --- Words ---
 
-  // Says something in the page's one polite status line. `isQuiet`: for screen readers only.
+  // Says something in the polite status line. `isQuiet`: for screen readers only.
   let fading = null;
   const say = (text, isQuiet = false) => {
     const line = find('#announce');
@@ -94,7 +94,7 @@
     return !selection.isCollapsed && selection.containsNode(node, true);
   };
 
-  // Where a page says that it changes by itself, it is looked at again every so many seconds.
+  // A page that says that it changes by itself is fetched again.
   const poll = () => {
     const main = find('main[data-poll]');
     if (!main) return;
@@ -145,7 +145,7 @@
       button.textContent = count + ' new – show ' + (count === 1 ? 'it' : 'them');
     };
 
-    // At most every 10 s, since a screen reader reads it out.
+    // At most every 10 s: a screen reader reads it out.
     const announce = () => {
       if (!newCount) return;
       speech ??= setTimeout(() => {
@@ -200,7 +200,7 @@
           linkOlder();
           setZone(body);
         } catch {
-          return; // the next event may go better; the stream says whether the gateway is there
+          return; // the next event may go better
         } finally {
           isAsking = false;
           nextTime = performance.now() + Math.max(BETWEEN, 5 * (performance.now() - began));
@@ -258,7 +258,7 @@
       soon();
     };
 
-    // By fetch: EventSource cannot say where to go on when it is opened anew, and does not say why it was refused.
+    // EventSource cannot say where to go on when it is opened anew, nor why it was refused.
     const open = async () => {
       close();
       if (document.hidden) return;
@@ -425,7 +425,7 @@
     find('a', row)?.focus();
     row?.scrollIntoView({ block: 'nearest' });
   };
-  // What a key does is done by the element that is there for it, or for the row with the focus.
+  // A key acts by the element that is there for it, or by the row with the focus.
   const trigger = (key) => {
     const element = ELEMENTS[key] && all(ELEMENTS[key]).find((one) => one.checkVisibility());
     if (element && isField(element)) element.select();

@@ -13,11 +13,11 @@ use askama::Template;
 use axum::extract::State;
 use http::StatusCode;
 
-use super::Answer;
 use super::chrome::{Chrome, html};
 use super::content::View;
 use super::row::Row;
 use super::view::shown;
+use super::{Answer, acts};
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries::{self, compute};
 use crate::admin::api::detail::Found;
@@ -81,7 +81,7 @@ pub async fn page(State(context): State<Arc<AdminContext>>, id: Id, query: Query
     let signatures = deliveries::signatures(&context, &found);
     let route = deliveries::route(&context, &found.stored.delivery.route);
     let chrome = Chrome::of(&context, title(&found), "delivery", "deliveries");
-    let said = super::acts::said(query.get("said").unwrap_or_default());
+    let said = acts::said(query.get("said").unwrap_or_default());
     let shape = Shape { view, all, with_signatures, asked };
     compute(move || {
         let request = RecordedRequest::of(&found.details, &signatures, with_signatures);
@@ -129,7 +129,7 @@ impl Page {
             Reject::ALL.into_iter().find(|reject| Some(reject.reason()) == found.stored.delivery.reason.as_deref());
         Self {
             said,
-            is_moving: !said.is_empty() || row.outcome.class == "wait",
+            is_moving: row.outcome.class == "wait" || (!said.is_empty() && said == acts::said("replay")),
             status: parts::status(found, route),
             title: reject.map_or("", |reject| reject.facts().title),
             hint: reject.filter(|_| !why.is_proven()).map_or("", Reject::hint),
