@@ -8,7 +8,7 @@ use crate::docs::markdown::Document;
 use crate::docs::pages::ON_TERMINAL;
 use crate::support::gateway::{Gateway, SECRET};
 use crate::support::http;
-use crate::support::process::{BINARY, Process, Stream};
+use crate::support::process::{BINARY, Process, Stream, poll};
 use crate::support::rig::route;
 use crate::support::sender::Delivery;
 use crate::support::upstream::Upstream;
@@ -164,10 +164,15 @@ fn demo_stays_up_and_shows_its_nine_deliveries() {
     let page = demo.wait_for("the page", |_, line| Some(line.split_once("refused: ")?.1.to_owned()));
     let admin = page.strip_suffix("/ui/").unwrap().to_owned();
     demo.wait_for("that it stays up", |_, line| line.contains("/metrics | grep").then_some(()));
-    let listed = Command::new(BINARY).args(["deliveries", "--url", &admin]).output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let list = || {
+        let output = Command::new(BINARY).args(["deliveries", "--url", &admin]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // Records are written a moment after their deliveries are answered.
+    poll("nine are recorded", || list().lines().count() == 9);
+    let listed = list();
     let count = |word: &str| listed.lines().filter(|line| line.contains(word)).count();
-    assert_eq!((listed.lines().count(), count(" forwarded "), count(" refused ")), (9, 3, 6), "{listed}");
+    assert_eq!((count(" forwarded "), count(" refused ")), (3, 6), "{listed}");
     let last = ["explain", "civo", "--last", "--url", &admin];
     let told = Command::new(BINARY).args(last).output().unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
