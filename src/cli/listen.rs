@@ -251,13 +251,11 @@ impl Listen {
         let exchange = async {
             let response = self.api.open(Method::GET, &path, None, &[]).await?;
             let (status, headers) = (response.status(), response.headers());
-            let why = match status {
-                _ if headers.contains_key(BODY_CUT) => Some("its body is recorded in part (record_body)"),
-                _ if headers.contains_key(BODY_REDACTED) => {
-                    Some("its body has the secret in it, which is not recorded")
-                }
-                _ => None,
-            };
+            let said = [
+                (BODY_CUT, "its body is recorded in part (record_body)"),
+                (BODY_REDACTED, "its body has the secret in it, which is not recorded"),
+            ];
+            let why = said.into_iter().find(|(name, _)| headers.contains_key(name)).map(|(_, why)| why);
             io::Result::Ok((status, why, read(response.into_body()).await?))
         };
         let timed = tokio::time::timeout(FETCH_TIMEOUT, exchange).await;

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn refusal(body: &[u8]) -> Option<Reject> {
     let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
     let reason = problem.get("type")?.as_str()?.strip_prefix(PROBLEM_TYPE)?;
-    Reject::ALL.into_iter().find(|reject| reject.reason() == reason)
+    Reject::named(reason)
 }
 
 /// Replaces the query of a URL.

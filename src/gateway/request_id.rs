@@ -29,9 +29,9 @@ pub fn delivery_id(since_epoch: Duration) -> Uuid {
     let millis = since_epoch.as_secs().saturating_mul(1000).saturating_add(since_epoch.subsec_millis().into());
     let fraction = u64::from(since_epoch.subsec_nanos() % 1_000_000) * 4096 / 1_000_000;
     let [.., high, low] = fraction.to_be_bytes();
-    let [_, _, random @ ..]: [u8; 10] = rand::random();
-    let mut bytes = [high, low, 0, 0, 0, 0, 0, 0, 0, 0];
-    bytes.iter_mut().skip(2).zip(random).for_each(|(byte, random)| *byte = random);
+    let mut bytes: [u8; 10] = rand::random();
+    let [first, second, ..] = &mut bytes;
+    (*first, *second) = (high, low);
     Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
 

@@ -106,6 +106,11 @@ impl Reject {
         Self::ALL.iter().position(|reject| *reject == self)
     }
 
+    /// The reason of this name, if there is one.
+    pub fn named(reason: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reject| reject.reason() == reason)
+    }
+
     /// The reason as metrics, logs and responses name it.
     pub const fn reason(self) -> &'static str {
         self.facts().reason

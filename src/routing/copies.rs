@@ -1,8 +1,8 @@
 //! Copies of a route's deliveries for `hooklatch listen`: in memory, and only while somebody listens.
 //!
-//! What is stored of a queued delivery may go as soon as its handler has taken it, and a long body is recorded in part. Those who
-//! listen fetch each delivery a moment later, and find it here. There are at most [`MOST`] copies of a route, with at most [`MOST_BYTES`] of heads and bodies; the
-//! oldest go first. While nobody listens, a delivery costs one relaxed load.
+//! What is stored of a queued delivery may go as soon as its handler has taken it, and a long body is recorded in part. Those
+//! who listen fetch each delivery a moment later, and find it here. There are at most [`MOST`] copies of a route, with at most
+//! [`MOST_BYTES`] of heads and bodies; the oldest go first. Without a listener, a delivery costs one relaxed load.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -33,13 +33,24 @@ impl Spec {
     }
 }
 
+/// A text without the quotes around it; `None` if it has none.
+pub(super) fn unquoted(text: &[u8]) -> Option<&[u8]> {
+    let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
+    text.strip_prefix(&[quote])?.strip_suffix(&[quote])
+}
+
+/// A text without the newline at its end that is written as a backslash and an n; `None` if it has none.
+pub(super) fn without_written_newline(text: &[u8]) -> Option<&[u8]> {
+    let text = text.strip_suffix(b"\\n")?;
+    Some(text.strip_suffix(b"\\r").unwrap_or(text))
+}
+
 fn around(secret: &[u8]) -> Option<Dirt> {
-    let quoted = |quote: u8| secret.len() > 1 && secret.first() == Some(&quote) && secret.last() == Some(&quote);
     if secret.trim_ascii().len() != secret.len() {
         Some(Dirt::Space)
-    } else if b"\"'`".iter().any(|quote| quoted(*quote)) {
+    } else if unquoted(secret).is_some() {
         Some(Dirt::Quotes)
-    } else if secret.ends_with(b"\\n") {
+    } else if without_written_newline(secret).is_some() {
         Some(Dirt::WrittenNewline)
     } else if secret.starts_with(b"\xef\xbb\xbf") {
         Some(Dirt::Mark)

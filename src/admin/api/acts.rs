@@ -20,7 +20,6 @@ use crate::admin::problem::Problem;
 use crate::config::units::parse_duration;
 use crate::queue::attempt::rfc3339;
 use crate::routing::capture;
-use crate::search;
 
 /// How long a capture goes on, unless something else is asked for.
 pub const CAPTURE_TIME: Duration = Duration::from_secs(300);
@@ -95,9 +94,7 @@ pub async fn start_bulk(State(context): State<Arc<AdminContext>>, query: Query, 
     let per_second = fields.whole("per_second", 1, MAX_PER_SECOND.into())?.unwrap_or(DEFAULT_PER_SECOND.into());
     let dry_run = fields.flag("dry_run")?.unwrap_or(false);
     fields.finish()?;
-    let mut conditions = search::Query::new(context.now());
-    deliveries::text(&mut conditions, &text)?;
-    let filter = conditions.filter();
+    let filter = deliveries::matching(&context, &text)?;
     let max = usize::try_from(max).unwrap_or(MAX_DELIVERIES);
     if dry_run {
         let matched = context.acts.count(filter, max).await?;

@@ -78,11 +78,21 @@ pub fn filter(context: &AdminContext, query: &Query) -> Result<Filter, Problem> 
     Ok(conditions.filter())
 }
 
+/// The deliveries that a text of the search language is about.
+///
+/// # Errors
+/// 400, with the place of the mistake in bytes as `at`.
+pub fn matching(context: &AdminContext, q: &str) -> Result<Filter, Problem> {
+    let mut conditions = search::Query::new(context.now());
+    text(&mut conditions, q)?;
+    Ok(conditions.filter())
+}
+
 /// Adds a text of the search language.
 ///
 /// # Errors
 /// 400, with the place of the mistake in bytes as `at`.
-pub fn text(conditions: &mut search::Query, text: &str) -> Result<(), Problem> {
+fn text(conditions: &mut search::Query, text: &str) -> Result<(), Problem> {
     let wrong = |mistake: search::Mistake| Problem::bad_query(format!("q: {}", mistake.message)).with("at", mistake.at);
     conditions.text(text).map_err(wrong)
 }

@@ -114,16 +114,8 @@ impl RecordedRequest {
             let field = Field::new(name, line.value.clone(), signatures, with_signatures);
             Field { shown: field.shown && !line.redacted, ..field }
         });
-        let shown = if with_signatures { target.clone() } else { signatures.hidden_in(target) };
-        Some(Self {
-            method: method.clone(),
-            hides_parameter: shown != *target,
-            target: shown,
-            version: version.clone(),
-            tls: details.tls,
-            host: details.host.clone(),
-            fields: fields.collect(),
-        })
+        let line = (method.as_str(), target.clone(), version.as_str());
+        Some(Self::new(line, fields.collect(), details, signatures, with_signatures))
     }
 
     /// The request with this method, target and field lines, from which secrets were taken.
@@ -138,15 +130,26 @@ impl RecordedRequest {
             let name = String::from_utf8_lossy(name).into_owned();
             Field::new(name, Bytes::copy_from_slice(value), signatures, with_signatures)
         };
+        let line = (method, target, "HTTP/1.1");
+        Self::new(line, fields.map(field).collect(), details, signatures, with_signatures)
+    }
+
+    fn new(
+        (method, target, version): (&str, String, &str),
+        fields: Vec<Field>,
+        details: &Details,
+        signatures: &Signatures,
+        with_signatures: bool,
+    ) -> Self {
         let shown = if with_signatures { target.clone() } else { signatures.hidden_in(&target) };
         Self {
             method: method.to_owned(),
             hides_parameter: shown != target,
             target: shown,
-            version: "HTTP/1.1".to_owned(),
+            version: version.to_owned(),
             tls: details.tls,
             host: details.host.clone(),
-            fields: fields.map(field).collect(),
+            fields,
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::acts;
 use super::query::{Name, Query};
+use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::config::Delivery;
@@ -43,9 +44,7 @@ pub async fn list(State(context): State<Arc<AdminContext>>, query: Query) -> Res
 pub async fn one(State(context): State<Arc<AdminContext>>, name: Name, query: Query) -> Result<Response, Problem> {
     query.only(&[], &[])?;
     let running = (context.running)();
-    let route = running
-        .route(&name.0)
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_route", "no route has this name"))?;
+    let route = running.route(&name.0).ok_or(Refused::UnknownRoute)?;
     let counts = context.queue.store.counts();
     Ok(super::json(StatusCode::OK, &shown(&context, route, &counts).await?))
 }

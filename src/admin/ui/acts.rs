@@ -25,15 +25,47 @@ use crate::store::list::waits;
 #[template(path = "ask.html")]
 struct Ask {
     chrome: Chrome,
-    heading: &'static str,
-    text: &'static str,
+    question: &'static Question,
     row: Row,
-    /// Where the form goes.
-    action: String,
-    button: &'static str,
     /// Where there is no doing it.
     back: String,
 }
+
+/// What is asked before an act that cannot be undone.
+pub struct Question {
+    /// The act, as in the path.
+    pub act: &'static str,
+    /// The question.
+    pub heading: &'static str,
+    /// What the act does.
+    pub text: &'static str,
+    /// The button that does it.
+    pub button: &'static str,
+}
+
+/// Before a replay.
+pub static REPLAY: Question = Question {
+    act: "replay",
+    heading: "Replay this delivery?",
+    text: "It is sent to the handler of its route again, with the same bytes.",
+    button: "Replay",
+};
+
+/// Before a discard.
+pub static DISCARD: Question = Question {
+    act: "discard",
+    heading: "Discard this delivery?",
+    text: "It is not sent any more. A replay can take it up again.",
+    button: "Discard",
+};
+
+/// Before an erasure.
+pub static ERASE: Question = Question {
+    act: "erase",
+    heading: "Erase this delivery?",
+    text: "Head and body are overwritten, in all files of the store. It is never sent again.",
+    button: "Erase",
+};
 
 /// What is said on the page after an act, by the name in the address.
 const SAID: [(&str, &str); 6] = [
@@ -55,8 +87,7 @@ pub fn said(name: &str) -> &'static str {
 /// # Errors
 /// 404, 410, 503.
 pub async fn ask_replay(State(context): State<Arc<AdminContext>>, id: Id) -> Answer {
-    let text = "It is sent to the handler of its route again, with the same bytes.";
-    ask(&context, id, "Replay this delivery?", text, "replay", "Replay").await
+    ask(&context, id, &REPLAY).await
 }
 
 /// `GET /ui/deliveries/ID/discard`
@@ -64,8 +95,7 @@ pub async fn ask_replay(State(context): State<Arc<AdminContext>>, id: Id) -> Ans
 /// # Errors
 /// 404, 410, 503.
 pub async fn ask_discard(State(context): State<Arc<AdminContext>>, id: Id) -> Answer {
-    let text = "It is not sent any more. A replay can take it up again.";
-    ask(&context, id, "Discard this delivery?", text, "discard", "Discard").await
+    ask(&context, id, &DISCARD).await
 }
 
 /// `GET /ui/deliveries/ID/erase`
@@ -73,23 +103,14 @@ pub async fn ask_discard(State(context): State<Arc<AdminContext>>, id: Id) -> An
 /// # Errors
 /// 404, 410, 503.
 pub async fn ask_erase(State(context): State<Arc<AdminContext>>, id: Id) -> Answer {
-    let text = "Head and body are overwritten, in all files of the store. It is never sent again.";
-    ask(&context, id, "Erase this delivery?", text, "erase", "Erase").await
+    ask(&context, id, &ERASE).await
 }
 
-async fn ask(
-    context: &AdminContext,
-    id: Id,
-    heading: &'static str,
-    text: &'static str,
-    act: &str,
-    button: &'static str,
-) -> Answer {
+async fn ask(context: &AdminContext, id: Id, question: &'static Question) -> Answer {
     let row = Row::of(&find(context, id).await?.stored);
     let back = format!("/ui/deliveries/{}", row.id);
-    let action = format!("{back}/{act}");
-    let chrome = Chrome::of(context, heading, "ask", "deliveries");
-    Ok(html(StatusCode::OK, &Ask { chrome, heading, text, row, action, button, back }))
+    let chrome = Chrome::of(context, question.heading, "ask", "deliveries");
+    Ok(html(StatusCode::OK, &Ask { chrome, question, row, back }))
 }
 
 /// `POST /ui/deliveries/ID/replay`. A form that is sent twice replays once: it says how many attempts its reader saw, and what is

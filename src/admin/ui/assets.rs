@@ -3,10 +3,9 @@
 
 use std::sync::OnceLock;
 
-use axum::extract::Path;
 use axum::response::IntoResponse as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Uri};
 use sha2::{Digest as _, Sha256};
 
 use super::Answer;
@@ -15,53 +14,52 @@ use crate::admin::problem::Problem;
 /// Where they are.
 pub const FOLDER: &str = "/ui/assets";
 
-const SCRIPT: Asset =
-    Asset { name: "app.js", kind: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app.js") };
-const STYLE: Asset =
-    Asset { name: "style.css", kind: "text/css; charset=utf-8", bytes: include_bytes!("assets/style.css") };
-
-const ICON: Asset = Asset { name: "icon.svg", kind: "image/svg+xml", bytes: include_bytes!("assets/icon.svg") };
+static SCRIPT: Asset = Asset::new("app.js", "text/javascript; charset=utf-8", include_bytes!("assets/app.js"));
+static STYLE: Asset = Asset::new("style.css", "text/css; charset=utf-8", include_bytes!("assets/style.css"));
+static ICON: Asset = Asset::new("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg"));
 
 struct Asset {
     name: &'static str,
     kind: &'static str,
     bytes: &'static [u8],
+    address: OnceLock<String>,
 }
 
 impl Asset {
-    fn hash(&self) -> String {
-        base16ct::lower::encode_string(Sha256::digest(self.bytes).get(..8).unwrap_or_default())
+    const fn new(name: &'static str, kind: &'static str, bytes: &'static [u8]) -> Self {
+        Self { name, kind, bytes, address: OnceLock::new() }
     }
 
-    fn address(&self) -> String {
-        format!("{FOLDER}/{}/{}", self.hash(), self.name)
+    fn address(&self) -> &str {
+        self.address.get_or_init(|| {
+            let digest = Sha256::digest(self.bytes);
+            let hash = base16ct::lower::encode_string(digest.get(..8).unwrap_or_default());
+            format!("{FOLDER}/{hash}/{}", self.name)
+        })
     }
 }
 
 /// The address of the script.
 pub fn script() -> &'static str {
-    static ADDRESS: OnceLock<String> = OnceLock::new();
-    ADDRESS.get_or_init(|| SCRIPT.address())
+    SCRIPT.address()
 }
 
 /// The address of the stylesheet.
 pub fn style() -> &'static str {
-    static ADDRESS: OnceLock<String> = OnceLock::new();
-    ADDRESS.get_or_init(|| STYLE.address())
+    STYLE.address()
 }
 
 /// The address of the icon.
 pub fn icon() -> &'static str {
-    static ADDRESS: OnceLock<String> = OnceLock::new();
-    ADDRESS.get_or_init(|| ICON.address())
+    ICON.address()
 }
 
 /// `/ui/assets/HASH/NAME`
 ///
 /// # Errors
 /// 404 for any other name, or the hash of other content.
-pub async fn asset(Path((hash, name)): Path<(String, String)>) -> Answer {
-    let found = [SCRIPT, STYLE, ICON].into_iter().find(|asset| asset.name == name && asset.hash() == hash);
+pub async fn asset(uri: Uri) -> Answer {
+    let found = [&SCRIPT, &STYLE, &ICON].into_iter().find(|asset| asset.address() == uri.path());
     let asset = found.ok_or_else(|| Problem::not_found("there is no such file"))?;
     let fields = [
         (CONTENT_TYPE, HeaderValue::from_static(asset.kind)),

@@ -90,7 +90,8 @@ fn banners(context: &AdminContext) -> Vec<Banner> {
     let mut banners = Vec::new();
     let mut add = |class, text: String, link: &str| banners.push(Banner { class, text, link: link.to_owned() });
     let store = &context.queue.store;
-    match store.health() {
+    let health = store.health();
+    match &health {
         Health::Good => {}
         Health::Full => add(
             "bad",
@@ -101,12 +102,12 @@ fn banners(context: &AdminContext) -> Vec<Banner> {
             "bad",
             format!(
                 "The store has failed: routes with a queue answer 503 storage_failed until the gateway is restarted. {}",
-                view::shown(&why)
+                view::shown(why)
             ),
             "/ui/status",
         ),
     }
-    if !(context.ready)() && matches!(store.health(), Health::Good | Health::Full) {
+    if !(context.ready)() && !matches!(health, Health::Failed(_)) {
         add("warn", "The gateway is draining: it takes no more deliveries, and is about to end.".to_owned(), "");
     }
     if store.dropped() > 0 {

@@ -20,7 +20,6 @@ use crate::admin::AdminContext;
 use crate::admin::api::deliveries;
 use crate::admin::api::query::{Id, Query};
 use crate::admin::problem::Problem;
-use crate::search;
 use crate::store::{Filter, Shown, State as Stage, StoreError};
 
 /// What is searched for.
@@ -83,9 +82,6 @@ struct Run {
 /// 400 for a query, 503 from the store.
 pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Answer {
     query.only(&[], &[])?;
-    let counts = context.queue.store.counts();
-    let is_dead = |shown: &Shown| *shown == Shown::Settled(Stage::Dead);
-    let total: u64 = counts.iter().filter(|((_, shown), _)| is_dead(shown)).map(|(_, count)| count).sum();
     let (groups, rows, looked_at) = look(&context).await?;
     let group = |((route, reason), count): ((String, String), u64)| {
         let reason_term = if reason.is_empty() { String::new() } else { format!(" reason:\"{reason}\"") };
@@ -96,11 +92,12 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
             count: number(count),
         }
     };
+    let chrome = Chrome::of(&context, "Dead letters", "dead", "dead");
     let page = Page {
-        chrome: Chrome::of(&context, "Dead letters", "dead", "dead"),
         q: DEAD,
         groups: groups.into_iter().map(group).collect(),
-        total: number(total),
+        total: number(chrome.dead),
+        chrome,
         looked_at: if looked_at >= LOOKED_AT as u64 { number(looked_at) } else { String::new() },
         rows,
     };
@@ -139,7 +136,7 @@ async fn look(context: &AdminContext) -> Result<(Groups, Vec<Row>, u64), StoreEr
 pub async fn ask(State(context): State<Arc<AdminContext>>, query: Query) -> Answer {
     let query = query.only(&["q"], &[])?;
     let q = query.get("q").unwrap_or_default().trim().to_owned();
-    let matched = context.acts.count(filter(&context, &q)?, MAX_DELIVERIES).await?;
+    let matched = context.acts.count(deliveries::matching(&context, &q)?, MAX_DELIVERIES).await?;
     let page = Ask {
         chrome: Chrome::of(&context, "Replay many", "ask-bulk", "dead"),
         q_encoded: encoded(&q),
@@ -150,12 +147,6 @@ pub async fn ask(State(context): State<Arc<AdminContext>>, query: Query) -> Answ
         run: Uuid::new_v4().to_string(),
     };
     Ok(html(StatusCode::OK, &page))
-}
-
-fn filter(context: &AdminContext, q: &str) -> Result<Filter, Problem> {
-    let mut conditions = search::Query::new(context.now());
-    deliveries::text(&mut conditions, q)?;
-    Ok(conditions.filter())
 }
 
 /// `POST /ui/replays`. The form has the id of the run that it starts, so that one that is sent twice starts one run.
@@ -174,7 +165,7 @@ pub async fn start(State(context): State<Arc<AdminContext>>, bytes: Bytes) -> An
     // From the look at the run to its start.
     let _one_at_a_time = context.replaying.lock().await;
     if context.acts.bulk(run).is_err() {
-        context.acts.start_bulk_as(run, filter(&context, q)?, max, per_second).await?;
+        context.acts.start_bulk_as(run, deliveries::matching(&context, q)?, max, per_second).await?;
     }
     Ok(see_other(&format!("/ui/replays/{run}")))
 }

@@ -13,6 +13,7 @@ use super::view::{encoded, number, shown, size};
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries;
 use crate::admin::api::query::{Id, Query};
+use crate::admin::api::status::Status;
 use crate::admin::problem::Problem;
 use crate::config::Record;
 use crate::search;
@@ -117,15 +118,13 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
 /// 400 for a wrong query, 503 from the store.
 pub async fn rows(State(context): State<Arc<AdminContext>>, query: Query) -> Answer {
     let query = query.only(&["q", "id"], &["id"])?;
-    let mut conditions = search::Query::new(context.now());
-    deliveries::text(&mut conditions, query.get("q").unwrap_or_default())?;
+    let filter = deliveries::filter(&context, &query)?;
     let ids: Result<Vec<Named>, Problem> =
         query.iter().filter(|(key, _)| *key == "id").map(|(_, id)| Id::parse(id).map(|Id(id)| Named::Id(id))).collect();
     let ids = ids.map_err(|_| Problem::bad_query("id must be the id of a delivery"))?;
     if ids.len() > MAX_ROWS {
         return Err(Problem::bad_query(format!("id may be there {MAX_ROWS} times at most")));
     }
-    let filter = conditions.filter();
     let mut found = context.queue.store.summaries(ids).await?;
     // The stream has looked at what a summary does not have.
     found.retain(|stored| {
@@ -177,13 +176,12 @@ fn first_route(context: &AdminContext) -> String {
 
 /// How much is recorded, in words.
 fn records(context: &AdminContext) -> String {
-    let store = &context.queue.store;
-    let kept: u64 = store.counts().values().sum();
-    let used = size(store.sizes().used);
-    let dropped = store.dropped() + context.metrics.records.over_rate.get();
+    let Status { kept, sizes, max_bytes, dropped, .. } = Status::of(context);
+    let (kept, used) = (number(kept), size(sizes.used));
+    let dropped = dropped + context.metrics.records.over_rate.get();
     let dropped = if dropped > 0 { format!(", {} not recorded", number(dropped)) } else { String::new() };
-    match (context.running)().max_bytes {
-        Some(max) => format!("{} kept{dropped}, {used} of {}", number(kept), size(max)),
-        None => format!("{} kept in memory{dropped}, {used}", number(kept)),
+    match max_bytes {
+        Some(max) => format!("{kept} kept{dropped}, {used} of {}", size(max)),
+        None => format!("{kept} kept in memory{dropped}, {used}"),
     }
 }

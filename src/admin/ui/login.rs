@@ -95,10 +95,10 @@ pub async fn logout(
 /// # Errors
 /// 400 for what is none, an unknown field, or one that is there twice.
 pub fn form_fields(bytes: &[u8], known: &[&str]) -> Result<Query, Problem> {
-    let wrong = |_| Problem::bad_body("the body must be a form, as browsers send it");
-    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
-    let problem = |problem: Problem| Problem::bad_body(problem.detail);
-    Query::parse(text.trim()).and_then(|fields| fields.only(known, &[])).map_err(problem)
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|_| Problem::bad_body("the body must be a form, as browsers send it"))?;
+    let fields = Query::parse(text.trim()).and_then(|fields| fields.only(known, &[]));
+    fields.map_err(|problem| Problem::bad_body(problem.detail))
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {

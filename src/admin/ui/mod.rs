@@ -55,7 +55,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
@@ -67,36 +67,29 @@ pub type Answer = Result<Response, Problem>;
 
 /// The paths below `/ui`.
 pub fn router() -> Router<Arc<AdminContext>> {
-    paths()
-        .into_iter()
-        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+    Router::new()
+        .route("/ui", get(home))
+        .route("/ui/", get(list::page))
+        .route("/ui/deliveries", get(list::page))
+        .route("/ui/rows", get(list::rows))
+        .route("/ui/deliveries/{id}", get(delivery::page))
+        .route("/ui/deliveries/{id}/replay", get(acts::ask_replay).post(acts::replay))
+        .route("/ui/deliveries/{id}/discard", get(acts::ask_discard).post(acts::discard))
+        .route("/ui/deliveries/{id}/erase", get(acts::ask_erase).post(acts::erase))
+        .route("/ui/routes", get(routes::page))
+        .route("/ui/routes/{name}", get(route::page))
+        .route("/ui/routes/{name}/pause", post(acts::pause))
+        .route("/ui/routes/{name}/resume", post(acts::resume))
+        .route("/ui/routes/{name}/capture", post(acts::capture))
+        .route("/ui/dead", get(dead::page))
+        .route("/ui/replays", get(dead::ask).post(dead::start))
+        .route("/ui/replays/{id}", get(dead::progress))
+        .route("/ui/replays/{id}/stop", post(dead::stop))
+        .route("/ui/status", get(status::page))
+        .route("/ui/login", get(login::page).post(login::login))
+        .route("/ui/logout", post(login::logout))
+        .route("/ui/assets/{hash}/{name}", get(assets::asset))
         .method_not_allowed_fallback(method_not_allowed)
-}
-
-fn paths() -> Vec<(&'static str, MethodRouter<Arc<AdminContext>>)> {
-    vec![
-        ("/ui", get(home)),
-        ("/ui/", get(list::page)),
-        ("/ui/deliveries", get(list::page)),
-        ("/ui/rows", get(list::rows)),
-        ("/ui/deliveries/{id}", get(delivery::page)),
-        ("/ui/deliveries/{id}/replay", get(acts::ask_replay).post(acts::replay)),
-        ("/ui/deliveries/{id}/discard", get(acts::ask_discard).post(acts::discard)),
-        ("/ui/deliveries/{id}/erase", get(acts::ask_erase).post(acts::erase)),
-        ("/ui/routes", get(routes::page)),
-        ("/ui/routes/{name}", get(route::page)),
-        ("/ui/routes/{name}/pause", post(acts::pause)),
-        ("/ui/routes/{name}/resume", post(acts::resume)),
-        ("/ui/routes/{name}/capture", post(acts::capture)),
-        ("/ui/dead", get(dead::page)),
-        ("/ui/replays", get(dead::ask).post(dead::start)),
-        ("/ui/replays/{id}", get(dead::progress)),
-        ("/ui/replays/{id}/stop", post(dead::stop)),
-        ("/ui/status", get(status::page)),
-        ("/ui/login", get(login::page).post(login::login)),
-        ("/ui/logout", post(login::logout)),
-        ("/ui/assets/{hash}/{name}", get(assets::asset)),
-    ]
 }
 
 /// `/` and `/ui`

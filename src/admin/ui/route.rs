@@ -12,10 +12,10 @@ use super::routes::Summary;
 use super::row::Row;
 use super::setup::Setup;
 use super::view::{Time, encoded};
+use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::api::query::{Name, Query};
 use crate::admin::api::routes::Facts;
-use crate::admin::problem::Problem;
 use crate::store::{Filter, Millis};
 
 /// A secret that has verified nothing for as long as this is silent.
@@ -61,8 +61,7 @@ enum Rotation {
 pub async fn page(State(context): State<Arc<AdminContext>>, Name(name): Name, query: Query) -> Answer {
     let query = query.only(&["said"], &[])?;
     let running = (context.running)();
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "unknown_route", "no route has this name");
-    let route = running.route(&name).ok_or_else(unknown)?;
+    let route = running.route(&name).ok_or(Refused::UnknownRoute)?;
     let facts = Facts::of(&context, route, &context.queue.store.counts()).await?;
     let filter = Filter { routes: Some(vec![name.clone()]), ..Filter::default() };
     let latest = context.queue.store.list(filter, LATEST).await?;

@@ -113,13 +113,17 @@ fn values(headers: &HeaderMap, port: u16) -> impl Iterator<Item = &str> {
 
 /// The value of `Set-Cookie` that opens a session: RFC 6265, `SameSite` by its successor's draft.
 pub fn cookie(headers: &HeaderMap, port: u16, value: &str) -> String {
-    let (name, seconds) = (name(headers, port), LASTS.as_secs());
-    format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}")
+    set_cookie(headers, port, value, LASTS)
 }
 
 /// The value of `Set-Cookie` that ends one.
 pub fn no_cookie(headers: &HeaderMap, port: u16) -> String {
-    format!("{}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0", name(headers, port))
+    set_cookie(headers, port, "", Duration::ZERO)
+}
+
+fn set_cookie(headers: &HeaderMap, port: u16, value: &str, lasts: Duration) -> String {
+    let (name, seconds) = (name(headers, port), lasts.as_secs());
+    format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}")
 }
 
 fn digest(bytes: &[u8]) -> Digest {

@@ -1,4 +1,4 @@
-//! What follows from a panic.
+//! What follows from a panic, and which deliveries begin when.
 
 use std::cell::RefCell;
 use std::ffi::OsString;

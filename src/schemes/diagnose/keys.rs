@@ -6,6 +6,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::suspect::Suspect;
+use crate::schemes::dirt::{unquoted, without_written_newline};
 use crate::schemes::key::Key;
 use crate::schemes::secret::{self, Secret};
 use crate::schemes::spec::{Algorithm, Hash, HmacHash, SecretStep, Way};
@@ -76,14 +77,8 @@ impl Around {
         let text = secret.trim_ascii();
         let other = match self {
             Self::Space => text.to_vec(),
-            Self::Quotes => {
-                let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
-                text.strip_prefix(&[quote])?.strip_suffix(&[quote])?.to_vec()
-            }
-            Self::WrittenNewline => {
-                let text = text.strip_suffix(b"\\n")?;
-                text.strip_suffix(b"\\r").unwrap_or(text).to_vec()
-            }
+            Self::Quotes => unquoted(text)?.to_vec(),
+            Self::WrittenNewline => without_written_newline(text)?.to_vec(),
             Self::Newline => [secret, b"\n"].concat(),
             Self::CrLf => [secret, b"\r\n"].concat(),
         };

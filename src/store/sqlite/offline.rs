@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::backup::Backup;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
@@ -73,11 +74,8 @@ const WAITING: &str =
 
 /// The URI of a database that nobody writes to (<https://sqlite.org/uri.html>).
 fn unchanging(path: &Path) -> String {
-    let encoded = path.as_os_str().as_encoded_bytes().iter().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => char::from(*byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    });
-    format!("file:{}?immutable=1", encoded.collect::<String>())
+    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+    format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_encoded_bytes(), SPECIAL))
 }
 
 /// Reads a database from end to end. The gateway may be running.

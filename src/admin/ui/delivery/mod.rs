@@ -13,11 +13,12 @@ use askama::Template;
 use axum::extract::State;
 use http::StatusCode;
 
+use super::Answer;
+use super::acts::{self, Question};
 use super::chrome::{Chrome, html};
 use super::content::View;
 use super::row::Row;
 use super::view::shown;
-use super::{Answer, acts};
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries::{self, compute};
 use crate::admin::api::detail::Found;
@@ -37,7 +38,7 @@ struct Page {
     row: Row,
     /// What is said after an act.
     said: &'static str,
-    /// Whether there may soon be more to see: it waits for its handler, or an act was just done.
+    /// Whether there may soon be more to see: it waits for its handler, or a replay was just asked for.
     is_moving: bool,
     /// The refusal in a sentence, and advice; both empty if it was not refused.
     title: &'static str,
@@ -51,6 +52,8 @@ struct Page {
     /// The path of the delivery in the API.
     api: String,
     offers: Offers,
+    /// What can be asked for.
+    questions: Vec<&'static Question>,
     /// Whether signatures are shown; `None` if there is none, or no head.
     signatures: Option<bool>,
     headers: Option<Vec<Header>>,
@@ -125,8 +128,8 @@ impl Page {
     ) -> Self {
         let row = Row::of(&found.stored);
         let (here, api) = (format!("/ui/deliveries/{}", row.id), format!("/api/v1/deliveries/{}", row.id));
-        let reject =
-            Reject::ALL.into_iter().find(|reject| Some(reject.reason()) == found.stored.delivery.reason.as_deref());
+        let reject = parts::reject(found);
+        let offers = Offers::of(found, request, &why);
         Self {
             said,
             is_moving: row.outcome.class == "wait" || (!said.is_empty() && said == acts::said("replay")),
@@ -134,7 +137,8 @@ impl Page {
             title: reject.map_or("", |reject| reject.facts().title),
             hint: reject.filter(|_| !why.is_proven()).map_or("", Reject::hint),
             facts: parts::facts(found),
-            offers: Offers::of(found, request, &why),
+            questions: offers.questions(),
+            offers,
             signatures: request.and_then(|request| {
                 (shape.with_signatures || request.hides_something()).then_some(shape.with_signatures)
             }),

@@ -5,6 +5,7 @@ use crate::acts::Refused;
 use crate::acts::replay::{lacks_a_part, sent_once};
 use crate::admin::api::detail::Found;
 use crate::admin::api::recorded::RecordedRequest;
+use crate::admin::ui::acts::{DISCARD, ERASE, Question, REPLAY};
 use crate::admin::ui::view::shown;
 use crate::queue::state::DISCARDED_FROM;
 use crate::store::State;
@@ -47,5 +48,11 @@ impl Offers {
             export: request.is_some() && found.body.is_some(),
             download: found.body.is_some(),
         }
+    }
+
+    /// The questions before what can be done.
+    pub fn questions(&self) -> Vec<&'static Question> {
+        let all = [(self.no_replay.is_empty(), &REPLAY), (self.discard, &DISCARD), (self.erase, &ERASE)];
+        all.into_iter().filter_map(|(offered, question)| offered.then_some(question)).collect()
     }
 }

@@ -248,9 +248,8 @@ pub fn timing(found: &Found) -> Vec<Span> {
 }
 
 /// The reason of a refusal.
-fn reject(found: &Found) -> Option<Reject> {
-    let reason = found.stored.delivery.reason.as_deref();
-    Reject::ALL.into_iter().find(|reject| Some(reject.reason()) == reason)
+pub fn reject(found: &Found) -> Option<Reject> {
+    found.stored.delivery.reason.as_deref().and_then(Reject::named)
 }
 
 /// The status that the sender got, or else the handler's last one. A replay writes its status over that of the receipt.

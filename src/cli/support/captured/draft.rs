@@ -137,9 +137,18 @@ impl Draft {
         self.lost.get_or_insert(Lost::Bytes(lost));
     }
 
-    /// Makes the host that of the route: the file's own is that of the service which has recorded the request.
+    /// Makes the host that of the route, if it has one: the file's own is that of the service which has recorded the request.
     pub fn set_host(&mut self, host: Option<&str>) {
-        let Some(host) = host.filter(|_| !self.lines.is_empty()) else { return };
+        match host {
+            Some(host) => self.put_host(host),
+            None => self.host_or(None),
+        }
+    }
+
+    fn put_host(&mut self, host: &str) {
+        if self.lines.is_empty() {
+            return;
+        }
         let request_line = self.lines.remove(0);
         self.lines.retain(|line| !is(line, "host"));
         self.lines.splice(0..0, [request_line, format!("Host: {host}").into_bytes()]);
@@ -148,7 +157,7 @@ impl Draft {
     /// Adds a host if there is none, which the gateway would refuse.
     pub fn host_or(&mut self, host: Option<&str>) {
         if !self.lines.iter().skip(1).any(|line| is(line, "host")) {
-            self.set_host(Some(host.unwrap_or("localhost")));
+            self.put_host(host.unwrap_or("localhost"));
         }
     }
 

@@ -56,7 +56,6 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     let body = as_text.unwrap_or_else(|| without_white_space(text)).into_bytes();
     let mut draft = Draft::described(context.method, &target, data.headers.pairs(), body);
     draft.set_host(context.host);
-    draft.host_or(context.host);
     draft.lost = parsed.then(|| {
         Lost::Bytes(
             "Hookdeck keeps JSON parsed: it was read without white space, and its escapes may differ".to_owned(),

@@ -22,11 +22,15 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     if bare {
         notes.push("the header lines end in LF alone; they were read as CRLF, which the gateway requires".to_owned());
     }
-    let whole = lines.first().is_some_and(|line| is_request_line(line));
-    if whole {
-        if let Some(line) = lines.first_mut().and_then(|line| Some((as_http1(line)?, line))) {
-            *line.1 = line.0;
-            notes.push("the request line was read as that of HTTP/1.1, which means the same".to_owned());
+    // HTTP/2 and the pages of providers have the host elsewhere, or nowhere.
+    let mut lacks_host = true;
+    if let Some(line) = lines.first_mut().filter(|line| is_request_line(line)) {
+        match as_http1(line) {
+            Some(read) => {
+                *line = read;
+                notes.push("the request line was read as that of HTTP/1.1, which means the same".to_owned());
+            }
+            None => lacks_host = false,
         }
     } else if lines.first().is_some_and(|line| is_header_line(line)) {
         notes.push(add_request_line(&mut lines, context));
@@ -34,7 +38,7 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
         return Err("is not an HTTP request: its first line must look like POST /path HTTP/1.1".to_owned());
     }
     let mut draft = Draft::framed(lines, rest);
-    if !whole || notes.iter().any(|note| note.starts_with("the request line")) {
+    if lacks_host {
         draft.host_or(context.host);
     }
     draft.notes.splice(..0, notes);

@@ -47,7 +47,6 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     let body = content.unwrap_or_default().into_bytes();
     let mut draft = Draft::described(&method, &target, headers.pairs(), body);
     draft.set_host(context.host);
-    draft.host_or(context.host);
     draft.compare_length(size);
     draft.notes.extend(note);
     draft.notes.push("it went to webhook.site, and is judged as if it had gone to the route".to_owned());
