@@ -396,8 +396,10 @@ mod tests {
         #[test]
         fn indenting_changes_nothing_but_white_space(text in json()) {
             let indented = pretty_lines(&text).join("\n");
-            prop_assert_eq!(tokens(&indented), tokens(&text));
-            prop_assert!(serde_json::from_str::<IgnoredAny>(&indented).is_ok());
+            prop_assert_eq!(tokens(&indented), text::plain(&tokens(&text)));
+            if !text.chars().any(text::misleads) {
+                prop_assert!(serde_json::from_str::<IgnoredAny>(&indented).is_ok());
+            }
         }
 
         #[test]
