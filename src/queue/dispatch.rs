@@ -131,7 +131,8 @@ impl Dispatcher {
     ) -> Result<Accepted, StoreError> {
         let (answer, answered) = oneshot::channel();
         // A task of its own: if the sender goes away meanwhile, the delivery must not stay claimed without an attempt.
-        tokio::task::spawn_local(self.clone().store(delivery, key, message, answer));
+        // Boxed, as below: tokio moves a task several times, and this one has the buffers of a request in it.
+        tokio::task::spawn_local(Box::pin(self.clone().store(delivery, key, message, answer)));
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -153,8 +154,8 @@ impl Dispatcher {
         let Some(Accepted::Stored(ticket)) = stored else { return };
         let turn = if at_once { self.turn(bytes).await } else { None };
         let Some(start) = turn else {
-            if at_once {
-                self.context.queue.store.release([ticket]);
+            if at_once && let Err(error) = self.context.queue.store.give_back(ticket).await {
+                self.log_unwritten(&error);
             }
             self.context.queue.wake(&self.name);
             return;
@@ -259,7 +260,7 @@ impl Dispatcher {
         match stored::decode_whole(id, &head, body) {
             Ok(message) => {
                 let (this, origin) = (self.clone(), Origin { scheme, details });
-                tokio::task::spawn_local(async move { this.attempt(job, &origin, message, start).await });
+                tokio::task::spawn_local(Box::pin(async move { this.attempt(job, &origin, message, start).await }));
             }
             Err(error) => {
                 if let (Some(gate), Some(pass)) = (&self.gate, start.pass) {
@@ -343,9 +344,13 @@ impl Dispatcher {
             Next::Retry(_) => store.completed(outcome).await.map(|()| self.lane.wake.notify_one()),
             Next::Settle(_) | Next::Keep => store.complete(outcome),
         };
-        if let Err(error) = written
-            && let Some(suppressed) = self.context.log_limit.admit(self.context.clock.now())
-        {
+        if let Err(error) = written {
+            self.log_unwritten(&error);
+        }
+    }
+
+    fn log_unwritten(&self, error: &StoreError) {
+        if let Some(suppressed) = self.context.log_limit.admit(self.context.clock.now()) {
             tracing::error!(
                 route = &*self.name, %error, suppressed,
                 "cannot write what came of an attempt: the delivery is attempted again after the restart"

@@ -40,6 +40,8 @@ pub enum Write {
     Key(Uuid, DedupeKey),
     /// The outcome of an attempt.
     Complete(Box<AttemptOutcome>),
+    /// A delivery that was stored with `claim` is not attempted now after all: it is due.
+    GiveBack(Ticket),
     /// A change that a person or the configuration asks for.
     Change(Change),
 }

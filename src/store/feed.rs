@@ -74,7 +74,7 @@ fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
         {
             (Named::Id(*id), false)
         }
-        Write::Accept { .. } | Write::Key(..) | Write::Change(_) => return None,
+        Write::Accept { .. } | Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => return None,
     };
     Some(Notice { delivery, is_new })
 }

@@ -66,7 +66,9 @@ impl Limits {
         match write {
             Write::Record(record) if record.is_of_refused() => self.max_size / 2,
             Write::Record(_) => self.max_size - self.max_size / 8,
-            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::Change(_) => self.max_size,
+            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::GiveBack(_) | Write::Change(_) => {
+                self.max_size
+            }
         }
     }
 }
@@ -270,7 +272,7 @@ impl Shared {
                 queue.record_bytes += entry.weight;
             }
             // Bounded by what is claimed or reserved, and by people's patience; see `is_behind` for a full disk.
-            Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
+            Write::Key(..) | Write::Complete(_) | Write::GiveBack(_) | Write::Change(_) => {}
         }
         queue.urgent += usize::from(entry.urgent);
         let wakes = match queue.doing {
@@ -371,6 +373,6 @@ fn weight(write: &Write) -> usize {
             });
             stays + outcome.attempt.weight()
         }
-        Write::Key(..) | Write::Change(_) => 64,
+        Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => 64,
     }
 }

@@ -194,7 +194,12 @@ impl Store {
         answer
     }
 
-    /// Gives claimed deliveries back without an attempt.
+    /// Gives a delivery back without an attempt that was stored with `claim`; returns once it is due.
+    pub async fn give_back(&self, ticket: Ticket) -> Result<(), StoreError> {
+        self.shared().write_with_next(Write::GiveBack(ticket), self.clock.now()).await.map(drop)
+    }
+
+    /// Gives deliveries back without an attempt that [`Self::claim`] has handed out.
     pub fn release(&self, tickets: impl IntoIterator<Item = Ticket>) {
         self.shared().claims.release(tickets);
     }

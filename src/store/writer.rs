@@ -111,8 +111,9 @@ impl Writer {
             kept.extend(batch);
             return self.write(kept);
         }
-        let (waits, others) =
-            batch.into_iter().partition(|entry| matches!(entry.write, Write::Complete(_) | Write::Key(..)));
+        let (waits, others) = batch
+            .into_iter()
+            .partition(|entry| matches!(entry.write, Write::Complete(_) | Write::GiveBack(_) | Write::Key(..)));
         kept.extend::<Vec<Entry>>(waits);
         let commits = self.commits;
         kept.extend(self.write(others));
@@ -296,6 +297,7 @@ impl Writer {
         shared.evicted.store(self.backend.evicted(), Ordering::Relaxed);
         shared.claims.release(writes.iter().filter_map(|write| match write {
             Write::Complete(outcome) => Some(outcome.ticket),
+            Write::GiveBack(ticket) => Some(*ticket),
             _ => None,
         }));
         for write in &writes {

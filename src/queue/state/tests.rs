@@ -84,8 +84,11 @@ fn the_documentation_has_the_table() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Accept,
+    /// Stored, and attempted at once.
+    AcceptAndBegin,
     Begin,
     End(Event, u8),
+    GiveBack(u8),
     Ask(Event, u8),
     Crash,
 }
@@ -94,9 +97,11 @@ fn step() -> impl Strategy<Value = Step> {
     let ended = prop_oneof![Just(Event::Delivered), Just(Event::Failed), Just(Event::GivenUp)];
     let asked = prop_oneof![Just(Event::Discard), Just(Event::Erase), Just(Event::Replay)];
     prop_oneof![
-        3 => Just(Step::Accept),
+        2 => Just(Step::Accept),
+        3 => Just(Step::AcceptAndBegin),
         6 => Just(Step::Begin),
         6 => (ended, any::<u8>()).prop_map(|(event, pick)| Step::End(event, pick)),
+        1 => any::<u8>().prop_map(Step::GiveBack),
         3 => (asked, any::<u8>()).prop_map(|(event, pick)| Step::Ask(event, pick)),
         1 => Just(Step::Crash),
     ]
@@ -160,10 +165,11 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Accept => {
-                let delivery = Box::new(delivery(self.reference.len()));
-                self.write(Write::Accept { delivery, key: None, destinations: 1, claim: false });
-                self.reference.push(Reference { state: State::Pending, waits: true, once: false, attempts: 0 });
+            Step::Accept => drop(self.accept(false)),
+            Step::AcceptAndBegin => {
+                let number = self.reference.len();
+                let Answer::Stored(ticket) = self.accept(true) else { panic!("stored") };
+                self.under_way.push((number, first_attempt(number, ticket)));
             }
             Step::Begin => {
                 let claimed: HashSet<Ticket> = self.under_way.iter().map(|(_, claimed)| claimed.ticket).collect();
@@ -171,6 +177,11 @@ impl Run {
                 self.under_way.extend(due);
             }
             Step::End(event, pick) => self.end(event, pick),
+            Step::GiveBack(_) if self.under_way.is_empty() => {}
+            Step::GiveBack(pick) => {
+                let (_, claimed) = self.under_way.swap_remove(usize::from(pick) % self.under_way.len());
+                self.write(Write::GiveBack(claimed.ticket));
+            }
             Step::Ask(event, pick) => self.ask(event, pick),
             Step::Crash => {
                 self.under_way.clear();
@@ -183,6 +194,12 @@ impl Run {
                 }
             }
         }
+    }
+
+    fn accept(&mut self, claim: bool) -> Answer {
+        let delivery = Box::new(delivery(self.reference.len()));
+        self.reference.push(Reference { state: State::Pending, waits: true, once: false, attempts: 0 });
+        self.write(Write::Accept { delivery, key: None, destinations: 1, claim })
     }
 
     fn end(&mut self, event: Event, pick: u8) {
@@ -244,7 +261,11 @@ impl Run {
         let mut due: Vec<usize> = self.due(&HashSet::new(), 1_000).into_iter().map(|(number, _)| number).collect();
         due.sort_unstable();
         let waiting = self.reference.iter().enumerate().filter(|(_, reference)| reference.waits);
-        let expected: Vec<usize> = waiting.map(|(number, _)| number).collect();
+        let mut expected: Vec<usize> = waiting.map(|(number, _)| number).collect();
+        // What is being attempted since it was stored need not be due yet.
+        let busy = |number: &usize| !self.under_way.iter().any(|(other, _)| other == number);
+        due.retain(busy);
+        expected.retain(busy);
         assert_eq!(due, expected, "what waits");
         let mut counted = 0;
         for (number, reference) in self.reference.iter().enumerate() {
@@ -285,6 +306,26 @@ fn delivery(number: usize) -> Delivery {
         head: Bytes::new(),
         body: Some(Bytes::from_static(b"body")),
         details: Bytes::new(),
+    }
+}
+
+/// The job of one that is attempted as soon as it is stored.
+fn first_attempt(number: usize, ticket: Ticket) -> Claimed {
+    let Delivery { received_at, scheme, details, head, .. } = delivery(number);
+    Claimed {
+        ticket,
+        id: id(number),
+        received_at,
+        due_at: received_at,
+        attempts: 0,
+        counted: 0,
+        since: received_at,
+        replay: false,
+        once: false,
+        scheme,
+        details,
+        head,
+        body: Bytes::new(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The outcomes of attempts.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
-use super::write::{Deltas, Known};
+use super::write::{self, Deltas, Known};
 use super::{Sqlite, lock, row, statements};
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next, Settled};
 use crate::store::types::{Millis, Shown, State};
@@ -17,14 +17,24 @@ impl Sqlite {
         deltas: &mut Deltas,
     ) -> rusqlite::Result<()> {
         let (row, destination) = (outcome.ticket.row, outcome.ticket.destination);
-        // Retention may have taken it, if it is not kept at all.
-        let Some(known) = self.known_row(row)? else { return Ok(()) };
+        let settles = matches!(outcome.next, Next::Settle(_));
+        let fresh = if settles { self.fresh.take(row) } else { None };
+        let (known, waits_since, others_wait, has_row) = match fresh {
+            Some(fresh) => {
+                let known = Known { row, route: fresh.route, state: State::Pending, attempts: 0 };
+                (known, Some(fresh.since), false, false)
+            }
+            None => {
+                self.queue_one(row)?;
+                let mut statement = self.connection.prepare_cached(statements::FIND_ATTEMPTED)?;
+                let found = |row: &Row<'_>| Ok((write::known(row)?, row.get(4)?, row.get(5)?, true));
+                // Retention may have taken it, if it is not kept at all.
+                let Some(found) = statement.query_row((row, destination), found).optional()? else { return Ok(()) };
+                found
+            }
+        };
         let erased = known.state == State::Erased;
         self.insert_attempt(row, &outcome.attempt, erased)?;
-        let waits_since: Option<Millis> = {
-            let mut statement = self.connection.prepare_cached(statements::FIND_QUEUE)?;
-            statement.query_row((row, destination), |row| row.get(0)).optional()?
-        };
         if waits_since.is_some_and(|since| since != outcome.since) {
             // The replay that waits goes on with the numbers.
             let mut statement = self.connection.prepare_cached(statements::NUMBER_QUEUE)?;
@@ -43,13 +53,13 @@ impl Sqlite {
                 is_queued
             }
             Next::Keep | Next::Settle(_) => {
-                if is_queued {
+                if is_queued && has_row {
                     self.connection.prepare_cached(statements::DELETE_QUEUE)?.execute((row, destination))?;
                 }
                 false
             }
         };
-        let is_over = !erased && !waits_again && !self.others_wait(row)?;
+        let is_over = !erased && !waits_again && !others_wait;
         let state = match &outcome.next {
             Next::Settle(state) if is_over && (is_queued || *state == State::Delivered) => Some(*state),
             _ => None,

@@ -15,6 +15,8 @@ const DESTINATIONS: u16 = 8;
 impl Sqlite {
     /// Makes a change, if it is allowed.
     pub(super) fn change(&mut self, change: &Change, now: Millis, deltas: &mut Deltas) -> rusqlite::Result<Changed> {
+        // From here on all that waits is in the queue.
+        self.queue_all()?;
         match change {
             Change::Settle { id, from, to } => self.settle_by_hand(*id, from, *to, now, deltas),
             Change::Erase { id } => self.erase(*id, now, deltas),

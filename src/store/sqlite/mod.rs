@@ -15,6 +15,7 @@ mod attempts;
 mod changes;
 mod error;
 mod folder;
+mod fresh;
 mod list;
 mod maintain;
 mod offline;
@@ -39,6 +40,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use error::OpenError;
 pub use folder::DATABASE;
 use folder::Folder;
+use fresh::FreshRows;
 pub use offline::{Checked, Inspected, backup, check, inspect, recover};
 use row::kind_shown;
 
@@ -71,6 +73,7 @@ pub struct Sqlite {
     book: Arc<Mutex<Book>>,
     names: Names,
     next_row: i64,
+    fresh: FreshRows,
     /// Pages of the log after the last commit.
     log_pages: Arc<AtomicI32>,
     upkeep: maintain::Upkeep,
@@ -114,7 +117,10 @@ impl Sqlite {
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
         let book = Arc::new(Mutex::new(book));
         let (next_row, upkeep) = (last.unwrap_or(0) + 1, maintain::Upkeep::default());
-        Ok(Self { connection, folder, clock, keep, book, names, next_row, log_pages, upkeep })
+        let fresh = FreshRows::read(&connection).map_err(failed)?;
+        let mut this = Self { connection, folder, clock, keep, book, names, next_row, fresh, log_pages, upkeep };
+        this.queue_left_over().map_err(failed)?;
+        Ok(this)
     }
 
     /// The number of a route, which is stored if it is new.
@@ -145,7 +151,7 @@ impl Backend for Sqlite {
     }
 
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
-        self.do_upkeep(now).map_err(|error| store_error(&error))
+        self.queue_left_over().and_then(|()| self.do_upkeep(now)).map_err(|error| store_error(&error))
     }
 
     fn sizes(&self) -> Result<Sizes, StoreError> {
@@ -157,7 +163,8 @@ impl Backend for Sqlite {
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
-        let result = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let result = self.close_fresh();
+        let result = result.and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         result.map_err(|error| store_error(&error))
     }
 }

@@ -211,6 +211,7 @@ const RECOUNT: &str = "
         WHERE state = 0 AND row NOT IN (SELECT row FROM queue);
     INSERT INTO counts SELECT route, CASE WHEN state = 0 AND attempts > 0 THEN 100 ELSE state END, count(*)
         FROM deliveries GROUP BY 1, 2;
+    UPDATE marks SET fresh = (SELECT coalesce(max(row), 0) + 1 FROM deliveries);
 ";
 
 /// Copies a table from its begin up to where it is damaged, and from its end down to there. The rest of the damaged

@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i32 = 0x484b_4c54;
 pub const PAGE_SIZE: u32 = 16_384;
 
 /// The scripts; the first one makes version 1 of an empty database.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// The version that this program writes.
 pub fn version() -> i32 {
@@ -119,4 +119,12 @@ CREATE TABLE counts (
     n     INTEGER NOT NULL,
     PRIMARY KEY (route, kind)
 ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_2: &str = "
+-- A pending delivery without a row in queue is in this row of deliveries or a higher one.
+CREATE TABLE marks (
+    fresh INTEGER NOT NULL
+) STRICT;
+INSERT INTO marks SELECT coalesce(max(row), 0) + 1 FROM deliveries;
 ";

@@ -10,6 +10,10 @@ pub const HAS_WHOLE_BODY: &str = "SELECT 1 FROM bodies b JOIN deliveries d ON d.
     WHERE b.row = ?1 AND length(b.body) = d.request_bytes";
 pub const INSERT_QUEUE: &str = "INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, \
     once) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)";
+pub const MARK: &str = "SELECT fresh FROM marks WHERE rowid = 1";
+pub const SET_MARK: &str = "UPDATE marks SET fresh = ?1 WHERE rowid = 1";
+pub const LEFT_OVER: &str = "SELECT row, route, received_at FROM deliveries WHERE row >= ?1 AND state = 0 \
+    AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.row = deliveries.row)";
 pub const INSERT_ROUTE: &str = "INSERT INTO routes (number, name) VALUES (?1, ?2)";
 pub const UPDATE_ROUTE: &str = "UPDATE routes SET paused = coalesce(?2, paused), held = coalesce(?3, held), \
     paused_by_file = coalesce(?4, paused_by_file) WHERE number = ?1";
@@ -18,12 +22,15 @@ pub const ADD_COUNT: &str = "INSERT INTO counts (route, kind, n) VALUES (?1, ?2,
 
 pub const FIND_KEY: &str = "SELECT id FROM dedupe WHERE key = ?1 AND until > ?2";
 pub const INSERT_KEY: &str = "INSERT OR REPLACE INTO dedupe (key, until, id) VALUES (?1, ?2, ?3)";
+pub const INSERT_NEW_KEY: &str = "INSERT INTO dedupe (key, until, id) VALUES (?1, ?2, ?3) \
+    ON CONFLICT (key) DO UPDATE SET until = excluded.until, id = excluded.id WHERE until <= ?4";
 pub const EXPIRE_KEYS: &str =
     "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE until <= ?1 ORDER BY until LIMIT ?2)";
 
-pub const FIND_BY_ROW: &str = "SELECT row, route, state, attempts FROM deliveries WHERE row = ?1";
+pub const FIND_ATTEMPTED: &str = "SELECT row, route, state, attempts, \
+    (SELECT since FROM queue q WHERE q.row = d.row AND destination = ?2), \
+    EXISTS (SELECT 1 FROM queue q WHERE q.row = d.row AND destination <> ?2) FROM deliveries d WHERE row = ?1";
 pub const FIND_BY_ID: &str = "SELECT row, route, state, attempts FROM deliveries WHERE id = ?1";
-pub const FIND_QUEUE: &str = "SELECT since FROM queue WHERE row = ?1 AND destination = ?2";
 pub const IS_QUEUED: &str = "SELECT 1 FROM queue WHERE row = ?1 LIMIT 1";
 pub const DELETE_QUEUE: &str = "DELETE FROM queue WHERE row = ?1 AND destination = ?2";
 pub const DELETE_QUEUE_OF_ROW: &str = "DELETE FROM queue WHERE row = ?1";
@@ -76,10 +83,10 @@ pub const ATTEMPTS: &str = "SELECT destination, number, at, result, status, erro
 /// The columns in the order of [`super::row::stored`].
 pub const SUMMARY: &str = "SELECT id, received_at, route, state, attempts, scheme, reason, status, event_type, event_id, \
     request_id, peer, method, path, request_bytes, duration_ms, \
-    (SELECT min(due_at) FROM queue q WHERE q.row = d.row) FROM deliveries d WHERE d.row = ?1";
+    coalesce((SELECT min(due_at) FROM queue q WHERE q.row = d.row), iif(state = 0, received_at, NULL)) FROM deliveries d WHERE d.row = ?1";
 pub const DETAIL: &str = "SELECT id, received_at, route, state, attempts, scheme, reason, status, event_type, event_id, \
     request_id, peer, method, path, request_bytes, duration_ms, \
-    (SELECT min(due_at) FROM queue q WHERE q.row = d.row), head, details, row FROM deliveries d WHERE d.id = ?1";
+    coalesce((SELECT min(due_at) FROM queue q WHERE q.row = d.row), iif(state = 0, received_at, NULL)), head, details, row FROM deliveries d WHERE d.id = ?1";
 
 pub const LIST_ALL: &str = "SELECT id, row FROM deliveries WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3";
 pub const LIST_EVENT: &str = "SELECT id, row FROM deliveries WHERE event_id = ?4 AND id < ?1 AND id >= ?2 \
@@ -103,15 +110,18 @@ pub const ALL: &[&str] = &[
     DELETE_BODY,
     HAS_WHOLE_BODY,
     INSERT_QUEUE,
+    MARK,
+    SET_MARK,
+    LEFT_OVER,
     INSERT_ROUTE,
     UPDATE_ROUTE,
     ADD_COUNT,
     FIND_KEY,
     INSERT_KEY,
+    INSERT_NEW_KEY,
     EXPIRE_KEYS,
-    FIND_BY_ROW,
+    FIND_ATTEMPTED,
     FIND_BY_ID,
-    FIND_QUEUE,
     IS_QUEUED,
     DELETE_QUEUE,
     DELETE_QUEUE_OF_ROW,

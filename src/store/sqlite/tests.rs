@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::attempt::{AttemptOutcome, KeptBody, Next, Settled};
 use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
-use crate::store::types::{Change, Delivery, State};
+use crate::store::types::{Change, Delivery, Shown, State};
 
 fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
     let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -69,7 +69,7 @@ fn the_database_is_set_up_as_the_module_says() {
         ("mmap_size", "0"),
         ("secure_delete", "1"),
         ("application_id", "1212894292"),
-        ("user_version", "1"),
+        ("user_version", "2"),
     ] {
         let value: rusqlite::types::Value =
             store.connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
@@ -117,7 +117,7 @@ fn a_foreign_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
     let error = open(&make("CREATE TABLE t (x)"));
     assert!(matches!(error, OpenError::Foreign { id: 0, .. }), "{error}");
     let error = open(&make("PRAGMA application_id = 1212894292; PRAGMA user_version = 99; CREATE TABLE t (x)"));
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("hooklatch.db"), vec![b'x'; 4096]).unwrap();
     let error = open(&folder);
@@ -304,6 +304,112 @@ fn a_crash_between_any_two_batches_leaves_what_was_answered() {
         store = store.crash();
         assert_eq!(store.due_at(NOW + 100).len(), usize::try_from(number).unwrap() + 1);
     }
+}
+
+// --- Deliveries without a row in the queue -------------------------------------------------------------------------------
+
+fn at_once(number: u64) -> Write {
+    let delivery = Box::new(delivery(number, State::Pending));
+    Write::Accept { delivery, key: None, destinations: 1, claim: true }
+}
+
+/// The rows that are in the queue.
+fn queued(store: &Sqlite) -> Vec<i64> {
+    let mut statement = store.connection.prepare("SELECT row FROM queue ORDER BY row").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn mark(store: &Sqlite) -> i64 {
+    store.connection.query_row(statements::MARK, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_is_attempted_at_once_and_delivered_is_never_in_the_queue() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let answers = store.commit(&[at_once(0), at_once(1)], NOW, &mut |_| ()).unwrap();
+    assert_eq!((answers.len(), queued(&store).len()), (2, 0));
+    let Answer::Stored(ticket) = answers[0] else { panic!("stored") };
+    let delivered = Write::Complete(Box::new(outcome(ticket, 1, settled(State::Delivered))));
+    store.commit(&[delivered], NOW, &mut |_| ()).unwrap();
+    assert!(queued(&store).is_empty());
+    let Answer::Stored(ticket) = answers[1] else { panic!("stored") };
+    store.commit(&[Write::Complete(Box::new(outcome(ticket, 1, Next::Retry(NOW + 9))))], NOW, &mut |_| ()).unwrap();
+    assert_eq!(queued(&store), [ticket.row]);
+}
+
+#[test]
+fn an_attempt_that_lasts_gets_its_row_after_a_number_of_batches() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    store.commit(&[at_once(0)], NOW, &mut |_| ()).unwrap();
+    let mut batches = 0;
+    while queued(&store).is_empty() {
+        store.commit(&[at_once(batches + 1)], NOW, &mut |_| ()).unwrap();
+        batches += 1;
+    }
+    assert_eq!(batches, 64);
+}
+
+#[test]
+fn the_mark_follows_so_that_little_is_looked_through_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    assert_eq!(mark(&store), 1);
+    for number in 0..40 {
+        let batch: Vec<Write> = (0..100).map(|place| at_once(number * 100 + place)).collect();
+        let answers = store.commit(&batch, NOW, &mut |_| ()).unwrap();
+        // One of them is still being attempted.
+        let delivered = answers.iter().skip(1).map(|answer| match answer {
+            Answer::Stored(ticket) => Write::Complete(Box::new(outcome(*ticket, 1, settled(State::Delivered)))),
+            other => panic!("not stored: {other:?}"),
+        });
+        store.commit(&delivered.collect::<Vec<_>>(), NOW, &mut |_| ()).unwrap();
+    }
+    let waits: u64 =
+        lock(&store.book).counts.iter().filter(|((_, shown), _)| *shown == Shown::Pending).map(|(_, n)| n).sum();
+    let without = usize::try_from(waits).unwrap() - queued(&store).len();
+    assert!(mark(&store) > 4_000 - 32 * 100 - 1_024 && without == 32, "{} {without}", mark(&store));
+    drop(store);
+    let store = open_sqlite(&folder);
+    assert_eq!((queued(&store).len(), mark(&store)), (40, 4_001));
+}
+
+#[test]
+fn a_batch_that_fails_takes_nothing_out_of_what_has_no_row() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let answers = store.commit(&[at_once(0)], NOW, &mut |_| ()).unwrap();
+    let Answer::Stored(ticket) = answers[0] else { panic!("stored") };
+    let big = Delivery { body: Some(vec![1; 1 << 20].into()), ..delivery(1, State::Forwarded) };
+    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    pragma(&store.connection, "max_page_count", &(pages + 4).to_string()).unwrap();
+    let batch = [Write::GiveBack(ticket), at_once(2), Write::Record(Arc::new(big.into()))];
+    assert_eq!(store.commit(&batch, NOW, &mut |_| ()), Err(StoreError::Full));
+    assert!(queued(&store).is_empty());
+    store.commit(&[Write::GiveBack(ticket)], NOW, &mut |_| ()).unwrap();
+    assert_eq!(queued(&store), [ticket.row]);
+}
+
+#[test]
+fn a_store_that_closes_has_everything_in_the_queue() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    store.commit(&[at_once(0)], NOW, &mut |_| ()).unwrap();
+    store.close().unwrap();
+    assert_eq!(queued(&store).len(), 1);
+}
+
+#[test]
+fn a_database_of_the_first_version_is_brought_up_to_date_with_what_waits_in_it() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    store.commit(&[accept(0, None), accept(1, None)], NOW, &mut |_| ()).unwrap();
+    store.connection.execute_batch("DROP TABLE marks; PRAGMA user_version = 1").unwrap();
+    store.close().unwrap();
+    drop(store);
+    let store = open_sqlite(&folder);
+    assert_eq!((queued(&store).len(), mark(&store)), (2, 3));
 }
 
 proptest! {

@@ -46,7 +46,7 @@ impl Sqlite {
     ) -> Result<Vec<Answer>, StoreError> {
         let secret = batch.iter().any(removes_a_secret);
         let routes = self.names.numbers.len();
-        match self.try_batch(batch, now, claimed) {
+        match self.transaction(|this| this.apply_all(batch, now, claimed)) {
             Ok((answers, deltas)) => {
                 add_counts(&self.book, &self.names, &deltas);
                 self.note_routes(batch);
@@ -59,25 +59,17 @@ impl Sqlite {
                 self.names.names.retain(|number, _| usize::try_from(*number).is_ok_and(|number| number <= routes));
                 let names = &self.names.names;
                 self.names.numbers.retain(|_, number| names.contains_key(number));
-                let error = store_error(&error);
-                // SQLite rolls back by itself after some errors.
-                if !self.connection.is_autocommit()
-                    && let Err(rollback) = self.connection.execute_batch("ROLLBACK")
-                {
-                    return Err(store_error(&rollback));
-                }
-                Err(error)
+                Err(store_error(&error))
             }
         }
     }
 
-    fn try_batch(
+    fn apply_all(
         &mut self,
         batch: &[Write],
         now: Millis,
         claimed: &mut dyn FnMut(Ticket),
     ) -> rusqlite::Result<(Vec<Answer>, Deltas)> {
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut deltas = Deltas::new();
         let mut answers = Vec::with_capacity(batch.len());
         for write in batch {
@@ -87,7 +79,6 @@ impl Sqlite {
             let mut statement = self.connection.prepare_cached(statements::ADD_COUNT)?;
             statement.execute((route, kind_number(*shown), delta))?;
         }
-        self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok((answers, deltas))
     }
 
@@ -101,14 +92,19 @@ impl Sqlite {
         match write {
             Write::Accept { delivery, key, destinations, claim } => {
                 if let Some(key) = key
-                    && let Some(id) = find_key(&self.connection, &key.key, now)?
+                    && let Some(id) = self.insert_new_key(delivery.id, key, now)?
                 {
                     return Ok(Answer::Duplicate(id));
                 }
-                let Some(row) = self.insert(delivery, 0, key.as_ref(), now, deltas)? else {
+                let Some(row) = self.insert(delivery, 0, now, deltas)? else {
                     return Ok(Answer::Duplicate(delivery.id));
                 };
                 let route = self.route_number(&delivery.route)?;
+                if *claim && *destinations == 1 {
+                    claimed(Ticket { row, destination: 0 });
+                    self.fresh.add(row, route, delivery.received_at);
+                    return Ok(Answer::Stored(Ticket { row, destination: 0 }));
+                }
                 for destination in 0..*destinations {
                     if *claim {
                         claimed(Ticket { row, destination });
@@ -121,7 +117,7 @@ impl Sqlite {
             }
             Write::Record(record) => {
                 let attempts = u32::from(record.attempt.is_some());
-                let row = self.insert(&record.delivery, attempts, None, now, deltas)?;
+                let row = self.insert(&record.delivery, attempts, now, deltas)?;
                 if let (Some(row), Some(attempt)) = (row, &record.attempt) {
                     self.insert_attempt(row, attempt, false)?;
                 }
@@ -129,6 +125,7 @@ impl Sqlite {
             }
             Write::Key(id, key) => insert_key(&self.connection, *id, key).map(|()| Answer::Done),
             Write::Complete(outcome) => self.complete(outcome, now, deltas).map(|()| Answer::Done),
+            Write::GiveBack(ticket) => self.queue_one(ticket.row).map(|()| Answer::Done),
             Write::Change(change) => self.change(change, now, deltas).map(Answer::Changed),
         }
     }
@@ -138,7 +135,6 @@ impl Sqlite {
         &mut self,
         delivery: &Delivery,
         attempts: u32,
-        key: Option<&DedupeKey>,
         now: Millis,
         deltas: &mut Deltas,
     ) -> rusqlite::Result<Option<i64>> {
@@ -152,17 +148,17 @@ impl Sqlite {
         if let Some(body) = &delivery.body {
             self.connection.prepare_cached(statements::INSERT_BODY)?.execute((row, &**body))?;
         }
-        if let Some(key) = key {
-            insert_key(&self.connection, delivery.id, key)?;
-        }
         *deltas.entry((route, Shown::of(delivery.state, attempts, false))).or_default() += 1;
         Ok(Some(row))
     }
 
-    /// A delivery by its row.
-    pub(super) fn known_row(&self, row: i64) -> rusqlite::Result<Option<Known>> {
-        let mut statement = self.connection.prepare_cached(statements::FIND_BY_ROW)?;
-        statement.query_row([row], known).optional()
+    /// Notes a key; if it is known and its time is not over, gives the delivery that it belongs to.
+    fn insert_new_key(&self, id: Uuid, key: &DedupeKey, now: Millis) -> rusqlite::Result<Option<Uuid>> {
+        let mut statement = self.connection.prepare_cached(statements::INSERT_NEW_KEY)?;
+        if statement.execute((key.key, key.until, id.as_bytes(), now))? > 0 {
+            return Ok(None);
+        }
+        find_key(&self.connection, &key.key, now)
     }
 
     /// A delivery by its id.
@@ -188,13 +184,14 @@ impl Sqlite {
                 }
                 // The numbers have noted their routes.
                 Write::Accept { .. } | Write::Record(_) => {}
-                Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
+                Write::Key(..) | Write::Complete(_) | Write::GiveBack(_) | Write::Change(_) => {}
             }
         }
     }
 }
 
-fn known(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
+/// A delivery, of a row that begins with what has to be known of it.
+pub fn known(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
     Ok(Known { row: row.get(0)?, route: row.get(1)?, state: row::state(row, 2)?, attempts: row.get(3)? })
 }
 
@@ -212,7 +209,7 @@ fn removes_a_secret(write: &Write) -> bool {
     match write {
         Write::Complete(outcome) => outcome.settled.as_ref().is_some_and(|settled| settled.secret),
         Write::Change(Change::Erase { .. }) => true,
-        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::Change(_) => false,
+        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => false,
     }
 }
 

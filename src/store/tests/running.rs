@@ -100,7 +100,7 @@ async fn a_delivery_that_is_claimed_at_once_comes_again_only_when_it_is_released
     let store = in_memory();
     let Accepted::Stored(ticket) = accept(&store, 0, None, true).await.unwrap() else { panic!("stored") };
     assert!(store.claim("github", 0, NOW + 9, 10).await.unwrap().is_empty());
-    store.release([ticket]);
+    store.give_back(ticket).await.unwrap();
     assert_eq!(store.claim("github", 0, NOW + 9, 10).await.unwrap().len(), 1);
     assert!(store.claim("github", 0, NOW + 9, 10).await.unwrap().is_empty());
     store.complete(outcome(ticket, 1, Next::Retry(NOW + 9))).unwrap();
