@@ -33,9 +33,12 @@ pub struct Secrets<'r> {
     is_scheme_lost: bool,
 }
 
+/// Headers whose values are never recorded, whatever the scheme.
+const NEVER_RECORDED: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
+
 /// Whether the value of a header of this name is never recorded, whatever the scheme.
 pub fn is_never_recorded(name: &HeaderName) -> bool {
-    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE].contains(name)
+    NEVER_RECORDED.contains(name)
 }
 
 impl<'r> Secrets<'r> {
@@ -164,7 +167,8 @@ fn redacted_target(credentials: &Credentials, uri: &Uri) -> Option<String> {
 fn redacted_lines(credentials: &Credentials, lines: &[u8]) -> Option<Vec<u8>> {
     let hidden = |line: &[u8]| {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        HeaderName::from_bytes(name).is_ok_and(|name| hides(credentials, &name))
+        let is_it = |hidden: &HeaderName| name.eq_ignore_ascii_case(hidden.as_str().as_bytes());
+        NEVER_RECORDED.iter().chain(credentials.headers()).any(is_it)
     };
     let each = || lines.split_inclusive(|byte| *byte == b'\n');
     each().any(hidden).then(|| each().filter(|line| !hidden(line)).flatten().copied().collect())

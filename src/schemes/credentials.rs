@@ -72,6 +72,11 @@ impl Credentials {
         self.headers.contains(name)
     }
 
+    /// The headers whose values are secrets.
+    pub fn headers(&self) -> &[HeaderName] {
+        &self.headers
+    }
+
     /// Whether the value of this query parameter is a secret.
     pub fn has_parameter(&self, name: &str) -> bool {
         self.query.iter().any(|own| own == name)
