@@ -118,7 +118,9 @@ fn own_options(spec: &Spec) -> Map<String, Value> {
     }
     if spec.needs_public_url() {
         let about = "The URL that the provider sends to. With a path: this endpoint's exact URL. Without: the request's path is appended.";
-        add("public_url", text(about, "^https?://[^/?#@]+([/?][^#]*)?$"));
+        let about_secret = "The same with a user name and a password, which makes it a secret.";
+        let either = [text("The URL.", "^https?://[^/?#@]+([/?][^#]*)?$"), source(about_secret)];
+        add("public_url", json!({ "description": about, "anyOf": either }));
     }
     if spec.has_challenge() {
         let about = "Whether the gateway answers the provider's endpoint challenges. Default: yes, if the secrets for \
