@@ -74,8 +74,7 @@ fn failures(error: &LoadError) -> Vec<ConfigError> {
 
 fn build(running: &Generation, config: Config, metrics: &Metrics) -> Result<Generation, Vec<ConfigError>> {
     let fixed = running.view.changed_at_start_only(&View::of(&config)).into_iter();
-    let errors: Vec<_> =
-        fixed.map(|path| ConfigError::new(path, "cannot change without a restart")).collect();
+    let errors: Vec<_> = fixed.map(|path| ConfigError::new(path, "cannot change without a restart")).collect();
     if !errors.is_empty() {
         return Err(errors);
     }

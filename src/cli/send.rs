@@ -23,8 +23,8 @@ pub(super) struct Args {
     /// The file with the body [default: a sample of the route's scheme]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// A header of the delivery, in place of the sample's or beside it; repeat it for several headers
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = parse_header)]
+    /// A header of the delivery, `Name: value`, in place of the sample's or beside it; repeat it for several headers
+    #[arg(long = "header", value_name = "LINE", value_parser = parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -47,7 +47,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             (url, way, route.host.as_deref())
         }
     };
-    let delivery = sign(route, url.path(), url.query(), &args.headers, &body).map_err(|error| Failure::Failed(error.to_string()))?;
+    let delivery = sign(route, url.path(), url.query(), &args.headers, &body)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
     let url = with_query(url, delivery.query.as_deref())?;
     let reply = post(&url, way, host, delivery.headers, delivery.body).map_err(|error| {
         Failure::Failed(format!("cannot send the delivery to {url}: {error}{}", is_it_there(&error)))

@@ -28,8 +28,8 @@ pub(super) struct Args {
     /// An option of the scheme, as under `scheme` in gateway.yaml; repeat it for several options
     #[arg(long = "option", value_name = "KEY=VALUE")]
     options: Vec<String>,
-    /// A header of the delivery, for schemes that sign it or whose signature depends on it; repeat it for several headers
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = super::support::http::parse_header)]
+    /// A header of the delivery, `Name: value`, for schemes that sign it or whose signature depends on it; repeat it for several headers
+    #[arg(long = "header", value_name = "LINE", value_parser = super::support::http::parse_header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// The path and query of the delivery, for schemes that sign them
     #[arg(long, value_name = "PATH", default_value = "/")]

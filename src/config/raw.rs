@@ -250,7 +250,10 @@ mod tests {
     #[test]
     fn toml_is_called_by_its_name() {
         for text in ["# mine\n[server]\nlisten = \"a\"\n", "[[routes]]\nname = \"a\"\n", "a = [\nb: {"] {
-            assert!(error(text).ends_with("this is TOML, and the file must be YAML: `routes:`, and below it `- name: civo`"));
+            assert!(
+                error(text)
+                    .ends_with("this is TOML, and the file must be YAML: `routes:`, and below it `- name: civo`")
+            );
         }
         assert!(!error("[a, b]\nc").contains("TOML"));
     }

@@ -20,7 +20,7 @@ use super::raw::Node;
 /// The most bytes of a value that an error quotes.
 const LONGEST_SHOWN: usize = 40;
 /// Keys beside those of secrets whose values are not quoted: a URL can have a password in it.
-const QUIET: [&str; 5] = ["url", "upstream", "header", "key", "schemes"];
+const QUIET: [&str; 5] = ["url", "upstream", "headers", "key", "schemes"];
 /// About the key of a merge.
 const MERGE: &str = "merge keys are not read: write the keys out; an alias (*name) can stand for a whole value";
 

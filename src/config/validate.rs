@@ -64,8 +64,9 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     // A wrong store is reported once, at the store.
     seen.has_store = !matches!(store, Some(None));
     seen.schemes = section.get("schemes").map(|field| scheme::read_own(&field)).unwrap_or_default();
-    let routes = section
-        .required("routes", |field| all(read_routes(field)?.iter().map(|field| route::read(field, &mut seen, context))));
+    let routes = section.required("routes", |field| {
+        all(read_routes(field)?.iter().map(|field| route::read(field, &mut seen, context)))
+    });
     section.finish(explain_key);
     Some(Config {
         server: server?,

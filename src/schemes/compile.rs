@@ -45,7 +45,8 @@ impl Spec {
         if options.match_payload.is_some() && !self.has_payload() {
             fault("match_payload", unknown("match_payload"));
         }
-        let is_shown = options.public_url.as_deref().is_some_and(|url| PublicUrl::parse(url).is_ok_and(|url| url.has_user()));
+        let is_shown =
+            options.public_url.as_deref().is_some_and(|url| PublicUrl::parse(url).is_ok_and(|url| url.has_user()));
         match (options.public_url(), self.needs_public_url()) {
             _ if options.public_url.is_some() && options.secrets.contains_key(PUBLIC_URL) => {
                 fault("public_url", SchemeError::BadPublicUrl { why: "is there twice" });
@@ -75,7 +76,9 @@ impl Spec {
         }
         let given = options.parameters.keys().map(|name| (name, false));
         for (name, secret) in given.chain(options.secrets.keys().map(|name| (name, true))) {
-            if name != PUBLIC_URL && !self.parameters.iter().any(|parameter| parameter.name == *name && parameter.secret == secret) {
+            if name != PUBLIC_URL
+                && !self.parameters.iter().any(|parameter| parameter.name == *name && parameter.secret == secret)
+            {
                 fault(name, unknown(name));
             }
         }

@@ -28,7 +28,9 @@ pub enum Dirt {
     #[error("has a line break in it, which most likely does not belong to it: write it in one line")]
     Lines,
     /// Base64 of both alphabets.
-    #[error("has characters of both base64 alphabets (+ or /, and - or _), which no provider writes: part of it was changed")]
+    #[error(
+        "has characters of both base64 alphabets (+ or /, and - or _), which no provider writes: part of it was changed"
+    )]
     Alphabets,
 }
 
@@ -52,11 +54,7 @@ fn within(secret: &[u8], is_base64: bool) -> Option<Dirt> {
     let text = secret.rsplit(|byte| *byte == b',').next().unwrap_or_default();
     let text = text.strip_prefix(b"whsec_").unwrap_or(text);
     let has_both = text.iter().any(|byte| b"+/".contains(byte)) && text.iter().any(|byte| b"-_".contains(byte));
-    if has(b"\r\n") {
-        Some(Dirt::Lines)
-    } else {
-        (is_base64 && has_both).then_some(Dirt::Alphabets)
-    }
+    if has(b"\r\n") { Some(Dirt::Lines) } else { (is_base64 && has_both).then_some(Dirt::Alphabets) }
 }
 
 /// A text without the quotes around it; `None` if it has none.
@@ -73,7 +71,9 @@ pub(super) fn without_written_newline(text: &[u8]) -> Option<&[u8]> {
 
 /// A text without what stands before its `whsec_`; `None` if nothing does.
 pub(super) fn pasted_twice(text: &[u8]) -> Option<&[u8]> {
-    [&b"whsec_"[..], b"v1,"].iter().find_map(|twice| text.strip_prefix(*twice).filter(|rest| rest.starts_with(b"whsec_")))
+    [&b"whsec_"[..], b"v1,"]
+        .iter()
+        .find_map(|twice| text.strip_prefix(*twice).filter(|rest| rest.starts_with(b"whsec_")))
 }
 
 fn around(secret: &[u8]) -> Option<Dirt> {

@@ -77,11 +77,9 @@ impl Reader {
             Location::HeaderSeries { prefix, count } => {
                 (1..=*count).filter_map(|number| format!("{prefix}{number}").parse().ok()).collect()
             }
-            Location::Query(_)
-            | Location::Form(_)
-            | Location::Multipart(_)
-            | Location::Json(_)
-            | Location::Body => Vec::new(),
+            Location::Query(_) | Location::Form(_) | Location::Multipart(_) | Location::Json(_) | Location::Body => {
+                Vec::new()
+            }
         };
         let inside = |at: &&TimeLocation| matches!(at, TimeLocation::Field(_) | TimeLocation::Position(_));
         Self { signature: signature.clone(), names, len, time: time.filter(inside).cloned() }

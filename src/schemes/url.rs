@@ -143,7 +143,10 @@ mod tests {
 
     #[test]
     fn a_user_name_and_a_password_stay_in_the_url_and_out_of_what_is_printed() {
-        assert_eq!(urls("https://u:p@a.example:8443/h"), ["https://u:p@a.example:8443/h?q=1", "https://u:p@a.example/h?q=1"]);
+        assert_eq!(
+            urls("https://u:p@a.example:8443/h"),
+            ["https://u:p@a.example:8443/h?q=1", "https://u:p@a.example/h?q=1"]
+        );
         assert_eq!(urls("https://u@a.example/h@b")[0], "https://u@a.example/h@b?q=1");
         let bases = PublicUrl::parse("https://u:p@a.example/h").unwrap().bases();
         assert_eq!(format!("{bases:?}"), "[https://a.example/h, https://a.example:443/h]");

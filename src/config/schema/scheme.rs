@@ -9,11 +9,12 @@ use super::secret::source;
 use crate::schemes::{self, Spec};
 
 /// The keys of a scheme that the file defines, each with its description. `docs/schemes.md` explains their values.
-const OWN_KEYS: [(&str, &str); 27] = [
+const OWN_KEYS: [(&str, &str); 28] = [
     ("name", "Optional: the key that the scheme stands under."),
     ("title", "The provider's usual name."),
     ("documentation", "Addresses of the pages that state the facts."),
     ("source", "The source of the facts, if it is not one of those pages."),
+    ("checked", "When the scheme was last compared with its source, and with what: on and against."),
     ("confidence", "How reliable the facts are: documented, sdk or second_hand."),
     ("unsupported", "Why no delivery of this provider can be verified."),
     ("signature", "Where the signature stands, its grammar and its encoding."),

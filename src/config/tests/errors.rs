@@ -42,7 +42,10 @@ fn no_routes() {
     assert_eq!(Made::new().errors(SERVER_AND_ADMIN), ["routes: is missing"]);
     assert_eq!(Made::new().errors("routes: []"), ["routes: needs at least one entry"]);
     assert_eq!(Made::new().errors("routes:"), ["routes: has no value: expected a list"]);
-    assert_eq!(Made::new().errors("routes: {a: b}"), ["routes: expected a list, found a map: begin each route with a hyphen and its name, as in `- name: civo`"]);
+    assert_eq!(
+        Made::new().errors("routes: {a: b}"),
+        ["routes: expected a list, found a map: begin each route with a hyphen and its name, as in `- name: civo`"]
+    );
     assert_eq!(Made::new().errors("routes: [~]"), ["routes[0]: has no value: expected a map"]);
 }
 
@@ -145,7 +148,10 @@ fn paths_and_hosts() {
 #[test]
 fn schemes_and_their_options() {
     refused("scheme: nobody", "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes");
-    refused("scheme: {name: cvio}", "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists all schemes");
+    refused(
+        "scheme: {name: cvio}",
+        "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists all schemes; did you mean \"civo\"?",
+    );
     refused(
         "scheme: circlci",
         "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes; did you mean \"circleci\"?",
@@ -431,22 +437,14 @@ fn an_error_has_its_line_its_route_and_the_value_that_is_wrong() {
             "routes[0].path: must begin with /, without the host: that goes under host (line 3, route civo, found \
              \"https://a/civo\")",
         ),
-        (
-            "path: /civo",
-            "path: /civo\n    <<: *x",
-            "line 4 column 9: not valid YAML: unknown anchor",
-        ),
+        ("path: /civo", "path: /civo\n    <<: *x", "line 4 column 9: not valid YAML: unknown anchor"),
         (
             "path: /civo",
             "path: /civo\n    allowed_ips: [github.com]",
             "routes[0].allowed_ips[0]: not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or \
              2001:db8::/32; names are not resolved (line 4, route civo, found \"github.com\")",
         ),
-        (
-            "env: SET",
-            "env: sk_live_1234",
-            "routes[0].secrets[0].env: environment variable sk_live_1234 is not set: ",
-        ),
+        ("env: SET", "env: sk_live_1234", "routes[0].secrets[0].env: environment variable sk_live_1234 is not set: "),
     ] {
         let errors = told(&good.replace(from, to));
         let error = errors.iter().find(|one| one.starts_with(error));

@@ -77,7 +77,8 @@ fn a_value_in_the_json_of_a_field_is_found_by_its_pointer() {
 
 #[test]
 fn a_field_that_is_there_twice_is_told_as_such() {
-    let twice = [part("name=a", "", "1"), part("name=b", "", "2"), part("name=\"a\"", "", "3"), END.to_owned()].concat();
+    let twice =
+        [part("name=a", "", "1"), part("name=b", "", "2"), part("name=\"a\"", "", "3"), END.to_owned()].concat();
     assert_eq!(found(&twice, "a"), ["1", "3"]);
     let with_file = [part("name=a", "", "1"), part("name=a; filename=f", "", "3"), END.to_owned()].concat();
     assert_eq!(found(&with_file, "a"), ["1", "-"]);
@@ -123,7 +124,10 @@ fn a_body_that_parsers_read_differently_has_no_fields() {
         (good.replace(END, ""), "no end"),
         (good.replace(END, "--xYz"), "a delimiter cut short"),
         (good.replace("--xYz\r\n", "--xYz \r\n"), "white space behind the delimiter"),
-        (part("name=a", "", "1\n--xYz\nContent-Disposition: form-data; name=b\n\n2") + END, "a delimiter after a line feed"),
+        (
+            part("name=a", "", "1\n--xYz\nContent-Disposition: form-data; name=b\n\n2") + END,
+            "a delimiter after a line feed",
+        ),
         (part("name=a", "", "1--xYz") + END, "the boundary in a part"),
         (part("name=a", "", "1\r\n--xYzz\r\n") + END, "a longer boundary in a part"),
         (format!("--xYz\r\n\r\n1\r\n{good}"), "a part without headers"),
@@ -147,7 +151,11 @@ fn a_body_that_parsers_read_differently_has_no_fields() {
         assert!(found(&body, "a").is_empty(), "{why}");
     }
     assert_eq!(found(&(part("name=b", "", "2").repeat(MOST_PARTS - 1) + &good), "a"), ["1"]);
-    assert_eq!(found(&(part("name=a; filename=\"a\\\"b.txt\"", "", "1") + END), "a"), ["-"], "a quote in a file's name");
+    assert_eq!(
+        found(&(part("name=a; filename=\"a\\\"b.txt\"", "", "1") + END), "a"),
+        ["-"],
+        "a quote in a file's name"
+    );
 }
 
 /// The parts of a body, as the simplest reading of RFC 7578 has them.

@@ -101,9 +101,11 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
         let message = "a secret's name has secret, token or password in it, so that no error quotes what is below it";
         faults.when(parameter.secret && !quiet, format!("{path}.name"), message);
         faults.when(unused, path.clone(), "nothing uses it");
-        let in_content = spec.ways.iter().flat_map(|way| &way.forms).any(|form| {
-            Part::any(&form.content, &|part| matches!(part, Part::Parameter(used) if used == name))
-        });
+        let in_content = spec
+            .ways
+            .iter()
+            .flat_map(|way| &way.forms)
+            .any(|form| Part::any(&form.content, &|part| matches!(part, Part::Parameter(used) if used == name)));
         let wrong = parameter.optional && (parameter.secret || in_content);
         faults.when(wrong, format!("{path}.optional"), "only a parameter that claims alone use can be left out");
     }
@@ -262,9 +264,8 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         });
         let message = "anyone who has one delivery can lengthen the content of such a hash: require json, json_object or empty_body";
         faults.when(extensible && !closed, path("requires"), message);
-        let whole = |part: &Part| {
-            matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_) | Part::SortedForm(_))
-        };
+        let whole =
+            |part: &Part| matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_) | Part::SortedForm(_));
         let own = way.is_in_body() && Part::any(&form.content, &whole);
         faults.when(own, path("content"), "the body holds the signature");
         check_declared(spec, &form.content, &path("content"), faults);

@@ -161,9 +161,8 @@ impl Way {
         let is_signature = |field: &String| matches!(&self.signature.at, Location::Form(name) if name == field);
         let is_content =
             |field: &String| Part::any(&form.content, &|part| matches!(part, Part::Form(name) if name == field));
-        let whole = |part: &Part| {
-            matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_) | Part::SortedForm(_))
-        };
+        let whole =
+            |part: &Part| matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_) | Part::SortedForm(_));
         let tied = form.requires.iter().any(|requirement| match requirement {
             Requirement::EmptyBody => true,
             Requirement::FormFields(fields) => fields.iter().all(|field| is_signature(field) || is_content(field)),
