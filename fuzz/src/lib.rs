@@ -13,6 +13,8 @@ pub mod differential;
 pub mod head_splits;
 /// What the HTTP/1.1 targets share.
 mod messages;
+/// Bodies of `multipart/form-data`.
+pub mod multipart;
 /// Whole connections through a running gateway.
 pub mod requests;
 /// A response's head in pieces against the whole, and its body against hyper's client.

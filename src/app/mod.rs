@@ -317,7 +317,7 @@ async fn ordered_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Gene
             Order::Drain => {}
             Order::Reload(_) => {
                 let message = "the gateway is shutting down".to_owned();
-                reload::failed(running, &[ConfigError { path: String::new(), message }], metrics);
+                reload::failed(running, &[ConfigError::new("", message)], metrics);
             }
         }
     }
@@ -325,7 +325,7 @@ async fn ordered_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Gene
 
 /// Logs the warnings about a configuration.
 pub fn warn_of(warnings: &[ConfigError]) {
-    for ConfigError { path, message } in warnings {
+    for ConfigError { path, message, .. } in warnings {
         tracing::warn!(at = path, warning = message, "a warning about the configuration");
     }
 }

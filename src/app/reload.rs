@@ -58,27 +58,27 @@ pub(super) fn succeeded(before: &Generation, after: &Generation, metrics: &Metri
 pub(super) fn failed(running: &Generation, errors: &[ConfigError], metrics: &Metrics) {
     running.drop_other_series(metrics);
     metrics.reload_failed();
-    for ConfigError { path, message } in errors {
-        tracing::error!(at = path, error = message, "error in the configuration");
+    for ConfigError { path, message, line, route, found } in errors {
+        let at = (!path.is_empty()).then_some(path);
+        tracing::error!(at, error = message, line, route, found, "error in the configuration");
     }
     tracing::error!(errors = errors.len(), "the configuration was not reloaded: what ran goes on");
 }
 
 fn failures(error: &LoadError) -> Vec<ConfigError> {
     match error {
-        LoadError::Unreadable { .. } => vec![ConfigError { path: String::new(), message: error.to_string() }],
+        LoadError::Unreadable { .. } => vec![ConfigError::new("", error.to_string())],
         LoadError::Invalid { errors } => errors.clone(),
     }
 }
 
 fn build(running: &Generation, config: Config, metrics: &Metrics) -> Result<Generation, Vec<ConfigError>> {
     let fixed = running.view.changed_at_start_only(&View::of(&config)).into_iter();
-    let errors: Vec<_> =
-        fixed.map(|path| ConfigError { path, message: "cannot change without a restart".to_owned() }).collect();
+    let errors: Vec<_> = fixed.map(|path| ConfigError::new(path, "cannot change without a restart")).collect();
     if !errors.is_empty() {
         return Err(errors);
     }
-    let failed = |error: io::Error| vec![ConfigError { path: String::new(), message: error.to_string() }];
+    let failed = |error: io::Error| vec![ConfigError::new("", error.to_string())];
     let warnings = config.warnings.clone();
     let next = Generation::new(config, Some(running), metrics).map_err(failed)?;
     super::warn_of(&warnings);

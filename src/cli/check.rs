@@ -14,7 +14,7 @@ use crate::text::plain;
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     for warning in &config.warnings {
-        errln!("warning: {warning}");
+        errln!("warning: {}", warning.with_place());
     }
     for route in &config.routes {
         let count = route.secret_ids.len();

@@ -119,7 +119,7 @@ fn show(route: &Route, kind: DeliveryKind, server: SocketAddr, upstream: &Embedd
 
 /// The headers of a delivery with this body. None of the schemes shown changes the body when it signs.
 fn signed_headers(route: &Route, body: &str) -> Result<HeaderMap, Failure> {
-    let delivery = sign(route, &route.path.to_string(), None, body.as_bytes());
+    let delivery = sign(route, &route.path.to_string(), None, &[], body.as_bytes());
     Ok(delivery.map_err(|error| Failure::Failed(error.to_string()))?.headers)
 }
 

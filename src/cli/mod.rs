@@ -295,7 +295,7 @@ fn describe(path: &Path, error: &LoadError) -> String {
         }
         LoadError::Unreadable { .. } => error.to_string(),
         LoadError::Invalid { errors } => {
-            let lines: String = errors.iter().map(|error| format!("\n  {error}")).collect();
+            let lines: String = errors.iter().map(|error| format!("\n  {}", error.with_place())).collect();
             let plural = if errors.len() == 1 { "" } else { "s" };
             format!("{} has {} error{plural}:{lines}", path.display(), errors.len())
         }

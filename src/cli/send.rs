@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use http::Uri;
+use http::{HeaderName, HeaderValue, Uri};
 
-use super::support::http::{Transport, is_it_there, post, reachable, sign};
+use super::support::http::{Transport, is_it_there, parse_header, post, reachable, sign};
 use super::support::pinned;
 use super::{ConfigArgs, Failure, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// The file with the body [default: a sample of the route's scheme]
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// A header of the delivery, `Name: value`, in place of the sample's or beside it; repeat it for several headers
+    #[arg(long = "header", value_name = "LINE", value_parser = parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -44,7 +47,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             (url, way, route.host.as_deref())
         }
     };
-    let delivery = sign(route, url.path(), url.query(), &body).map_err(|error| Failure::Failed(error.to_string()))?;
+    let delivery = sign(route, url.path(), url.query(), &args.headers, &body)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
     let url = with_query(url, delivery.query.as_deref())?;
     let reply = post(&url, way, host, delivery.headers, delivery.body).map_err(|error| {
         Failure::Failed(format!("cannot send the delivery to {url}: {error}{}", is_it_there(&error)))

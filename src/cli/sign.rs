@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Failure, read_body};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::clock::Clock;
 use crate::config;
@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// An option of the scheme, as under `scheme` in gateway.yaml; repeat it for several options
     #[arg(long = "option", value_name = "KEY=VALUE")]
     options: Vec<String>,
+    /// A header of the delivery, `Name: value`, for schemes that sign it or whose signature depends on it; repeat it for several headers
+    #[arg(long = "header", value_name = "LINE", value_parser = super::support::http::parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// The path and query of the delivery, for schemes that sign them
     #[arg(long, value_name = "PATH", default_value = "/")]
     target: String,
@@ -50,6 +53,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut headers = HeaderMap::new();
     if let Some(kind) = spec.sample.headers.to_map().get(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, kind.clone());
+    }
+    for (name, value) in &args.headers {
+        headers.insert(name, value.clone());
     }
     let (path, query) = match args.target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -80,6 +86,10 @@ fn read_options(spec: &Spec, given: &[String]) -> Result<SchemeOptions, Failure>
             .split_once('=')
             .ok_or_else(|| Failure::Usage(format!("--option needs KEY=VALUE, not \"{option}\"")))?;
         match key {
+            // With a password it is a secret.
+            "public_url" if value.contains('@') => {
+                drop(options.secrets.insert(key.to_owned(), value.as_bytes().to_vec().into()));
+            }
             "public_url" => options.public_url = Some(value.to_owned()),
             "signed_content" => options.signed_content = Some(value.to_owned()),
             "match_payload" => {

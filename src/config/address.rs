@@ -93,6 +93,9 @@ pub(super) fn parse_listen_host(text: &str) -> Result<String, &'static str> {
 
 /// A route's path: exact, or a prefix that ends in `/*`.
 pub(super) fn parse_path(text: &str) -> Result<PathPattern, &'static str> {
+    if text.contains("://") {
+        return Err("must begin with /, without the host: that goes under host");
+    }
     if !text.starts_with('/') {
         return Err("must begin with /");
     }

@@ -30,6 +30,28 @@ pub struct ConfigError {
     pub path: String,
     /// The error and what to write instead, on one line; never a secret.
     pub message: String,
+    /// The line of the file, from 1, if it is known.
+    pub line: Option<usize>,
+    /// The name of the route that it is about.
+    pub route: Option<String>,
+    /// The value that is wrong, if it is short and cannot be a secret.
+    pub found: Option<String>,
+}
+
+impl ConfigError {
+    /// An error at a path whose place in the file is not known.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), line: None, route: None, found: None }
+    }
+
+    /// The error with its place in the file: `routes[0].timeout: not a duration: … (line 12, route civo, found "10")`.
+    pub fn with_place(&self) -> String {
+        let line = self.line.map(|line| format!("line {line}"));
+        let route = self.route.as_ref().map(|route| format!("route {route}"));
+        let found = self.found.as_ref().map(|found| format!("found {found:?}"));
+        let place: Vec<String> = [line, route, found].into_iter().flatten().collect();
+        if place.is_empty() { self.to_string() } else { format!("{self} ({})", place.join(", ")) }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -51,5 +73,5 @@ pub(crate) fn next_step(error: &io::Error) -> &'static str {
 }
 
 fn lines(errors: &[ConfigError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    errors.iter().map(ConfigError::with_place).collect::<Vec<_>>().join("\n")
 }

@@ -8,7 +8,7 @@ use super::admin::Admin;
 use super::error::{ConfigError, LoadError};
 use super::model::Config;
 use super::sources::{Context, Sources, System, open};
-use super::{raw, reader, units, validate};
+use super::{place, raw, reader, units, validate};
 
 /// The longest configuration file in bytes; room for thousands of routes.
 const MAX_FILE: usize = 1 << 20;
@@ -62,7 +62,9 @@ pub fn parse(text: &str, folder: &Path, sources: &dyn Sources) -> Result<Config,
         Err(message) => return Err(vec![whole(message)]),
     };
     let config = validate::config(&root, &errors, Context { folder, sources });
-    let (errors, warnings) = errors.into_parts();
+    let (mut errors, mut warnings) = errors.into_parts();
+    place::fill_in(&mut errors, text, &root);
+    place::fill_in(&mut warnings, text, &root);
     match config {
         Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
         _ => Err(errors),
@@ -92,6 +94,9 @@ fn as_text(bytes: &[u8]) -> Result<&str, String> {
     if bytes.len() > MAX_FILE {
         return Err(format!("the file is longer than {}", units::display_size(MAX_FILE as u64)));
     }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("the file is UTF-16: save it as UTF-8".to_owned());
+    }
     let text = std::str::from_utf8(bytes);
     let text = text.map_err(|error| format!("the file is not UTF-8: byte {} is wrong", error.valid_up_to()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
@@ -99,5 +104,5 @@ fn as_text(bytes: &[u8]) -> Result<&str, String> {
 
 /// An error of the file as a whole.
 fn whole(message: String) -> ConfigError {
-    ConfigError { path: String::new(), message }
+    ConfigError::new("", message)
 }

@@ -20,6 +20,7 @@ mod mark;
 mod model;
 mod near;
 mod network;
+mod place;
 mod raw;
 mod reader;
 mod record;

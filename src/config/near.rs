@@ -26,21 +26,28 @@ pub(super) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
         .map(|(_, word)| word)
 }
 
-/// The Levenshtein distance: how many letters to insert, remove or change. A long text is far from every word.
+/// How many letters to insert, remove, change, or swap with the next one (optimal string alignment). A long text is far from
+/// every word.
 fn distance(a: &str, b: &str) -> usize {
     if a.len() > 32 {
         return usize::MAX;
     }
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, pair) in b.chars().zip(row.windows(2)) {
-            let [diagonal, above] = pair else { continue };
-            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
-            next.push(left);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
+            let change = at(&row, j) + usize::from(x != y);
+            let mut least = change.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let (last_x, last_y) = (i.checked_sub(1).and_then(|i| a.get(i)), j.checked_sub(1).and_then(|j| b.get(j)));
+            if last_x == Some(y) && last_y == Some(x) {
+                least = least.min(at(&before, j - 1) + 1);
+            }
+            next.push(least);
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or(usize::MAX)
 }
@@ -71,7 +78,11 @@ mod tests {
         assert_eq!(distance("listen", "listen"), 0);
         assert_eq!(distance("lisen", "listen"), 1);
         assert_eq!(distance("", "abc"), 3);
-        assert_eq!(nearest("evn", &["env"]), None, "two slips in three letters could be anything");
+        assert_eq!(distance("cvio", "civo"), 1, "two letters swapped");
+        assert_eq!(distance("gtiuhb", "github"), 2);
+        assert_eq!(nearest("cvio", &["civo", "icr"]), Some("civo"));
+        assert_eq!(nearest("evn", &["env"]), Some("env"));
+        assert_eq!(nearest("nve", &["env"]), None, "two slips in three letters could be anything");
         assert_eq!(nearest("max-body", &["max_body", "methods"]), Some("max_body"));
     }
 }

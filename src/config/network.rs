@@ -54,7 +54,9 @@ fn parse(text: &str) -> Result<IpNet, String> {
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
         Err(_) => text.parse::<IpNet>().map_err(|_| {
-            "not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32".to_owned()
+            let is_name = !text.contains([':', '/']) && text.contains(|letter: char| letter.is_ascii_alphabetic());
+            let names = if is_name { "; names are not resolved" } else { "" };
+            format!("not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32{names}")
         })?,
     };
     let network = canonical(network);

@@ -87,6 +87,9 @@ fn located(error: &serde_yaml::Error, text: String) -> String {
 
 fn syntax_text(error: &serde_yaml::Error, file: &str) -> String {
     let text = error.to_string();
+    if is_toml(file) {
+        return "this is TOML, and the file must be YAML: `routes:`, and below it `- name: civo`".to_owned();
+    }
     if text.contains("more than one document") {
         return "the file holds more than one YAML document".to_owned();
     }
@@ -98,6 +101,16 @@ fn syntax_text(error: &serde_yaml::Error, file: &str) -> String {
     let mut blanks = line.chars().take_while(|c| [' ', '\t'].contains(c));
     let advice = if blanks.any(|c| c == '\t') { "; indent by spaces, never by tabs" } else { "" };
     format!("not valid YAML: {problem}{context}{advice}")
+}
+
+/// Whether the first line that is no comment is one of TOML and none of YAML: `[server]`, `[[routes]]` or `key = "value"`.
+fn is_toml(file: &str) -> bool {
+    let mut lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let Some(line) = lines.next() else { return false };
+    let is_key = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let table = line.strip_prefix('[').and_then(|line| line.strip_suffix(']'));
+    let table = table.map(|line| line.strip_prefix('[').and_then(|line| line.strip_suffix(']')).unwrap_or(line));
+    table.is_some_and(is_key) || line.split_once('=').is_some_and(|(key, _)| is_key(key.trim()))
 }
 
 fn content_text(error: &serde_yaml::Error, budget: &Cell<usize>) -> &'static str {
@@ -232,6 +245,17 @@ mod tests {
             let error = error(text);
             assert!(error.ends_with("; indent by spaces, never by tabs"), "{error}");
         }
+    }
+
+    #[test]
+    fn toml_is_called_by_its_name() {
+        for text in ["# mine\n[server]\nlisten = \"a\"\n", "[[routes]]\nname = \"a\"\n", "a = [\nb: {"] {
+            assert!(
+                error(text)
+                    .ends_with("this is TOML, and the file must be YAML: `routes:`, and below it `- name: civo`")
+            );
+        }
+        assert!(!error("[a, b]\nc").contains("TOML"));
     }
 
     #[test]

@@ -17,6 +17,13 @@ use super::error::ConfigError;
 use super::near::nearest;
 use super::raw::Node;
 
+/// The most bytes of a value that an error quotes.
+const LONGEST_SHOWN: usize = 40;
+/// Keys beside those of secrets whose values are not quoted: a URL can have a password in it.
+const QUIET: [&str; 5] = ["url", "upstream", "headers", "key", "schemes"];
+/// About the key of a merge.
+const MERGE: &str = "merge keys are not read: write the keys out; an alias (*name) can stand for a whole value";
+
 /// All errors and warnings found so far.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
@@ -43,7 +50,7 @@ pub(super) struct Section<'a> {
 
 impl Errors {
     pub(super) fn push(&self, path: impl Into<String>, message: impl Into<String>) {
-        self.errors.borrow_mut().push(ConfigError { path: path.into(), message: message.into() });
+        self.errors.borrow_mut().push(ConfigError::new(path, message));
     }
 
     /// The errors, and the warnings.
@@ -90,13 +97,28 @@ impl<'a> Field<'a> {
 
     /// Adds a warning about this value, which is valid but unwise.
     pub(super) fn warn(&self, message: impl Into<String>) {
-        let warning = ConfigError { path: self.path.clone(), message: message.into() };
+        let warning = ConfigError::new(self.path.as_str(), message);
         self.errors.warnings.borrow_mut().push(warning);
     }
 
     /// Reports an error at this value.
     pub(super) fn error(&self, message: impl Into<String>) {
-        self.errors.push(self.path.as_str(), message);
+        let error = ConfigError { found: self.shown_value(), ..ConfigError::new(self.path.as_str(), message) };
+        self.errors.errors.borrow_mut().push(error);
+    }
+
+    /// The value as an error quotes it: a short one, at a key that nobody would put a secret at.
+    fn shown_value(&self) -> Option<String> {
+        let value = match self.node {
+            Node::Text(text) => text.clone(),
+            Node::Integer(number) => number.to_string(),
+            Node::Bool(value) => value.to_string(),
+            Node::Null | Node::Number | Node::List(_) | Node::Map(_) | Node::Tagged => return None,
+        };
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || " ._-/:*,+%[]".contains(letter);
+        let path = self.path.to_ascii_lowercase();
+        let is_open = !could_hold_secret(&path) && !QUIET.iter().any(|word| path.contains(word));
+        (is_open && value.len() <= LONGEST_SHOWN && value.chars().all(plain)).then_some(value)
     }
 
     /// The value as a map.
@@ -273,7 +295,9 @@ impl<'a> Section<'a> {
             if known.contains(&key.as_str()) || !seen.insert(key) {
                 continue;
             }
-            if let Some(message) = explain(key) {
+            if key == "<<" {
+                self.errors.push(join(&self.path, key), MERGE);
+            } else if let Some(message) = explain(key) {
                 self.errors.push(join(&self.path, key), message);
             } else if let Some(near) = nearest(key, &known) {
                 self.errors.push(join(&self.path, key), format!("unknown key; did you mean \"{near}\"?"));
@@ -339,7 +363,7 @@ pub(super) fn could_hold_secret(path: &str) -> bool {
 }
 
 /// `path.key`, or `path["odd key"]` with escapes where the key is not plain.
-fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if key.is_empty() || key.len() > 64 || !key.chars().all(plain) {
         let cut: String = key.chars().take(64).collect();

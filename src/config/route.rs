@@ -107,7 +107,8 @@ pub(super) fn read(field: &Field<'_>, seen: &mut Seen, context: Context<'_>) -> 
     section.finish(explain_key);
 
     let (scheme, options) = scheme?;
-    let scheme_options = SchemeOptions { tolerance: tolerance?, ..options };
+    let max_uncompressed = bounds.as_ref().map(|bounds| usize::try_from(bounds.max_body).unwrap_or(usize::MAX));
+    let scheme_options = SchemeOptions { tolerance: tolerance?, max_uncompressed, ..options };
     let (secret_ids, secrets): (Vec<String>, Vec<Secret>) =
         secrets?.into_iter().map(|Labelled { id, secret }| (id, secret)).unzip();
     let verifier = match scheme.compile(&scheme_options, &secrets) {

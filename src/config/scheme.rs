@@ -32,9 +32,17 @@ pub(super) fn read(
             let spec = section.required("name", |field| field.parsed(find));
             let signed_content = section.optional("signed_content", None, text);
             let match_payload = section.optional("match_payload", None, |field| field.boolean().map(Some));
-            let public_url = section.optional("public_url", None, text);
+            let public_url = section.optional("public_url", None, |field| read_url(field, context).map(Some));
             let challenge = section.optional("challenge", None, |field| field.boolean().map(Some));
             let (mut parameters, mut secrets) = (Some(BTreeMap::new()), Some(BTreeMap::<_, Secret>::new()));
+            let public_url = public_url.map(|url| match url {
+                Some(PublicUrl::Secret(url)) => {
+                    insert(&mut secrets, "public_url".to_owned(), Some(url));
+                    None
+                }
+                Some(PublicUrl::Text(url)) => Some(url),
+                None => None,
+            });
             for parameter in spec.iter().flat_map(|spec| &spec.parameters) {
                 let Some(given) = section.get(parameter.name.clone()) else { continue };
                 let name = parameter.name.clone();
@@ -54,6 +62,7 @@ pub(super) fn read(
                     secrets: secrets?,
                     challenge: challenge?,
                     tolerance: None,
+                    max_uncompressed: None,
                 })
             })();
             (spec, options)
@@ -68,6 +77,19 @@ pub(super) fn read(
         return None;
     }
     Some((spec, options))
+}
+
+/// A URL, or one that is a secret.
+enum PublicUrl {
+    Text(String),
+    Secret(Secret),
+}
+
+fn read_url(field: &Field<'_>, context: Context<'_>) -> Option<PublicUrl> {
+    match field.node() {
+        Node::Map(_) => secret::read_required(field, context).map(PublicUrl::Secret),
+        _ => field.text().map(|url| PublicUrl::Text(url.to_owned())),
+    }
 }
 
 /// Adds a value that was read. After a wrong value, `all` is `None`.

@@ -160,11 +160,15 @@ fn read_one(
     match source {
         Ok(secret) => {
             if let Some(spec) = spec {
-                field.checked(spec.check_secret(&secret))?;
+                let dirt = spec.dirt(&secret);
+                field.checked(spec.check_secret(&secret).map_err(|error| match dirt {
+                    Some(dirt) => format!("{error}: it {dirt}"),
+                    None => error.to_string(),
+                }))?;
                 if let Some(weakness) = spec.weakness(&secret) {
                     field.warn(format!("the secret {weakness}"));
                 }
-                if let Some(dirt) = spec.dirt(&secret) {
+                if let Some(dirt) = dirt {
                     field.warn(format!("the secret {dirt}"));
                 }
             }

@@ -64,8 +64,9 @@ pub(super) fn config(root: &Node, errors: &Errors, context: Context<'_>) -> Opti
     // A wrong store is reported once, at the store.
     seen.has_store = !matches!(store, Some(None));
     seen.schemes = section.get("schemes").map(|field| scheme::read_own(&field)).unwrap_or_default();
-    let routes = section
-        .required("routes", |field| all(field.list()?.iter().map(|field| route::read(field, &mut seen, context))));
+    let routes = section.required("routes", |field| {
+        all(read_routes(field)?.iter().map(|field| route::read(field, &mut seen, context)))
+    });
     section.finish(explain_key);
     Some(Config {
         server: server?,
@@ -182,4 +183,13 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let same_address = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
     a.port() != 0 && a.port() == b.port() && same_address
+}
+
+/// The entries of the list of routes.
+fn read_routes<'a>(field: &Field<'a>) -> Option<Vec<Field<'a>>> {
+    if let Node::Map(_) = field.node() {
+        field.error("expected a list, found a map: begin each route with a hyphen and its name, as in `- name: civo`");
+        return None;
+    }
+    field.list()
 }

@@ -272,8 +272,17 @@ fn of_scheme(scheme: &Spec) -> Entry {
 }
 
 fn of_options(options: &SchemeOptions) -> [Entry; 7] {
-    let SchemeOptions { signed_content, match_payload, public_url, tolerance, parameters, secrets, challenge } =
-        options;
+    // `max_uncompressed` is the route's `max_body`.
+    let SchemeOptions {
+        signed_content,
+        match_payload,
+        public_url,
+        tolerance,
+        max_uncompressed: _,
+        parameters,
+        secrets,
+        challenge,
+    } = options;
     [
         Entry::new("signed_content", signed_content.as_deref()),
         Entry::new("match_payload", *match_payload),

@@ -32,7 +32,7 @@ pub struct Inspected {
     /// The body; nothing of it has been read.
     pub body: RequestBody,
     /// The claim of the signature header. It is an error only on a route with `enforce: false`, or if the body may be a
-    /// challenge that needs no signature.
+    /// challenge that needs no signature; then no more of it is read than a challenge can have.
     pub claim: Result<Claim, VerifyError>,
 }
 

@@ -1,7 +1,8 @@
 //! Reads a delivery's body into memory, in the pieces in which it arrives.
 //!
 //! Refuses, in this order:
-//! 1. `body_too_large`: the body exceeds `max_body`. Judged by `Content-Length` before the first byte is read; without a
+//! 1. `body_too_large`: the body exceeds `max_body`; the reason of the missing signature, if the body was read as a challenge
+//!    and is too long for one. Judged by `Content-Length` before the first byte is read; without a
 //!    `Content-Length`, as soon as too many bytes have arrived;
 //! 2. `overloaded`: `buffered_bytes` is used up, see [`limits`](crate::routing::limits). Judged by `Content-Length` before the
 //!    first byte is read; without a `Content-Length`, as the body grows;
@@ -34,6 +35,7 @@ use crate::http1::reader::LONG_READ;
 use crate::reject::{Refusal, Reject};
 use crate::routing::limits::{Budget, Reservation};
 use crate::routing::table::RouteShared;
+use crate::schemes::LONGEST_CHALLENGE;
 
 /// The smallest piece that is kept without copying, in bytes: it fills most of the buffer into which it was read.
 const LARGE_PIECE: usize = LONG_READ / 4 * 3;
@@ -66,19 +68,26 @@ where
     S: Service<Buffered, Response = Completed, Error = Refusal> + Clone,
 {
     let Inspected { info, route, body, claim } = inspected;
-    let payload = collect(&next.context, &route.shared, body).await.map_err(Refusal::unread)?;
+    // Without a signature it is read as a challenge, which is short.
+    let unsigned = claim.as_ref().err().filter(|_| route.shared.config.enforce).copied();
+    let max = route.shared.config.max_body;
+    let max = unsigned.map_or(max, |_| max.min(LONGEST_CHALLENGE as u64));
+    let payload = collect(&next.context, &route.shared, body, max).await.map_err(|reject| match unsigned {
+        Some(error) if reject == Reject::BodyTooLarge => Refusal::unread(error),
+        _ => Refusal::unread(reject),
+    })?;
     route.shared.metrics.body_bytes.observe(payload.len() as f64);
     info.timeline.body(&payload);
     next.run(Buffered { info, route, payload, claim }).await
 }
 
-/// The whole body of a delivery to `route`.
+/// The whole body of a delivery to `route`, of at most `max` bytes.
 ///
 /// # Errors
 /// See the [module](self).
-pub async fn collect(budget: &Budget, route: &RouteShared, body: RequestBody) -> Result<Payload, Reject> {
+pub async fn collect(budget: &Budget, route: &RouteShared, body: RequestBody, max: u64) -> Result<Payload, Reject> {
     let held = budget.open(&route.limits);
-    let mut collector = Collector::new(body, route.config.max_body, held)?;
+    let mut collector = Collector::new(body, max, held)?;
     within(route.config.body_timeout, &mut collector).await
 }
 

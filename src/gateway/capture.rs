@@ -28,7 +28,7 @@ pub async fn refuse(
     }
     info.timeline.capture();
     // In a box, since this is rare and the future of every delivery would have room for it.
-    match Box::pin(body::collect(budget, &route.shared, body)).await {
+    match Box::pin(body::collect(budget, &route.shared, body, route.shared.config.max_body)).await {
         Ok(payload) => {
             info.timeline.body(&payload);
             reject.into()

@@ -15,6 +15,7 @@ pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
         Requirement::Form => is_form(given.head.headers),
         Requirement::NotForm => !is_form(given.head.headers),
         Requirement::EmptyBody => given.body.is_empty(),
+        Requirement::NoQuery => given.head.query.is_none_or(str::is_empty),
         Requirement::FormFields(names) => {
             let mut found = 0;
             let known = fields::pairs(given.body.bytes()).all(|(field, _)| {
@@ -38,7 +39,8 @@ pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
     if met { Ok(()) } else { Err(Refusal::Unmet) }
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+/// Whether the content type is that of a urlencoded form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let media_type = content::sole(headers, &http::header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")

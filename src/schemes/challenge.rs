@@ -29,10 +29,10 @@ use super::options::SchemeOptions;
 use super::payload::{self, Kind};
 use super::request::{RequestHead, SignedRequest};
 use super::secret::Secret;
-use super::spec::{Algorithm, AnswerPart, Challenge, Expected, Letters, Place, Spec};
+use super::spec::{Algorithm, AnswerPart, Challenge, Expected, LONGEST_SIGNED, Letters, Place, Spec};
 
 /// The longest body that is searched for a challenge, in bytes: four times the largest of any provider.
-const LONGEST_BODY: usize = 4096;
+pub const LONGEST_BODY: usize = 4096;
 
 /// The challenges that a route answers.
 #[derive(Clone, Debug)]
@@ -87,6 +87,8 @@ enum Expectation {
     Text(Vec<u8>),
     /// Any of these, as keys of tokens, which compare in constant time.
     Secret(Vec<Key>),
+    /// One of many.
+    Any(Reserved),
 }
 
 #[derive(Clone, Debug)]
@@ -146,8 +148,9 @@ impl Challenges {
     }
 
     /// Whether an unsigned request can have a challenge in its body; `length` is the body's length, if the head states it.
+    /// No longer body than [`LONGEST_BODY`] has to be read.
     pub fn may_be_in_body(&self, head: RequestHead<'_>, length: Option<u64>) -> bool {
-        let short = length.is_some_and(|length| (1..=LONGEST_BODY as u64).contains(&length));
+        let short = length.is_none_or(|length| (1..=LONGEST_BODY as u64).contains(&length));
         short && self.all.iter().any(|challenge| challenge.asking == Asking::Body && challenge.fits(head, None))
     }
 
@@ -222,6 +225,7 @@ impl Compiled {
                 Expectation::Secret(vec![Key::new(&Algorithm::Token, secret)])
             }
             Expected::Secret => Expectation::Secret(keys.iter().map(|(_, key)| key.clone()).collect()),
+            Expected::Letters(letters) => Expectation::Any(Reserved { letters: *letters, at_most: LONGEST_SIGNED }),
         };
         let answer = &challenge.answer;
         let headers = answer.headers.iter().filter_map(|(name, parts)| Some((name.parse().ok()?, parts.0.clone())));
@@ -276,6 +280,7 @@ impl Expectation {
         let Some(found) = value(place, head, body) else { return false };
         match self {
             Self::Text(text) => *found == **text,
+            Self::Any(texts) => texts.has(&found),
             Self::Secret(keys) => {
                 let found = [Digest::from_slice(&found)];
                 keys.iter().any(|key| key.accepts(&found, &Content::new()))

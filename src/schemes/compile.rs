@@ -10,12 +10,17 @@ use super::challenge::{Challenges, Reserved};
 use super::compiled::{Compiled, CompiledForm};
 use super::error::SchemeError;
 use super::key::{Key, signature_len};
-use super::options::SchemeOptions;
+use super::options::{PUBLIC_URL, SchemeOptions};
 use super::secret::{self, Secret};
 use super::signature::Reader;
 use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Way};
 use super::url::PublicUrl;
 use super::verifier::Verifier;
+
+/// The most bytes of an uncompressed body, unless the route says more: the default of its `max_body`.
+const UNCOMPRESSED: usize = 1 << 20;
+/// Why no public URL with a user name is taken as a text.
+const SHOWN: &str = "has a user name or password, so it is a secret: give the whole URL by env or file";
 
 impl Spec {
     /// Whether these options fit this scheme.
@@ -40,7 +45,13 @@ impl Spec {
         if options.match_payload.is_some() && !self.has_payload() {
             fault("match_payload", unknown("match_payload"));
         }
-        match (options.public_url.as_deref(), self.needs_public_url()) {
+        let is_shown =
+            options.public_url.as_deref().is_some_and(|url| PublicUrl::parse(url).is_ok_and(|url| url.has_user()));
+        match (options.public_url(), self.needs_public_url()) {
+            _ if options.public_url.is_some() && options.secrets.contains_key(PUBLIC_URL) => {
+                fault("public_url", SchemeError::BadPublicUrl { why: "is there twice" });
+            }
+            _ if is_shown => fault("public_url", SchemeError::BadPublicUrl { why: SHOWN }),
             (None, false) => {}
             (Some(_), false) => fault("public_url", unknown("public_url")),
             (None, true) => fault("public_url", SchemeError::NoPublicUrl { scheme: self.name.clone() }),
@@ -56,7 +67,7 @@ impl Spec {
         for parameter in &self.parameters {
             let missing = match parameter.secret {
                 true => options.challenge == Some(true) && !options.secrets.contains_key(&parameter.name),
-                false => options.parameters.get(&parameter.name).is_none_or(String::is_empty),
+                false => !parameter.optional && options.parameters.get(&parameter.name).is_none_or(String::is_empty),
             };
             if missing {
                 let description = parameter.description.clone();
@@ -65,7 +76,9 @@ impl Spec {
         }
         let given = options.parameters.keys().map(|name| (name, false));
         for (name, secret) in given.chain(options.secrets.keys().map(|name| (name, true))) {
-            if !self.parameters.iter().any(|parameter| parameter.name == *name && parameter.secret == secret) {
+            if name != PUBLIC_URL
+                && !self.parameters.iter().any(|parameter| parameter.name == *name && parameter.secret == secret)
+            {
                 fault(name, unknown(name));
             }
         }
@@ -103,7 +116,7 @@ impl Spec {
             return Err(SchemeError::NoSecret);
         }
         secrets.iter().try_for_each(|secret| self.check_secret(secret))?;
-        let url = options.public_url.as_deref().and_then(|url| PublicUrl::parse(url).ok());
+        let url = options.public_url().and_then(|url| PublicUrl::parse(url).ok());
         let ways = self.ways.iter().filter_map(|way| way.compile(self, options, secrets, url.as_ref()));
         let ways: Vec<_> = ways.collect();
         let keys = ways.first().map(|way| way.keys.as_slice()).unwrap_or_default();
@@ -174,7 +187,7 @@ impl Way {
             timestamp: self.timestamp.clone(),
             tolerance: options.tolerance.unwrap_or(Duration::from_secs(own.into())),
             forms,
-            urls: url.map(|url| url.bases(false)).unwrap_or_default(),
+            urls: url.map(PublicUrl::bases).unwrap_or_default(),
             in_body: self.is_in_body(),
             event_id: self.event_id.clone(),
             signs_event_id,
@@ -183,13 +196,12 @@ impl Way {
     }
 
     fn compile_form(&self, form: &Form, options: &SchemeOptions, url: Option<&PublicUrl>) -> CompiledForm {
-        let any_port = Part::any(&form.content, &|part| matches!(part, Part::UrlAnyPort));
         let urls = match url {
-            Some(url) if Part::any(&form.content, &Part::needs_public_url) => url.bases(any_port),
+            Some(url) if Part::any(&form.content, &Part::needs_public_url) => url.bases(),
             _ => Vec::new(),
         };
         let has_time = Part::any(&form.content, &|part| matches!(part, Part::Timestamp));
-        let content = filled(&form.content, &options.parameters);
+        let content = filled(&form.content, options);
         CompiledForm {
             form: Form { content, ..form.clone() },
             urls,
@@ -200,11 +212,12 @@ impl Way {
     }
 }
 
-/// The parts with the route's parameters in their places.
-fn filled(parts: &[Part], parameters: &BTreeMap<String, String>) -> Vec<Part> {
+/// The parts with the route's parameters and bounds in their places.
+fn filled(parts: &[Part], options: &SchemeOptions) -> Vec<Part> {
     let fill = |part: &Part| match part {
-        Part::Parameter(name) => Part::Text(parameters.get(name).cloned().unwrap_or_default()),
-        Part::Optional(parts) => Part::Optional(filled(parts, parameters)),
+        Part::Parameter(name) => Part::Text(options.parameters.get(name).cloned().unwrap_or_default()),
+        Part::UncompressedBody => Part::UncompressedUpTo(options.max_uncompressed.unwrap_or(UNCOMPRESSED)),
+        Part::Optional(parts) => Part::Optional(filled(parts, options)),
         part => part.clone(),
     };
     parts.iter().map(fill).collect()
@@ -213,6 +226,8 @@ fn filled(parts: &[Part], parameters: &BTreeMap<String, String>) -> Vec<Part> {
 fn with_parameters(algorithm: &Algorithm, parameters: &BTreeMap<String, String>) -> Algorithm {
     let Algorithm::Jwt(jwt) = algorithm else { return algorithm.clone() };
     let mut jwt: Jwt = jwt.clone();
+    // One that the route leaves out was declared optional.
+    jwt.claims.retain(|rule| !matches!(&rule.is, ClaimValue::Parameter(name) if !parameters.contains_key(name)));
     for rule in &mut jwt.claims {
         if let ClaimValue::Parameter(name) = &rule.is {
             rule.is = ClaimValue::Text(parameters.get(name).cloned().unwrap_or_default());

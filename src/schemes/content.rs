@@ -13,7 +13,9 @@ use smallvec::SmallVec;
 
 use super::codec;
 use super::fields::{self, Found};
+use super::gzip;
 use super::hash::hash;
+use super::multipart;
 use super::payload::{self, Kind};
 use super::request::RequestHead;
 use super::spec::{DigestOf, Encoding, ListedHeaders, Part, Pointer, SortedForm};
@@ -120,6 +122,7 @@ impl<'a> Filling<'a, '_> {
                 content.extend(self.given.body.frames.iter().map(|frame| Piece::from(&**frame)));
                 return Some(());
             }
+            Part::UncompressedUpTo(most) => self.given.body.uncompressed(headers, *most)?.into(),
             Part::Secret => {
                 content.push(Piece::Secret);
                 return Some(());
@@ -134,11 +137,11 @@ impl<'a> Filling<'a, '_> {
             Part::Timestamp => self.given.timestamp?.into(),
             Part::Text(text) => text.as_bytes().into(),
             // Filled in when the route was loaded.
-            Part::Parameter(_) => return None,
+            Part::Parameter(_) | Part::UncompressedBody => return None,
             Part::Header(name) => sole(headers, name)?.into(),
             Part::ListedHeaders(listed) => listed_headers(listed, headers)?.into(),
             Part::Method => method.as_str().as_bytes().into(),
-            Part::Url | Part::UrlAnyPort => self.url?.with_query(path, query).into_bytes().into(),
+            Part::Url => self.url?.with_query(path, query).into_bytes().into(),
             Part::UrlUnescaped(letters) => {
                 unescape(self.url?.with_query(path, query).as_bytes(), letters.as_bytes()).into()
             }
@@ -152,6 +155,7 @@ impl<'a> Filling<'a, '_> {
             Part::Query(name) => self.chosen(fields::find(query?.as_bytes(), name))?,
             Part::QueryLower(name) => self.chosen(fields::find(query?.as_bytes(), name))?.to_ascii_lowercase().into(),
             Part::Form(name) => self.chosen(fields::find(self.given.body.bytes(), name))?,
+            Part::Multipart(field) => self.chosen(multipart::find(headers, self.given.body.bytes(), field))?,
             Part::SortedForm(order) => sorted_form(*order, self.given.body.bytes()).into(),
             Part::Json(pointer) => self.json(pointer, Kind::Text)?,
             Part::JsonValue(pointer) => self.json(pointer, Kind::Scalar)?,
@@ -208,6 +212,11 @@ impl<'a> Body<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.frames.iter().all(Bytes::is_empty)
+    }
+
+    /// The body without its gzip, if the head says that it has one, in at most so many bytes.
+    pub(super) fn uncompressed(&self, headers: &HeaderMap, at_most: usize) -> Option<Vec<u8>> {
+        gzip::is_said(headers).then(|| gzip::content(self.bytes(), at_most))?
     }
 
     /// The body's digest, written in the first of the encodings.

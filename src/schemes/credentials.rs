@@ -45,12 +45,12 @@ impl Spec {
                 Location::Query(name) => found.query.push(name.clone()),
                 Location::Form(name) => found.form.push(name.clone()),
                 Location::Json(pointer) => found.json.push(pointer.clone()),
-                // A signed token, never a secret.
-                Location::Body => {}
+                // Never a secret: a signed token, and `Spec::parse` sees to the other.
+                Location::Body | Location::Multipart(_) => {}
             }
         }
         for condition in self.challenge.iter().flat_map(|challenge| &challenge.when) {
-            if matches!(condition.is, Expected::Text(_)) {
+            if matches!(condition.is, Expected::Text(_) | Expected::Letters(_)) {
                 continue;
             }
             match &condition.at {

@@ -3,7 +3,7 @@
 //! Such a secret gets a warning and is not refused: a provider may have been given it in this form.
 
 use super::secret::Secret;
-use super::spec::Spec;
+use super::spec::{SecretStep, Spec};
 use super::weak::is_secret;
 
 /// What is around a secret. The texts do not contain the secret.
@@ -24,13 +24,37 @@ pub enum Dirt {
     /// A prefix that stands there twice, or with the version of a signature.
     #[error("has a prefix before whsec_, which most likely was pasted twice")]
     Prefix,
+    /// A line break within it.
+    #[error("has a line break in it, which most likely does not belong to it: write it in one line")]
+    Lines,
+    /// Base64 of both alphabets.
+    #[error(
+        "has characters of both base64 alphabets (+ or /, and - or _), which no provider writes: part of it was changed"
+    )]
+    Alphabets,
 }
 
 impl Spec {
-    /// What is around this secret; `None` if nothing is. A public key may have lines.
+    /// What is around this secret, or in it; `None` if nothing is. A public key may have lines.
     pub fn dirt(&self, secret: &Secret) -> Option<Dirt> {
-        self.ways.iter().any(|way| is_secret(&way.algorithm)).then(|| around(secret.expose()))?
+        let mut ways = self.ways.iter().filter(|way| is_secret(&way.algorithm)).peekable();
+        ways.peek()?;
+        // One provider's secrets have it.
+        let version = SecretStep::Strip("v1,".to_owned());
+        let has_version = self.ways.iter().any(|way| way.secret.contains(&version));
+        let is_decoded = ways.all(|way| way.secret.contains(&SecretStep::Base64));
+        let around = around(secret.expose()).filter(|dirt| *dirt != Dirt::Prefix || !has_version);
+        around.or_else(|| within(secret.expose(), is_decoded))
     }
+}
+
+fn within(secret: &[u8], is_base64: bool) -> Option<Dirt> {
+    let has = |letters: &[u8]| secret.iter().any(|byte| letters.contains(byte));
+    // What stands before the base64 can have a _ in it.
+    let text = secret.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    let text = text.strip_prefix(b"whsec_").unwrap_or(text);
+    let has_both = text.iter().any(|byte| b"+/".contains(byte)) && text.iter().any(|byte| b"-_".contains(byte));
+    if has(b"\r\n") { Some(Dirt::Lines) } else { (is_base64 && has_both).then_some(Dirt::Alphabets) }
 }
 
 /// A text without the quotes around it; `None` if it has none.
@@ -45,6 +69,13 @@ pub(super) fn without_written_newline(text: &[u8]) -> Option<&[u8]> {
     Some(text.strip_suffix(b"\\r").unwrap_or(text))
 }
 
+/// A text without what stands before its `whsec_`; `None` if nothing does.
+pub(super) fn pasted_twice(text: &[u8]) -> Option<&[u8]> {
+    [&b"whsec_"[..], b"v1,"]
+        .iter()
+        .find_map(|twice| text.strip_prefix(*twice).filter(|rest| rest.starts_with(b"whsec_")))
+}
+
 fn around(secret: &[u8]) -> Option<Dirt> {
     if secret.trim_ascii().len() != secret.len() {
         Some(Dirt::Space)
@@ -55,7 +86,7 @@ fn around(secret: &[u8]) -> Option<Dirt> {
     } else if secret.starts_with(b"\xef\xbb\xbf") {
         Some(Dirt::Mark)
     } else {
-        [&b"whsec_whsec_"[..], b"v1,whsec_"].iter().any(|twice| secret.starts_with(twice)).then_some(Dirt::Prefix)
+        pasted_twice(secret).map(|_| Dirt::Prefix)
     }
 }
 
@@ -79,10 +110,17 @@ mod tests {
             ("\u{feff}k3jd93kd02ka9s8e", Some(Dirt::Mark)),
             ("whsec_whsec_azNqZDkza2QwMmthOXM4ZQ==", Some(Dirt::Prefix)),
             ("whsec_azNqZDkza2QwMmthOXM4ZQ==", None),
+            ("k3jd93kd\n02ka9s8e", Some(Dirt::Lines)),
+            ("k3jd93kd\r\n02ka9s8e", Some(Dirt::Lines)),
+            ("k3jd+93kd-02ka9s8e", None),
             ("", None),
         ] {
             assert_eq!(dirt("civo", secret), found, "{secret:?}");
         }
+        assert_eq!(dirt("standard-webhooks", "whsec_azNq+DkzZD-wMmthOXM4ZQ=="), Some(Dirt::Alphabets));
+        assert_eq!(dirt("standard-webhooks", "whsec_azNq+DkzZD/wMmthOXM4ZQ=="), None);
+        assert_eq!(dirt("standard-webhooks", "whsec_azNq-DkzZD_wMmthOXM4ZQ=="), None);
+        assert_eq!(dirt("supabase", "v1,whsec_azNqZDkza2QwMmthOXM4ZQ=="), None);
         assert_eq!(dirt("discord", "03a107bff3ce10be\n"), None, "a public key");
     }
 }

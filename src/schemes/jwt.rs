@@ -14,12 +14,15 @@ use super::content::{Content, Given};
 use super::error::VerifyError;
 use super::hash::hash;
 use super::key::Key;
-use super::spec::{ClaimRule, ClaimValue, DigestOf, Encoding, Jwt, JwtAlgorithm, TimeClaim};
+use super::spec::{ClaimRule, ClaimValue, DigestOf, Encoding, Hash, Jwt, JwtAlgorithm, OneOrMany, TimeClaim};
 use super::time;
 use super::url::Base;
 
 /// How long a token that the gateway signs is valid.
 const LIFE: Duration = Duration::from_secs(60);
+
+/// The part of an id that differs by body.
+const ID: DigestOf = DigestOf { hash: Hash::Md5, encoding: OneOrMany(Vec::new()) };
 
 /// A parsed token. Nothing in it is authentic yet.
 pub(super) struct Token<'a> {
@@ -143,6 +146,7 @@ pub(super) fn write(rules: &Jwt, key: &Key, given: Given<'_>, urls: &[Base], now
             ClaimValue::BodyDigest(digest) => String::from_utf8(given.body.digest(digest)).ok()?,
             ClaimValue::Url => url?,
             ClaimValue::UrlDigest(digest) => digests(digest, url?.as_bytes()).next()?,
+            ClaimValue::Id => String::from_utf8(given.body.digest(&ID)).ok()? + &now.as_nanos().to_string(),
             ClaimValue::Parameter(_) => return None,
         };
         claims.insert(rule.name.clone(), value.into());
@@ -159,10 +163,11 @@ fn is(value: &ClaimValue, found: &str, given: Given<'_>, urls: &[Base]) -> bool 
     let mut spellings = urls.iter().map(|base| base.with_query(given.head.path, given.head.query));
     match value {
         ClaimValue::Text(text) => found == text,
+        ClaimValue::Id => !found.is_empty(),
         // Filled in when the route was loaded.
         ClaimValue::Parameter(_) => false,
         ClaimValue::BodyDigest(digest) => digest.encoding.iter().any(|encoding| {
-            let digest = DigestOf { hash: digest.hash, encoding: super::spec::OneOrMany(vec![*encoding]) };
+            let digest = DigestOf { hash: digest.hash, encoding: OneOrMany(vec![*encoding]) };
             same(*encoding, found, &given.body.digest(&digest))
         }),
         ClaimValue::UrlDigest(digest) => spellings.any(|url| digests(digest, url.as_bytes()).any(|text| text == found)),

@@ -184,6 +184,8 @@ impl<'a> Timeless<'a> {
                 query = rest.map(Cow::Owned).or(query);
             }
             Some(TimeLocation::Form(name)) => body = Cow::Owned(vec![fields::without(whole.bytes(), name).into()]),
+            // With its time, so that a delivery that is signed anew is another one.
+            Some(TimeLocation::Multipart(_)) => {}
             Some(TimeLocation::Json(pointer)) => {
                 if let Some(rest) = with_zero(whole.bytes(), pointer) {
                     body = Cow::Owned(vec![rest.into()]);

@@ -13,14 +13,15 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
-use super::accept::{Refusal, accept, meets};
+use super::accept::{Refusal, accept, is_form, meets};
 use super::compiled::{Compiled, CompiledForm};
 use super::content::{self, Body, Content, Filled, Given};
+use super::hash::hash;
 use super::key::Key;
 use super::request::RequestHead;
-use super::spec::{Algorithm, Location, Part, Pointer, Requirement, TimeLocation, Token};
+use super::spec::{Algorithm, Location, MultipartField, Part, Pointer, Requirement, TimeLocation, Token};
 use super::verifier::Verifier;
-use super::{fields, jwt, signature, time};
+use super::{codec, fields, jwt, multipart, signature, time};
 
 /// A request to sign.
 #[derive(Clone, Copy, Debug)]
@@ -126,13 +127,21 @@ impl Verifier {
                 match requirement {
                     Requirement::Header { name, .. } => draft.set_from(name, &self.sample),
                     Requirement::Form => draft.set_from(&CONTENT_TYPE, &self.sample),
+                    Requirement::QueryDigest { name, hash: function, encoding }
+                        if !is_form(&draft.headers) && !draft.body.is_empty() =>
+                    {
+                        let digest = codec::encode(*encoding, hash(*function, [&*draft.body]).as_bytes());
+                        draft.set_query(name, &digest)?;
+                    }
                     _ => {}
                 }
             }
         }
         // The field must exist while the form is checked; it is not signed.
-        if let Location::Form(name) = way.reader.at() {
-            draft.set_form(name, b"-");
+        match way.reader.at() {
+            Location::Form(name) => draft.set_form(name, b"-"),
+            Location::Multipart(field) => draft.set_multipart(field, b"-")?,
+            _ => {}
         }
         let frames = [Bytes::copy_from_slice(&draft.body)];
         let body = Body::new(&frames);
@@ -197,6 +206,7 @@ impl Draft {
             }
             TimeLocation::Query(name) => self.set_query(name, text.as_bytes())?,
             TimeLocation::Form(name) => self.set_form(name, text.as_bytes()),
+            TimeLocation::Multipart(field) => self.set_multipart(field, text.as_bytes())?,
             TimeLocation::Json(pointer) => self.set_json(pointer, text.as_bytes())?,
             TimeLocation::Field(_) | TimeLocation::Position(_) => {}
         }
@@ -207,6 +217,7 @@ impl Draft {
         match way.reader.at() {
             Location::Query(name) => self.set_query(name, value)?,
             Location::Form(name) => self.set_form(name, value),
+            Location::Multipart(field) => self.set_multipart(field, value)?,
             Location::Json(pointer) => self.set_json(pointer, value)?,
             Location::Body => self.signed.body = Some(value.to_vec()),
             Location::Header(_) | Location::Headers(_) | Location::HeaderLines(_) | Location::HeaderSeries { .. } => {
@@ -243,14 +254,28 @@ impl Draft {
         self.signed.body = Some(self.body.clone());
     }
 
-    fn set_json(&mut self, pointer: &Pointer, value: &[u8]) -> Result<(), SignError> {
-        let mut json: Value = serde_json::from_slice(&self.body).map_err(|_| SignError::Unwritable)?;
-        let text = std::str::from_utf8(value).map_err(|_| SignError::Unwritable)?;
-        put(&mut json, pointer.tokens(), text).ok_or(SignError::Unwritable)?;
-        self.body = json.to_string().into_bytes();
+    fn set_multipart(&mut self, field: &MultipartField, value: &[u8]) -> Result<(), SignError> {
+        let body = multipart::with(&self.headers, &self.body, &field.name, |old| match &field.json {
+            None => Some(value.to_vec()),
+            Some(pointer) => with_json(old?, pointer, value),
+        });
+        self.body = body.ok_or(SignError::Unwritable)?;
         self.signed.body = Some(self.body.clone());
         Ok(())
     }
+
+    fn set_json(&mut self, pointer: &Pointer, value: &[u8]) -> Result<(), SignError> {
+        self.body = with_json(&self.body, pointer, value).ok_or(SignError::Unwritable)?;
+        self.signed.body = Some(self.body.clone());
+        Ok(())
+    }
+}
+
+/// A JSON text with this value at a pointer.
+fn with_json(text: &[u8], pointer: &Pointer, value: &[u8]) -> Option<Vec<u8>> {
+    let mut json: Value = serde_json::from_slice(text).ok()?;
+    put(&mut json, pointer.tokens(), std::str::from_utf8(value).ok()?)?;
+    Some(json.to_string().into_bytes())
 }
 
 /// Sets the text at the end of a path; as a number, if the old value was a number.

@@ -25,6 +25,7 @@ use super::codec::{self, Digest};
 use super::content::Body;
 use super::error::VerifyError;
 use super::fields::{self, Found};
+use super::multipart;
 use super::payload::{self, Kind};
 use super::request::RequestHead;
 use super::spec::{Encoding, Grammar, Location, OneOrMany, Signature, TimeLocation};
@@ -76,7 +77,9 @@ impl Reader {
             Location::HeaderSeries { prefix, count } => {
                 (1..=*count).filter_map(|number| format!("{prefix}{number}").parse().ok()).collect()
             }
-            Location::Query(_) | Location::Form(_) | Location::Json(_) | Location::Body => Vec::new(),
+            Location::Query(_) | Location::Form(_) | Location::Multipart(_) | Location::Json(_) | Location::Body => {
+                Vec::new()
+            }
         };
         let inside = |at: &&TimeLocation| matches!(at, TimeLocation::Field(_) | TimeLocation::Position(_));
         Self { signature: signature.clone(), names, len, time: time.filter(inside).cloned() }
@@ -124,6 +127,9 @@ impl Reader {
                 self.parse(&value, &mut claimed)?;
             }
             Location::Form(name) => self.parse(&once(fields::find(bytes(), name))?, &mut claimed)?,
+            Location::Multipart(field) => {
+                self.parse(&once(multipart::find(head.headers, bytes(), field))?, &mut claimed)?;
+            }
             Location::Json(pointer) => {
                 let values = payload::find_every(bytes(), pointer).ok_or(MissingSignature)?;
                 let first = values.first().ok_or(MissingSignature)?;
@@ -178,12 +184,12 @@ impl Reader {
                     None => claimed.candidates.push(decode(value)?),
                 }
             }
-            Grammar::List { separator, assign, key, at_most, strict } => {
-                // Header lines that were joined on the way have a comma between them (RFC 9110 section 5.3).
-                let joined = !self.signature.encoding.contains(&Encoding::Text);
-                let bare =
-                    split(value, separator).map(|entry| entry.strip_suffix(b",").filter(|_| joined).unwrap_or(entry));
-                let entries = bare.map(|entry| self.keyed(entry, assign, key));
+            Grammar::List { separator, assign, key, at_most, strict, .. } => {
+                // Header lines that were joined on the way have a comma between them (RFC 9110 section 5.3), which no
+                // digest has.
+                let joined = !self.signature.encoding.contains(&Encoding::Text) && !separator.contains(',');
+                let entries = split(value, separator).flat_map(|entry| Joined { rest: Some(entry), assign, joined });
+                let entries = entries.map(|entry| self.keyed(entry, assign, key));
                 self.parse_entries(entries, *at_most, *strict, claimed)?;
             }
             Grammar::Positional { separator, signature, at_most } => {
@@ -254,8 +260,9 @@ impl Reader {
         match &self.signature.grammar {
             Grammar::Bare => digest,
             Grammar::Prefix { text, .. } => with(first(text)),
-            Grammar::List { separator, assign, key, .. } => {
+            Grammar::List { separator, assign, key, spaced, .. } => {
                 let separator = separator.chars().next().unwrap_or(',');
+                let separator = if *spaced { format!("{separator} ") } else { separator.to_string() };
                 let time = match &self.time {
                     Some(TimeLocation::Field(name)) => format!("{name}{assign}{time}{separator}"),
                     _ => String::new(),
@@ -281,6 +288,7 @@ pub(super) fn time<'a>(at: &TimeLocation, head: RequestHead<'a>, body: &'a [u8])
         TimeLocation::Header(name) => sole(head.headers, name).map(Cow::Borrowed),
         TimeLocation::Query(name) => once(fields::find(head.query.unwrap_or_default().as_bytes(), name)),
         TimeLocation::Form(name) => once(fields::find(body, name)),
+        TimeLocation::Multipart(field) => once(multipart::find(head.headers, body, field)),
         TimeLocation::Json(pointer) => once(payload::find(body, pointer, Kind::Scalar)),
         TimeLocation::Field(_) | TimeLocation::Position(_) => Err(MissingSignature),
     }
@@ -322,6 +330,28 @@ fn split<'v>(value: &'v [u8], separator: &str) -> impl Iterator<Item = &'v [u8]>
         });
         Some(entry.trim_ascii())
     })
+}
+
+/// The entries of one entry: several, each with its key, if commas joined them.
+struct Joined<'v, 'a> {
+    rest: Option<&'v [u8]>,
+    /// What stands between an entry's key and its value.
+    assign: &'a str,
+    /// Whether a comma can join entries.
+    joined: bool,
+}
+
+impl<'v> Iterator for Joined<'v, '_> {
+    type Item = &'v [u8];
+
+    fn next(&mut self) -> Option<&'v [u8]> {
+        let entry = self.rest.take()?;
+        let key = memchr::memmem::find(entry, self.assign.as_bytes()).map_or(entry.len(), |at| at + self.assign.len());
+        let comma = entry.get(key..).and_then(|value| memchr::memchr(b',', value)).filter(|_| self.joined);
+        let Some((entry, rest)) = comma.and_then(|at| entry.split_at_checked(key + at)) else { return Some(entry) };
+        self.rest = rest.get(1..).map(<[u8]>::trim_ascii).filter(|rest| !rest.is_empty());
+        Some(entry.trim_ascii())
+    }
 }
 
 fn strip<'v>(value: &'v [u8], prefix: &[u8], ignore_case: bool) -> Option<&'v [u8]> {

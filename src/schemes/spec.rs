@@ -49,16 +49,17 @@ mod words;
 pub use algorithm::{
     Algorithm, ClaimRule, ClaimValue, DigestOf, Hash, HmacHash, Jwt, JwtAlgorithm, RsaHash, SecretStep, TimeClaim,
 };
+pub(super) use challenge::LONGEST_SIGNED;
 pub use challenge::{Answer, AnswerPart, Challenge, Condition, Echo, Expected, Letters};
 pub use content::{
     Form, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm, TimeFormat,
     TimeLocation, Timestamp,
 };
-pub use facts::{Confidence, Fact, Headers, Place, Sample, SecretFrom, Vector};
+pub use facts::{Checked, Confidence, Fact, Headers, Place, Sample, SecretFrom, Vector};
 pub use faults::{SpecError, SpecFault};
 pub use scheme::{Parameter, Spec};
 pub use signature::{Encoding, Grammar, Location, Signature};
-pub use words::{OneOrMany, Pointer, Token};
+pub use words::{MultipartField, OneOrMany, Pointer, Token};
 
 pub(super) use way::Way;
 

@@ -329,6 +329,7 @@ impl Compiled {
                     | Part::JsonValue(_)
                     | Part::JsonOrEmpty(_)
                     | Part::Form(_)
+                    | Part::Multipart(_)
                     | Part::Query(_)
                     | Part::QueryLower(_)
             )

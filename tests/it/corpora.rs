@@ -46,6 +46,11 @@ fn any_chunked_body_is_what_a_reference_makes_of_it() {
 }
 
 #[test]
+fn any_form_in_parts_that_nobody_signed_is_refused() {
+    run("multipart", targets::multipart::check);
+}
+
+#[test]
 fn any_response_is_the_same_in_whatever_pieces_it_arrives_and_by_hyper() {
     run("response_head", targets::response_head::check);
 }

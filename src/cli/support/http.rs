@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use rustls::ClientConfig;
 
@@ -46,9 +46,29 @@ pub struct Delivery {
     pub body: Vec<u8>,
 }
 
-/// Makes a delivery with this body, for the route at this path and query, signed with the route's first secret.
-pub fn sign(route: &Route, path: &str, query: Option<&str>, body: &[u8]) -> Result<Delivery, SignError> {
+/// Reads a header as it is written in a request: `Name: value`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = line.split_once(':').ok_or("has no colon: write it as NAME: VALUE")?;
+    let name = name.trim().parse().map_err(|_| "is not the name of a header before its colon".to_owned())?;
+    Ok((name, value.trim().parse().map_err(|_| "has a value that no header can have".to_owned())?))
+}
+
+/// Makes a delivery with this body and with these headers beside those of the route's sample, for the route at this path and
+/// query, signed with the route's first secret.
+pub fn sign(
+    route: &Route,
+    path: &str,
+    query: Option<&str>,
+    more: &[(HeaderName, HeaderValue)],
+    body: &[u8],
+) -> Result<Delivery, SignError> {
     let mut headers = unsigned_headers(route);
+    for (name, value) in more {
+        headers.insert(name, value.clone());
+    }
     let query = query.or(route.scheme.sample.query.as_deref());
     let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
     let signed = route.verifier.sign(0, &Unsigned { head, body }, Clock::system().unix())?;

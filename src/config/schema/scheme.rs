@@ -9,11 +9,12 @@ use super::secret::source;
 use crate::schemes::{self, Spec};
 
 /// The keys of a scheme that the file defines, each with its description. `docs/schemes.md` explains their values.
-const OWN_KEYS: [(&str, &str); 27] = [
+const OWN_KEYS: [(&str, &str); 28] = [
     ("name", "Optional: the key that the scheme stands under."),
     ("title", "The provider's usual name."),
     ("documentation", "Addresses of the pages that state the facts."),
     ("source", "The source of the facts, if it is not one of those pages."),
+    ("checked", "When the scheme was last compared with its source, and with what: on and against."),
     ("confidence", "How reliable the facts are: documented, sdk or second_hand."),
     ("unsupported", "Why no delivery of this provider can be verified."),
     ("signature", "Where the signature stands, its grammar and its encoding."),
@@ -118,7 +119,9 @@ fn own_options(spec: &Spec) -> Map<String, Value> {
     }
     if spec.needs_public_url() {
         let about = "The URL that the provider sends to. With a path: this endpoint's exact URL. Without: the request's path is appended.";
-        add("public_url", text(about, "^https?://[^/?#@]+([/?][^#]*)?$"));
+        let about_secret = "The same with a user name and a password, which makes it a secret.";
+        let either = [text("The URL.", "^https?://[^/?#@]+([/?][^#]*)?$"), source(about_secret)];
+        add("public_url", json!({ "description": about, "anyOf": either }));
     }
     if spec.has_challenge() {
         let about = "Whether the gateway answers the provider's endpoint challenges. Default: yes, if the secrets for \

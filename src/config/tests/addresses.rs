@@ -39,7 +39,7 @@ fn every_bad_network_is_reported_at_its_place() {
             "routes[0].allowed_ips[0]: has bits set beyond its prefix: write 10.0.0.0/8 for the network or 10.0.0.1 \
              for the address",
             "routes[0].allowed_ips[2]: not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or \
-             2001:db8::/32",
+             2001:db8::/32; names are not resolved",
             "routes[0].allowed_ips[3]: 10.0.0.0/8 is repeated",
             "routes[0].allowed_ips[4]: expected text (put it in quotes), found a number",
         ]

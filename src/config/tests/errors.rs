@@ -42,7 +42,10 @@ fn no_routes() {
     assert_eq!(Made::new().errors(SERVER_AND_ADMIN), ["routes: is missing"]);
     assert_eq!(Made::new().errors("routes: []"), ["routes: needs at least one entry"]);
     assert_eq!(Made::new().errors("routes:"), ["routes: has no value: expected a list"]);
-    assert_eq!(Made::new().errors("routes: {a: b}"), ["routes: expected a list, found a map"]);
+    assert_eq!(
+        Made::new().errors("routes: {a: b}"),
+        ["routes: expected a list, found a map: begin each route with a hyphen and its name, as in `- name: civo`"]
+    );
     assert_eq!(Made::new().errors("routes: [~]"), ["routes[0]: has no value: expected a map"]);
 }
 
@@ -145,7 +148,10 @@ fn paths_and_hosts() {
 #[test]
 fn schemes_and_their_options() {
     refused("scheme: nobody", "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes");
-    refused("scheme: {name: cvio}", "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists all schemes");
+    refused(
+        "scheme: {name: cvio}",
+        "routes[0].scheme.name: unknown scheme: `hooklatch schemes` lists all schemes; did you mean \"civo\"?",
+    );
     refused(
         "scheme: circlci",
         "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes; did you mean \"circleci\"?",
@@ -397,5 +403,58 @@ fn the_admin_listener_without_a_page_or_on_loopback_needs_no_token() {
     for admin in ["{listen: 0.0.0.0:1, page: false}", "{listen: '[::1]:1'}", "{listen: 127.3.2.1:1}", "{hosts: []}"] {
         let text = with_routes(&[route(&[])]).replace(SERVER_AND_ADMIN, &format!("admin: {admin}\n"));
         assert!(Made::new().parse(&text).expect(admin).admin.token.is_none());
+    }
+}
+
+#[test]
+fn an_error_has_its_line_its_route_and_the_value_that_is_wrong() {
+    let told = |text: &str| {
+        let errors = Made::new().parse(text).expect_err("must be refused");
+        errors.iter().map(ConfigError::with_place).collect::<Vec<_>>()
+    };
+    let good = "routes:\n  - name: civo\n    path: /civo\n    scheme: civo\n    secrets: [{ env: SET }]\n    upstream: http://a\n";
+    for (from, to, error) in [
+        (
+            "scheme: civo",
+            "scheme: cvio",
+            "routes[0].scheme: unknown scheme: `hooklatch schemes` lists all schemes; did you mean \"civo\"? (line 4, route \
+             civo, found \"cvio\")",
+        ),
+        (
+            "upstream: http://a",
+            "upstream: http://a\n    timeout: 10 seconds",
+            "routes[0].timeout: not a duration: write a whole number with a unit, such as 500ms, 10s, 5m, 24h or 30d (line \
+             7, route civo, found \"10 seconds\")",
+        ),
+        (
+            "upstream: http://a",
+            "upsteam: http://a",
+            "routes[0].upsteam: unknown key; did you mean \"upstream\"? (line 6, route civo)",
+        ),
+        (
+            "path: /civo",
+            "path: https://a/civo",
+            "routes[0].path: must begin with /, without the host: that goes under host (line 3, route civo, found \
+             \"https://a/civo\")",
+        ),
+        ("path: /civo", "path: /civo\n    <<: *x", "line 4 column 9: not valid YAML: unknown anchor"),
+        (
+            "path: /civo",
+            "path: /civo\n    allowed_ips: [github.com]",
+            "routes[0].allowed_ips[0]: not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or \
+             2001:db8::/32; names are not resolved (line 4, route civo, found \"github.com\")",
+        ),
+        ("env: SET", "env: sk_live_1234", "routes[0].secrets[0].env: environment variable sk_live_1234 is not set: "),
+    ] {
+        let errors = told(&good.replace(from, to));
+        let error = errors.iter().find(|one| one.starts_with(error));
+        assert!(error.is_some(), "{errors:?}");
+    }
+    let merged = told(&good.replace("  - name", "  - <<: {scheme: civo}\n    name"));
+    assert!(merged.iter().any(|error| error.contains("merge keys are not read")), "{merged:?}");
+    // A value at a key of secrets, or with what a password has, is not quoted.
+    for (from, to) in [("{ env: SET }", "{ env: SET, optional: hunter2 }"), ("http://a", "http://user:hunter2@a")] {
+        let errors = told(&good.replace(from, to));
+        assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
     }
 }

@@ -35,6 +35,13 @@ fn a_file_that_is_not_utf8_is_refused() {
 }
 
 #[test]
+fn utf_16_is_called_by_its_name() {
+    for bytes in [&b"\xff\xfer\0"[..], b"\xfe\xff\0r"] {
+        assert_eq!(load_bytes(bytes).expect_err("UTF-16").to_string(), "the file is UTF-16: save it as UTF-8");
+    }
+}
+
+#[test]
 fn a_file_that_is_too_long_is_refused() {
     let mut text = one(&["secrets: [{file: key}]"]).into_bytes();
     text.push(b'#');

@@ -387,11 +387,11 @@ fn the_defaults_of_the_schema_are_those_of_the_loader() {
 
 #[test]
 fn the_schema_knows_the_options_of_each_scheme() {
-    let (made, validator) = (made(), validator());
+    let (made, validator) = (made().env("URL", "https://hooks.example.com/x"), validator());
     let parameters = schemes::names().filter_map(schemes::find).flat_map(|spec| &spec.parameters);
     let mut options: BTreeSet<&str> = parameters.map(|parameter| parameter.name.as_str()).collect();
     options.extend(["signed_content", "match_payload", "public_url", "challenge", "unheard_of"]);
-    let values = [json!("auto"), json!("https://hooks.example.com/x"), json!(true), json!({ "env": "SET" })];
+    let values = [json!("auto"), json!("https://hooks.example.com/x"), json!(true), json!({ "env": "URL" })];
     let check = |scheme: &Value| {
         let route = json!({ "name": "r", "path": "/r", "scheme": scheme, "secrets": [{ "env": "SET" }], "upstream": "http://u" });
         let config = json!({ "routes": [route] });

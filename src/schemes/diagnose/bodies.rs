@@ -8,6 +8,7 @@ use base64::Engine;
 
 use super::json::{Json, Style};
 use crate::schemes::codec::LENIENT;
+use crate::schemes::gzip;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The largest decompressed body, in bytes.
@@ -133,33 +134,13 @@ fn replaced(body: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether this is the beginning of gzip data (RFC 1952).
-pub(super) fn is_gzip(body: &[u8]) -> bool {
-    body.starts_with(b"\x1f\x8b\x08")
-}
-
 /// The content of gzip (RFC 1952) or zlib (RFC 1950) data.
 fn unpacked(body: &[u8]) -> Option<Vec<u8>> {
     use miniz_oxide::inflate::{decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit};
-    if !is_gzip(body) {
+    if !gzip::is_gzip(body) {
         return decompress_to_vec_zlib_with_limit(body, MAX_UNPACKED).ok();
     }
-    let flags = *body.get(3)?;
-    let mut rest = body.get(10..)?;
-    if flags & 4 != 0 {
-        let (low, high) = (*rest.first()?, *rest.get(1)?);
-        rest = rest.get(2 + usize::from(u16::from_le_bytes([low, high]))..)?;
-    }
-    for flag in [8, 16] {
-        if flags & flag != 0 {
-            let end = rest.iter().position(|byte| *byte == 0)?;
-            rest = rest.get(end + 1..)?;
-        }
-    }
-    if flags & 2 != 0 {
-        rest = rest.get(2..)?;
-    }
-    decompress_to_vec_with_limit(rest, MAX_UNPACKED).ok()
+    decompress_to_vec_with_limit(gzip::after_header(body)?, MAX_UNPACKED).ok()
 }
 
 impl fmt::Display for Change {

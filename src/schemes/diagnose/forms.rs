@@ -12,7 +12,7 @@ use crate::schemes::fields::Found;
 use crate::schemes::payload::{self, Kind};
 use crate::schemes::request::{RequestHead, SignedRequest};
 use crate::schemes::spec::{Algorithm, DigestOf, Encoding, Form, Hash, OneOrMany, Part, Way};
-use crate::schemes::url::{Base, PublicUrl};
+use crate::schemes::url::{self, Base, PublicUrl};
 
 /// Something that can be signed.
 pub(super) struct Variant {
@@ -89,7 +89,7 @@ pub(super) fn odd(way: &Way, compiled: &Compiled, route: &Suspect<'_>, request: 
 
 /// The form with the public URLs that the provider may have instead.
 fn other_urls(form: &Form, route: &Suspect<'_>, head: RequestHead<'_>) -> Vec<Variant> {
-    let configured = route.options.public_url.clone().unwrap_or_default();
+    let configured = url::without_user(route.options.public_url().unwrap_or_default());
     let own = configured.split_once("://").map_or("", |(_, rest)| rest).split('?').next().unwrap_or_default();
     let (own_host, own_path) = own.find('/').and_then(|at| own.split_at_checked(at)).unwrap_or((own, ""));
     let mut hosts: Vec<String> = vec![own_host.to_owned()];
@@ -110,7 +110,7 @@ fn other_urls(form: &Form, route: &Suspect<'_>, head: RequestHead<'_>) -> Vec<Va
     }
     let variants = urls.into_iter().filter_map(|url| {
         let difference = format!("the signature is for the URL {url}, and the route's public_url is {configured}");
-        let urls = PublicUrl::parse(&url).ok()?.bases(true);
+        let urls = PublicUrl::parse(&url).ok()?.bases();
         let (parts, form) = (form.content.clone(), Some(form.clone()));
         Some(Variant { parts, urls, form, difference: Some(difference) })
     });
@@ -130,19 +130,21 @@ fn in_words(parts: &[Part]) -> String {
             Part::Text(text) if text.is_empty() => return None,
             Part::Text(text) => format!("{text:?}"),
             Part::Body => "body".to_owned(),
+            Part::UncompressedBody | Part::UncompressedUpTo(_) => "uncompressed body".to_owned(),
             Part::Timestamp => "timestamp".to_owned(),
             Part::Secret => "secret".to_owned(),
             Part::Parameter(name) => format!("parameter {name}"),
             Part::Header(name) => format!("header {name}"),
             Part::ListedHeaders(listed) => format!("headers listed in {}", listed.list),
             Part::Method => "method".to_owned(),
-            Part::Url | Part::UrlAnyPort | Part::UrlUnescaped(_) => "public URL".to_owned(),
+            Part::Url | Part::UrlUnescaped(_) => "public URL".to_owned(),
             Part::UrlWithoutQuery => "public URL without query".to_owned(),
             Part::Path => "path".to_owned(),
             Part::PathAndQuery => "path and query".to_owned(),
             Part::SortedQuery => "sorted query".to_owned(),
             Part::Query(name) | Part::QueryLower(name) => format!("query parameter {name}"),
             Part::Form(name) => format!("form field {name}"),
+            Part::Multipart(field) => format!("multipart field {field}"),
             Part::SortedForm(_) => "sorted form fields".to_owned(),
             Part::Json(pointer) | Part::JsonValue(pointer) | Part::JsonOrEmpty(pointer) => pointer.to_string(),
             Part::Digest(digest) => format!("{} of the body", digest.hash.name()),

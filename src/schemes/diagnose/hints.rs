@@ -3,12 +3,12 @@
 use http::header::CONTENT_ENCODING;
 use serde_json::Value;
 
-use super::bodies::is_gzip;
 use super::json::Json;
 use super::line::Line;
 use super::words;
 use crate::schemes::content::{Body, Given};
 use crate::schemes::error::VerifyError;
+use crate::schemes::gzip;
 use crate::schemes::key::signature_len;
 use crate::schemes::request::SignedRequest;
 use crate::schemes::spec::{Encoding, Form, Payload};
@@ -62,7 +62,7 @@ fn of_body(request: &SignedRequest<'_>, body: &Body<'_>) -> Vec<String> {
         hints.push("the body is empty: did something on the way read it?".to_owned());
     }
     let coding = request.head.headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    if coding.eq_ignore_ascii_case(b"gzip") && !is_gzip(bytes) {
+    if coding.eq_ignore_ascii_case(b"gzip") && !gzip::is_gzip(bytes) {
         hints.push(
             "Content-Encoding says gzip, and the body is not: something on the way decompressed it, and what was signed \
              may be the compressed bytes"

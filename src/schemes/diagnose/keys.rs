@@ -6,7 +6,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::suspect::Suspect;
-use crate::schemes::dirt::{unquoted, without_written_newline};
+use crate::schemes::dirt::{pasted_twice, unquoted, without_written_newline};
 use crate::schemes::key::Key;
 use crate::schemes::secret::{self, Secret};
 use crate::schemes::spec::{Algorithm, Hash, HmacHash, SecretStep, Way};
@@ -39,6 +39,10 @@ pub(super) enum Around {
     Quotes,
     /// The configured one ends in a newline that is written as a backslash and an n.
     WrittenNewline,
+    /// The configured one has line breaks in it.
+    Lines,
+    /// The configured one has a prefix twice, or that of a signature.
+    Prefix,
     /// The sender's ends in a newline.
     Newline,
     /// The sender's ends in CRLF.
@@ -70,7 +74,8 @@ impl Taken {
 }
 
 impl Around {
-    const ALL: [Self; 5] = [Self::Space, Self::Quotes, Self::WrittenNewline, Self::Newline, Self::CrLf];
+    const ALL: [Self; 7] =
+        [Self::Space, Self::Quotes, Self::WrittenNewline, Self::Lines, Self::Prefix, Self::Newline, Self::CrLf];
 
     /// The sender's secret, if the configured one can have this around it.
     fn taken_off(self, secret: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -79,6 +84,8 @@ impl Around {
             Self::Space => text.to_vec(),
             Self::Quotes => unquoted(text)?.to_vec(),
             Self::WrittenNewline => without_written_newline(text)?.to_vec(),
+            Self::Lines => text.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect(),
+            Self::Prefix => pasted_twice(text)?.to_vec(),
             Self::Newline => [secret, b"\n"].concat(),
             Self::CrLf => [secret, b"\r\n"].concat(),
         };
@@ -172,6 +179,8 @@ impl fmt::Display for Around {
             Self::Space => "the configured one has white space (or a newline) around it that does not belong to it",
             Self::Quotes => "the configured one is in quotes that do not belong to it",
             Self::WrittenNewline => "the configured one ends in a backslash and an n, which were meant as a newline",
+            Self::Lines => "the configured one has a line break in it that does not belong to it",
+            Self::Prefix => "the configured one has a prefix before whsec_ that does not belong to it",
             Self::Newline => "the sender's ends in a newline, which the configured one lacks",
             Self::CrLf => "the sender's ends in CRLF, which the configured one lacks",
         })

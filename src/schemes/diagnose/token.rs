@@ -65,6 +65,7 @@ fn claim(rule: &ClaimRule, public_url: Option<&str>) -> String {
     match &rule.is {
         ClaimValue::Text(text) => format!("the claim {name} of the token is not {text:?}"),
         ClaimValue::Parameter(parameter) => format!("the claim {name} of the token is not the route's {parameter}"),
+        ClaimValue::Id => format!("the claim {name} of the token is missing or empty"),
         ClaimValue::BodyDigest(_) => format!("the claim {name} of the token is not the digest of this body"),
         ClaimValue::Url | ClaimValue::UrlDigest(_) => {
             format!("the claim {name} of the token is about another URL than {}", public_url.unwrap_or_default())

@@ -137,6 +137,7 @@ pub(super) fn location(at: &Location) -> String {
         Location::HeaderSeries { prefix, .. } => format!("the headers {prefix}1, {prefix}2 …"),
         Location::Query(name) => format!("the query parameter {name}"),
         Location::Form(name) => format!("the form field {name}"),
+        Location::Multipart(field) => format!("the field {field} of multipart/form-data"),
         Location::Json(pointer) => format!("{pointer} of the JSON body"),
         Location::Body => "the body itself".to_owned(),
     }

@@ -21,7 +21,7 @@ fn prefix(required: bool) -> Grammar {
 
 fn list(strict: bool) -> Grammar {
     let (separator, assign) = (",".to_owned(), "=".to_owned());
-    Grammar::List { separator, assign, key: OneOrMany(vec!["v1".to_owned()]), at_most: 8, strict }
+    Grammar::List { separator, assign, key: OneOrMany(vec!["v1".to_owned()]), at_most: 8, strict, spaced: false }
 }
 
 fn versions() -> Grammar {
@@ -137,17 +137,24 @@ fn only_the_accepted_version_of_a_list_counts() {
 #[test]
 fn lines_that_were_joined_by_a_comma_are_a_list() {
     let blank = |strict| match list(strict) {
-        Grammar::List { key, at_most, .. } => {
-            Grammar::List { separator: " ".to_owned(), assign: ",".to_owned(), key, at_most, strict }
+        Grammar::List { key, at_most, spaced, .. } => {
+            Grammar::List { separator: " ".to_owned(), assign: ",".to_owned(), key, at_most, strict, spaced }
         }
         other => other,
     };
     for strict in [false, true] {
         let both = vec![A.to_owned(), B.to_owned()];
-        for value in [format!("v1,{A}, v1,{B}"), format!("v1,{A} v1,{B},"), format!("v1,{A}, v2,x, v1,{B}")] {
+        for value in [
+            format!("v1,{A}, v1,{B}"),
+            format!("v1,{A},v1,{B}"),
+            format!("v1,{A} v1,{B},"),
+            format!("v1,{A} v2,x,v1,{B},,"),
+            format!("v1,{A}, v2,x, v1,{B}"),
+        ] {
             assert_eq!(one(blank(strict), &value), Ok(both.clone()), "{value}");
         }
-        assert_eq!(one(blank(strict), format!("v1,{A},,")), Err(MalformedSignature));
+        assert_eq!(one(blank(strict), format!("v1,{A},{B}")), Ok(vec![A.to_owned()]), "an entry without a key");
+        assert_eq!(one(blank(strict), format!("v1,,v1,{A}")).is_ok(), !strict, "an empty entry");
     }
 }
 

@@ -228,6 +228,8 @@ pub enum ClaimValue {
     UrlDigest(DigestOf),
     /// `url`: the public URL.
     Url,
+    /// `id`: any text that is not empty; the provider makes another one for each token.
+    Id,
 }
 
 /// A digest as text.

@@ -11,7 +11,7 @@ use super::words::OneOrMany;
 /// The longest text that is ever given back, in bytes.
 pub(super) const LONGEST: usize = 1024;
 /// The longest text that is ever signed back, in bytes.
-pub(super) const LONGEST_SIGNED: usize = 256;
+pub(in crate::schemes) const LONGEST_SIGNED: usize = 256;
 
 /// One question of a provider's, and its answer.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,6 +53,8 @@ pub enum Expected {
     Parameter(String),
     /// `secret`: one of the route's secrets, compared in constant time; only with the algorithm `token`.
     Secret,
+    /// `{ letters: digits }`: any text of these letters, of at most 256 bytes.
+    Letters(Letters),
 }
 
 /// A text of the request that the answer repeats.
@@ -77,6 +79,8 @@ pub enum Letters {
     /// `false` and `null`, and nothing is a form of more than one field.
     #[default]
     Token,
+    /// `digits`: ASCII digits.
+    Digits,
     /// `line`: printable ASCII with spaces, except characters with a meaning in HTML, quotes and backslashes.
     Line,
 }
@@ -123,7 +127,7 @@ impl Challenge {
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.when.iter().filter_map(|condition| match &condition.is {
             Expected::Parameter(name) => Some(name.as_str()),
-            Expected::Text(_) | Expected::Secret => None,
+            Expected::Text(_) | Expected::Secret | Expected::Letters(_) => None,
         })
     }
 
@@ -145,6 +149,7 @@ impl Letters {
     pub fn contain(self, byte: u8) -> bool {
         match self {
             Self::Token => byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte),
+            Self::Digits => byte.is_ascii_digit(),
             Self::Line => matches!(byte, b' '..=b'~') && !b"<>&\"'`\\".contains(&byte),
         }
     }

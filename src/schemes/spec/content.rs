@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::algorithm::{DigestOf, Hash};
 use super::signature::Encoding;
-use super::words::{OneOrMany, Pointer, header_name, header_names};
+use super::words::{MultipartField, OneOrMany, Pointer, header_name, header_names};
 
 /// One form of signed content.
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +58,11 @@ const NO_PAYLOAD: &str = "a payload is the value of one JSON key at the root of 
 pub enum Part {
     /// `body`: the bytes of the body as they came.
     Body,
+    /// `uncompressed_body`: the body without its gzip (RFC 1952), if `Content-Encoding` says that it is gzip.
+    UncompressedBody,
+    /// The same, in at most so many bytes, as the route says.
+    #[serde(skip)]
+    UncompressedUpTo(usize),
     /// `timestamp`: the signed time, byte for byte as it was sent.
     Timestamp,
     /// `{ text: ":" }`: this text.
@@ -72,10 +77,9 @@ pub enum Part {
     ListedHeaders(ListedHeaders),
     /// `method`: the request's method.
     Method,
-    /// `url`: the public URL as configured, with the request's query.
+    /// `url`: the public URL as configured, with the request's query. Like each part with the URL, it is tried with the
+    /// port and without it.
     Url,
-    /// `url_any_port`: the same, also tried with the default port written out, or left out.
-    UrlAnyPort,
     /// `{ url_unescaped: ":/" }`: the public URL with percent-escapes of these characters decoded.
     UrlUnescaped(String),
     /// `url_without_query`: the public URL without the query.
@@ -92,6 +96,9 @@ pub enum Part {
     QueryLower(String),
     /// `{ form: NAME }`: a field of the body's form, decoded.
     Form(String),
+    /// `{ multipart: NAME }`: a field of the body, which is `multipart/form-data`; `{ multipart: { field: NAME, json:
+    /// /POINTER } }` a string or number of the JSON in that field.
+    Multipart(MultipartField),
     /// `{ sorted_form: unique }`: name and value of every field of the body's form, decoded, sorted by name.
     SortedForm(SortedForm),
     /// `{ json: /POINTER }`: a string in the JSON body that is not empty, with its escapes resolved (RFC 8259 section 7).
@@ -151,6 +158,8 @@ pub enum Requirement {
     NotForm,
     /// `empty_body`: there is no body.
     EmptyBody,
+    /// `no_query`: the request has no query.
+    NoQuery,
     /// `{ form_fields: [a, b] }`: the body is a form with these fields, each once, and no other.
     FormFields(Vec<String>),
     /// `{ header: { name: x-version, value: v2 } }`: a header that is there once, with this value.
@@ -239,6 +248,8 @@ pub enum TimeLocation {
     Query(String),
     /// `{ form: NAME }`: in a field of the body's form.
     Form(String),
+    /// `{ multipart: NAME }`: in a field of the body, which is `multipart/form-data`; also in the JSON of a field.
+    Multipart(MultipartField),
     /// `{ json: /POINTER }`: in a string or number of the JSON body.
     Json(Pointer),
 }

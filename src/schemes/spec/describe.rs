@@ -15,6 +15,7 @@ impl Spec {
             Location::HeaderSeries { prefix, .. } => format!("`{prefix}1` …"),
             Location::Query(name) => format!("query `{name}`"),
             Location::Form(name) => format!("form `{name}`"),
+            Location::Multipart(field) => format!("multipart `{field}`"),
             Location::Json(pointer) => format!("body `{pointer}`"),
             Location::Body => "the body is a JWT".to_owned(),
         }))

@@ -22,6 +22,16 @@ pub enum Confidence {
     SecondHand,
 }
 
+/// A comparison of a scheme with its source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checked {
+    /// The day: `2026-11-28`.
+    pub on: String,
+    /// What it was compared with: a library and its version, or a page.
+    pub against: String,
+}
+
 /// Who makes the secret of a webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

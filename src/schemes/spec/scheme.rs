@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::algorithm::{Algorithm, SecretStep};
 use super::challenge::Challenge;
 use super::content::{Form, Timestamp};
-use super::facts::{Confidence, Fact, Sample, SecretFrom, Vector};
+use super::facts::{Checked, Confidence, Fact, Sample, SecretFrom, Vector};
 use super::signature::Signature;
 use super::way::{Override, Way};
 use super::words::OneOrMany;
@@ -31,6 +31,9 @@ pub struct Spec {
     /// How reliable the facts about signatures are.
     #[serde(default)]
     pub confidence: Option<Confidence>,
+    /// When the scheme was last compared with its source, and with what.
+    #[serde(default)]
+    pub checked: Option<Checked>,
     /// Why no delivery of this provider can be verified. A scheme with this has no words about signatures.
     #[serde(default)]
     pub unsupported: Option<String>,
@@ -108,6 +111,10 @@ pub struct Parameter {
     /// false.
     #[serde(default)]
     pub secret: bool,
+    /// Whether a route can leave it out; then the claim that must be it is not checked. Only claims use such parameters.
+    /// Default false.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 impl Spec {

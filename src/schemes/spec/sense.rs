@@ -24,6 +24,7 @@ use super::faults::{Faults, SpecFault};
 use super::scheme::Spec;
 use super::signature::{Encoding, Grammar, Location};
 use super::way::Way;
+use crate::schemes::time::parse_time;
 
 /// Keys of gateway.yaml that no parameter may have.
 const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_url", "challenge"];
@@ -61,6 +62,9 @@ pub(super) fn catalogue_faults(spec: &Spec) -> Vec<SpecFault> {
     faults.when(spec.title.is_empty(), "title", "is missing");
     faults.when(spec.documentation.is_empty(), "documentation", "at least one address");
     faults.when(spec.confidence.is_none(), "confidence", "is missing");
+    let is_day = |text: &str| text.len() == 10 && parse_time(&format!("{text}T00:00:00Z")).is_some();
+    let wrong = spec.checked.as_ref().is_some_and(|checked| !is_day(&checked.on) || checked.against.is_empty());
+    faults.when(wrong, "checked", "a day, such as 2026-01-31, and what the scheme was compared with");
     for (position, vector) in spec.vectors.iter().enumerate() {
         let path = format!("vectors[{position}]");
         faults.when(vector.accept == vector.reason.is_some(), path, "refused with a reason, or accepted without");
@@ -96,7 +100,14 @@ fn check_parameters(spec: &Spec, faults: &mut Faults) {
         let quiet = ["secret", "token", "password"].iter().any(|word| name.contains(word));
         let message = "a secret's name has secret, token or password in it, so that no error quotes what is below it";
         faults.when(parameter.secret && !quiet, format!("{path}.name"), message);
-        faults.when(unused, path, "nothing uses it");
+        faults.when(unused, path.clone(), "nothing uses it");
+        let in_content = spec
+            .ways
+            .iter()
+            .flat_map(|way| &way.forms)
+            .any(|form| Part::any(&form.content, &|part| matches!(part, Part::Parameter(used) if used == name)));
+        let wrong = parameter.optional && (parameter.secret || in_content);
+        faults.when(wrong, format!("{path}.optional"), "only a parameter that claims alone use can be left out");
     }
 }
 
@@ -136,6 +147,11 @@ fn check_location(way: &Way, at: &str, faults: &mut Faults) {
                 path(".header_series"),
                 "no header's name, or not 1 to 100",
             );
+        }
+        Location::Multipart(_) => {
+            // So that every place of a secret can be taken out of records.
+            let is_token = matches!(way.algorithm, Algorithm::Token);
+            faults.when(is_token, path(""), "a token cannot stand in multipart/form-data");
         }
         Location::Body => {
             let is_jwt = matches!(way.algorithm, Algorithm::Jwt(_));
@@ -202,16 +218,11 @@ fn check_timestamp(way: &Way, at: &str, faults: &mut Faults) {
 
 /// Whether a form's content has the time in it other than as the part `timestamp`.
 fn covers_time(form: &Form, timestamp: &Timestamp) -> bool {
-    let body = |part: &Part| matches!(part, Part::Body | Part::Digest(_));
+    let body = |part: &Part| matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_));
     match &timestamp.at {
-        TimeLocation::Json(_) => form.content.iter().any(body),
+        TimeLocation::Json(_) | TimeLocation::Multipart(_) => form.content.iter().any(body),
         TimeLocation::Form(_) => form.content.iter().any(|part| body(part) || matches!(part, Part::SortedForm(_))),
-        TimeLocation::Query(_) => form.content.iter().any(|part| {
-            matches!(
-                part,
-                Part::Url | Part::UrlAnyPort | Part::UrlUnescaped(_) | Part::PathAndQuery | Part::SortedQuery
-            )
-        }),
+        TimeLocation::Query(_) => form.content.iter().any(Part::has_query),
         TimeLocation::Header(name) => {
             form.content.iter().any(|part| matches!(part, Part::ListedHeaders(listed) if listed.require.contains(name)))
         }
@@ -253,7 +264,8 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         });
         let message = "anyone who has one delivery can lengthen the content of such a hash: require json, json_object or empty_body";
         faults.when(extensible && !closed, path("requires"), message);
-        let whole = |part: &Part| matches!(part, Part::Body | Part::Digest(_) | Part::SortedForm(_));
+        let whole =
+            |part: &Part| matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_) | Part::SortedForm(_));
         let own = way.is_in_body() && Part::any(&form.content, &whole);
         faults.when(own, path("content"), "the body holds the signature");
         check_declared(spec, &form.content, &path("content"), faults);

@@ -3,7 +3,7 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::words::{OneOrMany, Pointer, header_name, header_names};
+use super::words::{MultipartField, OneOrMany, Pointer, header_name, header_names};
 
 /// Where the signature stands and how it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +40,9 @@ pub enum Location {
     Query(String),
     /// `{ form: NAME }`: in a field of the body, an `application/x-www-form-urlencoded` form.
     Form(String),
+    /// `{ multipart: NAME }`: in a field of the body, which is `multipart/form-data`; `{ multipart: { field: NAME, json:
+    /// /POINTER } }` in the JSON of that field.
+    Multipart(MultipartField),
     /// `{ json: /POINTER }`: in a string of the JSON body. Where the pointer has a `*`, all elements of the array must
     /// hold the same.
     Json(Pointer),
@@ -75,6 +78,9 @@ pub enum Grammar {
         assign: String,
         /// The key, or keys, whose values are signatures; `"*"` for any.
         key: OneOrMany<String>,
+        /// Whether a space is written behind a separator, as some providers do. Read either way. Default false.
+        #[serde(default)]
+        spaced: bool,
         /// How many signatures one value may have. Default 8.
         #[serde(default = "eight")]
         at_most: usize,

@@ -81,7 +81,7 @@ impl Way {
 
     /// Whether the signature stands in the body.
     pub(in crate::schemes) fn is_in_body(&self) -> bool {
-        matches!(self.signature.at, Location::Form(_) | Location::Json(_) | Location::Body)
+        matches!(self.signature.at, Location::Form(_) | Location::Multipart(_) | Location::Json(_) | Location::Body)
     }
 }
 
@@ -89,7 +89,7 @@ impl Part {
     /// Whether this is the public URL, or a piece of it.
     pub(in crate::schemes) fn needs_public_url(&self) -> bool {
         match self {
-            Self::Url | Self::UrlAnyPort | Self::UrlUnescaped(_) | Self::UrlWithoutQuery => true,
+            Self::Url | Self::UrlUnescaped(_) | Self::UrlWithoutQuery => true,
             Self::Optional(parts) => parts.iter().any(Self::needs_public_url),
             _ => false,
         }
@@ -97,7 +97,7 @@ impl Part {
 
     /// Whether all of the query is in it.
     pub(super) fn has_query(&self) -> bool {
-        matches!(self, Self::Url | Self::UrlAnyPort | Self::UrlUnescaped(_) | Self::PathAndQuery | Self::SortedQuery)
+        matches!(self, Self::Url | Self::UrlUnescaped(_) | Self::PathAndQuery | Self::SortedQuery)
     }
 
     /// Whether any part here, or within one, is such.
@@ -161,7 +161,8 @@ impl Way {
         let is_signature = |field: &String| matches!(&self.signature.at, Location::Form(name) if name == field);
         let is_content =
             |field: &String| Part::any(&form.content, &|part| matches!(part, Part::Form(name) if name == field));
-        let whole = |part: &Part| matches!(part, Part::Body | Part::Digest(_) | Part::SortedForm(_));
+        let whole =
+            |part: &Part| matches!(part, Part::Body | Part::UncompressedBody | Part::Digest(_) | Part::SortedForm(_));
         let tied = form.requires.iter().any(|requirement| match requirement {
             Requirement::EmptyBody => true,
             Requirement::FormFields(fields) => fields.iter().all(|field| is_signature(field) || is_content(field)),

@@ -70,6 +70,43 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
 #[serde(try_from = "String")]
 pub struct Pointer(Vec<Token>);
 
+/// A field of a `multipart/form-data` body, or a value of the JSON in it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "MultipartWords")]
+pub struct MultipartField {
+    /// The field's name.
+    pub name: String,
+    /// Where in the field's text, which is JSON, the value stands. `None`: the text is the value.
+    pub json: Option<Pointer>,
+}
+
+/// A field as written in the file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MultipartWords {
+    Name(String),
+    Json { field: String, json: Pointer },
+}
+
+impl From<MultipartWords> for MultipartField {
+    fn from(words: MultipartWords) -> Self {
+        match words {
+            MultipartWords::Name(name) => Self { name, json: None },
+            MultipartWords::Json { field, json } => Self { name: field, json: Some(json) },
+        }
+    }
+}
+
+/// As people read it.
+impl fmt::Display for MultipartField {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.json {
+            None => formatter.write_str(&self.name),
+            Some(pointer) => write!(formatter, "{}: {pointer}", self.name),
+        }
+    }
+}
+
 /// A step of a JSON pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token {

@@ -147,8 +147,8 @@ fn every_part_puts_into_the_content_what_it_says() {
             "dd70639c6c0e8ca54a8bb0cc6dd8fbc05e2bd8fd",
         ),
         (json!("url"), "{}", Some("q=%3a"), "https://hooks.example.com/in?q=%3a"),
-        (json!("url_any_port"), "{}", None, "https://hooks.example.com/in"),
-        (json!("url_any_port"), "{}", None, "https://hooks.example.com:443/in"),
+        (json!("url"), "{}", None, "https://hooks.example.com/in"),
+        (json!("url"), "{}", None, "https://hooks.example.com:443/in"),
         (json!("url_without_query"), "{}", Some("q=1"), "https://hooks.example.com/in"),
         (json!({ "url_unescaped": ":/" }), "{}", Some("q=%3a%2F%20"), "https://hooks.example.com/in?q=:/%20"),
     ] {

@@ -92,7 +92,9 @@ impl Served {
             let fields = fields(stream, line)?;
             match fields["message"].as_str()? {
                 "error in the configuration" => {
-                    errors.push(format!("{}: {}", fields["at"].as_str()?, fields["error"].as_str()?));
+                    // An error of the file as a whole has none.
+                    let at = fields["at"].as_str().unwrap_or_default();
+                    errors.push(format!("{at}: {}", fields["error"].as_str()?));
                     None
                 }
                 "the configuration was not reloaded: what ran goes on" => Some(()),
