@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use hooklatch::config::{self, Config};
+use hooklatch::config::{self, Config, Place};
 use serde_json::Value;
 
 use crate::support::gateway::Secrets;
@@ -94,7 +94,7 @@ fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
         }
     }
     let config = gateway("compose/gateway/gateway.yaml");
-    assert_eq!(config.routes[0].upstream.host, "handler");
+    assert!(matches!(&config.routes[0].upstream.urls[0].place, Place::Tcp { host, .. } if host == "handler"));
     assert!(compose["services"].get("handler").is_some());
     let scraped = documents(&read("prometheus/prometheus.yml")).remove(0);
     let target = format!("gateway:{}", config.admin.listen.port());

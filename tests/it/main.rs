@@ -45,6 +45,9 @@ mod connections;
 /// The rule by which a request is sent twice.
 mod resend;
 
+/// Several upstreams, sockets of the file system, URLs with a query.
+mod upstreams;
+
 /// Several secrets, routes with `enforce: false`, statuses of refusals.
 mod secrets;
 
