@@ -19,6 +19,9 @@ use crate::store::{Millis, Store, millis};
 /// Deliveries of a route that may stand in line for a place, and their bytes.
 const LINE: Line = Line { deliveries: 512, bytes: 8 << 20 };
 
+/// Where an upstream listens, each place with whether it speaks TLS.
+type Places = Vec<(bool, Place)>;
+
 /// The queue, over all threads and reloads.
 pub struct Queue {
     /// Where deliveries are kept.
@@ -27,7 +30,7 @@ pub struct Queue {
     /// jump of the wall clock moves no attempt.
     started: (Instant, Duration),
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
-    gates: Mutex<HashMap<Vec<(bool, Place)>, Weak<Gate>>>,
+    gates: Mutex<HashMap<Places, Weak<Gate>>>,
 }
 
 /// The queue of one route. It outlives a reload.
@@ -282,8 +285,8 @@ impl Gate {
 
 /// Circuits are told apart by the places of the upstream's URLs: several URLs have one circuit together, since an attempt fails
 /// only if it fails at all of them.
-fn key(upstream: &Upstream) -> Vec<(bool, Place)> {
-    let mut places: Vec<_> = upstream.urls.iter().map(|url| (url.tls, url.place.clone())).collect();
+fn key(upstream: &Upstream) -> Places {
+    let mut places: Places = upstream.urls.iter().map(|url| (url.tls, url.place.clone())).collect();
     places.sort_unstable();
     places
 }

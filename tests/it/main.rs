@@ -98,6 +98,9 @@ mod access_log;
 /// Shutdown in this process: deliveries in flight are finished.
 mod draining;
 
+/// Sockets of a service manager, and what it is told.
+mod handover;
+
 /// The commands and their exit statuses.
 mod cli;
 

@@ -267,7 +267,7 @@ mod tests {
                 let mut head = head();
                 head.line("X-A", &HeaderValue::from_static("1"));
                 let host = HeaderValue::from_static(host);
-                let outgoing = head.with(payload(&[body.clone()])).directed(target, Some(&host));
+                let outgoing = head.with(payload(std::slice::from_ref(&body))).directed(target, Some(&host));
                 let lines =
                     format!("POST {} HTTP/1.1\r\nHost: {}\r\nX-A: 1\r\n\r\n", target.concat(), host.to_str().unwrap());
                 assert_eq!(rest(&outgoing).concat(), [lines.as_bytes(), &body].concat());
