@@ -49,6 +49,14 @@ fn systemd_understands_the_unit_and_finds_little_exposed() {
     fs::write(&file, unit.replace("/usr/bin/hooklatch", BINARY)).unwrap();
     assert_eq!(succeeds(analyze.arg("verify").arg(&file)), "");
 
+    // The socket, beside the service that it is for.
+    let socket = folder.path().join("hooklatch.socket");
+    fs::write(&socket, read("systemd-socket/hooklatch.socket")).unwrap();
+    assert_eq!(succeeds(tool("systemd-analyze").unwrap().arg("verify").arg(&socket)), "");
+    let address = "0.0.0.0:8080";
+    assert!(read("../gateway.yaml").contains(&format!("\n  listen: {address} ")), "that of the example");
+    assert!(read("systemd-socket/hooklatch.socket").contains(&format!("\nListenStream={address}\n")));
+
     // Less than 2.0, in tenths. What is looked at changes from version to version: the figure of the note is one's.
     let (note, version) = (read("README.md"), succeeds(tool("systemd-analyze").unwrap().arg("--version")));
     let mut security = tool("systemd-analyze").unwrap();
