@@ -22,6 +22,7 @@ use hooklatch::delivery::peer::Peer;
 use hooklatch::delivery::request::RequestInfo;
 use hooklatch::delivery::timeline::Timeline;
 use hooklatch::gateway::headers;
+use hooklatch::http1::as_sent::SentHead;
 use hooklatch::metrics::Metrics;
 use hooklatch::net::connect::Connector;
 use hooklatch::routing::limits::LimitStates;
@@ -136,6 +137,7 @@ fn write_headers(bencher: Bencher<'_, '_>) {
     head.headers = headers;
     let info = RequestInfo {
         head,
+        sent: SentHead::default(),
         peer: Rc::new(Peer::new("192.0.2.1:4711".parse().unwrap(), true)),
         has_senders_id: true,
         delivery_id: uuid::Uuid::nil(),
@@ -179,10 +181,11 @@ fn find(bencher: Bencher<'_, '_>, routes: usize, place: fn(usize) -> String, pat
 fn router(routes: usize, place: fn(usize) -> String) -> Router {
     let metrics = Metrics::new(0.0).unwrap();
     let limits = LimitStates::default();
-    let pool = Pool::new(Connector::new("192.0.2.2", 80, Duration::from_secs(1), None).unwrap());
+    let upstream = config::Place::Tcp { host: "192.0.2.2".to_owned(), port: 80 };
+    let pool = Pool::new(Connector::new(upstream, Duration::from_secs(1), None).unwrap());
     let routes = configured((0..routes).map(place)).into_iter().map(|route| {
         let shared = RouteShared::new(route, &metrics, &limits).unwrap();
-        Rc::new(Route::new(Arc::new(shared), pool.clone()))
+        Rc::new(Route::new(Arc::new(shared), [pool.clone()]))
     });
     Router::new(routes)
 }

@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("observe", "clock config delivery lock metrics net reject routing upstream"),
     ("delivery", "config http1 metrics reject routing schemes upstream"),
     ("routing", "config http1 lock metrics reject schemes upstream"),
-    ("upstream", "clock config http1 metrics net"),
+    ("upstream", "clock config http1 lock metrics net"),
     ("http1", "clock net"),
     ("net", "config"),
     ("metrics", "config reject"),

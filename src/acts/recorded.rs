@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use crate::delivery::peer::{ForwardedBy, Peer};
 use crate::delivery::request::RequestInfo;
 use crate::delivery::timeline::Timeline;
 use crate::gateway::forwarded::X_FORWARDED_FOR;
+use crate::http1::as_sent::SentHead;
 use crate::http1::payload::Payload;
 use crate::queue::stored;
 use crate::record::details::{Details, RequestRecord};
@@ -32,6 +33,8 @@ pub struct Recorded {
     pub details: Details,
     /// The head, without what was redacted.
     pub head: Parts,
+    /// Its field lines as they came.
+    sent: SentHead,
     /// The whole body; `None` if it is not kept, or not in full.
     pub body: Option<Bytes>,
     /// Head and body have their secrets.
@@ -41,7 +44,7 @@ pub struct Recorded {
 impl Recorded {
     /// What `delivery`, `details` and `body` say of the request; `None` if its head is not kept.
     pub fn new(delivery: Delivery, details: Details, body: Option<Bytes>) -> Option<Self> {
-        let head = match &details.request {
+        let (head, sent) = match &details.request {
             Some(request) => head(request, details.host.as_deref())?,
             None => head_of_message(&delivery)?,
         };
@@ -50,7 +53,7 @@ impl Recorded {
         let body = body.filter(|body| is_whole && body.len() as u64 >= delivery.request_bytes);
         // The head of a message has its secrets, one of the details does not.
         let is_as_it_came = is_as_it_came && details.request.is_none();
-        Some(Self { delivery, details, head, body, is_as_it_came })
+        Some(Self { delivery, details, head, sent, body, is_as_it_came })
     }
 
     /// When it was received, since 1970-01-01T00:00:00Z.
@@ -92,6 +95,7 @@ impl Recorded {
         let request_id = self.delivery.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
         RequestInfo {
             head: self.head.clone(),
+            sent: self.sent.clone(),
             peer: Rc::new(peer),
             request_id: request_id.unwrap_or_else(|| HeaderValue::from_static("")),
             has_senders_id: true,
@@ -104,19 +108,19 @@ impl Recorded {
 }
 
 /// The head of a request; `None` if it cannot be read, which only another program's record can cause.
-fn head(request: &RequestRecord, host: Option<&str>) -> Option<Parts> {
+fn head(request: &RequestRecord, host: Option<&str>) -> Option<(Parts, SentHead)> {
     let kept = request.fields.iter().filter(|line| !line.redacted);
-    let headers = headers(kept.map(|line| (&*line.name, &*line.value)))?;
+    let (sent, headers) = SentHead::of_lines(kept.map(|line| (&*line.name, &*line.value)))?;
     let version = match request.version.as_str() {
         "HTTP/2" => Version::HTTP_2,
         "HTTP/1.0" => Version::HTTP_10,
         _ => Version::HTTP_11,
     };
-    parts((&request.method, &request.target, version), headers, host)
+    Some((parts((&request.method, &request.target, version), headers, host)?, sent))
 }
 
 /// The head of a request of which the message for the handler is kept: the same, but for fields of one connection.
-fn head_of_message(delivery: &Delivery) -> Option<Parts> {
+fn head_of_message(delivery: &Delivery) -> Option<(Parts, SentHead)> {
     if delivery.head.is_empty() {
         return None;
     }
@@ -124,18 +128,10 @@ fn head_of_message(delivery: &Delivery) -> Option<Parts> {
     let lines = [message.fields.bytes(), b"\r\n"].concat();
     let mut found = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let httparse::Status::Complete((_, found)) = httparse::parse_headers(&lines, &mut found).ok()? else { return None };
-    let mut headers = headers(found.iter().map(|line| (line.name.as_bytes(), line.value)))?;
+    let (sent, mut headers) = SentHead::of_lines(found.iter().map(|line| (line.name.as_bytes(), line.value)))?;
     headers.extend(message.host.map(|host| (HOST, host)));
     let (target, _) = message.target.parts();
-    parts((message.method.as_str(), &target, Version::HTTP_11), headers, None)
-}
-
-fn headers<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
-    }
-    Some(headers)
+    Some((parts((message.method.as_str(), &target, Version::HTTP_11), headers, None)?, sent))
 }
 
 fn parts((method, target, version): (&str, &str, Version), headers: HeaderMap, host: Option<&str>) -> Option<Parts> {

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::open_files;
 use crate::admin::{self, Running};
-use crate::config::{self, ClientTls, Config, Identity, View};
+use crate::config::{self, ClientTls, Config, Identity, Place, View};
 use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -29,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Generation {
     /// Its `max_connections` is what fits into the limit of open files.
     pub(super) server: config::Server,
-    /// The routes, each with the connector to its upstream. Routes with the same destination share a connector, also across
-    /// generations; threads find their pools by it.
-    pub(super) routes: Vec<(Arc<RouteShared>, Arc<Connector>)>,
+    /// The routes, each with the connectors to the URLs of its upstream. Those with the same destination share a connector, also
+    /// across generations; threads find their pools by it.
+    pub(super) routes: Vec<(Arc<RouteShared>, Vec<Arc<Connector>>)>,
     /// Every key with its value. A reload compares the views of two generations.
     pub(super) view: View,
     /// What the admin listener needs of it.
@@ -50,11 +50,10 @@ pub(super) struct Generation {
     taken_up: Semaphore,
 }
 
-/// How to connect to an upstream. Routes with equal destinations share connections.
+/// How to connect to a URL of an upstream. Routes with equal destinations share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Destination {
-    host: String,
-    port: u16,
+    place: Place,
     tls: bool,
     certificates: Option<ClientTls>,
     connect_timeout: Duration,
@@ -84,9 +83,8 @@ impl Generation {
         let limits = before.map(|before| before.limits.clone()).unwrap_or_default();
         let mut tls = HashMap::new();
         let mut connectors = HashMap::new();
-        let mut connectors_of_routes = Vec::new();
-        for route in &config.routes {
-            let destination = Destination::of(&route.upstream);
+        let destinations = |route: &config::Route| Destination::all(&route.upstream);
+        for destination in config.routes.iter().flat_map(destinations) {
             if destination.tls && !tls.contains_key(&destination.certificates) {
                 let known = before.and_then(|before| before.tls.get(&destination.certificates)).cloned();
                 let made = known.map_or_else(|| client_config(destination.certificates.as_ref()), Ok)?;
@@ -97,15 +95,16 @@ impl Generation {
                 Some(connector) => connector,
                 None => {
                     let tls = tls.get(&destination.certificates).filter(|_| destination.tls).cloned();
-                    Arc::new(Connector::new(&destination.host, destination.port, destination.connect_timeout, tls)?)
+                    Arc::new(Connector::new(destination.place.clone(), destination.connect_timeout, tls)?)
                 }
             };
-            connectors.insert(destination, connector.clone());
-            connectors_of_routes.push(connector);
+            connectors.insert(destination, connector);
         }
-        let routes = config.routes.into_iter().zip(connectors_of_routes).map(|(route, connector)| {
+        let routes = config.routes.into_iter().map(|route| {
+            let own =
+                destinations(&route).iter().filter_map(|destination| connectors.get(destination).cloned()).collect();
             let shared = RouteShared::new(route, metrics, &limits).map_err(io::Error::other)?;
-            Ok((Arc::new(shared), connector))
+            Ok((Arc::new(shared), own))
         });
         let routes: Vec<(Arc<RouteShared>, _)> = routes.collect::<io::Result<_>>()?;
         let running = Arc::new(Running {
@@ -180,13 +179,14 @@ fn has_same_handshake(a: &config::Server, b: &config::Server) -> bool {
 }
 
 impl Destination {
-    fn of(upstream: &config::Upstream) -> Self {
-        Self {
-            host: upstream.host.clone(),
-            port: upstream.port,
-            tls: upstream.tls,
-            certificates: upstream.certificates.clone(),
+    /// One for each URL.
+    fn all(upstream: &config::Upstream) -> Vec<Self> {
+        let of = |url: &config::Url| Self {
+            place: url.place.clone(),
+            tls: url.tls,
+            certificates: upstream.certificates.clone().filter(|_| url.tls),
             connect_timeout: upstream.connect_timeout,
-        }
+        };
+        upstream.urls.iter().map(of).collect()
     }
 }

@@ -36,6 +36,15 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// A supervisor has passed a socket that the configuration does not have.
+    #[error(
+        "a socket at {address} was passed (by a .socket unit of systemd), which neither server.listen nor admin.listen has: \
+         write the address in both alike"
+    )]
+    Passed {
+        /// The address of the socket.
+        address: SocketAddr,
+    },
     /// A thread, a runtime or the root certificates failed.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -77,12 +86,27 @@ fn what_to_do(error: &io::Error, address: SocketAddr, key: &str) -> String {
 /// # Errors
 /// [`StartError::Bind`].
 pub fn bind(config: &Config) -> Result<Listeners, StartError> {
+    bind_with(config, Vec::new())
+}
+
+/// The same, but for the addresses at which a supervisor has `passed` listening sockets. These stay open when the gateway ends: what
+/// connects meanwhile waits for the next one.
+///
+/// # Errors
+/// [`StartError::Bind`], [`StartError::Passed`].
+pub fn bind_with(config: &Config, passed: Vec<net::TcpListener>) -> Result<Listeners, StartError> {
+    let mut passed =
+        passed.into_iter().map(|socket| Ok((socket.local_addr()?, socket))).collect::<io::Result<Vec<_>>>()?;
     let threads = config.server.threads.get();
     let mut workers: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for &address in &config.server.listen {
         let bind_error = |source| StartError::Bind { address, key: "server.listen", source };
-        let sockets = bind_shared(address, threads).map_err(bind_error)?;
+        let sockets = match passed.iter().position(|(at, _)| *at == address) {
+            Some(index) => shared_by(passed.swap_remove(index).1, threads),
+            None => bind_shared(address, threads),
+        };
+        let sockets = sockets.map_err(bind_error)?;
         addresses.extend(sockets.first().map(net::TcpListener::local_addr).transpose().map_err(bind_error)?);
         for (worker, socket) in workers.iter_mut().zip(sockets) {
             worker.push(socket);
@@ -90,7 +114,13 @@ pub fn bind(config: &Config) -> Result<Listeners, StartError> {
     }
     let address = config.admin.listen;
     let bind_error = |source| StartError::Bind { address, key: "admin.listen", source };
-    let admin = open(address, false).map_err(bind_error)?;
+    let admin = match passed.iter().position(|(at, _)| *at == address) {
+        Some(index) => passed.swap_remove(index).1,
+        None => open(address, false).map_err(bind_error)?,
+    };
+    if let Some(&(address, _)) = passed.first() {
+        return Err(StartError::Passed { address });
+    }
     let admin_address = admin.local_addr().map_err(bind_error)?;
     Ok(Listeners { workers, addresses, admin, admin_address })
 }
@@ -105,6 +135,13 @@ impl Listeners {
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
+}
+
+/// A socket that was passed, for each thread: all take connections from one queue, which outlives them.
+fn shared_by(socket: net::TcpListener, threads: usize) -> io::Result<Vec<net::TcpListener>> {
+    let mut sockets = (1..threads).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    sockets.push(socket);
+    Ok(sockets)
 }
 
 /// Binds one socket for each thread to the same address.

@@ -249,14 +249,16 @@ impl Worker {
         let routes: Vec<_> = generation
             .routes
             .iter()
-            .map(|(shared, connector)| {
-                let pool = find(&pools, connector).unwrap_or_else(|| {
-                    let kept = find(&self.pools, connector);
-                    let pool = kept.unwrap_or_else(|| Pool::new(connector.clone()));
-                    pools.push((connector.clone(), pool.clone()));
-                    pool
+            .map(|(shared, connectors)| {
+                let own = connectors.iter().map(|connector| {
+                    find(&pools, connector).unwrap_or_else(|| {
+                        let kept = find(&self.pools, connector);
+                        let pool = kept.unwrap_or_else(|| Pool::new(connector.clone()));
+                        pools.push((connector.clone(), pool.clone()));
+                        pool
+                    })
                 });
-                Rc::new(Route::new(shared.clone(), pool))
+                Rc::new(Route::new(shared.clone(), own.collect::<Box<[_]>>()))
             })
             .collect();
         self.pools = pools;

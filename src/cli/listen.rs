@@ -288,7 +288,7 @@ impl Listen {
         for field in request.headers.iter() {
             let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
             if name != HOST && name != CONTENT_LENGTH {
-                head.line(&name, &HeaderValue::from_bytes(field.value).ok()?);
+                head.line(field.name, &HeaderValue::from_bytes(field.value).ok()?);
             }
         }
         head.content_length(body.len() as u64);
@@ -296,9 +296,7 @@ impl Listen {
         // What follows the prefix of a prefix route goes along, as it does to an upstream.
         let prefix = self.route.path.strip_suffix('*');
         let rest = prefix.and_then(|prefix| uri.path().strip_prefix(prefix));
-        let query = [self.to.query(), uri.query()].into_iter().flatten().collect::<Vec<_>>().join("&");
-        let query = (self.to.query().is_some() || uri.query().is_some()).then_some(query.as_str());
-        head.begin(method, &target(self.to.path(), rest, query), Some(&host));
+        head.begin(method, &target(self.to.path(), rest, self.to.query(), uri.query()), Some(&host));
         Some(head.with(Payload::from(body)))
     }
 

@@ -1,6 +1,8 @@
 //! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second signal of
 //! these stops it at once. SIGHUP, or a change of a file of the configuration, reloads the configuration.
 //!
+//! Under systemd it takes the sockets that a `.socket` unit has opened, and says when it is ready, reloads and stops.
+//!
 //! On a terminal, unless a format of the log is asked for, it says what it serves and what becomes of each delivery.
 
 use std::io;
@@ -15,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::support::http::reachable;
 use super::support::logging::Logging;
+use super::support::systemd::{self, Notifier};
 use super::{Failure, failure};
 use crate::app::{self, Listeners, Order, ShutdownResult};
 use crate::clock::Clock;
@@ -35,17 +38,27 @@ pub(super) fn run(path: &Path, logging: &Logging) -> Result<(), Failure> {
         let _guard = runtime.enter();
         Operator::new(path.to_owned(), watched)?
     };
-    let listeners = app::bind(&config).map_err(|error| Failure::Failed(error.to_string()))?;
+    let passed = systemd::sockets().map_err(|error| Failure::Failed(format!("a socket of systemd: {error}")))?;
+    let listeners = app::bind_with(&config, passed).map_err(|error| Failure::Failed(error.to_string()))?;
     if logging.shows_deliveries {
         show_all(&mut config);
         introduce(&config, &listeners)?;
     }
-    let orders = async || match operator.order().await {
-        Order::Reload(mut loaded) if logging.shows_deliveries => {
-            loaded.iter_mut().for_each(show_all);
-            Order::Reload(loaded)
+    let mut notifier = Notifier::default();
+    let orders = async || {
+        // The gateway asks for an order once it runs, and again once it has followed it.
+        notifier.ready();
+        let mut order = operator.order().await;
+        match &mut order {
+            Order::Reload(loaded) => {
+                notifier.reloading();
+                if logging.shows_deliveries {
+                    loaded.iter_mut().for_each(show_all);
+                }
+            }
+            Order::Drain | Order::Stop => notifier.stopping(),
         }
-        order => order,
+        order
     };
     match app::run_under(&runtime, config, listeners, Clock::system(), logging.dropped(), orders) {
         Ok(ShutdownResult::Drained) => Ok(()),

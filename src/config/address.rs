@@ -1,7 +1,6 @@
-//! Addresses as the file writes them: listeners, hosts, public paths and upstream URLs.
+//! Addresses as the file writes them: listeners, hosts and public paths.
 //!
-//! The error of each parser says what to write instead. No error quotes a URL, because a URL can hold a password. Paths stay
-//! as written, because requests are matched and forwarded byte by byte: nothing is decoded, no dot segment is folded. A
+//! The error of each parser says what to write instead. Paths stay as written, because requests are matched and forwarded byte by byte: nothing is decoded, no dot segment is folded. A
 //! host is an IP address or a name of RFC 1123 section 2.1; an underscore is accepted too, because container networks use
 //! it.
 
@@ -9,16 +8,6 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::uri::PathAndQuery;
-
-/// An upstream's URL, taken apart; see [`Upstream`](super::Upstream) for what the fields mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) tls: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) authority: String,
-    pub(super) path: String,
-}
 
 /// The paths that a route takes, compared byte by byte with the path of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -110,45 +99,8 @@ pub(super) fn parse_path(text: &str) -> Result<PathPattern, &'static str> {
     }
 }
 
-/// An upstream's URL, or every error in it.
-pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(vec!["must be a URL that begins with http:// or https://"]);
-    };
-    let mut errors = Vec::new();
-    let tls = scheme.eq_ignore_ascii_case("https");
-    if !tls && !scheme.eq_ignore_ascii_case("http") {
-        errors.push("must be a URL that begins with http:// or https://");
-    }
-    let (authority, rest) =
-        rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len())).unwrap_or((rest, ""));
-    let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, fragment)| (rest, Some(fragment)));
-    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-    if query.is_some() {
-        errors.push("must have no query: the query of each delivery is always forwarded");
-    }
-    if fragment.is_some() {
-        errors.push("must have no fragment (#…)");
-    }
-    let authority = match authority.rsplit_once('@') {
-        Some((_, authority)) => {
-            errors.push("must have no user or password");
-            authority
-        }
-        None => authority,
-    };
-    let host_and_port = parse_authority(authority, if tls { 443 } else { 80 }).map_err(|error| errors.push(error)).ok();
-    if !path.is_empty() {
-        check_path_bytes(path).unwrap_or_else(|error| errors.push(error));
-    }
-    let Some((host, port, authority)) = host_and_port.filter(|_| errors.is_empty()) else {
-        return Err(errors);
-    };
-    Ok(Url { tls, host, port, authority, path: path.to_owned() })
-}
-
 /// The host, the port, and the value of the `Host` header.
-fn parse_authority(text: &str, default_port: u16) -> Result<(String, u16, String), &'static str> {
+pub(super) fn parse_authority(text: &str, default_port: u16) -> Result<(String, u16, String), &'static str> {
     let (host, rest) = split_host(text)?;
     let port = match rest.strip_prefix(':') {
         None => default_port,
@@ -210,7 +162,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 /// A path that can stand in a request line.
-fn check_path_bytes(path: &str) -> Result<(), &'static str> {
+pub(super) fn check_path_bytes(path: &str) -> Result<(), &'static str> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("must have a path of visible ASCII characters: percent-encode the others");
     }
@@ -223,10 +175,6 @@ fn check_path_bytes(path: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn url(text: &str) -> Url {
-        parse_url(text).expect("a good URL")
-    }
 
     #[test]
     fn a_listener_is_an_ip_address_and_a_port() {
@@ -275,85 +223,5 @@ mod tests {
         for text in ["a..b", ".a", "a-.de", "10.0.0.256", "1.2.3", &"a".repeat(64), &"a.".repeat(127)] {
             assert!(parse_route_host(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_url_is_taken_apart() {
-        let Url { tls, host, port, authority, path } = url("http://127.0.0.1:1337/log-circleci-webhook");
-        assert_eq!((tls, host.as_str(), port), (false, "127.0.0.1", 1337));
-        assert_eq!((authority.as_str(), path.as_str()), ("127.0.0.1:1337", "/log-circleci-webhook"));
-        let Url { tls, host, port, authority, path } = url("HTTPS://Handlers.Internal/webhook/");
-        assert_eq!((tls, host.as_str(), port), (true, "handlers.internal", 443));
-        assert_eq!((authority.as_str(), path.as_str()), ("handlers.internal", "/webhook/"));
-    }
-
-    #[test]
-    fn the_authority_has_a_port_only_if_it_is_not_the_default() {
-        for (text, port, authority) in [
-            ("http://a", 80, "a"),
-            ("http://a:80", 80, "a"),
-            ("http://a:443", 443, "a:443"),
-            ("https://a:443", 443, "a"),
-            ("https://a:80", 80, "a:80"),
-            ("https://[::1]:443", 443, "[::1]"),
-            ("https://[0::1]:8443", 8443, "[::1]:8443"),
-        ] {
-            let url = url(text);
-            assert_eq!((url.port, url.authority.as_str()), (port, authority), "{text}");
-        }
-        assert_eq!(url("http://[::1]").host, "::1");
-    }
-
-    #[test]
-    fn the_path_of_a_url_is_kept_as_written() {
-        for (text, path) in [
-            ("http://a", ""),
-            ("http://a/", "/"),
-            ("http://a//", "//"),
-            ("http://a/b/", "/b/"),
-            ("http://a/b%2F/../c", "/b%2F/../c"),
-        ] {
-            assert_eq!(url(text).path, path, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_bad_url_is_refused() {
-        for text in [
-            "",
-            "a",
-            "/a",
-            "127.0.0.1:80",
-            "ftp://a",
-            "unix:///a",
-            "http:///a",
-            "http://",
-            "http://:80",
-            "http://a:",
-            "http://a:0",
-            "http://a:65536",
-            "http://a:+80",
-            "http://a:8x",
-            "http://::1",
-            "http://[::1",
-            "http://[::1]80",
-            "http://a b",
-            "http://a/b c",
-            "http://a/ü",
-            "http://a/<",
-            "http://a?b",
-            "http://a/?",
-            "http://a#",
-            "http://u@a",
-            "http://u:p@a",
-        ] {
-            assert!(parse_url(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn all_that_is_wrong_with_a_url_is_reported() {
-        let errors = parse_url("ftp://user:hunter2@a:0/b c?d#e").expect_err("a bad URL");
-        assert_eq!(errors.len(), 6, "{errors:?}");
     }
 }

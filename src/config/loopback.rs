@@ -14,6 +14,7 @@ use super::model::{AccessLog, Config, Route, Server};
 use super::network::Networks;
 use super::record::Record;
 use super::upstream::Upstream;
+use super::url::{Place, Url};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -48,14 +49,15 @@ impl Config {
 
 impl Route {
     fn sent_to(self, address: SocketAddr, patience: Duration) -> Self {
-        let upstream = Upstream {
+        let place = Place::Tcp { host: address.ip().to_string(), port: address.port() };
+        let urls = self.upstream.urls.into_iter().take(1).map(|url| Url {
             tls: false,
-            certificates: None,
-            host: address.ip().to_string(),
-            port: address.port(),
-            connect_timeout: patience,
-            ..self.upstream
-        };
+            place: place.clone(),
+            query: None,
+            ..url
+        });
+        let upstream =
+            Upstream { urls: urls.collect(), certificates: None, connect_timeout: patience, ..self.upstream };
         Self {
             upstream,
             allowed_ips: Networks::default(),

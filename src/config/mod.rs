@@ -37,6 +37,7 @@ mod telemetry;
 mod tls;
 pub mod units;
 mod upstream;
+mod url;
 mod validate;
 mod view;
 
@@ -64,4 +65,5 @@ pub use store::{Keep, Store};
 pub use telemetry::{ContextFrom, Otlp, OtlpEndpoint};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};
 pub use upstream::{HostHeader, Upstream};
+pub use url::{Place, Url};
 pub use view::View;

@@ -10,13 +10,13 @@ use std::time::Duration;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 
-use super::address::Url;
 use super::reader::{Field, all};
 use super::secret::{self, explain_key};
 use super::sources::Context;
 use super::tls::ClientTls;
 use super::units::{parse_share, read_timeout};
 use super::upstream::{read_certificates, read_url};
+use super::url::{Place, Url};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_SERVICE_NAME: &str = "hooklatch";
@@ -51,16 +51,8 @@ pub struct Otlp {
 /// A collector's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtlpEndpoint {
-    /// Whether the URL begins with `https://`.
-    pub tls: bool,
-    /// The host to connect to: a DNS name or an IP address.
-    pub host: String,
-    /// The port, the scheme's default (80, 443) filled in.
-    pub port: u16,
-    /// The value of the `Host` header.
-    pub authority: String,
-    /// The path; not empty.
-    pub path: String,
+    /// Its URL: `http://` or `https://`, with a path and without a query.
+    pub url: Url,
     /// Certificates for `https://`; `None` for the system's roots and no client certificate.
     pub certificates: Option<ClientTls>,
 }
@@ -91,8 +83,7 @@ impl ContextFrom {
 /// As a URL, for display.
 impl fmt::Display for OtlpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
+        self.url.fmt(f)
     }
 }
 
@@ -107,7 +98,7 @@ pub(super) fn read(field: &Field<'_>, context: Context<'_>) -> Option<Option<Otl
 fn read_otlp(field: &Field<'_>, context: Context<'_>) -> Option<Otlp> {
     let mut section = field.section()?;
     let url = section.required("endpoint", read_endpoint);
-    let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_ref(), context));
+    let certificates = section.optional("tls", None, |field| read_certificates(field, url.as_slice(), context));
     let headers = section.optional("headers", Vec::new(), |field| read_headers(field, context));
     let timeout = section.optional("timeout", DEFAULT_TIMEOUT, read_timeout);
     let sample = section.optional("sample", 1.0, |field| field.parsed(parse_share));
@@ -115,9 +106,9 @@ fn read_otlp(field: &Field<'_>, context: Context<'_>) -> Option<Otlp> {
         section.optional("service_name", DEFAULT_SERVICE_NAME.to_owned(), |field| field.parsed(parse_name));
     let context_from = section.optional("context_from", ContextFrom::default(), |field| field.one_of(&CONTEXTS));
     section.finish(explain_key);
-    let Url { tls, host, port, authority, path } = url?;
+    let url = url?;
     Some(Otlp {
-        endpoint: OtlpEndpoint { tls, host, port, authority, path, certificates: certificates? },
+        endpoint: OtlpEndpoint { url, certificates: certificates? },
         headers: headers?,
         timeout: timeout?,
         sample: sample?,
@@ -128,6 +119,14 @@ fn read_otlp(field: &Field<'_>, context: Context<'_>) -> Option<Otlp> {
 
 fn read_endpoint(field: &Field<'_>) -> Option<Url> {
     let url = read_url(field)?;
+    if url.query.is_some() {
+        field.error("must have no query");
+        return None;
+    }
+    if matches!(url.place, Place::Unix(_)) {
+        field.error("must be a URL that begins with http:// or https://");
+        return None;
+    }
     if url.path.is_empty() || url.path == "/" {
         field.error("needs a path: most collectors accept traces at /v1/traces");
         return None;

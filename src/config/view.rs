@@ -26,6 +26,7 @@ use super::store::{Keep, Store};
 use super::telemetry::{Otlp, OtlpEndpoint};
 use super::tls::{ClientTls, Identity, Roots, ServerTls};
 use super::upstream::Upstream;
+use super::url::Url;
 use crate::schemes::{SchemeOptions, Secret, Spec};
 
 /// A configuration as operators see it.
@@ -180,8 +181,8 @@ fn of_admin(admin: &Admin) -> Vec<Entry> {
 fn of_telemetry(otlp: Option<&Otlp>) -> Entry {
     let Some(otlp) = otlp else { return Entry::new("otlp", Value::Null) };
     let Otlp { endpoint, headers, timeout, sample, service_name, context_from } = otlp;
-    // The text of the URL says all of the other four.
-    let OtlpEndpoint { tls: _, host: _, port: _, authority: _, path: _, certificates } = endpoint;
+    // The text of the endpoint is that of the URL.
+    let OtlpEndpoint { url: _, certificates } = endpoint;
     let shown = json!({
         "endpoint": endpoint.to_string(),
         "headers": headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
@@ -374,11 +375,13 @@ fn of_rate_limit(limit: RateLimit) -> Value {
 }
 
 fn of_upstream(upstream: &Upstream) -> [Entry; 5] {
-    let Upstream { tls, host, port, authority, path, connect_timeout, resend, host_header, certificates } = upstream;
-    // The text of the URL writes an empty path as a slash.
-    let url = format!("{:?}", (tls, host, port, authority, path));
+    let Upstream { urls, connect_timeout, resend, host_header, certificates } = upstream;
+    // The text of a URL writes an empty path as a slash, and has no query.
+    let marks = urls.iter().map(|Url { tls, place, authority, path, query }| {
+        Mark::of(format!("{:?}", (tls, place, authority, path, query)).as_bytes())
+    });
     [
-        Entry::new("upstream", upstream.to_string()).hiding([Mark::of(url.as_bytes())]),
+        Entry::new("upstream", upstream.to_string()).hiding(marks),
         Entry::new("connect_timeout_seconds", connect_timeout.as_secs_f64()),
         Entry::new("resend", *resend),
         Entry::new("host_header", host_header.as_str()),

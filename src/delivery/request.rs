@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::delivery::peer::Peer;
 use crate::delivery::timeline::{Event, Timeline};
+use crate::http1::as_sent::SentHead;
 use crate::http1::server::connection::IncomingBody;
 use crate::routing::table::RouteShared;
 
@@ -25,6 +26,8 @@ pub struct Inbound {
     pub body: RequestBody,
     /// The peer of the connection.
     pub peer: Rc<Peer>,
+    /// The field lines as the sender wrote them; empty for HTTP/2.
+    pub sent: SentHead,
 }
 
 /// The body of a request, by the connection's version of HTTP.
@@ -62,6 +65,8 @@ impl Http2Body {
 pub struct RequestInfo {
     /// The head, unchanged.
     pub head: Parts,
+    /// Its field lines as the sender wrote them; empty for HTTP/2.
+    pub sent: SentHead,
     /// The peer of the connection, with the client that it forwards for.
     pub peer: Rc<Peer>,
     /// The request id for the upstream, the response and the log: the sender's, or else the delivery's.

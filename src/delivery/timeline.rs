@@ -36,6 +36,8 @@ pub struct Timeline {
     verified: Cell<Option<Period>>,
     /// From sending the request to the upstream's response head.
     sent: Cell<Option<Period>>,
+    /// The position of the upstream's URL that the request was sent to.
+    upstream_url: Cell<usize>,
     /// The status of the upstream's response.
     upstream_status: Cell<Option<StatusCode>>,
     /// Why the upstream gave no response.
@@ -82,8 +84,10 @@ impl Timeline {
         self.verified.set(Some(period));
     }
 
-    /// Notes when the delivery was with the upstream, and the status of the response, if the upstream answered.
-    pub fn upstream(&self, period: Period, status: Option<StatusCode>) {
+    /// Notes when the delivery was with the upstream, at which of its URLs, and the status of the response, if the upstream
+    /// answered.
+    pub fn upstream(&self, period: Period, url: usize, status: Option<StatusCode>) {
+        self.upstream_url.set(url);
         self.sent.set(Some(period));
         self.upstream_status.set(status);
     }
@@ -151,6 +155,11 @@ impl Timeline {
     /// When the delivery was with the upstream, if it was sent.
     pub fn sent(&self) -> Option<Period> {
         self.sent.get()
+    }
+
+    /// The position of the upstream's URL that it was sent to, if it was sent.
+    pub fn upstream_url(&self) -> usize {
+        self.upstream_url.get()
     }
 
     /// The status of the upstream's response, if the upstream answered.

@@ -118,6 +118,7 @@ mod tests {
     use crate::gateway::observe::{ObserveContext, observe};
     use crate::gateway::receive::{ReceiveContext, receive};
     use crate::gateway::respond::respond;
+    use crate::http1::as_sent::SentHead;
     use crate::metrics::Metrics;
     use crate::record::recorder::Recorder;
     use crate::store::memory::{Bounds, Memory};
@@ -158,7 +159,7 @@ mod tests {
         let observe = |received| observe(Next::new(context.clone(), service_fn(respond)), received);
         let receiving = ReceiveContext { clock: Clock::system(), trusted_proxies: Networks::default() };
         let peer = Rc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
-        let inbound = Inbound { body: RequestBody::Empty, peer };
+        let inbound = Inbound { body: RequestBody::Empty, peer, sent: SentHead::default() };
         let request = Request::post("/").header("x-request-id", "id-1").body(inbound).unwrap();
         let response = receive(Next::new(receiving, service_fn(observe)), request).await.unwrap();
 

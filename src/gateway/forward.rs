@@ -5,14 +5,15 @@
 //! 2. `upstream_failed`: the connection ended before a complete response head, or the upstream switches protocols;
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
-//! The response is passed on unchanged, 5xx included: only the handler knows whether it has accepted the delivery. The body is
-//! streamed. If it ends early, or pauses for longer than `idle_timeout`, the gateway aborts the sender's connection, so that
+//! The response is passed on unchanged, 5xx included: only the handler knows whether it has accepted the delivery. But a redirect
+//! to an address of the inside loses its `Location`, see [`redirect`](crate::upstream::redirect). The body is streamed. If it ends early, or pauses for longer than `idle_timeout`, the gateway aborts the sender's connection, so that
 //! the sender does not take the response for complete.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
+use http::header::LOCATION;
 
 use super::prepare::prepare;
 use super::verify::Verified;
@@ -26,6 +27,7 @@ use crate::queue::stored;
 use crate::record::redact;
 use crate::reject::{Outcome, Reject};
 use crate::upstream::pool::SendError;
+use crate::upstream::redirect::{REDIRECT_HINT, Redirect};
 use crate::upstream::send::send;
 
 /// The values of the worker thread that the forwarding stage uses.
@@ -47,14 +49,22 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
         let redacted = redact::message(&route.shared.credentials, &message);
         info.timeline.message(stored::encode(redacted.as_ref().unwrap_or(&message)));
     }
-    let sent = send(&route.shared.endpoint, &route.pool, message, &Head::default(), &context.clock, started).await;
+    let sent = send(&route.shared.endpoint, &route.pools, message, &Head::default(), &context.clock, started).await;
     let period = Period { start: started, end: sent.ended };
-    info.timeline.upstream(period, sent.result.as_ref().ok().map(Response::status));
+    info.timeline.upstream(period, sent.url, sent.result.as_ref().ok().map(Response::status));
     match sent.result {
-        Ok(response) => Ok(Completed {
-            response: response.map(|body| Body::upstream(body.pausing_at_most(context.pause))),
-            outcome: Outcome::Forwarded,
-        }),
+        Ok(mut response) => {
+            if let Some(redirect) = Redirect::of(response.status(), response.headers(), &route.shared.config.upstream) {
+                if redirect.is_inside {
+                    response.headers_mut().remove(LOCATION);
+                }
+                context.warn_of(&redirect, &route.shared.config.name);
+            }
+            Ok(Completed {
+                response: response.map(|body| Body::upstream(body.pausing_at_most(context.pause))),
+                outcome: Outcome::Forwarded,
+            })
+        }
         Err(error) => {
             let reject = Reject::from(&error);
             if route.shared.config.record != Record::None {
@@ -66,6 +76,16 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
                 tracing::warn!(route, reason, %upstream, %error, suppressed, "no answer from the upstream");
             }
             Err(reject.into())
+        }
+    }
+}
+
+impl ForwardContext {
+    /// Tells the operator that the handler redirects.
+    fn warn_of(&self, redirect: &Redirect, route: &str) {
+        if let Some(suppressed) = self.log_limit.admit(self.clock.now()) {
+            let location = &*redirect.location;
+            tracing::warn!(route, location, suppressed, hint = REDIRECT_HINT, "the handler redirects");
         }
     }
 }

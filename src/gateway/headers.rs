@@ -12,8 +12,8 @@
 //! Then the gateway adds its own. The fields of a trusted proxy are kept: the gateway appends to its `X-Forwarded-For`, and
 //! keeps its `X-Forwarded-Proto` and `-Host` if their values are valid.
 //!
-//! Cookie lines that HTTP/2 has split are joined (RFC 9113 section 8.2.3). All other field lines keep their value, order and
-//! number.
+//! Cookie lines that HTTP/2 has split are joined (RFC 9113 section 8.2.3). All other field lines keep the spelling of their name,
+//! their value, order and number.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,13 @@ use crate::routing::route_headers::RouteHeaders;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const HOOKLATCH_DELIVERY_ID: HeaderName = HeaderName::from_static("hooklatch-delivery-id");
+
+/// Names of the gateway's own field lines, spelt as the documentation has them.
+const DELIVERY_ID: &str = "Hooklatch-Delivery-Id";
+const REQUEST_ID: &str = "X-Request-Id";
+const FORWARDED_FOR: &str = "X-Forwarded-For";
+const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const FORWARDED_HOST: &str = "X-Forwarded-Host";
 
 /// The prefix of the gateway's own field names.
 const OWN_PREFIX: &str = "hooklatch-";
@@ -48,7 +54,7 @@ pub fn fields(
     secret: Option<usize>,
     length: u64,
 ) -> Head {
-    let RequestInfo { head: Parts { headers, version, .. }, peer, request_id, timeline, .. } = info;
+    let RequestInfo { head: Parts { headers, version, .. }, sent, peer, request_id, timeline, .. } = info;
     let mut fields = Head::for_body(length);
     let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
@@ -57,7 +63,7 @@ pub fn fields(
             continue;
         }
         if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
-            fields.line(name, value);
+            fields.line_as_sent(sent, name, value);
         }
     }
     if let Some(cookies) = &cookies {
@@ -67,18 +73,18 @@ pub fn fields(
         trace.propagate(&mut fields);
     }
     fields.content_length(length);
-    fields.line(&X_REQUEST_ID, request_id);
+    fields.line(REQUEST_ID, request_id);
     if info.has_senders_id {
         let mut text = [0; Hyphenated::LENGTH];
-        fields.text_line(&HOOKLATCH_DELIVERY_ID, info.delivery_id.hyphenated().encode_lower(&mut text));
+        fields.text_line(DELIVERY_ID, info.delivery_id.hyphenated().encode_lower(&mut text));
     } else {
-        fields.line(&HOOKLATCH_DELIVERY_ID, request_id);
+        fields.line(DELIVERY_ID, request_id);
     }
     let forwarded = XForwarded::of(peer, host, headers);
-    fields.line(&X_FORWARDED_FOR, &forwarded.client);
-    fields.line(&X_FORWARDED_PROTO, &forwarded.proto);
+    fields.line(FORWARDED_FOR, &forwarded.client);
+    fields.line(FORWARDED_PROTO, &forwarded.proto);
     if let Some(host) = &forwarded.host {
-        fields.line(&X_FORWARDED_HOST, host);
+        fields.line(FORWARDED_HOST, host);
     }
     fields.lines(route.lines(secret));
     fields

@@ -48,7 +48,7 @@ where
 impl ReceiveContext {
     fn take_up(&self, request: Request<Inbound>) -> Received {
         let received = self.clock.now();
-        let (head, Inbound { body, peer }) = request.into_parts();
+        let (head, Inbound { body, peer, sent }) = request.into_parts();
         let received_unix = self.clock.unix_at(received);
         let delivery_id = delivery_id(received_unix);
         let senders_id = senders_id(&head.headers).cloned();
@@ -58,6 +58,7 @@ impl ReceiveContext {
         Received {
             info: Rc::new(RequestInfo {
                 head,
+                sent,
                 peer,
                 request_id,
                 has_senders_id,

@@ -2,19 +2,20 @@
 //!
 //! Names and values have been parsed, so that none can contain a line end.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
 /// Appends a field line.
-pub fn line(bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-    bytes.extend_from_slice(name.as_str().as_bytes());
+pub fn line(bytes: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
+    bytes.extend_from_slice(name);
     bytes.extend_from_slice(b": ");
     bytes.extend_from_slice(value.as_bytes());
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// Appends `Content-Length: length` (RFC 9112 section 6.2).
-pub fn content_length(bytes: &mut Vec<u8>, length: u64) {
-    bytes.extend_from_slice(b"content-length: ");
+/// Appends the line of `Content-Length` (RFC 9112 section 6.2), spelt like `name`.
+pub fn content_length(bytes: &mut Vec<u8>, name: &str, length: u64) {
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(b": ");
     bytes.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     bytes.extend_from_slice(b"\r\n");
 }

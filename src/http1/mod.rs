@@ -4,6 +4,7 @@
 //! beside this file has the state machines as tables, and
 //! what is refused.
 //!
+//! - [`as_sent`] has the field lines of a request as its sender wrote them.
 //! - [`body_length`] says where the body of a message ends.
 //! - [`chunked`] decodes the chunked transfer coding.
 //! - [`field`] reads field lines.
@@ -13,6 +14,7 @@
 //! - [`server`] reads requests and writes responses.
 //! - [`client`] writes requests and reads responses.
 
+pub mod as_sent;
 pub mod body_length;
 pub mod chunked;
 pub mod client;

@@ -197,6 +197,11 @@ impl Metrics {
         }
     }
 
+    /// The gauges of the upstreams of a route that has several: whether each can be reached.
+    pub fn reachable(&self, route: &str, upstreams: &[String]) -> Vec<IntGauge> {
+        self.upstreams.reachable(route, upstreams)
+    }
+
     /// Says how many deliveries are pending, retrying, dead and held of a route that the configuration does not have, or has
     /// without a queue. A reload removes these series until they are set again.
     pub fn held_queue(&self, route: &str, counts: [u64; 4]) {

@@ -20,6 +20,8 @@ pub struct RouteLabels<'a> {
     pub reasons: Vec<&'static str>,
     /// What the route does beside forwarding.
     pub kind: RouteKind,
+    /// The route's upstreams, if it has several.
+    pub upstreams: Vec<String>,
 }
 
 impl Metrics {
@@ -47,6 +49,7 @@ impl RouteLabels<'_> {
         labels.iter().all(|(label, value)| match *label {
             "scheme" => *value == self.scheme,
             "secret" => self.secrets.iter().any(|id| id == value),
+            "upstream" => self.upstreams.iter().any(|upstream| upstream == value),
             "reason" => self.reasons.contains(value),
             "outcome" => {
                 let mut possible = Outcome::ALL.into_iter().filter(|outcome| self.kind.allows(*outcome));
@@ -67,7 +70,7 @@ mod tests {
 
     fn labels<'a>(scheme: &'a str, secrets: &'a [String], reasons: &[Reject]) -> RouteLabels<'a> {
         let reasons = reasons.iter().map(|reject| reject.reason()).collect();
-        RouteLabels { scheme, secrets, reasons, kind: RouteKind::default() }
+        RouteLabels { scheme, secrets, reasons, kind: RouteKind::default(), upstreams: Vec::new() }
     }
 
     fn series(metrics: &Metrics) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Requests to upstreams: their results, their time, and those that were sent again.
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::deliveries::REQUEST_SECONDS;
 use super::families::Families;
@@ -27,6 +27,8 @@ pub(super) struct UpstreamFamilies {
     resends: IntCounterVec,
     /// `hooklatch_upstream_duration_seconds`: from sending the request to the upstream's response head.
     duration: HistogramVec,
+    /// `hooklatch_upstream_reachable`: one series for each upstream of a route that has several.
+    reachable: IntGaugeVec,
 }
 
 /// Counts the requests to the upstream of one route.
@@ -82,7 +84,17 @@ impl UpstreamFamilies {
                 &["route"],
                 &REQUEST_SECONDS,
             )?,
+            reachable: families.int_gauges(
+                "hooklatch_upstream_reachable",
+                "Whether a connection to this one of several upstreams could be made when one was last needed.",
+                &["route", "upstream"],
+            )?,
         })
+    }
+
+    /// The gauge of each upstream of a route; makes their series.
+    pub(super) fn reachable(&self, route: &str, upstreams: &[String]) -> Vec<IntGauge> {
+        upstreams.iter().map(|upstream| self.reachable.with_label_values(&[route, upstream.as_str()])).collect()
     }
 
     /// The handles of one route; makes their series.

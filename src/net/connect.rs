@@ -1,4 +1,4 @@
-//! Connects to a host: name resolution, TCP, and TLS.
+//! Connects to a server: name resolution, TCP and TLS, or a socket of the file system.
 //!
 //! Tries the addresses of a name one after another, IPv6 and IPv4 in turn, all within one timeout. While one is silent, the next
 //! one is tried beside it (RFC 8305): an address that leads nowhere does not use up the time.
@@ -11,21 +11,20 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::config::Place;
 use crate::net::socket::Socket;
 
 /// How long an address may be silent until the next one is tried beside it: the value of RFC 8305 section 8.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to one host.
+/// Connects to one server.
 pub struct Connector {
-    /// A name, or an address without brackets.
-    host: String,
-    port: u16,
+    place: Place,
     /// For name resolution, TCP and TLS together.
     timeout: Duration,
     /// How to speak TLS, and the name that the certificate must have; `None` without TLS.
@@ -35,16 +34,19 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Connects to `host` (a name, or an address without brackets) and `port` within `timeout`, with TLS if `tls` is given.
+    /// Connects to `place` within `timeout`, with TLS if `tls` is given; a socket of the file system has no TLS.
     ///
     /// # Errors
-    /// `host` cannot be a TLS server name.
-    pub fn new(host: &str, port: u16, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
-        let name = |config| {
-            let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-            Ok::<_, io::Error>((TlsConnector::from(config), name))
+    /// The host cannot be a TLS server name.
+    pub fn new(place: Place, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
+        let tls = match (&place, tls) {
+            (Place::Tcp { host, .. }, Some(config)) => {
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                Some((TlsConnector::from(config), name))
+            }
+            (Place::Tcp { .. }, None) | (Place::Unix(_), _) => None,
         };
-        Ok(Self { host: host.to_owned(), port, timeout, tls: tls.map(name).transpose()?, beginning: b"" })
+        Ok(Self { place, timeout, tls, beginning: b"" })
     }
 
     /// The same, with `beginning` as the first bytes of each connection.
@@ -62,7 +64,11 @@ impl Connector {
     }
 
     async fn open(&self) -> io::Result<Socket> {
-        let addresses = lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let (host, port) = match &self.place {
+            Place::Tcp { host, port } => (host.as_str(), *port),
+            Place::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
+        };
+        let addresses = lookup_host((host, port)).await?.collect();
         let mut stream = connect_to_first(in_turn(addresses)).await?;
         stream.set_nodelay(true)?;
         if !self.beginning.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 /// A connection of a server or a client. An enum, because a boxed trait object would cost a plain connection more than a branch.
@@ -16,19 +16,26 @@ pub enum Socket {
     Plain(TcpStream),
     /// TLS after its handshake. Boxed, because it is a hundred times as large.
     Tls(Box<TlsStream<TcpStream>>),
+    /// A socket of the file system (unix(7)). Only clients have one.
+    Unix(UnixStream),
 }
 
 impl Socket {
     /// Ready when there are bytes to read, or the peer has closed the connection. With TLS, call it only right after a pending
     /// read: TLS may hold bytes that the socket no longer has.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp().poll_read_ready(cx)
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
     }
 
     /// Ready when the peer has reset the connection, but not when it has only shut its sending side down: it may still read.
-    /// Wakes the task as a read does, and reads nothing.
+    /// Wakes the task as a read does, and reads nothing. Never ready on a socket of the file system.
     pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        match ready!(self.tcp().poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+        let Some(stream) = self.tcp() else { return Poll::Pending };
+        match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
             Ok(_) => Poll::Pending,
             Err(error) => Poll::Ready(error),
         }
@@ -46,18 +53,22 @@ impl Socket {
     }
 
     /// Sets whether dropping the connection resets it (RFC 9293 section 3.10.4), so that the peer sees that it is incomplete,
-    /// instead of closing it in order.
+    /// instead of closing it in order. A socket of the file system is always closed in order.
     ///
     /// # Errors
     /// Those of the system.
     pub fn reset_at_close(&self, resets: bool) -> io::Result<()> {
-        SockRef::from(self.tcp()).set_linger(resets.then_some(Duration::ZERO))
+        match self.tcp() {
+            Some(stream) => SockRef::from(stream).set_linger(resets.then_some(Duration::ZERO)),
+            None => Ok(()),
+        }
     }
 
-    fn tcp(&self) -> &TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Unix(_) => None,
         }
     }
 }
@@ -67,6 +78,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -76,6 +88,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -87,6 +100,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -94,6 +108,7 @@ impl AsyncWrite for Socket {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -101,6 +116,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -108,6 +124,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -84,6 +84,8 @@ pub struct EndedDelivery {
     pub verification: Option<Period>,
     /// When the delivery was with the upstream, if it was sent.
     pub upstream: Option<Period>,
+    /// At which of the upstream's URLs it was.
+    pub upstream_url: usize,
     /// The status of the upstream's response, if the upstream answered.
     pub upstream_status: Option<StatusCode>,
 }
@@ -125,6 +127,7 @@ impl Tracer {
             at,
             verification: timeline.verified(),
             upstream: timeline.sent(),
+            upstream_url: timeline.upstream_url(),
             upstream_status: timeline.upstream_status(),
         };
         self.hand_over(ended);
@@ -185,6 +188,7 @@ mod tests {
             at: Duration::from_secs(1000),
             verification: Some(period),
             upstream: None,
+            upstream_url: 0,
             upstream_status: None,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderName, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
 use uuid::Uuid;
@@ -25,9 +25,9 @@ const MAX_READ: usize = 256 << 10;
 /// How long that is read. The outcome is known by then, and is not to be lost in a crash meanwhile.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-const HOOKLATCH_ATTEMPT: HeaderName = HeaderName::from_static("hooklatch-attempt");
-const HOOKLATCH_RECEIVED_AT: HeaderName = HeaderName::from_static("hooklatch-received-at");
-const HOOKLATCH_REPLAY: HeaderName = HeaderName::from_static("hooklatch-replay");
+const HOOKLATCH_ATTEMPT: &str = "Hooklatch-Attempt";
+const HOOKLATCH_RECEIVED_AT: &str = "Hooklatch-Received-At";
+const HOOKLATCH_REPLAY: &str = "Hooklatch-Replay";
 
 /// A delivery that is to be attempted, claimed from the store.
 #[derive(Clone, Copy)]
@@ -68,10 +68,10 @@ impl Job {
     /// The field lines that this attempt adds to the message.
     pub fn fields(&self) -> Head {
         let mut fields = Head::default();
-        fields.text_line(&HOOKLATCH_ATTEMPT, &(self.attempts + 1).to_string());
-        fields.text_line(&HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
+        fields.text_line(HOOKLATCH_ATTEMPT, &(self.attempts + 1).to_string());
+        fields.text_line(HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
         if self.replay {
-            fields.text_line(&HOOKLATCH_REPLAY, "true");
+            fields.text_line(HOOKLATCH_REPLAY, "true");
         }
         fields
     }

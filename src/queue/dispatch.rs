@@ -35,6 +35,7 @@ use crate::store::{
     Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError, Ticket,
 };
 use crate::upstream::message::Message;
+use crate::upstream::redirect::REDIRECT_HINT;
 use crate::upstream::send::send;
 
 /// Deliveries that are claimed from the store at once.
@@ -286,7 +287,7 @@ impl Dispatcher {
         let mut open = Open { dispatcher: self.clone(), attempt: Some((job, pass)), started };
         let stays = after_delivery(&self.route.shared, origin, &message, stored::encode);
         let endpoint = &self.route.shared.endpoint;
-        let sent = send(endpoint, &self.route.pool, message, &job.fields(), clock, started).await;
+        let sent = send(endpoint, &self.route.pools, message, &job.fields(), clock, started).await;
         let answered = clock.now();
         let wall = SystemTime::UNIX_EPOCH + clock.unix();
         let ended = Ended::of(sent.result, wall).await;
@@ -370,6 +371,7 @@ impl Dispatcher {
                 result = ended.result.label(),
                 status = ended.status,
                 error = ended.error,
+                hint = matches!(ended.status, Some(300..=399)).then_some(REDIRECT_HINT),
                 suppressed,
                 "an attempt failed"
             );

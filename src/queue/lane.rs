@@ -11,13 +11,16 @@ use tokio::sync::futures::Notified;
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use super::retry::RetryPolicy;
 use crate::clock::Clock;
-use crate::config::Upstream;
+use crate::config::{Place, Upstream};
 use crate::lock::lock;
 use crate::routing::rate::Bucket;
 use crate::store::{Millis, Store, millis};
 
 /// Deliveries of a route that may stand in line for a place, and their bytes.
 const LINE: Line = Line { deliveries: 512, bytes: 8 << 20 };
+
+/// Where an upstream listens, each place with whether it speaks TLS.
+type Places = Vec<(bool, Place)>;
 
 /// The queue, over all threads and reloads.
 pub struct Queue {
@@ -27,7 +30,7 @@ pub struct Queue {
     /// jump of the wall clock moves no attempt.
     started: (Instant, Duration),
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
-    gates: Mutex<HashMap<String, Weak<Gate>>>,
+    gates: Mutex<HashMap<Places, Weak<Gate>>>,
 }
 
 /// The queue of one route. It outlives a reload.
@@ -118,15 +121,15 @@ impl Queue {
 
     /// The circuit of an upstream, as one of its routes sets it. `lane` is woken when it closes.
     pub fn gate(&self, upstream: &Upstream, settings: Settings, lane: &Arc<Lane>) -> Arc<Gate> {
-        let authority = key(upstream);
+        let places = key(upstream);
         let mut gates = lock(&self.gates);
         gates.retain(|_, gate| gate.strong_count() > 0);
-        let known = gates.get(&authority).and_then(Weak::upgrade);
+        let known = gates.get(&places).and_then(Weak::upgrade);
         let gate = known.unwrap_or_else(|| {
             let circuit = Mutex::new(Circuit::new(settings));
             Arc::new(Gate { circuit, started: self.started.0, lanes: Mutex::default() })
         });
-        gates.insert(authority, Arc::downgrade(&gate));
+        gates.insert(places, Arc::downgrade(&gate));
         lock(&gate.circuit).set(settings);
         let mut lanes = lock(&gate.lanes);
         lanes.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&Arc::downgrade(lane)));
@@ -280,8 +283,10 @@ impl Gate {
     }
 }
 
-/// Circuits are told apart by scheme, host and port.
-fn key(upstream: &Upstream) -> String {
-    let scheme = if upstream.tls { "https" } else { "http" };
-    format!("{scheme}://{}:{}", upstream.host, upstream.port)
+/// Circuits are told apart by the places of the upstream's URLs: several URLs have one circuit together, since an attempt fails
+/// only if it fails at all of them.
+fn key(upstream: &Upstream) -> Places {
+    let mut places: Places = upstream.urls.iter().map(|url| (url.tls, url.place.clone())).collect();
+    places.sort_unstable();
+    places
 }

@@ -96,7 +96,7 @@ pub struct RequestRecord {
 /// A field line of a request.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FieldLine {
-    /// The name, in lower case.
+    /// The name, as the sender wrote it.
     #[prost(bytes = "bytes", tag = "1")]
     pub name: Bytes,
     /// The value; the text `redacted` in place of a secret.

@@ -266,7 +266,7 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
 /// The request's head without secrets.
 fn request(info: &RequestInfo, route: &RouteShared, most: u64) -> Details {
     Details {
-        request: Some(redact::request(&route.credentials, &info.head)),
+        request: Some(redact::request(&route.credentials, &info.head, &info.sent)),
         body_cut: info.timeline.payload().is_some_and(|payload| payload.len() > most),
         ..Details::default()
     }

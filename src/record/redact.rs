@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{HeaderName, Uri, Version};
 
 use super::details::{Details, FieldLine, RequestRecord};
+use crate::http1::as_sent::SentHead;
 use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
 use crate::routing::table::RouteShared;
@@ -98,11 +99,11 @@ pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
     headers.chain(query).collect()
 }
 
-/// A head without secrets.
-pub fn request(credentials: &Credentials, head: &Parts) -> RequestRecord {
+/// A head without secrets; its names are spelt as they were `sent`.
+pub fn request(credentials: &Credentials, head: &Parts, sent: &SentHead) -> RequestRecord {
     let fields = head.headers.iter().map(|(name, value)| {
         let redacted = hides(credentials, name);
-        let name = Bytes::copy_from_slice(name.as_str().as_bytes());
+        let name = Bytes::copy_from_slice(sent.name(name, value));
         let value =
             if redacted { Bytes::from_static(REDACTED.as_bytes()) } else { Bytes::copy_from_slice(value.as_bytes()) };
         FieldLine { name, value, redacted }
@@ -199,7 +200,7 @@ mod tests {
 
     /// Everything that could be recorded of a request, in one piece.
     fn recorded(credentials: &Credentials, head: &Parts, bytes: &[u8]) -> Vec<u8> {
-        let details = Details { request: Some(request(credentials, head)), ..Details::default() };
+        let details = Details { request: Some(request(credentials, head, &SentHead::default())), ..Details::default() };
         let sent = message_of(head, bytes);
         let sent = message(credentials, &sent).unwrap_or(sent);
         let (target, _) = sent.target.parts();
@@ -255,7 +256,7 @@ mod tests {
             head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         assert_eq!(taken_out(&credentials, &head), ["header cookie", "query hub.verify_token"]);
-        let record = request(&credentials, &head);
+        let record = request(&credentials, &head, &SentHead::default());
         assert_eq!(record.target, "/in?a=%20&hub.verify_token=redacted");
         let fields: Vec<(&[u8], &[u8], bool)> =
             record.fields.iter().map(|field| (&*field.name, &*field.value, field.redacted)).collect();

@@ -1,15 +1,15 @@
 //! The field lines that a route adds to every request, encoded once.
 
+use http::HeaderValue;
 use http::header::InvalidHeaderValue;
-use http::{HeaderName, HeaderValue};
 
 use crate::config;
 use crate::http1::client::request::Head;
 
-const HOOKLATCH_ROUTE: HeaderName = HeaderName::from_static("hooklatch-route");
-const HOOKLATCH_SCHEME: HeaderName = HeaderName::from_static("hooklatch-scheme");
-const HOOKLATCH_VERIFIED: HeaderName = HeaderName::from_static("hooklatch-verified");
-const HOOKLATCH_SECRET_ID: HeaderName = HeaderName::from_static("hooklatch-secret-id");
+const HOOKLATCH_ROUTE: &str = "Hooklatch-Route";
+const HOOKLATCH_SCHEME: &str = "Hooklatch-Scheme";
+const HOOKLATCH_VERIFIED: &str = "Hooklatch-Verified";
+const HOOKLATCH_SECRET_ID: &str = "Hooklatch-Secret-Id";
 
 /// The field lines that a route adds to its requests: `Hooklatch-Route`, `-Scheme`, `-Verified` and `-Secret-Id`.
 pub struct RouteHeaders {
@@ -30,14 +30,14 @@ impl RouteHeaders {
         let (name, scheme) = (HeaderValue::from_str(&route.name)?, HeaderValue::from_str(&route.scheme.name)?);
         let lines = |verified| {
             let mut lines = Head::default();
-            lines.line(&HOOKLATCH_ROUTE, &name);
-            lines.line(&HOOKLATCH_SCHEME, &scheme);
-            lines.line(&HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
+            lines.line(HOOKLATCH_ROUTE, &name);
+            lines.line(HOOKLATCH_SCHEME, &scheme);
+            lines.line(HOOKLATCH_VERIFIED, &HeaderValue::from_static(verified));
             lines
         };
         let of_secret = |id: &String| {
             let mut lines = lines("true");
-            lines.line(&HOOKLATCH_SECRET_ID, &HeaderValue::from_str(id)?);
+            lines.line(HOOKLATCH_SECRET_ID, &HeaderValue::from_str(id)?);
             Ok(lines)
         };
         let verified = route.secret_ids.iter().map(of_secret).collect::<Result<_, _>>()?;

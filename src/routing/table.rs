@@ -20,8 +20,8 @@ use crate::upstream::send::Endpoint;
 pub struct Route {
     /// What all threads share.
     pub shared: Arc<RouteShared>,
-    /// This thread's connections to the upstream.
-    pub pool: Rc<Pool>,
+    /// This thread's connections to the upstream, for each of its URLs.
+    pub pools: Box<[Rc<Pool>]>,
     /// Its name, for records. Each thread has its own, so that threads do not count references on one place.
     pub name: Arc<str>,
     /// The name of its scheme, for records.
@@ -29,10 +29,10 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route for one thread.
-    pub fn new(shared: Arc<RouteShared>, pool: Rc<Pool>) -> Self {
+    /// A route for one thread, with a pool for each URL of its upstream.
+    pub fn new(shared: Arc<RouteShared>, pools: impl Into<Box<[Rc<Pool>]>>) -> Self {
         let (name, scheme) = (Arc::from(&*shared.config.name), Arc::from(&*shared.config.scheme.name));
-        Self { shared, pool, name, scheme }
+        Self { shared, pools: pools.into(), name, scheme }
     }
 }
 
@@ -83,13 +83,14 @@ impl RouteShared {
         metrics: &Metrics,
         limits: &LimitStates,
     ) -> Result<Self, http::header::InvalidHeaderValue> {
+        let reachable = metrics.reachable(&config.name, &upstreams(&config));
         let methods: Vec<_> = config.methods.iter().map(http::Method::as_str).collect();
         let metrics =
             metrics.route(&config.name, &config.scheme.name, &config.secret_ids, &reasons(&config), kind(&config));
         Ok(Self {
             allow: HeaderValue::from_str(&methods.join(", "))?,
             headers: RouteHeaders::new(&config)?,
-            endpoint: Endpoint::new(&config, metrics.upstream.clone())?,
+            endpoint: Endpoint::new(&config, metrics.upstream.clone(), reachable)?,
             metrics,
             limits: limits.route(&config),
             diagnose_limit: DiagnoseLimit::default(),
@@ -102,7 +103,8 @@ impl RouteShared {
     pub fn labels(&self) -> RouteLabels<'_> {
         let reasons = reasons(&self.config).into_iter().map(Reject::reason).collect();
         let kind = kind(&self.config);
-        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons, kind }
+        let upstreams = upstreams(&self.config);
+        RouteLabels { scheme: &self.config.scheme.name, secrets: &self.config.secret_ids, reasons, kind, upstreams }
     }
 }
 
@@ -166,6 +168,12 @@ pub fn canonical_host(host: &str) -> String {
     let port = host.get(after_address..).and_then(|rest| rest.find(':'));
     let name = port.and_then(|port| host.get(..after_address + port)).unwrap_or(host);
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// What the metrics call the URLs of the upstream, if there are several.
+fn upstreams(config: &config::Route) -> Vec<String> {
+    let urls = &config.upstream.urls;
+    if urls.len() > 1 { urls.iter().map(ToString::to_string).collect() } else { Vec::new() }
 }
 
 fn kind(config: &config::Route) -> RouteKind {

@@ -131,12 +131,12 @@ fn exchange(
     context: &Http1Context,
 ) -> impl Future<Output = Result<bool, ConnectionEnd>> {
     // Outside the async block, so that the future does not hold the request.
-    let ParsedRequest { request, is_persistent, .. } = parsed;
+    let ParsedRequest { request, sent, is_persistent, .. } = parsed;
     let mut request_context =
         RequestContext { method: request.method().clone(), version: request.version(), is_persistent };
     let body = RequestBody::Http1(connection.lend_body());
-    let handling =
-        context.refuse.current.get().stack.clone().call(request.map(|()| Inbound { body, peer: peer.clone() }));
+    let inbound = Inbound { body, peer: peer.clone(), sent };
+    let handling = context.refuse.current.get().stack.clone().call(request.map(|()| inbound));
     async move {
         let response = respond(connection, handling).await.map_err(|error| ConnectionEnd::Closed(Some(error)))?;
         let is_read = connection.is_body_returned() && connection.borrow().is_request_complete();

@@ -34,6 +34,7 @@ use tower::{BoxError, Service};
 
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Http2Body, Inbound, RequestBody};
+use crate::http1::as_sent::SentHead;
 use crate::http1::field::{MAX_LINES, is_target};
 use crate::net::socket::Socket;
 use crate::reject::Reject;
@@ -167,7 +168,8 @@ pub async fn serve(
             let refusal = reject.map(|reject| refuse.refuse(reject, address));
             let (head, body) = request.into_parts();
             let body = Http2Body::new(body);
-            let inbound = Inbound { body: RequestBody::Http2(body.clone()), peer: peer.clone() };
+            let sent = SentHead::default();
+            let inbound = Inbound { body: RequestBody::Http2(body.clone()), peer: peer.clone(), sent };
             let request = Request::from_parts(head, inbound);
             let mut stack = refuse.current.get().stack.clone();
             async move {

@@ -3,7 +3,8 @@
 //! The rule for sending a request twice is part of the contract. If a *reused* connection ends before any byte of a response,
 //! the request is sent once more, on a new connection (RFC 9110 section 9.2.2 permits this to a client that knows the request
 //! semantics; a provider's own retry would come minutes later, or never). With `resend: false` it is sent again only if none of
-//! its bytes had been written. In no other case is a request sent twice.
+//! its bytes had been written. In no other case is a request sent twice. A request for which no connection can be made is handed
+//! back, since it may go to another server.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -74,6 +75,14 @@ pub struct ResponseBody {
 #[error("the upstream's response stalled")]
 struct Stalled;
 
+/// A request without a response.
+pub struct Unanswered {
+    /// Why.
+    pub error: SendError,
+    /// The request, if no connection could be made for it: it may go to another server.
+    pub unsent: Option<Box<OutgoingRequest>>,
+}
+
 /// Why the upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
@@ -88,6 +97,12 @@ pub enum SendError {
     Late,
 }
 
+impl From<SendError> for Unanswered {
+    fn from(error: SendError) -> Self {
+        Self { error, unsent: None }
+    }
+}
+
 impl Pool {
     /// An empty pool.
     pub fn new(connector: impl Into<Arc<Connector>>) -> Rc<Self> {
@@ -97,14 +112,14 @@ impl Pool {
     /// Sends a request at `now` and waits until `deadline` for the head of the response.
     ///
     /// # Errors
-    /// See [`SendError`].
+    /// See [`Unanswered`].
     pub async fn send(
         self: &Rc<Self>,
         request: OutgoingRequest,
         resending: Resending<'_>,
         now: Instant,
         deadline: Instant,
-    ) -> Result<Response<ResponseBody>, SendError> {
+    ) -> Result<Response<ResponseBody>, Unanswered> {
         let request = match poll_fn(|cx| Poll::Ready(self.take(now, cx))).await {
             None => request,
             Some(mut connection) => match connection.send(request, deadline).await {
@@ -123,19 +138,23 @@ impl Pool {
     /// Sends a request on a new connection.
     ///
     /// # Errors
-    /// See [`SendError`].
+    /// See [`Unanswered`].
     pub async fn send_afresh(
         self: &Rc<Self>,
         request: OutgoingRequest,
         now: Instant,
         deadline: Instant,
-    ) -> Result<Response<ResponseBody>, SendError> {
+    ) -> Result<Response<ResponseBody>, Unanswered> {
         let connecting = timeout_at(deadline.into(), self.connector.connect()).await;
-        let socket = connecting.map_err(|_| SendError::Late)?.map_err(SendError::Unreachable)?;
+        let connected = connecting.map_err(|_| SendError::Late).and_then(|made| made.map_err(SendError::Unreachable));
+        let socket = match connected {
+            Ok(socket) => socket,
+            Err(error) => return Err(Unanswered { error, unsent: Some(Box::new(request)) }),
+        };
         let mut connection = Box::new(ClientConnection::new(socket, now));
         match connection.send(request, deadline).await {
             Ok(response) => Ok(self.received(response, connection)),
-            Err(failure) => Err(failure.error.map_or(SendError::Late, SendError::Failed)),
+            Err(failure) => Err(failure.error.map_or(SendError::Late, SendError::Failed).into()),
         }
     }
 

@@ -31,9 +31,9 @@ impl MessageSigner {
         let signatures: Vec<String> =
             self.0.iter().map(|key| signature(key.clone(), &id, &timestamp, payload)).collect();
         let [id_name, timestamp_name, signature_name] = &SIGN_HEADERS;
-        head.text_line(id_name, &id);
-        head.text_line(timestamp_name, &timestamp);
-        head.text_line(signature_name, &signatures.join(" "));
+        head.text_line(id_name.as_str(), &id);
+        head.text_line(timestamp_name.as_str(), &timestamp);
+        head.text_line(signature_name.as_str(), &signatures.join(" "));
     }
 }
 

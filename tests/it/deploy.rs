@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use hooklatch::config::{self, Config};
+use hooklatch::config::{self, Config, Place};
 use serde_json::Value;
 
 use crate::support::gateway::Secrets;
@@ -48,6 +48,14 @@ fn systemd_understands_the_unit_and_finds_little_exposed() {
     // The program must exist.
     fs::write(&file, unit.replace("/usr/bin/hooklatch", BINARY)).unwrap();
     assert_eq!(succeeds(analyze.arg("verify").arg(&file)), "");
+
+    // The socket, beside the service that it is for.
+    let socket = folder.path().join("hooklatch.socket");
+    fs::write(&socket, read("systemd-socket/hooklatch.socket")).unwrap();
+    assert_eq!(succeeds(tool("systemd-analyze").unwrap().arg("verify").arg(&socket)), "");
+    let address = "0.0.0.0:8080";
+    assert!(read("../gateway.yaml").contains(&format!("\n  listen: {address} ")), "that of the example");
+    assert!(read("systemd-socket/hooklatch.socket").contains(&format!("\nListenStream={address}\n")));
 
     // Less than 2.0, in tenths. What is looked at changes from version to version: the figure of the note is one's.
     let (note, version) = (read("README.md"), succeeds(tool("systemd-analyze").unwrap().arg("--version")));
@@ -94,7 +102,7 @@ fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
         }
     }
     let config = gateway("compose/gateway/gateway.yaml");
-    assert_eq!(config.routes[0].upstream.host, "handler");
+    assert!(matches!(&config.routes[0].upstream.urls[0].place, Place::Tcp { host, .. } if host == "handler"));
     assert!(compose["services"].get("handler").is_some());
     let scraped = documents(&read("prometheus/prometheus.yml")).remove(0);
     let target = format!("gateway:{}", config.admin.listen.port());

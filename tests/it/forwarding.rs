@@ -61,6 +61,22 @@ fn the_values_of_a_header_arrive_in_order_with_duplicates() {
 }
 
 #[test]
+fn names_arrive_in_the_spelling_in_which_they_came() {
+    let lines: [&[u8]; 6] =
+        [b"X-Civo-Signature: a", b"x-CASE: b", b"X-EMPTY:", b"X-Tight:c", b"X-Many: 1", b"x-many: 2"];
+    let seen = seen_with(&lines);
+    let got = seen.headers();
+    for line in [&b"X-Civo-Signature: a"[..], b"x-CASE: b", b"X-EMPTY: ", b"X-Tight: c", b"X-Many: 1", b"x-many: 2"] {
+        assert!(got.contains(&line), "{:?}", String::from_utf8_lossy(&seen.head));
+    }
+    // The gateway's own are spelt as its documentation has them.
+    for name in ["Host", "Content-Length", "X-Request-Id", "X-Forwarded-For", "Hooklatch-Route", "Hooklatch-Verified"] {
+        let is_it = |line: &&[u8]| line.starts_with(format!("{name}: ").as_bytes());
+        assert!(got.iter().any(is_it), "{name}: {:?}", String::from_utf8_lossy(&seen.head));
+    }
+}
+
+#[test]
 fn odd_bytes_in_a_value_arrive_as_they_are() {
     let high: Vec<u8> = (0x80..=0xff).collect();
     let seen = seen_with(&[&[b"x-high: ", &high[..]].concat(), b"x-tab: a\tb", b"x-punctuation: \"<>\\,;={}[]|^`"]);

@@ -45,6 +45,9 @@ mod connections;
 /// The rule by which a request is sent twice.
 mod resend;
 
+/// Several upstreams, sockets of the file system, URLs with a query.
+mod upstreams;
+
 /// Several secrets, routes with `enforce: false`, statuses of refusals.
 mod secrets;
 
@@ -94,6 +97,9 @@ mod access_log;
 
 /// Shutdown in this process: deliveries in flight are finished.
 mod draining;
+
+/// Sockets of a service manager, and what it is told.
+mod handover;
 
 /// The commands and their exit statuses.
 mod cli;

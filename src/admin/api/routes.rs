@@ -117,6 +117,7 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
         "host": config.host,
         "scheme": config.scheme.name,
         "upstream": config.upstream.to_string(),
+        "upstreams": upstreams(route),
         "delivery": config.delivery.as_str(),
         "record": config.record.as_str(),
         "queue": queue,
@@ -127,6 +128,12 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
         "capture": facts.capture.as_ref().map(acts::shown),
         "last_hour": last_hour,
     }))
+}
+
+/// The URLs of the upstream, each with whether it can be reached; `null` of a single one, of which that is not kept.
+fn upstreams(route: &RouteShared) -> Vec<Value> {
+    let urls = route.endpoint.urls();
+    urls.map(|(url, reachable)| json!({ "url": url, "reachable": reachable })).collect()
 }
 
 /// Unix seconds as a time; `None` for zero, which stands for never.

@@ -121,7 +121,7 @@ impl Summary {
             path: config.path.to_string(),
             host: config.host.clone().unwrap_or_default(),
             scheme: config.scheme.name.clone(),
-            upstream: config.upstream.to_string(),
+            upstream: upstream(route),
             delivery: config.delivery.as_str(),
             record: config.record.as_str(),
             has_queue: matches!(config.delivery, Delivery::Queue(_)),
@@ -136,6 +136,15 @@ impl Summary {
             paused: facts.paused,
         }
     }
+}
+
+/// The URLs of the upstream. Of several, it is said which cannot be reached.
+fn upstream(route: &RouteShared) -> String {
+    let shown = |(url, reachable): (&str, Option<bool>)| match reachable {
+        Some(false) => format!("{url} (cannot be reached)"),
+        Some(true) | None => url.to_owned(),
+    };
+    route.endpoint.urls().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 impl Health {

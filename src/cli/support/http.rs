@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::Route;
+use crate::config::{Place, Route};
 use crate::http1::client::request::{Head, OutgoingRequest};
 use crate::http1::payload::Payload;
 use crate::net::connect::Connector;
@@ -186,14 +186,15 @@ pub async fn send(
     };
     let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let connector = Connector::new(name, authority.port_u16().unwrap_or(port), CONNECT_TIMEOUT, tls)?;
+    let place = Place::Tcp { host: name.to_owned(), port: authority.port_u16().unwrap_or(port) };
+    let connector = Connector::new(place, CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
     let now = Clock::system().now();
     let sent = Pool::new(connector).send_afresh(request, now, now + timeout).await;
-    sent.map_err(|error| match error {
+    sent.map_err(|unanswered| match unanswered.error {
         SendError::Unreachable(error) => error,
-        SendError::Failed(_) => io::Error::other(error),
-        SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
+        error @ SendError::Failed(_) => io::Error::other(error),
+        error @ SendError::Late => io::Error::new(io::ErrorKind::TimedOut, error),
     })
 }
 

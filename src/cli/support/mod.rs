@@ -12,5 +12,6 @@ pub(super) mod logging;
 pub(super) mod loopback;
 pub(super) mod pinned;
 pub(super) mod summary;
+pub(super) mod systemd;
 pub(super) mod vectors;
 pub(super) mod watched;

@@ -10,8 +10,8 @@ use crate::config::route as of;
 use crate::config::units::MAX_COUNT;
 use crate::config::upstream::{DEFAULT_CONNECT_TIMEOUT, HOST_HEADERS, HostHeader};
 
-/// Begins with `http://` or `https://`; no user, query or fragment.
-const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?$";
+/// Begins with `http://` or `https://`; no user or fragment. Or `unix:`, the path of a socket, and perhaps a colon and a path.
+const URL: &str = "^([Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+(/[^?#]*)?|unix:/[^:?#]+(:/[^?#]*)?)([?][^#]+)?$";
 
 pub(super) fn route() -> Value {
     let mut methods =
@@ -91,17 +91,26 @@ fn upstream() -> Value {
     let words = HOST_HEADERS.map(|(word, _)| word);
     let host_header = "The Host header sent to the upstream: its own, or the sender's.";
     let resend = "Whether to send again what a stale connection lost. false: only if none of it was sent.";
-    map(
+    let urls = "Several URLs with one path, instead of url: they get deliveries in turn, and one that cannot be reached rests.";
+    let mut urls = list(urls, text("One of them.", URL));
+    put(&mut urls, "uniqueItems", json!(true));
+    let mut upstream = map(
         "The upstream's URL and connection options.",
-        &["url"],
+        &[],
         [
-            ("url", text("http:// or https://, without a query. The query of each delivery is forwarded.", URL)),
+            (
+                "url",
+                text("http://, https:// or unix:/run/app.sock:/path. A query comes before that of each delivery.", URL),
+            ),
+            ("urls", urls),
             ("connect_timeout", duration("Time to connect; then 502.", Some(DEFAULT_CONNECT_TIMEOUT))),
             ("resend", flag(resend, true)),
             ("tls", client_tls("the upstream's")),
             ("host_header", word(host_header, &words, HostHeader::default().as_str())),
         ],
-    )
+    );
+    put(&mut upstream, "oneOf", json!([{ "required": ["url"] }, { "required": ["urls"] }]));
+    upstream
 }
 
 /// Certificates for a connection; `whose` names the server: "the upstream's".

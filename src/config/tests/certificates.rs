@@ -99,7 +99,7 @@ fn keys_that_belong_together_are_missed() {
     );
     assert_eq!(
         errors(&one(&["upstream: {url: 'http://u', tls: {ca: b.crt}}"])),
-        [format!("{at}: applies only to https:// URLs, and this URL begins with http://")]
+        [format!("{at}: applies only to https:// URLs, and there is none here")]
     );
 }
 

@@ -76,7 +76,7 @@ fn unknown_keys() {
     );
     refused(
         "upstream: {url: 'http://a', unix: {}}",
-        "routes[0].upstream.unix: unknown key; known here: url, connect_timeout, resend, host_header, tls",
+        "routes[0].upstream.unix: unknown key; known here: url, urls, connect_timeout, resend, host_header, tls",
     );
     refused(
         "scheme: {name: icr, public_url: x}",
@@ -173,8 +173,8 @@ fn schemes_and_their_options() {
 fn upstreams() {
     refused("upstream: a/b", "routes[0].upstream: must be a URL that begins with http:// or https://");
     refused(
-        "upstream: http://a/?b",
-        "routes[0].upstream: must have no query: the query of each delivery is always forwarded",
+        "upstream: http://a/?",
+        "routes[0].upstream: must have a query of visible ASCII characters after its ?: percent-encode the others",
     );
     refused("upstream: http://a/#b", "routes[0].upstream: must have no fragment (#…)");
     refused("upstream: {url: 'http://u:p@a'}", "routes[0].upstream.url: must have no user or password");
@@ -188,6 +188,49 @@ fn upstreams() {
         "upstream: {url: 'http://a', resend: 1}",
         "routes[0].upstream.resend: expected true or false, found a number",
     );
+}
+
+#[test]
+fn sockets_as_upstreams() {
+    refused(
+        "upstream: unix:run/app.sock",
+        "routes[0].upstream: must have the absolute path of a socket after unix: for example unix:/run/app.sock",
+    );
+    refused(
+        "upstream: unix:/run/app.sock:hook",
+        "routes[0].upstream: must have a path that begins with / after the second colon: unix:/run/app.sock:/path",
+    );
+    refused(
+        "upstream: {url: 'unix:/run/app.sock', tls: {}}",
+        "routes[0].upstream.tls: applies only to https:// URLs, and there is none here",
+    );
+}
+
+#[test]
+fn several_upstreams() {
+    refused("upstream: {urls: []}", "routes[0].upstream.urls: needs at least one entry");
+    refused("upstream: {urls: 'http://a'}", "routes[0].upstream.urls: expected a list, found text");
+    refused(
+        "upstream: {url: 'http://a', urls: ['http://b']}",
+        "routes[0].upstream.urls: cannot stand beside url: write all URLs here",
+    );
+    refused(
+        "upstream: {urls: ['http://a/x', 'http://a/x?k']}",
+        "routes[0].upstream.urls[1]: names the same server as a URL before it",
+    );
+    refused(
+        "upstream: {urls: ['http://a/x', 'http://b/y']}",
+        "routes[0].upstream.urls[1]: must have the same path as the first URL, \"/x\": each gets the same deliveries",
+    );
+    refused(
+        "upstream: {urls: ['http://a', 'http://u:p@b']}",
+        "routes[0].upstream.urls[1]: must have no user or password",
+    );
+    let upstream =
+        only_route(&["upstream: {urls: ['http://a/x?key=hunter2', 'unix:/s:/x'], connect_timeout: 1s}"]).upstream;
+    assert_eq!((upstream.path(), upstream.urls.len()), ("/x", 2));
+    assert_eq!(upstream.to_string(), "http://a/x?redacted, unix:/s:/x");
+    assert!(!format!("{upstream:?}").contains("hunter2"));
 }
 
 #[test]
@@ -307,7 +350,7 @@ fn all_errors_are_reported_at_once() {
 server: {listen: localhost:1, threads: 0, tls: {}}
 admin: {listen: ':2'}
 routes:
-  - {name: A, path: x, host: 'a:1', scheme: nope, secrets: [abc], upstream: 'ftp://a?b', methods: [post]}
+  - {name: A, path: x, host: 'a:1', scheme: nope, secrets: [abc], upstream: 'ftp://a#b', methods: [post]}
   - name: b
     path: /b
     scheme: {name: civo, match_payload: true}

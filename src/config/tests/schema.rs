@@ -85,7 +85,7 @@ routes:
     sign: { secrets: [{ env: KEY }, { file: key }] }
     record: full
     record_body: 66KiB
-  - { name: s, path: /s, scheme: civo, secrets: [{ env: SET }], upstream: "http://u", dedupe: { key: { json: /id } } }
+  - { name: s, path: /s, scheme: civo, secrets: [{ env: SET }], upstream: { urls: ["http://u", "http://v"] }, dedupe: { key: { json: /id } } }
 "#;
 
 /// What is put in every place, one after another.
@@ -284,7 +284,7 @@ fn the_schema_has_the_keys_that_the_loader_asks_for_and_no_others() {
         assert_eq!(described, asked, "{pointer}");
         maps += 1;
     }
-    assert_eq!(maps, 30, "every map of the maximal configuration");
+    assert_eq!(maps, 31, "every map of the maximal configuration");
 }
 
 #[test]

@@ -197,6 +197,8 @@ fn no_secret_shows_in_errors_or_debug_output() {
         .file("/etc/hl/undecodable", &[CANARY.as_bytes(), b"\xff"].concat());
     let good = made.parse(&one(&["secrets: [{env: CANARY}, {file: canary}]"])).expect("valid");
     assert!(!format!("{good:?} {good:#?}").contains(CANARY));
+    let good = made.parse(&one(&[&format!("upstream: 'http://a/?key={CANARY}'")])).expect("valid");
+    assert!(!format!("{good:?} {good:#?}").contains(CANARY));
 
     let bad = [
         "secrets: C",
@@ -235,7 +237,7 @@ fn no_secret_shows_in_errors_or_debug_output() {
         "token: {C: x, C: y}",
         "scheme: {name: civo, secret: C}",
         "upstream: http://user:C@a/",
-        "upstream: http://a/?key=C",
+        "upstream: http://a/?key=C#",
         "upstream: {url: 'http://C@a/'}",
         "upstream: C",
     ];

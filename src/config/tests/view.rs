@@ -63,7 +63,7 @@ routes:
     rate_limit: { per_second: 51, burst: 101 }
     timeout: 14s
   - { name: url, path: /url, scheme: { name: twilio, public_url: "https://p/a" }, secrets: [{ env: SET }], upstream: "http://u" }
-  - { name: ask, path: /ask, scheme: { name: meta, challenge: false, verify_token: { env: CANARY } }, secrets: [{ env: SET }], upstream: "http://u" }
+  - { name: ask, path: /ask, scheme: { name: meta, challenge: false, verify_token: { env: CANARY } }, secrets: [{ env: SET }], upstream: { urls: ["http://u1?key=1", "http://u2"] } }
   - { name: own, path: /own, scheme: { name: acme, app_key: key-1 }, secrets: [{ env: SET }], upstream: "http://u" }
   - name: q
     path: /queue
@@ -172,6 +172,8 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     ("schemes", "content: [{ parameter: app_key }, body]", "content: [body, { parameter: app_key }]", "own scheme"),
     ("routes[].secrets[].id", "id: a }", "id: b }", "r secrets"),
     ("routes[].upstream.url", "url: https://u", "url: https://u/", "r upstream"),
+    ("routes[].upstream.urls", "http://u2", "http://u3", "ask upstream"),
+    ("routes[].upstream.urls", "key=1", "key=2", "ask upstream"),
     ("routes[].upstream.connect_timeout", "connect_timeout: 2s", "connect_timeout: 3s", "r connect_timeout_seconds"),
     ("routes[].upstream.resend", "resend: false", "resend: true", "r resend"),
     ("routes[].upstream.host_header", "preserve", "upstream", "r host_header"),
@@ -333,6 +335,7 @@ fn a_change_is_shown_unless_it_is_a_secret_or_the_inside_of_a_scheme() {
         ("routes[].scheme", "ask scheme_secrets"),
         ("schemes", "own scheme"),
         ("routes[].upstream.url", "r upstream"),
+        ("routes[].upstream.urls", "ask upstream"),
         ("routes[].sign.secrets[].env", "q sign"),
         ("routes[].sign.secrets[].file", "q sign"),
     ];

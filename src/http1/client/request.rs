@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use tokio::io::AsyncWrite;
 
+use crate::http1::as_sent::SentHead;
 use crate::http1::head::{content_length, line};
 use crate::http1::payload::Payload;
 use crate::net::socket::Socket;
@@ -21,7 +22,7 @@ const SMALL: u64 = 8 << 10;
 const USUAL_HEAD: usize = 1 << 10;
 /// Between the target and the end of the request line, and between that and the value of `Host`.
 const VERSION: &[u8] = b" HTTP/1.1";
-const HOST: &[u8] = b"\r\nhost: ";
+const HOST: &[u8] = b"\r\nHost: ";
 /// Room for most request lines with their `Host`, in bytes.
 const USUAL_BEGINNING: usize = 160;
 
@@ -29,18 +30,21 @@ const USUAL_BEGINNING: usize = 160;
 /// line and `Host`. These are known last: they depend on where the request goes.
 #[derive(Default)]
 pub struct Head {
-    /// The lines, from `start` on.
+    /// The head, from `start` on.
     bytes: Vec<u8>,
-    /// The bytes before the lines: room for the first lines, so that they need not be moved.
+    /// Where the head begins. The bytes before are room for the first lines, so that the others need not be moved.
     start: usize,
+    /// Where the lines begin that do not depend on where the request goes.
+    lines: usize,
     method: Method,
 }
 
 /// A request that can be written, and written again from its beginning.
 pub struct OutgoingRequest {
-    /// The head, and behind it the body if it is small; it begins at `start`.
+    /// The head, and behind it the body if it is small; it begins at `start`, and after its first lines come those at `lines`.
     head: Vec<u8>,
     start: usize,
+    lines: usize,
     /// The body if it is not in `head`.
     payload: Option<Payload>,
     method: Method,
@@ -56,23 +60,23 @@ impl Head {
         let body = if length <= SMALL { usize::try_from(length).unwrap_or_default() } else { 0 };
         let mut bytes = Vec::with_capacity(USUAL_HEAD + body);
         bytes.resize(USUAL_BEGINNING, 0);
-        Self { bytes, start: USUAL_BEGINNING, method: Method::default() }
+        Self { bytes, start: USUAL_BEGINNING, lines: USUAL_BEGINNING, method: Method::default() }
     }
 
     /// Puts the request line, and `Host` if there is one, before the field lines. The parts of `target` must make an absolute path
-    /// with or without a query.
+    /// with or without a query. Replaces those of an earlier call.
     pub fn begin(&mut self, method: Method, target: &[&str], host: Option<&HeaderValue>) {
         let host = host.map(HeaderValue::as_bytes);
         let target_length: usize = target.iter().map(|part| part.len()).sum();
         let fixed = 1 + VERSION.len() + host.map_or(0, |host| HOST.len() + host.len()) + 2;
         let length = method.as_str().len() + target_length + fixed;
-        let start = self.start.checked_sub(length).unwrap_or_else(|| {
-            let missing = length - self.start;
+        let start = self.lines.checked_sub(length).unwrap_or_else(|| {
+            let missing = length - self.lines;
             drop(self.bytes.splice(..0, std::iter::repeat_n(0, missing)));
-            self.start = length;
+            self.lines = length;
             0
         });
-        let mut room = self.bytes.get_mut(start..self.start).unwrap_or_default();
+        let mut room = self.bytes.get_mut(start..self.lines).unwrap_or_default();
         put(&mut room, method.as_str().as_bytes());
         put(&mut room, b" ");
         for part in target.iter().filter(|part| !part.is_empty()) {
@@ -90,17 +94,22 @@ impl Head {
 
     /// Field lines as [`Self::bytes`] gave them.
     pub fn of_lines(bytes: Vec<u8>) -> Self {
-        Self { bytes, start: 0, method: Method::default() }
+        Self { bytes, start: 0, lines: 0, method: Method::default() }
     }
 
-    /// Appends a field line.
-    pub fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
-        line(&mut self.bytes, name, value);
+    /// Appends a field line. `name` must be a field name, in any spelling.
+    pub fn line(&mut self, name: impl AsRef<[u8]>, value: &HeaderValue) {
+        line(&mut self.bytes, name.as_ref(), value);
+    }
+
+    /// Appends a field line of a request, with its name as it was `sent`.
+    pub fn line_as_sent(&mut self, sent: &SentHead, name: &HeaderName, value: &HeaderValue) {
+        sent.write_line(&mut self.bytes, name, value);
     }
 
     /// Appends a field line with this text as its value, which must be visible ASCII.
-    pub fn text_line(&mut self, name: &HeaderName, text: &str) {
-        self.bytes.extend_from_slice(name.as_str().as_bytes());
+    pub fn text_line(&mut self, name: &str, text: &str) {
+        self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b": ");
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
@@ -108,7 +117,7 @@ impl Head {
 
     /// Appends `Content-Length: length` (RFC 9112 section 6.2).
     pub fn content_length(&mut self, length: u64) {
-        content_length(&mut self.bytes, length);
+        content_length(&mut self.bytes, "Content-Length", length);
     }
 
     /// Appends the lines of `lines`, which has no request line.
@@ -129,8 +138,8 @@ impl Head {
             payload.frames().iter().for_each(|frame| self.bytes.extend_from_slice(frame));
         }
         let payload = (!is_small).then_some(payload);
-        let Self { bytes: head, start, method } = self;
-        OutgoingRequest { head, start, payload, method, written: 0, is_write_uncertain: false }
+        let Self { bytes: head, start, lines, method } = self;
+        OutgoingRequest { head, start, lines, payload, method, written: 0, is_write_uncertain: false }
     }
 }
 
@@ -158,6 +167,16 @@ impl OutgoingRequest {
         let head = self.head.len().saturating_sub(self.start) as u64;
         let all = head + self.payload.as_ref().map_or(0, Payload::len);
         all.saturating_sub(self.written as u64)
+    }
+
+    /// The same request for another server, with a target and a `Host` as [`Head::begin`] takes them, to be written from its
+    /// beginning.
+    pub fn directed(self, target: &[&str], host: Option<&HeaderValue>) -> Self {
+        let Self { head: bytes, start, lines, payload, method, .. } = self;
+        let mut head = Head { bytes, start, lines, method: Method::default() };
+        head.begin(method, target, host);
+        let Head { bytes: head, start, lines, method } = head;
+        Self { head, start, lines, payload, method, written: 0, is_write_uncertain: false }
     }
 
     /// The same request, to be written from its beginning.
@@ -232,11 +251,27 @@ mod tests {
         let lengths = (0..300).chain([7000]);
         for (length, new) in lengths.flat_map(|length| [(length, Head::for_body(0)), (length, Head::default())]) {
             let (mut head, query) = (new, "q".repeat(length));
-            head.line(&http::header::ACCEPT, &HeaderValue::from_static("*/*"));
+            head.line("Accept", &HeaderValue::from_static("*/*"));
             head.begin(Method::PUT, &["/?", &query], Some(&host));
-            let whole = format!("PUT /?{query} HTTP/1.1\r\nhost: h\r\naccept: */*\r\n");
+            let whole = format!("PUT /?{query} HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n");
             assert_eq!(head.bytes(), whole.as_bytes());
             assert_eq!(head.with(payload(&[])).method(), Method::PUT);
+        }
+    }
+
+    #[test]
+    fn a_request_for_another_server_differs_in_its_first_lines_alone() {
+        for (body, host) in [(1, "other.example"), (1, "i"), (9000, "other.example")] {
+            let (long, body) = ("q".repeat(300), vec![b'x'; body]);
+            for target in [&["/a"][..], &["/", &long], &["/base/a?b=%20"]] {
+                let mut head = head();
+                head.line("X-A", &HeaderValue::from_static("1"));
+                let host = HeaderValue::from_static(host);
+                let outgoing = head.with(payload(std::slice::from_ref(&body))).directed(target, Some(&host));
+                let lines =
+                    format!("POST {} HTTP/1.1\r\nHost: {}\r\nX-A: 1\r\n\r\n", target.concat(), host.to_str().unwrap());
+                assert_eq!(rest(&outgoing).concat(), [lines.as_bytes(), &body].concat());
+            }
         }
     }
 
@@ -246,7 +281,7 @@ mod tests {
         let mut head = head();
         head.content_length(payload.len());
         let outgoing = head.with(payload);
-        let whole = b"POST /base/a?b=%20 HTTP/1.1\r\nhost: h\r\ncontent-length: 3\r\n\r\nabc";
+        let whole = b"POST /base/a?b=%20 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
         assert_eq!(rest(&outgoing), [whole.to_vec()]);
     }
 

@@ -21,6 +21,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use httparse::{ParserConfig, Status};
 
+use crate::http1::as_sent::SentHead;
 use crate::http1::body_length::BodyLength;
 use crate::http1::chunked::ChunkedDecoder;
 use crate::http1::field::{MAX_LINES, content_length, elements, is_target};
@@ -44,6 +45,8 @@ pub enum HeadError {
 pub struct ParsedRequest {
     /// The request line and the field lines.
     pub request: Request<()>,
+    /// The field lines as the client wrote them.
+    pub sent: SentHead,
     /// Where the body ends.
     pub body_length: BodyLength,
     /// Whether the client lets the connection persist after the response (RFC 9112 section 9.3).
@@ -232,6 +235,7 @@ fn parse(bytes: Bytes) -> Result<ParsedRequest, HeadError> {
     };
     Ok(ParsedRequest {
         request,
+        sent: SentHead::new(bytes),
         body_length,
         is_persistent: !framing.closes && (is_1_1 || framing.keeps_alive),
         expects_continue: framing.expects_continue && is_1_1,

@@ -299,10 +299,10 @@ impl ResponseHead {
                 DATE => has_date = true,
                 _ => {}
             }
-            line(bytes, name, value);
+            line(bytes, name.as_str().as_bytes(), value);
         }
         if let Some(length) = self.length {
-            content_length(bytes, length);
+            content_length(bytes, "content-length", length);
         }
         if self.is_chunked {
             bytes.extend_from_slice(b"transfer-encoding: chunked\r\n");

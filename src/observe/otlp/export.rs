@@ -23,7 +23,7 @@ use prost::Message;
 use tokio::sync::watch;
 
 use super::spans::SpanMaker;
-use crate::config::{Otlp, OtlpEndpoint};
+use crate::config::{Otlp, OtlpEndpoint, Url};
 use crate::metrics::SpanMetrics;
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -64,7 +64,7 @@ impl Exporter {
     /// # Errors
     /// The system has no root certificates, or the host is not a valid TLS server name.
     pub(super) fn new(otlp: &Otlp, metrics: SpanMetrics, finishing: watch::Receiver<bool>) -> io::Result<Self> {
-        let OtlpEndpoint { tls, host, port, authority, path, certificates } = &otlp.endpoint;
+        let OtlpEndpoint { url: Url { tls, place, authority, path, query: _ }, certificates } = &otlp.endpoint;
         let tls = tls.then(|| client_config(certificates.as_ref())).transpose()?;
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_str(authority).map_err(io::Error::other)?);
@@ -74,7 +74,7 @@ impl Exporter {
             headers.insert(name, value.clone());
         }
         Ok(Self {
-            connector: Connector::new(host, *port, CONNECT_TIMEOUT, tls)?,
+            connector: Connector::new(place.clone(), CONNECT_TIMEOUT, tls)?,
             uri: path.parse().map_err(io::Error::other)?,
             headers,
             timeout: otlp.timeout,

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
+use crate::config::{Place, Url};
 use crate::delivery::timeline::Period;
 use crate::delivery::trace_context::SpanId;
 use crate::observe::trace::{EndedDelivery, OTHER_METHOD};
@@ -146,11 +147,16 @@ fn forward(ended: &EndedDelivery, period: Period) -> Span {
     attributes.text("http.request.method", Some(ended.method));
     attributes.number("http.response.status_code", status.map(u64::from));
     attributes.text("error.type", failed.then(|| error_type(ended.rejected, status.unwrap_or_default())));
-    if let Some(route) = ended.route.as_deref() {
-        let upstream = &route.config.upstream;
-        attributes.text("server.address", Some(upstream.host.as_str()));
-        attributes.number("server.port", Some(upstream.port.into()));
-        attributes.text("url.full", Some(url(route, ended)));
+    if let Some(route) = ended.route.as_deref()
+        && let Some(upstream) = route.config.upstream.urls.get(ended.upstream_url)
+    {
+        let (address, port) = match &upstream.place {
+            Place::Tcp { host, port } => (host.clone(), Some(u64::from(*port))),
+            Place::Unix(path) => (path.display().to_string(), None),
+        };
+        attributes.text("server.address", Some(address));
+        attributes.number("server.port", port);
+        attributes.text("url.full", Some(url(upstream, route, ended)));
     }
     Span {
         attributes: attributes.0,
@@ -165,10 +171,9 @@ fn verb(method: &str) -> &str {
 }
 
 /// The URL of the request to the upstream, without the query.
-fn url(route: &RouteShared, ended: &EndedDelivery) -> String {
-    let upstream = &route.config.upstream;
+fn url(upstream: &Url, route: &RouteShared, ended: &EndedDelivery) -> String {
     let rest = route.config.path.prefix_len().map(|prefix| ended.path.get(prefix..).unwrap_or_default());
-    let path = target(&upstream.path, rest, None).concat();
+    let path = target(&upstream.path, rest, None, None).concat();
     let scheme = if upstream.tls { "https" } else { "http" };
     format!("{scheme}://{}{path}", upstream.authority)
 }

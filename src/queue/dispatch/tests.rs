@@ -11,7 +11,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::config::Sources;
+use crate::config::{Place, Sources};
 use crate::metrics::Metrics;
 use crate::net::connect::Connector;
 use crate::routing::limits::LimitStates;
@@ -47,7 +47,8 @@ fn dispatcher() -> Rc<Dispatcher> {
     let mut config = crate::config::parse(ROUTES, Path::new(""), &Secret).unwrap();
     let shared =
         RouteShared::new(config.routes.remove(0), &Metrics::new(0.0).unwrap(), &LimitStates::default()).unwrap();
-    let pool = Pool::new(Arc::new(Connector::new("127.0.0.1", 9, Duration::from_secs(1), None).unwrap()));
+    let place = Place::Tcp { host: "127.0.0.1".to_owned(), port: 9 };
+    let pool = Pool::new(Arc::new(Connector::new(place, Duration::from_secs(1), None).unwrap()));
     let keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
     let memory = Memory::new(Bounds::default(), keep);
     let store = Store::start(Box::new(memory), Limits::default(), clock.clone(), Box::new(|_| ())).unwrap();
@@ -59,7 +60,7 @@ fn dispatcher() -> Rc<Dispatcher> {
         draining: Rc::default(),
         alive: alive.downgrade(),
     };
-    Dispatcher::new(context, Rc::new(Route::new(Arc::new(shared), pool)))
+    Dispatcher::new(context, Rc::new(Route::new(Arc::new(shared), [pool])))
 }
 
 fn delivery(received_at: Millis) -> Delivery {

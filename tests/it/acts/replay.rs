@@ -93,7 +93,7 @@ fn a_duplicate_and_a_challenge_are_never_sent() {
 #[test]
 fn a_refused_delivery_is_sent_once_it_verifies_with_the_secrets_of_now() {
     for keys in ["delivery: queue, circuit: false", "delivery: proxy"] {
-        let lines = [("circleci-signature", &*signature(SECRET, "{\"id\":1}")), ("x-custom", "value")];
+        let lines = [("circleci-signature", &*signature(SECRET, "{\"id\":1}")), ("X-Custom", "value")];
         let (mut queued, id) = refused(keys, &request(&lines), "{\"id\":1}");
         // One attempt, whose failure leaves it as it is.
         for number in ["1", "2"] {
@@ -102,6 +102,7 @@ fn a_refused_delivery_is_sent_once_it_verifies_with_the_secrets_of_now() {
             assert_eq!(seen.line(), "POST /in?a=%20 HTTP/1.1");
             assert_eq!((seen.one("hooklatch-attempt"), seen.one("hooklatch-replay")), (number.into(), "true".into()));
             assert_eq!((seen.one("hooklatch-verified"), seen.one("x-custom")), ("true".into(), "value".into()));
+            assert!(seen.headers().contains(&&b"X-Custom: value"[..]));
             assert_eq!((seen.one("x-request-id"), seen.one("x-forwarded-for")), ("id-1".into(), "192.0.2.1".into()));
             assert_eq!((seen.one("x-forwarded-proto"), super::id(&seen)), ("https".into(), id));
             assert_eq!(seen.body, b"{\"id\":1}");
@@ -164,7 +165,7 @@ fn a_proxied_delivery_is_sent_once_more_and_no_route_without_a_queue_has_series_
     let mut queued = Queued::of("circleci", "delivery: proxy, dedupe: { window: 1h, key: content }");
     queued.stop();
     let mut fields = Head::default();
-    fields.text_line(&"x-custom".parse().unwrap(), "value");
+    fields.text_line("X-Custom", "value");
     fields.content_length(2);
     let kept = record(State::Failed, "{}");
     let id = kept.id;
@@ -183,6 +184,7 @@ fn a_proxied_delivery_is_sent_once_more_and_no_route_without_a_queue_has_series_
         let seen = queued.fails(status);
         assert_eq!((seen.line(), seen.one("hooklatch-attempt")), ("POST /in?q HTTP/1.1".into(), number.into()));
         assert_eq!((seen.one("x-custom"), seen.one("hooklatch-replay")), ("value".into(), "true".into()));
+        assert!(seen.headers().contains(&&b"X-Custom: value"[..]));
     }
     let metrics = queued.metrics();
     assert_eq!(metrics.get("hooklatch_replays_total", &[("route", "hook")]), 2.0);

@@ -178,6 +178,7 @@ fn a_route_shows_its_queue_its_circuit_and_its_secrets() {
         "host": null,
         "scheme": "circleci",
         "upstream": format!("http://{}/in", queued.upstream.address),
+        "upstreams": [{ "url": format!("http://{}/in", queued.upstream.address), "reachable": null }],
         "delivery": "queue",
         "record": "metadata",
         "queue": { "pending": 0, "retrying": 0, "dead": 0, "held": 0 },
