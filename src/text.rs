@@ -1,4 +1,4 @@
-//! Text of others, made harmless before a person sees it: characters that could mislead are shown as escapes.
+//! Text for people. That of others is made harmless before: characters that could mislead are shown as escapes.
 
 use std::fmt::Write as _;
 
@@ -56,9 +56,46 @@ pub fn json(value: &serde_json::Value) -> String {
     escaped
 }
 
+/// A number of bytes, in the largest unit of which there is at least one, with one digit behind the point.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for next in units {
+        // What would be written as 1024.0 is 1.0 of the next unit.
+        if value < 1023.95 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_in_units_that_people_read() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (3104, "3.0 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (1 << 20, "1.0 MiB"),
+            (10 << 30, "10.0 GiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 
     #[test]
     fn control_characters_and_those_that_change_the_direction_are_escaped() {

@@ -19,7 +19,12 @@ pub struct Load {
     buffer: Vec<u8>,
     /// Requests that the upstream has answered.
     pub answered: u64,
+    /// What else has its turn.
+    pub others: Vec<Other>,
 }
+
+/// Does what it can now, with a buffer.
+pub type Other = Box<dyn FnMut(&mut [u8]) -> io::Result<()>>;
 
 /// One run.
 #[derive(Clone, Copy)]
@@ -75,7 +80,7 @@ impl Load {
     pub fn new() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, upstream: Vec::new(), buffer: vec![0; 1 << 20], answered: 0 })
+        Ok(Self { listener, upstream: Vec::new(), buffer: vec![0; 1 << 20], answered: 0, others: Vec::new() })
     }
 
     /// Where the upstream is.
@@ -203,6 +208,9 @@ impl Load {
             self.upstream.push(Served { stream, head: Vec::new(), body_left: 0 });
         }
         let buffer = &mut self.buffer;
+        for other in &mut self.others {
+            other(buffer)?;
+        }
         let before = self.answered;
         let answered = &mut self.answered;
         self.upstream.retain_mut(|served| served.step(buffer, answered).unwrap_or(false));

@@ -1,5 +1,5 @@
 //! hooklatch beside its peers: CPU, throughput, latency, memory, start. `scripts/bench` runs this and says how to read
-//! it. With `--durable`: the queue beside what else stores deliveries.
+//! it. With `--durable`: the queue beside what else stores deliveries. With `--watched`: what open lists of the page cost.
 //!
 //! Figures come from slices in turn (A B A B …), since machines flip between fast and slow phases; each is a median with
 //! its spread over the rounds. The gateway has core 0; the load and the upstream spin on core 1, in one thread.
@@ -18,6 +18,7 @@ mod routes;
 mod speed;
 mod stores;
 mod table;
+mod watched;
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -56,6 +57,9 @@ fn main() -> io::Result<()> {
     let mut load = Load::new()?;
     if args.iter().any(|arg| arg == "--durable") {
         return durable::run(&mut load, &effort, quick);
+    }
+    if args.iter().any(|arg| arg == "--watched") {
+        return watched::run(&mut load, &effort, quick);
     }
     let mut table = Table::new();
     speed::cpu(&mut load, &effort, &mut table)?;

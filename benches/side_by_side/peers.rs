@@ -24,6 +24,8 @@ pub struct Gateway {
     pub name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it has its page, if it has one.
+    admin: Option<SocketAddr>,
     child: Child,
 }
 
@@ -69,7 +71,7 @@ impl Gateway {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        let mut gateway = Self { name, address, child };
+        let mut gateway = Self { name, address, admin: None, child };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             if gateway.child.try_wait()?.is_some() || Instant::now() > deadline {
@@ -79,6 +81,11 @@ impl Gateway {
             std::thread::yield_now();
         }
         Ok(gateway)
+    }
+
+    /// Where it has its page.
+    pub fn admin(&self) -> io::Result<SocketAddr> {
+        self.admin.ok_or_else(|| io::Error::other(format!("{} has no page", self.name)))
     }
 
     /// The process and the processes that it started, by id.
@@ -153,7 +160,8 @@ pub fn hooklatch_with(setting: &Setting<'_>, keys: &str, sections: &str) -> io::
     write(setting, "secret", SECRET)?;
     let config = write(setting, "gateway.yaml", &config)?;
     let program = PathBuf::from(env!("CARGO_BIN_EXE_hooklatch"));
-    let gateway = Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])?;
+    let mut gateway = Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])?;
+    gateway.admin = Some(admin);
     let deadline = Instant::now() + PATIENCE;
     while !is_ready(admin) {
         if Instant::now() > deadline {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::StatusCode;
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ use crate::record::details::Details;
 use crate::reject::Reject;
 use crate::routing::table::RouteShared;
 use crate::schemes::diagnose::Effort;
-use crate::store::StoreError;
+use crate::store::{Attempt, StoreError, Stored};
 
 /// The gateway's verdict on a delivery, and the reasons behind it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,21 +44,49 @@ pub struct Explanation {
     pub signed_at: Option<u64>,
 }
 
+/// A delivery as the store has it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The delivery, with head and details.
+    pub stored: Stored,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Its body with the secrets in it, if one is kept.
+    pub body: Option<Bytes>,
+}
+
 impl Acts {
+    /// Reads a delivery.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], [`Refused::Gone`], [`Refused::Store`].
+    pub async fn read(&self, id: Uuid) -> Result<Kept, Refused> {
+        let store = &self.queue.store;
+        let Some((stored, attempts)) = store.get(id).await? else { return Err(self.missing(id)) };
+        Ok(Kept { stored, attempts, body: store.body(id).await? })
+    }
+
+    /// Reads a delivery and explains it.
+    ///
+    /// # Errors
+    /// Those of [`Acts::read`] and [`Acts::explain_kept`].
+    pub async fn explain(&self, id: Uuid) -> Result<Explanation, Refused> {
+        self.explain_kept(self.read(id).await?).await
+    }
+
     /// Explains a delivery. The search for causes runs on a thread for blocking work, is bounded, and is one at a time.
     ///
     /// # Errors
-    /// [`Refused::NotFound`], [`Refused::Gone`], [`Refused::UnknownRoute`]; [`Refused::NoBody`] if its head is not kept, or if
-    /// its body is not kept in full and its head alone does not decide; [`Refused::Store`].
-    pub async fn explain(&self, id: Uuid) -> Result<Explanation, Refused> {
-        let store = &self.queue.store;
-        let Some((stored, _)) = store.get(id).await? else { return Err(self.missing(id)) };
+    /// [`Refused::UnknownRoute`]; [`Refused::NoBody`] if its head is not kept, or if its body is not kept in full and its head
+    /// alone does not decide.
+    pub async fn explain_kept(&self, kept: Kept) -> Result<Explanation, Refused> {
+        let Kept { stored, body, .. } = kept;
         if &*stored.delivery.route == NO_ROUTE {
             return Ok(without_route(&stored.delivery.path));
         }
         let route = self.route(&stored.delivery.route)?;
         let details = Details::decode(&stored.delivery.details).map_err(|_| Refused::NoBody)?;
-        let recorded = Recorded::new(stored.delivery, details, store.body(id).await?).ok_or(Refused::NoBody)?;
+        let recorded = Recorded::new(stored.delivery, details, body).ok_or(Refused::NoBody)?;
         let (routes, now) = ((self.routes)(), self.clock.now());
         let one_at_a_time = self.explaining.clone().lock_owned().await;
         let explained = tokio::task::spawn_blocking(move || {

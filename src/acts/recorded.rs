@@ -22,6 +22,10 @@ use crate::record::shown::is_as_it_came;
 use crate::routing::table::RouteShared;
 use crate::store::{Delivery, Shown};
 
+/// In an answer with a recorded body, says that it is only the first part of what came.
+pub const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
+/// In an answer with a recorded body, says that it had a secret in it, which is replaced.
+pub const BODY_REDACTED: HeaderName = HeaderName::from_static("hooklatch-body-redacted");
 /// The most field lines that are read.
 const MAX_FIELDS: usize = 512;
 

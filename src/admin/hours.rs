@@ -1,4 +1,4 @@
-//! What became of each route's deliveries within the last hour, from the counters that are there anyway: they are noted once a
+//! What became of each route's deliveries within the last hour, and how long its handler took, from the counters that are there anyway: they are noted once a
 //! minute, so that a delivery costs nothing.
 
 use std::collections::{HashMap, VecDeque};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::AdminContext;
 use crate::lock::lock;
+use crate::metrics::Times;
 use crate::reject::Outcome;
 use crate::routing::table::RouteShared;
 
@@ -18,20 +19,40 @@ const NOTES: usize = 60;
 /// How often each outcome came, in the order of [`Outcome::ALL`].
 type Totals = [u64; Outcome::ALL.len()];
 
+/// The counters of a route at some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Note {
+    totals: Totals,
+    times: Times,
+}
+
 /// The counters of the last hour, by route.
 #[derive(Debug, Default)]
-pub struct Hours(Mutex<HashMap<String, VecDeque<Totals>>>);
+pub struct Hours(Mutex<HashMap<String, VecDeque<Note>>>);
+
+/// The last hour of a route. It covers up to a minute more.
+#[derive(Debug)]
+pub struct LastHour {
+    /// Deliveries by outcome, for those outcomes that the route can have.
+    pub outcomes: Vec<(Outcome, u64)>,
+    /// How long its handler took to answer.
+    pub times: Times,
+}
 
 impl Hours {
-    /// Deliveries of the last hour by outcome, for those outcomes that a route can have. It covers up to a minute more.
-    pub fn last(&self, route: &RouteShared) -> Vec<(Outcome, u64)> {
+    /// The last hour of a route.
+    pub fn last(&self, route: &RouteShared) -> LastHour {
         let now = route.metrics.observe.totals();
         let notes = lock(&self.0);
         let hour_ago = notes.get(&route.config.name).filter(|notes| notes.len() >= NOTES).and_then(VecDeque::front);
-        let before = |outcome: Outcome| hour_ago.and_then(|totals| totals.get(outcome.index())).copied().unwrap_or(0);
+        let hour_ago = hour_ago.copied().unwrap_or_default();
+        let before = |outcome: Outcome| hour_ago.totals.get(outcome.index()).copied().unwrap_or(0);
         let counts = Outcome::ALL.into_iter().zip(now).filter_map(|(outcome, count)| Some((outcome, count?)));
-        // A route that went and came back counts from zero again.
-        counts.map(|(outcome, count)| (outcome, count.saturating_sub(before(outcome)))).collect()
+        LastHour {
+            // A route that went and came back counts from zero again.
+            outcomes: counts.map(|(outcome, count)| (outcome, count.saturating_sub(before(outcome)))).collect(),
+            times: route.metrics.upstream.times().since(&hour_ago.times),
+        }
     }
 
     fn note(&self, routes: &[Arc<RouteShared>]) {
@@ -43,7 +64,7 @@ impl Hours {
             if of_route.len() >= NOTES {
                 of_route.pop_front();
             }
-            of_route.push_back(totals);
+            of_route.push_back(Note { totals, times: route.metrics.upstream.times() });
         }
     }
 }

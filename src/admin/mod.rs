@@ -34,6 +34,7 @@ use crate::store::Millis;
 use api::stream::Streams;
 use hours::Hours;
 pub use summary::summary;
+use ui::flash::Flashes;
 use ui::session::Sessions;
 
 /// The parts of a running configuration that the admin listener needs.
@@ -77,6 +78,8 @@ pub struct AdminContext {
     pub replaying: tokio::sync::Mutex<()>,
     /// Who has logged in.
     pub sessions: Sessions,
+    /// What pages say after an act.
+    pub flashes: Flashes,
 }
 
 impl AdminContext {

@@ -31,6 +31,7 @@ use crate::admin::AdminContext;
 use crate::admin::api::stream::Streams;
 use crate::admin::hours::Hours;
 use crate::admin::server::AdminServer;
+use crate::admin::ui::flash::Flashes;
 use crate::admin::ui::session::Sessions;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, LoadError};
@@ -354,5 +355,6 @@ fn admin(shared: &Shared) -> AdminContext {
         streams: Streams::default(),
         replaying: tokio::sync::Mutex::default(),
         sessions: Sessions::default(),
+        flashes: Flashes::default(),
     }
 }

@@ -4,12 +4,11 @@
 
 use std::path::Path;
 
-use super::support::line::size;
 use super::{Failure, load};
 use crate::config::{Config, Store};
 use crate::store::Sizes;
 use crate::store::sqlite;
-use crate::text::plain;
+use crate::text::{plain, size};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;

@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::schemes::unknown;
@@ -58,10 +58,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         _ => cannot(&args.config, &error),
     })?;
     let folder = args.config.parent().unwrap_or(Path::new(""));
-    let written = write(&mut file, folder, &specs).and_then(|()| load(&args.config).map(drop));
+    let mut made = Made { files: vec![args.config.clone()], folder: None };
+    let written = write(&mut file, folder, &specs, &mut made).and_then(|()| load(&args.config).map(drop));
     if let Err(failure) = written {
-        // It was made a moment ago, and is of no use.
-        let _ = std::fs::remove_file(&args.config);
+        made.remove();
         return Err(failure);
     }
     tell(args, &specs)
@@ -76,12 +76,31 @@ fn create(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
 }
 
+/// What was made so far.
+struct Made {
+    files: Vec<PathBuf>,
+    folder: Option<PathBuf>,
+}
+
+impl Made {
+    /// Takes it away again: it is of no use. What cannot be removed is named.
+    fn remove(self) {
+        let files = self.files.iter().map(|path| (path, std::fs::remove_file(path)));
+        for (path, removed) in files.chain(self.folder.iter().map(|path| (path, std::fs::remove_dir(path)))) {
+            if let Err(error) = removed {
+                errln!("hooklatch: {} was made in vain, and cannot be removed: {error}", path.display());
+            }
+        }
+    }
+}
+
 /// Writes the secrets, then the configuration.
-fn write(file: &mut File, folder: &Path, specs: &[&Spec]) -> Result<(), Failure> {
+fn write(file: &mut File, folder: &Path, specs: &[&Spec], made: &mut Made) -> Result<(), Failure> {
     let secrets = folder.join(SECRETS);
     match DirBuilder::new().mode(0o700).create(&secrets) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cannot(&secrets, &error)),
-        _ => {}
+        Ok(()) => made.folder = Some(secrets),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(cannot(&secrets, &error)),
     }
     let mut yaml =
         "# Written by `hooklatch init`. `hooklatch check` names every error of this file.\nroutes:\n".to_owned();
@@ -90,11 +109,13 @@ fn write(file: &mut File, folder: &Path, specs: &[&Spec]) -> Result<(), Failure>
             let path = folder.join(&name);
             match create(&path, 0o600) {
                 Ok(mut file) => {
+                    made.files.push(path.clone());
                     let written = file.write_all(secret.expose()).and_then(|()| file.write_all(b"\n"));
                     written.map_err(|error| cannot(&path, &error))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     errln!("hooklatch: {} exists, and is used as it is", path.display());
+                    warn_of_mode(&path);
                 }
                 Err(error) => return Err(cannot(&path, &error)),
             }
@@ -102,6 +123,16 @@ fn write(file: &mut File, folder: &Path, specs: &[&Spec]) -> Result<(), Failure>
         yaml.push_str(&route(spec));
     }
     file.write_all(yaml.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Says that others can read a secret, if its file's mode lets them.
+fn warn_of_mode(path: &Path) {
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        errln!("hooklatch: warning: other users can get at {path} (mode {mode:04o}): chmod 600 {path}");
+    }
 }
 
 /// The files with the secrets of a scheme's route.

@@ -5,6 +5,7 @@
 //! fetched as soon as the gateway tells of a delivery: of a queued one the gateway keeps little once its handler has taken it,
 //! unless somebody listens, and even then not for long. They are sent one after the other.
 
+use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::rc::Rc;
@@ -22,9 +23,10 @@ use super::Failure;
 use super::deliveries::Pages;
 use super::support::api::{Api, GatewayArgs, encoded, read, with_query};
 use super::support::events::{left_out, several};
-use super::support::follow::{Heard, follow};
+use super::support::follow::{Heard, WAITS, follow};
 use super::support::http::{Transport, beginning, send};
 use super::support::line::Line;
+use crate::acts::recorded::{BODY_CUT, BODY_REDACTED};
 use crate::app;
 use crate::clock::Clock;
 use crate::config;
@@ -45,9 +47,6 @@ const FETCHED: usize = 64;
 const REMEMBERED: usize = 10_000;
 /// The states of what was let in.
 const LET_IN: [&str; 7] = ["pending", "delivered", "dead", "held", "discarded", "forwarded", "failed"];
-/// Says that the body of an answer is only the first part of the delivery's.
-const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
-const BODY_REDACTED: HeaderName = HeaderName::from_static("hooklatch-body-redacted");
 /// The most field lines of a delivery that are read.
 const MAX_FIELDS: usize = 512;
 
@@ -87,11 +86,21 @@ struct Told {
 /// A request as it is going to be sent, or why it cannot be.
 type Copy = Result<OutgoingRequest, String>;
 
+/// Why a copy was not fetched.
+enum NotFetched {
+    /// The gateway, or the way to it, failed: another try may do.
+    Failed(String),
+    /// There is no such copy, or it is not allowed.
+    Final(String),
+}
+
 /// Where copies come from and go to.
 struct Listen {
     api: Api,
     route: Route,
     to: Uri,
+    /// Deliveries that the stream told of and the handler did not get.
+    lost: Cell<u64>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
@@ -104,13 +113,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let query = format!("route:{} {}", route.name, LET_IN.map(|state| format!("state:{state}")).join(" "));
     let (last_id, before) = before(&api, &query, args.since.as_deref())?;
     let path = with_query("/api/v1/stream", [("q", Some(query.as_str())), ("copies_of", Some(route.name.as_str()))]);
-    let listen = Rc::new(Listen { api, route, to: args.to.clone() });
-    app::runtime()?.block_on(async {
+    let listen = Rc::new(Listen { api, route, to: args.to.clone(), lost: Cell::new(0) });
+    let ended = app::runtime()?.block_on(async {
         tokio::select! {
             result = listen.copy(&path, last_id, before) => result,
             signal = tokio::signal::ctrl_c() => Ok(signal?),
         }
-    })
+    });
+    let lost = listen.lost.get();
+    if lost > 0 {
+        errln!("hooklatch: deliveries that were not sent: {lost}");
+    }
+    ended
 }
 
 /// The route of this name, if it keeps bodies.
@@ -203,13 +217,20 @@ impl Listen {
                         self.to
                     );
                 }
+                // The gateway keeps copies for half a minute, unless it has been started anew.
+                Heard::Connected if self.route.record == "none" => {
+                    errln!(
+                        "hooklatch: connected again; the route has record: none, so what its handler has taken in the \
+                         meantime may be missing"
+                    );
+                }
                 Heard::Connected => {
                     errln!("hooklatch: connected again");
                 }
                 Heard::Event(event) => {
                     let data = serde_json::from_str::<Value>(&event.data).unwrap_or_default();
                     match event.kind.as_str() {
-                        "delivery" => take(&tell, &mut seen, &data),
+                        "delivery" => self.take(&tell, &mut seen, &data),
                         "gap" => {
                             errln!("hooklatch: {}deliveries are not sent: --since sends them", left_out(&data));
                         }
@@ -245,8 +266,21 @@ impl Listen {
         }
     }
 
-    /// The copy of a delivery.
+    /// The copy of a delivery. A try that fails is repeated a few times.
     async fn fetch(&self, id: &str) -> Copy {
+        let mut waits = WAITS.into_iter();
+        loop {
+            let why = match self.fetch_once(id).await {
+                Ok(request) => return Ok(request),
+                Err(NotFetched::Final(why)) => return Err(why),
+                Err(NotFetched::Failed(why)) => why,
+            };
+            let Some(wait) = waits.next() else { return Err(format!("not fetched: {why}")) };
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+        }
+    }
+
+    async fn fetch_once(&self, id: &str) -> Result<OutgoingRequest, NotFetched> {
         let path = format!("/api/v1/deliveries/{}/http?upstream=true&signatures=true", encoded(id));
         let exchange = async {
             let response = self.api.open(Method::GET, &path, None, &[]).await?;
@@ -261,18 +295,22 @@ impl Listen {
         let timed = tokio::time::timeout(FETCH_TIMEOUT, exchange).await;
         let (status, why_not, message) = match timed {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(format!("not fetched: {error}")),
-            Err(_) => return Err("not fetched: no answer in time".to_owned()),
+            Ok(Err(error)) => return Err(NotFetched::Failed(error.to_string())),
+            Err(_) => return Err(NotFetched::Failed("no answer in time".to_owned())),
         };
+        let not = |why: &str| NotFetched::Final(format!("not sent: {why}"));
         match status {
             StatusCode::OK => match why_not {
-                Some(why) => Err(format!("not sent: {why}")),
-                None => self.request(&message).ok_or_else(|| "not sent: it cannot be read".to_owned()),
+                Some(why) => Err(not(why)),
+                None => self.request(&message).ok_or_else(|| not("it cannot be read")),
             },
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Err("not sent: its body is not kept any more (`record: full` keeps it)".to_owned())
+                Err(not("its body is not kept any more (`record: full` keeps it)"))
             }
-            status => Err(format!("not fetched: {}", self.api.refusal(status, &message))),
+            status if status.is_server_error() => {
+                Err(NotFetched::Failed(self.api.refusal(status, &message).to_string()))
+            }
+            status => Err(NotFetched::Final(format!("not fetched: {}", self.api.refusal(status, &message)))),
         }
     }
 
@@ -308,13 +346,19 @@ impl Listen {
             let begun = clock.now();
             let at = clock.unix();
             let result = match copy {
-                Err(why) => why,
+                Err(why) => {
+                    self.lose(1);
+                    why
+                }
                 Ok(request) => {
                     let answer = self.send(request).await;
                     let took = clock.now().saturating_duration_since(begun).as_millis();
                     match answer {
                         Ok(status) => format!("{} in {took} ms", status.as_u16()),
-                        Err(error) => format!("no answer after {took} ms: {error}"),
+                        Err(error) => {
+                            self.lose(1);
+                            format!("no answer after {took} ms: {error}")
+                        }
                     }
                 }
             };
@@ -326,6 +370,21 @@ impl Listen {
         Ok(())
     }
 
+    /// Puts the new deliveries of an event into the queue.
+    fn take(&self, tell: &Sender<Told>, seen: &mut Remembered, data: &Value) {
+        let new = several(data).iter().map(told).filter(|told| !told.id.is_empty());
+        for next in new.collect::<Vec<_>>() {
+            if seen.is_new(&next.id) && tell.try_send(next).is_err() {
+                errln!("hooklatch: too many deliveries wait for the handler: one is not sent");
+                self.lose(1);
+            }
+        }
+    }
+
+    fn lose(&self, count: u64) {
+        self.lost.set(self.lost.get() + count);
+    }
+
     /// Sends a request to the handler: the status of its answer, which is read to its end, so that the handler can write it.
     async fn send(&self, request: OutgoingRequest) -> io::Result<StatusCode> {
         let exchange = async {
@@ -335,16 +394,6 @@ impl Listen {
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the handler takes too long");
         tokio::time::timeout(HANDLER_TIMEOUT, exchange).await.map_err(late)?
-    }
-}
-
-/// Puts the new deliveries of an event into the queue.
-fn take(tell: &Sender<Told>, seen: &mut Remembered, data: &Value) {
-    let new = several(data).iter().map(told).filter(|told| !told.id.is_empty());
-    for next in new.collect::<Vec<_>>() {
-        if seen.is_new(&next.id) && tell.try_send(next).is_err() {
-            errln!("hooklatch: too many deliveries wait for the handler: one is not sent");
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod queue;
 mod records;
 mod retain;
 mod spans;
+mod times;
 mod upstream;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use queue::{QueueMetrics, StoreMetrics};
 pub use records::RecordMetrics;
 pub use retain::RouteLabels;
 pub use spans::SpanMetrics;
+pub use times::Times;
 pub use upstream::{UpstreamMetrics, UpstreamResult};
 
 use crate::reject::{Outcome, Reject};

@@ -4,6 +4,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::deliveries::REQUEST_SECONDS;
 use super::families::Families;
+use super::times::Times;
 
 /// The result of a request to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,11 @@ impl UpstreamFamilies {
 }
 
 impl UpstreamMetrics {
+    /// The handler's times since the start.
+    pub fn times(&self) -> Times {
+        Times::of(&self.duration)
+    }
+
     /// Counts one request by its result.
     pub fn result(&self, result: UpstreamResult) {
         if let Some(counter) = self.responses.get(result.index()) {

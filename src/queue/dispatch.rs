@@ -146,7 +146,11 @@ impl Dispatcher {
         answer: oneshot::Sender<Result<Accepted, StoreError>>,
     ) {
         let (id, received_at, bytes) = (delivery.id, delivery.received_at, delivery.weight());
-        let origin = Origin { scheme: delivery.scheme.clone(), details: delivery.details.clone() };
+        let origin = Origin {
+            scheme: delivery.scheme.clone(),
+            event_type: delivery.event_type.clone(),
+            details: delivery.details.clone(),
+        };
         let at_once = !self.lane.has_backlog() && !self.is_paused() && self.is_closed();
         let accepted = self.context.queue.store.accept(delivery, key, 1, at_once).await;
         let stored = accepted.as_ref().ok().copied();
@@ -260,7 +264,7 @@ impl Dispatcher {
         let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
         match stored::decode_whole(id, &head, body) {
             Ok(message) => {
-                let (this, origin) = (self.clone(), Origin { scheme, details });
+                let (this, origin) = (self.clone(), Origin { scheme, event_type: None, details });
                 tokio::task::spawn_local(Box::pin(async move { this.attempt(job, &origin, message, start).await }));
             }
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::details::Details;
@@ -42,7 +43,7 @@ pub fn first(payload: &Payload, most: usize) -> Bytes {
 /// going to have all of it.
 pub fn copy(
     route: &RouteShared,
-    id: Uuid,
+    (id, origin): (Uuid, &Origin),
     redacted: &Redacted<Bytes>,
     payload: &Payload,
     head: impl FnOnce() -> Bytes,
@@ -56,7 +57,8 @@ pub fn copy(
         Redacted::Replaced(body) => body.clone(),
         Redacted::Gone => return,
     };
-    route.limits.copies().keep(DeliveryCopy { id, head: head(), body });
+    let Origin { scheme, event_type, details } = origin.clone();
+    route.limits.copies().keep(DeliveryCopy { id, scheme, event_type, details, head: head(), body });
 }
 
 /// What was stored of a delivery when it came, beside head and body.
@@ -64,6 +66,8 @@ pub fn copy(
 pub struct Origin {
     /// The scheme of its route at that time.
     pub scheme: Arc<str>,
+    /// The provider's name for the kind of event, if it is known.
+    pub event_type: Option<SmolStr>,
     /// The encoded [`Details`].
     pub details: Bytes,
 }
@@ -86,7 +90,7 @@ pub fn after_delivery(
     let without = secrets.message(message);
     let payload = secrets.body(&message.payload);
     let secret = without.is_some() || payload != Redacted::Unchanged || !details.redacted.is_empty();
-    copy(route, message.id, &payload, &message.payload, || encode(without.as_ref().unwrap_or(message)));
+    copy(route, (message.id, origin), &payload, &message.payload, || encode(without.as_ref().unwrap_or(message)));
     let (head, body) = match route.config.record {
         Record::Full => (without.as_ref().map(encode), body(payload, &message.payload, route.config.record_body)),
         Record::None | Record::Metadata => (Some(Bytes::new()), KeptBody::Nothing),

@@ -23,7 +23,8 @@ use smol_str::{SmolStr, ToSmolStr as _};
 use uuid::Uuid;
 
 use super::details::{BODY, Brief, Details, Written};
-use super::{kept, redact};
+use super::kept::{self, Origin};
+use super::redact;
 use crate::config::{self, NO_ROUTE};
 use crate::delivery::request::RequestInfo;
 use crate::delivery::response::FinalResponse;
@@ -149,7 +150,8 @@ impl Recorder {
         let body = full.zip(payload).map(|((route, most), payload)| {
             let redacted = redact::body(&route.shared.credentials, payload);
             if let Some(head) = head {
-                kept::copy(&route.shared, info.delivery_id, &redacted, payload, || head.clone());
+                let origin = Origin { scheme: route.scheme.clone(), event_type: kind.clone(), details: Bytes::new() };
+                kept::copy(&route.shared, (info.delivery_id, &origin), &redacted, payload, || head.clone());
             }
             (kept::body(redacted, payload, most), payload)
         });

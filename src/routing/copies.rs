@@ -1,7 +1,7 @@
 //! Copies of a route's deliveries for `hooklatch listen`: in memory, and only while somebody listens.
 //!
-//! What is stored of a queued delivery may go as soon as its handler has taken it, and a long body is recorded in part. Those
-//! who listen fetch each delivery a moment later, and find it here. There are at most [`MOST`] copies of a route, with at most
+//! What is stored of a queued delivery may go as soon as its handler has taken it, with `record: none` altogether, and a long
+//! body is recorded in part. Those who listen fetch each delivery a moment later, and find it here. There are at most [`MOST`] copies of a route, with at most
 //! [`MOST_BYTES`] of heads and bodies; the oldest go first. Without a listener, a delivery costs one relaxed load.
 
 use std::collections::VecDeque;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::lock::lock;
@@ -30,6 +31,12 @@ pub struct Copies {
 pub struct DeliveryCopy {
     /// Its id.
     pub id: Uuid,
+    /// The route's scheme when it came.
+    pub scheme: Arc<str>,
+    /// The provider's name for the kind of event, if it is known still.
+    pub event_type: Option<SmolStr>,
+    /// What is known beside, as the store keeps it.
+    pub details: Bytes,
     /// Its head, as the store keeps it.
     pub head: Bytes,
     /// Its whole body.
@@ -80,6 +87,11 @@ impl Copies {
         kept.bytes = kept.copies.iter().map(DeliveryCopy::len).sum();
     }
 
+    /// The copies of what came after a delivery.
+    pub fn after(&self, id: Uuid) -> Vec<DeliveryCopy> {
+        lock(&self.kept).copies.iter().filter(|copy| copy.id > id).cloned().collect()
+    }
+
     /// The copy of a delivery.
     pub fn get(&self, id: Uuid) -> Option<DeliveryCopy> {
         lock(&self.kept).copies.iter().find(|copy| copy.id == id).cloned()
@@ -88,7 +100,7 @@ impl Copies {
 
 impl DeliveryCopy {
     fn len(&self) -> usize {
-        self.head.len() + self.body.len()
+        self.head.len() + self.body.len() + self.details.len()
     }
 }
 
@@ -106,7 +118,14 @@ mod tests {
     use super::*;
 
     fn copy(id: u128, length: usize) -> DeliveryCopy {
-        DeliveryCopy { id: Uuid::from_u128(id), head: Bytes::from_static(b"h"), body: vec![0; length].into() }
+        DeliveryCopy {
+            id: Uuid::from_u128(id),
+            scheme: Arc::from("stripe"),
+            event_type: None,
+            details: Bytes::new(),
+            head: Bytes::from_static(b"h"),
+            body: vec![0; length].into(),
+        }
     }
 
     #[test]
@@ -137,6 +156,8 @@ mod tests {
             copies.keep(copy(id as u128, 1));
         }
         assert!(!has(0) && has(1) && has(MOST));
+        let after: Vec<Uuid> = copies.after(Uuid::from_u128(MOST as u128 - 2)).iter().map(|copy| copy.id).collect();
+        assert_eq!(after, [MOST as u128 - 1, MOST as u128].map(Uuid::from_u128));
         copies.keep(copy(u128::MAX, MOST_BYTES - 3));
         assert!(!has(MOST - 1) && has(MOST) && copies.get(Uuid::from_u128(u128::MAX)).is_some());
         copies.keep(copy(u128::MAX - 1, MOST_BYTES));

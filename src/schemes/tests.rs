@@ -77,3 +77,20 @@ fn signed(verifier: &Verifier, secret: usize, body: &[u8]) -> HeaderMap {
 fn sign(verifier: &Verifier, secret: usize, body: &[u8]) -> Result<Vec<(HeaderName, http::HeaderValue)>, SignError> {
     verifier.sign_body(secret, body, NOW)
 }
+
+#[test]
+fn who_makes_a_secret_and_where_is_said_by_a_page_that_the_file_names() {
+    // Repositories of others, which say how a signature is checked and nothing of the provider's settings.
+    const OTHERS: [&str; 2] =
+        ["https://github.com/fluxcd/notification-controller", "https://github.com/go-playground/webhooks"];
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schemes/catalogue");
+    for name in names() {
+        let spec = find(name).unwrap();
+        if spec.setup.is_none() && spec.secret_from == spec::SecretFrom::Provider {
+            continue;
+        }
+        let of_provider = spec.documentation.iter().any(|page| !OTHERS.contains(&page.as_str()));
+        let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap();
+        assert!(of_provider || text.contains("# Source of these two: https://"), "{name}");
+    }
+}

@@ -15,6 +15,7 @@
 //!
 //! The modules:
 //!
+//! - [`choice`] is for forms that write a term of it.
 //! - [`condition`] has the conditions, and how a filter gets them.
 //! - [`key`] has the keys and how their values are read.
 //! - [`mistake`] says what is wrong with a text.
@@ -24,6 +25,7 @@
 //!
 //! A text over [`MAX_LEN`](query::MAX_LEN) bytes or with more than [`MAX_TERMS`](query::MAX_TERMS) terms is refused.
 
+pub mod choice;
 pub mod condition;
 pub mod key;
 pub mod mistake;

@@ -59,7 +59,7 @@ impl Ticket {
 }
 
 /// A delivery, by one of its names.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Named {
     /// By its id.
     Id(Uuid),

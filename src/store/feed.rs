@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use super::attempt::Named;
 use super::backend::{Answer, Write};
-use super::types::{Change, Changed};
+use super::types::{Change, Changed, Stored};
 
 /// Batches that a follower can be behind; who is slower misses the oldest.
 const BEHIND: usize = 256;
@@ -21,12 +21,12 @@ pub struct News {
 }
 
 /// A delivery that is new or has changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Notice {
     /// The delivery.
     pub delivery: Named,
-    /// Whether it is new.
-    pub is_new: bool,
+    /// The delivery as lists show it, if it is new: nobody need read it, and it may have gone by then.
+    pub new: Option<Stored>,
 }
 
 /// The writer's side.
@@ -65,16 +65,22 @@ impl Feed {
 }
 
 fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
-    let (delivery, is_new) = match write {
-        Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => (Named::Id(delivery.id), true),
-        Write::Record(record) => (Named::Id(record.delivery.id), true),
-        Write::Complete(outcome) => (Named::Ticket(outcome.ticket), false),
+    let (delivery, new) = match write {
+        Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => {
+            let next_attempt_at = Some(delivery.received_at);
+            (Named::Id(delivery.id), Some(Stored::new(delivery, 0, next_attempt_at)))
+        }
+        Write::Record(record) => {
+            let attempts = u32::from(record.attempt.is_some());
+            (Named::Id(record.delivery.id), Some(Stored::new(&record.delivery, attempts, None)))
+        }
+        Write::Complete(outcome) => (Named::Ticket(outcome.ticket), None),
         Write::Change(Change::Settle { id, .. } | Change::Erase { id } | Change::Requeue { id, .. })
             if matches!(answer, Answer::Changed(Changed::Done(_))) =>
         {
-            (Named::Id(*id), false)
+            (Named::Id(*id), None)
         }
         Write::Accept { .. } | Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => return None,
     };
-    Some(Notice { delivery, is_new })
+    Some(Notice { delivery, new })
 }

@@ -253,6 +253,14 @@ pub struct Stored {
     pub next_attempt_at: Option<Millis>,
 }
 
+impl Stored {
+    /// A delivery that was stored just now, as lists show it.
+    pub fn new(delivery: &Delivery, attempts: u32, next_attempt_at: Option<Millis>) -> Self {
+        let delivery = Delivery { head: Bytes::new(), body: None, details: Bytes::new(), ..delivery.clone() };
+        Self { shown: Shown::of(delivery.state, attempts, false), delivery, attempts, next_attempt_at }
+    }
+}
+
 /// A change that a person or the configuration asks for.
 #[derive(Clone, Debug)]
 pub enum Change {

@@ -126,6 +126,35 @@ fn an_empty_list_says_how_to_begin_and_a_search_without_a_hit_where_all_are() {
 }
 
 #[test]
+fn lists_to_choose_from_write_the_search() {
+    let gateway = gateway("");
+    let leads_to = |query: &str| {
+        let response = get(&gateway, &format!("/ui/deliveries?{query}"));
+        assert_eq!(response.status, 303, "{query}: {response:?}");
+        response.header("location").unwrap().to_owned()
+    };
+    for (query, expected) in [
+        ("q=&was=&route=&state=", "/ui/"),
+        ("q=&was=&route=hook&state=refused", "/ui/deliveries?q=route%3Ahook%20is%3Arefused"),
+        ("q=x+is%3Adead&was=x+is%3Adead&route=&state=", "/ui/deliveries?q=x"),
+        // What was typed beside a list that was left alone counts.
+        ("q=is%3Afailed&was=is%3Adead&route=&state=dead", "/ui/deliveries?q=is%3Afailed"),
+        ("q=-is%3Adead&was=-is%3Adead&route=&state=*", "/ui/deliveries?q=%2Dis%3Adead"),
+        ("q=-is%3Adead&was=-is%3Adead&route=&state=failed", "/ui/deliveries?q=is%3Afailed"),
+        ("q=stat%3Ax&was=&route=none&state=", "/ui/deliveries?q=stat%3Ax%20route%3Anone"),
+    ] {
+        assert_eq!(leads_to(query), expected, "{query}");
+    }
+    let chosen = Page::get(gateway.admin, "/ui/deliveries?q=route%3Ahook+is%3Arefused");
+    chosen.has("<option selected>hook</option>").has("<option selected>refused</option>");
+    chosen.has("name=\"was\" value=\"route:hook is:refused\"").lacks("as in the search");
+    let other = Page::get(gateway.admin, "/ui/deliveries?q=-is%3Adead");
+    other.has("<option value=\"*\" selected>as in the search</option>").has("<option>dead</option>");
+    Page::get(gateway.admin, "/ui/").has("<select name=\"state\" aria-label=\"State\">").lacks(" selected");
+    assert_eq!(get(&gateway, "/ui/deliveries?status=500").status, 400);
+}
+
+#[test]
 fn a_mistake_in_a_search_is_shown_at_its_place() {
     let gateway = gateway("");
     let wrong = Page::get(gateway.admin, "/ui/deliveries?q=is%3Arefused+stat%3Adead");

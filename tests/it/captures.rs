@@ -296,6 +296,68 @@ fn a_curl_command_is_judged_by_what_curl_sends_for_it() {
 }
 
 #[test]
+fn bytes_that_a_command_does_not_show_as_they_are_leave_the_verdict_open() {
+    let folder = Folder::new();
+    let command = |data: &str| {
+        format!("curl -H 'x-civo-signature: {}' --data-raw {data} https://a.example/civo", signature(BODY))
+    };
+    unclear(folder.explain_file(command("$'\\xff{}'")), &["that are not read as the shell reads them"]);
+    unclear(folder.explain_file(command("$'a\\0b'")), &["a NUL"]);
+    let (status, text) = folder.explain_file(command("$'\\xc3\\xa9'"));
+    assert!(status == 1 && text.starts_with("refused: signature_mismatch"), "{text}");
+}
+
+#[test]
+fn a_form_of_curl_is_judged_by_its_fields_and_left_open_where_the_bytes_count() {
+    let folder = Folder::new();
+    let signed = format!("curl -F a=b -H 'x-civo-signature: {}' https://a.example/civo", signature(BODY));
+    unclear(folder.explain_file(signed), &["makes up the boundary", "--trace keeps them"]);
+    let token = format!("curl -F a=b -F c=@file -H 'X-Gitlab-Token: {SECRET}' https://a.example/gitlab");
+    fs::write(folder.path("form"), token).unwrap();
+    accepted(folder.explain("gitlab", &["--request", "form"]), "a curl command");
+    // What curl sends has the same fields: only the boundary is another.
+    let Some((program, url)) = curl() else { return };
+    fs::write(folder.path("a.txt"), "text\r\n").unwrap();
+    let fields = ["-F", "a=b;type=text/x", "-F", "f=@a.txt", "-F", "g=<a.txt", "--form-string", "h=@x;y"];
+    run(&program, folder.0.path(), &[&["--trace-ascii", "ascii"], &fields[..]].concat(), &url, BODY);
+    let sent = fs::read_to_string(folder.path("ascii")).unwrap();
+    for line in
+        ["name=\"a\"", "Content-Type: text/x", "name=\"f\"; filename=\"a.txt\"", "Content-Type: text/plain", "@x;y"]
+    {
+        assert!(sent.contains(line), "{line} in {sent}");
+    }
+}
+
+#[test]
+fn a_file_of_windows_powershell_is_read() {
+    let folder = Folder::new();
+    let utf16 = |text: &str, to_bytes: fn(u16) -> [u8; 2]| {
+        ["\u{feff}", text].concat().encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>()
+    };
+    let url = "https://hooks.example/civo";
+    let file = har_of(&[har(BODY, BODY, url)]);
+    for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let (status, text) = folder.explain_file(utf16(&file, to_bytes));
+        assert!(status == 0 && text.contains("note: the file is UTF-16"), "{text}");
+    }
+    let raw =
+        |body: &str| format!("POST /civo HTTP/1.1\r\nHost: a\r\nX-Civo-Signature: {}\r\n\r\n{body}", signature(BODY));
+    unclear(folder.explain_file(utf16(&raw("{\"é\":1}"), u16::to_le_bytes)), &["may have changed line ends"]);
+    let (status, text) = folder.explain_file([utf16(&file, u16::to_le_bytes), vec![0]].concat());
+    assert!(status == 2 && text.contains("begins as UTF-16, but is none"), "{text}");
+}
+
+#[test]
+fn a_head_that_no_server_may_read_is_said_to_be_one() {
+    let folder = Folder::new();
+    let mut both = har(BODY, BODY, "https://hooks.example/civo");
+    both["request"]["headers"].as_array_mut().unwrap().push(json!({ "name": "Transfer-Encoding", "value": "chunked" }));
+    let (status, text) = folder.explain_file(har_of(&[both]));
+    assert!(status == 1 && text.starts_with("refused: bad_request (400)"), "{text}");
+    assert!(text.contains("note: the head has Content-Length and Transfer-Encoding"), "{text}");
+}
+
+#[test]
 fn a_verdict_that_needs_no_body_needs_none() {
     let folder = Folder::new();
     let head = format!("> POST /gitlab HTTP/1.1\n> Host: a\n> X-Gitlab-Token: {SECRET}\n> Content-Length: 9\n>\n");

@@ -93,9 +93,14 @@ fn nothing_is_overwritten() {
     fs::create_dir(folder.path().join("secrets")).unwrap();
     let secret = folder.path().join("secrets/civo");
     fs::write(&secret, "0123456789abcdef-mine").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     let done = run(folder.path(), &["init", "civo", "-c", "other.yaml"]);
     assert_eq!(done.status.code(), Some(0), "{done:?}");
     assert!(text(&done.stderr).contains("secrets/civo exists"), "{done:?}");
+    assert!(!text(&done.stderr).contains("warning"), "{done:?}");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let done = run(folder.path(), &["init", "civo", "-c", "third.yaml"]);
+    assert!(text(&done.stderr).contains("can get at secrets/civo (mode 0644): chmod 600 secrets/civo"), "{done:?}");
     assert_eq!(fs::read_to_string(&secret).unwrap(), "0123456789abcdef-mine");
 }
 
@@ -118,4 +123,16 @@ fn a_scheme_that_cannot_be_used_leaves_nothing_behind() {
     let done = run(folder.path(), &["init", "civo"]);
     assert_eq!(done.status.code(), Some(78), "{done:?}");
     assert_eq!(names(folder.path()), ["secrets"]);
+    // The secrets that were made before go as well, and nothing that was there.
+    let done = run(folder.path(), &["init", "github", "stripe", "civo"]);
+    assert_eq!(done.status.code(), Some(78), "{done:?}");
+    assert_eq!(
+        (names(folder.path()), names(&folder.path().join("secrets"))),
+        (vec!["secrets".to_owned()], vec!["civo".to_owned()])
+    );
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("secrets"), "no folder").unwrap();
+    let done = run(other.path(), &["init", "github"]);
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    assert_eq!(names(other.path()), ["secrets"]);
 }

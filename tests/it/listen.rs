@@ -1,8 +1,12 @@
 //! `hooklatch listen`: a copy of each delivery that the gateway let in, for a handler on this machine.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use crate::support::api::{Call, json};
 use crate::support::gateway::Gateway;
@@ -114,20 +118,6 @@ fn refused_deliveries_are_not_sent_and_an_answer_is_shown_as_it_is() {
 }
 
 #[test]
-fn without_a_handler_the_line_says_so_and_the_next_one_is_sent() {
-    let mut rig = Rig::with("record: full");
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let to = format!("http://{}/", free.local_addr().unwrap());
-    drop(free);
-    let mut process = Process::start("listen", &mut command(rig.gateway.admin, &to, &[]), "");
-    process.wait_for("that it listens", |_, line| line.contains("listening").then_some(()));
-    for _ in 0..2 {
-        rig.forwards(&Delivery::circleci("{}"));
-        process.wait_for("the error", |_, line| line.contains("Connection refused").then_some(()));
-    }
-}
-
-#[test]
 fn a_prefix_route_sends_the_rest_of_the_path_along() {
     let mut rig = Rig::of_routes("circleci", |address| {
         let upstream = format!("upstream: \"http://{address}/up\", record: full");
@@ -140,12 +130,12 @@ fn a_prefix_route_sends_the_rest_of_the_path_along() {
 
 #[test]
 fn a_queued_delivery_is_sent_though_its_handler_has_taken_it_already() {
-    for record in ["metadata", "full"] {
+    for record in ["none", "metadata", "full"] {
         let queued = Queued::start(&format!("record: {record}"));
         queued.upstream.answer_always();
         let mut listener = Listener::start(queued.admin(), "/local", &[]);
         for number in 0..5 {
-            let delivery = Delivery::circleci(format!("{{\"n\":{number}}}"));
+            let delivery = Delivery::circleci(format!("{{\"n\":{number}}}")).header("circleci-event-type", "job");
             queued.accepts(&delivery.header("Authorization", "Basic c2VjcmV0").header("X-Kept", "1"));
         }
         queued.wait_for_delivered(5.0);
@@ -153,7 +143,12 @@ fn a_queued_delivery_is_sent_though_its_handler_has_taken_it_already() {
             let copy = listener.takes("200 OK");
             assert_eq!((copy.one("x-kept").as_str(), copy.all("authorization").len()), ("1", 0));
             assert_eq!(String::from_utf8(copy.body).unwrap(), format!("{{\"n\":{number}}}"));
-            assert_eq!(listener.outcome(), "hook 7 B → 200");
+            assert_eq!(listener.outcome(), "hook job 7 B → 200");
+        }
+        if record == "none" {
+            let rows = json(queued.admin(), "/api/v1/deliveries");
+            assert_eq!(rows["deliveries"].as_array().unwrap().len(), 0, "{rows}");
+            continue;
         }
         let path = "/api/v1/deliveries?limit=1";
         let id = json(queued.admin(), path)["deliveries"][0]["id"].as_str().unwrap().to_owned();
@@ -167,6 +162,72 @@ fn a_queued_delivery_is_sent_though_its_handler_has_taken_it_already() {
         );
         assert_eq!(Call::get(&copy).send(queued.admin()).status, 410);
     }
+}
+
+/// A way to the gateway on which the first so many requests for copies get no answer; each is counted.
+fn way(gateway: SocketAddr, failures: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let (listener, asked) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(AtomicUsize::new(0)));
+    let (address, counter) = (listener.local_addr().unwrap(), asked.clone());
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let counter = counter.clone();
+            thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if (&near).read(&mut byte).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    head.push(byte[0]);
+                }
+                if String::from_utf8_lossy(&head).contains("/http?")
+                    && counter.fetch_add(1, Ordering::SeqCst) < failures
+                {
+                    return;
+                }
+                let far = TcpStream::connect(gateway).unwrap();
+                (&far).write_all(&head).unwrap();
+                // Both ways end with errors when the listener or the gateway ends.
+                let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                thread::spawn(move || io::copy(&mut from, &mut to));
+                let _ended = io::copy(&mut &far, &mut &near);
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_copy_that_cannot_be_fetched_is_asked_for_again() {
+    for record in ["none", "full"] {
+        let queued = Queued::start(&format!("record: {record}"));
+        queued.upstream.answer_always();
+        let (way, asked) = way(queued.admin(), 2);
+        let mut listener = Listener::start(way, "", &[]);
+        queued.accepts(&Delivery::circleci("{\"n\":1}"));
+        assert_eq!(listener.takes("200 OK").body, b"{\"n\":1}");
+        assert_eq!(listener.outcome(), "hook 7 B → 200");
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        listener.process.signal("INT");
+        assert_eq!(listener.process.wait().code(), Some(0));
+        assert!(!listener.process.has_printed("not sent"), "nothing was lost");
+    }
+}
+
+#[test]
+fn without_a_handler_the_line_says_so_the_next_one_is_sent_and_both_are_counted_at_the_end() {
+    let mut rig = Rig::with("record: full");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("http://{}/", free.local_addr().unwrap());
+    drop(free);
+    let mut process = Process::start("listen", &mut command(rig.gateway.admin, &to, &[]), "");
+    process.wait_for("that it listens", |_, line| line.contains("listening").then_some(()));
+    for _ in 0..2 {
+        rig.forwards(&Delivery::circleci("{}"));
+        process.wait_for("the error", |_, line| line.contains("Connection refused").then_some(()));
+    }
+    process.signal("INT");
+    process.wait_for("the number", |_, line| line.contains("deliveries that were not sent: 2").then_some(()));
 }
 
 #[test]

@@ -46,7 +46,9 @@ impl OnTerminal {
         let mut command = Command::new(BINARY);
         command.arg("serve").args(arguments).current_dir(&folder).env("SECRET", SECRET).env_remove("RUST_LOG");
         let mut process = Process::start_on_terminal("serve", &mut command, stderr);
-        process.wait_for("that it listens", |_, line| line.contains("admin").then_some(()));
+        process.wait_for("that it listens", |_, line| {
+            (line.contains("admin") || line.contains("the page: ")).then_some(())
+        });
         Self { process, upstream, server, folder }
     }
 
@@ -142,6 +144,20 @@ fn a_chosen_format_and_an_access_log_that_is_off_are_respected() {
     assert_eq!(on.send(&Delivery::circleci_with("not-the-secret", "{}")), 401);
     let line = on.line("\"outcome\"");
     assert!(line.contains("signature_mismatch"), "the first line is of the refused one: {line}");
+}
+
+#[test]
+fn the_lines_of_deliveries_are_no_lines_of_the_log_and_its_level_hides_none() {
+    for (stderr, level) in [(true, "warn"), (true, "off"), (false, "error")] {
+        let mut on = OnTerminal::start(&["--log-level", level], stderr, "");
+        assert_eq!(on.send(&Delivery::circleci("{}")), 200);
+        on.line(" hook 2 B → 200 in ");
+        assert_eq!(on.send(&Delivery::circleci_with("not-the-secret", "{}")), 401);
+        on.line(" → 401 signature_mismatch in ");
+        assert!(on.process.terminate().success());
+        let said = [Stream::Stdout, Stream::Stderr].map(|stream| on.process.printed(stream).join("\n")).concat();
+        assert!(!said.contains("listening") && !said.contains("\"outcome\""), "{level}: {said}");
+    }
 }
 
 #[test]

@@ -6,20 +6,23 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
+use super::copies;
 use super::detail::{self, Found};
 use super::export;
 use super::query::{Id, Query};
 use super::recorded::{RecordedRequest, Signatures};
 use super::summary::summary;
+use crate::acts::explain::Kept;
+use crate::acts::recorded::{BODY_CUT, BODY_REDACTED};
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::queue::stored;
+use crate::record;
 use crate::record::details::Details;
 use crate::record::redact::Secrets;
-use crate::record::shown;
 use crate::routing::table::RouteShared;
 use crate::search;
 use crate::store::{Filter, Shown, State as Stage};
@@ -30,10 +33,6 @@ const MAX_LIMIT: usize = 500;
 /// The keys of a list that are conditions.
 const CONDITIONS: [&str; 9] =
     ["route", "state", "reason", "status", "event_type", "event_id", "request_id", "since", "until"];
-/// Says that the body that is sent is only the first part of what came.
-const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
-/// Says that the body had a secret in it, which is replaced.
-const BODY_REDACTED: HeaderName = HeaderName::from_static("hooklatch-body-redacted");
 /// Its other keys.
 const OTHERS: [&str; 3] = ["q", "before", "limit"];
 
@@ -182,7 +181,12 @@ async fn exported(
     write: fn(&Found, &RecordedRequest, &[u8]) -> Vec<u8>,
 ) -> Result<Response, Problem> {
     let with_signatures = query.flag("signatures")?;
-    let mut found = find(context, id).await?;
+    let found = find(context, id).await;
+    let is_gone = |problem: &Problem| matches!(problem.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    let mut found = match found {
+        Err(problem) if query.flag("upstream")? && is_gone(&problem) => copies::find(context, id.0).ok_or(problem)?,
+        found => found?,
+    };
     if query.flag("upstream")?
         && (found.body.is_none() || found.is_body_cut())
         && found.stored.shown != Shown::Settled(Stage::Erased)
@@ -205,17 +209,23 @@ async fn exported(
 /// # Errors
 /// 404 if there was none, 410 if it has made room, 503 from the store.
 pub async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> {
-    let store = &context.queue.store;
-    let Some((stored, attempts)) = store.get(id).await? else { return Err(context.acts.missing(id).into()) };
+    shown(context, context.acts.read(id).await?).await
+}
+
+/// What may be shown of a delivery that was read.
+///
+/// # Errors
+/// 500 for a record that cannot be read.
+pub async fn shown(context: &AdminContext, Kept { stored, attempts, body }: Kept) -> Result<Found, Problem> {
     let details = Details::decode(&stored.delivery.details).map_err(|error| {
-        tracing::error!(%id, %error, "a record cannot be read");
+        tracing::error!(id = %stored.delivery.id, %error, "a record cannot be read");
         Problem::internal()
     })?;
-    let Some(body) = store.body(id).await? else { return Ok(Found { stored, attempts, details, body: None }) };
+    let Some(body) = body else { return Ok(Found { stored, attempts, details, body: None }) };
     let route = route(context, &stored.delivery.route);
     let read = move || {
         let secrets = Secrets::of(route.as_deref(), &stored.delivery.scheme, &details);
-        let body = shown::body(stored.shown, &secrets, body);
+        let body = record::shown::body(stored.shown, &secrets, body);
         Found { stored, attempts, details, body }
     };
     compute(read).await

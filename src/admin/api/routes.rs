@@ -11,11 +11,11 @@ use super::acts;
 use super::query::{Name, Query};
 use crate::acts::Refused;
 use crate::admin::AdminContext;
+use crate::admin::hours::LastHour;
 use crate::admin::problem::Problem;
 use crate::config::Delivery;
 use crate::queue::attempt::rfc3339;
 use crate::queue::circuit::Phase;
-use crate::reject::Outcome;
 use crate::routing::capture::Captured;
 use crate::routing::table::RouteShared;
 use crate::store::{Counts, Millis, Shown, State as Stage, StoreError};
@@ -65,7 +65,7 @@ pub struct Facts {
     /// What is left of its capture.
     pub capture: Option<Captured>,
     /// What became of the deliveries of the last hour.
-    pub last_hour: Vec<(Outcome, u64)>,
+    pub last_hour: LastHour,
 }
 
 impl Facts {
@@ -108,7 +108,9 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
     let secrets = facts.secrets.into_iter();
     let secrets: Vec<_> =
         secrets.map(|(id, last_match)| json!({ "id": id, "last_match_at": last_match.map(rfc3339) })).collect();
-    let hours = facts.last_hour.into_iter();
+    let millis = |part| facts.last_hour.times.quantile(part).map(|seconds| (seconds * 1000.0 * 100.0).round() / 100.0);
+    let handler = json!({ "p50": millis(0.5), "p95": millis(0.95) });
+    let hours = facts.last_hour.outcomes.into_iter();
     let last_hour: Map<String, Value> =
         hours.map(|(outcome, count)| (outcome.as_str().to_owned(), count.into())).collect();
     Ok(json!({
@@ -127,6 +129,7 @@ async fn shown(context: &AdminContext, route: &RouteShared, counts: &Counts) -> 
         "secrets": secrets,
         "capture": facts.capture.as_ref().map(acts::shown),
         "last_hour": last_hour,
+        "handler_ms": handler,
     }))
 }
 

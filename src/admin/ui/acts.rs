@@ -7,9 +7,11 @@ use askama::Template;
 use axum::extract::State;
 use bytes::Bytes;
 use http::StatusCode;
+use uuid::Uuid;
 
 use super::chrome::{Chrome, html};
-use super::login::{form_fields, own};
+use super::flash::Said;
+use super::login::form_fields;
 use super::row::Row;
 use super::view::encoded;
 use super::{Answer, see_other};
@@ -67,19 +69,17 @@ pub static ERASE: Question = Question {
     button: "Erase",
 };
 
-/// What is said on the page after an act, by the name in the address.
-const SAID: [(&str, &str); 6] = [
-    ("replay", "It is sent again: the attempt is below once it has ended."),
-    ("discard", "Discarded: it is not sent any more."),
-    ("erase", "Erased: head and body are overwritten."),
-    ("pause", "Paused: deliveries wait until the route is resumed."),
-    ("resume", "Resumed: deliveries go on."),
-    ("capture", "Capture is on: the next refused requests are recorded with their bodies."),
-];
+/// Leads to the page at `path`, which says what was done.
+fn done(context: &AdminContext, path: &str, said: Said) -> Answer {
+    Ok(see_other(&context.flashes.address(path, said, context.clock.now())))
+}
 
-/// The text of this name; empty for another one.
-pub fn said(name: &str) -> &'static str {
-    SAID.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)
+fn delivery_page(id: Uuid) -> String {
+    format!("/ui/deliveries/{id}")
+}
+
+fn route_page(name: &str) -> String {
+    format!("/ui/routes/{}", encoded(name))
 }
 
 /// `GET /ui/deliveries/ID/replay`
@@ -108,7 +108,7 @@ pub async fn ask_erase(State(context): State<Arc<AdminContext>>, id: Id) -> Answ
 
 async fn ask(context: &AdminContext, id: Id, question: &'static Question) -> Answer {
     let row = Row::of(&find(context, id).await?.stored);
-    let back = format!("/ui/deliveries/{}", row.id);
+    let back = delivery_page(id.0);
     let chrome = Chrome::of(context, question.heading, "ask", "deliveries");
     Ok(html(StatusCode::OK, &Ask { chrome, question, row, back }))
 }
@@ -120,7 +120,6 @@ async fn ask(context: &AdminContext, id: Id, question: &'static Question) -> Ans
 /// 400, 404, 409, 410, 503.
 pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
     let fields = form_fields(&bytes, &["attempts"])?;
-    let page = format!("/ui/deliveries/{id}?said=replay");
     let seen = fields.get("attempts").map(str::parse::<u32>).transpose();
     let seen = seen.map_err(|_| Problem::bad_body("attempts must be a number"))?;
     // From the look at the delivery to the change.
@@ -128,7 +127,7 @@ pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes:
     if let Some((stored, attempts)) = context.queue.store.get(id).await? {
         if let Some(seen) = seen.filter(|seen| stored.attempts != *seen) {
             return match attempts.iter().any(|attempt| attempt.replay && attempt.number > seen) {
-                true => Ok(see_other(&page)),
+                true => done(&context, &delivery_page(id), Said::Replay),
                 false => Err(Problem::new(
                     StatusCode::CONFLICT,
                     "in_flight",
@@ -141,7 +140,7 @@ pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes:
         }
     }
     context.acts.replay(id).await?;
-    Ok(see_other(&page))
+    done(&context, &delivery_page(id), Said::Replay)
 }
 
 /// `POST /ui/deliveries/ID/discard`
@@ -151,7 +150,7 @@ pub async fn replay(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes:
 pub async fn discard(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
     form_fields(&bytes, &[])?;
     context.acts.discard(id).await?;
-    Ok(see_other(&format!("/ui/deliveries/{id}?said=discard")))
+    done(&context, &delivery_page(id), Said::Discard)
 }
 
 /// `POST /ui/deliveries/ID/erase`
@@ -161,7 +160,7 @@ pub async fn discard(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes
 pub async fn erase(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: Bytes) -> Answer {
     form_fields(&bytes, &[])?;
     context.acts.erase(id).await?;
-    Ok(see_other(&format!("/ui/deliveries/{id}?said=erase")))
+    done(&context, &delivery_page(id), Said::Erase)
 }
 
 /// `POST /ui/routes/NAME/pause`
@@ -171,7 +170,7 @@ pub async fn erase(State(context): State<Arc<AdminContext>>, Id(id): Id, bytes: 
 pub async fn pause(State(context): State<Arc<AdminContext>>, Name(name): Name, bytes: Bytes) -> Answer {
     form_fields(&bytes, &[])?;
     context.acts.pause(&name).await?;
-    Ok(see_other(&format!("/ui/routes/{}?said=pause", encoded(&name))))
+    done(&context, &route_page(&name), Said::Pause)
 }
 
 /// `POST /ui/routes/NAME/resume`
@@ -181,7 +180,7 @@ pub async fn pause(State(context): State<Arc<AdminContext>>, Name(name): Name, b
 pub async fn resume(State(context): State<Arc<AdminContext>>, Name(name): Name, bytes: Bytes) -> Answer {
     form_fields(&bytes, &[])?;
     context.acts.resume(&name).await?;
-    Ok(see_other(&format!("/ui/routes/{}?said=resume", encoded(&name))))
+    done(&context, &route_page(&name), Said::Resume)
 }
 
 /// `POST /ui/routes/NAME/capture`, from the page of the route or of a delivery.
@@ -189,11 +188,11 @@ pub async fn resume(State(context): State<Arc<AdminContext>>, Name(name): Name, 
 /// # Errors
 /// 400, 404.
 pub async fn capture(State(context): State<Arc<AdminContext>>, Name(name): Name, bytes: Bytes) -> Answer {
-    let fields = form_fields(&bytes, &["back"])?;
+    let fields = form_fields(&bytes, &["delivery"])?;
+    let delivery = fields.get("delivery").map(Id::parse).transpose();
+    let delivery = delivery.map_err(|_| Problem::bad_body("delivery must be an id"))?;
     let max = u32::try_from(CAPTURE_MAX).unwrap_or(u32::MAX);
     context.acts.capture(&name, CAPTURE_TIME, max)?;
-    match fields.get("back") {
-        Some(back) => Ok(see_other(&format!("{}?said=capture", own(back).split('?').next().unwrap_or_default()))),
-        None => Ok(see_other(&format!("/ui/routes/{}?said=capture", encoded(&name)))),
-    }
+    let page = delivery.map_or_else(|| route_page(&name), |Id(id)| delivery_page(id));
+    done(&context, &page, Said::Capture)
 }

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use super::assets;
 use super::view::{self, Time, counted, encoded};
 use crate::admin::AdminContext;
+use crate::search::choice::written;
 use crate::store::{Health, Shown, State};
 
 /// What all pages have.
@@ -121,7 +122,7 @@ fn banners(context: &AdminContext) -> Vec<Banner> {
         if *shown == Shown::Held {
             let held = counted(*count, "delivery waits", "deliveries wait");
             let text = format!("{held} for the route {route}, which the configuration does not have any more.");
-            add("warn", text, &format!("/ui/deliveries?q={}", encoded(&format!("is:held route:{route}"))));
+            add("warn", text, &format!("/ui/deliveries?q={}", encoded(&format!("is:held route:{}", written(route)))));
         }
     }
     if !context.metrics.last_reload().0 {

@@ -13,13 +13,14 @@ use uuid::Uuid;
 use super::chrome::{Chrome, html};
 use super::login::form_fields;
 use super::row::Row;
-use super::view::{encoded, number, shown};
+use super::view::{counted, encoded, number, shown};
 use super::{Answer, see_other};
 use crate::acts::bulk::{DEFAULT_PER_SECOND, MAX_DELIVERIES, MAX_PER_SECOND, Progress, RunState};
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries;
 use crate::admin::api::query::{Id, Query};
 use crate::admin::problem::Problem;
+use crate::search::choice::written;
 use crate::store::{Filter, Shown, State as Stage, StoreError};
 
 /// What is searched for.
@@ -84,9 +85,9 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
     query.only(&[], &[])?;
     let (groups, rows, looked_at) = look(&context).await?;
     let group = |((route, reason), count): ((String, String), u64)| {
-        let reason_term = if reason.is_empty() { String::new() } else { format!(" reason:\"{reason}\"") };
+        let reason_term = if reason.is_empty() { String::new() } else { format!(" reason:{}", written(&reason)) };
         Group {
-            q_encoded: encoded(&format!("{DEAD} route:\"{route}\"{reason_term}")),
+            q_encoded: encoded(&format!("{DEAD} route:{}{reason_term}", written(&route))),
             route: shown(&route),
             reason: shown(&reason),
             count: number(count),
@@ -96,7 +97,7 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
     let page = Page {
         q: DEAD,
         groups: groups.into_iter().map(group).collect(),
-        total: number(chrome.dead),
+        total: counted(chrome.dead, "delivery was", "deliveries were"),
         chrome,
         looked_at: if looked_at >= LOOKED_AT as u64 { number(looked_at) } else { String::new() },
         rows,

@@ -6,19 +6,21 @@ use askama::Template;
 use axum::extract::State;
 use http::StatusCode;
 
-use super::Answer;
 use super::chrome::{Chrome, html};
 use super::row::Row;
-use super::view::{encoded, number, shown, size};
+use super::view::{encoded, number, shown};
+use super::{Answer, see_other};
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries;
 use crate::admin::api::query::{Id, Query};
 use crate::admin::api::status::Status;
 use crate::admin::problem::Problem;
-use crate::config::Record;
+use crate::config::{NO_ROUTE, Record};
 use crate::search;
+use crate::search::choice::{Chosen, choose, chosen, written};
 use crate::store::list::{Parts, summary_matches};
-use crate::store::{Filter, Named, Needs};
+use crate::store::{Filter, Named, Needs, Shown};
+use crate::text::size;
 
 /// Deliveries of a page.
 const PAGE: usize = 50;
@@ -39,6 +41,7 @@ struct Page {
     q_encoded: String,
     mistake: Option<Mistake>,
     quick: Vec<Quick>,
+    selects: Vec<Select>,
     rows: Vec<Row>,
     /// Where older ones are.
     older: Option<String>,
@@ -55,6 +58,30 @@ struct Quick {
     href: String,
     is_current: bool,
 }
+
+/// A list to choose from, which writes one term of the search.
+struct Select {
+    /// Its name in the form.
+    name: &'static str,
+    label: &'static str,
+    /// What stands for no choice.
+    any: &'static str,
+    options: Vec<Choice>,
+    /// Whether the search says of it what no option says: then that stays, unless another one is chosen.
+    is_other: bool,
+}
+
+struct Choice {
+    value: String,
+    is_chosen: bool,
+}
+
+/// The choice that leaves the search as it is.
+const AS_WRITTEN: &str = "*";
+/// The keys of a route in a search.
+const ROUTE: [&str; 1] = ["route"];
+/// The keys of a state in a search.
+const STATE: [&str; 2] = ["is", "state"];
 
 /// A mistake in the search, with the text around it.
 struct Mistake {
@@ -86,8 +113,11 @@ struct Rows {
 /// # Errors
 /// 400 for an unknown key or a wrong id, 503 from the store. A mistake in the search is shown at its place, with 400.
 pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Answer {
-    let query = query.only(&["q", "before"], &[])?;
+    let query = query.only(&["q", "before", "was", "route", "state"], &[])?;
     let q = query.get("q").unwrap_or_default().trim().to_owned();
+    if query.get("route").or(query.get("state")).is_some() {
+        return Ok(see_other(&address(&with_choices(&q, &query))));
+    }
     let before = query.get("before").map(Id::parse).transpose();
     let before = before.map_err(|_| Problem::bad_query("before must be the id of a delivery"))?;
     let mut conditions = search::Query::new(context.now());
@@ -110,6 +140,30 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
         (None, None) => Empty::Search,
     });
     Ok(html(StatusCode::OK, &page))
+}
+
+/// The search with what was chosen in the lists beside it. A choice that is as it `was` says nothing: what was typed counts.
+fn with_choices(typed: &str, query: &Query) -> String {
+    let was = query.get("was").unwrap_or_default();
+    let mut q = typed.to_owned();
+    for (name, keys, key) in [("route", &ROUTE[..], "route"), ("state", &STATE[..], "is")] {
+        let Some(value) = query.get(name).filter(|value| *value != AS_WRITTEN) else { continue };
+        let before = match chosen(was, keys) {
+            Chosen::One(before) => before,
+            Chosen::Any => String::new(),
+            Chosen::Other => AS_WRITTEN.to_owned(),
+        };
+        if value != before {
+            let term = (!value.is_empty()).then(|| format!("{key}:{}", written(value)));
+            q = choose(&q, keys, term.as_deref());
+        }
+    }
+    q
+}
+
+/// The address of the list with this search.
+fn address(q: &str) -> String {
+    if q.is_empty() { "/ui/".to_owned() } else { format!("/ui/deliveries?q={}", encoded(q)) }
 }
 
 /// `/ui/rows`: the rows of these ids that match the search, newest first, for the script.
@@ -138,11 +192,7 @@ pub async fn rows(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
 
 impl Page {
     fn of(context: &AdminContext, q: &str) -> Self {
-        let quick = QUICK.into_iter().map(|(label, text)| Quick {
-            label,
-            href: if text.is_empty() { "/ui/".to_owned() } else { format!("/ui/deliveries?q={}", encoded(text)) },
-            is_current: text == q,
-        });
+        let quick = QUICK.into_iter().map(|(label, text)| Quick { label, href: address(text), is_current: text == q });
         let running = (context.running)();
         let unrecorded = running.routes.iter().filter(|route| route.config.record == Record::None);
         let title = if q.is_empty() { "Deliveries".to_owned() } else { format!("{} · Deliveries", shown(q)) };
@@ -152,6 +202,7 @@ impl Page {
             q_encoded: encoded(q),
             mistake: None,
             quick: quick.collect(),
+            selects: selects(q, running.routes.iter().map(|route| &*route.config.name)),
             rows: Vec::new(),
             older: None,
             is_newest: false,
@@ -167,6 +218,22 @@ impl Page {
         self.mistake = Some(Mistake { message: mistake.message, before: shown(before), after: shown(after) });
         self
     }
+}
+
+/// The lists to choose from, as the search has them.
+fn selects<'a>(q: &str, routes: impl Iterator<Item = &'a str>) -> Vec<Select> {
+    let select = |name, label, any, keys: &[&str], values: Vec<&str>| {
+        let chosen = chosen(q, keys);
+        let is_chosen = |value: &str| matches!(&chosen, Chosen::One(one) if one == value);
+        let is_other = chosen != Chosen::Any && !values.iter().any(|value| is_chosen(value));
+        let choice = |value: &str| Choice { value: value.to_owned(), is_chosen: is_chosen(value) };
+        Select { name, label, any, options: values.into_iter().map(choice).collect(), is_other }
+    };
+    let states = ["waiting"].into_iter().chain(Shown::ALL.into_iter().map(Shown::name));
+    vec![
+        select("route", "Route", "any route", &ROUTE, routes.chain([NO_ROUTE]).collect()),
+        select("state", "State", "any state", &STATE, states.collect()),
+    ]
 }
 
 fn first_route(context: &AdminContext) -> String {

@@ -1,5 +1,6 @@
 //! `/ui/login` and `/ui/logout`, for a gateway with `admin.token`.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use askama::Template;
@@ -62,16 +63,18 @@ pub async fn login(
     let running = (context.running)();
     let Some(token) = &running.admin.token else { return Ok(see_other(next)) };
     let now = context.clock.now();
-    if !context.sessions.may_try(now) {
+    let peer = peer.map(|Extension(PeerAddress(peer))| peer);
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    if !context.sessions.may_try(address, now) {
         return Ok(form(
             StatusCode::TOO_MANY_REQUESTS,
             next,
             "Too many wrong passwords: wait a second, then try again.",
         ));
     }
-    let peer = peer.map(|Extension(PeerAddress(peer))| peer.to_string());
+    let peer = peer.map(|peer| peer.to_string());
     if !token::equal(fields.get("password").unwrap_or_default().as_bytes(), token.expose()) {
-        context.sessions.failed(now);
+        context.sessions.failed(address, now);
         tracing::warn!(peer, "a login with a wrong password");
         return Ok(form(StatusCode::UNAUTHORIZED, next, "This is not the token of admin.token."));
     }

@@ -4,7 +4,7 @@
 //! - [`list`] has the deliveries, [`row`] a line of it; [`delivery`] shows one, [`content`] its body.
 //! - [`routes`] and [`route`] show the routes, [`setup`] says what to enter at a provider.
 //! - [`dead`] has the dead letters and replays in bulk, [`status`] the gateway itself.
-//! - [`acts`] changes what people ask for.
+//! - [`acts`] changes what people ask for, [`flash`] remembers what a page says about it then.
 //! - [`login`] lets people in, [`session`] remembers them.
 //! - [`refusal`] is a page that says why something was not done.
 //! - [`assets`] serves script, stylesheet and icon; [`view`] writes numbers and texts for people.
@@ -40,6 +40,7 @@ pub mod chrome;
 pub mod content;
 pub mod dead;
 pub mod delivery;
+pub mod flash;
 pub mod list;
 pub mod login;
 pub mod refusal;

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::Answer;
 use super::chrome::{Chrome, html};
+use super::flash::{self, Said};
 use super::routes::Summary;
 use super::row::Row;
 use super::setup::Setup;
@@ -27,7 +28,8 @@ const LATEST: usize = 10;
 #[template(path = "route.html")]
 struct Page {
     chrome: Chrome,
-    said: &'static str,
+    /// What is said after an act.
+    said: Option<Said>,
     route: Summary,
     name_encoded: String,
     capture: Option<(Time, u32)>,
@@ -59,7 +61,7 @@ enum Rotation {
 /// # Errors
 /// 400 for a query, 404, 503.
 pub async fn page(State(context): State<Arc<AdminContext>>, Name(name): Name, query: Query) -> Answer {
-    let query = query.only(&["said"], &[])?;
+    let query = query.only(&[flash::KEY], &[])?;
     let running = (context.running)();
     let route = running.route(&name).ok_or(Refused::UnknownRoute)?;
     let facts = Facts::of(&context, route, &context.queue.store.counts()).await?;
@@ -69,7 +71,11 @@ pub async fn page(State(context): State<Arc<AdminContext>>, Name(name): Name, qu
     let (_, loaded) = context.metrics.last_reload();
     let page = Page {
         chrome: Chrome::of(&context, format!("{name} · Routes"), "route", "routes"),
-        said: super::acts::said(query.get("said").unwrap_or_default()),
+        said: context.flashes.find(
+            &format!("/ui/routes/{}", encoded(&name)),
+            query.get(flash::KEY),
+            context.clock.now(),
+        ),
         route: Summary::of(route, &facts),
         name_encoded: encoded(&name),
         capture: facts.capture.map(|captured| (Time::of(captured.until), captured.left)),

@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::Answer;
 use super::chrome::{Chrome, html};
-use super::view::{lasts, number};
+use super::view::{lasts, number, took};
 use crate::admin::AdminContext;
 use crate::admin::api::query::Query;
 use crate::admin::api::routes::{Facts, phase};
@@ -51,9 +51,13 @@ pub struct Summary {
     pub hour: Vec<Bar>,
     /// All of them.
     pub hour_total: String,
+    /// Within which time half of the handler's answers of the last hour began; empty without an answer.
+    pub p50: String,
+    /// The same for 95 %.
+    pub p95: String,
     /// Deliveries that wait.
     pub waiting: u64,
-    /// Deliveries by state, with their states' names.
+    /// Deliveries by state, with their states' names; without a queue, those that there are.
     pub queue: Vec<(&'static str, String)>,
     /// Dead ones.
     pub dead: u64,
@@ -108,13 +112,16 @@ impl Summary {
         let count = |wanted: &[Shown]| {
             facts.queue.iter().filter(|(shown, _)| wanted.contains(shown)).map(|(_, count)| count).sum()
         };
-        let total: u64 = facts.last_hour.iter().map(|(_, count)| count).sum();
-        let bars = facts.last_hour.iter().filter(|(_, count)| *count > 0);
+        let has_queue = matches!(config.delivery, Delivery::Queue(_));
+        let total: u64 = facts.last_hour.outcomes.iter().map(|(_, count)| count).sum();
+        let bars = facts.last_hour.outcomes.iter().filter(|(_, count)| *count > 0);
         let bar = |(outcome, count): &(Outcome, u64)| Bar {
             label: outcome.as_str(),
             count: number(*count),
             width: (count.saturating_mul(100) / total.max(1)).max(1),
         };
+        let time =
+            |part| facts.last_hour.times.quantile(part).map(|seconds| took(seconds * 1000.0)).unwrap_or_default();
         let seconds = facts.oldest_waiting_seconds.map(|seconds| u64::try_from(seconds).unwrap_or_default());
         Self {
             name: config.name.clone(),
@@ -124,12 +131,19 @@ impl Summary {
             upstream: upstream(route),
             delivery: config.delivery.as_str(),
             record: config.record.as_str(),
-            has_queue: matches!(config.delivery, Delivery::Queue(_)),
+            has_queue,
             health: Health::of(facts),
             hour: bars.map(bar).collect(),
             hour_total: number(total),
+            p50: time(0.5),
+            p95: time(0.95),
             waiting: count(&[Shown::Pending, Shown::Retrying, Shown::Held]),
-            queue: facts.queue.iter().map(|(shown, count)| (shown.name(), number(*count))).collect(),
+            queue: facts
+                .queue
+                .iter()
+                .filter(|(_, count)| has_queue || *count > 0)
+                .map(|(shown, count)| (shown.name(), number(*count)))
+                .collect(),
             dead: count(&[Shown::Settled(Stage::Dead)]),
             oldest: seconds.map(|seconds| lasts(Duration::from_secs(seconds))).unwrap_or_default(),
             circuit: phase(facts.circuit),
@@ -149,8 +163,9 @@ fn upstream(route: &RouteShared) -> String {
 
 impl Health {
     fn of(facts: &Facts) -> Self {
-        let count =
-            |wanted: Outcome| facts.last_hour.iter().find(|(outcome, _)| *outcome == wanted).map_or(0, |(_, n)| *n);
+        let count = |wanted: Outcome| {
+            facts.last_hour.outcomes.iter().find(|(outcome, _)| *outcome == wanted).map_or(0, |(_, n)| *n)
+        };
         let good = count(Outcome::Forwarded) + count(Outcome::Accepted) + count(Outcome::Duplicate);
         let (word, class, icon) = if facts.paused {
             ("paused", "wait", "◷")

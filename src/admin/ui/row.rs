@@ -3,6 +3,7 @@
 use super::view::{self, Time, shown};
 use crate::config::NO_ROUTE;
 use crate::store::{Shown, State, Stored};
+use crate::text::size;
 
 /// A line of a list.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Row {
             method: shown(&delivery.method),
             path: cut(&delivery.path),
             status: delivery.status,
-            size: view::size(delivery.request_bytes),
+            size: size(delivery.request_bytes),
             took: delivery.duration_ms.map(view::took_whole).unwrap_or_default(),
             received: Time::of(delivery.received_at),
             peer: shown(&delivery.peer),

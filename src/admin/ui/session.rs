@@ -6,6 +6,7 @@
 //! A browser sends cookies to every port of a host, so the cookie's name has the port in it that the browser knows.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,10 @@ use crate::schemes::Secret;
 
 /// How long a session lasts.
 pub const LASTS: Duration = Duration::from_secs(12 * 3600);
-/// Wrong passwords that are looked at within a second.
+/// Wrong passwords of one client that are looked at within a second.
 const TRIES: usize = 5;
+/// Those of all clients together.
+const ALL_TRIES: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 /// Sessions at once; the one that ends first makes room.
 const MOST: usize = 1_000;
@@ -35,8 +38,8 @@ pub struct Sessions(Mutex<State>);
 struct State {
     /// By the digest of the cookie's value.
     open: HashMap<Digest, Session>,
-    /// When the latest wrong passwords came.
-    failures: VecDeque<Instant>,
+    /// When the latest wrong passwords came, and from whom: [`ALL_TRIES`] at most.
+    failures: VecDeque<(Instant, IpAddr)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,16 +85,29 @@ impl Sessions {
         }
     }
 
-    /// Whether another password may be tried.
-    pub fn may_try(&self, now: Instant) -> bool {
-        let mut state = lock(&self.0);
-        state.failures.retain(|at| now.saturating_duration_since(*at) < SECOND);
-        state.failures.len() < TRIES
+    /// Whether the client at this address may try another password.
+    pub fn may_try(&self, address: IpAddr, now: Instant) -> bool {
+        let (mut state, client) = (lock(&self.0), client(address));
+        state.failures.retain(|(at, _)| now.saturating_duration_since(*at) < SECOND);
+        let own = state.failures.iter().filter(|(_, other)| *other == client).count();
+        own < TRIES && state.failures.len() < ALL_TRIES
     }
 
-    /// Notes a wrong password.
-    pub fn failed(&self, now: Instant) {
-        lock(&self.0).failures.push_back(now);
+    /// Notes a wrong password of the client at this address.
+    pub fn failed(&self, address: IpAddr, now: Instant) {
+        let mut state = lock(&self.0);
+        state.failures.push_back((now, client(address)));
+        while state.failures.len() > ALL_TRIES {
+            state.failures.pop_front();
+        }
+    }
+}
+
+/// Who counts as one client: of an IPv6 address its network, in which one machine can have any address.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
     }
 }
 
@@ -177,14 +193,38 @@ mod tests {
     }
 
     #[test]
-    fn a_few_passwords_a_second_are_tried() {
+    fn each_client_may_try_a_few_passwords_a_second() {
         let (sessions, now) = (Sessions::default(), Clock::system().now());
-        for _ in 0..TRIES {
-            assert!(sessions.may_try(now));
-            sessions.failed(now);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (own, same, other) in
+            [("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::ffff:0:0:2", "2001:db8:0:1::1")]
+        {
+            for _ in 0..TRIES {
+                assert!(sessions.may_try(address(own), now));
+                sessions.failed(address(own), now);
+            }
+            assert!(sessions.may_try(address(other), now), "{other} has tried nothing");
+            for its in [own, same] {
+                assert!(!sessions.may_try(address(its), now + SECOND / 2), "{its}");
+            }
+            for its in [own, same] {
+                assert!(sessions.may_try(address(its), now + SECOND), "{its}");
+            }
         }
-        assert!(!sessions.may_try(now + SECOND / 2));
-        assert!(sessions.may_try(now + SECOND));
+    }
+
+    #[test]
+    fn all_clients_together_have_a_bound() {
+        let (sessions, now) = (Sessions::default(), Clock::system().now());
+        let address = |number: usize| IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]);
+        for number in 0..ALL_TRIES {
+            assert!(sessions.may_try(address(number), now));
+            sessions.failed(address(number), now);
+        }
+        assert!(!sessions.may_try(address(ALL_TRIES), now));
+        sessions.failed(address(ALL_TRIES), now);
+        assert_eq!(lock(&sessions.0).failures.len(), ALL_TRIES);
+        assert!(sessions.may_try(address(ALL_TRIES), now + SECOND));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What to enter at the provider of a route, from its scheme.
 
 use crate::config::{PathPattern, Route};
+use crate::schemes::spec::SecretFrom;
 
 /// What to enter, and what to know.
 #[derive(Debug)]
@@ -11,6 +12,10 @@ pub struct Setup {
     pub provider: String,
     /// The URL, of which the host and the way to it are not known here.
     pub url: String,
+    /// Where URL and secret are entered, or the secret is shown; empty if that is not known.
+    pub place: String,
+    /// Who makes the secret.
+    pub secret: String,
     /// Where the signature stands.
     pub signature: String,
     /// How it is made.
@@ -43,9 +48,15 @@ impl Setup {
             PathPattern::Prefix(path) => format!("{path}…"),
         };
         let parameters = scheme.parameters.iter();
+        let provider = if scheme.title.is_empty() { scheme.name.clone() } else { scheme.title.clone() };
         Self {
             route: route.name.clone(),
-            provider: if scheme.title.is_empty() { scheme.name.clone() } else { scheme.title.clone() },
+            place: scheme.setup.clone().unwrap_or_default(),
+            secret: match scheme.secret_from {
+                SecretFrom::User => format!("you make it, and enter it at {provider}"),
+                SecretFrom::Provider => format!("{provider} makes it"),
+            },
+            provider,
             url: format!("https://{host}{path}"),
             signature: scheme.signature_in_words().replace('`', ""),
             algorithm: scheme.algorithm_in_words(),

@@ -8,10 +8,11 @@ use http::StatusCode;
 
 use super::Answer;
 use super::chrome::{Chrome, html};
-use super::view::{Time, number, shown, size};
+use super::view::{Time, number, shown};
 use crate::admin::AdminContext;
 use crate::admin::api::query::Query;
 use crate::admin::api::status::Status;
+use crate::text::size;
 
 #[derive(Template)]
 #[template(path = "status.html")]

@@ -29,25 +29,6 @@ pub fn shown(text: &str) -> String {
     text::plain(text)
 }
 
-/// A number of bytes.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut units = UNITS.into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for next in units {
-        if value < 1023.95 {
-            break;
-        }
-        value /= 1024.0;
-        unit = next;
-    }
-    format!("{value:.1} {unit}")
-}
-
 /// A number of milliseconds.
 pub fn took(millis: f64) -> String {
     if millis < 10.0 {
@@ -110,19 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_durations_have_a_unit_that_fits() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (3104, "3.0 KiB"),
-            (1 << 20, "1.0 MiB"),
-            ((1 << 20) - 1, "1.0 MiB"),
-            (10 << 30, "10.0 GiB"),
-            (u64::MAX, "16777216.0 TiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
+    fn durations_have_a_unit_that_fits() {
         for (millis, text) in [(0.0, "0.0 ms"), (9.94, "9.9 ms"), (12.0, "12 ms"), (999.0, "999 ms"), (1500.0, "1.5 s")]
         {
             assert_eq!(took(millis), text);

@@ -12,8 +12,8 @@ use super::http::next_piece;
 
 /// The gateway says something at least this often; after this time without a byte the connection is taken for dead.
 const SILENCE: Duration = Duration::from_secs(90);
-/// The waits before it connects again, in seconds; the last one repeats.
-const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
+/// The waits before something is tried again, in seconds: connecting, where the last one repeats.
+pub const WAITS: [u64; 5] = [1, 2, 4, 8, 15];
 
 /// What happens on a stream.
 pub enum Heard {

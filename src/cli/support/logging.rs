@@ -1,5 +1,5 @@
 //! Writes log lines to stderr: text for people, or one JSON object per line for machines. `serve` on a terminal writes what
-//! becomes of each delivery to stdout instead, in [short lines](super::watched).
+//! becomes of each delivery to stdout instead, in [short lines](super::watched), whatever the level of the log.
 //!
 //! A thread of its own writes them. If it does not keep up, because whatever reads stderr has stalled, lines are dropped and
 //! counted; no delivery waits. A line that cannot be written is lost.
@@ -9,7 +9,7 @@ use std::panic;
 
 use clap::ValueEnum;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{fmt, registry};
@@ -77,13 +77,15 @@ pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str, serv
         fmt::layer().log_internal_errors(false).with_target(false).with_writer(logging.writer("log", io::stderr()));
     // What the same terminal shows already.
     let is_shown = shows_deliveries && terminal;
-    let others = filter_fn(move |event| !is_shown || event.target() != DELIVERIES);
+    let others = filter.and(filter_fn(move |event| !is_shown || event.target() != DELIVERIES));
+    // They are no lines of the log: its level does not count. `access_log: none` turns them off.
     let short = shows_deliveries.then(|| {
         let lines = fmt::layer().log_internal_errors(false).event_format(ShortLines);
         let lines = lines.with_writer(logging.writer("deliveries", io::stdout()));
-        lines.with_filter(filter_fn(|event| event.target() == DELIVERIES))
+        let deliveries = filter_fn(|event| event.target() == DELIVERIES);
+        lines.with_filter(deliveries.with_max_level_hint(LevelFilter::INFO))
     });
-    let all = registry().with(filter).with(short);
+    let all = registry().with(short);
     // Fails only if logging has been started before. Then the first one stays.
     let _ = match format {
         LogFormat::Text => all.with(lines.with_ansi(terminal).with_filter(others)).try_init(),

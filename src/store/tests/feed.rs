@@ -6,6 +6,25 @@ use super::*;
 on_each_store! {
     a_delivery_is_found_by_its_id_and_by_its_ticket
     what_has_made_room_is_remembered
+    what_is_new_is_told_as_lists_show_it
+}
+
+fn what_is_new_is_told_as_lists_show_it(mut store: Fixture) {
+    let channel = Feed::channel();
+    let (mut feed, mut follower) = (Feed::new(channel.clone()), channel.subscribe());
+    let attempt = Attempt { destination: 0, number: 1, ..attempt(1) };
+    let recorded = Record { attempt: Some(attempt), delivery: delivery(1, State::Forwarded) };
+    let writes = [
+        accept(0, None),
+        Write::Record(Arc::new(recorded)),
+        Write::Record(Arc::new(delivery(2, State::Refused).into())),
+    ];
+    let answers = store.commit(&writes);
+    feed.tell(&writes, &answers);
+    let told = follower.try_recv().unwrap();
+    let told: Vec<String> = told.notices.iter().map(|notice| format!("{:?}", notice.new.as_ref().unwrap())).collect();
+    let read = store.reader.summaries(&[0, 1, 2].map(|number| Named::Id(id(number)))).unwrap();
+    assert_eq!(told, read.iter().map(|stored| format!("{stored:?}")).collect::<Vec<_>>());
 }
 
 fn a_delivery_is_found_by_its_id_and_by_its_ticket(mut store: Fixture) {
@@ -45,9 +64,12 @@ fn who_follows_is_told_what_is_new_and_what_has_changed() {
     commit(&[accept(3, Some(key)), settle(1), settle(2)], &mut feed);
     commit(&[settle(9)], &mut feed);
     let news = follower.try_recv().unwrap();
-    let new = |number| Notice { delivery: Named::Id(id(number)), is_new: true };
-    assert_eq!((news.first, &*news.notices), (0, &[new(1), new(2)][..]));
+    let told = |news: &News| -> Vec<_> {
+        news.notices.iter().map(|notice| (notice.delivery, notice.new.as_ref().map(|new| new.delivery.id))).collect()
+    };
+    let new = |number| (Named::Id(id(number)), Some(id(number)));
+    assert_eq!((news.first, told(&news)), (0, vec![new(1), new(2)]));
     let news = follower.try_recv().unwrap();
-    assert_eq!((news.first, &*news.notices), (2, &[Notice { delivery: Named::Id(id(2)), is_new: false }][..]));
+    assert_eq!((news.first, told(&news)), (2, vec![(Named::Id(id(2)), None)]));
     assert!(follower.try_recv().is_err());
 }

@@ -188,6 +188,7 @@ fn a_route_shows_its_queue_its_circuit_and_its_secrets() {
         "secrets": [{ "id": "0", "last_match_at": null }],
         "capture": null,
         "last_hour": { "accepted": 0, "duplicate": 0, "rejected": 0 },
+        "handler_ms": { "p50": null, "p95": null },
     });
     let mut shown = before.clone();
     shown["last_hour"].as_object_mut().unwrap().retain(|key, _| key != "duplicate");
@@ -203,6 +204,8 @@ fn a_route_shows_its_queue_its_circuit_and_its_secrets() {
     assert_eq!(after["queue"]["retrying"], 1);
     assert_eq!((&after["circuit"], &after["last_hour"]["accepted"]), (&"open".into(), &1.into()));
     assert_eq!(after["last_hour"]["rejected"], 1);
+    let [p50, p95] = ["p50", "p95"].map(|part| after["handler_ms"][part].as_f64().unwrap());
+    assert!(0.0 < p50 && p50 <= p95, "{after}");
     assert!(after["oldest_waiting_seconds"].is_u64());
     assert!(after["secrets"][0]["last_match_at"].as_str().unwrap().ends_with('Z'), "{after}");
     let all = json(queued.admin(), "/api/v1/routes");

@@ -1,7 +1,7 @@
 //! What people change on the pages: each act asks first, is done once, and leads back.
 
 use crate::support::api::{Call, json};
-use crate::support::page::{Page, form, leads};
+use crate::support::page::{Page, does, form, leads};
 use crate::support::process::poll;
 use crate::support::queued::Queued;
 use crate::support::sender::Delivery;
@@ -34,8 +34,8 @@ fn a_replay_is_asked_for_and_a_form_that_is_sent_twice_replays_once() {
     }
     assert_eq!(state(&queued, &path), "dead", "to ask changes nothing");
 
-    let said = leads(queued.admin(), &format!("{path}/replay"), "attempts=1");
-    assert_eq!(said, format!("{path}?said=replay"));
+    let (page, _) = does(queued.admin(), &format!("{path}/replay"), "attempts=1");
+    assert_eq!(page, path);
     let twice = Page::of(form(&format!("{path}/replay"), "attempts=1").send(queued.admin()));
     assert_eq!(twice.status, 409);
     twice.has("Being sent already");
@@ -43,8 +43,13 @@ fn a_replay_is_asked_for_and_a_form_that_is_sent_twice_replays_once() {
     assert_eq!((seen.one("hooklatch-attempt"), seen.one("hooklatch-replay")), ("2".to_owned(), "true".to_owned()));
     poll("delivered", || state(&queued, &path) == "delivered");
     // The second form of a double click, that late.
-    assert_eq!(leads(queued.admin(), &format!("{path}/replay"), "attempts=1"), said);
-    Page::get(queued.admin(), &said).has("It is sent again").has("#2 replay").has("Attempts (2)");
+    let (page, again) = does(queued.admin(), &format!("{path}/replay"), "attempts=1");
+    assert_eq!(page, path);
+    again.has("It is sent again").has("#2 replay").has("Attempts (2)");
+    // What a link of somebody else says was done was not.
+    for key in ["replay", "erase", "00000000-0000-0000-0000-000000000000"] {
+        Page::get(queued.admin(), &format!("{path}?said={key}")).lacks("the attempt is below").lacks("Erased:");
+    }
     queued.upstream.expect_nothing();
 }
 
@@ -56,8 +61,7 @@ fn a_discarded_delivery_waits_no_more() {
     queued.wait_for_state("retrying", 1.0);
     let path = format!("/ui/deliveries/{id}");
     Page::get(queued.admin(), &format!("{path}/discard")).has("Discard this delivery?");
-    Page::get(queued.admin(), &leads(queued.admin(), &format!("{path}/discard"), ""))
-        .has("Discarded: it is not sent any more.");
+    does(queued.admin(), &format!("{path}/discard"), "").1.has("Discarded: it is not sent any more.");
     assert_eq!(state(&queued, &path), "discarded");
     let again = Page::of(form(&format!("{path}/discard"), "").send(queued.admin()));
     assert_eq!(again.status, 409);
@@ -69,15 +73,14 @@ fn a_route_is_paused_and_resumed() {
     let mut queued = Queued::start("");
     let path = "/ui/routes/hook";
     Page::get(queued.admin(), path).has("action=\"/ui/routes/hook/pause\"><button>Pause</button>").lacks("Resume");
-    let said = leads(queued.admin(), "/ui/routes/hook/pause", "");
-    assert_eq!(said, "/ui/routes/hook?said=pause");
-    let paused = Page::get(queued.admin(), &said);
+    let (page, paused) = does(queued.admin(), "/ui/routes/hook/pause", "");
+    assert_eq!(page, path);
     paused.has("Paused: deliveries wait").has("◷</span> paused").has("<button>Resume</button>").lacks("<button>Pause");
     Page::get(queued.admin(), "/ui/routes").has("◷</span> paused");
     queued.accepts(&Delivery::circleci("{}"));
     queued.wait_for_state("pending", 1.0);
     Page::get(queued.admin(), "/ui/routes").has("1 waiting, oldest ");
-    Page::get(queued.admin(), &leads(queued.admin(), "/ui/routes/hook/resume", "")).has("Resumed: deliveries go on.");
+    does(queued.admin(), "/ui/routes/hook/resume", "").1.has("Resumed: deliveries go on.");
     queued.takes();
     queued.wait_for_delivered(1.0);
     assert_eq!(Page::of(form("/ui/routes/none/pause", "").send(queued.admin())).status, 404);
@@ -97,10 +100,10 @@ fn dead_letters_are_counted_by_reason_and_replayed_in_bulk() {
         .has(">Replay all…</a>");
     assert_eq!(page.ids().len(), 3);
     let ask = page.after("<a href=\"/ui/replays?q=", "\"").to_owned();
-    assert_eq!(ask, "state%3Adead%20route%3A%22hook%22%20reason%3A%22status%22");
+    assert_eq!(ask, "state%3Adead%20route%3Ahook%20reason%3Astatus");
     let ask = Page::get(queued.admin(), &format!("/ui/replays?q={ask}"));
     ask.has("Replay 3 deliveries?").has("name=\"max\" min=\"1\" value=\"3\"").has("name=\"per_second\"");
-    ask.has("name=\"q\" value=\"state:dead route:&#34;hook&#34; reason:&#34;status&#34;\"");
+    ask.has("name=\"q\" value=\"state:dead route:hook reason:status\"");
     queued.upstream.expect_nothing();
     Page::get(queued.admin(), "/ui/replays?q=state%3Aheld").has("Replay 0 deliveries?").lacks(">Replay</button>");
     assert_eq!(Page::get(queued.admin(), "/ui/replays?q=stat%3Ax").status, 400);

@@ -275,6 +275,15 @@ impl Browser {
         self.must("GET", "/cookie", Value::Null).as_array().unwrap().clone()
     }
 
+    /// A picture of each element, as PNG.
+    #[track_caller]
+    pub fn pictures(&self, selector: &str) -> Vec<Vec<u8>> {
+        let found = self.must("POST", "/elements", json!({ "using": "css selector", "value": selector }));
+        let ids = found.as_array().unwrap().iter().map(|element| element[ELEMENT].as_str().unwrap().to_owned());
+        let picture = |id: String| self.must("GET", &format!("/element/{id}/screenshot"), Value::Null);
+        ids.map(|id| STANDARD.decode(picture(id).as_str().unwrap()).unwrap()).collect()
+    }
+
     /// A picture of the window, as PNG.
     pub fn picture(&self) -> Vec<u8> {
         let picture = self.must("GET", "/screenshot", Value::Null);

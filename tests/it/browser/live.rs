@@ -107,6 +107,29 @@ fn a_lost_stream_is_said_and_comes_back_with_what_was_missed() {
 }
 
 #[test]
+fn deliveries_that_were_left_out_are_one_click_away_though_no_new_one_comes() {
+    let Some(site) = Site::start() else { return };
+    let browser = &site.browser;
+    site.record(&event("first"));
+    site.open("/ui/");
+    browser.until(&format!("{LIVE} === 'live'"));
+    // From now on the stream says nothing but that some were left out.
+    browser.run(
+        "window.isSamePage = true;
+         const gap = new TextEncoder().encode('event: gap\\ndata: {\"count\":7}\\n\\n');
+         window.fetch = async () => new Response(new ReadableStream({ start: (events) => events.enqueue(gap) }));
+         dispatchEvent(new Event('online'));",
+    );
+    browser.until("document.querySelector('#newer').innerText === '7 new – show them'");
+    site.record(&event("second"));
+    browser.click("#newer");
+    browser.until(&row_of("second"));
+    browser.until("document.querySelector('#newer').hidden");
+    assert_eq!((browser.count("#rows tr"), browser.value("window.isSamePage")), (2, json!(true)));
+    site.is_content();
+}
+
+#[test]
 fn a_hidden_tab_closes_its_stream_and_many_tabs_load() {
     let Some(site) = Site::start() else { return };
     site.open("/ui/");

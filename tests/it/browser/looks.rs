@@ -136,6 +136,26 @@ fn what_can_be_clicked_is_large_enough_and_states_have_a_word_and_a_sign() {
 }
 
 #[test]
+fn states_are_told_apart_by_shape_where_there_are_no_colours() {
+    let Some((site, _)) = Site::full("") else { return };
+    let browser = &site.browser;
+    // All signs in one colour, and whatever is left of others as grey.
+    browser.prefer(&[("forced-colors", "active")]);
+    browser.devtools("Emulation.setEmulatedVisionDeficiency", json!({ "type": "achromatopsia" }));
+    site.open("/ui/");
+    let words =
+        browser.value("[...document.querySelectorAll('#rows .outcome')].map((one) => one.innerText.slice(1).trim())");
+    let words: Vec<&str> = words.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let signs = browser.pictures("#rows .outcome .icon");
+    assert_eq!((words.len(), signs.len()), (8, 8));
+    for (word, sign) in words.iter().zip(&signs) {
+        for (other_word, other_sign) in words.iter().zip(&signs) {
+            assert_eq!(word == other_word, sign == other_sign, "{word} and {other_word}");
+        }
+    }
+}
+
+#[test]
 fn the_theme_follows_the_system_until_it_is_chosen_and_times_are_local_on_demand() {
     let Some(site) = Site::start() else { return };
     let browser = &site.browser;

@@ -23,12 +23,21 @@ fn every_page_works_without_script() {
     assert!(browser.page().contains("cause (proven)"), "{}", browser.page());
     assert!(!browser.has("Replay") && browser.has("Copy as curl"));
 
+    // The lists beside the search write a part of it.
+    site.open("/ui/");
+    browser.click("select[name=route] option:nth-child(2)");
+    browser.click("select[name=state] option:nth-child(12)");
+    browser.click_on("Search");
+    browser.until("document.querySelector('#search').value === 'route:hook is:refused'");
+    assert!(!browser.text("#rows").contains("forwarded"), "{}", browser.page());
+
     // A replay is asked for on a page of its own, and done once.
     site.open(&format!("/ui/deliveries/{}", ids.forwarded));
     browser.click_on("Replay");
     browser.arrives_at("/replay");
     browser.click_on("Replay");
-    browser.arrives_at("?said=replay");
+    browser.until("location.search.startsWith('?said=') && document.readyState === 'complete'");
+    browser.shows("It is sent again");
     let target = format!("/api/v1/deliveries/{}", ids.forwarded);
     poll("a second attempt", || api::json(site.gateway.admin, &target)["attempts"][1]["status"] == 200);
     browser.reload();

@@ -90,3 +90,12 @@ pub fn leads(admin: SocketAddr, path: &str, fields: &str) -> String {
     assert_eq!(response.status, 303, "{response:?}");
     response.header("location").unwrap().to_owned()
 }
+
+/// Sends a form, after which a page says what was done: that page.
+#[track_caller]
+pub fn does(admin: SocketAddr, path: &str, fields: &str) -> (String, Page) {
+    let address = leads(admin, path, fields);
+    let (page, key) = address.split_once("?said=").unwrap_or_else(|| panic!("{address}"));
+    assert!(uuid::Uuid::try_parse(key).is_ok(), "{address}: it could be guessed");
+    (page.to_owned(), Page::get(admin, &address))
+}

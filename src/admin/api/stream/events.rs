@@ -1,11 +1,12 @@
 //! The text of events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::admin::api::summary::summary;
-use crate::store::Stored;
+use super::told::Told;
 
 /// How long a client waits before it connects again, in milliseconds.
 const RECONNECT: u32 = 2_000;
@@ -21,12 +22,12 @@ pub fn comment() -> Bytes {
 }
 
 /// New deliveries; `id` is that of the newest one that was sent.
-pub fn delivery(deliveries: &[Stored], id: Uuid) -> Bytes {
+pub fn delivery(deliveries: &[Arc<Told>], id: Uuid) -> Bytes {
     format!("event: delivery\nid: {id}\ndata: {}\n\n", data(deliveries)).into()
 }
 
 /// Deliveries that have changed.
-pub fn update(deliveries: &[Stored]) -> Bytes {
+pub fn update(deliveries: &[Arc<Told>]) -> Bytes {
     format!("event: update\ndata: {}\n\n", data(deliveries)).into()
 }
 
@@ -36,9 +37,12 @@ pub fn gap(count: u64) -> Bytes {
 }
 
 /// One summary, or several in a list. The JSON has no line breaks.
-fn data(deliveries: &[Stored]) -> Value {
+fn data(deliveries: &[Arc<Told>]) -> String {
     match deliveries {
-        [one] => Value::Object(summary(one)),
-        several => json!({ "deliveries": several.iter().map(summary).collect::<Vec<_>>() }),
+        [one] => one.json().to_owned(),
+        several => {
+            let summaries: Vec<&str> = several.iter().map(|told| told.json()).collect();
+            format!("{{\"deliveries\":[{}]}}", summaries.join(","))
+        }
     }
 }

@@ -1,21 +1,28 @@
-//! Reads what the store has committed, once for all streams, as long as there is one.
+//! Hears what the store has committed, once for all streams, as long as there is one.
+//!
+//! What is new comes with its summary. What has changed is read, for all streams at once; while it is read, further changes
+//! collect, so that the store is asked no more often than it answers.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use super::told::Told;
 use crate::lock::lock;
-use crate::store::{Named, News, Store, Stored};
+use crate::store::{Named, News, Store};
 
 /// Batches that a stream can be behind.
 const BEHIND: usize = 256;
+/// Changed deliveries that are read at once.
+const TOGETHER: usize = 2_000;
 
 /// What was committed together.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Deliveries as they are when they are read, and whether they are new.
-    pub deliveries: Arc<[(Stored, bool)]>,
+    /// Deliveries, and whether they are new.
+    pub deliveries: Arc<[(Arc<Told>, bool)]>,
     /// Deliveries and changes before them that could not be read.
     pub missed: u64,
 }
@@ -43,28 +50,32 @@ async fn read(store: Store, mut news: broadcast::Receiver<News>, seen: broadcast
     let mut expected = None;
     let mut missed = 0;
     loop {
-        let batch = tokio::select! {
+        let first = tokio::select! {
             () = seen.closed() => return,
             batch = news.recv() => batch,
         };
-        let News { first, notices } = match batch {
-            Ok(news) => news,
+        let mut next = match first {
+            Ok(news) => Some(news),
             // The next batch says how many notices were in those that are lost.
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
-        missed += first.saturating_sub(expected.unwrap_or(first));
-        expected = Some(first + notices.len() as u64);
-        let mut deliveries = Vec::with_capacity(notices.len());
-        for is_new in [true, false] {
-            let of_kind = notices.iter().filter(|notice| notice.is_new == is_new);
-            let named: Vec<Named> = of_kind.map(|notice| notice.delivery).collect();
-            let asked = named.len() as u64;
-            if asked == 0 {
-                continue;
+        let (mut deliveries, mut changed): (Vec<(Arc<Told>, bool)>, HashSet<Named>) = (Vec::new(), HashSet::new());
+        while let Some(News { first, notices }) = next {
+            missed += first.saturating_sub(expected.unwrap_or(first));
+            expected = Some(first + notices.len() as u64);
+            for notice in notices.iter() {
+                match &notice.new {
+                    Some(stored) => deliveries.push((Arc::new(Told::new(stored.clone())), true)),
+                    None => drop(changed.insert(notice.delivery)),
+                }
             }
-            match store.summaries(named).await {
-                Ok(found) => deliveries.extend(found.into_iter().map(|stored| (stored, is_new))),
+            next = if changed.len() < TOGETHER { more(&mut news) } else { None };
+        }
+        let asked = changed.len() as u64;
+        if asked > 0 {
+            match store.summaries(changed.into_iter().collect()).await {
+                Ok(found) => deliveries.extend(found.into_iter().map(|stored| (Arc::new(Told::new(stored)), false))),
                 Err(error) => {
                     tracing::debug!(%error, "what was committed cannot be read for the streams");
                     missed += asked;
@@ -73,5 +84,16 @@ async fn read(store: Store, mut news: broadcast::Receiver<News>, seen: broadcast
         }
         // The last stream may have gone by now.
         let _nobody = seen.send(Seen { deliveries: deliveries.into(), missed: std::mem::take(&mut missed) });
+    }
+}
+
+/// What has been committed meanwhile.
+fn more(news: &mut broadcast::Receiver<News>) -> Option<News> {
+    loop {
+        match news.try_recv() {
+            Ok(news) => return Some(news),
+            Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+        }
     }
 }

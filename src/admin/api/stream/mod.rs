@@ -9,15 +9,18 @@
 //! that were being answered at that time, some may be missing.
 //!
 //! With `copies_of=ROUTE` whole requests of that route's deliveries can be fetched for a while: those of a queue after their
-//! handler has taken them, whatever the route records, and those whose bodies are recorded in part.
+//! handler has taken them, whatever the route records, and those whose bodies are recorded in part. The copies outlive the
+//! stream for [`LINGER`], so that one that breaks off and is opened again misses none.
 //!
-//! [`hub`] reads what has been committed, once for all streams; [`events`] is the text of events; [`pace`] collects them.
+//! [`hub`] hears what has been committed, once for all streams; [`events`] is the text of events; [`pace`] collects them; what
+//! they tell of is [`told`].
 
 mod events;
 mod hub;
 mod pace;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -35,15 +38,18 @@ use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use uuid::Uuid;
 
+use super::copies;
 use super::deliveries::filter;
 use super::query::{Id, Query};
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::clock::MonotonicClock;
 use crate::routing::copies::Listening;
-use crate::store::{Filter, Needs, Store, StoreError, Stored, list};
+use crate::routing::table::RouteShared;
+use crate::store::{Filter, Named, Needs, Store, StoreError, Stored, list};
 use hub::{Hub, Seen};
 use pace::Pace;
+use told::Told;
 
 /// Streams at once.
 const MAX_STREAMS: usize = 32;
@@ -57,6 +63,9 @@ const MAX_RESUMED: usize = 2_000;
 const MAX_PAGES: usize = 8;
 /// Deliveries of a page that is read.
 const PAGE: usize = 500;
+
+/// For so long after a stream has ended copies of its route's deliveries are kept.
+const LINGER: Duration = Duration::from_secs(30);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -89,7 +98,7 @@ pub async fn stream(
         Some(name) => {
             let running = (context.running)();
             let route = running.route(name).ok_or_else(|| Problem::bad_query("copies_of: no route has this name"))?;
-            Some(route.limits.copies().listen())
+            Some(Copies { route: route.clone(), listening: Arc::new(route.limits.copies().listen()) })
         }
     };
     let place = context.streams.places.clone().try_acquire_owned();
@@ -102,21 +111,24 @@ pub async fn stream(
     let seen = context.streams.hub.follow(&store);
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(|id| Id::parse(id).ok());
     let resumed = match last {
-        Some(Id(last)) => resume(&store, &filter, last).await?,
+        Some(Id(last)) => {
+            let mut resumed = resume(&store, &filter, last).await?;
+            if let Some(copies) = &listening {
+                copies.add_after(last, &store, &filter, &mut resumed).await?;
+            }
+            resumed
+        }
         None => Resumed::default(),
     };
     let (out, lines) = mpsc::channel(WAITING);
-    let streaming = Streaming {
-        store,
-        clock: context.clock,
-        filter,
-        seen,
-        out,
-        sent: HashSet::new(),
-        _place: place,
-        _listening: listening,
-    };
-    tokio::spawn(streaming.run(resumed));
+    let streaming = Streaming { store, clock: context.clock, filter, seen, out, sent: HashSet::new(), _place: place };
+    tokio::spawn(async move {
+        streaming.run(resumed).await;
+        if let Some(Copies { listening, .. }) = listening {
+            tokio::time::sleep(LINGER).await;
+            drop(listening);
+        }
+    });
     let mut response = super::reply(StatusCode::OK, "text/event-stream", Body::new(Lines(lines)));
     // A stream that ends ends its connection.
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -162,8 +174,32 @@ struct Streaming {
     /// What was sent after `Last-Event-ID` and may come again.
     sent: HashSet<Uuid>,
     _place: OwnedSemaphorePermit,
-    /// As long as the stream is there, copies of a route's deliveries are.
-    _listening: Option<Listening>,
+}
+
+/// The copies of a route's deliveries, which are kept as long as this is there.
+#[derive(Clone)]
+struct Copies {
+    route: Arc<RouteShared>,
+    listening: Arc<Listening>,
+}
+
+impl Copies {
+    /// Adds what came after this delivery and is in no list any more.
+    async fn add_after(
+        &self,
+        last: Uuid,
+        store: &Store,
+        filter: &Filter,
+        resumed: &mut Resumed,
+    ) -> Result<(), StoreError> {
+        let copies = self.route.limits.copies().after(last);
+        let there = store.summaries(copies.iter().map(|copy| Named::Id(copy.id)).collect()).await?;
+        let there: HashSet<Uuid> = there.iter().map(|stored| stored.delivery.id).collect();
+        let gone = copies.iter().filter(|copy| !there.contains(&copy.id)).map(|copy| copies::stored(&self.route, copy));
+        resumed.deliveries.extend(gone.filter(|stored| list::matches(filter, stored)));
+        resumed.deliveries.sort_by_key(|stored| stored.delivery.id);
+        Ok(())
+    }
 }
 
 impl Streaming {
@@ -171,7 +207,7 @@ impl Streaming {
         self.sent = resumed.deliveries.iter().map(|stored| stored.delivery.id).collect();
         let mut pace = Pace::new(self.clock.now());
         pace.leave_out(resumed.left_out);
-        resumed.deliveries.into_iter().for_each(|stored| pace.add(stored, true));
+        resumed.deliveries.into_iter().for_each(|stored| pace.add(Arc::new(Told::new(stored)), true));
         if !self.send(events::opening()) {
             return;
         }
@@ -208,12 +244,12 @@ impl Streaming {
 
     async fn take(&mut self, seen: &Seen, pace: &mut Pace) {
         pace.leave_out(seen.missed);
-        for (stored, is_new) in seen.deliveries.iter() {
-            if *is_new && self.sent.remove(&stored.delivery.id) {
+        for (told, is_new) in seen.deliveries.iter() {
+            if *is_new && self.sent.remove(&told.stored.delivery.id) {
                 continue;
             }
-            match self.lets_through(stored).await {
-                Ok(true) => pace.add(stored.clone(), *is_new),
+            match self.lets_through(&told.stored).await {
+                Ok(true) => pace.add(told.clone(), *is_new),
                 Ok(false) => {}
                 Err(error) => {
                     tracing::debug!(%error, "what was committed cannot be read for a stream");

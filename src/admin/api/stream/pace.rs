@@ -1,13 +1,14 @@
 //! Collects what a stream has to say, so that it says it in few events.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::events;
-use crate::store::Stored;
+use super::told::Told;
 
 /// The time between two flushes, each of at most three events: ten events a second at most.
 const BETWEEN: Duration = Duration::from_millis(300);
@@ -19,8 +20,8 @@ const KEPT: usize = 2_000;
 /// What a stream has to say.
 #[derive(Debug)]
 pub struct Pace {
-    new: VecDeque<Stored>,
-    changed: VecDeque<Stored>,
+    new: VecDeque<Arc<Told>>,
+    changed: VecDeque<Arc<Told>>,
     left_out: u64,
     next_flush: Instant,
     /// The newest delivery that was sent.
@@ -30,8 +31,8 @@ pub struct Pace {
 /// What a flush says.
 #[derive(Debug)]
 pub struct Flush {
-    new: Vec<Stored>,
-    changed: Vec<Stored>,
+    new: Vec<Arc<Told>>,
+    changed: Vec<Arc<Told>>,
     left_out: u64,
     newest: Uuid,
 }
@@ -58,9 +59,9 @@ impl Pace {
     }
 
     /// A delivery that is new or has changed.
-    pub fn add(&mut self, stored: Stored, is_new: bool) {
+    pub fn add(&mut self, told: Arc<Told>, is_new: bool) {
         let queue = if is_new { &mut self.new } else { &mut self.changed };
-        queue.push_back(stored);
+        queue.push_back(told);
         if queue.len() > KEPT {
             queue.pop_front();
             self.left_out += 1;
@@ -85,10 +86,10 @@ impl Pace {
     /// What to say now.
     pub fn flush(&mut self, now: Instant) -> Flush {
         self.next_flush = now + BETWEEN;
-        let take = |queue: &mut VecDeque<Stored>| queue.drain(..queue.len().min(TOGETHER)).collect::<Vec<_>>();
+        let take = |queue: &mut VecDeque<Arc<Told>>| queue.drain(..queue.len().min(TOGETHER)).collect::<Vec<_>>();
         let (new, changed) = (take(&mut self.new), take(&mut self.changed));
         let left_out = std::mem::take(&mut self.left_out);
-        if let Some(newest) = new.iter().map(|stored| stored.delivery.id).max() {
+        if let Some(newest) = new.iter().map(|told| told.stored.delivery.id).max() {
             self.newest = self.newest.max(newest);
         }
         Flush { new, changed, left_out, newest: self.newest }
@@ -98,12 +99,11 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Delivery, Shown, State};
+    use crate::store::{Delivery, State, Stored};
 
-    fn stored(number: u64) -> Stored {
+    fn told(number: u64) -> Arc<Told> {
         let none: Arc<str> = Arc::from("none");
         let delivery = Delivery {
             id: Uuid::from_u128(number.into()),
@@ -125,7 +125,7 @@ mod tests {
             body: None,
             details: Bytes::new(),
         };
-        Stored { delivery, shown: Shown::Settled(State::Refused), attempts: 0, next_attempt_at: None }
+        Arc::new(Told::new(Stored::new(&delivery, 0, None)))
     }
 
     fn names(flush: &Flush) -> Vec<String> {
@@ -140,7 +140,7 @@ mod tests {
         let (mut now, mut events) = (start, 0);
         for number in 0..100_000 {
             now += Duration::from_micros(100);
-            pace.add(stored(number), number % 2 == 0);
+            pace.add(told(number), number % 2 == 0);
             if now >= pace.next_flush() {
                 events += pace.flush(now).events().len();
             }
@@ -158,7 +158,7 @@ mod tests {
         let mut pace = Pace::new(now);
         assert!(!pace.has_something());
         for number in 0..KEPT as u64 + 3 {
-            pace.add(stored(number), true);
+            pace.add(told(number), true);
         }
         pace.leave_out(4);
         let flush = pace.flush(now);
@@ -177,7 +177,7 @@ mod tests {
         let now = clock().now();
         let mut pace = Pace::new(now);
         let mut id_of = |number| {
-            pace.add(stored(number), true);
+            pace.add(told(number), true);
             let event = String::from_utf8_lossy(&pace.flush(now).events()[0]).into_owned();
             event.lines().find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).unwrap()
         };

@@ -76,17 +76,12 @@ fn what_cannot_be_read_for_a_search_is_a_gap() {
         let (_hub, seen) = broadcast::channel(1);
         let (out, _lines) = mpsc::channel(WAITING);
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let mut streaming = Streaming {
-            store: store.clone(),
-            clock,
-            filter,
-            seen,
-            out,
-            sent: HashSet::new(),
-            _place: place,
-            _listening: None,
+        let mut streaming =
+            Streaming { store: store.clone(), clock, filter, seen, out, sent: HashSet::new(), _place: place };
+        let batch = Seen {
+            deliveries: page.deliveries.into_iter().map(|stored| (Arc::new(Told::new(stored)), false)).collect(),
+            missed: 0,
         };
-        let batch = Seen { deliveries: page.deliveries.into_iter().map(|stored| (stored, false)).collect(), missed: 0 };
         let mut pace = Pace::new(streaming.clock.now());
         streaming.take(&batch, &mut pace).await;
         let events = |pace: &mut Pace| {

@@ -1,6 +1,5 @@
-// The live list, keys, copying, dialogs, theme, local time. Every page works without it. It makes no markup from text:
-// it asks for a page, which the browser parses as an inert document, and takes nodes from there. src/admin/ui/mod.rs lists
-// what it finds in the HTML.
+// The live list, keys, copying, dialogs, theme, local time. It makes no markup from text: it asks for a page, which the
+// browser parses as an inert document, and takes nodes from there. src/admin/ui/mod.rs lists what it finds in the HTML.
 'use strict';
 (() => {
   const find = (selector, root = document) => root.querySelector(selector);
@@ -10,15 +9,15 @@
 
   const stored = (store) => ({
     get: (key) => { try { return window[store].getItem(key); } catch { return null; } },
-    set: (key, value) => { try { window[store].setItem(key, value); } catch { /* then not */ } },
+    set: (key, value) => { try { window[store].setItem(key, value); } catch {} },
   });
   const settings = stored('localStorage');
   const visit = stored('sessionStorage');
 
-  // --- Theme: before the page is shown ---
+  // --- Theme ---
 
   const THEMES = ['system', 'light', 'dark'];
-  const theme = () => (THEMES.includes(settings.get('theme')) ? settings.get('theme') : 'system');
+  const theme = () => THEMES.find((one) => one === settings.get('theme')) ?? 'system';
   const setTheme = () => {
     document.documentElement.dataset.theme = theme();
     for (const button of all('#theme')) button.textContent = 'Theme: ' + theme();
@@ -114,7 +113,7 @@
   // --- The live list ---
 
   const MAX_ROWS = 200; // of the list, and of what waits to be shown in it
-  const AT_ONCE = 50; // rows that the server gives for one question
+  const AT_ONCE = 50; // rows for one question
   const BETWEEN = 400; // milliseconds between two questions, at least
   const SILENCE = 40000; // milliseconds after which a stream is lost: the server says something every 15 s
   const FIRST = '00000000-0000-7000-8000-000000000000'; // an id before all others
@@ -169,21 +168,23 @@
       body.insertBefore(document.importNode(row, true), next ?? null);
     };
 
-    // Asks for rows that are new or have changed, and puts them in place.
+    // Puts rows in place that are new or have changed.
     const ask = async () => {
       timer = null;
       const isDisturbed = isPaused || hasSelectionIn(body) || find('dialog[open]');
       if (isAsking || document.hidden || (isDisturbed && !isWanted)) return;
+      // What is left out has no ids here: the list is asked for as a whole.
+      const isWhole = isWanted && !news.size && leftOutNow > 0;
       const fresh = isWanted || mayGrow() ? [...news].sort().reverse().slice(0, AT_ONCE) : [];
       for (const id of changed) if (!rowOf(id)) changed.delete(id);
       const stale = [...changed].slice(0, AT_ONCE - fresh.length);
-      if (fresh.length + stale.length) {
+      if (isWhole || fresh.length + stale.length) {
         isAsking = true;
         const began = performance.now();
         try {
           const ids = [...fresh, ...stale].map((id) => '&id=' + id).join('');
-          const page = await fetchPage(list.dataset.rows + ids);
-          if (fresh.length) {
+          const page = await fetchPage(isWhole ? location.href : list.dataset.rows + ids);
+          if (isWhole || fresh.length) {
             for (const row of rows()) if (row.dataset.id <= floor) row.remove();
             [floor, leftOutNow] = ['', 0];
           }
@@ -258,7 +259,7 @@
       soon();
     };
 
-    // EventSource cannot say where to go on when it is opened anew, nor why it was refused.
+    // EventSource cannot say where to go on, nor why it was refused.
     const open = async () => {
       close();
       if (document.hidden) return;
@@ -327,7 +328,7 @@
 
   // --- Copying ---
 
-  // The text in the clipboard, or, where a page may not write there, in a field to copy from.
+  // To the clipboard, or, where a page may not write there, to a field.
   const copy = async (text, what) => {
     try {
       await navigator.clipboard.writeText(text);
@@ -425,7 +426,7 @@
     find('a', row)?.focus();
     row?.scrollIntoView({ block: 'nearest' });
   };
-  // A key acts by the element that is there for it, or by the row with the focus.
+  // A key acts by the element for it, or by the row with the focus.
   const trigger = (key) => {
     const element = ELEMENTS[key] && all(ELEMENTS[key]).find((one) => one.checkVisibility());
     if (element && isField(element)) element.select();

@@ -14,9 +14,10 @@ use axum::extract::State;
 use http::StatusCode;
 
 use super::Answer;
-use super::acts::{self, Question};
+use super::acts::Question;
 use super::chrome::{Chrome, html};
 use super::content::View;
+use super::flash::{self, Said};
 use super::row::Row;
 use super::view::shown;
 use crate::admin::AdminContext;
@@ -37,10 +38,10 @@ struct Page {
     chrome: Chrome,
     row: Row,
     /// What is said after an act.
-    said: &'static str,
+    said: Option<Said>,
     /// Whether there may soon be more to see: it waits for its handler, or a replay was just asked for.
     is_moving: bool,
-    /// The refusal in a sentence, and advice; both empty if it was not refused.
+    /// The refusal in a sentence; empty if it was not refused. Advice, if nothing better is known.
     title: &'static str,
     hint: &'static str,
     /// The status that is shown beside the outcome.
@@ -69,7 +70,7 @@ struct Page {
 /// # Errors
 /// 400 for a wrong query, 404, 410, 503.
 pub async fn page(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Answer {
-    let query = query.only(&["view", "all", "signatures", "explain", "said"], &[])?;
+    let query = query.only(&["view", "all", "signatures", "explain", flash::KEY], &[])?;
     let view = match query.get("view") {
         None => View::default(),
         Some(name) => View::ALL
@@ -79,12 +80,14 @@ pub async fn page(State(context): State<Arc<AdminContext>>, id: Id, query: Query
     };
     let (all, with_signatures) = (query.flag("all")?, query.flag("signatures")?);
     let asked = query.flag("explain")?;
-    let found = deliveries::find(&context, id).await?;
-    let why = reasons::why(&context, &found, asked).await?;
+    let kept = context.acts.read(id.0).await?;
+    let found = deliveries::shown(&context, kept.clone()).await?;
+    let why = reasons::why(&context, kept, &found, asked).await?;
     let signatures = deliveries::signatures(&context, &found);
     let route = deliveries::route(&context, &found.stored.delivery.route);
     let chrome = Chrome::of(&context, title(&found), "delivery", "deliveries");
-    let said = acts::said(query.get("said").unwrap_or_default());
+    let here = format!("/ui/deliveries/{}", id.0);
+    let said = context.flashes.find(&here, query.get(flash::KEY), context.clock.now());
     let shape = Shape { view, all, with_signatures, asked };
     compute(move || {
         let request = RecordedRequest::of(&found.details, &signatures, with_signatures);
@@ -119,7 +122,7 @@ fn title(found: &Found) -> String {
 impl Page {
     fn of(
         chrome: Chrome,
-        said: &'static str,
+        said: Option<Said>,
         found: &Found,
         request: Option<&RecordedRequest>,
         route: Option<&RouteShared>,
@@ -132,10 +135,10 @@ impl Page {
         let offers = Offers::of(found, request, &why);
         Self {
             said,
-            is_moving: row.outcome.class == "wait" || (!said.is_empty() && said == acts::said("replay")),
+            is_moving: row.outcome.class == "wait" || said == Some(Said::Replay),
             status: parts::status(found, route),
             title: reject.map_or("", |reject| reject.facts().title),
-            hint: reject.filter(|_| !why.is_proven()).map_or("", Reject::hint),
+            hint: reject.filter(|_| !why.has_causes()).map_or("", Reject::hint),
             facts: parts::facts(found),
             questions: offers.questions(),
             offers,

@@ -13,6 +13,7 @@ use crate::record::details::BODY;
 use crate::reject::Reject;
 use crate::routing::table::RouteShared;
 use crate::store::{self, Shown, State};
+use crate::text;
 
 /// A label with its value.
 pub struct Fact {
@@ -34,7 +35,7 @@ pub struct Header {
 
 /// The body.
 pub struct Body {
-    /// The length as it came, in words.
+    /// The length as it came, in words; empty if it was not read.
     pub size: String,
     /// Its type, as the sender says.
     pub media: String,
@@ -149,7 +150,7 @@ impl Body {
             (view.label(), format!("{address}#body"), view == shape.view)
         });
         Self {
-            size: view::size(came),
+            size: if is_unread(found) { String::new() } else { text::size(came) },
             media: media.unwrap_or_default(),
             views: views.collect(),
             content: found.body.as_ref().map(|body| content(body, shape.view, shape.all)),
@@ -162,6 +163,11 @@ impl Body {
     }
 }
 
+/// Whether it was refused by its head.
+fn is_unread(found: &Found) -> bool {
+    found.details.body_done_us.is_none() && found.stored.shown == Shown::Settled(State::Refused)
+}
+
 /// Why nothing, or not all, of a body is there.
 fn note(found: &Found, route: Option<&RouteShared>) -> String {
     let (stored, details) = (&found.stored, &found.details);
@@ -169,15 +175,13 @@ fn note(found: &Found, route: Option<&RouteShared>) -> String {
     match &found.body {
         Some(body) if found.is_body_cut() => format!(
             "Cut: {} of {} are kept. record_body of the route says how much is; what is cut cannot be sent again.",
-            view::size(body.len() as u64),
-            view::size(came)
+            text::size(body.len() as u64),
+            text::size(came)
         ),
         Some(_) if details.had_secret_in_body() => "A secret in it is replaced by the text redacted.".to_owned(),
         Some(_) => String::new(),
         None if stored.shown == Shown::Settled(State::Erased) => "Erased: head and body were overwritten.".to_owned(),
-        None if details.body_done_us.is_none() && stored.shown == Shown::Settled(State::Refused) => {
-            "Not read: the delivery was refused by its head.".to_owned()
-        }
+        None if is_unread(found) => "Not read: the delivery was refused by its head.".to_owned(),
         None if details.redacted.iter().any(|what| what == BODY) => {
             "Not shown: it has a secret in it that is not found any more.".to_owned()
         }

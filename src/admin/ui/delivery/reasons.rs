@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::acts::Refused;
-use crate::acts::explain::Explanation;
+use crate::acts::explain::{Explanation, Kept};
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries;
 use crate::admin::api::detail::Found;
@@ -30,6 +30,8 @@ pub enum Why {
 
 pub struct Explained {
     pub is_accepted: bool,
+    /// The refusal of now in a sentence; empty if there is none.
+    pub title: &'static str,
     pub heading: String,
     pub is_proven: bool,
     pub causes: Vec<String>,
@@ -39,15 +41,17 @@ pub struct Explained {
 
 /// Finds it out: for a refused delivery, and for any if a person has `asked`.
 ///
+/// `kept` is the delivery as it was read, and `found` what may be shown of it.
+///
 /// # Errors
-/// 404, 410, 503.
-pub async fn why(context: &AdminContext, found: &Found, asked: bool) -> Result<Why, Problem> {
+/// 503.
+pub async fn why(context: &AdminContext, kept: Kept, found: &Found, asked: bool) -> Result<Why, Problem> {
     let delivery = &found.stored.delivery;
     let is_refused = found.stored.shown == Shown::Settled(State::Refused);
     if !is_refused && !asked {
         return Ok(Why::NotAsked);
     }
-    let explaining = context.acts.explain(delivery.id);
+    let explaining = context.acts.explain_kept(kept);
     let explained = match asked {
         true => explaining.await,
         false => match tokio::time::timeout(PATIENCE, explaining).await {
@@ -75,9 +79,9 @@ impl Why {
         !matches!(self, Self::NotAsked)
     }
 
-    /// Whether a cause is proven, so that a guess would only confuse.
-    pub fn is_proven(&self) -> bool {
-        matches!(self, Self::Explained(explained) if explained.is_proven)
+    /// Whether it says more than the name of the refusal, so that general advice would only confuse.
+    pub fn has_causes(&self) -> bool {
+        matches!(self, Self::Explained(explained) if !explained.causes.is_empty())
     }
 }
 
@@ -101,6 +105,7 @@ impl Explained {
         let signed_at = signed_at.and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000)).map(Time::of);
         Self {
             is_accepted: accepted,
+            title,
             heading,
             is_proven: proven,
             causes: causes.iter().map(|cause| shown(cause)).collect(),

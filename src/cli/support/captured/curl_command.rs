@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::draft::{Draft, split_url};
+use super::multipart::{self, Form};
 use super::shell::{self, Words};
 use super::{Context, Lost};
 use crate::text::plain;
@@ -91,6 +92,7 @@ struct Command {
     in_query: bool,
     head: bool,
     upload: bool,
+    form: Form,
 }
 
 /// Whether a line begins a curl command, also behind a prompt, or the `printf` that hooklatch puts before one.
@@ -128,7 +130,7 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
         input = Some(shell::printf(format));
         words = split(behind)?;
     }
-    let Words { words, expands, rest } = words;
+    let Words { words, expands, is_garbled, rest } = words;
     if words.first().is_none_or(|name| name != "curl" && name != "curl.exe") {
         return Err(NOT_CURL.to_owned());
     }
@@ -137,10 +139,12 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     if !rest.trim().is_empty() {
         draft.notes.push("what follows the first command was left out".to_owned());
     }
-    if expands {
-        let why = "the command has variables or other commands in it, which are not expanded";
-        draft.lost = Some(Lost::Bytes(why.to_owned()));
-    }
+    let lost = match (expands, is_garbled) {
+        (true, _) => "the command has variables or other commands in it, which are not expanded",
+        (false, true) => "the command has bytes in it, as $'\\xff' or a NUL, that are not read as the shell reads them",
+        (false, false) => return Ok(draft),
+    };
+    draft.lost = Some(Lost::Bytes(lost.to_owned()));
     Ok(draft)
 }
 
@@ -226,13 +230,8 @@ impl Command {
                 self.upload = true;
                 self.data = Some(at_file(&format!("@{value}"), files)?);
             }
-            "-F" | "--form" | "--form-string" => {
-                return Err(
-                    "is a curl command that sends multipart/form-data: curl makes up its boundary, so the bytes \
-                            are not known; capture them with --trace"
-                        .to_owned(),
-                );
-            }
+            "-F" | "--form" => self.form.add(&value, |name| at_file(&format!("@{name}"), files))?,
+            "--form-string" => self.form.add_text(&value)?,
             option if IGNORED.contains(&option) => {}
             option => {
                 return Err(format!(
@@ -280,6 +279,16 @@ impl Command {
             target.push(if target.contains('?') { '&' } else { '?' });
             target.push_str(&String::from_utf8_lossy(&data));
         }
+        let is_form = !self.form.is_empty();
+        if is_form {
+            if self.data.is_some() {
+                return Err("is a curl command with both a form (-F) and data (-d), which curl refuses".to_owned());
+            }
+            let own = self.headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            let own = own.and_then(|at| self.headers.remove(at).1);
+            self.headers.push(("Content-Type".to_owned(), Some(Form::content_type(own.as_deref()))));
+            self.data = Some(self.form.body());
+        }
         let method = self.method.as_deref().unwrap_or(match &self.data {
             _ if self.head => "HEAD",
             Some(_) if self.upload => "PUT",
@@ -293,8 +302,11 @@ impl Command {
         let told = named("content-length");
         let mut draft = Draft::described(method, &target, pairs.chain(kind), self.data.unwrap_or_default());
         draft.host_or(Some(host));
-        if told {
+        if told && !is_form {
             draft.compare_length(None);
+        }
+        if is_form {
+            draft.lost = Some(Lost::Bytes(multipart::LOST.to_owned()));
         }
         Ok(draft)
     }

@@ -177,6 +177,11 @@ impl Draft {
                 set_length(&mut self.lines, self.body.len());
             }
         }
+        if matches!(framing(&self.lines), Framing::Odd) {
+            let note = "the head has Content-Length and Transfer-Encoding, or one of them twice or in a form that is not \
+                        known: where such a body ends cannot be said, and the gateway refuses it";
+            self.notes.push(note.to_owned());
+        }
         let head: Vec<u8> = self.lines.iter().flat_map(|line| [line.as_slice(), b"\r\n"].concat()).collect();
         let parts = parts(&head);
         let Self { body, notes, cut_short, lost, .. } = self;

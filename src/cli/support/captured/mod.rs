@@ -1,7 +1,7 @@
 //! Reads a captured request from a file, in whatever form people have it, so that it can be sent again.
 //!
 //! [`read`] finds out the format and hands the file to its reader: [`raw`] HTTP, [`har`], [`ngrok`], [`webhook_site`],
-//! [`hookdeck`], [`curl_command`], [`curl_verbose`], [`curl_trace`]. Each makes a request of the module [`draft`], which
+//! [`hookdeck`], [`curl_command`] with the forms of [`multipart`], [`curl_verbose`], [`curl_trace`]. Each makes a request of the module [`draft`], which
 //! becomes a [`Captured`]. Of several requests in a file, [`pick`] takes one. [`fields`] reads headers in JSON, [`shell`]
 //! splits a command into words.
 //!
@@ -16,6 +16,7 @@ pub mod draft;
 pub mod fields;
 pub mod har;
 pub mod hookdeck;
+pub mod multipart;
 pub mod ngrok;
 pub mod pick;
 pub mod raw;
@@ -119,9 +120,11 @@ impl Format {
 /// # Errors
 /// Why there is no request in the file, in words that follow the file's name. They have none of its values.
 pub fn read(file: &[u8], context: &Context<'_>) -> Result<Captured, String> {
+    let converted = utf16(file).transpose()?;
+    let file = converted.as_ref().map_or(file, String::as_bytes);
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let format = detect(file)?;
-    let draft = match format {
+    let mut draft = match format {
         Format::RawHttp => pick::only_one(context.entry).and_then(|()| raw::read(file, context)),
         Format::Har => har::read(file, context),
         Format::Ngrok => ngrok::read(file, context),
@@ -132,7 +135,27 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Captured, String> {
         Format::CurlTrace => curl_trace::read_hex(file, context),
         Format::CurlTraceAscii => curl_trace::read_ascii(file, context),
     }?;
+    if converted.is_some() {
+        draft.notes.push("the file is UTF-16, as > of Windows PowerShell writes it".to_owned());
+        if !draft.body.is_ascii() || draft.body.contains(&b'\n') {
+            let why = "what wrote the file as UTF-16 may have changed line ends, and characters that are not ASCII";
+            draft.lost.get_or_insert(Lost::Bytes(why.to_owned()));
+        }
+    }
     draft.captured(format, context)
+}
+
+/// The text of a file that begins with the mark of UTF-16, in either order of bytes.
+fn utf16(file: &[u8]) -> Option<Result<String, String>> {
+    let (rest, unit): (_, fn([u8; 2]) -> u16) = match file {
+        [0xff, 0xfe, rest @ ..] => (rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => (rest, u16::from_be_bytes),
+        _ => return None,
+    };
+    let (pairs, odd) = rest.as_chunks::<2>();
+    let text: Result<String, _> = char::decode_utf16(pairs.iter().map(|pair| unit(*pair))).collect();
+    let wrong = || "begins as UTF-16, but is none".to_owned();
+    Some(text.ok().filter(|_| odd.is_empty()).ok_or_else(wrong))
 }
 
 /// Reads a file of at most [`MAX_FILE`] bytes; `-` is standard input.

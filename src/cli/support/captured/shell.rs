@@ -11,6 +11,8 @@ pub struct Words {
     pub words: Vec<String>,
     /// Whether the shell would put something else in the place of a variable or of a command.
     pub expands: bool,
+    /// Whether a word has bytes that are not UTF-8, or a NUL, at which the shell ends a word: they are replaced, or left out.
+    pub is_garbled: bool,
     /// What follows the command, from the pipe, the redirection or the end of the line on.
     pub rest: String,
 }
@@ -33,7 +35,9 @@ pub fn bash(text: &str) -> Result<Words, &'static str> {
             },
             '\'' => single(&mut chars, word.get_or_insert_default())?,
             '"' => out.expands |= double(&mut chars, word.get_or_insert_default())?,
-            '$' if chars.next_if_eq(&'\'').is_some() => ansi(&mut chars, word.get_or_insert_default())?,
+            '$' if chars.next_if_eq(&'\'').is_some() => {
+                out.is_garbled |= ansi(&mut chars, word.get_or_insert_default())?;
+            }
             '$' if chars.next_if_eq(&'"').is_some() => {
                 out.expands |= double(&mut chars, word.get_or_insert_default())?;
             }
@@ -103,11 +107,16 @@ fn double(chars: &mut Peekable<Chars<'_>>, word: &mut String) -> Result<bool, &'
     Err(OPEN)
 }
 
-/// Reads `$'…'` up to the closing quote.
-fn ansi(chars: &mut Peekable<Chars<'_>>, word: &mut String) -> Result<(), &'static str> {
+/// Reads `$'…'` up to the closing quote. Says whether its bytes are no text.
+fn ansi(chars: &mut Peekable<Chars<'_>>, word: &mut String) -> Result<bool, &'static str> {
     let (bytes, closed) = escapes(chars, Some('\''));
-    word.push_str(&String::from_utf8_lossy(&bytes));
-    if closed { Ok(()) } else { Err(OPEN) }
+    if !closed {
+        return Err(OPEN);
+    }
+    // The shell's own strings end there, too.
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    word.push_str(&String::from_utf8_lossy(text));
+    Ok(text.len() < bytes.len() || std::str::from_utf8(text).is_err())
 }
 
 /// What the shell's `printf` prints for a format without arguments.
@@ -241,6 +250,7 @@ mod tests {
             r#"a "b \" \\ \$ \x c" d\ e\'f 'g'"h"i"#,
             r"$'a\'b\nc\x41\u00e9\101\0601\t\\\?\q\1' ''",
             "$'\\xc3\\xa9' $'' a$ \"b$\"",
+            "$'a\\0b'c $'\\u0000'",
             "# comment",
             "a b# c",
         ] {
@@ -273,6 +283,9 @@ mod tests {
             [("\"$A\"", true), ("'$A'", false), ("`a`", true), ("$(a)", true), ("\\$A \"\\$B\" $", false)]
         {
             assert_eq!(bash(text).unwrap().expands, expands, "{text}");
+        }
+        for (text, is_garbled) in [("$'\\xff'", true), ("$'a\\0'", true), ("$'\\xc3\\xa9' 'é'", false)] {
+            assert_eq!(bash(text).unwrap().is_garbled, is_garbled, "{text}");
         }
         for open in ["'a", "\"a", "$'a", "\"a\\", "$'\\"] {
             assert_eq!(bash(open), Err(OPEN), "{open}");

@@ -162,7 +162,8 @@ fn a_curl_command_sends_what_curl_would_send() {
     assert_eq!(piped.request.body, b"{}%\n\xff");
     assert!(read(b"printf 'a' && curl 'http://a.example/'").is_err() && read(b"printf %s a | tee").is_err());
     for (options, why) in [
-        ("-F a=b", "makes up its boundary"),
+        ("-F a=b -d c", "both a form (-F) and data (-d)"),
+        ("-F a", "without ="),
         ("-d @-", "standard input"),
         ("-d @nowhere", "there is no such file"),
         ("--no-such-option", "--no-such-option"),
