@@ -7,6 +7,7 @@
 //! A server ends with its value, and with the process of the tests however that ends: a guard watches a pipe of the test
 //! process, ends the server and removes its folder. So [`Server::shared`] may stand in a static.
 
+mod programs;
 mod proxy;
 mod server;
 

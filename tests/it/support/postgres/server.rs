@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,10 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::tools::{pass_over, succeeds};
-use super::Proxy;
+use super::{Proxy, programs};
 
-/// The user whom PostgreSQL runs as if root starts the tests.
-const UNPRIVILEGED: &str = "postgres";
 /// The superuser of the databases.
 const USER: &str = "hooklatch";
 /// How long a start may take, the recovery after a crash included.
@@ -68,7 +66,7 @@ impl Server {
 
     /// The same with settings as `postgresql.conf` has them.
     pub fn start_with(settings: &[&str]) -> Option<Self> {
-        if programs().is_none() {
+        if programs::folder().is_none() {
             pass_over("postgresql");
             return None;
         }
@@ -84,7 +82,7 @@ impl Server {
     /// change its settings.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-        if programs().is_none() {
+        if programs::folder().is_none() {
             pass_over("postgresql");
             return None;
         }
@@ -99,9 +97,7 @@ impl Server {
         // The server's user must get through.
         fs::set_permissions(&server.folder, PermissionsExt::from_mode(0o755)).unwrap();
         fs::create_dir(server.own()).unwrap();
-        if is_root() {
-            succeeds(Command::new("chown").arg(UNPRIVILEGED).arg(server.own()));
-        }
+        programs::give(&server.own()).unwrap();
         server
     }
 
@@ -152,7 +148,7 @@ impl Server {
     /// When a statement fails, with what PostgreSQL says.
     #[track_caller]
     pub fn ask(&self, database: &str, statements: &str) -> String {
-        let mut psql = Command::new(programs().unwrap().join("psql"));
+        let mut psql = Command::new(programs::folder().unwrap().join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", USER, "-h"]).arg(self.own());
         psql.args(["-p", &self.running().port.to_string(), "-d", database, "-c", statements]);
         succeeds(&mut psql).trim_end().to_owned()
@@ -237,16 +233,11 @@ impl Server {
         lines.first() == Some(&postmaster.to_string().as_str()) && matches!(lines.get(7), Some(&("ready" | "standby")))
     }
 
-    /// One of PostgreSQL's programs, which runs as an unprivileged user.
+    /// One of PostgreSQL's programs.
     fn program(&self, name: &str) -> Command {
-        let program = programs().unwrap().join(name);
-        let mut command = Command::new(if is_root() { Path::new("setpriv") } else { &program });
-        if is_root() {
-            command.args([&format!("--reuid={UNPRIVILEGED}"), &format!("--regid={UNPRIVILEGED}"), "--clear-groups"]);
-            command.arg(program);
-        }
-        command.current_dir(self.own());
-        command
+        let mut program = programs::unprivileged(name);
+        program.current_dir(self.own());
+        program
     }
 
     fn running(&self) -> &Running {
@@ -289,18 +280,6 @@ pub fn url(proxies: &[&Proxy], database: &str) -> String {
     let hosts: Vec<String> = proxies.iter().map(|proxy| proxy.address.to_string()).collect();
     let which = if hosts.len() > 1 { "?target_session_attrs=read-write" } else { "" };
     format!("postgresql://{USER}@{}/{database}{which}", hosts.join(","))
-}
-
-/// The folder of the programs of Debian's newest PostgreSQL, which are not in the path.
-fn programs() -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib/postgresql").ok()?.map_while(Result::ok).map(|entry| entry.path());
-    let version = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
-    let newest = folders.filter(|folder| folder.join("bin/initdb").exists()).max_by_key(version)?;
-    Some(newest.join("bin"))
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 /// The processes that a process has started and that run.
