@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use hooklatch::clock::Clock;
+
 use super::Cluster;
 use crate::support::http;
 use crate::support::postgres::{Server, url};
@@ -149,6 +151,31 @@ fn a_gateway_that_starts_finds_the_primary_among_the_hosts() {
     assert!(said.contains("standby") || said.contains("read-only"), "{said}");
 }
 
+/// The time that it takes is longer than any statement may: PostgreSQL shows what it has committed, and answers, when a
+/// statement's time ends the wait for the standby.
+#[test]
+fn a_standby_that_is_away_holds_up_commits_and_none_is_acknowledged() {
+    let Some(primary) = Server::start() else { return };
+    let standby = primary.standby();
+    let mut cluster = Cluster::new(&[&primary, &standby], &["a", "b"], "");
+    cluster.gateways.serve(0);
+    cluster.gateways.serve(1);
+    cluster.accepts(0, 1);
+    primary.replication.stall();
+    let clock = Clock::system();
+    let until = clock.now() + Duration::from_secs(25);
+    while clock.now() < until {
+        for at in 0..2 {
+            let response = cluster.send(at, 2);
+            assert_eq!(response.status, 503, "{response:?}");
+        }
+    }
+    primary.replication.restore();
+    poll("it is accepted", || cluster.send(0, 2).status == 200);
+    poll("both are delivered", || cluster.handled().len() == 2);
+    assert!(cluster.handled()[&2] == 1, "{:?}", cluster.handled());
+}
+
 #[test]
 fn a_database_that_does_not_sync_commits_is_refused() {
     let Some(server) = Server::shared() else { return };
@@ -190,7 +217,7 @@ fn a_clock_that_is_an_hour_ahead_delays_nothing_that_its_gateway_has_accepted() 
 }
 
 #[test]
-fn a_clock_that_is_an_hour_behind_ends_no_lease_and_takes_nothing_twice() {
+fn a_clock_that_is_an_hour_wrong_ends_no_lease_and_takes_nothing_twice() {
     for seconds in [-3_600, 3_600] {
         let Some((cluster, _shim)) = with_wrong_clock(seconds) else { return };
         cluster.handler.hold();
