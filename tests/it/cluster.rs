@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::docs::markdown::Document;
 use crate::support::api::{self, Call};
 use crate::support::bookkeeper::Bookkeeper;
 use crate::support::gateway::Metrics;
@@ -257,4 +258,23 @@ fn a_gateway_whose_name_is_not_configured_has_that_of_the_host() {
     cluster.accepts(0, 1);
     let host = Command::new("uname").arg("-n").output().unwrap().stdout;
     assert_eq!(cluster.list(0)[0]["gateway"], String::from_utf8(host).unwrap().trim());
+}
+
+#[test]
+fn the_role_and_the_database_that_the_page_makes_are_all_that_a_gateway_needs() {
+    let Some(server) = Server::shared() else { return };
+    let page = Document::read("docs/cluster.md");
+    let blocks = page.blocks(&["sql"]);
+    assert_eq!(blocks.len(), 1);
+    // The superuser of the tests has the name that the page gives to the role.
+    let name = "made_by_the_page";
+    for statement in blocks[0].text.split_inclusive(";\n") {
+        server.ask("postgres", &statement.replace("hooklatch", name).replace('…', "x"));
+    }
+    let mut cluster = Cluster::new(&[server], &["a"], "");
+    let url = server.url(name).replace("hooklatch@", &format!("{name}:x@"));
+    cluster.gateways.connect(0, &url);
+    cluster.gateways.serve(0);
+    cluster.accepts(0, 1);
+    cluster.delivers([1]);
 }
