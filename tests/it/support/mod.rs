@@ -16,6 +16,8 @@ pub mod http;
 pub mod http2;
 /// Pages of the admin listener, as a browser without script gets them.
 pub mod page;
+/// PostgreSQL servers, and what stands between them and a gateway.
+pub mod postgres;
 /// Child processes: started, listened to, killed.
 pub mod process;
 /// A gateway with a store, which can be stopped and started again.
