@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::open_files;
 use crate::admin::{self, Running};
-use crate::config::{self, ClientTls, Config, Identity, View};
+use crate::config::{self, ClientTls, Config, Identity, Place, View};
 use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -112,6 +112,11 @@ impl Generation {
             admin: config.admin,
             summary,
             routes: routes.iter().map(|(shared, _)| shared.clone()).collect(),
+            store_kind: match config.store.as_ref().map(|store| &store.place) {
+                None => "memory",
+                Some(Place::Folder(_)) => "sqlite",
+                Some(Place::Postgres { .. }) => "postgres",
+            },
             max_bytes: config.store.map(|store| store.max_size),
         });
         Ok(Self {

@@ -59,7 +59,7 @@ pub use schema::schema;
 pub use secret::{SecretError, secret_from_env, secret_from_file};
 pub use sign::{SIGN_HEADERS, Sign};
 pub use sources::{Sources, System};
-pub use store::{Keep, Store};
+pub use store::{Keep, Place, Store};
 pub use telemetry::{ContextFrom, Otlp, OtlpEndpoint};
 pub use tls::{ClientTls, Identity, Roots, ServerTls};
 pub use upstream::{HostHeader, Upstream};

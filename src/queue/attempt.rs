@@ -131,6 +131,7 @@ impl Job {
             error: ended.error,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             replay: self.replay,
+            gateway: None,
             response_head: ended.head,
             response_body: ended.body,
         }

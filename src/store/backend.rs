@@ -7,6 +7,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -66,6 +67,15 @@ pub struct Others {
     pub is_followed: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
+/// How it is to share the store.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    /// A commit waits for a standby of the database.
+    pub is_replicated: AtomicBool,
+    /// Outcomes of attempts that were dropped because their claims had ended.
+    pub late_outcomes: AtomicU64,
+}
+
 impl fmt::Debug for Others {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Others").finish_non_exhaustive()
@@ -115,9 +125,9 @@ pub trait Backend: Send {
         0
     }
 
-    /// Others may share the store: from now on `others` hears of what they do. Says whether they can.
-    fn join(&mut self, _others: Others) -> bool {
-        false
+    /// Others may share the store: from now on `others` hears of what they do. `None` if they cannot.
+    fn join(&mut self, _others: Others) -> Option<Arc<Sharing>> {
+        None
     }
 
     /// Puts everything in its place before the end.

@@ -66,11 +66,9 @@ impl Limits {
         match write {
             Write::Record(record) if record.is_of_refused() => self.max_size / 2,
             Write::Record(_) => self.max_size - self.max_size / 8,
-            Write::Accept { .. }
-            | Write::Key(..)
-            | Write::Complete(_)
-            | Write::Release(_)
-            | Write::Change(_) => self.max_size,
+            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => {
+                self.max_size
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
 pub use attempt::*;
-use backend::{Answer, Backend, Due, Heard, Others, Write};
+use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
 use bytes::Bytes;
 use feed::Feed;
 pub use feed::{News, Notice};
@@ -79,6 +79,7 @@ struct Threads {
     people: ReaderThread,
     news: broadcast::Sender<News>,
     on_due: Arc<OnceLock<OnDue>>,
+    sharing: Option<Arc<Sharing>>,
 }
 
 /// Hears of a route of which something is due.
@@ -106,13 +107,13 @@ impl Store {
         let news = Feed::channel();
         let feed = Arc::new(Feed::new(news.clone()));
         let on_due = Arc::new(OnceLock::new());
-        let is_shared = backend.join(others(&feed, &on_due));
-        let shared = Arc::new(Shared::new(limits, backend.book(), sizes, is_shared));
+        let sharing = backend.join(others(&feed, &on_due));
+        let shared = Arc::new(Shared::new(limits, backend.book(), sizes, sharing.is_some()));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
         let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed, commits: 0 };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news, on_due };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news, on_due, sharing };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -345,6 +346,11 @@ impl Store {
     /// Whether a route is paused or held.
     pub fn route(&self, name: &str) -> RouteState {
         lock(&self.shared().book).routes.get(name).copied().unwrap_or_default()
+    }
+
+    /// How it is to share the store with other gateways; `None` if it is this one's alone.
+    pub fn sharing(&self) -> Option<&Sharing> {
+        self.threads.sharing.as_deref()
     }
 
     /// How much room is taken and left; about a second old at most.

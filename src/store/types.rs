@@ -251,6 +251,8 @@ pub struct Stored {
     pub attempts: u32,
     /// When the next attempt is due, if one waits.
     pub next_attempt_at: Option<Millis>,
+    /// The name of the gateway that took it, in a store that gateways share.
+    pub gateway: Option<SmolStr>,
 }
 
 /// A change that a person or the configuration asks for.

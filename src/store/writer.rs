@@ -119,8 +119,9 @@ impl Writer {
             kept.extend(batch);
             return self.write(kept);
         }
-        let (waits, others) =
-            batch.into_iter().partition(|entry| !matches!(entry.write, Write::Accept { .. } | Write::Record(_) | Write::Change(_)));
+        let (waits, others) = batch
+            .into_iter()
+            .partition(|entry| !matches!(entry.write, Write::Accept { .. } | Write::Record(_) | Write::Change(_)));
         kept.extend::<Vec<Entry>>(waits);
         let commits = self.commits;
         kept.extend(self.write(others));

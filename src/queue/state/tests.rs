@@ -194,6 +194,7 @@ impl Run {
         let next = after_attempt(event == Event::Delivered, claimed.once, retry_at);
         let attempt = attempt(claimed.attempts + 1);
         self.write(Write::Complete(Box::new(AttemptOutcome {
+            id: claimed.id,
             ticket: claimed.ticket,
             since: claimed.since,
             attempt,
@@ -298,6 +299,7 @@ fn attempt(number: u32) -> Attempt {
         error: None,
         duration_ms: 1,
         replay: false,
+        gateway: None,
         response_head: Bytes::new(),
         response_body: Bytes::new(),
     }

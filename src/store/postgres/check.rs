@@ -84,7 +84,10 @@ fn unreachable(target: &Target, error: PgError) -> OpenError {
 }
 
 /// Connects and does something, on this thread.
-fn on<T>(setup: &Setup, work: impl AsyncFnOnce(&mut Client) -> Result<T, OpenError>) -> Result<T, OpenError> {
+pub(super) fn on<T>(
+    setup: &Setup,
+    work: impl AsyncFnOnce(&mut Client) -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
     let target = &setup.target;
     let runtime = runtime().map_err(|error| unreachable(target, error))?;
     let looking = async {

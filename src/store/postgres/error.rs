@@ -57,9 +57,7 @@ impl PgError {
             Some(&SqlState::DISK_FULL) => StoreError::Full,
             Some(&SqlState::QUERY_CANCELED) => StoreError::TimedOut,
             Some(
-                &SqlState::T_R_SERIALIZATION_FAILURE
-                | &SqlState::T_R_DEADLOCK_DETECTED
-                | &SqlState::LOCK_NOT_AVAILABLE,
+                &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE,
             ) => StoreError::Slow,
             _ => StoreError::Unreachable(self.to_string().into()),
         }

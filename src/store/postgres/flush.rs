@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::error::PgError;
 use super::link::Connection;
 use super::row::clean;
-use super::{maintain, statements as sql};
 use super::work::{Loaded, Work};
+use super::{maintain, statements as sql};
 
 /// What a transaction uses. All are prepared before it begins: what is sent after another statement then arrives after it.
 pub const STATEMENTS: &[&str] = &[

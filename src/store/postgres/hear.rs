@@ -115,11 +115,7 @@ fn channel(schema: &str) -> String {
     name.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()
 }
 
-fn texts(
-    token: u64,
-    due: impl Iterator<Item = i32>,
-    notices: impl Iterator<Item = (Uuid, bool)>,
-) -> Vec<String> {
+fn texts(token: u64, due: impl Iterator<Item = i32>, notices: impl Iterator<Item = (Uuid, bool)>) -> Vec<String> {
     let due = due.map(|number| format!(" d{number}"));
     let notices = notices.map(|(id, is_new)| format!(" {}{}", if is_new { '+' } else { '~' }, id.simple()));
     let mut texts = Vec::new();
@@ -147,9 +143,8 @@ fn read(text: &str, token: u64) -> Option<(Vec<i32>, Vec<Notice>)> {
         match (kind, chars.as_str()) {
             ('d', number) => due.extend(number.parse::<i32>().ok()),
             // What a later version says beside is left out.
-            ('+' | '~', id) => notices.extend(
-                Uuid::try_parse(id).ok().map(|id| Notice { delivery: Named::Id(id), is_new: kind == '+' }),
-            ),
+            ('+' | '~', id) => notices
+                .extend(Uuid::try_parse(id).ok().map(|id| Notice { delivery: Named::Id(id), is_new: kind == '+' })),
             _ => {}
         }
     }

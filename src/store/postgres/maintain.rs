@@ -59,12 +59,17 @@ impl Postgres {
             self.upkeep.next = Some(at + EVERY);
             if self.upkeep.dropped > 0 {
                 let dropped = std::mem::take(&mut self.upkeep.dropped);
-                tracing::warn!(dropped, "outcomes of attempts came after their claims had ended: these attempts are made again");
+                tracing::warn!(
+                    dropped,
+                    "outcomes of attempts came after their claims had ended: these attempts are made again"
+                );
             }
         }
         if self.upkeep.next_rarely.is_none_or(|next| at >= next) {
             self.compare_clocks(now)?;
             self.measure_size()?;
+            let standbys = self.link.run(QUERY_TIME, async |connection| is_replicated(connection).await)?;
+            self.sharing.is_replicated.store(standbys, Ordering::Relaxed);
             self.link.run(QUERY_TIME, async |connection| connection.execute(statements::FORGET_SESSIONS, &[]).await)?;
             self.upkeep.next_rarely = Some(at + NOW_AND_THEN);
         }
@@ -83,6 +88,7 @@ impl Postgres {
     /// Outcomes were dropped.
     pub(super) fn count_dropped(&mut self, dropped: u64) {
         self.upkeep.dropped += dropped;
+        self.sharing.late_outcomes.fetch_add(dropped, Ordering::Relaxed);
     }
 
     /// Renews the sessions; finds out whether anybody follows on another gateway.
@@ -99,7 +105,10 @@ impl Postgres {
         self.news.set_followed(others_follow);
         let ended = self.leases.renewed(&asked, &live);
         if ended > 0 {
-            tracing::warn!(ended, "claims were not renewed in time: what is being attempted may be attempted a second time");
+            tracing::warn!(
+                ended,
+                "claims were not renewed in time: what is being attempted may be attempted a second time"
+            );
         }
         // Followers are counted by sessions: a gateway that only looks on has one, too.
         if follows && live.is_empty() {
@@ -167,7 +176,10 @@ impl Postgres {
         if (skew - known).abs() > MAX_SKEW {
             let skew = if skew.abs() > MAX_SKEW { skew } else { 0 };
             self.skew.store(skew, Ordering::Relaxed);
-            tracing::warn!(ahead_ms = skew, "the clock of the database is another one than this gateway's: its time counts");
+            tracing::warn!(
+                ahead_ms = skew,
+                "the clock of the database is another one than this gateway's: its time counts"
+            );
         }
         Ok(())
     }
@@ -226,6 +238,12 @@ impl Postgres {
         }
         Ok(i64::try_from(gone.len()).unwrap_or(STEP) >= STEP || i64::try_from(keys).unwrap_or(KEY_STEP) >= KEY_STEP)
     }
+}
+
+/// Whether a commit waits for a standby.
+async fn is_replicated(connection: &Connection) -> Result<bool, PgError> {
+    let rows = connection.query(statements::IS_REPLICATED, &[]).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
 }
 
 /// The routes that were missing from the configuration of the gateway that said so last.

@@ -51,7 +51,7 @@ use self::url::Target;
 use self::work::{Times, Work};
 use crate::lock::lock;
 use crate::store::attempt::Ticket;
-use crate::store::backend::{Answer, Backend, Book, Others, Reader, Write};
+use crate::store::backend::{Answer, Backend, Book, Others, Reader, Sharing, Write};
 use crate::store::types::{Change, Keep, Millis, Sizes, StoreError};
 
 /// How long a batch may take.
@@ -97,6 +97,7 @@ pub struct Postgres {
     /// What the other gateways are to be told.
     news: News,
     others: Option<Others>,
+    sharing: Arc<Sharing>,
     ear: Option<Ear>,
 }
 
@@ -131,6 +132,7 @@ impl Postgres {
             upkeep: maintain::Upkeep::default(),
             news: News::new(),
             others: None,
+            sharing: Arc::default(),
             ear: None,
         };
         store.begin().map_err(|error| OpenError::Unreachable { target, error })?;
@@ -217,10 +219,10 @@ impl Backend for Postgres {
         Arc::clone(&self.book)
     }
 
-    fn join(&mut self, others: Others) -> bool {
+    fn join(&mut self, others: Others) -> Option<Arc<Sharing>> {
         self.ear = Ear::start(self.setup.clone(), self.news.token(), Arc::clone(&self.names), others.clone());
         self.others = Some(others);
-        true
+        Some(Arc::clone(&self.sharing))
     }
 
     fn close(&mut self) -> Result<(), StoreError> {

@@ -14,8 +14,8 @@ use super::leases::{Lease, Leases, Role};
 use super::link::{Connection, Link, Params, Setup};
 use super::list::{Held, list};
 use super::row::{attempt, bytes, number, stored};
-use super::write::begin_session;
 use super::statements;
+use super::write::begin_session;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
@@ -163,9 +163,7 @@ impl Reader for PostgresReader {
         }
         let found = self.run(async |connection| {
             let found = connection.query(statements::SUMMARIES, &[&rows, &ids]).await?;
-            let read = |row: &Row| {
-                Ok((row.try_get::<_, i64>(18)?, stored(row, |route| held.contains(route), skew)?))
-            };
+            let read = |row: &Row| Ok((row.try_get::<_, i64>(18)?, stored(row, |route| held.contains(route), skew)?));
             found.iter().map(read).collect::<Result<Vec<_>, PgError>>()
         })?;
         // In the order of the question.

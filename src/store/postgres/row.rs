@@ -85,7 +85,13 @@ pub fn stored(row: &Row, held: impl FnOnce(&str) -> bool, skew: Millis) -> Resul
     };
     let shown = Shown::of(state, attempts, held(route));
     let due: Option<i64> = row.try_get(17)?;
-    Ok(Stored { delivery, shown, attempts, next_attempt_at: due.map(|at| at.saturating_sub(skew)) })
+    Ok(Stored {
+        delivery,
+        shown,
+        attempts,
+        next_attempt_at: due.map(|at| at.saturating_sub(skew)),
+        gateway: Some(SmolStr::new(row.try_get::<_, &str>(16)?)),
+    })
 }
 
 /// An attempt.
@@ -99,6 +105,7 @@ pub fn attempt(row: &Row) -> Result<Attempt, PgError> {
         error: row.try_get(5)?,
         duration_ms: number(row.try_get::<_, i64>(6)?),
         replay: row.try_get(7)?,
+        gateway: Some(SmolStr::new(row.try_get::<_, &str>(8)?)),
         response_head: bytes(row, 9)?,
         response_body: bytes(row, 10)?,
     })

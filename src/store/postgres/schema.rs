@@ -12,7 +12,7 @@ use super::error::PgError;
 const MIGRATION_LOCK: i64 = 0x686b_6c74_0000_0001;
 
 /// The scripts; the first one makes version 1 in an empty schema.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
 
 /// The version that this program writes.
 pub fn version() -> i32 {
@@ -51,7 +51,7 @@ pub async fn look(client: &Client, schema: &str) -> Result<Option<i32>, PgError>
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-async fn migrate_to(client: &mut Client, schema: &str, scripts: &[&str]) -> Result<Found, PgError> {
+pub(super) async fn migrate_to(client: &mut Client, schema: &str, scripts: &[&str]) -> Result<Found, PgError> {
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
     let exists = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";

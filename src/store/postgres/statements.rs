@@ -28,6 +28,7 @@ pub const FORGET_SESSIONS: &str = "DELETE FROM sessions WHERE lease_until < cloc
 pub const OTHERS_FOLLOW: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE follows AND number <> ALL($1) \
     AND lease_until > clock_timestamp())";
 pub const LIVING: &str = "SELECT number FROM sessions WHERE number = ANY($1) AND lease_until > clock_timestamp()";
+pub const IS_REPLICATED: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
 /// Milliseconds since 1970 by the clock of the database.
 pub const TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
@@ -161,7 +162,7 @@ pub const CLAIM: &str = concat!(
      sum(d.request_bytes + octet_length(d.head)) OVER (ORDER BY due.due_at, due.row) AS bytes, \
      row_number() OVER (ORDER BY due.due_at, due.row) AS place FROM due JOIN deliveries d ON d.row = due.row), \
      claimed AS (UPDATE queue q SET owner = $5, fence = q.fence + 1 FROM sized z \
-     WHERE q.row = z.row AND q.destination = z.destination AND (z.place = 1 OR z.bytes <= $7) \
+     WHERE q.row = z.row AND q.destination = z.destination AND (z.place = 1 OR z.bytes <= $7::bigint) \
      AND EXISTS (SELECT 1 FROM sessions s WHERE s.number = $5 AND s.lease_until > clock_timestamp()) RETURNING q.*) \
      SELECT c.row, c.due_at, c.attempts, c.counted, c.since, c.replay, c.once, c.fence, d.id, d.received_at, d.scheme, \
      d.details, d.head, b.body FROM claimed c JOIN deliveries d ON d.row = c.row LEFT JOIN bodies b ON b.row = c.row \

@@ -60,9 +60,9 @@ pub struct UrlError(String);
 /// A database, and how to connect to it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Target {
-    config: Config,
-    verify: Verify,
-    schema: String,
+    pub(super) config: Config,
+    pub(super) verify: Verify,
+    pub(super) schema: String,
 }
 
 impl Target {

@@ -176,20 +176,18 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
     let mut done = Done { answers: Vec::new(), work: Work::default(), claims: Vec::new(), due: HashSet::new() };
     for write in frame.batch {
         let answer = match write {
-            Write::Accept { delivery, key, destinations, claim } => {
-                match stored.get(&delivery.id) {
-                    Some(row) => {
-                        let tickets = (0..*destinations).map(|destination| Ticket { row: *row, destination });
-                        if *claim {
-                            done.claims.extend(tickets);
-                        } else {
-                            done.due.extend(frame.routes.get(&delivery.route));
-                        }
-                        Answer::Stored(Ticket { row: *row, destination: 0 })
+            Write::Accept { delivery, key, destinations, claim } => match stored.get(&delivery.id) {
+                Some(row) => {
+                    let tickets = (0..*destinations).map(|destination| Ticket { row: *row, destination });
+                    if *claim {
+                        done.claims.extend(tickets);
+                    } else {
+                        done.due.extend(frame.routes.get(&delivery.route));
                     }
-                    None => Answer::Duplicate(owner_of(key.as_ref(), &found).unwrap_or(delivery.id)),
+                    Answer::Stored(Ticket { row: *row, destination: 0 })
                 }
-            }
+                None => Answer::Duplicate(owner_of(key.as_ref(), &found).unwrap_or(delivery.id)),
+            },
             Write::Record(_) | Write::Key(..) => Answer::Done,
             Write::Complete(outcome) => {
                 let lease = frame.leases.get(&outcome.ticket).copied();

@@ -6,10 +6,10 @@ use super::super::postgres::url::Target;
 use super::super::postgres::{Postgres, Settings};
 use super::KEEP;
 
-#[allow(dead_code, reason = "the tests in tests/it use more of it")]
+#[allow(dead_code, unused_imports, reason = "the tests in tests/it use more of it")]
 #[path = "../../../tests/it/support/postgres/mod.rs"]
 mod postgres;
-#[allow(dead_code, reason = "the tests in tests/it use more of it")]
+#[allow(dead_code, unused_imports, reason = "the tests in tests/it use more of it")]
 #[path = "../../../tests/it/support/tools.rs"]
 mod tools;
 
@@ -34,9 +34,9 @@ pub fn open(target: &Target) -> Postgres {
     Postgres::open(settings(target, "one")).unwrap()
 }
 
-/// As if nobody had renewed a session for a while.
-pub fn let_leases_end(target: &Target) {
-    ask(target, "UPDATE sessions SET lease_until = clock_timestamp()");
+/// As if a gateway had not renewed its sessions for a while.
+pub fn let_leases_end(target: &Target, gateway: &str) {
+    ask(target, &format!("UPDATE sessions SET lease_until = clock_timestamp() WHERE gateway = '{gateway}'"));
 }
 
 /// Statements on the tables of a store, past it: what they give.

@@ -125,7 +125,7 @@ mod tests {
             body: None,
             details: Bytes::new(),
         };
-        Stored { delivery, shown: Shown::Settled(State::Refused), attempts: 0, next_attempt_at: None }
+        Stored { delivery, shown: Shown::Settled(State::Refused), attempts: 0, next_attempt_at: None, gateway: None }
     }
 
     fn names(flush: &Flush) -> Vec<String> {
