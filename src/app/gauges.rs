@@ -62,7 +62,7 @@ pub(super) async fn show(
         store.bytes.set(i64::try_from(sizes.used).unwrap_or(i64::MAX));
         // Memory has no file system: 0.
         store.free_bytes.set(sizes.free.map_or(0, |free| i64::try_from(free).unwrap_or(i64::MAX)));
-        store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_))));
+        store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_) | Health::Unreachable(_))));
         dropped += count_up(&metrics.records.full, queue.store.dropped() - dropped);
         evicted += count_up(&metrics.records.evicted_keys, queue.store.evicted() - evicted);
         tokio::time::sleep(INTERVAL).await;

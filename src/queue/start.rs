@@ -109,7 +109,7 @@ impl Queue {
 
     /// Whether the store takes deliveries, or can heal by itself.
     pub fn is_well(&self) -> bool {
-        !matches!(self.store.health(), Health::Failed(_))
+        !matches!(self.store.health(), Health::Failed(_) | Health::Unreachable(_))
     }
 
     /// How many deliveries of each route wait; a route without any is left out.

@@ -112,6 +112,8 @@ pub enum Next {
 /// The outcome of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptOutcome {
+    /// The delivery's id.
+    pub id: Uuid,
     /// Which delivery at which destination.
     pub ticket: Ticket,
     /// [`Claimed::since`]: if a person has had the delivery sent again meanwhile, this outcome leaves that alone.

@@ -61,6 +61,7 @@ impl Status {
         match &self.health {
             Health::Good => ("good", None),
             Health::Full => ("full", None),
+            Health::Unreachable(why) => ("unreachable", Some(why.to_string())),
             Health::Failed(why) => ("failed", Some(why.to_string())),
         }
     }

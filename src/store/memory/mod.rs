@@ -101,6 +101,8 @@ impl Memory {
                 }
                 Answer::Done
             }
+            // What is claimed is known to the store alone.
+            Write::Release(_) => Answer::Done,
             Write::Change(change) => Answer::Changed(self.change(inner, change, now)),
         }
     }

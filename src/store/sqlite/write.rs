@@ -129,6 +129,8 @@ impl Sqlite {
             }
             Write::Key(id, key) => insert_key(&self.connection, *id, key).map(|()| Answer::Done),
             Write::Complete(outcome) => self.complete(outcome, now, deltas).map(|()| Answer::Done),
+            // What is claimed is known in memory only.
+            Write::Release(_) => Ok(Answer::Done),
             Write::Change(change) => self.change(change, now, deltas).map(Answer::Changed),
         }
     }
@@ -188,7 +190,7 @@ impl Sqlite {
                 }
                 // The numbers have noted their routes.
                 Write::Accept { .. } | Write::Record(_) => {}
-                Write::Key(..) | Write::Complete(_) | Write::Change(_) => {}
+                Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => {}
             }
         }
     }
@@ -212,7 +214,7 @@ fn removes_a_secret(write: &Write) -> bool {
     match write {
         Write::Complete(outcome) => outcome.settled.as_ref().is_some_and(|settled| settled.secret),
         Write::Change(Change::Erase { .. }) => true,
-        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::Change(_) => false,
+        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::Release(_) | Write::Change(_) => false,
     }
 }
 
