@@ -30,6 +30,8 @@ pub mod sender;
 pub mod served;
 /// Faults of the disk and jumps of the clock, for a gateway in a process.
 pub mod shim;
+/// What the long runs of `scripts/soak` share.
+pub mod soaked;
 /// A connection of a test, with or without TLS.
 pub mod stream;
 /// Programs that the deployment is tested with.

@@ -8,10 +8,7 @@
 mod book;
 mod faults;
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,8 +17,9 @@ use hooklatch::clock::Clock;
 use super::gateways::Gateways;
 use crate::support::gateway::Metrics;
 use crate::support::postgres::Server;
-use crate::support::process::{BINARY, GatewayProcess};
+use crate::support::process::GatewayProcess;
 use crate::support::shim::Shim;
+use crate::support::soaked::{Over, serve};
 use crate::support::upstream::Upstream;
 
 use book::Book;
@@ -35,9 +33,8 @@ const QUIET: Duration = Duration::from_secs(2);
 /// After a fault has ended: until every gateway takes deliveries, and until what was acknowledged by then is delivered. A lease
 /// lasts for 30 seconds at most.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Set by `scripts/soak --cluster`: for how long, and which binary.
+/// Set by `scripts/soak --cluster`: for how long.
 const SECONDS: &str = "HOOKLATCH_CLUSTER_SECONDS";
-const RELEASED: &str = "HOOKLATCH_SOAK_BINARY";
 
 /// All that takes part.
 struct Scene {
@@ -64,15 +61,6 @@ struct Struck {
     acknowledged: usize,
 }
 
-/// Says on drop that it is over.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn three_gateways_lose_nothing_and_repeat_only_what_a_fault_interrupted() {
     let seconds = std::env::var(SECONDS).map_or(0, |seconds| seconds.parse().unwrap());
@@ -86,7 +74,6 @@ fn three_gateways_lose_nothing_and_repeat_only_what_a_fault_interrupted() {
     let until = clock.now() + Duration::from_secs(seconds);
     let mut struck = Vec::new();
     thread::scope(|scope| {
-        // Also after a failed assertion, so that the senders end.
         let _over = Over(&book.is_over);
         for sender in 0..SENDERS {
             let (book, servers) = (&book, &servers);
@@ -125,16 +112,9 @@ impl Scene {
     /// Starts a gateway; the last one with a clock that can be moved.
     fn serve(&mut self, at: usize) {
         let shim = self.shim.as_ref().filter(|_| at + 1 == NAMES.len());
-        self.gateways.serve_by(at, |file: &Path| {
-            let mut command = Command::new(std::env::var_os(RELEASED).unwrap_or_else(|| BINARY.into()));
-            command
-                .args(["serve", "--log-format", "json", "--log-level", "info", "-c"])
-                .arg(file)
-                .env_remove("RUST_LOG");
-            match shim {
-                Some(shim) => GatewayProcess::start_command(shim.in_front_of(&mut command)),
-                None => GatewayProcess::start_command(&mut command),
-            }
+        self.gateways.serve_by(at, |file| match shim {
+            Some(shim) => GatewayProcess::start_command(shim.in_front_of(&mut serve(file))),
+            None => GatewayProcess::start_command(&mut serve(file)),
         });
     }
 
