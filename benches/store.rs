@@ -92,7 +92,7 @@ async fn callers(store: Store, end: Instant, deliver: bool) -> Vec<Duration> {
                     let accepted = store.accept(delivery, Some(key), 1, true).await.unwrap();
                     took.push(begun.elapsed());
                     if let (Accepted::Stored(ticket), true) = (accepted, deliver) {
-                        store.complete(outcome(ticket, since)).unwrap();
+                        store.complete(outcome(id, ticket, since)).unwrap();
                     }
                 }
                 took
@@ -131,8 +131,9 @@ fn delivery(id: Uuid, body: &Bytes) -> Delivery {
 }
 
 /// What a route with `record: metadata` says: the head stays, the body goes.
-fn outcome(ticket: hooklatch::store::Ticket, since: i64) -> AttemptOutcome {
+fn outcome(id: Uuid, ticket: hooklatch::store::Ticket, since: i64) -> AttemptOutcome {
     AttemptOutcome {
+        id,
         ticket,
         since,
         attempt: Attempt {
@@ -144,6 +145,7 @@ fn outcome(ticket: hooklatch::store::Ticket, since: i64) -> AttemptOutcome {
             error: None,
             duration_ms: 1,
             replay: false,
+            gateway: None,
             response_head: Bytes::from_static(&[b'h'; 120]),
             response_body: Bytes::new(),
         },

@@ -1,4 +1,4 @@
-# What scripts/test and scripts/bench share: words for the reader, and what is missing installed by package name.
+# What scripts/test, scripts/bench and scripts/soak share: words for the reader, and what is missing installed by package name.
 # shellcheck shell=bash
 
 log=$(mktemp) # of the last command that is not shown
@@ -80,4 +80,27 @@ install_packages() { # PACKAGE…
 need_rust() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.89 or later first"
     install_commands cc make || fail "not there and could not be installed: $(missing_commands cc make); install gcc and make"
+}
+
+# Installing the package of a server starts that server.
+stop_service() { # NAME
+    if [[ -d /run/systemd/system ]]; then
+        as_root systemctl disable --quiet --now "$1.service" || true
+    elif [[ -x /etc/init.d/$1 ]]; then
+        as_root "/etc/init.d/$1" stop >/dev/null 2>&1 || true
+    fi
+}
+
+has_postgres() { # its programs are not in the path
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+# Installs PostgreSQL, which is then started by who needs it, in a folder of its own. Succeeds if it is there afterwards.
+need_postgres() {
+    install_commands setpriv || return 1
+    ! has_postgres || return 0
+    command -v apt-get >/dev/null || return 1
+    install_packages postgresql
+    has_postgres || return 1
+    stop_service postgresql
 }

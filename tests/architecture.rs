@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("http1", "clock net"),
     ("net", "config"),
     ("metrics", "config reject"),
-    ("config", "schemes"),
+    ("config", "schemes store"),
     ("reject", "schemes"),
     ("schemes", ""),
     ("store", "clock lock"),

@@ -1,5 +1,5 @@
 //! Durable acceptance: the queue beside the same binary as a proxy, a bare file, Redis and PostgreSQL; and what a backlog
-//! costs. `scripts/bench --durable` runs this.
+//! costs, and what several gateways on one PostgreSQL do. `scripts/bench --durable` runs this.
 //!
 //! Each delivery has an id of its own, so that none is a duplicate; the queue looks for it as it does by default.
 
@@ -7,18 +7,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::backlog;
 use crate::exchange::{Connections, Protocol};
 use crate::load::Load;
 use crate::peers::{Gateway, Setting, hooklatch, queue};
 use crate::requests::numbered;
 use crate::stores::{HTTP, POSTGRES, REDIS, append, postgres, postgres_request, redis, redis_request};
 use crate::{BOTH, CONNECTIONS, Effort, GATEWAY, LOAD, pin};
+use crate::{backlog, cluster};
 
 /// Deliveries that are signed for one slice, for each second of it: more than any gateway takes.
 const SIGNED_A_SECOND: f64 = 70_000.0;
 /// How long what was accepted may take to be delivered.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Deliveries that a bare file gets at once.
 const TOGETHER: usize = 64;
 
@@ -58,7 +58,7 @@ const SYSTEMS: [System; 4] = [
     },
 ];
 
-/// Prints both tables.
+/// Prints all tables.
 pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
     let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     // PostgreSQL's user must get through.
@@ -83,6 +83,8 @@ pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
     for figures in all {
         figures.print();
     }
+    println!();
+    cluster::run(load, effort, files.path(), &mut number)?;
     println!();
     backlog::run(load, files.path(), quick)
 }
@@ -139,7 +141,7 @@ fn measure(
 }
 
 /// Deliveries with ids that were never used.
-fn signed(effort: &Effort, number: &mut usize) -> Vec<Vec<u8>> {
+pub fn signed(effort: &Effort, number: &mut usize) -> Vec<Vec<u8>> {
     let count = (SIGNED_A_SECOND * effort.slice.as_secs_f64()) as usize;
     let first = *number;
     *number += count;
@@ -193,7 +195,7 @@ impl Figures {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied()

@@ -55,6 +55,12 @@ impl Connections {
         Ok(Self((0..count).map(|_| open()).collect::<io::Result<_>>()?))
     }
 
+    /// These and others, which take turns with them.
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Sends for this long, until the requests are used up if they are not to be repeated, and then until each answer is
     /// there. `load` is the upstream meanwhile. With `shares_core` the system may run on this thread's core: it is left
     /// to it when there is nothing to do.

@@ -7,12 +7,15 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod backlog;
+mod cluster;
 mod durable;
 mod exchange;
 #[allow(dead_code, reason = "shared with instructions.rs")]
 mod load;
 mod memory;
 mod peers;
+#[path = "../../tests/it/support/postgres/programs.rs"]
+mod programs;
 mod requests;
 mod routes;
 mod speed;

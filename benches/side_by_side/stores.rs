@@ -1,21 +1,19 @@
 //! What durable acceptance is compared with: Redis Streams, PostgreSQL, a bare file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::exchange::Protocol;
 use crate::peers::{Gateway, Setting, free};
+use crate::programs;
 
 /// What each delivery consists of: the head as a gateway stores it, and a body of 3 KB.
-const HEAD: usize = 400;
-const BODY: usize = 3 * 1024;
-/// The user whom PostgreSQL runs as if root starts the measurement: it refuses root.
-const UNPRIVILEGED: &str = "postgres";
+pub const HEAD: usize = 400;
+pub const BODY: usize = 3 * 1024;
 
 /// HTTP: any answer of 200.
 pub const HTTP: Protocol = Protocol { greet: |_| Ok(()), is_whole: is_http };
@@ -48,48 +46,26 @@ pub fn redis_request() -> Vec<u8> {
 /// PostgreSQL with its defaults, which sync each commit; commits that come together share a sync.
 pub fn postgres(setting: &Setting<'_>) -> io::Result<Gateway> {
     let address = free()?;
-    let programs = postgres_programs()?;
     let data = setting.folder.join("data");
-    let is_root = fs::metadata("/proc/self")?.uid() == 0;
-    if is_root {
-        succeeds(Command::new("chown").arg(UNPRIVILEGED).arg(setting.folder))?;
-    }
-    let change = format!("--reuid={UNPRIVILEGED} --regid={UNPRIVILEGED} --clear-groups");
-    let mut prefix: Vec<String> = Vec::new();
-    if is_root {
-        prefix.extend(["setpriv".to_owned()].into_iter().chain(change.split(' ').map(str::to_owned)));
-    }
-    let data = data.display().to_string();
-    let init = [programs.join("initdb").display().to_string(), "-D".to_owned(), data.clone()];
-    let how = ["-U", "bench", "-A", "trust", "--no-sync", "--locale=C"].map(str::to_owned);
-    let init = [prefix.clone(), init.to_vec(), how.to_vec()].concat();
-    succeeds(Command::new(&init[0]).args(&init[1..]).current_dir(setting.folder))?;
-    let (port, ip) = (address.port(), address.ip());
-    let serve = [programs.join("postgres").display().to_string(), "-D".to_owned(), data];
-    let settings = [
-        format!("listen_addresses={ip}"),
-        format!("port={port}"),
+    programs::give(setting.folder)?;
+    let mut init = programs::unprivileged("initdb");
+    init.args(["-U", "bench", "-A", "trust", "--no-sync", "--locale=C", "-D"]).arg(&data);
+    succeeds(init.current_dir(setting.folder))?;
+    let mut serve = programs::unprivileged("postgres");
+    serve.arg("-D").arg(data);
+    for setting in [
+        format!("listen_addresses={}", address.ip()),
+        format!("port={}", address.port()),
         "unix_socket_directories=".to_owned(),
         "shared_buffers=256MB".to_owned(),
         "max_wal_size=4GB".to_owned(),
-    ];
-    let settings = settings.iter().flat_map(|setting| ["-c".to_owned(), setting.clone()]).collect();
-    let all: Vec<String> = [prefix, serve.to_vec(), settings].concat();
-    let args: Vec<&str> = all[1..].iter().map(String::as_str).collect();
-    let gateway = Gateway::start("PostgreSQL", setting, address, Path::new(&all[0]), &args)?;
+    ] {
+        serve.args(["-c", &setting]);
+    }
+    let args: Vec<&str> = serve.get_args().filter_map(|arg| arg.to_str()).collect();
+    let gateway = Gateway::start("PostgreSQL", setting, address, Path::new(serve.get_program()), &args)?;
     create_table(&gateway)?;
     Ok(gateway)
-}
-
-/// The newest of Debian's PostgreSQL servers, which are not in the path.
-fn postgres_programs() -> io::Result<PathBuf> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir("/usr/lib/postgresql")? {
-        found.push(entry?.path().join("bin"));
-    }
-    found.retain(|folder| folder.join("initdb").exists());
-    found.sort();
-    found.pop().ok_or_else(|| io::Error::other("no server in /usr/lib/postgresql"))
 }
 
 fn create_table(server: &Gateway) -> io::Result<()> {
@@ -196,7 +172,7 @@ pub fn append(folder: &Path, together: usize, time: Duration) -> io::Result<Vec<
     Ok(took)
 }
 
-fn succeeds(command: &mut Command) -> io::Result<()> {
+pub fn succeeds(command: &mut Command) -> io::Result<()> {
     let output = command.output()?;
     if output.status.success() {
         return Ok(());

@@ -219,7 +219,8 @@ struct Patience(u32);
 impl Patience {
     /// Waits if it may help to ask again, and says whether it may.
     async fn allows(&mut self, error: &StoreError) -> bool {
-        let passes = matches!(error, StoreError::Full | StoreError::Slow | StoreError::TimedOut);
+        let passes =
+            matches!(error, StoreError::Full | StoreError::Slow | StoreError::TimedOut | StoreError::Unreachable(_));
         self.0 += 1;
         if !passes || self.0 > TRIES {
             return false;

@@ -58,7 +58,7 @@ impl Refused {
             Self::TooManyRuns => "too_many_runs",
             Self::Store(StoreError::Full) => "storage_full",
             Self::Store(StoreError::Slow | StoreError::TimedOut) => "storage_slow",
-            Self::Store(StoreError::Failed(_) | StoreError::Closed) => "storage_failed",
+            Self::Store(StoreError::Unreachable(_) | StoreError::Failed(_) | StoreError::Closed) => "storage_failed",
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Running {
     pub summary: serde_json::Value,
     /// The routes.
     pub routes: Arc<[Arc<RouteShared>]>,
+    /// `sqlite`, `postgres` or `memory`.
+    pub store_kind: &'static str,
     /// `store.max_size` in bytes; `None` if deliveries are kept in memory.
     pub max_bytes: Option<u64>,
 }

@@ -72,7 +72,7 @@ impl From<StoreError> for Problem {
         let reason = match error {
             StoreError::Full => "storage_full",
             StoreError::Slow | StoreError::TimedOut => "storage_slow",
-            StoreError::Failed(_) | StoreError::Closed => "storage_failed",
+            StoreError::Unreachable(_) | StoreError::Failed(_) | StoreError::Closed => "storage_failed",
         };
         Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, error.to_string())
     }

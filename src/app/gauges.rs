@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus::IntCounter;
@@ -30,7 +31,7 @@ pub(super) async fn show(
 ) {
     // Routes without a queue whose deliveries were counted.
     let mut shown = HashSet::new();
-    let (mut dropped, mut evicted) = (0, 0);
+    let (mut dropped, mut evicted, mut late) = (0, 0, 0);
     loop {
         metrics.log_dropped.inc_by(dropped_lines().saturating_sub(metrics.log_dropped.get()));
         let generation = generations.borrow().clone();
@@ -62,7 +63,14 @@ pub(super) async fn show(
         store.bytes.set(i64::try_from(sizes.used).unwrap_or(i64::MAX));
         // Memory has no file system: 0.
         store.free_bytes.set(sizes.free.map_or(0, |free| i64::try_from(free).unwrap_or(i64::MAX)));
-        store.failed.set(i64::from(matches!(queue.store.health(), Health::Failed(_))));
+        let health = queue.store.health();
+        store.failed.set(i64::from(matches!(health, Health::Failed(_))));
+        store.unreachable.set(i64::from(matches!(health, Health::Unreachable(_))));
+        if let Some(sharing) = queue.store.sharing() {
+            store.shared.set(1);
+            store.replicated.set(i64::from(sharing.is_replicated.load(Ordering::Relaxed)));
+            late += count_up(&store.late_outcomes, sharing.late_outcomes.load(Ordering::Relaxed) - late);
+        }
         dropped += count_up(&metrics.records.full, queue.store.dropped() - dropped);
         evicted += count_up(&metrics.records.evicted_keys, queue.store.evicted() - evicted);
         tokio::time::sleep(INTERVAL).await;

@@ -111,6 +111,11 @@ impl Generation {
             admin: config.admin,
             summary,
             routes: routes.iter().map(|(shared, _)| shared.clone()).collect(),
+            store_kind: match config.store.as_ref().map(|store| &store.place) {
+                None => "memory",
+                Some(Place::Folder(_)) => "sqlite",
+                Some(Place::Postgres { .. }) => "postgres",
+            },
             max_bytes: config.store.map(|store| store.max_size),
         });
         Ok(Self {

@@ -6,6 +6,7 @@ use std::net::{self, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
+use crate::store::postgres;
 use crate::store::sqlite::OpenError;
 
 /// Connections that the kernel queues for a busy listener. The kernel limits this to `somaxconn`.
@@ -59,8 +60,14 @@ pub enum StartError {
 impl StartError {
     /// Whether the configuration, or the version of the program, has to change: another try with the same would fail, too.
     pub fn is_of_the_configuration(&self) -> bool {
-        use crate::queue::start::StoreStartError::Open;
-        matches!(self, Self::Store(Open(OpenError::Newer { .. } | OpenError::Foreign { .. })))
+        use crate::queue::start::StoreStartError::{Open, Postgres};
+        matches!(
+            self,
+            Self::Store(
+                Open(OpenError::Newer { .. } | OpenError::Foreign { .. })
+                    | Postgres(postgres::error::OpenError::Unfit { .. })
+            )
+        )
     }
 }
 

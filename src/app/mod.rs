@@ -34,7 +34,7 @@ use crate::admin::server::AdminServer;
 use crate::admin::ui::flash::Flashes;
 use crate::admin::ui::session::Sessions;
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, LoadError};
+use crate::config::{self, Config, ConfigError, LoadError, Place};
 use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
 use crate::store::sqlite;
@@ -176,7 +176,10 @@ impl Gateway {
         open_files::raise();
         let metrics = Metrics::new(clock.unix().as_secs_f64())?;
         let queue = Arc::new(Queue::open(&config, &metrics.store, &clock)?);
-        let database = |store: &config::Store| store.path.join(sqlite::DATABASE).display().to_string();
+        let database = |store: &config::Store| match &store.place {
+            Place::Folder(path) => path.join(sqlite::DATABASE).display().to_string(),
+            Place::Postgres { target, .. } => target.to_string(),
+        };
         let store = config.store.as_ref().map_or_else(|| "the store".to_owned(), database);
         let generation = Arc::new(Generation::new(config, None, &metrics)?);
         let configured = queue.configure(&generation.configs(), &clock).await;

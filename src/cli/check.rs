@@ -5,8 +5,11 @@
 use std::path::Path;
 
 use super::{Failure, load};
-use crate::config::{Config, Store};
+use crate::config::{Config, Place, Store};
 use crate::store::Sizes;
+use crate::store::postgres::check::{Seen, look};
+use crate::store::postgres::error::OpenError;
+use crate::store::postgres::url::Target;
 use crate::store::sqlite;
 use crate::text::{plain, size};
 
@@ -32,8 +35,14 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 /// Says what is in the store and what room there is. A store that cannot be read, for instance by another user, is no error of
 /// the configuration.
 fn tell_store(config: &Config, store: &Store) -> Result<(), Failure> {
-    let path = store.path.display();
-    let inspected = match sqlite::inspect(&store.path) {
+    let folder = match &store.place {
+        Place::Folder(path) => path,
+        Place::Postgres { target, .. } => {
+            return tell_database(target);
+        }
+    };
+    let path = folder.display();
+    let inspected = match sqlite::inspect(folder) {
         Ok(Some(inspected)) => inspected,
         Ok(None) => {
             outln!("store  {path}  nothing stored yet");
@@ -56,6 +65,24 @@ fn tell_store(config: &Config, store: &Store) -> Result<(), Failure> {
                  no route of this name",
                 plain(route)
             );
+        }
+    }
+    Ok(())
+}
+
+/// Says what database it is. One that cannot be reached from here is no error of the configuration; one that `serve` refuses is.
+fn tell_database(target: &Target) -> Result<(), Failure> {
+    match look(target) {
+        Ok(Seen { server, schema, is_synchronous }) => {
+            let tables =
+                schema.map_or_else(|| "no tables yet".to_owned(), |version| format!("tables of version {version}"));
+            let commits = if is_synchronous { "synchronous" } else { "without a synchronous standby" };
+            outln!("store  {target}  PostgreSQL {server}, {tables}, {commits}");
+        }
+        Err(error @ OpenError::Unfit { .. }) => return Err(Failure::Failed(error.to_string())),
+        Err(error @ OpenError::Unreachable { .. }) => {
+            errln!("warning: store: {error}");
+            outln!("store  {target}");
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::{ConfigArgs, Failure, load};
 use crate::clock::Clock;
+use crate::config::Place;
 use crate::store::sqlite::{self, Checked, OpenError};
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +47,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn folder(config: &Path) -> Result<PathBuf, Failure> {
     let store = load(config)?.store;
     let missing = || Failure::Failed(format!("{} has no store: nothing is written to disk", config.display()));
-    Ok(store.ok_or_else(missing)?.path)
+    match store.ok_or_else(missing)?.place {
+        Place::Folder(path) => Ok(path),
+        Place::Postgres { target, .. } => Err(Failure::Failed(format!(
+            "the store is {target}: use the tools of PostgreSQL, for instance pg_dump and pg_amcheck"
+        ))),
+    }
 }
 
 fn check(folder: &Path) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use super::model::{AccessLog, Config, Route, Server};
 use super::network::Networks;
 use super::record::Record;
 use super::upstream::Upstream;
-use super::url::{Place, Url};
+use super::url::{UrlPlace, Url};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -49,7 +49,7 @@ impl Config {
 
 impl Route {
     fn sent_to(self, address: SocketAddr, patience: Duration) -> Self {
-        let place = Place::Tcp { host: address.ip().to_string(), port: address.port() };
+        let place = UrlPlace::Tcp { host: address.ip().to_string(), port: address.port() };
         let urls = self.upstream.urls.into_iter().take(1).map(|url| Url {
             tls: false,
             place: place.clone(),

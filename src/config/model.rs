@@ -49,6 +49,8 @@ pub struct Config {
 /// The public listeners, where deliveries arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
+    /// The gateway's name among those that share a store: 1 to 63 letters, digits, `-`, `_` and `.`. Default: the host name.
+    pub name: String,
     /// Addresses to bind; at least one, none twice (port 0 aside). Default `0.0.0.0:8080`.
     pub listen: Vec<SocketAddr>,
     /// The TLS settings of the public listeners; `None` for plain HTTP.

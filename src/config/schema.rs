@@ -65,6 +65,13 @@ fn server() -> Value {
         &[],
         [
             (
+                "name",
+                text(
+                    "The gateway's name among those that share a store. Default: the host name. Needs a restart.",
+                    "^[A-Za-z0-9._-]{1,63}$",
+                ),
+            ),
+            (
                 "listen",
                 any_of(
                     "Where to listen: an IP address and a port, or a list of them. Needs a restart.",

@@ -1,15 +1,19 @@
-//! `store`: the folder that keeps deliveries over restarts, its limits, and how long it keeps each kind of record.
+//! `store`: the folder or the database that keeps deliveries over restarts, its limits, and how long it keeps each kind of
+//! record.
 //!
-//! Refused, in addition to the errors of each reader: 1. a store without `path`; 2. `postgres`, beside `path` or instead of
-//! it, because this version does not support it.
+//! Refused, in addition to the errors of each reader: 1. a store with neither or both of `path` and `postgres`; 2. a URL that
+//! [`Target`] refuses, with its reason and without a value of it. `min_free` says nothing of a database, and gets a warning.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::Field;
-use super::secret::explain_key;
+use super::mark::Mark;
+use super::reader::{Field, Section};
+use super::secret::{explain_key, read_required};
 use super::sources::Context;
 use super::units::{parse_duration, parse_size, read_size};
+use crate::store::postgres::url::Target;
 
 const GIB: u64 = 1 << 30;
 pub(super) const DEFAULT_MAX_SIZE: u64 = 10 * GIB;
@@ -23,14 +27,37 @@ pub(super) const DEFAULT_KEEP: Keep = Keep {
 /// Where deliveries and their records are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The folder of the database. A relative name is relative to the folder of the configuration.
-    pub path: PathBuf,
-    /// The most bytes that the folder may hold, after which queue routes refuse deliveries; not zero. Default 10 GiB.
+    /// The folder or the database.
+    pub place: Place,
+    /// The most bytes that it may hold, after which queue routes refuse deliveries; not zero. Default 10 GiB.
     pub max_size: u64,
     /// The free bytes of the file system below which queue routes refuse deliveries; may be zero. Default 1 GiB.
     pub min_free: u64,
     /// How long finished deliveries are kept.
     pub keep: Keep,
+}
+
+/// What keeps deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A folder, with a database of its own. A relative name is relative to the folder of the configuration.
+    Folder(PathBuf),
+    /// A PostgreSQL database, which several gateways share.
+    Postgres {
+        /// How to connect to it.
+        target: Box<Target>,
+        /// Shows whether the URL is another one.
+        mark: Mark,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
+            Self::Postgres { target, .. } => target.fmt(f),
+        }
+    }
 }
 
 /// How long a delivery is kept after it has ended, by the way it ended. Zero: it is not kept.
@@ -47,19 +74,50 @@ pub struct Keep {
 /// Reads the section.
 pub(super) fn read(field: &Field<'_>, context: Context<'_>) -> Option<Store> {
     let mut section = field.section_or_nothing()?;
-    let path = section.required("path", |field| read_path(field, context));
+    let place = read_place(field, &mut section, context);
     let max_size = section.optional("max_size", DEFAULT_MAX_SIZE, read_size);
     let min_free = section.optional("min_free", DEFAULT_MIN_FREE, |field| field.parsed_or_number(parse_size));
     let keep = section.optional("keep", DEFAULT_KEEP, read_keep);
-    section.finish(explain);
-    Some(Store { path: path?, max_size: max_size?, min_free: min_free?, keep: keep? })
+    if let (Some(Place::Postgres { .. }), Some(field)) = (&place, section.get("min_free")) {
+        field.warn("is ignored: the free space of the database's file system is not known here");
+    }
+    section.finish(explain_key);
+    Some(Store { place: place?, max_size: max_size?, min_free: min_free?, keep: keep? })
 }
 
-fn explain(key: &str) -> Option<String> {
-    match key {
-        "postgres" => Some("is not supported yet: set path to a folder, and remove this key".to_owned()),
-        _ => explain_key(key),
+/// `path` or `postgres`: one of them.
+fn read_place(store: &Field<'_>, section: &mut Section<'_>, context: Context<'_>) -> Option<Place> {
+    let path = section.optional("path", None, |field| read_path(field, context).map(Some));
+    let postgres = section.optional("postgres", None, |field| read_postgres(field, context).map(Some));
+    match (path?, postgres?) {
+        (Some(path), None) => Some(Place::Folder(path)),
+        (None, Some(postgres)) => Some(postgres),
+        (Some(_), Some(_)) => {
+            store.error("has both path and postgres: set one of them");
+            None
+        }
+        (None, None) => {
+            store.error("needs path (a folder) or postgres (a database that gateways share)");
+            None
+        }
     }
+}
+
+fn read_postgres(field: &Field<'_>, context: Context<'_>) -> Option<Place> {
+    let mut section = field.section()?;
+    let read = section.required("url", |field| {
+        let url = read_required(field, context)?;
+        let parsed = std::str::from_utf8(url.expose()).map_err(|_not_text| "is no text".to_owned());
+        match parsed.and_then(|url| url.trim().parse::<Target>().map_err(|error| error.to_string())) {
+            Ok(target) => Some(Place::Postgres { target: Box::new(target), mark: Mark::of(url.expose()) }),
+            Err(why) => {
+                field.error(format!("the URL cannot be used: {why}"));
+                None
+            }
+        }
+    });
+    section.finish(explain_key);
+    read
 }
 
 fn read_path(field: &Field<'_>, context: Context<'_>) -> Option<PathBuf> {

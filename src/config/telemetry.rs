@@ -16,7 +16,7 @@ use super::sources::Context;
 use super::tls::ClientTls;
 use super::units::{parse_share, read_timeout};
 use super::upstream::{read_certificates, read_url};
-use super::url::{Place, Url};
+use super::url::{UrlPlace, Url};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_SERVICE_NAME: &str = "hooklatch";
@@ -123,7 +123,7 @@ fn read_endpoint(field: &Field<'_>) -> Option<Url> {
         field.error("must have no query");
         return None;
     }
-    if matches!(url.place, Place::Unix(_)) {
+    if matches!(url.place, UrlPlace::Unix(_)) {
         field.error("must be a URL that begins with http:// or https://");
         return None;
     }

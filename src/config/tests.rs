@@ -138,11 +138,12 @@ fn the_annotated_reference_shows_every_key() {
     let both = ["dedupe: {key: {@: 1}, @: 1}", "sign: {@: 1}"];
     let maps = ["secrets: [{@: 1}]", "scheme: {@: 1}", "upstream: {tls: {@: 1}, @: 1}", "@: 1"];
     let route = route(&[&queue[..], &both, &maps].concat());
-    let sections = "server: {tls: {@: 1}, @: 1}\nadmin: {token: {@: 1}, @: 1}\nstore: {keep: {@: 1}, @: 1}\n";
+    let sections =
+        "server: {tls: {@: 1}, @: 1}\nadmin: {token: {@: 1}, @: 1}\nstore: {keep: {@: 1}, postgres: {@: 1}, @: 1}\n";
     let text = format!("@: 1\n{sections}routes:\n{route}").replace('@', "an_unknown_key");
     let errors = Made::new().errors(&text);
     let lists: Vec<&str> = errors.iter().filter_map(|error| Some(error.split_once("known here: ")?.1)).collect();
-    assert_eq!(lists.len(), 18, "one a section: {errors:?}");
+    assert_eq!(lists.len(), 19, "one a section: {errors:?}");
     let reference = include_str!("../../gateway.yaml");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         assert!(reference.contains(&format!(" {key}:")) || reference.contains(&format!("\n{key}:")), "{key}");
@@ -156,6 +157,8 @@ fn server_and_admin_have_defaults() {
         [minimal.clone(), format!("server:\nadmin:\n{minimal}"), format!("server: {{}}\nadmin: {{}}\n{minimal}")]
     {
         let config = Made::new().parse(&text).expect("valid");
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a host name");
+        assert_eq!(config.server.name, host.trim());
         assert_eq!(config.server.listen, [SocketAddr::from(([0, 0, 0, 0], 8080))]);
         assert_eq!(config.server.max_connections, 10_000);
         assert_eq!(config.server.header_timeout, Duration::from_secs(10));

@@ -21,7 +21,7 @@ pub struct Url {
     /// Whether it begins with `https://`.
     pub tls: bool,
     /// Where to connect to.
-    pub place: Place,
+    pub place: UrlPlace,
     /// The value of the `Host` header: the host (IPv6 in brackets), with the port if it is not the scheme's default; `localhost`
     /// for a socket.
     pub authority: String,
@@ -33,7 +33,7 @@ pub struct Url {
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum UrlPlace {
     /// At a port.
     Tcp {
         /// A DNS name in lower case, or an IP address, IPv6 without brackets.
@@ -55,12 +55,12 @@ impl fmt::Debug for Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Tcp { .. } => {
+            UrlPlace::Tcp { .. } => {
                 let scheme = if self.tls { "https" } else { "http" };
                 let path = if self.path.is_empty() { "/" } else { &self.path };
                 write!(f, "{scheme}://{}{path}", self.authority)?;
             }
-            Place::Unix(socket) => {
+            UrlPlace::Unix(socket) => {
                 let colon = if self.path.is_empty() { "" } else { ":" };
                 write!(f, "unix:{}{colon}{}", socket.display(), self.path)?;
             }
@@ -96,7 +96,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
     let Some((host, port, authority)) = host_and_port.filter(|_| errors.is_empty()) else {
         return Err(errors);
     };
-    Ok(Url { tls, place: Place::Tcp { host, port }, authority, path, query })
+    Ok(Url { tls, place: UrlPlace::Tcp { host, port }, authority, path, query })
 }
 
 /// `/run/app.sock`, or `/run/app.sock:/path`.
@@ -122,7 +122,7 @@ fn parse_socket(text: &str) -> Result<Url, Vec<&'static str>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(Url { tls: false, place: Place::Unix(socket.into()), authority: "localhost".to_owned(), path, query })
+    Ok(Url { tls: false, place: UrlPlace::Unix(socket.into()), authority: "localhost".to_owned(), path, query })
 }
 
 fn parse_path_and_query(text: &str, errors: &mut Vec<&'static str>) -> (String, Option<String>) {
@@ -155,8 +155,8 @@ mod tests {
         parse_url(text).expect("a good URL")
     }
 
-    fn tcp(host: &str, port: u16) -> Place {
-        Place::Tcp { host: host.to_owned(), port }
+    fn tcp(host: &str, port: u16) -> UrlPlace {
+        UrlPlace::Tcp { host: host.to_owned(), port }
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
             ("https://[0::1]:8443", 8443, "[::1]:8443"),
         ] {
             let url = url(text);
-            assert!(matches!(url.place, Place::Tcp { port: own, .. } if own == port), "{text}");
+            assert!(matches!(url.place, UrlPlace::Tcp { port: own, .. } if own == port), "{text}");
             assert_eq!(url.authority, authority, "{text}");
         }
         assert_eq!(url("http://[::1]").place, tcp("::1", 80));
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_socket_has_an_absolute_path_and_may_have_one_at_the_handler() {
         let Url { tls, place, authority, path, query } = url("unix:/run/my app.sock:/hooks/in?key=a");
-        assert_eq!((tls, place), (false, Place::Unix("/run/my app.sock".into())));
+        assert_eq!((tls, place), (false, UrlPlace::Unix("/run/my app.sock".into())));
         assert_eq!((authority.as_str(), path.as_str(), query.as_deref()), ("localhost", "/hooks/in", Some("key=a")));
         assert_eq!(url("unix:/run/app.sock").path, "");
         assert!(parse_url(&format!("unix:/{}", "a".repeat(106))).is_ok());

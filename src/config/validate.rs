@@ -33,6 +33,8 @@ pub(super) const DEFAULT_BUFFERED_BYTES: u64 = 256 << 20;
 pub(super) const MAX_CONNECTIONS: u32 = 1_000_000;
 /// The range of `max_header_bytes`: less would refuse common senders, and no webhook needs more.
 pub(super) const HEADER_BYTES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 20;
+/// The longest name of a gateway, in bytes: that of a host.
+pub(super) const MAX_NAME: usize = 63;
 pub(super) const MAX_THREADS: usize = 1024;
 pub(super) const ACCESS_LOGS: [(&str, AccessLog); 3] =
     [("all", AccessLog::All), ("refused", AccessLog::Refused), ("none", AccessLog::None)];
@@ -91,6 +93,7 @@ pub(super) fn admin(root: &Node, errors: &Errors, context: Context<'_>) -> Optio
 fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
     let default = default_server();
     let mut section = field.section_or_nothing()?;
+    let name = section.optional("name", default.name, read_name);
     let listen = section.optional("listen", default.listen, read_listen);
     let tls = section.optional("tls", default.tls, |field| tls::read_server(field, context).map(Some));
     let trusted_proxies = section.optional("trusted_proxies", default.trusted_proxies, network::read);
@@ -106,6 +109,7 @@ fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
     let access_log = section.optional("access_log", default.access_log, |field| field.one_of(&ACCESS_LOGS));
     section.finish(explain_key);
     Some(Server {
+        name: name?,
         listen: listen?,
         tls: tls?,
         trusted_proxies: trusted_proxies?,
@@ -124,6 +128,7 @@ fn read_server(field: &Field<'_>, context: Context<'_>) -> Option<Server> {
 fn default_server() -> Server {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Server {
+        name: host_name(),
         listen: vec![DEFAULT_LISTEN],
         tls: None,
         trusted_proxies: Networks::default(),
@@ -137,6 +142,29 @@ fn default_server() -> Server {
         shutdown_grace: DEFAULT_GRACE,
         access_log: AccessLog::default(),
     }
+}
+
+/// Whether a gateway can have this name.
+fn is_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+fn read_name(field: &Field<'_>) -> Option<String> {
+    let name = field.text()?;
+    if !is_name(name) {
+        field.error(format!("must be 1 to {MAX_NAME} letters, digits, -, _ and ."));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().unwrap_or_default();
+    // The first part of a name that is too long tells hosts apart.
+    let name = name.get(..MAX_NAME).unwrap_or(name);
+    if is_name(name) { name.to_owned() } else { "gateway".to_owned() }
 }
 
 /// One address or a list of them.

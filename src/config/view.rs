@@ -22,7 +22,7 @@ use super::model::{Config, RateLimit, Route, Server};
 use super::network::Networks;
 use super::retry::Retry;
 use super::sign::Sign;
-use super::store::{Keep, Store};
+use super::store::{Keep, Place, Store};
 use super::telemetry::{Otlp, OtlpEndpoint};
 use super::tls::{ClientTls, Identity, Roots, ServerTls};
 use super::upstream::Upstream;
@@ -138,6 +138,7 @@ impl Entry {
 
 fn of_server(server: &Server) -> Vec<Entry> {
     let Server {
+        name,
         listen,
         tls,
         trusted_proxies,
@@ -152,6 +153,7 @@ fn of_server(server: &Server) -> Vec<Entry> {
         access_log,
     } = server;
     vec![
+        Entry::new("name", name.as_str()).at_start_only(),
         Entry::new("listen", texts(listen)).at_start_only(),
         Entry::new("tls", tls.as_ref().map(server_tls)),
         Entry::new("trusted_proxies", networks(trusted_proxies)),
@@ -195,15 +197,21 @@ fn of_telemetry(otlp: Option<&Otlp>) -> Entry {
     Entry::new("otlp", shown).hiding(headers.iter().map(|(_, value)| Mark::of(value.as_bytes())))
 }
 
-fn of_store(store: Option<&Store>) -> [Entry; 6] {
+fn of_store(store: Option<&Store>) -> [Entry; 7] {
     let parts = store.map(|store| {
-        let Store { path, max_size, min_free, keep: Keep { delivered, dead, refused } } = store;
-        (path.display().to_string(), *max_size, *min_free, [delivered, dead, refused].map(Duration::as_secs_f64))
+        let Store { place, max_size, min_free, keep: Keep { delivered, dead, refused } } = store;
+        (place, *max_size, *min_free, [delivered, dead, refused].map(Duration::as_secs_f64))
     });
     let parts = parts.as_ref();
     let keep = |index: usize| parts.and_then(|(_, _, _, keep)| keep.get(index).copied());
+    let (path, postgres, mark) = match parts {
+        Some((Place::Folder(path), ..)) => (Some(path.display().to_string()), None, None),
+        Some((Place::Postgres { target, mark }, ..)) => (None, Some(target.to_string()), Some(*mark)),
+        None => (None, None, None),
+    };
     [
-        Entry::new("path", parts.map(|(path, ..)| path.as_str())).at_start_only(),
+        Entry::new("path", path).at_start_only(),
+        Entry::new("postgres", postgres).hiding(mark).at_start_only(),
         Entry::new("max_size_bytes", parts.map(|(_, max_size, ..)| *max_size)),
         Entry::new("min_free_bytes", parts.map(|(_, _, min_free, _)| *min_free)),
         Entry::new("keep_delivered_seconds", keep(0)),

@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue, Response};
 
 use crate::config;
 use crate::delivery::response::{Body, Completed};
-use crate::reject::Outcome;
+use crate::reject::{Outcome, Refusal, Reject};
 use crate::routing::table::RouteShared;
+use crate::store::StoreError;
 
 const HOOKLATCH_DUPLICATE: HeaderName = HeaderName::from_static("hooklatch-duplicate");
 
@@ -29,4 +30,15 @@ pub fn success(route: &RouteShared) -> Response<Body> {
         response.headers_mut().insert(CONTENT_TYPE, queue.response.content_type.clone());
     }
     response
+}
+
+/// The refusal of a delivery that the store has not taken. A database that cannot be reached may be there again in a moment.
+pub fn not_stored(error: &StoreError) -> Refusal {
+    let reject = match error {
+        StoreError::Full => Reject::StorageFull,
+        StoreError::Slow | StoreError::TimedOut => Reject::StorageSlow,
+        StoreError::Unreachable(_) | StoreError::Failed(_) | StoreError::Closed => Reject::StorageFailed,
+    };
+    let retry_after = matches!(error, StoreError::Unreachable(_)).then_some(1);
+    Refusal { retry_after, ..reject.into() }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tower::Service;
 
-use super::accepted::duplicate;
+use super::accepted::{duplicate, not_stored};
 use super::stage::{Boxed, Next};
 use super::verify::Verified;
 use crate::clock::Clock;
@@ -80,7 +80,7 @@ where
         Ok(Reserved::First(reservation)) => reservation,
         Ok(Reserved::Duplicate(_)) => return Ok(duplicate(verified.route())),
         Ok(Reserved::InFlight) => return Err(Reject::DuplicateInFlight.into()),
-        Err(error) => return Err(Reject::from(&error).into()),
+        Err(error) => return Err(not_stored(&error)),
     };
     let id = verified.info().delivery_id;
     let completed = next.run(Deduped { verified, key: None }).await?;

@@ -20,7 +20,7 @@ pub async fn refuse<B>(headers: &HeaderMap, body: B, reject: impl Into<Reject>) 
 where
     B: HttpBody<Data = Bytes>,
 {
-    Refusal { reject: reject.into(), unread: leave(headers, body).await }
+    Refusal { unread: leave(headers, body).await, ..Refusal::from(reject) }
 }
 
 /// Discards a body as [`refuse`] does. Returns whether part of it may be unread.

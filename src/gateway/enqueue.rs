@@ -11,7 +11,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use tower::Service;
 
-use super::accepted::{duplicate, success};
+use super::accepted::{duplicate, not_stored, success};
 use super::dedupe::Deduped;
 use super::prepare::prepare;
 use super::stage::{Boxed, Next};
@@ -25,7 +25,7 @@ use crate::queue::lane::Queue;
 use crate::queue::stored;
 use crate::record::recorder;
 use crate::reject::{Outcome, Refusal, Reject};
-use crate::store::{self, Accepted, State, StoreError};
+use crate::store::{self, Accepted, State};
 
 /// What the stage needs of its thread.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ async fn store_and_answer<S>(
     match dispatcher.accept(delivery, key, message).await {
         Ok(Accepted::Stored(_)) => Ok(Completed { response: success(verified.route()), outcome: Outcome::Accepted }),
         Ok(Accepted::Duplicate(_)) => Ok(duplicate(verified.route())),
-        Err(error) => Err(Reject::from(&error).into()),
+        Err(error) => Err(not_stored(&error)),
     }
 }
 
@@ -101,15 +101,5 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
             (route.config.record == config::Record::Full).then_some(route.config.record_body),
             true,
         ),
-    }
-}
-
-impl From<&StoreError> for Reject {
-    fn from(error: &StoreError) -> Self {
-        match error {
-            StoreError::Full => Self::StorageFull,
-            StoreError::Slow | StoreError::TimedOut => Self::StorageSlow,
-            StoreError::Failed(_) | StoreError::Closed => Self::StorageFailed,
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use http::header::RETRY_AFTER;
 use tower::Service;
 
 use crate::delivery::request::Received;
@@ -20,8 +21,11 @@ where
     let Handled { route, result } = next.run(received).await?;
     Ok(match result {
         Ok(Completed { response, outcome }) => FinalResponse { response, route, outcome, rejected: None },
-        Err(Refusal { reject, unread }) => {
+        Err(Refusal { reject, unread, retry_after }) => {
             let mut response = problem(reject, route.as_deref(), Some(&info.request_id));
+            if let Some(seconds) = retry_after {
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
             if unread {
                 close_after(&mut response, info.head.version);
             }

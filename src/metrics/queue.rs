@@ -69,6 +69,14 @@ pub struct StoreMetrics {
     pub batch: Histogram,
     /// 1 once a write or a sync has failed.
     pub failed: IntGauge,
+    /// 1 if gateways can share the store.
+    pub shared: IntGauge,
+    /// 1 if a commit waits for a standby.
+    pub replicated: IntGauge,
+    /// 1 while the database cannot be reached.
+    pub unreachable: IntGauge,
+    /// Outcomes that came after the lease of their gateway had run out.
+    pub late_outcomes: IntCounter,
 }
 
 impl QueueFamilies {
@@ -188,6 +196,15 @@ impl StoreMetrics {
             )?)?,
             failed: families
                 .int_gauge("hooklatch_store_failed", "1 once a write or a sync of the store has failed.")?,
+            shared: families.int_gauge("hooklatch_store_shared", "1 if gateways can share the store.")?,
+            replicated: families
+                .int_gauge("hooklatch_store_replicated", "1 if a commit of the store waits for a standby.")?,
+            unreachable: families
+                .int_gauge("hooklatch_store_unreachable", "1 while the database of the store cannot be reached.")?,
+            late_outcomes: families.register(IntCounter::new(
+                "hooklatch_store_late_outcomes_total",
+                "Outcomes of attempts that came after the lease of their gateway had run out.",
+            )?)?,
         })
     }
 }

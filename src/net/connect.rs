@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::config::Place;
+use crate::config::UrlPlace;
 use crate::net::socket::Socket;
 
 /// How long an address may be silent until the next one is tried beside it: the value of RFC 8305 section 8.
@@ -24,7 +24,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Connects to one server.
 pub struct Connector {
-    place: Place,
+    place: UrlPlace,
     /// For name resolution, TCP and TLS together.
     timeout: Duration,
     /// How to speak TLS, and the name that the certificate must have; `None` without TLS.
@@ -38,13 +38,13 @@ impl Connector {
     ///
     /// # Errors
     /// The host cannot be a TLS server name.
-    pub fn new(place: Place, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
+    pub fn new(place: UrlPlace, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
         let tls = match (&place, tls) {
-            (Place::Tcp { host, .. }, Some(config)) => {
+            (UrlPlace::Tcp { host, .. }, Some(config)) => {
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
                 Some((TlsConnector::from(config), name))
             }
-            (Place::Tcp { .. }, None) | (Place::Unix(_), _) => None,
+            (UrlPlace::Tcp { .. }, None) | (UrlPlace::Unix(_), _) => None,
         };
         Ok(Self { place, timeout, tls, beginning: b"" })
     }
@@ -65,8 +65,8 @@ impl Connector {
 
     async fn open(&self) -> io::Result<Socket> {
         let (host, port) = match &self.place {
-            Place::Tcp { host, port } => (host.as_str(), *port),
-            Place::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
+            UrlPlace::Tcp { host, port } => (host.as_str(), *port),
+            UrlPlace::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
         };
         let addresses = lookup_host((host, port)).await?.collect();
         let mut stream = connect_to_first(in_turn(addresses)).await?;

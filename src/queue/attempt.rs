@@ -97,6 +97,7 @@ impl Job {
         let next = after_attempt(delivered, self.once, retry_at);
         let is_settled = matches!(next, Next::Settle(State::Delivered));
         AttemptOutcome {
+            id: self.id,
             ticket: self.ticket,
             since: self.since,
             attempt: self.written(ended, at, took),
@@ -109,6 +110,7 @@ impl Job {
     /// What is written of a delivery that no attempt can send: its bytes in the store are not those that were written there.
     pub fn unreadable(&self, error: String, at: Millis) -> AttemptOutcome {
         AttemptOutcome {
+            id: self.id,
             ticket: self.ticket,
             since: self.since,
             attempt: self.written(Ended::without_response(UpstreamResult::Failed, error), at, Duration::ZERO),
@@ -129,6 +131,7 @@ impl Job {
             error: ended.error,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             replay: self.replay,
+            gateway: None,
             response_head: ended.head,
             response_body: ended.body,
         }

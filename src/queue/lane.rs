@@ -29,7 +29,7 @@ pub struct Queue {
     /// Monotonic time, and the wall-clock time that it stood for at the start. Waiting goes by the monotonic clock, so that a
     /// jump of the wall clock moves no attempt.
     started: (Instant, Duration),
-    lanes: Mutex<HashMap<String, Arc<Lane>>>,
+    lanes: Arc<Mutex<HashMap<String, Arc<Lane>>>>,
     gates: Mutex<HashMap<Places, Weak<Gate>>>,
 }
 
@@ -86,7 +86,10 @@ impl Queue {
     /// A queue in `store`.
     pub fn new(store: Store, clock: &Clock) -> Self {
         let started = (clock.now(), clock.unix());
-        Self { store, started, lanes: Mutex::default(), gates: Mutex::default() }
+        let lanes = Arc::default();
+        let of_store = Arc::clone(&lanes);
+        store.on_due(move |route| wake(&of_store, route));
+        Self { store, started, lanes, gates: Mutex::default() }
     }
 
     /// A moment of the monotonic clock as the store counts time.
@@ -107,10 +110,7 @@ impl Queue {
 
     /// Wakes the dispatcher of a route, if there is one.
     pub fn wake(&self, route: &str) {
-        if let Some(lane) = lock(&self.lanes).get(route) {
-            lane.backlog.store(true, Ordering::SeqCst);
-            lane.wake.notify_one();
-        }
+        wake(&self.lanes, route);
     }
 
     /// What people see of the circuit of an upstream; closed if it has none.
@@ -280,6 +280,13 @@ impl Gate {
 
     fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
+    }
+}
+
+fn wake(lanes: &Mutex<HashMap<String, Arc<Lane>>>, route: &str) {
+    if let Some(lane) = lock(lanes).get(route) {
+        lane.backlog.store(true, Ordering::SeqCst);
+        lane.wake.notify_one();
     }
 }
 

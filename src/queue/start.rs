@@ -6,17 +6,22 @@ use std::sync::Arc;
 use super::lane::Queue;
 use super::retry::RetryPolicy;
 use crate::clock::Clock;
-use crate::config::{self, Config, Delivery};
+use crate::config::{self, Config, Delivery, Place};
 use crate::metrics::StoreMetrics;
+use crate::store::backend::Backend;
+use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{OpenError, Sqlite};
 use crate::store::{Change, Changed, Health, Keep, Limits, Millis, Store, StoreError, memory, millis};
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreStartError {
-    /// The folder or the database.
+    /// The folder, or the database in it.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database that gateways share.
+    #[error(transparent)]
+    Postgres(#[from] postgres::error::OpenError),
     /// A thread, or a first read.
     #[error("cannot start the store: {0}")]
     Threads(#[from] std::io::Error),
@@ -47,10 +52,17 @@ impl Queue {
                     dead: millis(settings.keep.dead),
                     refused: millis(settings.keep.refused),
                 };
-                let backend = Sqlite::open(&settings.path, keep, clock.clone())?;
+                let backend: Box<dyn Backend> = match &settings.place {
+                    Place::Folder(path) => Box::new(Sqlite::open(path, keep, clock.clone())?),
+                    Place::Postgres { target, .. } => {
+                        let (target, gateway) = (target.as_ref().clone(), config.server.name.as_str().into());
+                        let settings = postgres::Settings { target, gateway, keep, trust_clock: false };
+                        Box::new(Postgres::open(settings)?)
+                    }
+                };
                 let limits = Limits { max_size: settings.max_size, min_free: settings.min_free, ..Limits::default() };
                 metrics.max_bytes.set(i64::try_from(settings.max_size).unwrap_or(i64::MAX));
-                Store::start(Box::new(backend), limits, clock.clone(), on_commit)?
+                Store::start(backend, limits, clock.clone(), on_commit)?
             }
         };
         Ok(Self::new(store, clock))
@@ -109,7 +121,7 @@ impl Queue {
 
     /// Whether the store takes deliveries, or can heal by itself.
     pub fn is_well(&self) -> bool {
-        !matches!(self.store.health(), Health::Failed(_))
+        !matches!(self.store.health(), Health::Failed(_) | Health::Unreachable(_))
     }
 
     /// How many deliveries of each route wait; a route without any is left out.

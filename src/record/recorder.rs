@@ -202,6 +202,7 @@ impl Recorder {
             error: info.timeline.upstream_error().map(str::to_owned),
             duration_ms: u32::try_from(sent.length().as_millis()).unwrap_or(u32::MAX),
             replay: false,
+            gateway: None,
             response_head: if full && status.is_some() {
                 response_head(answer.response.headers())
             } else {

@@ -215,19 +215,21 @@ pub struct Refusal {
     /// Whether part of the body is unread. The connection cannot be used again then, and the response has `Connection: close`
     /// (RFC 9112 section 9.6).
     pub unread: bool,
+    /// `Retry-After` in seconds, where it is not that of the reason.
+    pub retry_after: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal of a request whose body has not been read in full.
     pub fn unread(reject: impl Into<Reject>) -> Self {
-        Self { reject: reject.into(), unread: true }
+        Self { reject: reject.into(), unread: true, retry_after: None }
     }
 }
 
 /// A refusal of a request that has been read in full.
 impl<R: Into<Reject>> From<R> for Refusal {
     fn from(reject: R) -> Self {
-        Self { reject: reject.into(), unread: false }
+        Self { reject: reject.into(), unread: false, retry_after: None }
     }
 }
 

@@ -35,8 +35,13 @@ fn stored(change: impl FnOnce(&mut Stored)) -> Stored {
         body: Some(Bytes::from_static(b"{\"id\": \"pi_123 *\"}")),
         details: Bytes::from_static(b""),
     };
-    let mut stored =
-        Stored { shown: Shown::of(delivery.state, 0, false), delivery, attempts: 0, next_attempt_at: None };
+    let mut stored = Stored {
+        shown: Shown::of(delivery.state, 0, false),
+        delivery,
+        attempts: 0,
+        next_attempt_at: None,
+        gateway: None,
+    };
     change(&mut stored);
     stored
 }

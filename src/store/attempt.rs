@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::types::{Millis, State};
@@ -26,6 +27,8 @@ pub struct Attempt {
     pub duration_ms: u32,
     /// A person asked for it.
     pub replay: bool,
+    /// The name of the gateway that made it, as a store tells it that gateways share.
+    pub gateway: Option<SmolStr>,
     /// The response's head, as the caller encodes it.
     pub response_head: Bytes,
     /// The first bytes of the response's body.
@@ -112,6 +115,8 @@ pub enum Next {
 /// The outcome of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptOutcome {
+    /// The delivery's id.
+    pub id: Uuid,
     /// Which delivery at which destination.
     pub ticket: Ticket,
     /// [`Claimed::since`]: if a person has had the delivery sent again meanwhile, this outcome leaves that alone.

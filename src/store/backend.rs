@@ -1,4 +1,4 @@
-//! What a store behind [`Store`](super::Store) can do: SQLite, memory, and later a database that several gateways share.
+//! What a store behind [`Store`](super::Store) can do: SQLite, memory, or a database that several gateways share.
 //!
 //! One [`Backend`] writes, on the writer's thread: a batch comes in, is applied in one transaction, and is durable when
 //! [`Backend::commit`] returns. [`Reader`]s read what is committed, each on a thread of its own, and never hold back the
@@ -6,6 +6,8 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
+use super::feed::Notice;
 use super::list::{Filter, Page};
 use super::record::Record;
 use super::removed::Removed;
@@ -40,10 +43,44 @@ pub enum Write {
     Key(Uuid, DedupeKey),
     /// The outcome of an attempt.
     Complete(Box<AttemptOutcome>),
-    /// A delivery that was stored with `claim` is not attempted now after all: it is due.
-    GiveBack(Ticket),
+    /// Claimed deliveries that are given back without an attempt: they are due. A store that is not shared hears only of those
+    /// that were stored with `claim`.
+    Release(Vec<Ticket>),
     /// A change that a person or the configuration asks for.
     Change(Change),
+}
+
+/// What others who share the store have done.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Something is due of these routes.
+    Due(Vec<Arc<str>>),
+    /// Deliveries are new or have changed.
+    News(Vec<Notice>),
+}
+
+/// What a store that others share needs of this process.
+#[derive(Clone)]
+pub struct Others {
+    /// Hears of what others have done.
+    pub tell: Arc<dyn Fn(Heard) + Send + Sync>,
+    /// Whether anybody here follows what is committed.
+    pub is_followed: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// How it is to share the store.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    /// A commit waits for a standby of the database.
+    pub is_replicated: AtomicBool,
+    /// Outcomes of attempts that were dropped because their claims had ended.
+    pub late_outcomes: AtomicU64,
+}
+
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Others").finish_non_exhaustive()
+    }
 }
 
 /// What came of one write.
@@ -65,7 +102,8 @@ pub trait Backend: Send {
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 
     /// Applies the writes in order, all or none, and makes them durable. `claimed` hears of each claimed ticket before a
-    /// reader can see it. [`StoreError::Full`] leaves everything as it was; any other error is final.
+    /// reader can see it. [`StoreError::Full`] leaves everything as it was. After [`StoreError::Unreachable`] it is not known
+    /// whether the batch was written: outcomes are handed in again. Any other error is final.
     fn commit(
         &mut self,
         batch: &[Write],
@@ -88,13 +126,19 @@ pub trait Backend: Send {
         0
     }
 
+    /// Others may share the store: from now on `others` hears of what they do. `None` if they cannot.
+    fn join(&mut self, _others: Others) -> Option<Arc<Sharing>> {
+        None
+    }
+
     /// Puts everything in its place before the end.
     fn close(&mut self) -> Result<(), StoreError>;
 }
 
 /// The reading side. Each call sees everything that was committed before it began.
 pub trait Reader: Send {
-    /// Deliveries of a route that are due at a destination, oldest due time first, but those in `claimed`.
+    /// Deliveries of a route that are due at a destination, oldest due time first, but those in `claimed`. In a store that others
+    /// share they are claimed by this: nobody else is given them until their outcome is committed or they are released.
     fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError>;
 
     /// The first due time after `now` among a route's deliveries at a destination.
@@ -114,6 +158,11 @@ pub trait Reader: Send {
 
     /// The row of a delivery, as its tickets have it.
     fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError>;
+
+    /// Whether somebody attempts a delivery who shares the store.
+    fn is_claimed(&mut self, _id: Uuid) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// Deliveries as lists show them; those that are not kept any more are left out.
     fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError>;

@@ -1,12 +1,13 @@
 //! Tells followers what has been committed. The writer never waits for a follower, and does nothing without one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 
 use super::attempt::Named;
 use super::backend::{Answer, Write};
 use super::types::{Change, Changed, Stored};
+use crate::lock::lock;
 
 /// Batches that a follower can be behind; who is slower misses the oldest.
 const BEHIND: usize = 256;
@@ -29,17 +30,17 @@ pub struct Notice {
     pub new: Option<Stored>,
 }
 
-/// The writer's side.
+/// The side of those who tell.
 #[derive(Debug)]
 pub struct Feed {
     news: broadcast::Sender<News>,
-    sent: u64,
+    sent: Mutex<u64>,
 }
 
 impl Feed {
     /// Sends to all who follow `news`.
     pub fn new(news: broadcast::Sender<News>) -> Self {
-        Self { news, sent: 0 }
+        Self { news, sent: Mutex::new(0) }
     }
 
     /// A channel of news.
@@ -48,23 +49,35 @@ impl Feed {
     }
 
     /// Tells of a batch that is committed.
-    pub fn tell(&mut self, writes: &[Write], answers: &[Answer]) {
-        if self.news.receiver_count() == 0 {
+    pub fn tell(&self, writes: &[Write], answers: &[Answer]) {
+        if !self.is_followed() {
             return;
         }
         let notices: Arc<[Notice]> =
             writes.iter().zip(answers).filter_map(|(write, answer)| notice(write, answer)).collect();
+        self.pass_on(notices);
+    }
+
+    /// Whether anybody follows.
+    pub fn is_followed(&self) -> bool {
+        self.news.receiver_count() > 0
+    }
+
+    /// Tells of what others have committed who share the store.
+    pub fn pass_on(&self, notices: Arc<[Notice]>) {
         if notices.is_empty() {
             return;
         }
-        let (first, count) = (self.sent, notices.len() as u64);
-        self.sent += count;
+        let mut sent = lock(&self.sent);
+        let first = *sent;
+        *sent += notices.len() as u64;
         // The last follower may have gone by now.
         let _nobody = self.news.send(News { first, notices });
     }
 }
 
-fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
+/// What a write has to tell, by what came of it.
+pub fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
     let (delivery, new) = match write {
         Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => {
             let next_attempt_at = Some(delivery.received_at);
@@ -74,13 +87,13 @@ fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
             let attempts = u32::from(record.attempt.is_some());
             (Named::Id(record.delivery.id), Some(Stored::new(&record.delivery, attempts, None)))
         }
-        Write::Complete(outcome) => (Named::Ticket(outcome.ticket), None),
+        Write::Complete(outcome) => (Named::Id(outcome.id), None),
         Write::Change(Change::Settle { id, .. } | Change::Erase { id } | Change::Requeue { id, .. })
             if matches!(answer, Answer::Changed(Changed::Done(_))) =>
         {
             (Named::Id(*id), None)
         }
-        Write::Accept { .. } | Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => return None,
+        Write::Accept { .. } | Write::Key(..) | Write::Release(_) | Write::Change(_) => return None,
     };
     Some(Notice { delivery, new })
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::attempt::KeptBody;
+use super::attempt::{KeptBody, Ticket};
 use super::backend::{Answer, Book, Write};
 use super::claims::Claims;
 use super::reservations::Reservations;
@@ -66,7 +66,7 @@ impl Limits {
         match write {
             Write::Record(record) if record.is_of_refused() => self.max_size / 2,
             Write::Record(_) => self.max_size - self.max_size / 8,
-            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::GiveBack(_) | Write::Change(_) => {
+            Write::Accept { .. } | Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => {
                 self.max_size
             }
         }
@@ -133,6 +133,8 @@ pub struct Shared {
     pub limits: Limits,
     /// Why the store has failed, once it has.
     pub failed: OnceLock<Arc<str>>,
+    /// Why the database cannot be reached, as long as it cannot.
+    unreachable: Mutex<Option<Arc<str>>>,
     /// There is no room for deliveries.
     pub full: AtomicBool,
     /// Records that were dropped.
@@ -143,8 +145,8 @@ pub struct Shared {
     pub lost_keys: AtomicU64,
     /// So much waits for room on the disk that no more attempts are to begin.
     pub is_behind: AtomicBool,
-    /// Which deliveries are being attempted.
-    pub claims: Claims,
+    /// Which deliveries are being attempted. `None` in a store that others share, where the backend knows it.
+    pub claims: Option<Claims>,
     /// Which dedupe keys are open.
     pub reservations: Arc<Reservations>,
     /// The numbers and the routes after the last commit.
@@ -155,7 +157,7 @@ pub struct Shared {
 
 impl Shared {
     /// An empty queue with these bounds.
-    pub fn new(limits: Limits, book: Arc<Mutex<Book>>, sizes: Sizes) -> Self {
+    pub fn new(limits: Limits, book: Arc<Mutex<Book>>, sizes: Sizes, is_shared: bool) -> Self {
         Self {
             queue: Mutex::new(Queue {
                 entries: VecDeque::new(),
@@ -170,12 +172,13 @@ impl Shared {
             wake: Condvar::new(),
             limits,
             failed: OnceLock::new(),
+            unreachable: Mutex::default(),
             full: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             lost_keys: AtomicU64::new(0),
             is_behind: AtomicBool::new(false),
-            claims: Claims::default(),
+            claims: (!is_shared).then(Claims::default),
             reservations: Arc::default(),
             book,
             sizes: Mutex::new(sizes),
@@ -190,6 +193,32 @@ impl Shared {
         };
         if self.failed.set(Arc::clone(&why)).is_ok() {
             tracing::error!(error = %why, "the store has failed; nothing is stored until the gateway is started again");
+        }
+    }
+
+    /// These are not being attempted any more.
+    pub fn release(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        if let Some(claims) = &self.claims {
+            claims.release(tickets);
+        }
+    }
+
+    /// The database cannot be reached now.
+    pub fn cannot_reach(&self, why: &Arc<str>) {
+        if lock(&self.unreachable).replace(Arc::clone(why)).is_none() {
+            tracing::error!(error = %why, "the database cannot be reached; it is tried again");
+        }
+    }
+
+    /// Why the database cannot be reached, as long as it cannot.
+    pub fn unreachable(&self) -> Option<Arc<str>> {
+        lock(&self.unreachable).clone()
+    }
+
+    /// The database can be reached.
+    pub fn is_reached(&self) {
+        if lock(&self.unreachable).take().is_some() {
+            tracing::info!("the database can be reached again");
         }
     }
 
@@ -249,6 +278,10 @@ impl Shared {
         if let Some(why) = self.failed.get() {
             return Err(StoreError::Failed(Arc::clone(why)));
         }
+        let waits_for_answer = matches!(entry.write, Write::Accept { .. } | Write::Change(_) | Write::Record(_));
+        if waits_for_answer && let Some(why) = self.unreachable() {
+            return Err(StoreError::Unreachable(why));
+        }
         let mut queue = lock(&self.queue);
         if queue.closing {
             return Err(StoreError::Closed);
@@ -272,7 +305,7 @@ impl Shared {
                 queue.record_bytes += entry.weight;
             }
             // Bounded by what is claimed or reserved, and by people's patience; see `is_behind` for a full disk.
-            Write::Key(..) | Write::Complete(_) | Write::GiveBack(_) | Write::Change(_) => {}
+            Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => {}
         }
         queue.urgent += usize::from(entry.urgent);
         let wakes = match queue.doing {
@@ -373,6 +406,6 @@ fn weight(write: &Write) -> usize {
             });
             stays + outcome.attempt.weight()
         }
-        Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => 64,
+        Write::Key(..) | Write::Release(_) | Write::Change(_) => 64,
     }
 }

@@ -1,4 +1,5 @@
-//! Keeps deliveries: the queue and the records, in one SQLite database or in memory.
+//! Keeps deliveries: the queue and the records, in one SQLite database, in a PostgreSQL database that several gateways
+//! share, or in memory.
 //!
 //! [`Store`] is what the rest of the gateway uses. A delivery to queue is handed in by [`Store::accept`], which answers
 //! once it is committed and synced; a record by [`Store::record`], which never waits. [`Store::claim`] hands out what is
@@ -10,6 +11,7 @@
 //! - [`backend`] is the trait that each kind of store has.
 //! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
+//! - [`postgres`] is a database that several gateways share.
 //! - [`memory`] is for a gateway without `store`.
 //!
 //! The store decides nothing about deliveries: which state follows which, when to try again, when to give up, is said by
@@ -22,6 +24,7 @@ mod feed;
 mod inbox;
 pub mod list;
 pub mod memory;
+pub mod postgres;
 mod readers;
 mod record;
 mod removed;
@@ -32,15 +35,15 @@ mod tests;
 mod types;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
 pub use attempt::*;
-use backend::{Answer, Backend, Due, Write};
+use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
 use bytes::Bytes;
 use feed::Feed;
 pub use feed::{News, Notice};
@@ -75,7 +78,12 @@ struct Threads {
     dispatch: ReaderThread,
     people: ReaderThread,
     news: broadcast::Sender<News>,
+    on_due: Arc<OnceLock<OnDue>>,
+    sharing: Option<Arc<Sharing>>,
 }
+
+/// Hears of a route of which something is due.
+type OnDue = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Whether the store takes deliveries.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,24 +92,28 @@ pub enum Health {
     Good,
     /// It takes none for want of room.
     Full,
+    /// It takes none until the database can be reached again.
+    Unreachable(Arc<str>),
     /// It takes none until the restart.
     Failed(Arc<str>),
 }
 
 impl Store {
     /// Starts the threads of a store over a backend.
-    pub fn start(backend: Box<dyn Backend>, limits: Limits, clock: Clock, on_commit: OnCommit) -> io::Result<Self> {
+    pub fn start(mut backend: Box<dyn Backend>, limits: Limits, clock: Clock, on_commit: OnCommit) -> io::Result<Self> {
         let monotonic = clock.monotonic();
         let failed = |error: StoreError| io::Error::other(error.to_string());
         let sizes = backend.sizes().map_err(failed)?;
-        let shared = Arc::new(Shared::new(limits, backend.book(), sizes));
+        let news = Feed::channel();
+        let feed = Arc::new(Feed::new(news.clone()));
+        let on_due = Arc::new(OnceLock::new());
+        let sharing = backend.join(others(&feed, &on_due));
+        let shared = Arc::new(Shared::new(limits, backend.book(), sizes, sharing.is_some()));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
-        let news = Feed::channel();
-        let feed = Feed::new(news.clone());
         let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed, commits: 0 };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news, on_due, sharing };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -169,9 +181,13 @@ impl Store {
         }
         let (threads, route) = (Arc::clone(&self.threads.shared), route.to_owned());
         let question = move |reader: &mut dyn backend::Reader| {
-            threads.claims.read(|claimed| {
+            let mut due = |claimed: &HashSet<Ticket>| {
                 reader.due(&Due { route: &route, destination, now, limit, max_bytes: CLAIM_BYTES, claimed })
-            })
+            };
+            match &threads.claims {
+                Some(claims) => claims.read(due),
+                None => due(&HashSet::new()),
+            }
         };
         self.ask_for_queue(question).await
     }
@@ -196,12 +212,25 @@ impl Store {
 
     /// Gives a delivery back without an attempt that was stored with `claim`; returns once it is due.
     pub async fn give_back(&self, ticket: Ticket) -> Result<(), StoreError> {
-        self.shared().write_with_next(Write::GiveBack(ticket), self.clock.now()).await.map(drop)
+        self.shared().write_with_next(Write::Release(vec![ticket]), self.clock.now()).await.map(drop)
     }
 
     /// Gives deliveries back without an attempt that [`Self::claim`] has handed out.
     pub fn release(&self, tickets: impl IntoIterator<Item = Ticket>) {
-        self.shared().claims.release(tickets);
+        if self.shared().claims.is_some() {
+            return self.shared().release(tickets);
+        }
+        let tickets: Vec<Ticket> = tickets.into_iter().collect();
+        if !tickets.is_empty() {
+            // A store that is closed ends all claims.
+            let _closed = self.shared().post(Write::Release(tickets), self.clock.now());
+        }
+    }
+
+    /// `hear` is called when something becomes due of a route by what others have done, or is found to be due. Only the first
+    /// one is called.
+    pub fn on_due(&self, hear: impl Fn(&str) + Send + Sync + 'static) {
+        let _first = self.threads.on_due.set(Box::new(hear));
     }
 
     /// What came of an attempt. It is written within some 20 ms, with the next batch.
@@ -269,10 +298,14 @@ impl Store {
         self.threads.people.ask(move |reader| reader.body(id)).await
     }
 
-    /// Whether an attempt of a delivery is under way, in this process.
+    /// Whether an attempt of a delivery is under way, of anybody who shares the store.
     pub async fn is_claimed(&self, id: Uuid) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.threads.shared);
-        self.threads.people.ask(move |reader| Ok(reader.row(id)?.is_some_and(|row| shared.claims.has(row)))).await
+        let is_claimed = move |reader: &mut dyn backend::Reader| match &shared.claims {
+            Some(claims) => Ok(reader.row(id)?.is_some_and(|row| claims.has(row))),
+            None => reader.is_claimed(id),
+        };
+        self.threads.people.ask(is_claimed).await
     }
 
     /// What is committed from now on. Who reads it too slowly misses some of it, and holds up nothing.
@@ -320,6 +353,11 @@ impl Store {
         lock(&self.shared().book).routes.get(name).copied().unwrap_or_default()
     }
 
+    /// How it is to share the store with other gateways; `None` if it is this one's alone.
+    pub fn sharing(&self) -> Option<&Sharing> {
+        self.threads.sharing.as_deref()
+    }
+
     /// How much room is taken and left; about a second old at most.
     pub fn sizes(&self) -> Sizes {
         *lock(&self.shared().sizes)
@@ -329,8 +367,11 @@ impl Store {
     pub fn health(&self) -> Health {
         match self.shared().failure() {
             Some(why) => Health::Failed(why),
-            None if self.shared().is_full() => Health::Full,
-            None => Health::Good,
+            None => match self.shared().unreachable() {
+                Some(why) => Health::Unreachable(why),
+                None if self.shared().is_full() => Health::Full,
+                None => Health::Good,
+            },
         }
     }
 
@@ -338,6 +379,20 @@ impl Store {
     pub fn close(&self) {
         self.threads.close();
     }
+}
+
+/// What the backend is told to do when others have done something.
+fn others(feed: &Arc<Feed>, on_due: &Arc<OnceLock<OnDue>>) -> Others {
+    let (following, feed, on_due) = (Arc::clone(feed), Arc::clone(feed), Arc::clone(on_due));
+    let tell = move |heard: Heard| match heard {
+        Heard::Due(routes) => {
+            if let Some(hear) = on_due.get() {
+                routes.iter().for_each(|route| hear(route));
+            }
+        }
+        Heard::News(notices) => feed.pass_on(notices.into()),
+    };
+    Others { tell: Arc::new(tell), is_followed: Arc::new(move || following.is_followed()) }
 }
 
 impl Threads {

@@ -251,6 +251,8 @@ pub struct Stored {
     pub attempts: u32,
     /// When the next attempt is due, if one waits.
     pub next_attempt_at: Option<Millis>,
+    /// The name of the gateway that took it, in a store that gateways share.
+    pub gateway: Option<SmolStr>,
 }
 
 impl Stored {
@@ -348,6 +350,9 @@ pub enum StoreError {
     /// A write or a sync failed; nothing is written until the restart.
     #[error("the store has failed: {0}")]
     Failed(Arc<str>),
+    /// The database cannot be reached, or has refused what it was asked. Heals by itself.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(Arc<str>),
     /// A query took longer than it may.
     #[error("the query took too long")]
     TimedOut,

@@ -8,7 +8,8 @@
 //!    kept and tried again each second, and as soon as anything else finds room. When many outcomes wait, no more attempts
 //!    begin, so that they stay bounded and none is lost; of the keys the oldest are forgotten;
 //! 2. as slow, when the queue is full, or the write or one before it has waited longer than it may;
-//! 3. as failed, after any other error of a commit or of a read for the queue, until the process ends: a failed `fsync` may
+//! 3. as unreachable, while the database cannot be reached; outcomes and keys are kept and tried again each second;
+//! 4. as failed, after any other error of a commit or of a read for the queue, until the process ends: a failed `fsync` may
 //!    have lost what an earlier one wrote, and another attempt would not say so.
 
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub struct Writer {
     /// Hears of each commit.
     pub on_commit: OnCommit,
     /// Tells those who follow what is committed.
-    pub feed: Feed,
+    pub feed: Arc<Feed>,
     /// How many batches it has committed.
     pub commits: u64,
 }
@@ -89,8 +90,15 @@ impl Writer {
             let result = self.maintain();
             maintained = if due { self.clock.now() } else { maintained };
             pause = match result {
-                Ok(true) => Duration::ZERO,
-                Ok(false) | Err(StoreError::Full | StoreError::Slow) => MAINTAIN,
+                Ok(more) => {
+                    self.shared.is_reached();
+                    if more { Duration::ZERO } else { MAINTAIN }
+                }
+                Err(StoreError::Full | StoreError::Slow) => MAINTAIN,
+                Err(StoreError::Unreachable(why)) => {
+                    self.shared.cannot_reach(&why);
+                    MAINTAIN
+                }
                 Err(error) => self.fail(&error),
             };
         }
@@ -113,7 +121,7 @@ impl Writer {
         }
         let (waits, others) = batch
             .into_iter()
-            .partition(|entry| matches!(entry.write, Write::Complete(_) | Write::GiveBack(_) | Write::Key(..)));
+            .partition(|entry| !matches!(entry.write, Write::Accept { .. } | Write::Record(_) | Write::Change(_)));
         kept.extend::<Vec<Entry>>(waits);
         let commits = self.commits;
         kept.extend(self.write(others));
@@ -213,6 +221,7 @@ impl Writer {
         match error {
             StoreError::Full => self.shared.full.store(true, Ordering::Relaxed),
             StoreError::Slow => {}
+            StoreError::Unreachable(ref why) => self.shared.cannot_reach(why),
             StoreError::Failed(_) | StoreError::TimedOut | StoreError::Closed => {
                 self.fail(&error);
                 return None;
@@ -279,14 +288,16 @@ impl Writer {
         let now = self.now();
         let mut claimed = Vec::new();
         let result = self.backend.commit(&writes, now, &mut |ticket| {
-            shared.claims.claim(ticket);
+            if let Some(claims) = &shared.claims {
+                claims.claim(ticket);
+            }
             claimed.push(ticket);
         });
         let answers = match result {
             Ok(answers) => answers,
             Err(error) => {
                 // No delivery has these tickets.
-                shared.claims.release(claimed);
+                shared.release(claimed);
                 let entries = writes.into_iter().zip(others);
                 let entry = |(write, (weight, since, answer, urgent))| Entry { write, weight, since, answer, urgent };
                 return Err((error, entries.map(entry).collect()));
@@ -295,10 +306,10 @@ impl Writer {
         let took = self.clock.now().saturating_duration_since(begun);
         self.commits += 1;
         shared.evicted.store(self.backend.evicted(), Ordering::Relaxed);
-        shared.claims.release(writes.iter().filter_map(|write| match write {
-            Write::Complete(outcome) => Some(outcome.ticket),
-            Write::GiveBack(ticket) => Some(*ticket),
-            _ => None,
+        shared.release(writes.iter().flat_map(|write| match write {
+            Write::Complete(outcome) => std::slice::from_ref(&outcome.ticket).iter().copied(),
+            Write::Release(tickets) => tickets.iter().copied(),
+            _ => [].iter().copied(),
         }));
         for write in &writes {
             if let Write::Key(_, key) = write {

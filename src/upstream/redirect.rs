@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 
-use crate::config::{Place, Upstream};
+use crate::config::{UrlPlace, Upstream};
 
 /// What an operator can do about it.
 pub const REDIRECT_HINT: &str =
@@ -52,7 +52,7 @@ fn is_inside(uri: &Uri, upstream: &Upstream) -> bool {
     upstream
         .urls
         .iter()
-        .any(|url| matches!(&url.place, Place::Tcp { host: own, .. } if own.trim_end_matches('.') == host))
+        .any(|url| matches!(&url.place, UrlPlace::Tcp { host: own, .. } if own.trim_end_matches('.') == host))
 }
 
 /// Whether an address is of this machine, or of a private network.
@@ -88,7 +88,7 @@ mod tests {
     fn found(status: u16, location: &str) -> Option<Redirect> {
         let url = |host: &str, port| Url {
             tls: false,
-            place: Place::Tcp { host: host.to_owned(), port },
+            place: UrlPlace::Tcp { host: host.to_owned(), port },
             authority: String::new(),
             path: String::new(),
             query: None,

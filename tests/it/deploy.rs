@@ -34,8 +34,11 @@ fn list(value: &Value) -> &Vec<Value> {
 
 /// A gateway.yaml of `deploy`, with secrets made up, from the environment where it has files.
 fn gateway(path: &str) -> Config {
-    let text = read(path).replace("file: /run/secrets/hooklatch/", "env: ");
-    let secrets = [("CIVO_WEBHOOK_SECRET", "s"), ("civo", "s"), ("icr", "s")];
+    let text = read(path)
+        .replace("file: /run/secrets/hooklatch/", "env: ")
+        .replace("file: /run/secrets/hooklatch-db/url", "env: DATABASE_URL");
+    let url = ("DATABASE_URL", "postgresql://hooklatch:s@postgres/hooklatch");
+    let secrets = [("CIVO_WEBHOOK_SECRET", "s"), ("civo", "s"), ("icr", "s"), url];
     config::parse(&text, Path::new(""), &Secrets(&secrets)).unwrap_or_else(|errors| panic!("{path}: {errors:?}"))
 }
 
@@ -93,14 +96,7 @@ fn the_build_in_the_container_gets_all_that_it_reads() {
 
 #[test]
 fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
-    let compose = documents(&read("compose.yaml")).remove(0);
-    for (name, service) in compose["services"].as_object().unwrap() {
-        for volume in service.get("volumes").into_iter().flat_map(list) {
-            let source = volume.as_str().unwrap().split(':').next().unwrap();
-            let named = compose["volumes"].get(source).is_some();
-            assert!(named || deployed(source).exists(), "{name}: {volume}");
-        }
-    }
+    let compose = composed("compose.yaml");
     let config = gateway("compose/gateway/gateway.yaml");
     assert!(matches!(&config.routes[0].upstream.urls[0].place, Place::Tcp { host, .. } if host == "handler"));
     assert!(compose["services"].get("handler").is_some());
@@ -108,19 +104,59 @@ fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
     let target = format!("gateway:{}", config.admin.listen.port());
     assert_eq!(scraped["scrape_configs"][0]["static_configs"][0]["targets"], serde_json::json!([target]));
     assert!(config.admin.listen.ip().is_unspecified(), "Prometheus comes from another container");
+}
 
-    let Some(mut validate) = tool("check-jsonschema") else { return };
-    succeeds(validate.args(["--builtin-schema", "vendor.compose-spec"]).arg(deployed("compose.yaml")));
+#[test]
+fn the_gateways_of_compose_share_the_postgresql_beside_them() {
+    let compose = composed("compose.cluster.yaml");
+    let config = gateway("compose/cluster/gateway.yaml");
+    let services = compose["services"].as_object().unwrap();
+    assert!(services.contains_key(&config.routes[0].upstream.host));
+    let gateways: Vec<&Value> =
+        services.iter().filter(|(name, _)| name.starts_with("gateway")).map(|(_, of)| of).collect();
+    assert_eq!(gateways.len(), 2);
+    let merged = |service: &Value, key: &str| service.get(key).unwrap_or(&service["<<"][key]).clone();
+    let names: BTreeSet<String> = gateways.iter().map(|service| merged(service, "hostname").to_string()).collect();
+    let ports: BTreeSet<String> = gateways.iter().map(|service| merged(service, "ports").to_string()).collect();
+    assert_eq!((names.len(), ports.len()), (2, 2), "each has a name and a port of its own");
+    for service in gateways {
+        let url = merged(service, "environment")["DATABASE_URL"].as_str().unwrap().to_owned();
+        let (_, host) = url.split_once('@').unwrap();
+        let (host, database) = host.split_once('/').unwrap();
+        let user = services[host]["environment"]["POSTGRES_USER"].as_str().unwrap();
+        assert!(url.starts_with(&format!("postgresql://{user}:${{POSTGRES_PASSWORD")) && database == user, "{url}");
+        for network in list(&services[host]["networks"]) {
+            assert!(list(&merged(service, "networks")).contains(network));
+            assert_eq!(compose["networks"][network.as_str().unwrap()]["internal"], true, "only gateways reach it");
+        }
+    }
+}
+
+/// A compose file, whose schema and mounts are right.
+fn composed(file: &str) -> Value {
+    let compose = documents(&read(file)).remove(0);
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let volumes = service.get("volumes").or(service.get("<<").and_then(|merged| merged.get("volumes")));
+        for volume in volumes.into_iter().flat_map(list) {
+            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            let named = compose["volumes"].get(source).is_some();
+            assert!(named || deployed(source).exists(), "{name}: {volume}");
+        }
+    }
+    if let Some(mut validate) = tool("check-jsonschema") {
+        succeeds(validate.args(["--builtin-schema", "vendor.compose-spec"]).arg(deployed(file)));
+    }
+    compose
 }
 
 #[test]
 fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_together() {
     let common = ["ConfigMap", "Namespace", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"];
+    let scaled = &["Deployment", "HorizontalPodAutoscaler"][..];
     for (from, workload) in
-        [("kubernetes", &["Deployment", "HorizontalPodAutoscaler"][..]), ("kubernetes-queue", &["StatefulSet"])]
+        [("kubernetes", scaled), ("kubernetes-queue", &["StatefulSet"]), ("kubernetes-cluster", scaled)]
     {
-        let Some(mut kubectl) = tool("kubectl") else { return };
-        let rendered = succeeds(kubectl.arg("kustomize").arg(deployed(from)));
+        let Some(rendered) = rendered(from) else { return };
         let objects = documents(&rendered);
         let kinds: BTreeSet<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, common.iter().chain(workload).copied().collect(), "{from}");
@@ -137,10 +173,15 @@ fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_togethe
     }
 }
 
+/// A folder as kustomize puts it together; `None` without it.
+fn rendered(folder: &str) -> Option<String> {
+    Some(succeeds(tool("kubectl")?.arg("kustomize").arg(deployed(folder))))
+}
+
 #[test]
 fn the_operators_objects_are_of_its_models_as_kustomize_puts_them_together() {
-    let Some(mut kubectl) = tool("kubectl") else { return };
-    let objects = documents(&succeeds(kubectl.arg("kustomize").arg(deployed("kubernetes/monitoring"))));
+    let Some(rendered) = rendered("kubernetes/monitoring") else { return };
+    let objects = documents(&rendered);
     let kinds: Vec<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["PrometheusRule", "ServiceMonitor"]);
 
@@ -223,6 +264,41 @@ fn each_pod_with_a_queue_has_a_volume_for_its_store_with_the_room_that_the_store
     }
 }
 
+#[test]
+fn the_pods_that_share_a_database_reach_the_one_of_the_example() {
+    let Some(rendered) = rendered("kubernetes-cluster") else { return };
+    let objects = documents(&rendered);
+    let one = |kind: &str| {
+        let named = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == "hooklatch";
+        objects.iter().find(named).unwrap()
+    };
+    let pod = &one("Deployment")["spec"]["template"]["spec"];
+    assert_pods_fit("kubernetes-cluster/gateway.yaml", pod, &[]);
+
+    // A second one takes over, whichever dies; no commit is acknowledged that one disk alone has.
+    let database = documents(&read("kubernetes-cluster/postgresql.yaml")).remove(0);
+    let (name, spec) = (database["metadata"]["name"].as_str().unwrap(), &database["spec"]);
+    assert_eq!(database["metadata"]["namespace"], one("Deployment")["metadata"]["namespace"]);
+    assert!(spec["instances"].as_u64() >= Some(3));
+    let synchronous = serde_json::json!(
+        { "method": "any", "number": 1, "dataDurability": "required", "failoverQuorum": true }
+    );
+    assert_eq!(spec["postgresql"]["synchronous"], synchronous);
+    let store = gateway("kubernetes-cluster/gateway.yaml").store.unwrap();
+    let size = spec["storage"]["size"].as_str().unwrap().strip_suffix("Gi").unwrap().parse::<u64>().unwrap() << 30;
+    assert!(store.max_size * 2 <= size);
+
+    // The operator calls the Secret after the database, and labels its pods.
+    let volume = list(&pod["volumes"]).iter().find(|volume| volume["name"] == "database").unwrap();
+    assert_eq!(volume["secret"]["secretName"], format!("{name}-app"));
+    assert_eq!(volume["secret"]["items"], serde_json::json!([{ "key": "uri", "path": "url" }]));
+    let to = serde_json::json!({
+        "to": [{ "podSelector": { "matchLabels": { "cnpg.io/cluster": name } } }],
+        "ports": [{ "port": 5432, "protocol": "TCP" }],
+    });
+    assert!(list(&one("NetworkPolicy")["spec"]["egress"]).contains(&to));
+}
+
 /// Compares the pods of a workload with the configuration in `file`. The volumes named in `writable` are mounted for writing.
 fn assert_pods_fit(file: &str, pod: &Value, writable: &[&str]) {
     let config = gateway(file);
@@ -249,7 +325,8 @@ fn assert_pods_fit(file: &str, pod: &Value, writable: &[&str]) {
 
     let mounts: Vec<&str> =
         list(&container["volumeMounts"]).iter().map(|mount| mount["mountPath"].as_str().unwrap()).collect();
-    for file in secrets.lines().filter_map(|line| line.trim().strip_prefix("- file: ")) {
+    let files = secrets.lines().filter_map(|line| line.split_once("file: /")?.1.split([' ', '}']).next());
+    for file in files.map(|file| format!("/{file}")) {
         assert!(mounts.iter().any(|mount| file.starts_with(mount)), "{file}");
     }
     for mount in list(&container["volumeMounts"]) {

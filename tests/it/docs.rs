@@ -184,7 +184,7 @@ fn the_table_of_attempts_is_what_the_default_waits_add_up_to() {
 }
 
 #[test]
-fn each_test_that_the_page_on_delivery_names_is_there() {
+fn each_test_that_the_pages_on_failures_name_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut code, mut folders) = (String::new(), vec![root.join("tests/it"), root.join("src/store")]);
     while let Some(folder) = folders.pop() {
@@ -196,9 +196,9 @@ fn each_test_that_the_page_on_delivery_names_is_there() {
             }
         }
     }
-    let page = Document::read("docs/delivery.md");
-    let rows = [page.table("Failure"), page.table("Scenario")].concat();
-    assert!(rows.len() >= 30, "{}", rows.len());
+    let (page, cluster) = (Document::read("docs/delivery.md"), Document::read("docs/cluster.md"));
+    let rows = [page.table("Failure"), page.table("Scenario"), cluster.table("Failure")].concat();
+    assert!(rows.len() >= 40, "{}", rows.len());
     for row in rows {
         let tests = spans(row.last().unwrap());
         assert!(!tests.is_empty(), "{row:?}");

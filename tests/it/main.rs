@@ -69,6 +69,9 @@ mod store;
 /// A disk that fails, is slow or full, a database that is damaged, a clock that jumps.
 mod faults;
 
+/// Several gateways that share a PostgreSQL.
+mod cluster;
+
 /// What every receiver of webhooks has to survive, with a naive handler behind the gateway.
 mod conformance_delivery;
 /// What is kept of deliveries to look at, and what is not.

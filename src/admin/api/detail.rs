@@ -98,6 +98,7 @@ fn attempt(attempt: &Attempt) -> Value {
         "error": attempt.error,
         "duration_ms": attempt.duration_ms,
         "replay": attempt.replay,
+        "gateway": attempt.gateway.as_deref(),
         "response_headers": pairs(&attempt.response_head),
         "response_body": Map::from_iter([text_or_base64(&attempt.response_body)]),
     })

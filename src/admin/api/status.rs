@@ -18,7 +18,7 @@ use crate::store::{Health, Millis, Sizes};
 pub struct Status {
     /// Whether it takes deliveries.
     pub ready: bool,
-    /// `sqlite` or `memory`.
+    /// `sqlite`, `postgres` or `memory`.
     pub kind: &'static str,
     /// How much room the store takes.
     pub sizes: Sizes,
@@ -40,11 +40,12 @@ impl Status {
     /// How it is now.
     pub fn of(context: &AdminContext) -> Self {
         let store = &context.queue.store;
-        let max_bytes = (context.running)().max_bytes;
+        let running = (context.running)();
+        let max_bytes = running.max_bytes;
         let (reload_successful, loaded_at) = context.metrics.last_reload();
         Self {
             ready: (context.ready)(),
-            kind: if max_bytes.is_some() { "sqlite" } else { "memory" },
+            kind: running.store_kind,
             sizes: store.sizes(),
             max_bytes,
             health: store.health(),
@@ -61,6 +62,7 @@ impl Status {
         match &self.health {
             Health::Good => ("good", None),
             Health::Full => ("full", None),
+            Health::Unreachable(why) => ("unreachable", Some(why.to_string())),
             Health::Failed(why) => ("failed", Some(why.to_string())),
         }
     }

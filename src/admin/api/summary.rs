@@ -27,6 +27,7 @@ pub fn summary(stored: &Stored) -> Map<String, Value> {
         ("attempts", json!(stored.attempts)),
         ("next_attempt_at", json!(stored.next_attempt_at.map(rfc3339))),
         ("duration_ms", json!(delivery.duration_ms)),
+        ("gateway", json!(stored.gateway.as_deref())),
     ];
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

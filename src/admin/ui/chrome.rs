@@ -99,6 +99,14 @@ fn banners(context: &AdminContext) -> Vec<Banner> {
             "The store is full: routes with a queue answer 503 storage_full until there is room again.".to_owned(),
             "/ui/status",
         ),
+        Health::Unreachable(why) => add(
+            "bad",
+            format!(
+                "The database cannot be reached: routes with a queue answer 503 storage_failed until it can. {}",
+                view::shown(why)
+            ),
+            "/ui/status",
+        ),
         Health::Failed(why) => add(
             "bad",
             format!(
@@ -108,7 +116,7 @@ fn banners(context: &AdminContext) -> Vec<Banner> {
             "/ui/status",
         ),
     }
-    if !(context.ready)() && !matches!(health, Health::Failed(_)) {
+    if !(context.ready)() && !matches!(health, Health::Failed(_) | Health::Unreachable(_)) {
         add("warn", "The gateway is draining: it takes no more deliveries, and is about to end.".to_owned(), "");
     }
     if store.dropped() > 0 {

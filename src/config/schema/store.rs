@@ -3,14 +3,16 @@
 use serde_json::Value;
 
 use super::kinds::{duration_or_zero, file, map, size, size_or_zero};
+use super::secret;
 use crate::config::store as of;
 
 pub(super) fn store() -> Value {
     map(
         "Where deliveries and their records are kept. Default: in memory; then no route can have a queue.",
-        &["path"],
+        &[],
         [
-            ("path", file("The folder of the database, relative to this file's folder. Needs a restart.")),
+            ("path", file("The folder of the database, relative to this file's folder; or postgres. Needs a restart.")),
+            ("postgres", postgres()),
             (
                 "max_size",
                 size(
@@ -27,6 +29,14 @@ pub(super) fn store() -> Value {
             ),
             ("keep", keep()),
         ],
+    )
+}
+
+fn postgres() -> Value {
+    map(
+        "Instead of path: a PostgreSQL database, which several gateways share. Needs a restart.",
+        &["url"],
+        [("url", secret::source("The URL, with the password: postgres://USER:PASSWORD@HOST/DATABASE."))],
     )
 }
 

@@ -54,7 +54,7 @@ fn a_file_without_these_keys_has_no_store_and_forwards_at_once() {
 fn a_store_has_defaults() {
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     let store = Store {
-        path: "/etc/hl/data".into(),
+        place: Place::Folder("/etc/hl/data".into()),
         max_size: 10 << 30,
         min_free: 1 << 30,
         keep: Keep { delivered: hours(72), dead: hours(30 * 24), refused: hours(24) },
@@ -66,22 +66,43 @@ fn a_store_has_defaults() {
 #[test]
 fn a_store_can_be_set() {
     let store = store_of("store: {path: /srv/s, max_size: 1B, min_free: 0MiB, keep: {delivered: 0s, dead: 1d}}");
-    assert_eq!((store.path, store.max_size, store.min_free), ("/srv/s".into(), 1, 0));
+    assert_eq!((store.place, store.max_size, store.min_free), (Place::Folder("/srv/s".into()), 1, 0));
     assert_eq!((store.keep.delivered, store.keep.dead), (Duration::ZERO, Duration::from_secs(86_400)));
     assert_eq!(store.keep.refused, Duration::from_secs(86_400));
 }
 
 #[test]
-fn a_store_needs_a_folder() {
+fn a_store_can_be_a_database_that_gateways_share() {
+    let made = Made::new().env("URL", "postgres://u:s3cret@one,two/d?target_session_attrs=read-write\n");
+    let config = made.parse(&format!("store: {{postgres: {{url: {{env: URL}}}}, min_free: 1GiB}}\n{}", one(&[])));
+    let config = config.expect("valid");
+    let place = config.store.expect("a store").place;
+    assert_eq!(place.to_string(), "postgres://one,two/d, schema hooklatch");
+    assert!(!format!("{place:?}").contains("s3cret"));
+    let warning = "store.min_free: is ignored: the free space of the database's file system is not known here";
+    assert!(config.warnings.iter().any(|found| found.to_string() == warning), "{:?}", config.warnings);
+    let made = made.env("WRONG", "postgres://u:s3cret@h/d?sslmode=s3cret");
+    let errors = made.errors(&format!("store: {{postgres: {{url: {{env: WRONG}}}}}}\n{}", one(&[])));
+    let expected = "store.postgres.url: the URL cannot be used: sslmode must be disable, allow, prefer, require, verify-ca \
+                    or verify-full";
+    assert_eq!(errors, [expected]);
+}
+
+#[test]
+fn a_store_needs_a_folder_or_a_database() {
     let refused = |store: &str, errors: &[&str]| {
         assert_eq!(Made::new().errors(&format!("store: {store}\n{}", one(&[]))), errors, "{store}");
     };
-    let postgres = "store.postgres: is not supported yet: set path to a folder, and remove this key";
-    refused("{}", &["store.path: is missing"]);
-    refused("", &["store.path: is missing"]);
+    let neither = "store: needs path (a folder) or postgres (a database that gateways share)";
+    let no_url = "store.postgres.url: the URL cannot be used: must begin with postgres:// or postgresql://";
+    refused("{}", &[neither]);
+    refused("", &[neither]);
     refused("{path: ''}", &["store.path: must be the path of a folder"]);
-    refused("{path: data, postgres: {url: {env: SET}}}", &[postgres]);
-    refused("{postgres: {url: {env: SET}}}", &["store.path: is missing", postgres]);
+    refused("{postgres: {url: {env: SET}}}", &[no_url]);
+    refused("{postgres: {}}", &["store.postgres.url: is missing"]);
+    let both = Made::new().env("URL", "postgres://u@h/d");
+    let both = both.errors(&format!("store: {{path: data, postgres: {{url: {{env: URL}}}}}}\n{}", one(&[])));
+    assert_eq!(both, ["store: has both path and postgres: set one of them"]);
     refused("{path: data, max_size: 0B}", &["store.max_size: must not be zero"]);
     refused("data", &["store: expected a map, found text"]);
 }
@@ -209,7 +230,11 @@ fn a_queue_needs_a_store() {
     let error = "routes[0].delivery: queue needs a store: set store.path to a folder";
     refused_in_proxy_mode(&["delivery: queue"], error);
     let wrong_store = queued(&[]).replace(STORE, "store: {}\n");
-    assert_eq!(Made::new().errors(&wrong_store), ["store.path: is missing"], "reported once");
+    assert_eq!(
+        Made::new().errors(&wrong_store),
+        ["store: needs path (a folder) or postgres (a database that gateways share)"],
+        "reported once"
+    );
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn unknown_keys() {
     refused_before("log: {}\n", "log: unknown key; known here: server, admin, telemetry, store, schemes, routes");
     refused_before(
         "server: {listen: 127.0.0.1:0, backlog: 5}\n",
-        "server.backlog: unknown key; known here: listen, tls, trusted_proxies, proxy_protocol, threads, \
+        "server.backlog: unknown key; known here: name, listen, tls, trusted_proxies, proxy_protocol, threads, \
          max_connections, header_timeout, idle_timeout, max_header_bytes, buffered_bytes, shutdown_grace, access_log",
     );
     refused_before("admin: {lisen: x, listen: 127.0.0.1:0}\n", "admin.lisen: unknown key; did you mean \"listen\"?");

@@ -12,6 +12,7 @@ use crate::schemes::{self, Spec};
 /// Every key, with a list's items where one cannot have all. The certificates are made up by [`made`].
 const MAXIMAL: &str = r#"
 server:
+  name: gateway-1
   listen: ["127.0.0.1:0"]
   tls: { certificate: tls.pem, private_key: tls.pem, client_ca: tls.pem }
   trusted_proxies: [10.0.0.0/8]
@@ -312,6 +313,8 @@ fn the_maximal_configuration_has_every_key_and_every_key_is_described() {
     for (place, (properties, seen)) in shown {
         match place.as_str() {
             "" => assert_eq!(keys(properties), &seen | &BTreeSet::from(["schemes".to_owned()])),
+            // It is instead of the path.
+            "/store" => assert_eq!(keys(properties), &seen | &BTreeSet::from(["postgres".to_owned()])),
             "/routes/*/scheme" | "/telemetry/otlp/headers/authorization" | "/admin/token" => {
                 assert!(seen.is_subset(&keys(properties)));
             }

@@ -8,6 +8,7 @@ use super::*;
 
 const BASE: &str = r#"
 server:
+  name: gateway-1
   listen: 127.0.0.1:0
   tls: { certificate: a.pem, private_key: a.pem, client_ca: a.pem }
   trusted_proxies: [10.0.0.0/8]
@@ -101,6 +102,7 @@ schemes:
 
 /// A key of the file, its text in [`BASE`], another text, and the key that tells of the change.
 const CHANGES: &[(&str, &str, &str, &str)] = &[
+    ("server.name", "name: gateway-1", "name: gateway-2", "server.name"),
     ("server.listen", "listen: 127.0.0.1:0", "listen: 127.0.0.2:0", "server.listen"),
     (
         "server.tls.certificate",
@@ -207,6 +209,13 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     ("routes[].rate_limit.burst", "burst: 101", "burst: 102", "r rate_limit"),
     ("routes[].timeout", "14s", "17s", "r timeout_seconds"),
     ("store.path", "path: data", "path: elsewhere", "store.path"),
+    ("store.postgres.url.env", "path: data", "postgres: { url: { env: DATABASE_URL } }", "store.path, store.postgres"),
+    (
+        "store.postgres.url.file",
+        "path: data",
+        "postgres: { url: { file: database_url } }",
+        "store.path, store.postgres",
+    ),
     ("store.max_size", "11GiB", "12GiB", "store.max_size_bytes"),
     ("store.min_free", "2GiB", "0MiB", "store.min_free_bytes"),
     ("store.keep.delivered", "71h", "72h", "store.keep_delivered_seconds"),
@@ -259,6 +268,8 @@ fn made() -> Made {
     // The first key is the canary in base64.
     let made = Made::new().env("CANARY", CANARY).env("KEY", "Y2FuYXJ5LTNmMWM5YTdl").env("OTHER_KEY", "whsec_AAAA");
     let made = made.file("/etc/hl/key", b"BBBB\n");
+    let url = format!("postgres://u:{CANARY}@h/d");
+    let made = made.file("/etc/hl/database_url", url.as_bytes()).env("DATABASE_URL", url);
     made.file("/etc/hl/a.pem", pem().as_bytes()).file("/etc/hl/b.pem", pem().as_bytes())
 }
 
@@ -303,7 +314,15 @@ fn a_change_of_one_key_is_a_difference_at_that_key_and_no_other() {
             }
         }
         assert_eq!(keys.join(", "), *told, "{key}");
-        let at_start: &[&str] = &["server.listen", "server.threads", "admin.listen", "store.path"];
+        let at_start: &[&str] = &[
+            "server.name",
+            "server.listen",
+            "server.threads",
+            "admin.listen",
+            "store.path",
+            "store.postgres.url.env",
+            "store.postgres.url.file",
+        ];
         let refused = before.changed_at_start_only(&after);
         assert_eq!(!refused.is_empty(), at_start.contains(key), "{key}: {refused:?}");
     }

@@ -180,7 +180,7 @@ impl Run {
             Step::GiveBack(_) if self.under_way.is_empty() => {}
             Step::GiveBack(pick) => {
                 let (_, claimed) = self.under_way.swap_remove(usize::from(pick) % self.under_way.len());
-                self.write(Write::GiveBack(claimed.ticket));
+                self.write(Write::Release(vec![claimed.ticket]));
             }
             Step::Ask(event, pick) => self.ask(event, pick),
             Step::Crash => {
@@ -211,6 +211,7 @@ impl Run {
         let next = after_attempt(event == Event::Delivered, claimed.once, retry_at);
         let attempt = attempt(claimed.attempts + 1);
         self.write(Write::Complete(Box::new(AttemptOutcome {
+            id: claimed.id,
             ticket: claimed.ticket,
             since: claimed.since,
             attempt,
@@ -339,6 +340,7 @@ fn attempt(number: u32) -> Attempt {
         error: None,
         duration_ms: 1,
         replay: false,
+        gateway: None,
         response_head: Bytes::new(),
         response_body: Bytes::new(),
     }

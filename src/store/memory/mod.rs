@@ -101,8 +101,8 @@ impl Memory {
                 }
                 Answer::Done
             }
-            // It is in the queue from the start.
-            Write::GiveBack(_) => Answer::Done,
+            // It is in the queue from the start; what is claimed is known to the store alone.
+            Write::Release(_) => Answer::Done,
             Write::Change(change) => Answer::Changed(self.change(inner, change, now)),
         }
     }

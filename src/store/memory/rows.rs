@@ -133,7 +133,7 @@ impl Seen {
         let delivery =
             Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..Delivery::clone(self.delivery()) };
         let shown = Shown::of(delivery.state, self.attempts, held);
-        Stored { delivery, shown, attempts: self.attempts, next_attempt_at: self.next_attempt_at }
+        Stored { delivery, shown, attempts: self.attempts, next_attempt_at: self.next_attempt_at, gateway: None }
     }
 
     pub fn delivery(&self) -> &Delivery {

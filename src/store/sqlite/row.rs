@@ -91,7 +91,7 @@ pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>
         details: Bytes::new(),
     };
     let shown = Shown::of(state, attempts, held);
-    Ok(Stored { delivery, shown, attempts, next_attempt_at: row.get(16)? })
+    Ok(Stored { delivery, shown, attempts, next_attempt_at: row.get(16)?, gateway: None })
 }
 
 /// An attempt.
@@ -105,6 +105,7 @@ pub fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         error: row.get(5)?,
         duration_ms: row.get(6)?,
         replay: row.get(7)?,
+        gateway: None,
         response_head: bytes(row, 8)?,
         response_body: bytes(row, 9)?,
     })

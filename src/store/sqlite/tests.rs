@@ -384,10 +384,10 @@ fn a_batch_that_fails_takes_nothing_out_of_what_has_no_row() {
     let big = Delivery { body: Some(vec![1; 1 << 20].into()), ..delivery(1, State::Forwarded) };
     let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     pragma(&store.connection, "max_page_count", &(pages + 4).to_string()).unwrap();
-    let batch = [Write::GiveBack(ticket), at_once(2), Write::Record(Arc::new(big.into()))];
+    let batch = [Write::Release(vec![ticket]), at_once(2), Write::Record(Arc::new(big.into()))];
     assert_eq!(store.commit(&batch, NOW, &mut |_| ()), Err(StoreError::Full));
     assert!(queued(&store).is_empty());
-    store.commit(&[Write::GiveBack(ticket)], NOW, &mut |_| ()).unwrap();
+    store.commit(&[Write::Release(vec![ticket])], NOW, &mut |_| ()).unwrap();
     assert_eq!(queued(&store), [ticket.row]);
 }
 

@@ -125,7 +125,9 @@ impl Sqlite {
             }
             Write::Key(id, key) => insert_key(&self.connection, *id, key).map(|()| Answer::Done),
             Write::Complete(outcome) => self.complete(outcome, now, deltas).map(|()| Answer::Done),
-            Write::GiveBack(ticket) => self.queue_one(ticket.row).map(|()| Answer::Done),
+            Write::Release(tickets) => {
+                tickets.iter().try_for_each(|ticket| self.queue_one(ticket.row)).map(|()| Answer::Done)
+            }
             Write::Change(change) => self.change(change, now, deltas).map(Answer::Changed),
         }
     }
@@ -184,7 +186,7 @@ impl Sqlite {
                 }
                 // The numbers have noted their routes.
                 Write::Accept { .. } | Write::Record(_) => {}
-                Write::Key(..) | Write::Complete(_) | Write::GiveBack(_) | Write::Change(_) => {}
+                Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => {}
             }
         }
     }
@@ -209,7 +211,7 @@ fn removes_a_secret(write: &Write) -> bool {
     match write {
         Write::Complete(outcome) => outcome.settled.as_ref().is_some_and(|settled| settled.secret),
         Write::Change(Change::Erase { .. }) => true,
-        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::GiveBack(_) | Write::Change(_) => false,
+        Write::Accept { .. } | Write::Record(_) | Write::Key(..) | Write::Release(_) | Write::Change(_) => false,
     }
 }
 

@@ -146,7 +146,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn both_stores_list_alike(
+    fn all_stores_list_alike(
         rows in proptest::collection::vec((0_u64..10_000, 0_u8..10, 0_usize..3), 1..60),
         states in proptest::collection::vec(0_u8..10, 0..3),
         route in proptest::option::of(0_usize..3),
@@ -154,7 +154,7 @@ proptest! {
         limit in 1_usize..20,
     ) {
         let routes = ["a", "b", "c"];
-        let mut stores = [Fixture::memory(), Fixture::sqlite()];
+        let mut stores: Vec<Fixture> = [Some(Fixture::memory()), Some(Fixture::sqlite()), Fixture::postgres()].into_iter().flatten().collect();
         let mut seen = HashSet::new();
         for (number, state, route) in rows {
             let state = State::from_number(state).unwrap();
@@ -170,11 +170,11 @@ proptest! {
             since: since.map(|since| NOW + since),
             ..Filter::default()
         };
-        let [memory, sqlite] = stores.map(|mut store| {
+        let lists: Vec<_> = stores.iter_mut().map(|store| {
             let page = store.reader.list(&filter, limit).unwrap();
             page.deliveries.iter().map(|stored| number(stored.delivery.id)).collect::<Vec<_>>()
-        });
-        prop_assert_eq!(memory, sqlite);
+        }).collect();
+        prop_assert!(lists.iter().all(|list| *list == lists[0]), "{:?}", lists);
     }
 }
 

@@ -5,6 +5,7 @@ mod lists;
 mod people;
 mod queue;
 mod running;
+pub mod server;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::backend::{Answer, Backend, Due, Reader, Write};
 use super::memory::{Bounds, Memory};
+use super::postgres::url::Target;
 use super::sqlite::Sqlite;
 use super::*;
 use crate::lock::lock;
@@ -33,6 +35,14 @@ macro_rules! on_each_store {
         mod sqlite {
             $(#[test] fn $name() { super::$name(super::Fixture::sqlite()); })*
         }
+        mod postgres {
+            $(#[test] fn $name() {
+                // Without PostgreSQL it is said that the test is passed over.
+                if let Some(store) = super::Fixture::postgres() {
+                    super::$name(store);
+                }
+            })*
+        }
     };
 }
 pub(super) use on_each_store;
@@ -41,7 +51,16 @@ pub(super) use on_each_store;
 pub struct Fixture {
     pub backend: Box<dyn Backend>,
     pub reader: Box<dyn Reader>,
-    folder: Option<TempDir>,
+    lasting: Lasting,
+    /// What is claimed in a store that others share. Each question gives it back before.
+    held: Vec<Claimed>,
+}
+
+/// What outlives a gateway.
+enum Lasting {
+    Nothing,
+    Folder(TempDir),
+    Database(Target),
 }
 
 pub const KEEP: Keep = Keep { delivered: 1_000_000, dead: 5_000_000, refused: 100_000 };
@@ -56,27 +75,83 @@ pub fn open_sqlite(folder: &TempDir) -> Sqlite {
 
 impl Fixture {
     pub fn memory() -> Self {
-        Self::over(Box::new(Memory::new(Bounds::default(), KEEP)), None)
+        Self::over(Box::new(Memory::new(Bounds::default(), KEEP)), Lasting::Nothing)
     }
 
     pub fn sqlite() -> Self {
         let folder = TempDir::new().unwrap();
-        Self::over(Box::new(open_sqlite(&folder)), Some(folder))
+        Self::over(Box::new(open_sqlite(&folder)), Lasting::Folder(folder))
     }
 
-    fn over(backend: Box<dyn Backend>, folder: Option<TempDir>) -> Self {
-        Self { reader: backend.reader().unwrap(), backend, folder }
+    /// `None` without PostgreSQL.
+    pub fn postgres() -> Option<Self> {
+        let target = server::target()?;
+        Some(Self::over(Box::new(server::open(&target)), Lasting::Database(target)))
+    }
+
+    fn over(backend: Box<dyn Backend>, lasting: Lasting) -> Self {
+        Self { reader: backend.reader().unwrap(), backend, lasting, held: Vec::new() }
     }
 
     /// As after a kill, where the store outlives one.
     pub fn crash(mut self) -> Self {
-        let Some(folder) = self.folder.take() else { return self };
-        drop(self);
-        Self::over(Box::new(open_sqlite(&folder)), Some(folder))
+        let lasting = std::mem::replace(&mut self.lasting, Lasting::Nothing);
+        match &lasting {
+            Lasting::Nothing => self,
+            Lasting::Folder(folder) => {
+                drop(self);
+                Self::over(Box::new(open_sqlite(folder)), lasting)
+            }
+            Lasting::Database(target) => {
+                drop(self);
+                server::let_leases_end(target, "one");
+                Self::over(Box::new(server::open(target)), lasting)
+            }
+        }
     }
 
+    /// Commits; what came of an attempt is of one that was claimed.
     pub fn commit(&mut self, batch: &[Write]) -> Vec<Answer> {
-        self.backend.commit(batch, NOW, &mut |_| ()).unwrap()
+        for write in batch {
+            match write {
+                Write::Complete(outcome) => self.hold(Some(outcome.ticket)),
+                // It may be under way.
+                Write::Change(Change::Settle { .. } | Change::Erase { .. }) => self.hold(None),
+                _ => {}
+            }
+        }
+        let answers = self.backend.commit(batch, NOW, &mut |_| ()).unwrap();
+        for write in batch {
+            if let Write::Complete(outcome) = write {
+                self.held.retain(|held| held.ticket != outcome.ticket);
+            }
+        }
+        answers
+    }
+
+    /// Claims all that waits beside a ticket, unless that is claimed.
+    fn hold(&mut self, ticket: Option<Ticket>) {
+        let is_held = |held: &Claimed| Some(held.ticket) == ticket;
+        if matches!(self.lasting, Lasting::Database(_)) && !self.held.iter().any(is_held) {
+            let none = HashSet::new();
+            let destination = ticket.map_or(0, Ticket::destination);
+            let all = Due { destination, ..due_by(Millis::MAX / 2, &none, 100) };
+            self.held.extend(self.reader.due(&all).unwrap());
+        }
+    }
+
+    /// What is due, as if nothing but `claimed` were claimed.
+    pub fn due(&mut self, query: &Due<'_>) -> Vec<Claimed> {
+        if matches!(self.lasting, Lasting::Database(_)) {
+            let free = self.held.extract_if(.., |held| !query.claimed.contains(&held.ticket));
+            let free: Vec<Ticket> = free.map(|held| held.ticket).collect();
+            self.backend.commit(&[Write::Release(free)], NOW, &mut |_| ()).unwrap();
+        }
+        let due = self.reader.due(query).unwrap();
+        if matches!(self.lasting, Lasting::Database(_)) {
+            self.held.extend(due.iter().cloned());
+        }
+        due
     }
 
     pub fn one(&mut self, write: Write) -> Answer {
@@ -95,7 +170,8 @@ impl Fixture {
     }
 
     pub fn complete(&mut self, ticket: Ticket, number: u32, next: Next) {
-        let waits = self.due_at(Millis::MAX).into_iter().find(|due| due.ticket == ticket);
+        let held = self.held.iter().find(|held| held.ticket == ticket).cloned();
+        let waits = held.or_else(|| self.due_at(Millis::MAX / 2).into_iter().find(|due| due.ticket == ticket));
         let since = waits.map_or(NOW, |due| due.since);
         self.one(Write::Complete(Box::new(AttemptOutcome { since, ..outcome(ticket, number, next) })));
     }
@@ -112,12 +188,14 @@ impl Fixture {
     }
 
     pub fn due_but(&mut self, now: Millis, claimed: &HashSet<Ticket>, limit: usize) -> Vec<Claimed> {
-        let query = Due { route: "github", destination: 0, now, limit, max_bytes: 1 << 20, claimed };
-        self.reader.due(&query).unwrap()
+        self.due(&due_by(now, claimed, limit))
     }
 
     pub fn get(&mut self, number: u64) -> (Stored, Vec<Attempt>) {
-        self.reader.get(id(number)).unwrap().unwrap()
+        let (stored, mut attempts) = self.reader.get(id(number)).unwrap().unwrap();
+        // Only gateways that share a store are told apart.
+        attempts.iter_mut().for_each(|attempt| attempt.gateway = None);
+        (stored, attempts)
     }
 
     pub fn shown(&mut self, number: u64) -> Shown {
@@ -134,6 +212,10 @@ impl Fixture {
         let page = self.reader.list(filter, 100).unwrap();
         page.deliveries.iter().map(|stored| number(stored.delivery.id)).collect()
     }
+}
+
+fn due_by(now: Millis, claimed: &HashSet<Ticket>, limit: usize) -> Due<'_> {
+    Due { route: "github", destination: 0, now, limit, max_bytes: 1 << 20, claimed }
 }
 
 /// The id of a delivery that was received `number` milliseconds after [`NOW`].
@@ -183,13 +265,15 @@ pub fn attempt(number: u32) -> Attempt {
         error: Some("it failed".to_owned()),
         duration_ms: 12,
         replay: false,
+        gateway: None,
         response_head: Bytes::from_static(b"response head"),
         response_body: Bytes::from_static(b"response body"),
     }
 }
 
 pub fn outcome(ticket: Ticket, number: u32, next: Next) -> AttemptOutcome {
-    AttemptOutcome { ticket, since: NOW + ticket.row - 1, attempt: attempt(number), next, reason: None, settled: None }
+    let (id, since) = (id(ticket.row.unsigned_abs() - 1), NOW + ticket.row - 1);
+    AttemptOutcome { id, ticket, since, attempt: attempt(number), next, reason: None, settled: None }
 }
 
 pub fn settled(state: State) -> Next {

@@ -60,9 +60,9 @@ fn a_page_is_bounded_in_number_and_in_bytes(mut store: Fixture) {
     assert_eq!(store.due_but(NOW + 9, &HashSet::new(), 3).len(), 3);
     let none = HashSet::new();
     let query = Due { route: "github", destination: 0, now: NOW + 9, limit: 9, max_bytes: 25, claimed: &none };
-    assert_eq!(store.reader.due(&query).unwrap().len(), 2, "a head of 4 and a body of 6 bytes each");
+    assert_eq!(store.due(&query).len(), 2, "a head of 4 and a body of 6 bytes each");
     let query = Due { max_bytes: 1, ..query };
-    assert_eq!(store.reader.due(&query).unwrap().len(), 1, "at least one");
+    assert_eq!(store.due(&query).len(), 1, "at least one");
 }
 
 fn a_known_key_gives_the_first_delivery_and_stores_nothing(mut store: Fixture) {
@@ -196,7 +196,7 @@ fn each_destination_waits_for_itself(mut store: Fixture) {
     store.one(Write::Accept { delivery, key: None, destinations: 2, claim: false });
     let none = HashSet::new();
     let query = Due { route: "github", destination: 1, now: NOW, limit: 9, max_bytes: 1 << 20, claimed: &none };
-    let second = store.reader.due(&query).unwrap().remove(0).ticket;
+    let second = store.due(&query).remove(0).ticket;
     let first = store.due_at(NOW).remove(0).ticket;
     assert_eq!((first.destination(), second.destination()), (0, 1));
     store.complete(first, 1, settled(State::Delivered));

@@ -18,10 +18,11 @@ use hooklatch::store::{Filter, Shown, State};
 
 use crate::support::gateway::Metrics;
 use crate::support::http::{ANSWER, Connection};
-use crate::support::process::{BINARY, GatewayProcess, poll};
+use crate::support::process::{GatewayProcess, poll};
 use crate::support::queued;
 use crate::support::served::delivery;
 use crate::support::shim::Shim;
+use crate::support::soaked::{Over, serve};
 use crate::support::stream::Stream;
 use crate::support::upstream::{Seen, Upstream};
 
@@ -29,9 +30,8 @@ use crate::support::upstream::{Seen, Upstream};
 const KILLS: u64 = 20;
 const SENDERS: usize = 4;
 const SECRET: &str = "a-secret-of-the-test";
-/// Set by `scripts/soak --crash`: for how long, and which binary.
+/// Set by `scripts/soak --crash`: for how long.
 const SECONDS: &str = "HOOKLATCH_CRASH_SECONDS";
-const RELEASED: &str = "HOOKLATCH_SOAK_BINARY";
 
 /// What senders, handler and the test share. Deliveries have numbers.
 #[derive(Default)]
@@ -44,15 +44,6 @@ struct Book {
     delivered: Mutex<BTreeMap<u64, u32>>,
     /// Those that the handler failed once.
     failed: Mutex<BTreeSet<u64>>,
-}
-
-/// Says on drop that it is over.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]
@@ -71,7 +62,7 @@ fn each_acknowledged_delivery_is_delivered_or_dead_however_often_power_is_lost()
 /// Kills the gateway again and again, and does `then` to the store's folder each time.
 fn crash(start: impl Fn(&mut Command) -> GatewayProcess, then: impl Fn(&Path)) {
     let folder = tempfile::tempdir().unwrap();
-    let (store, start) = (folder.path().join("store"), |file: &Path| start(&mut command(file)));
+    let (store, start) = (folder.path().join("store"), |file: &Path| start(&mut serve(file)));
     let (upstream, book) = (Upstream::bind(), Arc::new(Book::default()));
     let handler = book.clone();
     upstream.answer_by(move |seen| handler.answer(seen));
@@ -86,7 +77,6 @@ fn crash(start: impl Fn(&mut Command) -> GatewayProcess, then: impl Fn(&Path)) {
     let server = gateway.server;
     let mut kills = 0;
     thread::scope(|scope| {
-        // Also after a failed assertion, so that the senders end.
         let _over = Over(&book.is_over);
         for _ in 0..SENDERS {
             scope.spawn(|| {
@@ -218,10 +208,4 @@ fn configure(folder: &Path, listen: &str, upstream: &Upstream) -> std::path::Pat
     );
     fs::write(&file, yaml).unwrap();
     file
-}
-
-fn command(file: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os(RELEASED).unwrap_or_else(|| BINARY.into()));
-    command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file).env_remove("RUST_LOG");
-    command
 }

@@ -12,14 +12,14 @@ mod upstreams;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::gateway::{Metrics, SECRET};
-use crate::support::process::{BINARY, GatewayProcess, Stream, poll};
+use crate::support::process::{GatewayProcess, Stream, poll};
 use crate::support::served::replace;
+use crate::support::soaked::serve;
 
 use accounts::account;
 use traffic::{Sent, Told, impostor, provider, vandal};
@@ -27,9 +27,8 @@ use upstreams::{Manners, Upstream};
 
 /// How long it takes as a test.
 const SHORT: Duration = Duration::from_secs(3);
-/// Set by `scripts/soak`: for how long, and which binary.
+/// Set by `scripts/soak`: for how long.
 const SECONDS: &str = "HOOKLATCH_SOAK_SECONDS";
-const RELEASED: &str = "HOOKLATCH_SOAK_BINARY";
 /// A sender's pause between two deliveries: a hundred a second at most.
 const PACE: Duration = Duration::from_millis(10);
 /// The pause between two reloads.
@@ -93,9 +92,7 @@ fn every_accepted_delivery_arrives_once_whatever_else_happens_and_nothing_is_lef
         ROUTES.iter().zip(1..).map(|((_, manners), seed)| Upstream::start(*manners, seed)).collect();
     fs::write(folder.path().join("secret"), SECRET).unwrap();
     let file = configure(folder.path(), &upstreams, 0);
-    let mut command = Command::new(std::env::var_os(RELEASED).unwrap_or_else(|| BINARY.into()));
-    command.args(["serve", "--log-format", "json", "--log-level", "info", "-c"]).arg(file).env_remove("RUST_LOG");
-    let mut gateway = GatewayProcess::start_command(&mut command);
+    let mut gateway = GatewayProcess::start_command(&mut serve(&file));
     let process = gateway.process.id();
     let start = Usage::of(process);
 

@@ -16,6 +16,8 @@ pub mod http;
 pub mod http2;
 /// Pages of the admin listener, as a browser without script gets them.
 pub mod page;
+/// PostgreSQL servers, and what stands between them and a gateway.
+pub mod postgres;
 /// Child processes: started, listened to, killed.
 pub mod process;
 /// A gateway with a store, which can be stopped and started again.
@@ -28,6 +30,8 @@ pub mod sender;
 pub mod served;
 /// Faults of the disk and jumps of the clock, for a gateway in a process.
 pub mod shim;
+/// What the long runs of `scripts/soak` share.
+pub mod soaked;
 /// A connection of a test, with or without TLS.
 pub mod stream;
 /// Programs that the deployment is tested with.

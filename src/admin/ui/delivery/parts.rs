@@ -69,6 +69,8 @@ pub struct Attempt {
     pub took: String,
     /// Whether a person asked for it.
     pub replay: bool,
+    /// The gateway that made it, where there can be several.
+    pub gateway: String,
     /// The response's field lines.
     pub head: Vec<[String; 2]>,
     /// The first lines of the response's body.
@@ -111,6 +113,7 @@ pub fn facts(found: &Found) -> Vec<Fact> {
     add("Verified", Some(if details.verified { "yes" } else { "no" }));
     add("Secret", details.secret_id.as_deref());
     add("Trace", details.trace_id.as_deref());
+    add("Gateway", found.stored.gateway.as_deref());
     if let Some(next) = found.stored.next_attempt_at {
         add("Next attempt", Some(&format!("{} UTC", Time::of(next).short)));
     }
@@ -215,6 +218,7 @@ impl Attempt {
             error: attempt.error.as_deref().map(shown).unwrap_or_default(),
             took: view::took_whole(attempt.duration_ms),
             replay: attempt.replay,
+            gateway: attempt.gateway.as_deref().map(shown).unwrap_or_default(),
             head: pairs(&attempt.response_head).into_iter().map(|pair| pair.map(|text| shown(&text))).collect(),
             body,
         }

@@ -1,0 +1,120 @@
+//! One and two gateways on one PostgreSQL, beside what pgbench inserts into the same server, with the same commit settings:
+//! PostgreSQL's defaults, so that each commit is synced.
+//!
+//! The server, the gateways and the load share both cores.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::durable::{PATIENCE, median, signed};
+use crate::exchange::Connections;
+use crate::load::Load;
+use crate::peers::{Gateway, QUEUE, Setting, hooklatch_with};
+use crate::programs;
+use crate::stores::{BODY, HEAD, HTTP, postgres};
+use crate::{BOTH, CONNECTIONS, Effort, LOAD, pin};
+
+/// pgbench takes whole seconds.
+const SHORTEST: Duration = Duration::from_secs(1);
+const INSERT: &str = "INSERT INTO deliveries VALUES (gen_random_uuid(), now(), :head, :body);\n";
+const STORE: &str = "store: { postgres: { url: { file: url } }, max_size: 100GiB }\n";
+
+/// Prints a table.
+pub fn run(load: &mut Load, effort: &Effort, files: &Path, number: &mut usize) -> io::Result<()> {
+    let (mut inserted, mut delivered) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for round in 0..effort.rounds {
+        let folder = files.join(format!("{round}-cluster"));
+        let server = Server::start(load, &folder)?;
+        inserted.push(server.pgbench(&folder, effort.slice.max(SHORTEST))?);
+        drop(server);
+        std::fs::remove_dir_all(&folder)?;
+        for (others, rates) in delivered.iter_mut().enumerate() {
+            let server = Server::start(load, &folder)?;
+            rates.push(gateways(load, effort, &server, &folder, others + 1, number)?);
+            drop(server);
+            std::fs::remove_dir_all(&folder)?;
+        }
+    }
+    pin(LOAD)?;
+    println!("| 3 KB, 64 connections, one PostgreSQL, both cores | delivered/s | of pgbench |");
+    println!("| ------------------------------------------------ | --- | --- |");
+    let of_all = median(&inserted).unwrap_or_default();
+    println!("| pgbench, inserts                                 | {of_all:.0} | 1 |");
+    for (name, rates) in ["one gateway ", "two gateways"].into_iter().zip(&delivered) {
+        let ratios: Vec<f64> = rates.iter().zip(&inserted).map(|(rate, inserted)| rate / inserted).collect();
+        let (rate, ratio) = (median(rates).unwrap_or_default(), median(&ratios).unwrap_or_default());
+        println!("| {name}                                     | {rate:.0} | {ratio:.2} |");
+    }
+    Ok(())
+}
+
+/// PostgreSQL, and what its clients need to know.
+struct Server(Gateway);
+
+impl Server {
+    /// On both cores, with an empty database.
+    fn start(load: &Load, folder: &Path) -> io::Result<Self> {
+        let own = folder.join("postgres");
+        std::fs::create_dir_all(&own)?;
+        let upstream = load.upstream()?;
+        postgres(&Setting { folder: &own, upstream, threads: 2, cores: BOTH, largest_body: 4096, idle_routes: 0 })
+            .map(Self)
+    }
+
+    /// Rows that pgbench inserts a second, each in a transaction of its own.
+    fn pgbench(&self, folder: &Path, time: Duration) -> io::Result<f64> {
+        let script = folder.join("insert.sql");
+        std::fs::write(&script, INSERT)?;
+        let (clients, seconds) = (CONNECTIONS.to_string(), time.as_secs().to_string());
+        let (address, port) = (self.0.address.ip().to_string(), self.0.address.port().to_string());
+        let (head, body) = (format!("head={}", "h".repeat(HEAD)), format!("body={}", "b".repeat(BODY)));
+        let mut pgbench = programs::unprivileged("pgbench");
+        pgbench
+            .args(["-n", "-M", "prepared", "-c", &clients, "-j", "2", "-T", &seconds, "-D", &head, "-D", &body, "-f"]);
+        pgbench.arg(script).args(["-h", &address, "-p", &port, "-U", "bench", "postgres"]).current_dir(folder);
+        pin(BOTH)?;
+        let output = pgbench.output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        rate.ok_or_else(|| io::Error::other(format!("pgbench: {said}{}", String::from_utf8_lossy(&output.stderr))))
+    }
+}
+
+/// Deliveries a second that so many gateways accept and deliver.
+fn gateways(
+    load: &mut Load,
+    effort: &Effort,
+    server: &Server,
+    folder: &Path,
+    count: usize,
+    number: &mut usize,
+) -> io::Result<f64> {
+    let upstream = load.upstream()?;
+    let start = |at: usize| {
+        let folder = folder.join(format!("gateway-{at}"));
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("url"), format!("postgresql://bench@{}/postgres", server.0.address))?;
+        let setting =
+            Setting { folder: &folder, upstream, threads: 2, cores: BOTH, largest_body: 4096, idle_routes: 0 };
+        hooklatch_with(&setting, QUEUE, STORE)
+    };
+    let gateways: Vec<Gateway> = (0..count).map(start).collect::<io::Result<_>>()?;
+    let requests = signed(effort, number);
+    let mut connections = Connections::open(gateways[0].address, CONNECTIONS / count, &HTTP)?;
+    for gateway in &gateways[1..] {
+        connections = connections.and(Connections::open(gateway.address, CONNECTIONS / count, &HTTP)?);
+    }
+    pin(BOTH)?;
+    let (served, begun) = (load.answered, Instant::now());
+    let exchanged = connections.run(load, &HTTP, &requests, false, effort.slice, true)?;
+    while load.answered - served < exchanged.answers {
+        if !load.serve()? {
+            std::thread::yield_now();
+        }
+        if begun.elapsed() > effort.slice + PATIENCE {
+            return Err(io::Error::other("the gateways accepted what they do not deliver"));
+        }
+    }
+    Ok(exchanged.answers as f64 / begun.elapsed().as_secs_f64())
+}

@@ -1,0 +1,97 @@
+//! What errors of the database mean for the store.
+
+use std::error::Error;
+
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+
+use super::url::Target;
+use crate::store::types::StoreError;
+
+/// An error of a statement or a connection.
+#[derive(Debug, Error)]
+pub enum PgError {
+    /// What tokio-postgres says.
+    #[error("{}", text(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The database has not answered in time.
+    #[error("the database does not answer")]
+    Late,
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What follows from an error of a statement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Consequence {
+    /// The connection is of no use any more.
+    Reconnect,
+    /// Nothing was done; the same can be tried at once.
+    Retry,
+    /// The connection is good; the statement is not done.
+    Refuse,
+}
+
+impl PgError {
+    /// What follows from it.
+    pub fn consequence(&self) -> Consequence {
+        let Self::Postgres(error) = self else { return Consequence::Reconnect };
+        match error.code() {
+            Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED) => Consequence::Retry,
+            // A server that has become a standby, or is about to end.
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Consequence::Reconnect,
+            Some(code) if code.code().starts_with("57P") || code.code().starts_with("08") => Consequence::Reconnect,
+            Some(_) => Consequence::Refuse,
+            None => Consequence::Reconnect,
+        }
+    }
+
+    /// What the store's callers are told.
+    pub fn for_store(&self) -> StoreError {
+        let code = match self {
+            Self::Postgres(error) => error.code(),
+            Self::Late | Self::Other(_) => None,
+        };
+        match code {
+            Some(&SqlState::DISK_FULL) => StoreError::Full,
+            Some(&SqlState::QUERY_CANCELED) => StoreError::TimedOut,
+            Some(
+                &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::LOCK_NOT_AVAILABLE,
+            ) => StoreError::Slow,
+            _ => StoreError::Unreachable(self.to_string().into()),
+        }
+    }
+}
+
+/// An error in words, with its cause. Of an error of the server only the message: its detail can have values of a row.
+fn text(error: &tokio_postgres::Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", error.message(), error.code().code());
+    }
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// Why the database cannot be used from the start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// No connection, or a statement failed.
+    #[error("cannot use the database {target}: {error}")]
+    Unreachable {
+        /// The database.
+        target: Target,
+        /// The error.
+        error: PgError,
+    },
+    /// The database is not as it has to be, or has tables that this program does not know.
+    #[error("cannot use the database {target}: {why}")]
+    Unfit {
+        /// The database.
+        target: Target,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+}

@@ -1,0 +1,159 @@
+//! What this gateway has claimed, and under which sessions.
+//!
+//! A session is a row of the database with a time until which it lives, by the clock of the database. Each connection that
+//! claims has one. What a session has claimed is nobody else's as long as it lives; a gateway that dies renews its sessions
+//! no more, and its claims are free [`LEASE_SECONDS`] later. A connection that was lost may have claimed something that
+//! nobody heard of: so the next connection begins a new session, and the old one is renewed only as long as an attempt under
+//! it is under way.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use crate::lock::lock;
+use crate::store::attempt::Ticket;
+
+/// How long a session lives after it was renewed. They are renewed each second.
+pub const LEASE_SECONDS: i32 = 24;
+
+/// What claims: the connection of the writer, and that of the reader of what is due.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Role {
+    /// Claims what it has just stored.
+    Writer,
+    /// Claims what is due.
+    Dispatch,
+}
+
+/// A claim.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// The session that has it.
+    pub session: i64,
+    /// Its number among the claims of this delivery.
+    pub fence: i64,
+}
+
+/// The claims of this process.
+#[derive(Debug, Default)]
+pub struct Leases(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    tickets: HashMap<Ticket, Lease>,
+    /// The session of each connection, and which connection that was.
+    current: HashMap<Role, (i64, u64)>,
+    /// Sessions that have lived, with how many claims each has.
+    sessions: HashMap<i64, usize>,
+}
+
+impl Leases {
+    /// The session of this connection, if it has begun one.
+    pub fn session(&self, role: Role, connection: u64) -> Option<i64> {
+        lock(&self.0).current.get(&role).filter(|(_, of)| *of == connection).map(|(session, _)| *session)
+    }
+
+    /// A connection has begun a session.
+    pub fn begin(&self, role: Role, connection: u64, session: i64) {
+        let mut held = lock(&self.0);
+        held.sessions.insert(session, 0);
+        held.current.insert(role, (session, connection));
+        held.forget_idle();
+    }
+
+    /// A delivery was claimed.
+    pub fn hold(&self, ticket: Ticket, lease: Lease) {
+        let mut held = lock(&self.0);
+        held.release(ticket);
+        *held.sessions.entry(lease.session).or_default() += 1;
+        held.tickets.insert(ticket, lease);
+    }
+
+    /// The claim of a delivery, if this process has it.
+    pub fn of(&self, ticket: Ticket) -> Option<Lease> {
+        lock(&self.0).tickets.get(&ticket).copied()
+    }
+
+    /// Whether the delivery in this row is being attempted in this process.
+    pub fn has(&self, row: i64) -> bool {
+        lock(&self.0).tickets.keys().any(|ticket| ticket.row == row)
+    }
+
+    /// An attempt has ended, or was not made.
+    pub fn release(&self, ticket: Ticket) {
+        let mut held = lock(&self.0);
+        held.release(ticket);
+        held.forget_idle();
+    }
+
+    /// Sessions that are to be renewed.
+    pub fn living(&self) -> Vec<i64> {
+        lock(&self.0).sessions.keys().copied().collect()
+    }
+
+    /// Rows that are being attempted under a session that has ended: they are not to be claimed here a second time.
+    pub fn lapsed_rows(&self) -> Vec<i64> {
+        let held = lock(&self.0);
+        let lapsed = held.tickets.iter().filter(|(_, lease)| !held.sessions.contains_key(&lease.session));
+        lapsed.map(|(ticket, _)| ticket.row).collect()
+    }
+
+    /// Of the sessions that were to be renewed these live; the others have ended. Says how many have.
+    pub fn renewed(&self, asked: &[i64], live: &[i64]) -> usize {
+        let mut held = lock(&self.0);
+        let before = held.sessions.len();
+        for ended in asked.iter().filter(|session| !live.contains(session)) {
+            held.sessions.remove(ended);
+            held.current.retain(|_, (session, _)| session != ended);
+        }
+        before - held.sessions.len()
+    }
+}
+
+impl Held {
+    fn release(&mut self, ticket: Ticket) {
+        if let Some(lease) = self.tickets.remove(&ticket)
+            && let Some(count) = self.sessions.get_mut(&lease.session)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Sessions of connections that are gone end with their last attempt.
+    fn forget_idle(&mut self) {
+        let current = &self.current;
+        self.sessions.retain(|session, count| *count > 0 || current.values().any(|(used, _)| used == session));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICKET: Ticket = Ticket { row: 1, destination: 0 };
+
+    #[test]
+    fn the_session_of_a_lost_connection_lives_as_long_as_an_attempt_under_it() {
+        let leases = Leases::default();
+        leases.begin(Role::Writer, 1, 10);
+        leases.hold(TICKET, Lease { session: 10, fence: 1 });
+        assert_eq!(leases.session(Role::Writer, 2), None, "another connection");
+        leases.begin(Role::Writer, 2, 11);
+        let mut living = leases.living();
+        living.sort_unstable();
+        assert_eq!(living, [10, 11]);
+        leases.release(TICKET);
+        assert_eq!(leases.living(), [11]);
+    }
+
+    #[test]
+    fn a_session_that_could_not_be_renewed_has_ended_and_its_attempts_are_known() {
+        let leases = Leases::default();
+        leases.begin(Role::Dispatch, 1, 10);
+        leases.hold(TICKET, Lease { session: 10, fence: 1 });
+        assert_eq!(leases.renewed(&[10], &[10]), 0);
+        assert!(leases.lapsed_rows().is_empty());
+        assert_eq!(leases.renewed(&[10], &[]), 1);
+        assert_eq!((leases.session(Role::Dispatch, 1), leases.lapsed_rows()), (None, vec![1]));
+        assert_eq!(leases.of(TICKET), Some(Lease { session: 10, fence: 1 }));
+    }
+}

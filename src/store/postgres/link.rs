@@ -1,0 +1,247 @@
+//! One connection to the database, for one thread: made when it is needed, and made anew after it was lost.
+//!
+//! The thread drives the connection itself, by a runtime of its own, as long as it waits for an answer. A connection that
+//! could not be made is tried again after a pause that doubles up to [`MAX_PAUSE`]; until then each use is refused at once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Row, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{Consequence, PgError};
+use super::schema;
+use super::url::Target;
+use crate::clock::{Clock, MonotonicClock};
+
+/// How long connecting may take, over all hosts.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// The pause after the first connection that could not be made.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// A statement's parameters.
+pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// How a connection is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The database.
+    pub target: Arc<Target>,
+    /// Does TLS as the URL asks for it.
+    pub connector: Connector,
+    /// How long a statement may take on the server.
+    pub statement_time: Duration,
+}
+
+/// Does TLS.
+#[derive(Clone)]
+pub struct Connector(pub MakeRustlsConnect);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+/// The connection of one thread.
+#[derive(Debug)]
+pub struct Link {
+    setup: Setup,
+    clock: MonotonicClock,
+    /// Made by the thread that uses the link.
+    runtime: Option<Runtime>,
+    connection: Option<Connection>,
+    /// How often a connection was made.
+    made: u64,
+    pause: Duration,
+    retry_at: Option<Instant>,
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct Connection {
+    client: Client,
+    statements: RefCell<HashMap<&'static str, Statement>>,
+}
+
+impl Link {
+    /// A link that is not connected yet.
+    pub fn new(setup: Setup) -> Self {
+        let clock = Clock::system().monotonic();
+        Self { setup, clock, runtime: None, connection: None, made: 0, pause: MIN_PAUSE, retry_at: None }
+    }
+
+    /// How often a connection was made: another number means another connection.
+    pub fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// Whether the last try to connect has failed.
+    pub fn is_down(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    /// Whether there is a connection, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| !connection.client.is_closed())
+    }
+
+    /// Does `work` on the connection within `time`. After an error that leaves the connection in doubt, it is ended.
+    pub fn run<T>(
+        &mut self,
+        time: Duration,
+        work: impl AsyncFnOnce(&Connection) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        if let Some(at) = self.retry_at
+            && self.clock.now() < at
+        {
+            return Err(PgError::Other("no connection; it is tried again".to_owned()));
+        }
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => runtime()?,
+        };
+        let result = runtime.block_on(self.run_on(time, work));
+        self.runtime = Some(runtime);
+        result
+    }
+
+    async fn run_on<T>(
+        &mut self,
+        time: Duration,
+        work: impl AsyncFnOnce(&Connection) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        if self.connection.as_ref().is_some_and(|connection| connection.client.is_closed()) {
+            self.connection = None;
+        }
+        if self.connection.is_none() {
+            let made = connect(&self.setup).await;
+            self.pause_after(made.is_ok());
+            self.connection = Some(made?);
+            self.made += 1;
+        }
+        let Some(connection) = &self.connection else { return Err(PgError::Late) };
+        let result = match tokio::time::timeout(time, work(connection)).await {
+            Ok(result) => result,
+            Err(_late) => Err(PgError::Late),
+        };
+        if result.as_ref().is_err_and(|error| error.consequence() == Consequence::Reconnect) {
+            self.connection = None;
+        }
+        result
+    }
+
+    fn pause_after(&mut self, connected: bool) {
+        if connected {
+            (self.pause, self.retry_at) = (MIN_PAUSE, None);
+        } else {
+            self.retry_at = Some(self.clock.now() + self.pause);
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
+        }
+    }
+}
+
+/// A runtime must not end while another one runs on the thread, as it may where a store is opened.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.connection = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Connection {
+    /// The rows of a statement, which is prepared at its first use.
+    pub async fn query(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, PgError> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.query(&statement, params).await?)
+    }
+
+    /// How many rows a statement has changed.
+    pub async fn execute(&self, sql: &'static str, params: Params<'_>) -> Result<u64, PgError> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.execute(&statement, params).await?)
+    }
+
+    /// Prepares statements that have not been used yet.
+    pub async fn prepare(&self, statements: &[&'static str]) -> Result<(), PgError> {
+        for sql in statements {
+            self.statement(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Statements without parameters.
+    pub async fn batch(&self, sql: &str) -> Result<(), PgError> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement, PgError> {
+        if let Some(statement) = self.statements.borrow().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.borrow_mut().insert(sql, statement.clone());
+        Ok(statement)
+    }
+}
+
+/// A runtime for one thread.
+pub fn runtime() -> Result<Runtime, PgError> {
+    let made = Builder::new_current_thread().enable_all().build();
+    made.map_err(|error| PgError::Other(format!("no runtime: {error}")))
+}
+
+async fn connect(setup: &Setup) -> Result<Connection, PgError> {
+    let client = open(setup, |_message| ()).await?;
+    Ok(Connection { client, statements: RefCell::default() })
+}
+
+/// Connects, checks that commits are durable, and uses the schema of the tables. `hear` gets what the server sends unasked,
+/// as long as the runtime runs.
+pub async fn open(setup: &Setup, hear: impl FnMut(AsyncMessage) + Send + 'static) -> Result<Client, PgError> {
+    let opening = async {
+        let client = bare(setup, hear).await?;
+        let path = schema::select(setup.target.schema());
+        let millis = setup.statement_time.as_millis();
+        client.batch_execute(&format!("{path}; SET statement_timeout = {millis}; SET lock_timeout = {millis}")).await?;
+        let is_durable = client.query_one("SHOW synchronous_commit", &[]).await?;
+        check_durable(is_durable.try_get(0)?).map_err(PgError::Other)?;
+        Ok(client)
+    };
+    tokio::time::timeout(CONNECT_TIME, opening).await.unwrap_or(Err(PgError::Late))
+}
+
+/// Connects, and nothing more.
+pub async fn bare(setup: &Setup, mut hear: impl FnMut(AsyncMessage) + Send + 'static) -> Result<Client, PgError> {
+    let (client, mut connection) = setup.target.config().connect(setup.connector.0.clone()).await?;
+    tokio::spawn(async move {
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(message) => hear(message),
+                // Whoever waits for an answer gets the error.
+                Err(_lost) => return,
+            }
+        }
+    });
+    Ok(client)
+}
+
+/// Refuses a server that answers a commit before it is on disk.
+pub fn check_durable(synchronous_commit: &str) -> Result<(), String> {
+    match synchronous_commit {
+        "off" | "local" => Err(format!(
+            "synchronous_commit is {synchronous_commit}: a delivery could be acknowledged and lost; set it to on \
+             (ALTER ROLE … SET synchronous_commit = on)"
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,334 @@
+//! What is done each second, between the batches: sessions are renewed, routes and numbers brought up to date, other gateways
+//! told, and what is over is deleted in small steps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::error::PgError;
+use super::link::Connection;
+use super::row::{kind_number, kind_shown, state};
+use super::work::Deltas;
+use super::{COMMIT_TIME, MAX_SKEW, Postgres, QUERY_TIME, statements};
+use crate::clock::{Clock, MonotonicClock};
+use crate::lock::lock;
+use crate::store::backend::Heard;
+use crate::store::list::least_id;
+use crate::store::types::{Millis, Shown, State};
+
+/// How often sessions are renewed and the rest is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often clocks are compared, the size is measured, and old sessions are forgotten.
+const NOW_AND_THEN: Duration = Duration::from_secs(10);
+/// How often retention takes a step, in milliseconds.
+const STEP_EVERY: Millis = 1_000;
+/// Deliveries that one step deletes.
+const STEP: i64 = 1_000;
+/// Dedupe keys that one step forgets.
+const KEY_STEP: i64 = 4_096;
+/// Records of refused deliveries, over which the oldest ones go.
+const MOST_REFUSED: u64 = 100_000;
+
+/// When what is next.
+#[derive(Debug)]
+pub struct Upkeep {
+    clock: MonotonicClock,
+    next: Option<Instant>,
+    next_rarely: Option<Instant>,
+    next_step: Millis,
+    /// Outcomes that were dropped and are not told yet.
+    dropped: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { clock: Clock::system().monotonic(), next: None, next_rarely: None, next_step: Millis::MIN, dropped: 0 }
+    }
+}
+
+impl Postgres {
+    /// Does what is due; says whether there is more to do at once.
+    pub(super) fn do_upkeep(&mut self, now: Millis) -> Result<bool, PgError> {
+        let at = self.upkeep.clock.now();
+        if self.upkeep.next.is_none_or(|next| at >= next) || !self.link.is_connected() {
+            self.renew()?;
+            self.look_around(now)?;
+            self.upkeep.next = Some(at + EVERY);
+            if self.upkeep.dropped > 0 {
+                let dropped = std::mem::take(&mut self.upkeep.dropped);
+                tracing::warn!(
+                    dropped,
+                    "outcomes of attempts came after their claims had ended: these attempts are made again"
+                );
+            }
+        }
+        if self.upkeep.next_rarely.is_none_or(|next| at >= next) {
+            self.compare_clocks(now)?;
+            self.measure_size()?;
+            let standbys = self.link.run(QUERY_TIME, async |connection| is_replicated(connection).await)?;
+            self.sharing.is_replicated.store(standbys, Ordering::Relaxed);
+            self.link.run(QUERY_TIME, async |connection| connection.execute(statements::FORGET_SESSIONS, &[]).await)?;
+            self.upkeep.next_rarely = Some(at + NOW_AND_THEN);
+        }
+        self.tell_others()?;
+        // A clock that was set back must not stop retention.
+        if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {
+            return Ok(false);
+        }
+        let more = self.expire(now)?;
+        if !more {
+            self.upkeep.next_step = now.saturating_add(STEP_EVERY);
+        }
+        Ok(more)
+    }
+
+    /// Outcomes were dropped.
+    pub(super) fn count_dropped(&mut self, dropped: u64) {
+        self.upkeep.dropped += dropped;
+        self.sharing.late_outcomes.fetch_add(dropped, Ordering::Relaxed);
+    }
+
+    /// Renews the sessions; finds out whether anybody follows on another gateway.
+    fn renew(&mut self) -> Result<(), PgError> {
+        let asked = self.leases.living();
+        let follows = self.others.as_ref().is_some_and(|others| (others.is_followed)());
+        let seconds = super::leases::LEASE_SECONDS;
+        let (live, others_follow) = self.link.run(COMMIT_TIME, async |connection| {
+            let live = connection.query(statements::RENEW, &[&asked, &seconds, &follows]).await?;
+            let others = connection.query(statements::OTHERS_FOLLOW, &[&asked]).await?;
+            let live: Result<Vec<i64>, PgError> = live.iter().map(|row| Ok(row.try_get(0)?)).collect();
+            Ok((live?, others.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false)))
+        })?;
+        self.news.set_followed(others_follow);
+        let ended = self.leases.renewed(&asked, &live);
+        if ended > 0 {
+            tracing::warn!(
+                ended,
+                "claims were not renewed in time: what is being attempted may be attempted a second time"
+            );
+        }
+        // Followers are counted by sessions: a gateway that only looks on has one, too.
+        if follows && live.is_empty() {
+            self.session()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what other gateways may have changed; wakes the routes of which something is due.
+    fn look_around(&mut self, now: Millis) -> Result<(), PgError> {
+        self.read_routes()?;
+        self.read_counts()?;
+        let Some(others) = self.others.clone() else { return Ok(()) };
+        let now = self.times(now).now;
+        let due = self.link.run(QUERY_TIME, async |connection| {
+            let due = connection.query(statements::DUE_ROUTES, &[&now]).await?;
+            due.iter().map(|row| Ok(Arc::from(row.try_get::<_, &str>(0)?))).collect::<Result<Vec<_>, PgError>>()
+        })?;
+        if !due.is_empty() {
+            (others.tell)(Heard::Due(due));
+        }
+        Ok(())
+    }
+
+    /// Reads the routes.
+    pub(super) fn read_routes(&mut self) -> Result<(), PgError> {
+        let rows = self.link.run(QUERY_TIME, async |connection| connection.query(statements::ROUTES, &[]).await)?;
+        let mut names = lock(&self.names);
+        let mut book = lock(&self.book);
+        for row in &rows {
+            let (number, name): (i32, &str) = (row.try_get(0)?, row.try_get(1)?);
+            let name = names.entry(number).or_insert_with(|| Arc::from(name));
+            self.routes.entry(Arc::clone(name)).or_insert(number);
+            let state = book.routes.entry(Arc::clone(name)).or_default();
+            (state.paused, state.paused_by_file) = (row.try_get(2)?, row.try_get(4)?);
+        }
+        Ok(())
+    }
+
+    /// Reads how many deliveries of each kind there are.
+    pub(super) fn read_counts(&mut self) -> Result<(), PgError> {
+        let rows = self.link.run(QUERY_TIME, async |connection| connection.query(statements::COUNTS, &[]).await)?;
+        let names = lock(&self.names);
+        let mut book = lock(&self.book);
+        book.counts.clear();
+        for row in &rows {
+            let shown: Option<Shown> = kind_shown(row.try_get(1)?);
+            if let (Some(name), Some(shown)) = (names.get(&row.try_get(0)?), shown) {
+                book.add(name, shown, row.try_get(2)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_clocks(&mut self, now: Millis) -> Result<(), PgError> {
+        if self.trust_clock {
+            return Ok(());
+        }
+        let theirs: i64 = self.link.run(QUERY_TIME, async |connection| {
+            let rows = connection.query(statements::TIME, &[]).await?;
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(now))
+        })?;
+        let (skew, known) = (theirs.saturating_sub(now), self.skew.load(Ordering::Relaxed));
+        // Small differences are those of the way to the database.
+        if (skew - known).abs() > MAX_SKEW {
+            let skew = if skew.abs() > MAX_SKEW { skew } else { 0 };
+            self.skew.store(skew, Ordering::Relaxed);
+            tracing::warn!(
+                ahead_ms = skew,
+                "the clock of the database is another one than this gateway's: its time counts"
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn measure_size(&mut self) -> Result<(), PgError> {
+        let schema = self.setup.target.schema().to_owned();
+        let bytes: Option<i64> = self.link.run(QUERY_TIME, async |connection| {
+            let rows = connection.query(statements::SIZE, &[&schema]).await?;
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?.flatten())
+        })?;
+        lock(&self.sizes).used = bytes.map_or(0, i64::unsigned_abs);
+        Ok(())
+    }
+
+    /// The claims of this process end.
+    pub(super) fn end_sessions(&mut self) {
+        let sessions = self.leases.living();
+        if sessions.is_empty() || self.link.is_down() {
+            return;
+        }
+        let ended = self
+            .link
+            .run(QUERY_TIME, async |connection| connection.execute(statements::END_SESSIONS, &[&sessions]).await);
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the claims of this gateway could not be ended; they end by themselves");
+        }
+    }
+
+    /// Deletes a few of the deliveries and keys whose time is over; says whether more are left.
+    fn expire(&mut self, now: Millis) -> Result<bool, PgError> {
+        let now = self.times(now).now;
+        let kinds: Vec<(i32, State, u64)> = {
+            let book = lock(&self.book);
+            let settled = |((route, shown), count): (&(Arc<str>, Shown), &u64)| match shown {
+                Shown::Settled(state) => Some((*self.routes.get(route)?, *state, *count)),
+                Shown::Pending | Shown::Retrying | Shown::Held => None,
+            };
+            book.counts.iter().filter_map(settled).collect()
+        };
+        let keep = self.keep;
+        let part = self.part;
+        let (gone, keys) = self.link.run(COMMIT_TIME, async |connection| {
+            connection.batch("BEGIN").await?;
+            let before = |state: State| now.saturating_sub(state.class().map_or(now, |class| keep.of(class)));
+            let result = expire(connection, now, &kinds, before, part).await;
+            connection.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+            result
+        })?;
+        let names = lock(&self.names);
+        let mut book = lock(&self.book);
+        for (id, route, state) in &gone {
+            book.removed.add(*id);
+            if let Some(name) = names.get(route) {
+                book.add(name, Shown::Settled(*state), -1);
+            }
+        }
+        Ok(i64::try_from(gone.len()).unwrap_or(STEP) >= STEP || i64::try_from(keys).unwrap_or(KEY_STEP) >= KEY_STEP)
+    }
+}
+
+/// Whether a commit waits for a standby.
+async fn is_replicated(connection: &Connection) -> Result<bool, PgError> {
+    let rows = connection.query(statements::IS_REPLICATED, &[]).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
+}
+
+/// The routes that were missing from the configuration of the gateway that said so last.
+pub async fn held(connection: &Connection) -> Result<Vec<Arc<str>>, PgError> {
+    let mut held = Vec::new();
+    for row in connection.query(statements::ROUTES, &[]).await? {
+        if row.try_get(3)? {
+            held.push(Arc::from(row.try_get::<_, &str>(1)?));
+        }
+    }
+    Ok(held)
+}
+
+/// One step of retention; gives what it has deleted, and how many keys.
+async fn expire(
+    connection: &Connection,
+    now: Millis,
+    kinds: &[(i32, State, u64)],
+    before: impl Fn(State) -> Millis,
+    part: i32,
+) -> Result<(Vec<(Uuid, i32, State)>, u64), PgError> {
+    let mine: bool = match connection.query(statements::TRY_EXPIRE, &[]).await?.first() {
+        Some(row) => row.try_get(0)?,
+        None => false,
+    };
+    if !mine {
+        return Ok((Vec::new(), 0));
+    }
+    let routes: Vec<i32> = kinds.iter().map(|(route, ..)| *route).collect();
+    let states: Vec<i16> = kinds.iter().map(|(_, state, _)| state.number().into()).collect();
+    let befores: Vec<i64> = kinds.iter().map(|(_, state, _)| before(*state)).collect();
+    let leasts: Vec<Uuid> = befores.iter().map(|before| least_id(before.saturating_add(1))).collect();
+    let over = connection.query(statements::EXPIRED, &[&routes, &states, &leasts, &befores, &STEP]).await?;
+    let mut rows: Vec<i64> = over.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, PgError>>()?;
+    if rows.is_empty() {
+        rows = oldest_refused(connection, kinds).await?;
+    }
+    let keys = connection.execute(statements::EXPIRE_KEYS, &[&now, &KEY_STEP]).await?;
+    if rows.is_empty() {
+        return Ok((Vec::new(), keys));
+    }
+    let locked = connection.query(statements::LOCK_GONE, &[&rows]).await?;
+    let rows: Vec<i64> = locked.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, PgError>>()?;
+    let deleted = connection.query(statements::DELETE_GONE, &[&rows]).await?;
+    let mut gone = Vec::new();
+    let mut deleted_rows: Vec<i64> = Vec::new();
+    let mut deltas = Deltas::new();
+    for row in &deleted {
+        let (route, state) = (row.try_get(2)?, state(row, 3)?);
+        deleted_rows.push(row.try_get(0)?);
+        gone.push((row.try_get(1)?, route, state));
+        *deltas.entry((route, Shown::Settled(state))).or_default() -= 1;
+    }
+    connection.execute(statements::DELETE_BODIES, &[&deleted_rows]).await?;
+    connection.execute(statements::DELETE_ATTEMPTS, &[&deleted_rows]).await?;
+    add(connection, part, &deltas).await?;
+    Ok((gone, keys))
+}
+
+/// The oldest records of refused deliveries, if there are more than [`MOST_REFUSED`]: of the route that has most of them.
+async fn oldest_refused(connection: &Connection, kinds: &[(i32, State, u64)]) -> Result<Vec<i64>, PgError> {
+    let refused = || kinds.iter().filter(|(_, state, _)| matches!(state, State::Refused | State::Challenge));
+    let over = refused().map(|(.., count)| count).sum::<u64>().saturating_sub(MOST_REFUSED);
+    let Some((route, state, _)) = refused().max_by_key(|(.., count)| *count).filter(|_| over > 0) else {
+        return Ok(Vec::new());
+    };
+    let limit = i64::try_from(over).map_or(STEP, |over| over.min(STEP));
+    let state = i16::from(state.number());
+    let rows = connection.query(statements::OLDEST_OF_STATE, &[route, &state, &limit]).await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Adds to this part of the numbers.
+pub async fn add(connection: &Connection, part: i32, deltas: &HashMap<(i32, Shown), i64>) -> Result<(), PgError> {
+    let mut changed: Vec<(i32, i16, i64)> =
+        deltas.iter().map(|((route, shown), n)| (*route, kind_number(*shown), *n)).collect();
+    changed.retain(|(.., n)| *n != 0);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    // In order, for two gateways that happen to have the same part.
+    changed.sort_unstable();
+    let routes: Vec<i32> = changed.iter().map(|(route, ..)| *route).collect();
+    let kinds: Vec<i16> = changed.iter().map(|(_, kind, _)| *kind).collect();
+    let numbers: Vec<i64> = changed.iter().map(|(.., n)| *n).collect();
+    connection.execute(statements::ADD_COUNTS, &[&part, &routes, &kinds, &numbers]).await?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Reading, and claiming what is due: on a connection of its own, and for a bounded time.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+use uuid::Uuid;
+
+use super::error::PgError;
+use super::leases::{Lease, Leases, Role};
+use super::link::{Connection, Link, Params, Setup};
+use super::list::{Held, list};
+use super::row::{attempt, bytes, number, stored};
+use super::statements;
+use super::write::begin_session;
+use crate::clock::Clock;
+use crate::lock::lock;
+use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
+use crate::store::backend::{Book, Due, Reader};
+use crate::store::list::{Filter, Page};
+use crate::store::types::{Millis, StoreError, Stored};
+
+/// How long a query may take here: the server ends it earlier.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A reading connection.
+#[derive(Debug)]
+pub struct PostgresReader {
+    link: Link,
+    gateway: Arc<str>,
+    leases: Arc<Leases>,
+    book: Arc<Mutex<Book>>,
+    skew: Arc<AtomicI64>,
+}
+
+impl PostgresReader {
+    /// One that connects with its first question.
+    pub fn new(
+        setup: Setup,
+        gateway: Arc<str>,
+        leases: Arc<Leases>,
+        book: Arc<Mutex<Book>>,
+        skew: Arc<AtomicI64>,
+    ) -> Self {
+        Self { link: Link::new(setup), gateway, leases, book, skew }
+    }
+
+    fn skew(&self) -> Millis {
+        self.skew.load(Ordering::Relaxed)
+    }
+
+    /// Which routes are missing from the configuration.
+    fn held(&self) -> Held {
+        let book = lock(&self.book);
+        book.routes.iter().filter(|(_, state)| state.held).map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    fn run<T>(&mut self, query: impl AsyncFnOnce(&Connection) -> Result<T, PgError>) -> Result<T, StoreError> {
+        self.link.run(PATIENCE, query).map_err(|error| error.for_store())
+    }
+
+    /// The session under which this connection claims.
+    fn session(&mut self) -> Result<i64, StoreError> {
+        if let Some(session) = self.leases.session(Role::Dispatch, self.link.made()) {
+            return Ok(session);
+        }
+        let gateway = Arc::clone(&self.gateway);
+        let session = self.run(async |connection| begin_session(connection, &gateway).await)?;
+        self.leases.begin(Role::Dispatch, self.link.made(), session);
+        Ok(session)
+    }
+}
+
+impl Reader for PostgresReader {
+    fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError> {
+        let session = self.session()?;
+        let skew = self.skew();
+        let destination = i32::from(query.destination);
+        let (now, limit) = (query.now.saturating_add(skew), i64::try_from(query.limit).unwrap_or(i64::MAX));
+        let bytes = i64::try_from(query.max_bytes).unwrap_or(i64::MAX);
+        // What this process attempts under a claim that has ended is not to be attempted here a second time.
+        let lapsed = self.leases.lapsed_rows();
+        let connection = self.link.made();
+        let rows = self.run(async |connection| {
+            let params: Params<'_> = &[&query.route, &destination, &now, &limit, &session, &lapsed, &bytes];
+            connection.query(statements::CLAIM, params).await
+        })?;
+        let claims: Result<Vec<(Claimed, i64)>, PgError> =
+            rows.iter().map(|row| claimed(row, query.destination, skew)).collect();
+        let claims = claims.map_err(|error| error.for_store())?;
+        if self.link.made() != connection {
+            // The claims are of a session that this connection does not know.
+            return Ok(Vec::new());
+        }
+        let taken = claims.into_iter().map(|(claimed, fence)| {
+            self.leases.hold(claimed.ticket, Lease { session, fence });
+            claimed
+        });
+        Ok(taken.collect())
+    }
+
+    fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
+        let skew = self.skew();
+        let (destination, now) = (i32::from(destination), now.saturating_add(skew));
+        let at: Option<Option<i64>> = self.one(statements::NEXT_DUE, &[&route, &destination, &now])?;
+        Ok(at.flatten().map(|at| at.saturating_sub(skew)))
+    }
+
+    fn key(&mut self, key: &[u8; 16], now: Millis) -> Result<Option<Uuid>, StoreError> {
+        let (key, now) = (Uuid::from_bytes(*key), now.saturating_add(self.skew()));
+        self.one(statements::KEY, &[&key, &now])
+    }
+
+    fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
+        let (held, skew, clock) = (self.held(), self.skew(), Clock::system());
+        self.run(async |connection| list(connection, filter, limit, (&held, skew), &clock).await)
+    }
+
+    fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
+        let (held, skew) = (self.held(), self.skew());
+        self.run(async |connection| {
+            let found = connection.query(statements::DETAIL, &[&id]).await?;
+            let Some(found) = found.first() else { return Ok(None) };
+            let mut stored = stored(found, |route| held.contains(route), skew)?;
+            stored.delivery.head = bytes(found, 19)?;
+            stored.delivery.details = bytes(found, 20)?;
+            let row: i64 = found.try_get(18)?;
+            let attempts = connection.query(statements::ATTEMPTS, &[&row]).await?;
+            let attempts = attempts.iter().map(attempt).collect::<Result<_, PgError>>()?;
+            Ok(Some((stored, attempts)))
+        })
+    }
+
+    fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError> {
+        let body: Option<Vec<u8>> = self.one(statements::BODY, &[&id])?;
+        Ok(body.map(Bytes::from))
+    }
+
+    fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError> {
+        self.one(statements::ROW, &[&id])
+    }
+
+    fn is_claimed(&mut self, id: Uuid) -> Result<bool, StoreError> {
+        // Also one that does not wait any more, because it was discarded meanwhile.
+        let row: Option<i64> = self.one(statements::ROW, &[&id])?;
+        if row.is_some_and(|row| self.leases.has(row)) {
+            return Ok(true);
+        }
+        Ok(self.one(statements::IS_CLAIMED, &[&id])?.unwrap_or(false))
+    }
+
+    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+        let (held, skew) = (self.held(), self.skew());
+        let (mut rows, mut ids): (Vec<i64>, Vec<Uuid>) = (Vec::new(), Vec::new());
+        for named in of {
+            match named {
+                Named::Ticket(ticket) => rows.push(ticket.row),
+                Named::Id(id) => ids.push(*id),
+            }
+        }
+        let found = self.run(async |connection| {
+            let found = connection.query(statements::SUMMARIES, &[&rows, &ids]).await?;
+            let read = |row: &Row| Ok((row.try_get::<_, i64>(18)?, stored(row, |route| held.contains(route), skew)?));
+            found.iter().map(read).collect::<Result<Vec<_>, PgError>>()
+        })?;
+        // In the order of the question.
+        let is = |named: &Named, row: i64, stored: &Stored| match named {
+            Named::Ticket(ticket) => ticket.row == row,
+            Named::Id(id) => *id == stored.delivery.id,
+        };
+        let each = of.iter().filter_map(|named| found.iter().find(|(row, stored)| is(named, *row, stored)));
+        Ok(each.map(|(_, stored)| stored.clone()).collect())
+    }
+
+    fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {
+        self.one(statements::OLDEST, &[&route])
+    }
+}
+
+impl PostgresReader {
+    /// The first column of the first row.
+    fn one<T: for<'r> FromSql<'r>>(&mut self, sql: &'static str, params: Params<'_>) -> Result<Option<T>, StoreError> {
+        self.run(async |connection| {
+            let rows = connection.query(sql, params).await?;
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+        })
+    }
+}
+
+/// A claimed delivery, and the number of its claim.
+fn claimed(row: &Row, destination: u16, skew: Millis) -> Result<(Claimed, i64), PgError> {
+    let body: Option<&[u8]> = row.try_get(13)?;
+    let claimed = Claimed {
+        ticket: Ticket { row: row.try_get(0)?, destination },
+        due_at: row.try_get::<_, i64>(1)?.saturating_sub(skew),
+        attempts: number(row.try_get::<_, i64>(2)?),
+        counted: number(row.try_get::<_, i64>(3)?),
+        since: row.try_get(4)?,
+        replay: row.try_get(5)?,
+        once: row.try_get(6)?,
+        id: row.try_get(8)?,
+        received_at: row.try_get(9)?,
+        scheme: Arc::from(row.try_get::<_, &str>(10)?),
+        details: bytes(row, 11)?,
+        head: bytes(row, 12)?,
+        body: body.map(Bytes::copy_from_slice).unwrap_or_default(),
+    };
+    Ok((claimed, row.try_get(7)?))
+}

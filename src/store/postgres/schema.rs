@@ -1,0 +1,214 @@
+//! The tables, and how an older schema becomes one of this version.
+//!
+//! The tables are in a schema of their own. Its table `version` has one row: which version the tables have. Each version is
+//! one script; those that are missing are applied in order, in one transaction under an advisory lock, so that of several
+//! gateways that start at once one applies them and the others wait.
+
+use tokio_postgres::Client;
+
+use super::error::PgError;
+
+/// The key of the advisory lock under which a schema is made and migrated: `hklt` and a number.
+const MIGRATION_LOCK: i64 = 0x686b_6c74_0000_0001;
+
+/// The scripts; the first one makes version 1 in an empty schema.
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// The version that this program writes.
+pub fn version() -> i32 {
+    i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX)
+}
+
+/// What [`migrate`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// The schema is of [`version`], by now.
+    Ours,
+    /// The schema is of this newer version, and was left as it is.
+    Newer(i32),
+    /// The schema has tables of something else, and was left as it is.
+    Foreign,
+}
+
+/// Makes the schema if it is missing, and brings it to [`version`]. The connection uses it from then on.
+pub async fn migrate(client: &mut Client, schema: &str) -> Result<Found, PgError> {
+    let found = migrate_to(client, schema, MIGRATIONS).await?;
+    if found == Found::Ours {
+        client.batch_execute(&select(schema)).await?;
+    }
+    Ok(found)
+}
+
+/// The version of a schema; `None` if it is missing or empty. Changes nothing.
+pub async fn look(client: &Client, schema: &str) -> Result<Option<i32>, PgError> {
+    let known = "SELECT to_regclass(format('%I.version', $1::text)) IS NOT NULL";
+    let is_there: bool = client.query_one(known, &[&schema]).await?.try_get(0)?;
+    if !is_there {
+        return Ok(None);
+    }
+    let sql = format!("SELECT version FROM {}.version", quoted(schema));
+    let row = client.query_opt(&sql, &[]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+pub(super) async fn migrate_to(client: &mut Client, schema: &str, scripts: &[&str]) -> Result<Found, PgError> {
+    let transaction = client.transaction().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK]).await?;
+    let exists = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+    let exists: bool = transaction.query_one(exists, &[&schema]).await?.try_get(0)?;
+    // Without this question, a role that may not make schemas could not use one that is there.
+    if !exists {
+        transaction.batch_execute(&format!("CREATE SCHEMA {}", quoted(schema))).await?;
+    }
+    transaction.batch_execute(&select(schema)).await?;
+    let objects = "SELECT count(*), count(*) FILTER (WHERE relname = 'version') FROM pg_class c \
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm')";
+    let row = transaction.query_one(objects, &[&schema]).await?;
+    let (objects, versions): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if objects > 0 && versions == 0 {
+        return Ok(Found::Foreign);
+    }
+    let found: i32 = if versions == 0 {
+        transaction.batch_execute("CREATE TABLE version (version integer NOT NULL)").await?;
+        transaction.execute("INSERT INTO version VALUES (0)", &[]).await?;
+        0
+    } else {
+        match transaction.query_opt("SELECT version FROM version", &[]).await {
+            Ok(Some(row)) => row.try_get(0)?,
+            // A table of this name, and not ours.
+            Ok(None) | Err(_) => return Ok(Found::Foreign),
+        }
+    };
+    let known = i32::try_from(scripts.len()).unwrap_or(i32::MAX);
+    if found > known {
+        return Ok(Found::Newer(found));
+    }
+    for script in scripts.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.batch_execute(script).await?;
+    }
+    transaction.execute("UPDATE version SET version = $1", &[&known]).await?;
+    transaction.commit().await?;
+    Ok(Found::Ours)
+}
+
+/// Makes a connection use the schema and no other.
+pub fn select(schema: &str) -> String {
+    format!("SET search_path TO {}", quoted(schema))
+}
+
+/// A name as SQL reads it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+const VERSION_1: &str = "
+-- Names once, numbers everywhere else.
+CREATE TABLE routes (
+    number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name   text NOT NULL UNIQUE,
+    paused boolean NOT NULL DEFAULT false,
+    held   boolean NOT NULL DEFAULT false,
+    -- What a configuration said of paused last.
+    paused_by_file boolean NOT NULL DEFAULT false
+);
+
+-- Who holds claims: one row for each connection of a gateway that claims. A row whose time is over holds none.
+CREATE TABLE sessions (
+    number      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    gateway     text NOT NULL,
+    -- By the clock of the database.
+    lease_until timestamptz NOT NULL,
+    -- Somebody follows what is committed, on this gateway.
+    follows     boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
+CREATE TABLE deliveries (
+    row           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id            uuid NOT NULL UNIQUE,
+    received_at   bigint NOT NULL,
+    settled_at    bigint,
+    route         integer NOT NULL,
+    state         smallint NOT NULL,
+    attempts      integer NOT NULL,
+    scheme        text NOT NULL,
+    reason        text,
+    status        integer,
+    event_type    text,
+    event_id      text,
+    request_id    text,
+    peer          text NOT NULL,
+    method        text NOT NULL,
+    path          text NOT NULL,
+    request_bytes bigint NOT NULL,
+    duration_ms   bigint,
+    -- Which gateway took it.
+    gateway       text NOT NULL,
+    details       bytea NOT NULL,
+    head          bytea NOT NULL
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+CREATE INDEX deliveries_by_state ON deliveries (route, state, id);
+CREATE INDEX deliveries_by_reason ON deliveries (route, reason, id) WHERE reason IS NOT NULL;
+-- By digest: a text of a provider can be longer than an entry of an index.
+CREATE INDEX deliveries_by_event ON deliveries (md5(event_id), id) WHERE event_id IS NOT NULL;
+CREATE INDEX deliveries_by_request ON deliveries (md5(request_id), id) WHERE request_id IS NOT NULL;
+
+-- Apart, so that a change of state does not write them again.
+CREATE TABLE bodies (
+    row  bigint PRIMARY KEY,
+    body bytea NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+ALTER TABLE bodies ALTER COLUMN body SET STORAGE EXTERNAL;
+
+-- What waits: one narrow row for a delivery and a destination.
+CREATE TABLE queue (
+    row         bigint NOT NULL,
+    destination integer NOT NULL,
+    route       integer NOT NULL,
+    due_at      bigint NOT NULL,
+    attempts    bigint NOT NULL,
+    counted     bigint NOT NULL,
+    since       bigint NOT NULL,
+    replay      boolean NOT NULL,
+    once        boolean NOT NULL,
+    -- The session that has claimed it. The claim counts as long as that session lives.
+    owner       bigint,
+    -- One more with each claim: an outcome counts only with the number of its claim.
+    fence       bigint NOT NULL,
+    PRIMARY KEY (row, destination)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX queue_due ON queue (route, destination, due_at, row);
+
+CREATE TABLE attempts (
+    row           bigint NOT NULL,
+    destination   integer NOT NULL,
+    number        bigint NOT NULL,
+    at            bigint NOT NULL,
+    result        text NOT NULL,
+    status        integer,
+    error         text,
+    duration_ms   bigint NOT NULL,
+    replay        boolean NOT NULL,
+    -- Which gateway made it.
+    gateway       text NOT NULL,
+    response_head bytea NOT NULL,
+    response_body bytea NOT NULL,
+    PRIMARY KEY (row, destination, number)
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+
+CREATE TABLE dedupe (
+    key   uuid PRIMARY KEY,
+    until bigint NOT NULL,
+    id    uuid NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX dedupe_until ON dedupe (until);
+
+-- How many deliveries a route has of a kind: 0 pending, 100 retrying, else the state. The number is the sum over all parts:
+-- a gateway adds to a part of its own, so that gateways do not wait for each other.
+CREATE TABLE counts (
+    part  integer NOT NULL,
+    route integer NOT NULL,
+    kind  smallint NOT NULL,
+    n     bigint NOT NULL,
+    PRIMARY KEY (part, route, kind)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+";

@@ -1,0 +1,337 @@
+//! A batch in one transaction and two round trips: new deliveries are stored and changed ones are read and locked in the
+//! first, changes are written and committed in the second. [`super::work`] decides what the changes are.
+//!
+//! All gateways lock in the same order: keys, then deliveries by row. Where two stand in each other's way all the same, the
+//! database refuses one of them, which tries again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::error::{Consequence, PgError};
+use super::insert::{NewRows, find_keys, put_keys};
+use super::leases::{Lease, Role};
+use super::link::{Connection, Params};
+use super::work::{Loaded, Times, Waiting, Work};
+use super::{COMMIT_TIME, Postgres, flush, row, statements};
+use crate::store::attempt::Ticket;
+use crate::store::backend::{Answer, Write};
+use crate::store::feed::notice;
+use crate::store::types::{Change, Changed, DedupeKey, Millis, StoreError};
+
+/// How often a batch is tried that stands in another one's way.
+const TRIES: usize = 4;
+
+/// What a transaction has done.
+#[derive(Debug)]
+struct Done {
+    answers: Vec<Answer>,
+    work: Work,
+    /// Deliveries that are claimed for those who stored them.
+    claims: Vec<Ticket>,
+    /// Routes of which something is due that nobody has claimed.
+    due: HashSet<i32>,
+}
+
+/// What a transaction has to know.
+#[derive(Clone, Copy, Debug)]
+struct Frame<'a> {
+    batch: &'a [Write],
+    routes: &'a HashMap<Arc<str>, i32>,
+    leases: &'a HashMap<Ticket, Lease>,
+    gateway: &'a str,
+    /// The part of the numbers to add to.
+    part: i32,
+    /// The session that claims what is stored.
+    session: Option<i64>,
+    times: Times,
+}
+
+impl Postgres {
+    /// Applies a batch and commits it.
+    pub(super) fn write_batch(
+        &mut self,
+        batch: &[Write],
+        now: Millis,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> Result<Vec<Answer>, StoreError> {
+        if self.link.is_down() {
+            return Err(StoreError::Unreachable("no connection; it is tried again".into()));
+        }
+        self.try_batch(batch, now, claimed).map_err(|error| error.for_store())
+    }
+
+    fn try_batch(
+        &mut self,
+        batch: &[Write],
+        now: Millis,
+        claimed: &mut dyn FnMut(Ticket),
+    ) -> Result<Vec<Answer>, PgError> {
+        self.know_routes(batch)?;
+        let claims = batch.iter().any(|write| matches!(write, Write::Accept { claim: true, .. }));
+        let session = if claims { Some(self.session()?) } else { None };
+        let held = |write: &Write| match write {
+            Write::Complete(outcome) => vec![outcome.ticket],
+            Write::Release(tickets) => tickets.clone(),
+            _ => Vec::new(),
+        };
+        let tickets = batch.iter().flat_map(held);
+        let leases = tickets.filter_map(|ticket| Some((ticket, self.leases.of(ticket)?))).collect();
+        let frame = Frame {
+            batch,
+            routes: &self.routes,
+            leases: &leases,
+            gateway: &self.gateway,
+            part: self.part,
+            session,
+            times: self.times(now),
+        };
+        let mut tried = 0;
+        let done = loop {
+            tried += 1;
+            match self.link.run(COMMIT_TIME, async |connection| transaction(connection, frame).await) {
+                Err(error) if error.consequence() == Consequence::Retry && tried < TRIES => {}
+                result => break result?,
+            }
+        };
+        if let Some(session) = session {
+            for ticket in &done.claims {
+                self.leases.hold(*ticket, Lease { session, fence: 1 });
+                claimed(*ticket);
+            }
+        }
+        for ticket in leases.into_keys() {
+            self.leases.release(ticket);
+        }
+        self.book_in(batch, &done.work);
+        self.count_dropped(done.work.dropped);
+        self.tell(&done.due, batch.iter().zip(&done.answers).filter_map(|(write, answer)| notice(write, answer)));
+        Ok(done.answers)
+    }
+
+    /// The session of the writer's connection; begins one if there is none.
+    pub(super) fn session(&mut self) -> Result<i64, PgError> {
+        if let Some(session) = self.leases.session(Role::Writer, self.link.made()) {
+            return Ok(session);
+        }
+        let gateway = Arc::clone(&self.gateway);
+        let session = self.link.run(COMMIT_TIME, async |connection| begin_session(connection, &gateway).await)?;
+        self.leases.begin(Role::Writer, self.link.made(), session);
+        Ok(session)
+    }
+
+    /// Numbers of routes that a batch names for the first time.
+    fn know_routes(&mut self, batch: &[Write]) -> Result<(), PgError> {
+        let named = batch.iter().filter_map(|write| match write {
+            Write::Accept { delivery, .. } => Some(&delivery.route),
+            Write::Record(record) => Some(&record.delivery.route),
+            Write::Change(
+                Change::Pause { route, .. }
+                | Change::PauseByFile { route, .. }
+                | Change::Hold { route, .. }
+                | Change::Cut { route, .. },
+            ) => Some(route),
+            Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => None,
+        });
+        let new: HashSet<&str> = named.filter(|name| !self.routes.contains_key(*name)).map(|name| &**name).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let new: Vec<String> = new.into_iter().map(row::clean).collect();
+        self.link.run(COMMIT_TIME, async |connection| connection.execute(statements::ADD_ROUTES, &[&new]).await)?;
+        self.read_routes()
+    }
+}
+
+/// Begins a session.
+pub async fn begin_session(connection: &Connection, gateway: &str) -> Result<i64, PgError> {
+    let rows = connection.query(statements::BEGIN_SESSION, &[&gateway, &super::leases::LEASE_SECONDS]).await?;
+    let row = rows.first().ok_or_else(|| PgError::Other("no session was begun".to_owned()))?;
+    Ok(row.try_get(0)?)
+}
+
+async fn transaction(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgError> {
+    connection.prepare(flush::STATEMENTS).await?;
+    let result = steps(connection, frame).await;
+    if let Err(error) = &result
+        && error.consequence() != Consequence::Reconnect
+    {
+        connection.batch("ROLLBACK").await?;
+    }
+    result
+}
+
+async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgError> {
+    let new = NewRows::of(frame.batch, frame.routes, frame.times.skew);
+    let first = tokio::try_join!(
+        biased;
+        connection.batch("BEGIN"),
+        new.insert(connection, frame.gateway, frame.session, frame.times),
+        load(connection, frame),
+    );
+    let ((), stored, (mut work, living)) = first?;
+    let found = find_keys(connection, &new, &stored).await?;
+    put_keys(connection, frame.batch, frame.times.skew).await?;
+    let mut done = Done { answers: Vec::new(), work: Work::default(), claims: Vec::new(), due: HashSet::new() };
+    for write in frame.batch {
+        let answer = match write {
+            Write::Accept { delivery, key, destinations, claim } => match stored.get(&delivery.id) {
+                Some(row) => {
+                    let tickets = (0..*destinations).map(|destination| Ticket { row: *row, destination });
+                    if *claim {
+                        done.claims.extend(tickets);
+                    } else {
+                        done.due.extend(frame.routes.get(&delivery.route));
+                    }
+                    Answer::Stored(Ticket { row: *row, destination: 0 })
+                }
+                None => Answer::Duplicate(owner_of(key.as_ref(), &found).unwrap_or(delivery.id)),
+            },
+            Write::Record(_) | Write::Key(..) => Answer::Done,
+            Write::Complete(outcome) => {
+                let lease = frame.leases.get(&outcome.ticket).copied();
+                work.complete(outcome, lease, &living, frame.times);
+                Answer::Done
+            }
+            Write::Release(tickets) => {
+                done.due.extend(release(connection, frame, tickets).await?);
+                Answer::Done
+            }
+            Write::Change(change) => Answer::Changed(make(connection, frame, change, &mut work, &mut done.due).await?),
+        };
+        done.answers.push(answer);
+    }
+    for (route, shown) in new.counted(&stored) {
+        *work.deltas.entry((route, shown)).or_default() += 1;
+    }
+    for (row, attempt) in new.attempts(&stored) {
+        work.attempts.insert((row, attempt.destination, attempt.number), attempt.clone());
+    }
+    flush::write_and_commit(connection, &work, frame.part, frame.gateway).await?;
+    done.work = work;
+    Ok(done)
+}
+
+fn owner_of(key: Option<&DedupeKey>, found: &HashMap<Uuid, Uuid>) -> Option<Uuid> {
+    key.and_then(|key| found.get(&Uuid::from_bytes(key.key)).copied())
+}
+
+/// Makes a change; one of a delivery is written later, with all others.
+async fn make(
+    connection: &Connection,
+    frame: Frame<'_>,
+    change: &Change,
+    work: &mut Work,
+    due: &mut HashSet<i32>,
+) -> Result<Changed, PgError> {
+    let Times { now, skew } = frame.times;
+    let number = |route: &Arc<str>| frame.routes.get(route).copied().unwrap_or_default();
+    let (route, paused, held, by_file) = match change {
+        Change::Settle { id, from, to } => return Ok(work.settle(*id, from, *to, now)),
+        Change::Erase { id } => return Ok(work.erase(*id, now)),
+        Change::Requeue { id, from, destinations, at, once, head } => {
+            let changed = work.requeue(*id, from, *destinations, (*at, *once, head.as_ref()), skew);
+            if matches!(changed, Changed::Done(_)) {
+                due.extend(work.rows.values().find(|loaded| loaded.id == *id).map(|loaded| loaded.route));
+            }
+            return Ok(changed);
+        }
+        Change::Cut { route, latest } => {
+            let cut = connection.execute(statements::CUT, &[&number(route), &(latest + skew)]).await?;
+            return Ok(Changed::Done(u32::try_from(cut).unwrap_or(u32::MAX)));
+        }
+        Change::Pause { route, paused } => (route, Some(*paused), None, None),
+        Change::PauseByFile { route, paused } => (route, Some(*paused), None, Some(*paused)),
+        Change::Hold { route, held } => (route, None, Some(*held), None),
+    };
+    due.insert(number(route));
+    connection.execute(statements::UPDATE_ROUTE, &[&number(route), &paused, &held, &by_file]).await?;
+    Ok(Changed::Done(0))
+}
+
+/// Gives claimed deliveries back; tells of which routes they are.
+async fn release(connection: &Connection, frame: Frame<'_>, tickets: &[Ticket]) -> Result<Vec<i32>, PgError> {
+    let held: Vec<(Ticket, Lease)> =
+        tickets.iter().filter_map(|ticket| Some((*ticket, *frame.leases.get(ticket)?))).collect();
+    let rows: Vec<i64> = held.iter().map(|(ticket, _)| ticket.row).collect();
+    let destinations: Vec<i32> = held.iter().map(|(ticket, _)| ticket.destination.into()).collect();
+    let owners: Vec<i64> = held.iter().map(|(_, lease)| lease.session).collect();
+    let fences: Vec<i64> = held.iter().map(|(_, lease)| lease.fence).collect();
+    let released = connection.query(statements::RELEASE, &[&rows, &destinations, &owners, &fences]).await?;
+    released.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Reads and locks what a batch changes; tells which of the sessions live whose claims it ends.
+async fn load(connection: &Connection, frame: Frame<'_>) -> Result<(Work, HashSet<i64>), PgError> {
+    let mut rows = Vec::new();
+    let (mut ids, mut requeued) = (Vec::new(), Vec::new());
+    for write in frame.batch {
+        match write {
+            Write::Complete(outcome) => rows.push(outcome.ticket.row),
+            Write::Change(Change::Settle { id, .. } | Change::Erase { id }) => ids.push(*id),
+            Write::Change(Change::Requeue { id, .. }) => {
+                ids.push(*id);
+                requeued.push(*id);
+            }
+            _ => {}
+        }
+    }
+    if rows.is_empty() && ids.is_empty() {
+        return Ok((Work::default(), HashSet::new()));
+    }
+    let sessions: HashSet<i64> = frame.leases.values().map(|lease| lease.session).collect();
+    let sessions: Vec<i64> = sessions.into_iter().collect();
+    let (named, of_sessions): (Params<'_>, Params<'_>) = (&[&rows, &ids], &[&sessions]);
+    let (loaded, waiting, living) = tokio::try_join!(
+        biased;
+        connection.query(statements::LOAD, named),
+        connection.query(statements::LOAD_QUEUE, named),
+        connection.query(statements::LIVING, of_sessions),
+    )?;
+    let mut work = Work::default();
+    for found in &loaded {
+        let delivery = Loaded {
+            id: found.try_get(1)?,
+            route: found.try_get(2)?,
+            state: Some(row::state(found, 3)?),
+            attempts: row::number(found.try_get::<_, i32>(4)?),
+            status: row::optional(found.try_get::<_, Option<i32>>(5)?),
+            duration_ms: row::optional(found.try_get::<_, Option<i64>>(6)?),
+            settled_at: found.try_get(7)?,
+            reason: found.try_get(8)?,
+            ..Loaded::default()
+        };
+        work.rows.insert(found.try_get(0)?, delivery);
+    }
+    for found in &waiting {
+        let Some(loaded) = work.rows.get_mut(&found.try_get::<_, i64>(0)?) else { continue };
+        let waits = Waiting {
+            due_at: found.try_get(2)?,
+            attempts: row::number(found.try_get::<_, i64>(3)?),
+            counted: row::number(found.try_get::<_, i64>(4)?),
+            since: found.try_get(5)?,
+            replay: found.try_get(6)?,
+            once: found.try_get(7)?,
+            owner: found.try_get(8)?,
+            fence: found.try_get(9)?,
+            changed: false,
+        };
+        loaded.waits.insert(row::number(found.try_get::<_, i32>(1)?), waits);
+    }
+    if !requeued.is_empty() {
+        for found in connection.query(statements::LOAD_WHOLE, &[&requeued]).await? {
+            if let Some(loaded) = work.rows.get_mut(&found.try_get::<_, i64>(0)?) {
+                loaded.is_whole = true;
+            }
+        }
+        for found in connection.query(statements::LOAD_NUMBERS, &[&requeued]).await? {
+            if let Some(loaded) = work.rows.get_mut(&found.try_get::<_, i64>(0)?) {
+                let destination = row::number(found.try_get::<_, i32>(1)?);
+                loaded.numbers.insert(destination, row::number(found.try_get::<_, i64>(2)?));
+            }
+        }
+    }
+    let living: Result<HashSet<i64>, PgError> = living.iter().map(|found| Ok(found.try_get(0)?)).collect();
+    Ok((work, living?))
+}

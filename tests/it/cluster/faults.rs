@@ -1,0 +1,262 @@
+//! What gateways do when their database is gone, slow, or another one; and when their clocks are wrong.
+
+use std::process::Command;
+use std::time::Duration;
+
+use hooklatch::clock::Clock;
+
+use super::Cluster;
+use crate::support::http;
+use crate::support::postgres::{Server, url};
+use crate::support::process::{BINARY, Process, Stream, poll};
+use crate::support::rig::is_problem;
+use crate::support::shim::Shim;
+
+impl Cluster {
+    /// That a delivery is refused since the database is away.
+    #[track_caller]
+    fn refuses(&self, at: usize, number: u32) {
+        let response = self.send(at, number);
+        is_problem(&response, 503, "storage_failed");
+        assert_eq!(response.all("retry-after"), ["1"]);
+    }
+
+    /// Waits until a gateway says that it is ready, or that it is not.
+    #[track_caller]
+    fn becomes(&self, at: usize, readiness: u16) {
+        poll(&format!("/readyz says {readiness}"), || self.gateways.readiness(at) == readiness);
+    }
+
+    /// The exit status of a gateway that must not serve, and what it says.
+    #[track_caller]
+    fn does_not_serve(&self, at: usize) -> (Option<i32>, String) {
+        let mut command = Command::new(BINARY);
+        let mut process = Process::start("the gateway", command.arg("serve").arg("-c").arg(self.gateways.file(at)), "");
+        let status = process.wait();
+        (status.code(), process.printed(Stream::Stderr).join("\n"))
+    }
+}
+
+#[test]
+fn a_gateway_that_is_cut_from_the_database_refuses_deliveries_and_comes_back_by_itself() {
+    let Some(cluster) = Cluster::start(&["a", "b"], "") else { return };
+    cluster.accepts(0, 1);
+    cluster.delivers([1]);
+    cluster.settles(0);
+    cluster.gateways.all[0].cut();
+    cluster.refuses(0, 2);
+    cluster.becomes(0, 503);
+    assert_eq!(http::send(cluster.admin(0), &http::get("/livez")).status, 200);
+    // The other one has its own way.
+    cluster.accepts(1, 3);
+    cluster.becomes(1, 200);
+    cluster.gateways.all[0].restore();
+    cluster.becomes(0, 200);
+    cluster.accepts(0, 2);
+    cluster.delivers(1..=3);
+}
+
+#[test]
+fn a_database_that_does_not_answer_holds_up_no_answer_for_long() {
+    let Some(cluster) = Cluster::start(&["a"], "") else { return };
+    cluster.gateways.all[0].stall();
+    let response = cluster.send(0, 1);
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(http::send(cluster.admin(0), &http::get("/livez")).status, 200);
+    cluster.gateways.all[0].restore();
+    poll("it takes deliveries again", || cluster.send(0, 2).status == 200);
+    // Whether the first was stored is not known: the provider has been told to send it again.
+    poll("the second is delivered", || cluster.handled().contains_key(&2));
+    assert!(cluster.handled().values().all(|times| *times == 1), "{:?}", cluster.handled());
+}
+
+#[test]
+fn a_slow_database_delays_deliveries_and_loses_none() {
+    let Some(cluster) = Cluster::start(&["a", "b"], "") else { return };
+    for gateway in &cluster.gateways.all {
+        gateway.slow(Duration::from_millis(30));
+    }
+    for number in 0..10 {
+        cluster.accepts(number as usize % 2, number);
+    }
+    cluster.delivers(0..10);
+}
+
+#[test]
+fn what_was_under_way_when_the_database_went_away_is_noted_when_it_is_back() {
+    let Some(cluster) = Cluster::start(&["a"], "") else { return };
+    cluster.handler.hold();
+    cluster.accepts(0, 1);
+    poll("it is attempted", || !cluster.handled().is_empty());
+    cluster.gateways.all[0].cut();
+    cluster.becomes(0, 503);
+    cluster.handler.release();
+    cluster.gateways.all[0].restore();
+    cluster.settles(0);
+    cluster.delivers([1]);
+}
+
+#[test]
+fn sessions_that_the_server_ends_are_opened_again() {
+    let Some(cluster) = Cluster::start(&["a", "b"], "") else { return };
+    cluster.accepts(0, 1);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let ended: u32 = Server::shared().unwrap().ask(&cluster.gateways.database, end).parse().unwrap();
+    assert!(ended >= 2, "{ended}");
+    for at in 0..2 {
+        let number = 2 + u32::try_from(at).unwrap();
+        poll("it takes deliveries again", || cluster.send(at, number).status == 200);
+    }
+    cluster.delivers(1..=3);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_primary_is_killed_and_the_standby_promoted() {
+    let Some(mut primary) = Server::start() else { return };
+    let standby = primary.standby();
+    let mut cluster = Cluster::new(&[&primary, &standby], &["a", "b"], "");
+    cluster.gateways.serve(0);
+    cluster.gateways.serve(1);
+    for number in 0..50 {
+        cluster.accepts(number as usize % 2, number);
+    }
+    primary.kill();
+    cluster.becomes(0, 503);
+    cluster.becomes(1, 503);
+    cluster.refuses(0, 50);
+    standby.promote();
+    cluster.becomes(0, 200);
+    cluster.becomes(1, 200);
+    cluster.accepts(0, 50);
+    cluster.accepts(1, 51);
+    poll("all are delivered", || cluster.handled().len() == 52);
+    cluster.settles(0);
+}
+
+#[test]
+fn a_gateway_that_starts_finds_the_primary_among_the_hosts() {
+    let Some(primary) = Server::start() else { return };
+    let standby = primary.standby();
+    let mut cluster = Cluster::new(&[&primary], &["a"], "");
+    cluster.gateways.connect(0, &url(&[&standby.proxy, &primary.proxy], &cluster.gateways.database));
+    cluster.gateways.serve(0);
+    cluster.accepts(0, 1);
+    cluster.delivers([1]);
+    // The standby alone takes no delivery.
+    cluster.gateways.kill(0);
+    cluster.gateways.connect(0, &standby.url(&cluster.gateways.database));
+    let (status, said) = cluster.does_not_serve(0);
+    assert!(matches!(status, Some(1 | 78)), "{status:?}");
+    assert!(said.contains("standby") || said.contains("read-only"), "{said}");
+}
+
+/// The time that it takes is longer than any statement may: PostgreSQL shows what it has committed, and answers, when a
+/// statement's time ends the wait for the standby.
+#[test]
+fn a_standby_that_is_away_holds_up_commits_and_none_is_acknowledged() {
+    let Some(primary) = Server::start() else { return };
+    let standby = primary.standby();
+    let mut cluster = Cluster::new(&[&primary, &standby], &["a", "b"], "");
+    cluster.gateways.serve(0);
+    cluster.gateways.serve(1);
+    cluster.accepts(0, 1);
+    primary.replication.stall();
+    let clock = Clock::system();
+    let until = clock.now() + Duration::from_secs(25);
+    while clock.now() < until {
+        for at in 0..2 {
+            let response = cluster.send(at, 2);
+            assert_eq!(response.status, 503, "{response:?}");
+        }
+    }
+    primary.replication.restore();
+    poll("it is accepted", || cluster.send(0, 2).status == 200);
+    poll("both are delivered", || cluster.handled().len() == 2);
+    assert!(cluster.handled()[&2] == 1, "{:?}", cluster.handled());
+}
+
+#[test]
+fn a_database_that_does_not_sync_commits_is_refused() {
+    let Some(server) = Server::shared() else { return };
+    let cluster = Cluster::new(&[server], &["a"], "");
+    for weak in ["off", "local"] {
+        let database = &cluster.gateways.database;
+        server.ask(database, &format!("ALTER DATABASE {database} SET synchronous_commit = {weak}"));
+        let (status, said) = cluster.does_not_serve(0);
+        assert!(matches!(status, Some(1 | 78)), "{status:?}");
+        assert!(said.contains("synchronous_commit") && said.contains(weak), "{said}");
+    }
+    for tables in ["pg_tables", "pg_views"] {
+        let none = format!("SELECT count(*) FROM {tables} WHERE schemaname = 'hooklatch'");
+        assert_eq!(server.ask(&cluster.gateways.database, &none), "0", "a refused start makes nothing");
+    }
+}
+
+/// The first gateway's clock is this many seconds wrong.
+fn with_wrong_clock(seconds: i64) -> Option<(Cluster, Shim)> {
+    let shim = Shim::compile()?;
+    let mut cluster = Cluster::new(&[Server::shared()?], &["a", "b"], "");
+    shim.set(&format!("clock {seconds}"));
+    cluster.gateways.serve_by(0, |file| shim.serve(file));
+    cluster.gateways.serve(1);
+    Some((cluster, shim))
+}
+
+#[test]
+fn a_clock_that_is_an_hour_ahead_delays_nothing_that_its_gateway_has_accepted() {
+    let Some((mut cluster, _shim)) = with_wrong_clock(3_600) else { return };
+    cluster.handler.hold();
+    cluster.accepts(0, 1);
+    poll("it is attempted", || !cluster.handled().is_empty());
+    cluster.gateways.kill(0);
+    cluster.handler.release();
+    cluster.end_leases(0);
+    poll("the other delivers it", || cluster.handled().get(&1) == Some(&2));
+    cluster.settles(1);
+}
+
+#[test]
+fn a_clock_that_is_an_hour_wrong_ends_no_lease_and_takes_nothing_twice() {
+    for seconds in [-3_600, 3_600] {
+        let Some((cluster, _shim)) = with_wrong_clock(seconds) else { return };
+        cluster.handler.hold();
+        for number in 0..10 {
+            cluster.accepts(number as usize % 2, number);
+        }
+        poll("all are attempted", || cluster.handled().len() == 10);
+        cluster.handler.release();
+        for at in 0..2 {
+            cluster.settles(at);
+        }
+        cluster.delivers(0..10);
+        let duplicate = cluster.send(0, 9);
+        assert_eq!(duplicate.header("hooklatch-duplicate"), Some("true"), "{duplicate:?}");
+    }
+}
+
+#[test]
+fn the_url_of_the_database_is_shown_without_its_password() {
+    let Some(server) = Server::shared() else { return };
+    let mut cluster = Cluster::new(&[server], &["a"], "");
+    let (password, database) = ("a-password-of-the-test", &cluster.gateways.database);
+    let url = server.url(database).replace("hooklatch@", &format!("hooklatch:{password}@"));
+    cluster.gateways.connect(0, &url);
+    cluster.gateways.serve(0);
+    cluster.accepts(0, 1);
+    cluster.delivers([1]);
+    let shown = http::send(cluster.admin(0), &http::get("/config"));
+    let shown = String::from_utf8(shown.body).unwrap();
+    assert!(shown.contains("postgres") && !shown.contains(password), "{shown}");
+    let checked = Command::new(BINARY).arg("check").arg("-c").arg(cluster.gateways.file(0)).output().unwrap();
+    let said = format!("{checked:?}");
+    assert!(checked.status.success() && !said.contains(password), "{said}");
+    // While the database is away, too.
+    cluster.gateways.all[0].cut();
+    cluster.refuses(0, 2);
+    let mut process = cluster.gateways.take(0).process;
+    process.terminate();
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        assert!(process.printed(stream).iter().all(|line| !line.contains(password)));
+    }
+}

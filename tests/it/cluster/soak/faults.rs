@@ -1,0 +1,127 @@
+//! What happens to gateways and database, one after the other. Each fault has ended when its function returns.
+
+use std::time::Duration;
+
+use super::{NAMES, Scene};
+use crate::cluster::end_leases;
+use crate::cluster::gateways::Gateway;
+
+/// A fault.
+pub struct Fault {
+    pub name: &'static str,
+    /// The gateways whose deliveries under way may be repeated.
+    pub struck: &'static [&'static str],
+    pub strike: fn(&mut Scene),
+}
+
+/// All of them, in turn.
+pub const FAULTS: &[Fault] = &[
+    Fault { name: "a gateway is killed", struck: &["b"], strike: kill_a_gateway },
+    Fault { name: "all gateways are started again, one by one", struck: &[], strike: roll },
+    Fault { name: "a gateway is cut off from the database", struck: &["a"], strike: cut_a_gateway },
+    Fault { name: "nothing passes between a gateway and the database", struck: &["c"], strike: stall_a_gateway },
+    Fault { name: "the database is slow", struck: &[], strike: slow_database },
+    Fault { name: "the database takes no connections", struck: &NAMES, strike: refuse_connections },
+    Fault { name: "the clock of a gateway is an hour ahead", struck: &[], strike: clock_ahead },
+    Fault { name: "the clock of a gateway is an hour behind", struck: &[], strike: clock_behind },
+    Fault { name: "the primary is killed, the standby promoted", struck: &NAMES, strike: fail_over },
+    Fault { name: "the primary and a gateway are killed", struck: &NAMES, strike: fail_over_without_a_gateway },
+];
+
+fn kill_a_gateway(scene: &mut Scene) {
+    scene.gateways.kill(1);
+    scene.last(Duration::from_secs(1), Duration::from_secs(5));
+    scene.run_out(1);
+    scene.serve(1);
+}
+
+/// As an upgrade does it.
+fn roll(scene: &mut Scene) {
+    for at in 0..NAMES.len() {
+        assert!(scene.gateways.take(at).process.terminate().success());
+        scene.serve(at);
+    }
+}
+
+fn cut_a_gateway(scene: &mut Scene) {
+    scene.gateways.all[0].cut();
+    scene.last(Duration::from_secs(2), Duration::from_secs(10));
+    scene.gateways.all[0].restore();
+}
+
+/// For longer than a lease, if there is time.
+fn stall_a_gateway(scene: &mut Scene) {
+    scene.gateways.all[2].stall();
+    scene.last(Duration::from_secs(5), Duration::from_secs(40));
+    scene.gateways.all[2].restore();
+}
+
+fn slow_database(scene: &mut Scene) {
+    scene.gateways.all.iter().for_each(|gateway| gateway.slow(Duration::from_millis(25)));
+    scene.last(Duration::from_secs(3), Duration::from_secs(15));
+    scene.gateways.all.iter().for_each(Gateway::restore);
+}
+
+/// As when `max_connections` is used up, and all sessions have ended.
+fn refuse_connections(scene: &mut Scene) {
+    let database = scene.gateways.database.clone();
+    let allow = |is_allowed: bool| {
+        scene.primary.ask("postgres", &format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {is_allowed}"));
+    };
+    allow(false);
+    let sessions =
+        format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}'");
+    scene.primary.ask("postgres", &sessions);
+    scene.last(Duration::from_secs(2), Duration::from_secs(10));
+    allow(true);
+}
+
+fn clock_ahead(scene: &mut Scene) {
+    scene.move_clock("clock 3600");
+}
+
+fn clock_behind(scene: &mut Scene) {
+    scene.move_clock("clock -3600");
+}
+
+fn fail_over(scene: &mut Scene) {
+    scene.primary.kill();
+    scene.last(Duration::from_millis(500), Duration::from_secs(5));
+    scene.promote();
+}
+
+fn fail_over_without_a_gateway(scene: &mut Scene) {
+    scene.gateways.kill(0);
+    scene.primary.kill();
+    scene.promote();
+    scene.run_out(0);
+    scene.serve(0);
+}
+
+impl Scene {
+    /// The last gateway has this clock for a while.
+    fn move_clock(&mut self, clock: &str) {
+        let Some(shim) = &self.shim else { return };
+        shim.set(clock);
+        self.last(Duration::from_secs(2), Duration::from_secs(10));
+        shim.set("");
+    }
+
+    /// The leases of a gateway that was killed run out, by themselves if there is time.
+    fn run_out(&self, at: usize) {
+        if !self.is_long {
+            end_leases(&self.primary, &self.gateways, at);
+        }
+    }
+
+    /// The standby becomes the primary, and gets a standby of its own where the old primary was.
+    fn promote(&mut self) {
+        self.standby.promote();
+        let new = self.standby.standby();
+        for gateway in &self.gateways.all {
+            gateway.ways[self.primary_way].lead_to(new.address());
+        }
+        self.primary_way = 1 - self.primary_way;
+        self.primary = std::mem::replace(&mut self.standby, new);
+    }
+}
