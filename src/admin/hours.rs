@@ -1,5 +1,5 @@
-//! What became of each route's deliveries within the last hour, and how long its handler took, from the counters that are there anyway: they are noted once a
-//! minute, so that a delivery costs nothing.
+//! What became of each route's deliveries within the last hour, and how long attempts took, from the counters that are there
+//! anyway: they are noted once a minute, so that a delivery costs nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ pub struct Hours(Mutex<HashMap<String, VecDeque<Note>>>);
 pub struct LastHour {
     /// Deliveries by outcome, for those outcomes that the route can have.
     pub outcomes: Vec<(Outcome, u64)>,
-    /// How long its handler took to answer.
+    /// How long each attempt to reach its handler took, up to the answer's head or the failure.
     pub times: Times,
 }
 

@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let api = Api::new(&args.gateway)?;
     let route = find(&api, &args.route)?;
     let query = format!("route:{} {}", route.name, LET_IN.map(|state| format!("state:{state}")).join(" "));
-    let (last_id, before) = before(&api, &query, args.since.as_deref())?;
+    let (last_id, before) = before(&api, &route, &query, args.since.as_deref())?;
     let path = with_query("/api/v1/stream", [("q", Some(query.as_str())), ("copies_of", Some(route.name.as_str()))]);
     let listen = Rc::new(Listen { api, route, to: args.to.clone(), lost: Cell::new(0) });
     let ended = app::runtime()?.block_on(async {
@@ -151,7 +151,8 @@ fn find(api: &Api, name: &str) -> Result<Route, Failure> {
 }
 
 /// The newest delivery that came before, after which the stream begins, and those that are to be sent first, oldest first.
-fn before(api: &Api, query: &str, since: Option<&str>) -> Result<(String, Vec<Told>), Failure> {
+/// Of a route that records nothing the newest one is not known: its stream begins when it is opened.
+fn before(api: &Api, route: &Route, query: &str, since: Option<&str>) -> Result<(Option<String>, Vec<Told>), Failure> {
     let newest = Pages::new(Some(query), &[]).next(api, 1)?.unwrap_or_default();
     // Every id is greater than the nil UUID.
     let last_id = newest.first().map_or_else(|| uuid::Uuid::nil().to_string(), |newest| told(newest).id);
@@ -164,7 +165,7 @@ fn before(api: &Api, query: &str, since: Option<&str>) -> Result<(String, Vec<To
         }
         before.reverse();
     }
-    Ok((last_id, before))
+    Ok((Some(last_id).filter(|_| route.record != "none"), before))
 }
 
 /// A value in the search language.
@@ -201,7 +202,7 @@ impl Remembered {
 
 impl Listen {
     /// Sends what came before, then what the stream tells of. Ends only with a failure.
-    async fn copy(self: &Rc<Self>, path: &str, last_id: String, before: Vec<Told>) -> Result<(), Failure> {
+    async fn copy(self: &Rc<Self>, path: &str, last_id: Option<String>, before: Vec<Told>) -> Result<(), Failure> {
         let (tell, told) = channel(WAITING);
         let (fetch, fetched) = channel(FETCHED);
         let mut seen = Remembered::default();
@@ -241,7 +242,7 @@ impl Listen {
             Ok(())
         };
         tokio::select! {
-            failure = follow(&self.api, path, Some(last_id), act) => Err(failure),
+            failure = follow(&self.api, path, last_id, act) => Err(failure),
             () = self.fetch_all(before, told, fetch) => Ok(()),
             sent = self.send_all(fetched) => sent,
         }
@@ -347,7 +348,7 @@ impl Listen {
             let at = clock.unix();
             let result = match copy {
                 Err(why) => {
-                    self.lose(1);
+                    self.lose_one();
                     why
                 }
                 Ok(request) => {
@@ -356,7 +357,7 @@ impl Listen {
                     match answer {
                         Ok(status) => format!("{} in {took} ms", status.as_u16()),
                         Err(error) => {
-                            self.lose(1);
+                            self.lose_one();
                             format!("no answer after {took} ms: {error}")
                         }
                     }
@@ -376,13 +377,13 @@ impl Listen {
         for next in new.collect::<Vec<_>>() {
             if seen.is_new(&next.id) && tell.try_send(next).is_err() {
                 errln!("hooklatch: too many deliveries wait for the handler: one is not sent");
-                self.lose(1);
+                self.lose_one();
             }
         }
     }
 
-    fn lose(&self, count: u64) {
-        self.lost.set(self.lost.get() + count);
+    fn lose_one(&self) {
+        self.lost.set(self.lost.get() + 1);
     }
 
     /// Sends a request to the handler: the status of its answer, which is read to its end, so that the handler can write it.

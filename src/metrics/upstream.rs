@@ -109,7 +109,7 @@ impl UpstreamFamilies {
 }
 
 impl UpstreamMetrics {
-    /// The handler's times since the start.
+    /// How long requests have taken since the start, up to the answer's head or the failure.
     pub fn times(&self) -> Times {
         Times::of(&self.duration)
     }

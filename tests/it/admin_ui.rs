@@ -1,10 +1,12 @@
 //! The pages of the admin listener, as a browser without script gets them.
 
+use std::process::Command;
+
 use crate::support::api::{Call, json};
 use crate::support::gateway::Gateway;
 use crate::support::http::Response;
 use crate::support::page::Page;
-use crate::support::process::poll;
+use crate::support::process::{BINARY, poll};
 use crate::support::queued::Queued;
 use crate::support::rig::{Rig, route};
 use crate::support::sender::Delivery;
@@ -192,6 +194,56 @@ fn the_list_has_the_newest_first_and_leads_to_older_ones() {
     quick.has(&format!("/ui/deliveries?q=is%3Awaiting&#38;before={older}"));
     assert!(Page::get(queued.admin(), "/ui/deliveries?q=is%3Adead").ids().is_empty());
     queued.stop();
+}
+
+#[test]
+fn page_api_and_command_find_the_same() {
+    let gateway = gateway("");
+    let named = |kind: &str| Delivery::circleci("{}").body("[]").header("circleci-event-type", kind);
+    for kind in ["job-completed", "job-failed", "workflow-completed"] {
+        refused(&gateway, &named(kind).header("X-Request-Id", kind), "signature_mismatch");
+    }
+    refused(&gateway, &Delivery::unsigned("{}").header("X-Foo", "bar"), "missing_signature");
+    refused(&gateway, &Delivery::circleci("{}").target("/elsewhere?a=b"), "no_route");
+    let url = format!("http://{}", gateway.admin);
+    for query in [
+        "",
+        "is:refused",
+        "-is:refused",
+        "route:hook",
+        "route:none",
+        "reason:signature_mismatch",
+        "reason:no_*",
+        "status:401",
+        "status:>=404",
+        "event:job-*",
+        "-event:job-*",
+        "id:job-failed",
+        "request_id:job-completed",
+        "peer:127.0.0.0/8",
+        "since:1h",
+        "until:1h",
+        "size:>1B",
+        "took:<1h",
+        "has:body",
+        "body:[",
+        "header:x-foo=bar",
+        "elsewhere",
+        "JOB",
+        "event:job-failed event:workflow-completed route:hook -status:404",
+    ] {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let api = json(gateway.admin, &format!("/api/v1/deliveries?q={encoded}"));
+        let api: Vec<&str> =
+            api["deliveries"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        let page = Page::get(gateway.admin, &format!("/ui/deliveries?q={encoded}"));
+        assert_eq!(page.ids(), api, "{query}");
+        let command = Command::new(BINARY).args(["deliveries", "--url", &url, "--", query]).output().unwrap();
+        let printed = String::from_utf8(command.stdout).unwrap();
+        let printed: Vec<&str> = printed.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(printed, api, "{query}");
+        assert_eq!(api.is_empty(), ["-is:refused", "until:1h"].contains(&query), "{query}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::thread;
 use crate::support::api::{Call, json};
 use crate::support::gateway::Gateway;
 use crate::support::http;
+use crate::support::line::Line;
 use crate::support::process::{BINARY, Process, Stream, poll};
 use crate::support::queued::Queued;
 use crate::support::rig::{Rig, route};
@@ -212,6 +213,28 @@ fn a_copy_that_cannot_be_fetched_is_asked_for_again() {
         assert_eq!(listener.process.wait().code(), Some(0));
         assert!(!listener.process.has_printed("not sent"), "nothing was lost");
     }
+}
+
+#[test]
+fn a_connection_that_is_lost_for_a_moment_loses_nothing_though_nothing_is_recorded() {
+    let queued = Queued::start("record: none");
+    queued.upstream.answer_always();
+    let line = Line::to(queued.admin());
+    let mut listener = Listener::start(line.address, "", &[]);
+    let deliver = |number: u32| queued.accepts(&Delivery::circleci(format!("{{\"n\":{number}}}")));
+    deliver(1);
+    assert_eq!(listener.takes("200 OK").body, b"{\"n\":1}");
+    assert_eq!(listener.outcome(), "hook 7 B → 200");
+    line.cut();
+    listener.process.wait_for("that it connects again", |_, line| line.contains("connecting again").then_some(()));
+    deliver(2);
+    deliver(3);
+    queued.wait_for_delivered(3.0);
+    line.mend();
+    for number in [2, 3] {
+        assert_eq!(listener.takes("200 OK").body, format!("{{\"n\":{number}}}").as_bytes());
+    }
+    listener.process.wait_for("that some may be missing", |_, line| line.contains("may be missing").then_some(()));
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub struct Summary {
     pub hour: Vec<Bar>,
     /// All of them.
     pub hour_total: String,
-    /// Within which time half of the handler's answers of the last hour began; empty without an answer.
+    /// Within which time half of the attempts of the last hour ended; empty without an attempt.
     pub p50: String,
     /// The same for 95 %.
     pub p95: String,

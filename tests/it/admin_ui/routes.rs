@@ -43,8 +43,8 @@ fn a_route_shows_its_traffic_and_its_secrets() {
     assert!(new.contains("<time datetime=\"20"), "{new}");
     let old = shown.after("<th scope=\"row\">2026-06</th>", "</tr>");
     assert!(old.contains("none since the start"), "{old}");
-    let took = shown.after("The handler answers within ", "</p>");
-    assert!(took.contains(" ms (p50) and ") && took.contains(" ms (p95)"), "{took}");
+    let took = shown.after("Half of the attempts to reach the handler ended within ", "</p>");
+    assert!(took.contains(" ms (p50), 95 % within ") && took.contains(" ms (p95)"), "{took}");
     shown.has("✓</span> ok").has("Last hour (1)").has("<span class=\"bar-label\">forwarded</span>");
     shown.lacks(crate::support::gateway::SECRET).lacks(crate::support::gateway::OLD_SECRET);
     let list = Page::get(rig.gateway.admin, "/ui/routes");

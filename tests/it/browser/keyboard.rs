@@ -42,6 +42,25 @@ fn a_person_without_a_mouse_finds_a_delivery_reads_the_cause_and_comes_back() {
 }
 
 #[test]
+fn a_person_without_a_mouse_replays() {
+    let Some(site) = Site::start() else { return };
+    let browser = &site.browser;
+    let id = site.record(&Delivery::circleci("{}"));
+    site.open("/ui/");
+    browser.press(&format!("j{ENTER}"));
+    browser.arrives_at(&id);
+    browser.until("document.querySelector('[data-key=replay]') !== null");
+    browser.press("r");
+    browser.until("document.querySelector('#ask-replay').open");
+    browser.press(ENTER);
+    browser.shows("Attempts (2)");
+    browser.press(ESCAPE);
+    browser.arrives_at("/ui/");
+    browser.until(&format!("({FOCUSED}) === {id:?}"));
+    site.is_content();
+}
+
+#[test]
 fn letters_do_nothing_in_fields_and_can_be_switched_off() {
     let Some(site) = Site::start() else { return };
     let browser = &site.browser;

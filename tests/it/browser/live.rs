@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::site::{Line, Site};
+use super::site::Site;
 use crate::support::api::{Call, Events};
+use crate::support::line::Line;
 use crate::support::process::poll;
 use crate::support::sender::Delivery;
 

@@ -93,12 +93,12 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let query = query.only(&["q", "copies_of"], &[])?;
     let filter = filter(&context, &query)?;
-    let listening = match query.get("copies_of") {
+    let copies = match query.get("copies_of") {
         None => None,
         Some(name) => {
             let running = (context.running)();
             let route = running.route(name).ok_or_else(|| Problem::bad_query("copies_of: no route has this name"))?;
-            Some(Copies { route: route.clone(), listening: Arc::new(route.limits.copies().listen()) })
+            Some(Copies { route: route.clone(), listening: route.limits.copies().listen() })
         }
     };
     let place = context.streams.places.clone().try_acquire_owned();
@@ -113,7 +113,7 @@ pub async fn stream(
     let resumed = match last {
         Some(Id(last)) => {
             let mut resumed = resume(&store, &filter, last).await?;
-            if let Some(copies) = &listening {
+            if let Some(copies) = &copies {
                 copies.add_after(last, &store, &filter, &mut resumed).await?;
             }
             resumed
@@ -124,7 +124,7 @@ pub async fn stream(
     let streaming = Streaming { store, clock: context.clock, filter, seen, out, sent: HashSet::new(), _place: place };
     tokio::spawn(async move {
         streaming.run(resumed).await;
-        if let Some(Copies { listening, .. }) = listening {
+        if let Some(Copies { listening, .. }) = copies {
             tokio::time::sleep(LINGER).await;
             drop(listening);
         }
@@ -177,10 +177,9 @@ struct Streaming {
 }
 
 /// The copies of a route's deliveries, which are kept as long as this is there.
-#[derive(Clone)]
 struct Copies {
     route: Arc<RouteShared>,
-    listening: Arc<Listening>,
+    listening: Listening,
 }
 
 impl Copies {

@@ -20,6 +20,7 @@ use super::content::View;
 use super::flash::{self, Said};
 use super::row::Row;
 use super::view::shown;
+use crate::acts::why::is_of_signature;
 use crate::admin::AdminContext;
 use crate::admin::api::deliveries::{self, compute};
 use crate::admin::api::detail::Found;
@@ -41,7 +42,8 @@ struct Page {
     said: Option<Said>,
     /// Whether there may soon be more to see: it waits for its handler, or a replay was just asked for.
     is_moving: bool,
-    /// The refusal in a sentence; empty if it was not refused. Advice, if nothing better is known.
+    /// The refusal in a sentence; empty if it was not refused. Advice, unless its signature was looked
+    /// into.
     title: &'static str,
     hint: &'static str,
     /// The status that is shown beside the outcome.
@@ -138,7 +140,9 @@ impl Page {
             is_moving: row.outcome.class == "wait" || said == Some(Said::Replay),
             status: parts::status(found, route),
             title: reject.map_or("", |reject| reject.facts().title),
-            hint: reject.filter(|_| !why.has_causes()).map_or("", Reject::hint),
+            hint: reject
+                .filter(|reject| !(why.has_causes() && is_of_signature(reject.reason())))
+                .map_or("", Reject::hint),
             facts: parts::facts(found),
             questions: offers.questions(),
             offers,

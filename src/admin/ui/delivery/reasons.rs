@@ -79,7 +79,7 @@ impl Why {
         !matches!(self, Self::NotAsked)
     }
 
-    /// Whether it says more than the name of the refusal, so that general advice would only confuse.
+    /// Whether it says more than the name of the refusal.
     pub fn has_causes(&self) -> bool {
         matches!(self, Self::Explained(explained) if !explained.causes.is_empty())
     }
