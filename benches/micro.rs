@@ -181,7 +181,7 @@ fn find(bencher: Bencher<'_, '_>, routes: usize, place: fn(usize) -> String, pat
 fn router(routes: usize, place: fn(usize) -> String) -> Router {
     let metrics = Metrics::new(0.0).unwrap();
     let limits = LimitStates::default();
-    let upstream = config::Place::Tcp { host: "192.0.2.2".to_owned(), port: 80 };
+    let upstream = config::UrlPlace::Tcp { host: "192.0.2.2".to_owned(), port: 80 };
     let pool = Pool::new(Connector::new(upstream, Duration::from_secs(1), None).unwrap());
     let routes = configured((0..routes).map(place)).into_iter().map(|route| {
         let shared = RouteShared::new(route, &metrics, &limits).unwrap();

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::open_files;
 use crate::admin::{self, Running};
-use crate::config::{self, ClientTls, Config, Identity, Place, View};
+use crate::config::{self, ClientTls, Config, Identity, Place, UrlPlace, View};
 use crate::metrics::{Configured, Expiry, Metrics};
 use crate::net::connect::Connector;
 use crate::net::tls::client_config;
@@ -53,7 +53,7 @@ pub(super) struct Generation {
 /// How to connect to a URL of an upstream. Routes with equal destinations share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Destination {
-    place: Place,
+    place: UrlPlace,
     tls: bool,
     certificates: Option<ClientTls>,
     connect_timeout: Duration,

@@ -14,7 +14,7 @@ use super::model::{AccessLog, Config, Route, Server};
 use super::network::Networks;
 use super::record::Record;
 use super::upstream::Upstream;
-use super::url::{UrlPlace, Url};
+use super::url::{Url, UrlPlace};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

@@ -16,7 +16,7 @@ use super::sources::Context;
 use super::tls::ClientTls;
 use super::units::{parse_share, read_timeout};
 use super::upstream::{read_certificates, read_url};
-use super::url::{UrlPlace, Url};
+use super::url::{Url, UrlPlace};
 
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const DEFAULT_SERVICE_NAME: &str = "hooklatch";

@@ -11,7 +11,7 @@ use tokio::sync::futures::Notified;
 use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
 use super::retry::RetryPolicy;
 use crate::clock::Clock;
-use crate::config::{Place, Upstream};
+use crate::config::{Upstream, UrlPlace};
 use crate::lock::lock;
 use crate::routing::rate::Bucket;
 use crate::store::{Millis, Store, millis};
@@ -20,7 +20,7 @@ use crate::store::{Millis, Store, millis};
 const LINE: Line = Line { deliveries: 512, bytes: 8 << 20 };
 
 /// Where an upstream listens, each place with whether it speaks TLS.
-type Places = Vec<(bool, Place)>;
+type Places = Vec<(bool, UrlPlace)>;
 
 /// The queue, over all threads and reloads.
 pub struct Queue {

@@ -48,13 +48,14 @@ impl Feed {
         broadcast::Sender::new(BEHIND)
     }
 
-    /// Tells of a batch that is committed.
-    pub fn tell(&self, writes: &[Write], answers: &[Answer]) {
+    /// Tells of a batch that is committed. Of a store that `is_shared` those who follow read what is new: it says which
+    /// gateway took it.
+    pub fn tell(&self, writes: &[Write], answers: &[Answer], is_shared: bool) {
         if !self.is_followed() {
             return;
         }
         let notices: Arc<[Notice]> =
-            writes.iter().zip(answers).filter_map(|(write, answer)| notice(write, answer)).collect();
+            writes.iter().zip(answers).filter_map(|(write, answer)| notice(write, answer, is_shared)).collect();
         self.pass_on(notices);
     }
 
@@ -77,15 +78,15 @@ impl Feed {
 }
 
 /// What a write has to tell, by what came of it.
-pub fn notice(write: &Write, answer: &Answer) -> Option<Notice> {
+pub fn notice(write: &Write, answer: &Answer, is_shared: bool) -> Option<Notice> {
+    let stored = |delivery, attempts, next| (!is_shared).then(|| Stored::new(delivery, attempts, next));
     let (delivery, new) = match write {
         Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => {
-            let next_attempt_at = Some(delivery.received_at);
-            (Named::Id(delivery.id), Some(Stored::new(delivery, 0, next_attempt_at)))
+            (Named::Id(delivery.id), stored(delivery, 0, Some(delivery.received_at)))
         }
         Write::Record(record) => {
             let attempts = u32::from(record.attempt.is_some());
-            (Named::Id(record.delivery.id), Some(Stored::new(&record.delivery, attempts, None)))
+            (Named::Id(record.delivery.id), stored(&record.delivery, attempts, None))
         }
         Write::Complete(outcome) => (Named::Id(outcome.id), None),
         Write::Change(Change::Settle { id, .. } | Change::Erase { id } | Change::Requeue { id, .. })

@@ -256,10 +256,10 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A delivery that was stored just now, as lists show it.
+    /// A delivery that was stored just now, as lists show it; in a store that is not shared.
     pub fn new(delivery: &Delivery, attempts: u32, next_attempt_at: Option<Millis>) -> Self {
         let delivery = Delivery { head: Bytes::new(), body: None, details: Bytes::new(), ..delivery.clone() };
-        Self { shown: Shown::of(delivery.state, attempts, false), delivery, attempts, next_attempt_at }
+        Self { shown: Shown::of(delivery.state, attempts, false), delivery, attempts, next_attempt_at, gateway: None }
     }
 }
 

@@ -316,7 +316,7 @@ impl Writer {
                 shared.reservations.settled(&key.key);
             }
         }
-        self.feed.tell(&writes, &answers);
+        self.feed.tell(&writes, &answers, self.shared.claims.is_none());
         let deliveries = answers.iter().filter(|answer| matches!(answer, Answer::Stored(_))).count();
         let count = writes.len();
         for ((_, _, sender, _), result) in others.into_iter().zip(answers) {

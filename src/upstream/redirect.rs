@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode, Uri};
 
-use crate::config::{UrlPlace, Upstream};
+use crate::config::{Upstream, UrlPlace};
 
 /// What an operator can do about it.
 pub const REDIRECT_HINT: &str =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use hooklatch::config::{self, Config, Place};
+use hooklatch::config::{self, Config, UrlPlace};
 use serde_json::Value;
 
 use crate::support::gateway::Secrets;
@@ -98,7 +98,7 @@ fn the_build_in_the_container_gets_all_that_it_reads() {
 fn compose_yaml_is_of_the_compose_specification_and_mounts_what_is_there() {
     let compose = composed("compose.yaml");
     let config = gateway("compose/gateway/gateway.yaml");
-    assert!(matches!(&config.routes[0].upstream.urls[0].place, Place::Tcp { host, .. } if host == "handler"));
+    assert!(matches!(&config.routes[0].upstream.urls[0].place, UrlPlace::Tcp { host, .. } if host == "handler"));
     assert!(compose["services"].get("handler").is_some());
     let scraped = documents(&read("prometheus/prometheus.yml")).remove(0);
     let target = format!("gateway:{}", config.admin.listen.port());

@@ -34,7 +34,7 @@ pub fn stored(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
         body: None,
         details: copy.details.clone(),
     };
-    Stored { delivery, shown: Shown::Settled(State::Delivered), attempts: 1, next_attempt_at: None }
+    Stored { delivery, shown: Shown::Settled(State::Delivered), attempts: 1, next_attempt_at: None, gateway: None }
 }
 
 /// All of the copy of this delivery, if a route has one.

@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{Place, Route};
+use crate::config::{Route, UrlPlace};
 use crate::http1::client::request::{Head, OutgoingRequest};
 use crate::http1::payload::Payload;
 use crate::net::connect::Connector;
@@ -186,7 +186,7 @@ pub async fn send(
     };
     let authority = url.authority().ok_or_else(|| io::Error::other("the URL has no host"))?;
     let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let place = Place::Tcp { host: name.to_owned(), port: authority.port_u16().unwrap_or(port) };
+    let place = UrlPlace::Tcp { host: name.to_owned(), port: authority.port_u16().unwrap_or(port) };
     let connector = Connector::new(place, CONNECT_TIMEOUT, tls)?;
     let connector = if way.proxy_protocol { connector.beginning_with(UNKNOWN) } else { connector };
     let now = Clock::system().now();

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Link, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-use crate::config::{Place, Url};
+use crate::config::{Url, UrlPlace};
 use crate::delivery::timeline::Period;
 use crate::delivery::trace_context::SpanId;
 use crate::observe::trace::{EndedDelivery, OTHER_METHOD};
@@ -151,8 +151,8 @@ fn forward(ended: &EndedDelivery, period: Period) -> Span {
         && let Some(upstream) = route.config.upstream.urls.get(ended.upstream_url)
     {
         let (address, port) = match &upstream.place {
-            Place::Tcp { host, port } => (host.clone(), Some(u64::from(*port))),
-            Place::Unix(path) => (path.display().to_string(), None),
+            UrlPlace::Tcp { host, port } => (host.clone(), Some(u64::from(*port))),
+            UrlPlace::Unix(path) => (path.display().to_string(), None),
         };
         attributes.text("server.address", Some(address));
         attributes.number("server.port", port);

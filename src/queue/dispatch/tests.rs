@@ -11,7 +11,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::config::{Place, Sources};
+use crate::config::{Sources, UrlPlace};
 use crate::metrics::Metrics;
 use crate::net::connect::Connector;
 use crate::routing::limits::LimitStates;
@@ -47,7 +47,7 @@ fn dispatcher() -> Rc<Dispatcher> {
     let mut config = crate::config::parse(ROUTES, Path::new(""), &Secret).unwrap();
     let shared =
         RouteShared::new(config.routes.remove(0), &Metrics::new(0.0).unwrap(), &LimitStates::default()).unwrap();
-    let place = Place::Tcp { host: "127.0.0.1".to_owned(), port: 9 };
+    let place = UrlPlace::Tcp { host: "127.0.0.1".to_owned(), port: 9 };
     let pool = Pool::new(Arc::new(Connector::new(place, Duration::from_secs(1), None).unwrap()));
     let keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
     let memory = Memory::new(Bounds::default(), keep);

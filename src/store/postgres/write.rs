@@ -106,7 +106,7 @@ impl Postgres {
         }
         self.book_in(batch, &done.work);
         self.count_dropped(done.work.dropped);
-        self.tell(&done.due, batch.iter().zip(&done.answers).filter_map(|(write, answer)| notice(write, answer)));
+        self.tell(&done.due, batch.iter().zip(&done.answers).filter_map(|(write, answer)| notice(write, answer, true)));
         Ok(done.answers)
     }
 
