@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use super::attempt::Named;
 use super::backend::{Answer, Write};
-use super::types::{Change, Changed, Stored};
+use super::types::{Change, Changed, Delivery, Stored};
 use crate::lock::lock;
 
 /// Batches that a follower can be behind; who is slower misses the oldest.
@@ -26,8 +26,11 @@ pub struct News {
 pub struct Notice {
     /// The delivery.
     pub delivery: Named,
-    /// The delivery as lists show it, if it is new: nobody need read it, and it may have gone by then.
-    pub new: Option<Stored>,
+    /// Whether it is new.
+    pub is_new: bool,
+    /// The delivery as lists show it, if it is new and the store is not shared: nobody need read it, and it may have gone by
+    /// then.
+    pub stored: Option<Stored>,
 }
 
 /// The side of those who tell.
@@ -79,22 +82,22 @@ impl Feed {
 
 /// What a write has to tell, by what came of it.
 pub fn notice(write: &Write, answer: &Answer, is_shared: bool) -> Option<Notice> {
-    let stored = |delivery, attempts, next| (!is_shared).then(|| Stored::new(delivery, attempts, next));
-    let (delivery, new) = match write {
+    let new = |delivery: &Delivery, attempts, next| {
+        let stored = (!is_shared).then(|| Stored::new(delivery, attempts, next));
+        Notice { delivery: Named::Id(delivery.id), is_new: true, stored }
+    };
+    let changed = |delivery| Notice { delivery, is_new: false, stored: None };
+    match write {
         Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => {
-            (Named::Id(delivery.id), stored(delivery, 0, Some(delivery.received_at)))
+            Some(new(delivery, 0, Some(delivery.received_at)))
         }
-        Write::Record(record) => {
-            let attempts = u32::from(record.attempt.is_some());
-            (Named::Id(record.delivery.id), stored(&record.delivery, attempts, None))
-        }
-        Write::Complete(outcome) => (Named::Id(outcome.id), None),
+        Write::Record(record) => Some(new(&record.delivery, u32::from(record.attempt.is_some()), None)),
+        Write::Complete(outcome) => Some(changed(Named::Id(outcome.id))),
         Write::Change(Change::Settle { id, .. } | Change::Erase { id } | Change::Requeue { id, .. })
             if matches!(answer, Answer::Changed(Changed::Done(_))) =>
         {
-            (Named::Id(*id), None)
+            Some(changed(Named::Id(*id)))
         }
-        Write::Accept { .. } | Write::Key(..) | Write::Release(_) | Write::Change(_) => return None,
-    };
-    Some(Notice { delivery, new })
+        Write::Accept { .. } | Write::Key(..) | Write::Release(_) | Write::Change(_) => None,
+    }
 }

@@ -143,8 +143,11 @@ fn read(text: &str, token: u64) -> Option<(Vec<i32>, Vec<Notice>)> {
         match (kind, chars.as_str()) {
             ('d', number) => due.extend(number.parse::<i32>().ok()),
             // What a later version says beside is left out.
-            ('+' | '~', id) => notices
-                .extend(Uuid::try_parse(id).ok().map(|id| Notice { delivery: Named::Id(id), is_new: kind == '+' })),
+            ('+' | '~', id) => notices.extend(Uuid::try_parse(id).ok().map(|id| Notice {
+                delivery: Named::Id(id),
+                is_new: kind == '+',
+                stored: None,
+            })),
             _ => {}
         }
     }
@@ -264,8 +267,9 @@ mod tests {
 
     #[test]
     fn a_text_of_others_is_read_as_far_as_it_is_understood() {
-        assert_eq!(read("1 d5 x9 d +no dd", 2), Some((vec![5], Vec::new())));
-        assert_eq!(read("", 2), Some((Vec::new(), Vec::new())));
+        let read = |text| read(text, 2).map(|(routes, notices)| (routes, notices.len()));
+        assert_eq!(read("1 d5 x9 d +no dd"), Some((vec![5], 0)));
+        assert_eq!(read(""), Some((Vec::new(), 0)));
         assert!(channel(&"ä".repeat(40)).len() <= 63);
     }
 }

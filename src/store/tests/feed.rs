@@ -11,7 +11,7 @@ on_each_store! {
 
 fn what_is_new_is_told_as_lists_show_it(mut store: Fixture) {
     let channel = Feed::channel();
-    let (mut feed, mut follower) = (Feed::new(channel.clone()), channel.subscribe());
+    let (feed, mut follower) = (Feed::new(channel.clone()), channel.subscribe());
     let attempt = Attempt { destination: 0, number: 1, ..attempt(1) };
     let recorded = Record { attempt: Some(attempt), delivery: delivery(1, State::Forwarded) };
     let writes = [
@@ -20,11 +20,14 @@ fn what_is_new_is_told_as_lists_show_it(mut store: Fixture) {
         Write::Record(Arc::new(delivery(2, State::Refused).into())),
     ];
     let answers = store.commit(&writes);
-    feed.tell(&writes, &answers);
+    feed.tell(&writes, &answers, false);
     let told = follower.try_recv().unwrap();
-    let told: Vec<String> = told.notices.iter().map(|notice| format!("{:?}", notice.new.as_ref().unwrap())).collect();
+    let told: Vec<String> =
+        told.notices.iter().map(|notice| format!("{:?}", notice.stored.as_ref().unwrap())).collect();
     let read = store.reader.summaries(&[0, 1, 2].map(|number| Named::Id(id(number)))).unwrap();
-    assert_eq!(told, read.iter().map(|stored| format!("{stored:?}")).collect::<Vec<_>>());
+    // Which gateway took it is read, where gateways share the store.
+    let read = read.into_iter().map(|stored| format!("{:?}", Stored { gateway: None, ..stored }));
+    assert_eq!(told, read.collect::<Vec<_>>());
 }
 
 fn a_delivery_is_found_by_its_id_and_by_its_ticket(mut store: Fixture) {
@@ -48,24 +51,24 @@ fn what_has_made_room_is_remembered(mut store: Fixture) {
 #[test]
 fn who_follows_is_told_what_is_new_and_what_has_changed() {
     let channel = Feed::channel();
-    let mut feed = Feed::new(channel.clone());
+    let feed = Feed::new(channel.clone());
     let mut store = Fixture::memory();
     let settle = |number| Write::Change(Change::Settle { id: id(number), from: &[State::Dead], to: State::Discarded });
-    let mut commit = |writes: &[Write], feed: &mut Feed| {
+    let mut commit = |writes: &[Write]| {
         let answers = store.commit(writes);
-        feed.tell(writes, &answers);
+        feed.tell(writes, &answers, false);
     };
     // Without a follower.
-    commit(&[accept(0, None)], &mut feed);
+    commit(&[accept(0, None)]);
     let mut follower = channel.subscribe();
     let key = DedupeKey { key: [1; 16], until: NOW + 1 };
-    commit(&[accept(1, Some(key)), Write::Record(Arc::new(delivery(2, State::Dead).into()))], &mut feed);
+    commit(&[accept(1, Some(key)), Write::Record(Arc::new(delivery(2, State::Dead).into()))]);
     // A duplicate is no delivery of its own, and a change that is not made is none.
-    commit(&[accept(3, Some(key)), settle(1), settle(2)], &mut feed);
-    commit(&[settle(9)], &mut feed);
+    commit(&[accept(3, Some(key)), settle(1), settle(2)]);
+    commit(&[settle(9)]);
     let news = follower.try_recv().unwrap();
     let told = |news: &News| -> Vec<_> {
-        news.notices.iter().map(|notice| (notice.delivery, notice.new.as_ref().map(|new| new.delivery.id))).collect()
+        news.notices.iter().map(|notice| (notice.delivery, notice.stored.as_ref().map(|new| new.delivery.id))).collect()
     };
     let new = |number| (Named::Id(id(number)), Some(id(number)));
     assert_eq!((news.first, told(&news)), (0, vec![new(1), new(2)]));

@@ -60,22 +60,30 @@ async fn read(store: Store, mut news: broadcast::Receiver<News>, seen: broadcast
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
-        let (mut deliveries, mut changed): (Vec<(Arc<Told>, bool)>, HashSet<Named>) = (Vec::new(), HashSet::new());
+        let mut deliveries: Vec<(Arc<Told>, bool)> = Vec::new();
+        let (mut unread, mut new) = (HashSet::new(), HashSet::new());
         while let Some(News { first, notices }) = next {
             missed += first.saturating_sub(expected.unwrap_or(first));
             expected = Some(first + notices.len() as u64);
             for notice in notices.iter() {
-                match &notice.new {
-                    Some(stored) => deliveries.push((Arc::new(Told::new(stored.clone())), true)),
-                    None => drop(changed.insert(notice.delivery)),
+                if let Some(stored) = &notice.stored {
+                    deliveries.push((Arc::new(Told::new(stored.clone())), true));
+                    continue;
+                }
+                unread.insert(notice.delivery);
+                if let (Named::Id(id), true) = (notice.delivery, notice.is_new) {
+                    new.insert(id);
                 }
             }
-            next = if changed.len() < TOGETHER { more(&mut news) } else { None };
+            next = if unread.len() < TOGETHER { more(&mut news) } else { None };
         }
-        let asked = changed.len() as u64;
+        let asked = unread.len() as u64;
         if asked > 0 {
-            match store.summaries(changed.into_iter().collect()).await {
-                Ok(found) => deliveries.extend(found.into_iter().map(|stored| (Arc::new(Told::new(stored)), false))),
+            match store.summaries(unread.into_iter().collect()).await {
+                Ok(found) => deliveries.extend(found.into_iter().map(|stored| {
+                    let is_new = new.contains(&stored.delivery.id);
+                    (Arc::new(Told::new(stored)), is_new)
+                })),
                 Err(error) => {
                     tracing::debug!(%error, "what was committed cannot be read for the streams");
                     missed += asked;
