@@ -40,6 +40,17 @@ struct Part<'a> {
     is_text: bool,
 }
 
+/// Whether the head calls the body a form in parts.
+pub(super) fn is_said(headers: &HeaderMap) -> bool {
+    let media_type = sole(headers, &CONTENT_TYPE).and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"multipart/form-data"))
+}
+
+/// Whether the body has fields.
+pub(super) fn is_readable(headers: &HeaderMap, body: &[u8]) -> bool {
+    read(headers, body).is_some()
+}
+
 /// The value of a field.
 pub(super) fn find<'a>(headers: &HeaderMap, body: &'a [u8], field: &MultipartField) -> Found<'a> {
     let Some((_, parts)) = read(headers, body) else { return Found::Nothing };
