@@ -57,7 +57,7 @@ pub(super) fn find<'a>(headers: &HeaderMap, body: &'a [u8], field: &MultipartFie
     let mut values = parts.iter().filter(|part| part.name == field.name.as_bytes());
     let Some(first) = values.next() else { return Found::Nothing };
     let text = |part: &Part<'a>| part.is_text.then_some(part.bytes);
-    match (values.last(), &field.json) {
+    match (values.next_back(), &field.json) {
         (Some(last), _) => Found::Repeated { first: text(first).map(Into::into), last: text(last).map(Into::into) },
         (None, None) => Found::Once(text(first).map(Into::into)),
         (None, Some(pointer)) => match text(first) {

@@ -319,7 +319,7 @@ impl fmt::Display for Style {
             Layout::Indented("\t") => traits.push("indented by tabs"),
             Layout::Indented(_) => traits.push("indented by four spaces"),
             Layout::CrLf => {
-                traits.push("indented by two spaces, in lines that end in CRLF (as .NET on Windows writes it)")
+                traits.push("indented by two spaces, in lines that end in CRLF (as .NET on Windows writes it)");
             }
         }
         match self.escapes {
