@@ -17,8 +17,8 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem;
 
-use super::content::sole;
 use super::fields::Found;
+use super::header::sole;
 use super::payload::{self, Kind};
 use super::spec::MultipartField;
 

@@ -261,8 +261,7 @@ fn dirt_in_a_secret_is_proven() {
         has("civo", &signed.diagnose_alone(dirty.into()), cause);
     }
     signed = Signed::new("standard-webhooks").unwrap();
-    for before in ["whsec_whsec_", "v1,whsec_"] {
-        let dirty = [before.as_bytes(), signed.secret.expose()].concat();
-        has("standard-webhooks", &signed.diagnose_alone(dirty.into()), "a prefix before whsec_");
-    }
+    // With `v1,` before it, it is no secret of this scheme, and does not load.
+    let dirty = [b"whsec_whsec_", signed.secret.expose()].concat();
+    has("standard-webhooks", &signed.diagnose_alone(dirty.into()), "a prefix before whsec_");
 }
