@@ -2,9 +2,10 @@
 
 use http::HeaderMap;
 
-use super::content::{self, Body, Content, Given, joined};
+use super::content::{Body, Content, Given, joined};
 use super::error::VerifyError;
 use super::hash::hash;
+use super::header::sole;
 use super::spec::{Form, Payload, PayloadEquals, Requirement};
 use super::{codec, fields, payload};
 
@@ -26,7 +27,7 @@ pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
             known && found == names.len() && names.iter().all(once)
         }
         Requirement::Header { name, value } => {
-            content::sole(given.head.headers, name).is_some_and(|found| found == value.as_bytes())
+            sole(given.head.headers, name).is_some_and(|found| found == value.as_bytes())
         }
         Requirement::QueryDigest { name, hash: function, encoding } => {
             let query = given.head.query.unwrap_or_default().as_bytes();
@@ -41,7 +42,7 @@ pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
 
 /// Whether the content type is that of a urlencoded form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = content::sole(headers, &http::header::CONTENT_TYPE);
+    let media_type = sole(headers, &http::header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }

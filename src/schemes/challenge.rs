@@ -22,8 +22,9 @@ use serde_json::{Map, Value};
 
 use super::codec;
 use super::codec::Digest;
-use super::content::{self, Body, Content, Piece};
+use super::content::{Body, Content, Piece};
 use super::fields::{self, Found};
+use super::header::sole;
 use super::key::Key;
 use super::options::SchemeOptions;
 use super::payload::{self, Kind};
@@ -296,7 +297,7 @@ fn value<'a>(place: &Place, head: RequestHead<'a>, body: Option<&'a Body<'_>>) -
         Found::Nothing | Found::Repeated { .. } => None,
     };
     match place {
-        Place::Header(name) => content::sole(head.headers, name).map(Cow::Borrowed),
+        Place::Header(name) => sole(head.headers, name).map(Cow::Borrowed),
         Place::Query(name) => once(fields::find(head.query?.as_bytes(), name)),
         Place::Json(pointer) => once(payload::find(body?.bytes(), pointer, Kind::Text)),
         Place::Form(name) => once(fields::find(body?.bytes(), name)),

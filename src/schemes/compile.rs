@@ -67,7 +67,10 @@ impl Spec {
         for parameter in &self.parameters {
             let missing = match parameter.secret {
                 true => options.challenge == Some(true) && !options.secrets.contains_key(&parameter.name),
-                false => !parameter.optional && options.parameters.get(&parameter.name).is_none_or(String::is_empty),
+                false => match options.parameters.get(&parameter.name) {
+                    None => !parameter.optional,
+                    Some(text) => text.is_empty(),
+                },
             };
             if missing {
                 let description = parameter.description.clone();

@@ -8,13 +8,15 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
+use http::HeaderName;
 use smallvec::SmallVec;
 
 use super::codec;
 use super::fields::{self, Found};
 use super::gzip;
 use super::hash::hash;
+use super::header::sole;
 use super::multipart;
 use super::payload::{self, Kind};
 use super::request::RequestHead;
@@ -224,13 +226,6 @@ impl<'a> Body<'a> {
         let encoding = digest.encoding.first().copied().unwrap_or(Encoding::Hex);
         codec::encode(encoding, hash(digest.hash, self.frames.iter().map(|frame| &**frame)).as_bytes())
     }
-}
-
-/// The value of a header that the request has exactly once.
-pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    if values.next().is_some() { None } else { Some(value.as_bytes().trim_ascii()) }
 }
 
 /// The most headers that a request may list.

@@ -9,7 +9,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
-use super::content::sole;
+use super::header::sole;
 
 /// Bytes behind the compressed data: its CRC-32 and its length.
 const TRAILER: usize = 8;

@@ -34,6 +34,7 @@ mod event;
 mod fields;
 mod gzip;
 mod hash;
+mod header;
 mod jwt;
 mod key;
 mod made;

@@ -17,8 +17,8 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use memchr::memmem;
 
-use super::content::sole;
 use super::fields::Found;
+use super::header::sole;
 use super::payload::{self, Kind};
 use super::spec::MultipartField;
 
@@ -40,13 +40,24 @@ struct Part<'a> {
     is_text: bool,
 }
 
+/// Whether the head calls the body a form in parts.
+pub(super) fn is_said(headers: &HeaderMap) -> bool {
+    let media_type = sole(headers, &CONTENT_TYPE).and_then(|value| value.split(|byte| *byte == b';').next());
+    media_type.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"multipart/form-data"))
+}
+
+/// Whether the body has fields.
+pub(super) fn is_readable(headers: &HeaderMap, body: &[u8]) -> bool {
+    read(headers, body).is_some()
+}
+
 /// The value of a field.
 pub(super) fn find<'a>(headers: &HeaderMap, body: &'a [u8], field: &MultipartField) -> Found<'a> {
     let Some((_, parts)) = read(headers, body) else { return Found::Nothing };
     let mut values = parts.iter().filter(|part| part.name == field.name.as_bytes());
     let Some(first) = values.next() else { return Found::Nothing };
     let text = |part: &Part<'a>| part.is_text.then_some(part.bytes);
-    match (values.last(), &field.json) {
+    match (values.next_back(), &field.json) {
         (Some(last), _) => Found::Repeated { first: text(first).map(Into::into), last: text(last).map(Into::into) },
         (None, None) => Found::Once(text(first).map(Into::into)),
         (None, Some(pointer)) => match text(first) {

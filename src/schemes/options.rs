@@ -14,7 +14,7 @@ pub struct SchemeOptions {
     /// Whether the body must equal its signed payload. The default is that it must.
     pub match_payload: Option<bool>,
     /// Where the provider believes that it sends its deliveries, for schemes that sign this. One with a user name or a
-    /// password is a secret, under [`PUBLIC_URL`].
+    /// password is a secret: `public_url` of [`secrets`](Self::secrets).
     pub public_url: Option<String>,
     /// How far a signed time may be from the gateway's clock. The default is the scheme's own.
     pub tolerance: Option<Duration>,

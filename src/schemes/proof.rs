@@ -14,6 +14,7 @@ use super::authentic::{Authentic, Authenticated, By, EventId};
 use super::compiled::{Compiled, CompiledForm};
 use super::content::{self, Body, Filled, Given, joined};
 use super::fields::{self, Found};
+use super::header::sole;
 use super::jwt::Token;
 use super::payload::{self, Kind};
 use super::request::{RequestHead, SignedRequest};
@@ -125,7 +126,7 @@ impl Place {
     /// The value that stands here exactly once in a request with this body.
     fn once(&self, head: RequestHead<'_>, body: &[u8]) -> Option<Vec<u8>> {
         let found = match self {
-            Self::Header(name) => return content::sole(head.headers, name).map(<[u8]>::to_vec),
+            Self::Header(name) => return sole(head.headers, name).map(<[u8]>::to_vec),
             Self::Json(pointer) => payload::find(body, pointer, Kind::Scalar),
             Self::Form(name) => fields::find(body, name),
             Self::Query(name) => fields::find(head.query?.as_bytes(), name),

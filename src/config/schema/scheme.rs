@@ -90,7 +90,8 @@ fn by_options() -> Vec<Value> {
         let options = own_options(spec);
         let names: Vec<&str> = ["name"].into_iter().chain(options.keys().map(String::as_str)).collect();
         let mut then = json!({ "propertyNames": { "enum": names }, "properties": options, "required": required(spec) });
-        let secrets: Vec<&str> = named(spec, true).collect();
+        let secrets = spec.parameters.iter().filter(|parameter| parameter.secret);
+        let secrets: Vec<&str> = secrets.map(|parameter| parameter.name.as_str()).collect();
         if !secrets.is_empty() {
             put(
                 &mut then,
@@ -138,12 +139,8 @@ fn own_options(spec: &Spec) -> Map<String, Value> {
 /// The options that a scheme requires.
 fn required(spec: &Spec) -> Vec<&str> {
     let url = spec.needs_public_url().then_some("public_url");
-    url.into_iter().chain(named(spec, false)).collect()
-}
-
-/// The names of the parameters of one scheme: those that are secrets, or those that are not.
-fn named(spec: &Spec, secret: bool) -> impl Iterator<Item = &str> {
-    spec.parameters.iter().filter(move |parameter| parameter.secret == secret).map(|parameter| parameter.name.as_str())
+    let parameters = spec.parameters.iter().filter(|parameter| !parameter.secret && !parameter.optional);
+    url.into_iter().chain(parameters.map(|parameter| parameter.name.as_str())).collect()
 }
 
 /// The built-in schemes that a route can name.

@@ -109,6 +109,19 @@ fn the_public_url_is_asked_for_where_it_is_signed() {
 }
 
 #[test]
+fn a_public_url_with_a_password_is_a_secret() {
+    let why = "routes[0].scheme.public_url: has a user name or password, so it is a secret: give the whole URL by env or file";
+    assert_eq!(errors("", "{ name: twilio, public_url: 'https://user:hunter2@a.example/t' }"), [why]);
+    let made = Made::new().env("URL", "https://user:hunter2@a.example/t").env("BAD", "user:hunter2@a.example");
+    let config = made.parse(&one(&["scheme: { name: twilio, public_url: { env: URL } }"])).expect("valid");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let errors = made.errors(&one(&["scheme: { name: twilio, public_url: { env: BAD } }"]));
+    assert_eq!(errors, ["routes[0].scheme.public_url: must begin with https://"]);
+    let errors = made.errors(&one(&["scheme: { name: civo, public_url: { env: URL } }"]));
+    assert_eq!(errors, ["routes[0].scheme.public_url: the scheme civo has no option public_url"]);
+}
+
+#[test]
 fn a_tolerance_is_taken_on_any_route() {
     for scheme in ["slack", "circleci"] {
         let route = only_route(&[&format!("scheme: {scheme}"), "tolerance: 7s"]);

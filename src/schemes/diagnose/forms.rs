@@ -7,8 +7,9 @@ use http::header::HOST;
 
 use super::suspect::Suspect;
 use crate::schemes::compiled::Compiled;
-use crate::schemes::content::{Body, sole};
+use crate::schemes::content::Body;
 use crate::schemes::fields::Found;
+use crate::schemes::header::sole;
 use crate::schemes::payload::{self, Kind};
 use crate::schemes::request::{RequestHead, SignedRequest};
 use crate::schemes::spec::{Algorithm, DigestOf, Encoding, Form, Hash, OneOrMany, Part, Way};

@@ -11,8 +11,8 @@ use crate::schemes::error::VerifyError;
 use crate::schemes::gzip;
 use crate::schemes::key::signature_len;
 use crate::schemes::request::SignedRequest;
-use crate::schemes::spec::{Encoding, Form, Payload};
-use crate::schemes::{codec, payload};
+use crate::schemes::spec::{Encoding, Form, Location, Part, Payload};
+use crate::schemes::{codec, multipart, payload};
 
 /// Possible reasons, and what to check.
 pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'_>, error: VerifyError) -> Vec<String> {
@@ -40,10 +40,40 @@ pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'
                 .to_owned(),
         ),
     }
+    hints.extend(of_form(lines, request, body));
     if lines.iter().any(Line::covers_body) && error == VerifyError::SignatureMismatch {
         hints.extend(of_body(request, body));
     }
     hints
+}
+
+/// What keeps a body that is a form in parts from being read.
+fn of_form(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'_>) -> Option<String> {
+    let headers = request.head.headers;
+    if !multipart::is_said(headers) {
+        return None;
+    }
+    let reads = |line: &Line<'_>, at: fn(&Location) -> bool, part: fn(&Part) -> bool| {
+        at(&line.way.signature.at) || line.way.forms.iter().any(|form| Part::any(&form.content, &part))
+    };
+    let in_parts = |line: &Line<'_>| {
+        reads(line, |at| matches!(at, Location::Multipart(_)), |part| matches!(part, Part::Multipart(_)))
+    };
+    let encoded = |line: &Line<'_>| {
+        let part = |part: &Part| matches!(part, Part::Form(_) | Part::SortedForm(_));
+        reads(line, |at| matches!(at, Location::Form(_)), part)
+    };
+    if lines.iter().any(in_parts) {
+        (!multipart::is_readable(headers, body.bytes())).then(|| {
+            "the body is called multipart/form-data and is none that every parser reads alike, so no field of it is read"
+                .to_owned()
+        })
+    } else {
+        lines.iter().any(encoded).then(|| {
+            "the body is multipart/form-data, and the scheme reads the fields of application/x-www-form-urlencoded"
+                .to_owned()
+        })
+    }
 }
 
 /// Headers that carry signatures elsewhere.

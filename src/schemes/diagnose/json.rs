@@ -21,6 +21,19 @@ pub(super) enum Layout {
     Spaced,
     /// Every value on a line of its own, with this before it for each level.
     Indented(&'static str),
+    /// The same by two spaces, in lines that end in CRLF: .NET on Windows.
+    CrLf,
+}
+
+impl Layout {
+    /// What ends a line, and what stands before a value for each level; `None` if all is in one line.
+    fn lines(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Kept | Self::Minified | Self::Spaced => None,
+            Self::Indented(by) => Some(("\n", by)),
+            Self::CrLf => Some(("\r\n", "  ")),
+        }
+    }
 }
 
 /// How characters of strings are written.
@@ -55,8 +68,8 @@ impl Style {
     /// All styles, those with fewer peculiarities first.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         use Escapes::{Ascii, AsciiAndSlashes, Fewest, Html, Slashes};
-        use Layout::{Indented, Minified, Spaced};
-        let layouts = [Layout::Kept, Minified, Spaced, Indented("  "), Indented("    "), Indented("\t")];
+        use Layout::{CrLf, Indented, Minified, Spaced};
+        let layouts = [Layout::Kept, Minified, Spaced, Indented("  "), Indented("    "), Indented("\t"), CrLf];
         let escapes = [Escapes::Kept, Fewest, Ascii, AsciiAndSlashes, Slashes, Html];
         let sorted = [false, true].into_iter().flat_map(|newline| [false, true].map(|sorted| (newline, sorted)));
         let styles = sorted.flat_map(move |(newline, sorted)| {
@@ -218,8 +231,8 @@ fn list<T>(items: &[T], ends: [char; 2], style: Style, level: usize, out: &mut S
     let [open, close] = ends;
     out.push(open);
     let line = |level: usize, out: &mut String| {
-        if let Layout::Indented(by) = style.layout {
-            out.push('\n');
+        if let Some((end, by)) = style.layout.lines() {
+            out.push_str(end);
             (0..level).for_each(|_| out.push_str(by));
         }
     };
@@ -305,6 +318,9 @@ impl fmt::Display for Style {
             Layout::Indented("  ") => traits.push("indented by two spaces"),
             Layout::Indented("\t") => traits.push("indented by tabs"),
             Layout::Indented(_) => traits.push("indented by four spaces"),
+            Layout::CrLf => {
+                traits.push("indented by two spaces, in lines that end in CRLF (as .NET on Windows writes it)");
+            }
         }
         match self.escapes {
             Escapes::Kept => {}
@@ -350,6 +366,7 @@ mod tests {
             write(TEXT, Indented("  "), Escapes::Kept, true),
             "{\n  \"a\\u0062\": \"\\u00e9/\\/<\\\"\\n\",\n  \"b\": [\n    1.0,\n    {},\n    [],\n    -2e5\n  ]\n}"
         );
+        assert_eq!(write("{\"a\":[1]}", Layout::CrLf, Escapes::Kept, false), "{\r\n  \"a\": [\r\n    1\r\n  ]\r\n}");
         assert_eq!(write(TEXT, Layout::Kept, Escapes::Kept, false), TEXT.trim());
     }
 
@@ -386,6 +403,6 @@ mod tests {
         for (position, style) in styles.iter().enumerate() {
             assert!(!styles[..position].contains(style), "{style}");
         }
-        assert!(styles.len() < 150, "{}", styles.len());
+        assert!(styles.len() < 170, "{}", styles.len());
     }
 }

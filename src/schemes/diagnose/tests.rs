@@ -75,6 +75,17 @@ impl Signed {
         diagnose(own, &[neighbour], &SignedRequest { head, body: &body }, now, &Effort::thorough())
     }
 
+    /// What is found of a route with this secret, alone.
+    fn diagnose_alone(&self, secret: Secret) -> Diagnosis {
+        let ids = ["current".to_owned()];
+        let (options, spec) = (&self.options, self.spec);
+        let own = Suspect { route: "own", spec, options, secrets: &[secret], ids: &ids };
+        let query = self.query.as_deref();
+        let head = RequestHead { method: &self.method, path: "/in", query, headers: &self.headers };
+        let body = [Bytes::copy_from_slice(&self.body)];
+        diagnose(own, &[], &SignedRequest { head, body: &body }, NOW, &Effort::thorough())
+    }
+
     fn diagnose(&self) -> Diagnosis {
         self.diagnose_with(&self.secret, NOW)
     }
@@ -215,4 +226,42 @@ fn any_header_is_looked_at_without_a_panic() {
         signed.headers.insert("stripe-signature", HeaderValue::from_bytes(value.as_bytes()).unwrap());
         assert!(!signed.diagnose().proven, "{value}");
     }
+}
+
+#[test]
+fn a_form_in_parts_that_is_not_read_is_called_so() {
+    let hinted = |scheme: &str, content_type: &'static str, body: &str| {
+        let mut signed = Signed::new(scheme).unwrap();
+        signed.headers.insert("content-type", HeaderValue::from_static(content_type));
+        signed.body = body.as_bytes().to_vec();
+        let diagnosis = signed.diagnose();
+        assert!(!diagnosis.proven, "{scheme}: {diagnosis:?}");
+        diagnosis.causes.iter().any(|cause| cause.contains("multipart/form-data and is none"))
+            || diagnosis
+                .causes
+                .iter()
+                .any(|cause| cause.contains("the body is multipart/form-data, and the scheme reads"))
+    };
+    let parts = "multipart/form-data; boundary=b";
+    let good = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--\r\n";
+    assert!(hinted("mailgun", parts, &good.replace("\r\n", "\n")));
+    assert!(!hinted("mailgun", parts, good), "it is read");
+    assert!(!hinted("mailgun", "text/plain", "a"));
+    assert!(hinted("twilio", parts, good));
+    assert!(!hinted("github", parts, good), "its body is signed as it is");
+}
+
+#[test]
+fn dirt_in_a_secret_is_proven() {
+    let mut signed = Signed::new("civo").unwrap();
+    let key = signed.secret.clone();
+    for (around, cause) in [("\n", "a line break in it"), ("\r\n", "a line break in it")] {
+        let mut dirty = key.expose().to_vec();
+        dirty.splice(5..5, around.bytes());
+        has("civo", &signed.diagnose_alone(dirty.into()), cause);
+    }
+    signed = Signed::new("standard-webhooks").unwrap();
+    // With `v1,` before it, it is no secret of this scheme, and does not load.
+    let dirty = [b"whsec_whsec_", signed.secret.expose()].concat();
+    has("standard-webhooks", &signed.diagnose_alone(dirty.into()), "a prefix before whsec_");
 }

@@ -165,6 +165,46 @@ fn every_part_puts_into_the_content_what_it_says() {
     }
 }
 
+#[test]
+fn a_public_url_with_a_password_is_signed_with_it() {
+    let mut options = SchemeOptions::default();
+    let url = b"https://user:pass@hooks.example.com:8443/in".to_vec();
+    options.secrets.insert("public_url".to_owned(), url.into());
+    let verifier = compiled_with(parts(json!(["url", "body"])), options.clone(), "key");
+    for url in ["https://user:pass@hooks.example.com:8443/in", "https://user:pass@hooks.example.com/in"] {
+        assert_eq!(Sent::new("{}").signed(&format!("{url}{{}}")).verdict(&verifier), None, "{url}");
+    }
+    let without = Sent::new("{}").signed("https://hooks.example.com:8443/in{}");
+    assert_eq!(without.verdict(&verifier), Some(SignatureMismatch));
+    assert!(!format!("{verifier:?} {options:?}").contains("pass"));
+}
+
+#[test]
+fn a_body_that_was_signed_before_its_compression_is_uncompressed_up_to_a_bound() {
+    let gzip = |content: &[u8]| {
+        let deflated = miniz_oxide::deflate::compress_to_vec(content, 6);
+        let length = (content.len() as u32).to_le_bytes();
+        [b"\x1f\x8b\x08\0\0\0\0\0\0\xff", deflated.as_slice(), &[0; 4], &length].concat()
+    };
+    let words = json!({ "forms": [
+        { "name": "body", "content": ["body"] }, { "name": "uncompressed", "content": ["uncompressed_body"] },
+    ] });
+    let options = SchemeOptions { max_uncompressed: Some(100), ..SchemeOptions::default() };
+    let verifier = compiled_with(words, options, "key");
+    let verdict = |coding: &'static str, content: &str| {
+        let mut headers = header("sig", hex_mac(content).as_bytes());
+        headers.insert("content-encoding", http::HeaderValue::from_static(coding));
+        check(&verifier, &headers, &[&gzip(content.as_bytes())]).err()
+    };
+    let (fits, long) = ("x".repeat(100), "x".repeat(101));
+    assert_eq!(verdict("gzip", &fits), None);
+    assert_eq!(verdict(" GZIP ", &fits), None);
+    assert_eq!(verdict("gzip", &long), Some(SignatureMismatch));
+    for coding in ["deflate", "identity", "gzip, gzip"] {
+        assert_eq!(verdict(coding, &fits), Some(SignatureMismatch), "{coding}");
+    }
+}
+
 fn hex_of_sha1(text: &str) -> String {
     let digest = hash::hash(spec::Hash::Sha1, [text.as_bytes()]);
     base16ct::lower::encode_string(digest.as_bytes())
