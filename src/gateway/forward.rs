@@ -6,8 +6,9 @@
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
 //! The response is passed on unchanged, 5xx included: only the handler knows whether it has accepted the delivery. But a redirect
-//! to an address of the inside loses its `Location`, see [`redirect`](crate::upstream::redirect). The body is streamed. If it ends early, or pauses for longer than `idle_timeout`, the gateway aborts the sender's connection, so that
-//! the sender does not take the response for complete.
+//! to an address of the inside loses its `Location`, see [`redirect`](crate::upstream::redirect). The body is streamed. If it
+//! ends early, or pauses for longer than `idle_timeout`, the gateway aborts the sender's connection, so that the sender does not
+//! take the response for complete.
 
 use std::rc::Rc;
 use std::time::Duration;

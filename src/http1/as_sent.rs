@@ -38,12 +38,18 @@ impl SentHead {
     pub fn write_line(&self, bytes: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
         match self.usual_line(name, value) {
             Some(line) => bytes.extend_from_slice(line),
-            None => head::line(bytes, self.name(name, value), value),
+            None => head::line(bytes, self.unusual_name(name, value), value),
         }
     }
 
     /// The name of the line with this value, as the sender wrote it; in lower case if that is not known.
     pub fn name<'a>(&'a self, name: &'a HeaderName, value: &HeaderValue) -> &'a [u8] {
+        let usual = self.usual_line(name, value).and_then(|line| line.get(..name.as_str().len()));
+        usual.unwrap_or_else(|| self.unusual_name(name, value))
+    }
+
+    /// The same of a line that does not stand in the head as usual: looked for from the beginning.
+    fn unusual_name<'a>(&'a self, name: &'a HeaderName, value: &HeaderValue) -> &'a [u8] {
         let name = name.as_str().as_bytes();
         let mut begin = 0;
         for end in memchr::memchr_iter(b'\n', &self.0) {
@@ -59,15 +65,20 @@ impl SentHead {
         name
     }
 
-    /// The whole line, if it stands in the head as the gateway writes lines: one blank before the value, none behind it.
+    /// The whole line, if it stands in the head as the gateway writes lines: one blank before the value, none behind it. A line
+    /// that begins as far before the value as the name is long has this name. Names are not compared: that would cost more than
+    /// all else.
     fn usual_line(&self, name: &HeaderName, value: &HeaderValue) -> Option<&[u8]> {
+        let (name, value) = (name.as_str(), value.as_bytes());
         // An empty value, and one that is not of this head, stand elsewhere in memory.
-        let at = value.as_bytes().as_ptr().addr().checked_sub(self.0.as_ptr().addr())?;
-        let begin = at.checked_sub(name.as_str().len() + 2)?;
-        let line = self.0.get(begin..at + value.len() + 2)?;
-        let (spelt, rest) = line.split_at_checked(name.as_str().len())?;
-        let is_usual = rest.starts_with(b": ") && rest.ends_with(b"\r\n");
-        (is_usual && spelt.eq_ignore_ascii_case(name.as_str().as_bytes())).then_some(line)
+        let at = value.as_ptr().addr().checked_sub(self.0.as_ptr().addr())?;
+        // With the end of the line before.
+        let begin = at.checked_sub(name.len() + 3)?;
+        let line = self.0.get(begin..at + value.len() + 2)?.strip_prefix(b"\n")?;
+        let (before, _) = line.split_at_checked(name.len() + 2)?;
+        let is_usual = before.ends_with(b": ") && line.ends_with(b"\r\n");
+        debug_assert!(!is_usual || before.split_at(name.len()).0.eq_ignore_ascii_case(name.as_bytes()), "{name}");
+        is_usual.then_some(line)
     }
 }
 

@@ -30,9 +30,9 @@ impl Redirect {
         let location = headers.get(LOCATION).filter(|_| status.is_redirection())?;
         let text = String::from_utf8_lossy(location.as_bytes());
         let shown = text.split(['?', '#']).next().unwrap_or_default().to_owned();
-        // What cannot be read may be an address of the inside.
         // Without a scheme, it has that of the request.
         let uri = if text.starts_with("//") { format!("http:{text}").parse() } else { text.parse() };
+        // What cannot be read may be an address of the inside.
         let is_inside = uri.map_or(true, |uri: Uri| is_inside(&uri, upstream));
         Some(Self { location: shown, is_inside })
     }
