@@ -27,10 +27,10 @@ pub struct Seen {
 }
 
 /// How to connect to a database.
-pub(super) fn setup(target: &Target, statement_time: Duration) -> Result<Setup, OpenError> {
+pub(super) fn setup(target: &Target) -> Result<Setup, OpenError> {
     let unfit = |why| OpenError::Unfit { target: target.clone(), why };
     let connector = tls::connector(target.verify()).map_err(unfit)?;
-    Ok(Setup { target: target.clone().into(), connector, statement_time })
+    Ok(Setup { target: target.clone().into(), connector, statement_time: None })
 }
 
 /// Looks at a database, and changes nothing.
@@ -38,7 +38,7 @@ pub(super) fn setup(target: &Target, statement_time: Duration) -> Result<Setup, 
 /// # Errors
 /// It cannot be reached, or is not fit.
 pub fn look(target: &Target) -> Result<Seen, OpenError> {
-    let setup = setup(target, LOOK_TIME)?;
+    let setup = setup(target)?;
     on(&setup, async |client| {
         let seen = fitness(client, target).await?;
         match seen.schema {

@@ -47,6 +47,19 @@ impl PgError {
         }
     }
 
+    /// What the writer is told: none of its errors is final.
+    pub fn for_writer(&self) -> StoreError {
+        match self.for_store() {
+            error @ (StoreError::Full | StoreError::Slow) => error,
+            _ => StoreError::Unreachable(self.to_string().into()),
+        }
+    }
+
+    /// Whether the connection was lost. It may have been long ago, and another one can be made at once.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Postgres(_)) && self.consequence() == Consequence::Reconnect
+    }
+
     /// What the store's callers are told.
     pub fn for_store(&self) -> StoreError {
         let code = match self {

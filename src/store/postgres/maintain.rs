@@ -96,7 +96,7 @@ impl Postgres {
         let asked = self.leases.living();
         let follows = self.others.as_ref().is_some_and(|others| (others.is_followed)());
         let seconds = super::leases::LEASE_SECONDS;
-        let (live, others_follow) = self.link.run(COMMIT_TIME, async |connection| {
+        let (live, others_follow) = self.link.run_again(COMMIT_TIME, async |connection| {
             let live = connection.query(statements::RENEW, &[&asked, &seconds, &follows]).await?;
             let others = connection.query(statements::OTHERS_FOLLOW, &[&asked]).await?;
             let live: Result<Vec<i64>, PgError> = live.iter().map(|row| Ok(row.try_get(0)?)).collect();
