@@ -5,7 +5,6 @@ use std::error::Error;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-use super::url::Target;
 use crate::store::types::StoreError;
 
 /// An error of a statement or a connection.
@@ -95,7 +94,7 @@ pub enum OpenError {
     #[error("cannot use the database {target}: {error}")]
     Unreachable {
         /// The database.
-        target: Target,
+        target: String,
         /// The error.
         error: PgError,
     },
@@ -103,7 +102,7 @@ pub enum OpenError {
     #[error("cannot use the database {target}: {why}")]
     Unfit {
         /// The database.
-        target: Target,
+        target: String,
         /// What is wrong, and what to do.
         why: String,
     },

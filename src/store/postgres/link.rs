@@ -66,7 +66,8 @@ pub struct Link {
     /// How often a connection was made.
     made: u64,
     pause: Duration,
-    retry_at: Option<Instant>,
+    /// When to connect again after it has failed, and why it has.
+    retry_at: Option<(Instant, String)>,
 }
 
 /// A connection that is open.
@@ -90,9 +91,9 @@ impl Link {
         self.made
     }
 
-    /// Whether the last try to connect has failed.
-    pub fn is_down(&self) -> bool {
-        self.retry_at.is_some()
+    /// Why the last try to connect has failed, if it has.
+    pub fn failure(&self) -> Option<&str> {
+        self.retry_at.as_ref().map(|(_, why)| &**why)
     }
 
     /// Whether there is a connection, as far as is known.
@@ -106,10 +107,10 @@ impl Link {
         time: Duration,
         work: impl AsyncFnOnce(&Connection) -> Result<T, PgError>,
     ) -> Result<T, PgError> {
-        if let Some(at) = self.retry_at
-            && self.clock.now() < at
+        if let Some((at, why)) = &self.retry_at
+            && self.clock.now() < *at
         {
-            return Err(PgError::Other("no connection; it is tried again".to_owned()));
+            return Err(PgError::Other(why.clone()));
         }
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
@@ -127,7 +128,7 @@ impl Link {
         work: impl AsyncFn(&Connection) -> Result<T, PgError>,
     ) -> Result<T, PgError> {
         match self.run(time, &work) {
-            Err(error) if error.is_lost() => self.run(time, &work),
+            Err(error) if error.is_lost() && self.failure().is_none() => self.run(time, &work),
             result => result,
         }
     }
@@ -142,7 +143,7 @@ impl Link {
         }
         if self.connection.is_none() {
             let made = connect(&self.setup).await;
-            self.pause_after(made.is_ok());
+            self.pause_after(made.as_ref().err());
             self.connection = Some(made?);
             self.made += 1;
         }
@@ -157,12 +158,13 @@ impl Link {
         result
     }
 
-    fn pause_after(&mut self, connected: bool) {
-        if connected {
-            (self.pause, self.retry_at) = (MIN_PAUSE, None);
-        } else {
-            self.retry_at = Some(self.clock.now() + self.pause);
-            self.pause = (self.pause * 2).min(MAX_PAUSE);
+    fn pause_after(&mut self, failed: Option<&PgError>) {
+        match failed {
+            None => (self.pause, self.retry_at) = (MIN_PAUSE, None),
+            Some(error) => {
+                self.retry_at = Some((self.clock.now() + self.pause, error.to_string()));
+                self.pause = (self.pause * 2).min(MAX_PAUSE);
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ impl Postgres {
             sharing: Arc::default(),
             ear: None,
         };
-        store.begin().map_err(|error| OpenError::Unreachable { target, error })?;
+        store.begin().map_err(|error| OpenError::Unreachable { target: target.to_string(), error })?;
         Ok(store)
     }
 

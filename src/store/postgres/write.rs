@@ -59,8 +59,9 @@ impl Postgres {
         now: Millis,
         claimed: &mut dyn FnMut(Ticket),
     ) -> Result<Vec<Answer>, StoreError> {
-        if self.link.is_down() {
-            return Err(StoreError::Unreachable("no connection; it is tried again".into()));
+        // It is tried again each second, beside those who wait.
+        if let Some(why) = self.link.failure() {
+            return Err(StoreError::Unreachable(why.into()));
         }
         self.try_batch(batch, now, claimed).map_err(|error| error.for_writer())
     }
@@ -98,7 +99,8 @@ impl Postgres {
             match self.link.run(COMMIT_TIME, async |connection| transaction(connection, frame).await) {
                 Err(error) if error.consequence() == Consequence::Retry && tried < TRIES => {}
                 // Nothing was written.
-                Err(error) if error.is_lost() && !commits.replace(false) && tried == 1 => {}
+                Err(error)
+                    if error.is_lost() && !commits.replace(false) && tried == 1 && self.link.failure().is_none() => {}
                 result => break result?,
             }
         };
