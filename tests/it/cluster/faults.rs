@@ -171,6 +171,9 @@ fn a_standby_that_is_away_holds_up_commits_and_none_is_acknowledged() {
             assert_eq!(response.status, 503, "{response:?}");
         }
     }
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
+    let sessions: u32 = primary.ask(&cluster.gateways.database, sessions).parse().unwrap();
+    assert!(sessions < 20, "{sessions} sessions wait for the standby");
     primary.replication.restore();
     for number in [3, 4] {
         poll("it is accepted", || cluster.send(0, number).status == 200);
