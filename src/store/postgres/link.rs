@@ -23,8 +23,12 @@ use crate::clock::{Clock, MonotonicClock};
 
 /// How long connecting may take, over all hosts.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long it may take to tell the server that nobody waits for its answer.
+const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// How long a statement waits for another transaction.
 const LOCK_TIME: Duration = Duration::from_secs(5);
+/// A gateway that the server hears nothing of in the middle of a transaction keeps its locks for so long.
+const GIVE_UP: &str = "SET idle_in_transaction_session_timeout = '15s'";
 /// The pause after the first connection that could not be made.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -150,7 +154,13 @@ impl Link {
         let Some(connection) = &self.connection else { return Err(PgError::Late) };
         let result = match tokio::time::timeout(time, work(connection)).await {
             Ok(result) => result,
-            Err(_late) => Err(PgError::Late),
+            Err(_late) => {
+                // A session that waits for a standby would not notice that its gateway has gone, and more and more would wait.
+                let token = connection.client.cancel_token();
+                let cancel = token.cancel_query(self.setup.connector.0.clone());
+                let _unreachable = tokio::time::timeout(CANCEL_TIME, cancel).await;
+                Err(PgError::Late)
+            }
         };
         if result.as_ref().is_err_and(|error| error.consequence() == Consequence::Reconnect) {
             self.connection = None;
@@ -260,9 +270,8 @@ pub async fn open(setup: &Setup, hear: impl FnMut(AsyncMessage) + Send + 'static
         let path = schema::select(setup.target.schema());
         let statement = setup.statement_time.unwrap_or_default().as_millis();
         let lock = LOCK_TIME.as_millis();
-        client
-            .batch_execute(&format!("{path}; SET statement_timeout = {statement}; SET lock_timeout = {lock}"))
-            .await?;
+        let times = format!("SET statement_timeout = {statement}; SET lock_timeout = {lock}");
+        client.batch_execute(&format!("{path}; {times}; {GIVE_UP}")).await?;
         let is_durable = client.query_one("SHOW synchronous_commit", &[]).await?;
         check_durable(is_durable.try_get(0)?).map_err(PgError::Other)?;
         Ok(client)

@@ -102,7 +102,7 @@ fn source(filter: &Filter, held: &Held) -> Source {
         return Source::All;
     }
     let routes = match routes {
-        None if filter.is_of_held() => Some(held.iter().map(|name| name.to_string()).collect()),
+        None if filter.is_of_held() => Some(held.iter().map(ToString::to_string).collect()),
         routes => routes,
     };
     Source::States(routes, states.into_iter().map(|state| state.number().into()).collect())
