@@ -16,6 +16,9 @@ use super::types::{Millis, Shown, State, Stored};
 /// Deliveries that one page looks at, at most.
 pub const LOOKED_AT: usize = 20_000;
 
+/// With more states than this, and no route, a list walks all ids instead of a range for each route and state.
+pub const MAX_STATES: usize = 4;
+
 /// How long one page looks at deliveries. Others wait for the same thread meanwhile.
 pub const LOOK_TIME: Duration = Duration::from_millis(250);
 
@@ -96,6 +99,22 @@ impl Filter {
         let below = self.before.unwrap_or(Uuid::max());
         let until = self.until.map_or(Uuid::max(), least_id);
         (self.since.map_or(Uuid::nil(), least_id), below.min(until))
+    }
+
+    /// As what the states are stored that it lets through, each once.
+    pub fn stored_states(&self) -> Vec<State> {
+        let mut states: Vec<State> = match &self.states {
+            Some(states) => states.iter().map(|shown| stored_as(*shown)).collect(),
+            None => State::ALL.to_vec(),
+        };
+        states.sort_unstable();
+        states.dedup();
+        states
+    }
+
+    /// Whether it lets only held deliveries through.
+    pub fn is_of_held(&self) -> bool {
+        self.states.as_ref().is_some_and(|states| states.iter().all(|shown| *shown == Shown::Held))
     }
 
     /// The conditions that see no more and no less than this.

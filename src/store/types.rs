@@ -99,6 +99,9 @@ pub enum Class {
     Refused,
 }
 
+/// The number under which a database counts [`Shown::Retrying`]; other kinds have that of their state.
+const RETRYING: u8 = 100;
+
 /// The state of a delivery as people see it: [`State::Pending`] is told apart by attempts and by its route.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Shown {
@@ -145,6 +148,23 @@ impl Shown {
             Self::Settled(State::Duplicate) => "duplicate",
             Self::Settled(State::Challenge) => "challenge",
         }
+    }
+
+    /// The number under which a database counts it; held ones count as pending.
+    pub const fn kind(self) -> u8 {
+        match self {
+            Self::Pending | Self::Held => State::Pending.number(),
+            Self::Retrying => RETRYING,
+            Self::Settled(state) => state.number(),
+        }
+    }
+
+    /// What is counted under this number.
+    pub fn of_kind(number: u8) -> Option<Self> {
+        if number == RETRYING {
+            return Some(Self::Retrying);
+        }
+        Some(Self::of(State::from_number(number)?, 0, false))
     }
 
     /// What a delivery of this state, number of attempts and route is shown as.
@@ -395,5 +415,14 @@ mod tests {
             assert_eq!(State::from_number(state.number()), Some(state));
         }
         assert_eq!(State::from_number(10), None);
+    }
+
+    #[test]
+    fn each_kind_is_counted_under_a_number_of_its_own_and_held_as_pending() {
+        for shown in Shown::ALL {
+            let counted = if shown == Shown::Held { Shown::Pending } else { shown };
+            assert_eq!(Shown::of_kind(shown.kind()), Some(counted));
+        }
+        assert_eq!(Shown::of_kind(99), None);
     }
 }

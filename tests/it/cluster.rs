@@ -218,8 +218,8 @@ fn a_pause_at_one_gateway_holds_at_all_and_lasts_over_a_restart() {
 }
 
 #[test]
-fn any_gateway_shows_replays_and_counts_what_another_has_taken() {
-    let Some(cluster) = Cluster::start(&["a", "b"], "") else { return };
+fn any_gateway_shows_and_replays_what_another_has_taken() {
+    let Some(cluster) = Cluster::start(&["a", "b"], "record: full") else { return };
     cluster.accepts(0, 1);
     cluster.accepts(1, 2);
     cluster.delivers([1, 2]);

@@ -254,7 +254,7 @@ fn each_pod_with_a_queue_has_a_volume_for_its_store_with_the_room_that_the_store
     let store = gateway("kubernetes-queue/gateway.yaml").store.unwrap();
     let mounts = list(&pod["containers"][0]["volumeMounts"]);
     let mount = mounts.iter().find(|mount| mount["name"] == "store").unwrap();
-    assert_eq!(mount["mountPath"].as_str(), store.path.to_str());
+    assert_eq!(mount["mountPath"], store.place.to_string());
     let claim = &set["spec"]["volumeClaimTemplates"][0];
     assert_eq!(claim["metadata"]["name"], "store");
     let size = claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap().strip_suffix("Gi").unwrap();

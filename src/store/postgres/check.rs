@@ -27,10 +27,10 @@ pub struct Seen {
 }
 
 /// How to connect to a database.
-pub(super) fn setup(target: &Target, statement_time: Duration) -> Result<Setup, OpenError> {
-    let unfit = |why| OpenError::Unfit { target: target.clone(), why };
+pub(super) fn setup(target: &Target) -> Result<Setup, OpenError> {
+    let unfit = |why| OpenError::Unfit { target: target.to_string(), why };
     let connector = tls::connector(target.verify()).map_err(unfit)?;
-    Ok(Setup { target: target.clone().into(), connector, statement_time })
+    Ok(Setup { target: target.clone().into(), connector, statement_time: None })
 }
 
 /// Looks at a database, and changes nothing.
@@ -38,7 +38,7 @@ pub(super) fn setup(target: &Target, statement_time: Duration) -> Result<Setup, 
 /// # Errors
 /// It cannot be reached, or is not fit.
 pub fn look(target: &Target) -> Result<Seen, OpenError> {
-    let setup = setup(target, LOOK_TIME)?;
+    let setup = setup(target)?;
     on(&setup, async |client| {
         let seen = fitness(client, target).await?;
         match seen.schema {
@@ -63,7 +63,7 @@ pub(super) fn prepare(setup: &Setup) -> Result<(), OpenError> {
             Ok(Found::Ours) => Ok(()),
             Ok(Found::Newer(found)) => Err(newer(target, found)),
             Ok(Found::Foreign) => Err(OpenError::Unfit {
-                target: target.clone(),
+                target: target.to_string(),
                 why: "the schema has tables of something else; name a schema of its own by search_path".to_owned(),
             }),
             Err(error) => Err(unreachable(target, error)),
@@ -76,11 +76,11 @@ fn newer(target: &Target, found: i32) -> OpenError {
     let why = format!(
         "its tables have version {found}, of a newer version of hooklatch; this version knows tables up to {known}"
     );
-    OpenError::Unfit { target: target.clone(), why }
+    OpenError::Unfit { target: target.to_string(), why }
 }
 
 fn unreachable(target: &Target, error: PgError) -> OpenError {
-    OpenError::Unreachable { target: target.clone(), error }
+    OpenError::Unreachable { target: target.to_string(), error }
 }
 
 /// Connects and does something, on this thread.
@@ -102,13 +102,13 @@ pub(super) fn on<T>(
 fn explain(target: &Target, error: PgError) -> OpenError {
     if error.to_string().contains("does not allow writes") {
         let why = "none of its hosts takes writes: a standby does not; name the primary, too".to_owned();
-        return OpenError::Unfit { target: target.clone(), why };
+        return OpenError::Unfit { target: target.to_string(), why };
     }
     unreachable(target, error)
 }
 
 async fn fitness(client: &Client, target: &Target) -> Result<Seen, OpenError> {
-    let unfit = |why: String| OpenError::Unfit { target: target.clone(), why };
+    let unfit = |why: String| OpenError::Unfit { target: target.to_string(), why };
     let settings = settings(client).await.map_err(|error| unreachable(target, error))?;
     let [number, server, encoding, commit, standbys] = settings;
     if number.parse().unwrap_or(0) < OLDEST {

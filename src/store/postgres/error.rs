@@ -5,7 +5,6 @@ use std::error::Error;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-use super::url::Target;
 use crate::store::types::StoreError;
 
 /// An error of a statement or a connection.
@@ -47,6 +46,19 @@ impl PgError {
         }
     }
 
+    /// What the writer is told: none of its errors is final.
+    pub fn for_writer(&self) -> StoreError {
+        match self.for_store() {
+            error @ (StoreError::Full | StoreError::Slow) => error,
+            _ => StoreError::Unreachable(self.to_string().into()),
+        }
+    }
+
+    /// Whether the connection was lost. It may have been long ago, and another one can be made at once.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Postgres(_)) && self.consequence() == Consequence::Reconnect
+    }
+
     /// What the store's callers are told.
     pub fn for_store(&self) -> StoreError {
         let code = match self {
@@ -82,7 +94,7 @@ pub enum OpenError {
     #[error("cannot use the database {target}: {error}")]
     Unreachable {
         /// The database.
-        target: Target,
+        target: String,
         /// The error.
         error: PgError,
     },
@@ -90,7 +102,7 @@ pub enum OpenError {
     #[error("cannot use the database {target}: {why}")]
     Unfit {
         /// The database.
-        target: Target,
+        target: String,
         /// What is wrong, and what to do.
         why: String,
     },

@@ -50,7 +50,7 @@ pub async fn write_and_commit(connection: &Connection, work: &Work, part: i32, g
         for_rows(connection, sql::DELETE_ATTEMPTS, &gone),
         for_rows(connection, sql::DELETE_DELIVERIES, &gone),
         maintain::add(connection, part, &work.deltas),
-        connection.batch("COMMIT"),
+        connection.commit(),
     )?;
     Ok(())
 }

@@ -28,6 +28,8 @@ const LONGEST: usize = 7_500;
 const WAITING: usize = 4_096;
 /// The least time between two notifications.
 const APART: Duration = Duration::from_millis(50);
+/// Notifications that may wait to be read.
+const UNREAD: usize = 256;
 /// How long the ear waits before it connects again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -219,11 +221,11 @@ async fn listen_once(
     names: &Mutex<HashMap<i32, Arc<str>>>,
     others: &Others,
 ) -> Result<(), PgError> {
-    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let (heard, mut hearing) = mpsc::channel(UNREAD);
     let client = open(setup, move |message| {
         if let AsyncMessage::Notification(notification) = message {
-            // The receiver goes with the connection.
-            let _gone = heard.send(notification.payload().to_owned());
+            // What finds no room is found by the look each second.
+            let _lost = heard.try_send(notification.payload().to_owned());
         }
     })
     .await?;

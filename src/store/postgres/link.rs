@@ -7,9 +7,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -21,6 +23,12 @@ use crate::clock::{Clock, MonotonicClock};
 
 /// How long connecting may take, over all hosts.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long it may take to tell the server that nobody waits for its answer.
+const CANCEL_TIME: Duration = Duration::from_secs(1);
+/// How long a statement waits for another transaction.
+const LOCK_TIME: Duration = Duration::from_secs(5);
+/// A gateway that the server hears nothing of in the middle of a transaction keeps its locks for so long.
+const GIVE_UP: &str = "SET idle_in_transaction_session_timeout = '15s'";
 /// The pause after the first connection that could not be made.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
@@ -36,8 +44,9 @@ pub struct Setup {
     pub target: Arc<Target>,
     /// Does TLS as the URL asks for it.
     pub connector: Connector,
-    /// How long a statement may take on the server.
-    pub statement_time: Duration,
+    /// How long a statement may take on the server; `None` for one that commits. A commit that the server breaks off is done
+    /// all the same, but no standby may have it.
+    pub statement_time: Option<Duration>,
 }
 
 /// Does TLS.
@@ -61,7 +70,8 @@ pub struct Link {
     /// How often a connection was made.
     made: u64,
     pause: Duration,
-    retry_at: Option<Instant>,
+    /// When to connect again after it has failed, and why it has.
+    retry_at: Option<(Instant, String)>,
 }
 
 /// A connection that is open.
@@ -69,6 +79,8 @@ pub struct Link {
 pub struct Connection {
     client: Client,
     statements: RefCell<HashMap<&'static str, Statement>>,
+    /// The server has warned of a commit that no standby has confirmed.
+    is_in_doubt: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -83,9 +95,9 @@ impl Link {
         self.made
     }
 
-    /// Whether the last try to connect has failed.
-    pub fn is_down(&self) -> bool {
-        self.retry_at.is_some()
+    /// Why the last try to connect has failed, if it has.
+    pub fn failure(&self) -> Option<&str> {
+        self.retry_at.as_ref().map(|(_, why)| &**why)
     }
 
     /// Whether there is a connection, as far as is known.
@@ -99,10 +111,10 @@ impl Link {
         time: Duration,
         work: impl AsyncFnOnce(&Connection) -> Result<T, PgError>,
     ) -> Result<T, PgError> {
-        if let Some(at) = self.retry_at
-            && self.clock.now() < at
+        if let Some((at, why)) = &self.retry_at
+            && self.clock.now() < *at
         {
-            return Err(PgError::Other("no connection; it is tried again".to_owned()));
+            return Err(PgError::Other(why.clone()));
         }
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
@@ -111,6 +123,18 @@ impl Link {
         let result = runtime.block_on(self.run_on(time, work));
         self.runtime = Some(runtime);
         result
+    }
+
+    /// The same for what does no harm if it is done twice: after a connection that was found to be lost it is tried on another.
+    pub fn run_again<T>(
+        &mut self,
+        time: Duration,
+        work: impl AsyncFn(&Connection) -> Result<T, PgError>,
+    ) -> Result<T, PgError> {
+        match self.run(time, &work) {
+            Err(error) if error.is_lost() && self.failure().is_none() => self.run(time, &work),
+            result => result,
+        }
     }
 
     async fn run_on<T>(
@@ -123,14 +147,20 @@ impl Link {
         }
         if self.connection.is_none() {
             let made = connect(&self.setup).await;
-            self.pause_after(made.is_ok());
+            self.pause_after(made.as_ref().err());
             self.connection = Some(made?);
             self.made += 1;
         }
         let Some(connection) = &self.connection else { return Err(PgError::Late) };
         let result = match tokio::time::timeout(time, work(connection)).await {
             Ok(result) => result,
-            Err(_late) => Err(PgError::Late),
+            Err(_late) => {
+                // A session that waits for a standby would not notice that its gateway has gone, and more and more would wait.
+                let token = connection.client.cancel_token();
+                let cancel = token.cancel_query(self.setup.connector.0.clone());
+                let _unreachable = tokio::time::timeout(CANCEL_TIME, cancel).await;
+                Err(PgError::Late)
+            }
         };
         if result.as_ref().is_err_and(|error| error.consequence() == Consequence::Reconnect) {
             self.connection = None;
@@ -138,12 +168,13 @@ impl Link {
         result
     }
 
-    fn pause_after(&mut self, connected: bool) {
-        if connected {
-            (self.pause, self.retry_at) = (MIN_PAUSE, None);
-        } else {
-            self.retry_at = Some(self.clock.now() + self.pause);
-            self.pause = (self.pause * 2).min(MAX_PAUSE);
+    fn pause_after(&mut self, failed: Option<&PgError>) {
+        match failed {
+            None => (self.pause, self.retry_at) = (MIN_PAUSE, None),
+            Some(error) => {
+                self.retry_at = Some((self.clock.now() + self.pause, error.to_string()));
+                self.pause = (self.pause * 2).min(MAX_PAUSE);
+            }
         }
     }
 }
@@ -179,6 +210,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Begins a transaction.
+    pub async fn begin(&self) -> Result<(), PgError> {
+        // It may have warned of something else, for instance as the connection was made.
+        self.is_in_doubt.store(false, Ordering::Relaxed);
+        self.batch("BEGIN").await
+    }
+
+    /// Commits. An error if a person has broken off the wait for the standby: the server then calls the commit done, and only
+    /// warns.
+    pub async fn commit(&self) -> Result<(), PgError> {
+        self.batch("COMMIT").await?;
+        if self.is_in_doubt.load(Ordering::Relaxed) {
+            return Err(PgError::Other("a commit was not confirmed by the standby".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Statements without parameters.
     pub async fn batch(&self, sql: &str) -> Result<(), PgError> {
         Ok(self.client.batch_execute(sql).await?)
@@ -201,8 +249,17 @@ pub fn runtime() -> Result<Runtime, PgError> {
 }
 
 async fn connect(setup: &Setup) -> Result<Connection, PgError> {
-    let client = open(setup, |_message| ()).await?;
-    Ok(Connection { client, statements: RefCell::default() })
+    let is_in_doubt = Arc::new(AtomicBool::new(false));
+    let doubt = Arc::clone(&is_in_doubt);
+    let client = open(setup, move |message| {
+        if let AsyncMessage::Notice(notice) = message
+            && *notice.code() == SqlState::WARNING
+        {
+            doubt.store(true, Ordering::Relaxed);
+        }
+    })
+    .await?;
+    Ok(Connection { client, statements: RefCell::default(), is_in_doubt })
 }
 
 /// Connects, checks that commits are durable, and uses the schema of the tables. `hear` gets what the server sends unasked,
@@ -211,8 +268,10 @@ pub async fn open(setup: &Setup, hear: impl FnMut(AsyncMessage) + Send + 'static
     let opening = async {
         let client = bare(setup, hear).await?;
         let path = schema::select(setup.target.schema());
-        let millis = setup.statement_time.as_millis();
-        client.batch_execute(&format!("{path}; SET statement_timeout = {millis}; SET lock_timeout = {millis}")).await?;
+        let statement = setup.statement_time.unwrap_or_default().as_millis();
+        let lock = LOCK_TIME.as_millis();
+        let times = format!("SET statement_timeout = {statement}; SET lock_timeout = {lock}");
+        client.batch_execute(&format!("{path}; {times}; {GIVE_UP}")).await?;
         let is_durable = client.query_one("SHOW synchronous_commit", &[]).await?;
         check_durable(is_durable.try_get(0)?).map_err(PgError::Other)?;
         Ok(client)

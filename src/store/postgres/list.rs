@@ -12,15 +12,13 @@ use super::link::{Connection, Params};
 use super::row::{bytes, clean, stored};
 use super::statements as sql;
 use crate::clock::Clock;
-use crate::store::list::{Filter, LOOK_TIME, LOOKED_AT, Needs, Page, Parts, stored_as, summary_matches};
-use crate::store::types::{Millis, Shown, State, Stored};
+use crate::store::list::{Filter, LOOK_TIME, LOOKED_AT, MAX_STATES, Needs, Page, Parts, summary_matches};
+use crate::store::types::{Millis, Stored};
 
 /// Deliveries of the first piece; each further one has twice as many.
 const FIRST: i64 = 128;
 /// Deliveries of a piece, at most.
 const MOST: i64 = 1_024;
-/// With more states than this, and no route, a list walks all ids instead of each route's and state's own.
-const MAX_STATES: usize = 4;
 
 /// Routes that are missing from the configuration.
 pub type Held = HashSet<Arc<str>>;
@@ -99,18 +97,12 @@ fn source(filter: &Filter, held: &Held) -> Source {
     if let Some(reasons) = &filter.reasons {
         return Source::Reasons(routes, reasons.iter().map(|reason| clean(reason)).collect());
     }
-    let mut states: Vec<State> = match &filter.states {
-        Some(states) => states.iter().map(|shown| stored_as(*shown)).collect(),
-        None => State::ALL.to_vec(),
-    };
-    states.sort_unstable();
-    states.dedup();
+    let states = filter.stored_states();
     if routes.is_none() && states.len() > MAX_STATES {
         return Source::All;
     }
-    let held_alone = filter.states.as_ref().is_some_and(|states| states.iter().all(|shown| *shown == Shown::Held));
     let routes = match routes {
-        None if held_alone => Some(held.iter().map(|name| name.to_string()).collect()),
+        None if filter.is_of_held() => Some(held.iter().map(ToString::to_string).collect()),
         routes => routes,
     };
     Source::States(routes, states.into_iter().map(|state| state.number().into()).collect())

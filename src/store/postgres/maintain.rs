@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::PgError;
 use super::link::Connection;
-use super::row::{kind_number, kind_shown, state};
+use super::row::{number, state};
 use super::work::Deltas;
 use super::{COMMIT_TIME, MAX_SKEW, Postgres, QUERY_TIME, statements};
 use crate::clock::{Clock, MonotonicClock};
@@ -96,7 +96,7 @@ impl Postgres {
         let asked = self.leases.living();
         let follows = self.others.as_ref().is_some_and(|others| (others.is_followed)());
         let seconds = super::leases::LEASE_SECONDS;
-        let (live, others_follow) = self.link.run(COMMIT_TIME, async |connection| {
+        let (live, others_follow) = self.link.run_again(COMMIT_TIME, async |connection| {
             let live = connection.query(statements::RENEW, &[&asked, &seconds, &follows]).await?;
             let others = connection.query(statements::OTHERS_FOLLOW, &[&asked]).await?;
             let live: Result<Vec<i64>, PgError> = live.iter().map(|row| Ok(row.try_get(0)?)).collect();
@@ -155,7 +155,7 @@ impl Postgres {
         let mut book = lock(&self.book);
         book.counts.clear();
         for row in &rows {
-            let shown: Option<Shown> = kind_shown(row.try_get(1)?);
+            let shown = Shown::of_kind(number(row.try_get::<_, i16>(1)?));
             if let (Some(name), Some(shown)) = (names.get(&row.try_get(0)?), shown) {
                 book.add(name, shown, row.try_get(2)?);
             }
@@ -197,7 +197,7 @@ impl Postgres {
     /// The claims of this process end.
     pub(super) fn end_sessions(&mut self) {
         let sessions = self.leases.living();
-        if sessions.is_empty() || self.link.is_down() {
+        if sessions.is_empty() || self.link.failure().is_some() {
             return;
         }
         let ended = self
@@ -319,7 +319,7 @@ async fn oldest_refused(connection: &Connection, kinds: &[(i32, State, u64)]) ->
 /// Adds to this part of the numbers.
 pub async fn add(connection: &Connection, part: i32, deltas: &HashMap<(i32, Shown), i64>) -> Result<(), PgError> {
     let mut changed: Vec<(i32, i16, i64)> =
-        deltas.iter().map(|((route, shown), n)| (*route, kind_number(*shown), *n)).collect();
+        deltas.iter().map(|((route, shown), n)| (*route, shown.kind().into(), *n)).collect();
     changed.retain(|(.., n)| *n != 0);
     if changed.is_empty() {
         return Ok(());

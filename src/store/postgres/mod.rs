@@ -114,7 +114,7 @@ impl Postgres {
 
     fn open_here(settings: Settings) -> Result<Self, OpenError> {
         let Settings { target, gateway, keep, trust_clock } = settings;
-        let setup = check::setup(&target, COMMIT_TIME)?;
+        let setup = check::setup(&target)?;
         check::prepare(&setup)?;
         let mut store = Self {
             link: Link::new(setup.clone()),
@@ -135,7 +135,7 @@ impl Postgres {
             sharing: Arc::default(),
             ear: None,
         };
-        store.begin().map_err(|error| OpenError::Unreachable { target, error })?;
+        store.begin().map_err(|error| OpenError::Unreachable { target: target.to_string(), error })?;
         Ok(store)
     }
 
@@ -188,7 +188,7 @@ impl Postgres {
 
 impl Backend for Postgres {
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        let setup = Setup { statement_time: QUERY_TIME, ..self.setup.clone() };
+        let setup = Setup { statement_time: Some(QUERY_TIME), ..self.setup.clone() };
         Ok(Box::new(read::PostgresReader::new(
             setup,
             Arc::clone(&self.gateway),
@@ -208,7 +208,7 @@ impl Backend for Postgres {
     }
 
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
-        self.do_upkeep(now).map_err(|error| error.for_store())
+        self.do_upkeep(now).map_err(|error| error.for_writer())
     }
 
     fn sizes(&self) -> Result<Sizes, StoreError> {

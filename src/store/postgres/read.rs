@@ -26,6 +26,9 @@ use crate::store::types::{Millis, StoreError, Stored};
 /// How long a query may take here: the server ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Bounds the statements that follow by [`super::QUERY_TIME`].
+const BOUNDED: &str = "SET statement_timeout = '2s'";
+
 /// A reading connection.
 #[derive(Debug)]
 pub struct PostgresReader {
@@ -58,8 +61,8 @@ impl PostgresReader {
         book.routes.iter().filter(|(_, state)| state.held).map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    fn run<T>(&mut self, query: impl AsyncFnOnce(&Connection) -> Result<T, PgError>) -> Result<T, StoreError> {
-        self.link.run(PATIENCE, query).map_err(|error| error.for_store())
+    fn run<T>(&mut self, query: impl AsyncFn(&Connection) -> Result<T, PgError>) -> Result<T, StoreError> {
+        self.link.run_again(PATIENCE, query).map_err(|error| error.for_store())
     }
 
     /// The session under which this connection claims.
@@ -83,18 +86,21 @@ impl Reader for PostgresReader {
         let bytes = i64::try_from(query.max_bytes).unwrap_or(i64::MAX);
         // What this process attempts under a claim that has ended is not to be attempted here a second time.
         let lapsed = self.leases.lapsed_rows();
-        let connection = self.link.made();
         let rows = self.run(async |connection| {
             let params: Params<'_> = &[&query.route, &destination, &now, &limit, &session, &lapsed, &bytes];
-            connection.query(statements::CLAIM, params).await
+            connection.prepare(&[statements::CLAIM]).await?;
+            // It commits, so the server must not break it off.
+            let ((), rows, ()) = tokio::try_join!(
+                biased;
+                connection.batch("SET statement_timeout = 0"),
+                connection.query(statements::CLAIM, params),
+                connection.batch(BOUNDED),
+            )?;
+            Ok(rows)
         })?;
         let claims: Result<Vec<(Claimed, i64)>, PgError> =
             rows.iter().map(|row| claimed(row, query.destination, skew)).collect();
         let claims = claims.map_err(|error| error.for_store())?;
-        if self.link.made() != connection {
-            // The claims are of a session that this connection does not know.
-            return Ok(Vec::new());
-        }
         let taken = claims.into_iter().map(|(claimed, fence)| {
             self.leases.hold(claimed.ticket, Lease { session, fence });
             claimed

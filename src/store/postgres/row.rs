@@ -10,26 +10,6 @@ use super::error::PgError;
 use crate::store::attempt::Attempt;
 use crate::store::types::{Delivery, Millis, Shown, State, Stored};
 
-const RETRYING: i16 = 100;
-
-/// The number of a kind in `counts`.
-pub fn kind_number(shown: Shown) -> i16 {
-    match shown {
-        Shown::Pending | Shown::Held => 0,
-        Shown::Retrying => RETRYING,
-        Shown::Settled(state) => state.number().into(),
-    }
-}
-
-/// The kind with this number.
-pub fn kind_shown(number: i16) -> Option<Shown> {
-    if number == RETRYING {
-        return Some(Shown::Retrying);
-    }
-    let state = State::from_number(u8::try_from(number).ok()?)?;
-    Some(Shown::of(state, 0, false))
-}
-
 /// A text as the database can keep it: it takes no NUL.
 pub fn clean(text: &str) -> String {
     text.replace('\0', "\u{fffd}")

@@ -256,9 +256,9 @@ fn a_clock_that_is_wrong_delays_nothing_of_what_its_gateway_has_taken() {
 
 /// Does something with a plain connection, on this thread.
 fn on<T>(target: &Target, work: impl AsyncFnOnce(&mut Client) -> Result<T, PgError>) -> T {
-    let setup = check::setup(target, COMMIT_TIME).unwrap();
+    let setup = check::setup(target).unwrap();
     check::on(&setup, async |client| {
-        work(client).await.map_err(|error| OpenError::Unreachable { target: target.clone(), error })
+        work(client).await.map_err(|error| OpenError::Unreachable { target: target.to_string(), error })
     })
     .unwrap()
 }

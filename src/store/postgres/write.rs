@@ -4,6 +4,7 @@
 //! All gateways lock in the same order: keys, then deliveries by row. Where two stand in each other's way all the same, the
 //! database refuses one of them, which tries again.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ struct Done {
 /// What a transaction has to know.
 #[derive(Clone, Copy, Debug)]
 struct Frame<'a> {
+    /// The commit has begun: from then on it is not known whether it is done.
+    commits: &'a Cell<bool>,
     batch: &'a [Write],
     routes: &'a HashMap<Arc<str>, i32>,
     leases: &'a HashMap<Ticket, Lease>,
@@ -56,10 +59,11 @@ impl Postgres {
         now: Millis,
         claimed: &mut dyn FnMut(Ticket),
     ) -> Result<Vec<Answer>, StoreError> {
-        if self.link.is_down() {
-            return Err(StoreError::Unreachable("no connection; it is tried again".into()));
+        // It is tried again each second, beside those who wait.
+        if let Some(why) = self.link.failure() {
+            return Err(StoreError::Unreachable(why.into()));
         }
-        self.try_batch(batch, now, claimed).map_err(|error| error.for_store())
+        self.try_batch(batch, now, claimed).map_err(|error| error.for_writer())
     }
 
     fn try_batch(
@@ -78,7 +82,9 @@ impl Postgres {
         };
         let tickets = batch.iter().flat_map(held);
         let leases = tickets.filter_map(|ticket| Some((ticket, self.leases.of(ticket)?))).collect();
+        let commits = Cell::new(false);
         let frame = Frame {
+            commits: &commits,
             batch,
             routes: &self.routes,
             leases: &leases,
@@ -92,6 +98,9 @@ impl Postgres {
             tried += 1;
             match self.link.run(COMMIT_TIME, async |connection| transaction(connection, frame).await) {
                 Err(error) if error.consequence() == Consequence::Retry && tried < TRIES => {}
+                // Nothing was written.
+                Err(error)
+                    if error.is_lost() && !commits.replace(false) && tried == 1 && self.link.failure().is_none() => {}
                 result => break result?,
             }
         };
@@ -116,7 +125,7 @@ impl Postgres {
             return Ok(session);
         }
         let gateway = Arc::clone(&self.gateway);
-        let session = self.link.run(COMMIT_TIME, async |connection| begin_session(connection, &gateway).await)?;
+        let session = self.link.run_again(COMMIT_TIME, async |connection| begin_session(connection, &gateway).await)?;
         self.leases.begin(Role::Writer, self.link.made(), session);
         Ok(session)
     }
@@ -139,7 +148,8 @@ impl Postgres {
             return Ok(());
         }
         let new: Vec<String> = new.into_iter().map(row::clean).collect();
-        self.link.run(COMMIT_TIME, async |connection| connection.execute(statements::ADD_ROUTES, &[&new]).await)?;
+        self.link
+            .run_again(COMMIT_TIME, async |connection| connection.execute(statements::ADD_ROUTES, &[&new]).await)?;
         self.read_routes()
     }
 }
@@ -166,7 +176,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
     let new = NewRows::of(frame.batch, frame.routes, frame.times.skew);
     let first = tokio::try_join!(
         biased;
-        connection.batch("BEGIN"),
+        connection.begin(),
         new.insert(connection, frame.gateway, frame.session, frame.times),
         load(connection, frame),
     );
@@ -208,6 +218,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
     for (row, attempt) in new.attempts(&stored) {
         work.attempts.insert((row, attempt.destination, attempt.number), attempt.clone());
     }
+    frame.commits.set(true);
     flush::write_and_commit(connection, &work, frame.part, frame.gateway).await?;
     done.work = work;
     Ok(done)

@@ -13,15 +13,13 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::{row, statements};
-use crate::store::list::{Filter, LOOKED_AT, Needs, Page, Parts, stored_as, summary_matches};
-use crate::store::types::{Shown, State, Stored};
+use crate::store::list::{Filter, LOOKED_AT, MAX_STATES, Needs, Page, Parts, summary_matches};
+use crate::store::types::{State, Stored};
 
 /// Ids that are read of all ranges together at first; each further read of a range takes twice as many as its last one.
 const FIRST_IDS: usize = 128;
 /// Ids that are read of a range at once, at most.
 const MAX_CHUNK: u16 = 256;
-/// With more states than this, and no route, a list walks all ids instead of a range for each route and state.
-const MAX_STATES: usize = 4;
 
 /// The routes by number: name, and whether it is missing from the configuration.
 pub type Routes = HashMap<i64, (Arc<str>, bool)>;
@@ -155,17 +153,11 @@ fn sources<'a>(filter: &'a Filter, routes: &Routes) -> Vec<Source<'a>> {
         let each = |number: i64| reasons.iter().map(move |reason| Source::Reason(number, reason));
         return numbers.flat_map(|(number, _)| each(*number)).collect();
     }
-    let mut states: Vec<State> = match &filter.states {
-        Some(states) => states.iter().map(|shown| stored_as(*shown)).collect(),
-        None => State::ALL.to_vec(),
-    };
-    states.sort_unstable();
-    states.dedup();
+    let states = filter.stored_states();
     if filter.routes.is_none() && states.len() > MAX_STATES {
         return vec![Source::All];
     }
-    let held_alone = filter.states.as_ref().is_some_and(|states| states.iter().all(|shown| *shown == Shown::Held));
-    let numbers = numbers.filter(|(_, (_, held))| *held || !held_alone);
+    let numbers = numbers.filter(|(_, (_, held))| *held || !filter.is_of_held());
     numbers.flat_map(|(number, _)| states.iter().map(|state| Source::State(*number, *state))).collect()
 }
 

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::error::store_error;
-use super::row::kind_number;
 use super::schema::PAGE_SIZE;
 use super::write::{Deltas, Known};
 use super::{BUSY_TIME, CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
@@ -206,7 +205,7 @@ impl Sqlite {
         let keys = self.connection.prepare_cached(statements::EXPIRE_KEYS)?.execute((now, KEY_STEP))?;
         for ((route, shown), delta) in deltas.iter() {
             let mut statement = self.connection.prepare_cached(statements::ADD_COUNT)?;
-            statement.execute((route, kind_number(*shown), delta))?;
+            statement.execute((route, shown.kind(), delta))?;
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(u32::try_from(keys).unwrap_or(u32::MAX))

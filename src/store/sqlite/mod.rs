@@ -42,7 +42,6 @@ pub use folder::DATABASE;
 use folder::Folder;
 use fresh::FreshRows;
 pub use offline::{Checked, Inspected, backup, check, inspect, recover};
-use row::kind_shown;
 
 use super::attempt::Ticket;
 use super::backend::Answer;
@@ -266,7 +265,7 @@ fn read_routes(connection: &Connection, names: &mut Names, book: &mut Book) -> r
     let mut statement = connection.prepare(statements::COUNTS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let shown: Option<Shown> = kind_shown(row.get(1)?);
+        let shown = Shown::of_kind(row.get(1)?);
         if let (Some(name), Some(shown)) = (names.names.get(&row.get(0)?), shown) {
             book.add(name, shown, row.get(2)?);
         }

@@ -13,9 +13,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::folder::{DATABASE, Folder, LOG, sizes};
-use super::row::RETRYING;
 use super::{BUSY_TIME, OpenError, identify, open_database};
-use crate::store::types::Sizes;
+use crate::store::types::{Shown, Sizes};
 
 /// Pages that a backup copies at once; the gateway's writer goes on meanwhile.
 const BACKUP_PAGES: i32 = 1_024;
@@ -63,7 +62,9 @@ pub fn inspect(folder: &Path) -> Result<Option<Inspected>, OpenError> {
     }
     connection.busy_timeout(BUSY_TIME).map_err(failed)?;
     let mut statement = connection.prepare(WAITING).map_err(failed)?;
-    let rows = statement.query_map([RETRYING], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).map_err(failed)?;
+    let rows = statement
+        .query_map([Shown::Retrying.kind()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
+        .map_err(failed)?;
     let waiting = rows.map(|row| row.map(|(name, count)| (name, u64::try_from(count).unwrap_or(0))));
     Ok(Some(Inspected { sizes, waiting: waiting.collect::<rusqlite::Result<_>>().map_err(failed)? }))
 }

@@ -11,26 +11,6 @@ use uuid::Uuid;
 use crate::store::attempt::Attempt;
 use crate::store::types::{Delivery, Millis, Shown, State, Stored};
 
-pub const RETRYING: i64 = 100;
-
-/// The number of a kind in `counts`.
-pub fn kind_number(shown: Shown) -> i64 {
-    match shown {
-        Shown::Pending | Shown::Held => 0,
-        Shown::Retrying => RETRYING,
-        Shown::Settled(state) => i64::from(state.number()),
-    }
-}
-
-/// The kind with this number.
-pub fn kind_shown(number: i64) -> Option<Shown> {
-    if number == RETRYING {
-        return Some(Shown::Retrying);
-    }
-    let state = State::from_number(u8::try_from(number).ok()?)?;
-    Some(Shown::of(state, 0, false))
-}
-
 /// Stores a delivery of which so many attempts were made under a row and a route's number; says whether its id is new.
 pub fn insert_delivery(
     statement: &mut CachedStatement<'_>,

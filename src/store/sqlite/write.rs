@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::error::store_error;
-use super::row::{self, insert_delivery, kind_number};
+use super::row::{self, insert_delivery};
 use super::{Sqlite, add_counts, statements};
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Write};
@@ -77,7 +77,7 @@ impl Sqlite {
         }
         for ((route, shown), delta) in deltas.iter().filter(|(_, delta)| **delta != 0) {
             let mut statement = self.connection.prepare_cached(statements::ADD_COUNT)?;
-            statement.execute((route, kind_number(*shown), delta))?;
+            statement.execute((route, shown.kind(), delta))?;
         }
         Ok((answers, deltas))
     }

@@ -5,7 +5,7 @@ mod lists;
 mod people;
 mod queue;
 mod running;
-pub mod server;
+pub(super) mod server;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub struct Fixture {
 enum Lasting {
     Nothing,
     Folder(TempDir),
-    Database(Target),
+    Database(Box<Target>),
 }
 
 pub const KEEP: Keep = Keep { delivered: 1_000_000, dead: 5_000_000, refused: 100_000 };
@@ -86,7 +86,7 @@ impl Fixture {
     /// `None` without PostgreSQL.
     pub fn postgres() -> Option<Self> {
         let target = server::target()?;
-        Some(Self::over(Box::new(server::open(&target)), Lasting::Database(target)))
+        Some(Self::over(Box::new(server::open(&target)), Lasting::Database(Box::new(target))))
     }
 
     fn over(backend: Box<dyn Backend>, lasting: Lasting) -> Self {

@@ -11,7 +11,7 @@ use crate::store::backend::{Backend, Write};
 use crate::store::list::Condition;
 use crate::store::sqlite::Sqlite;
 use crate::store::tests::{NOW, delivery, id, on, open_sqlite};
-use crate::store::types::Delivery;
+use crate::store::types::{Delivery, Shown};
 
 /// A store with so many records, made as `change` says.
 fn records(count: u64, change: impl Fn(u64, Delivery) -> Delivery) -> (TempDir, Sqlite) {
