@@ -111,7 +111,8 @@ fn the_gateways_of_compose_share_the_postgresql_beside_them() {
     let compose = composed("compose.cluster.yaml");
     let config = gateway("compose/cluster/gateway.yaml");
     let services = compose["services"].as_object().unwrap();
-    assert!(services.contains_key(&config.routes[0].upstream.host));
+    let handler = &config.routes[0].upstream.urls[0].place;
+    assert!(matches!(handler, UrlPlace::Tcp { host, .. } if services.contains_key(host)));
     let gateways: Vec<&Value> =
         services.iter().filter(|(name, _)| name.starts_with("gateway")).map(|(_, of)| of).collect();
     assert_eq!(gateways.len(), 2);
