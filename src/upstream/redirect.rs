@@ -27,7 +27,10 @@ pub struct Redirect {
 impl Redirect {
     /// That of a response with this head; `None` if it is no redirect.
     pub fn of(status: StatusCode, headers: &HeaderMap, upstream: &Upstream) -> Option<Self> {
-        let location = headers.get(LOCATION).filter(|_| status.is_redirection())?;
+        if !status.is_redirection() {
+            return None;
+        }
+        let location = headers.get(LOCATION)?;
         let text = String::from_utf8_lossy(location.as_bytes());
         let shown = text.split(['?', '#']).next().unwrap_or_default().to_owned();
         // Without a scheme, it has that of the request.
