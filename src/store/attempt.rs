@@ -70,6 +70,15 @@ pub enum Named {
     Ticket(Ticket),
 }
 
+/// A delivery that is new or has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// The delivery.
+    pub delivery: Named,
+    /// Whether it is new.
+    pub is_new: bool,
+}
+
 /// A delivery that is due, claimed for one attempt.
 #[derive(Clone, Debug)]
 pub struct Claimed {

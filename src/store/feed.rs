@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 
-use super::attempt::Named;
+use super::attempt::{Named, Notice};
 use super::backend::{Answer, Write};
 use super::types::{Change, Changed};
 use crate::lock::lock;
@@ -19,15 +19,6 @@ pub struct News {
     pub first: u64,
     /// In the order of the commits.
     pub notices: Arc<[Notice]>,
-}
-
-/// A delivery that is new or has changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Notice {
-    /// The delivery.
-    pub delivery: Named,
-    /// Whether it is new.
-    pub is_new: bool,
 }
 
 /// The side of those who tell.
