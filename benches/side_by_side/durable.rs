@@ -120,7 +120,8 @@ fn measure(
                 return Err(io::Error::other(format!("{} accepted what it does not deliver", system.name)));
             }
         }
-        let (all, cpu) = (begun.elapsed(), gateway.cpu() - cpu);
+        // A process of the system may have ended meanwhile.
+        let (all, cpu) = (begun.elapsed(), gateway.cpu().saturating_sub(cpu));
         pin(LOAD)?;
         let count = exchanged.answers as f64;
         let rate = count / if system.delivers { all } else { exchanged.elapsed }.as_secs_f64();

@@ -49,7 +49,7 @@ pub fn postgres(setting: &Setting<'_>) -> io::Result<Gateway> {
     let data = setting.folder.join("data");
     programs::give(setting.folder)?;
     let mut init = programs::unprivileged("initdb");
-    init.args(["-U", "bench", "-A", "trust", "--no-sync", "--locale=C", "-D"]).arg(&data);
+    init.args(["-U", "bench", "-A", "trust", "--no-sync", "--locale=C", "--encoding=UTF8", "-D"]).arg(&data);
     succeeds(init.current_dir(setting.folder))?;
     let mut serve = programs::unprivileged("postgres");
     serve.arg("-D").arg(data);
