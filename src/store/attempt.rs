@@ -6,7 +6,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use super::types::{Millis, State};
+use super::types::{Millis, State, Stored};
 
 /// An attempt to hand a delivery to one destination.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,6 +68,18 @@ pub enum Named {
     Id(Uuid),
     /// By its ticket, which stays its own after the attempt.
     Ticket(Ticket),
+}
+
+/// A delivery that is new or has changed.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// The delivery.
+    pub delivery: Named,
+    /// Whether it is new.
+    pub is_new: bool,
+    /// The delivery as lists show it, if it is new and the store is not shared: nobody need read it, and it may have gone by
+    /// then.
+    pub stored: Option<Stored>,
 }
 
 /// A delivery that is due, claimed for one attempt.

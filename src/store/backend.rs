@@ -14,8 +14,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Ticket};
-use super::feed::Notice;
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Notice, Ticket};
 use super::list::{Filter, Page};
 use super::record::Record;
 use super::removed::Removed;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 
-use super::attempt::Named;
+use super::attempt::{Named, Notice};
 use super::backend::{Answer, Write};
 use super::types::{Change, Changed, Delivery, Stored};
 use crate::lock::lock;
@@ -19,18 +19,6 @@ pub struct News {
     pub first: u64,
     /// In the order of the commits.
     pub notices: Arc<[Notice]>,
-}
-
-/// A delivery that is new or has changed.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// The delivery.
-    pub delivery: Named,
-    /// Whether it is new.
-    pub is_new: bool,
-    /// The delivery as lists show it, if it is new and the store is not shared: nobody need read it, and it may have gone by
-    /// then.
-    pub stored: Option<Stored>,
 }
 
 /// The side of those who tell.

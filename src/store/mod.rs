@@ -46,7 +46,7 @@ pub use attempt::*;
 use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
 use bytes::Bytes;
 use feed::Feed;
-pub use feed::{News, Notice};
+pub use feed::News;
 pub use inbox::Limits;
 use inbox::Shared;
 pub use list::{Condition, Filter, Needs, Page, Parts};

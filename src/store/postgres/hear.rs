@@ -18,9 +18,8 @@ use super::link::{Setup, open, runtime};
 use super::{Postgres, QUERY_TIME, statements};
 use crate::clock::{Clock, MonotonicClock};
 use crate::lock::lock;
-use crate::store::attempt::Named;
+use crate::store::attempt::{Named, Notice};
 use crate::store::backend::{Heard, Others};
-use crate::store::feed::Notice;
 
 /// The longest text of a notification, in bytes; the server takes one byte less than 8,000.
 const LONGEST: usize = 7_500;

@@ -25,7 +25,7 @@ fn known() -> BTreeSet<String> {
         "server": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 },
         "admin": { "token": { UNKNOWN: 1 }, UNKNOWN: 1 },
         "telemetry": { "otlp": { "tls": { UNKNOWN: 1 }, UNKNOWN: 1 }, UNKNOWN: 1 },
-        "store": { "keep": { UNKNOWN: 1 }, UNKNOWN: 1 },
+        "store": { "keep": { UNKNOWN: 1 }, "postgres": { "url": { UNKNOWN: 1 }, UNKNOWN: 1 }, UNKNOWN: 1 },
         "routes": [{
             "delivery": "queue",
             "response": { UNKNOWN: 1 },
