@@ -1,4 +1,4 @@
-//! What a list shows of a delivery. Every key is always there, `null` where nothing applies.
+//! What a list shows of a delivery. Every key is always there, `null` where nothing applies, but for `gateway`.
 
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,8 @@ pub fn summary(stored: &Stored) -> Map<String, Value> {
         ("attempts", json!(stored.attempts)),
         ("next_attempt_at", json!(stored.next_attempt_at.map(rfc3339))),
         ("duration_ms", json!(delivery.duration_ms)),
-        ("gateway", json!(stored.gateway.as_deref())),
     ];
-    fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    // Only gateways that share a store are told apart.
+    let gateway = stored.gateway.as_deref().map(|name| ("gateway", json!(name)));
+    fields.into_iter().chain(gateway).map(|(key, value)| (key.to_owned(), value)).collect()
 }
