@@ -20,6 +20,7 @@ mod robustness;
 mod schema;
 mod schemes;
 mod secrets;
+mod upstreams;
 mod view;
 
 /// Variables and files that a test makes up. `SET` is set, all else is absent.

@@ -94,7 +94,9 @@ fn every_series_of_a_configured_route_exists_at_0_from_the_start_and_deliveries_
         expected.insert(format!("hooklatch_{gauge}"));
     }
     // In memory.
-    for gauge in ["bytes", "max_bytes", "free_bytes", "failed"] {
+    for gauge in
+        ["bytes", "max_bytes", "free_bytes", "failed", "shared", "replicated", "unreachable", "late_outcomes_total"]
+    {
         expected.insert(format!("hooklatch_store_{gauge}"));
     }
     for name in ["sync_seconds", "batch_deliveries"] {

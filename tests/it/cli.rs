@@ -163,7 +163,7 @@ fn every_error_of_a_configuration_is_told_with_its_path() {
         "server: { listen: nonsense, invented: 1 }\n\
          routes:\n\
          - { name: one, path: nowhere, scheme: unheard-of, secrets: [{ env: NOT_SET }], \
-             upstream: \"http://a?q\", timeout: 10 }\n\
+             upstream: \"http://a/#q\", timeout: 10 }\n\
          - { name: one, path: /x, scheme: civo, secrets: [{ value: in-the-file }], \
              upstream: \"http://a\", invented: 5m }\n",
     );

@@ -156,7 +156,7 @@ fn show_has_everything_and_each_form() {
     let shown = run(admin, &["show", id]);
     let text = shown.lines().join("\n");
     for part in
-        [&format!("id            {id}")[..], "state         retrying", "x-note: ", "\\u{1b}[2J\\u{202e}\\xff", "5xx"]
+        [&format!("id            {id}")[..], "state         retrying", "X-Note: ", "\\u{1b}[2J\\u{202e}\\xff", "5xx"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }

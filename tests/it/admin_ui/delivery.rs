@@ -71,7 +71,7 @@ fn a_delivery_that_was_refused_by_its_head_offers_a_capture_and_then_its_cause()
     Page::get(gateway.admin, "/ui/routes/hook").has("Capture is on until <time");
     let captured = refused(&gateway, &unsigned, "missing_signature");
     let shown = page(&gateway, &captured, "");
-    shown.has("<th scope=\"row\">x-signature</th>").has("&#34;a&#34;: 1").has("class=\"causes\"").has("up to 19 more");
+    shown.has("<th scope=\"row\">X-Signature</th>").has("&#34;a&#34;: 1").has("class=\"causes\"").has("up to 19 more");
     let outside = form("/ui/routes/hook/capture", "delivery=%2F%2Fevil.example").send(gateway.admin);
     assert_eq!(outside.status, 400);
 }
