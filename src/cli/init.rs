@@ -169,7 +169,7 @@ fn route(spec: &Spec) -> String {
     if spec.needs_public_url() {
         options.push(format!("public_url: {}", public_url(spec)));
     }
-    for parameter in &spec.parameters {
+    for parameter in spec.parameters.iter().filter(|parameter| !parameter.optional) {
         let value = match parameter.secret {
             true => format!("{{ file: {} }}", file_name(spec, Some(parameter))),
             false => "replace-me".to_owned(),
@@ -207,7 +207,7 @@ fn tell(args: &Args, specs: &[&Spec]) -> Result<(), Failure> {
                 outln!("  secret   {} makes it: write it into {secret}, in place of the placeholder", spec.title);
             }
         }
-        for parameter in &spec.parameters {
+        for parameter in spec.parameters.iter().filter(|parameter| !parameter.optional) {
             let at = match parameter.secret {
                 true => format!("what is in {}", shown(file_name(spec, Some(parameter)))),
                 false => format!("`{}` in {}", parameter.name, args.config.display()),

@@ -35,7 +35,7 @@ pub struct Upstream {
 /// The `Host` header of requests to the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HostHeader {
-    /// The upstream's own: [`Upstream::authority`].
+    /// The upstream's own: [`Url::authority`](super::Url::authority).
     #[default]
     Upstream,
     /// The header that the sender sent.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::config::UrlPlace;
@@ -21,6 +22,9 @@ use crate::net::socket::Socket;
 
 /// How long an address may be silent until the next one is tried beside it: the value of RFC 8305 section 8.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long to wait until a socket of the file system whose backlog was full is tried again.
+const FULL_BACKLOG: Duration = Duration::from_millis(10);
 
 /// Connects to one server.
 pub struct Connector {
@@ -66,7 +70,7 @@ impl Connector {
     async fn open(&self) -> io::Result<Socket> {
         let (host, port) = match &self.place {
             UrlPlace::Tcp { host, port } => (host.as_str(), *port),
-            UrlPlace::Unix(path) => return UnixStream::connect(path).await.map(Socket::Unix),
+            UrlPlace::Unix(path) => return connect_to_path(path).await.map(Socket::Unix),
         };
         let addresses = lookup_host((host, port)).await?.collect();
         let mut stream = connect_to_first(in_turn(addresses)).await?;
@@ -78,6 +82,17 @@ impl Connector {
             None => Socket::Plain(stream),
             Some((connector, name)) => Socket::Tls(Box::new(connector.connect(name.clone(), stream).await?.into())),
         })
+    }
+}
+
+/// A connection to a socket of the file system. Where the other end's backlog is full, the kernel does not wait as it does for
+/// TCP, so this does.
+async fn connect_to_path(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_BACKLOG).await,
+            result => return result,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIO
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
 
+use super::accept::is_form;
 use super::codec;
 use super::codec::Digest;
 use super::content::{Body, Content, Piece};
@@ -254,7 +255,8 @@ impl Compiled {
     fn fits(&self, head: RequestHead<'_>, body: Option<&Body<'_>>) -> bool {
         self.method == *head.method
             && self.when.iter().all(|(place, expected)| match (place, body) {
-                (Place::Json(_) | Place::Form(_), None) => true,
+                (Place::Json(_), None) => true,
+                (Place::Form(_), None) => is_form(head.headers),
                 _ => expected.is_met(place, head, body),
             })
     }
@@ -300,7 +302,9 @@ fn value<'a>(place: &Place, head: RequestHead<'a>, body: Option<&'a Body<'_>>) -
         Place::Header(name) => sole(head.headers, name).map(Cow::Borrowed),
         Place::Query(name) => once(fields::find(head.query?.as_bytes(), name)),
         Place::Json(pointer) => once(payload::find(body?.bytes(), pointer, Kind::Text)),
-        Place::Form(name) => once(fields::find(body?.bytes(), name)),
+        // Any text reads as a form: a JSON body with `&name=1&` in a string is none.
+        Place::Form(name) if is_form(head.headers) => once(fields::find(body?.bytes(), name)),
+        Place::Form(_) => None,
         Place::Claim(_) => None,
     }
 }

@@ -125,12 +125,20 @@ fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     let mut found = None;
     for parameter in parameters {
         let (name, value) = halves(parameter, b'=')?;
-        if !name.eq_ignore_ascii_case(b"boundary") {
-            continue;
-        }
         let quoted = value.strip_prefix(b"\"").map(|value| value.strip_suffix(b"\""));
         let value = quoted.unwrap_or(Some(value))?;
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte);
+        if name.eq_ignore_ascii_case(b"charset")
+            && value.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        {
+            continue;
+        }
+        // Some parsers take a boundary out of other parameters too, for instance of `boundary*`, or of any that has the
+        // word in it.
+        if !name.eq_ignore_ascii_case(b"boundary") {
+            return None;
+        }
+        // PHP takes a comma for the end.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_-./:=?".contains(byte);
         let right = (1..=LONGEST_BOUNDARY).contains(&value.len()) && value.iter().all(plain);
         if found.replace(value).is_some() || !right {
             return None;
@@ -189,12 +197,14 @@ impl<'a> Disposition<'a> {
             let key = key.trim_ascii();
             let (value, after) = quoted_or_token(value.trim_ascii_start())?;
             if key.eq_ignore_ascii_case(b"name") {
-                if value.contains(&b'\\') || name.replace(value).is_some() {
+                // PHP leaves out blanks at the beginning.
+                if value.contains(&b'\\') || value.starts_with(b" ") || name.replace(value).is_some() {
                     return None;
                 }
             } else if key.eq_ignore_ascii_case(b"filename") || key.eq_ignore_ascii_case(b"filename*") {
                 is_file = true;
-            } else if !is_token(key) || key.eq_ignore_ascii_case(b"name*") {
+            } else if !is_token(key) || key.contains(&b'*') {
+                // `name*` and `name*0` (RFC 2231) are other names to some parsers.
                 return None;
             }
             match after.trim_ascii() {

@@ -17,7 +17,7 @@ pub const REDIRECT_HINT: &str =
 /// Where a handler redirects to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Redirect {
-    /// `Location` without its query, in which there may be a key; for the log.
+    /// `Location` without its query, in which there may be a key, and without a password; for the log.
     pub location: String,
     /// Whether it is an address of the inside, which no sender is to see: that of the upstream, or one of this machine or of a
     /// private network.
@@ -32,12 +32,22 @@ impl Redirect {
         }
         let location = headers.get(LOCATION)?;
         let text = String::from_utf8_lossy(location.as_bytes());
-        let shown = text.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let shown = without_user(text.split(['?', '#']).next().unwrap_or_default());
         // Without a scheme, it has that of the request.
         let uri = if text.starts_with("//") { format!("http:{text}").parse() } else { text.parse() };
         // What cannot be read may be an address of the inside.
         let is_inside = uri.map_or(true, |uri: Uri| is_inside(&uri, upstream));
         Some(Self { location: shown, is_inside })
+    }
+}
+
+/// A URL without the user and the password before its host (RFC 3986 section 3.2.1).
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("//") else { return url.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}//{host}{}", rest.get(authority.len()..).unwrap_or_default()),
+        None => url.to_owned(),
     }
 }
 
@@ -131,5 +141,12 @@ mod tests {
         assert_eq!(Redirect::of(StatusCode::FOUND, &HeaderMap::new(), &upstream(Vec::new())), None);
         let redirect = found(302, "/in/?code=hunter2#x").unwrap();
         assert_eq!(redirect, Redirect { location: "/in/".to_owned(), is_inside: false });
+        for (location, shown) in [
+            ("https://user:hunter2@127.0.0.1/in?x", "https://127.0.0.1/in"),
+            ("//a:b@c@www.example.com", "//www.example.com"),
+            ("http://www.example.com/@x", "http://www.example.com/@x"),
+        ] {
+            assert_eq!(found(302, location).unwrap().location, shown);
+        }
     }
 }

@@ -207,9 +207,17 @@ impl Sending<'_> {
                 Box::pin(self.send_on(pools, rotation, turn, error, request)).await
             }
             sent => {
-                self.endpoint.reached(turn);
+                self.note_reached(turn, &sent);
                 (sent.map_err(|unanswered| unanswered.error), turn.url)
             }
+        }
+    }
+
+    /// Notes that the URL of `turn` can be reached. What was late on a connection that was kept does not say so: the other
+    /// end may have gone.
+    fn note_reached(&self, turn: Turn, sent: &Answer) {
+        if !matches!(sent, Err(Unanswered { error: SendError::Late, .. })) {
+            self.endpoint.reached(turn);
         }
     }
 
@@ -225,18 +233,20 @@ impl Sending<'_> {
         let mut tried = Vec::new();
         loop {
             let now = self.clock.now();
-            self.endpoint.unreachable(turn, now, &error);
-            tried.push(turn.url);
             let is_late = matches!(error, SendError::Late);
-            let Some(next) = rotation.turn(now, &tried).filter(|_| !is_late) else {
-                return (Err(error), turn.url);
-            };
+            // A later one may have had no time left to be reached.
+            if !is_late || tried.is_empty() {
+                self.endpoint.unreachable(turn, now, &error);
+            }
+            tried.push(turn.url);
+            let next = if is_late { None } else { rotation.turn(now, &tried) };
+            let Some(next) = next else { return (Err(error), turn.url) };
             turn = next;
             let directed = self.direct(turn, |target, host| request.directed(target, host));
             match self.send_once(pools, turn, directed).await {
                 Err(Unanswered { error: why, unsent: Some(unsent) }) => (error, request) = (why, unsent),
                 sent => {
-                    self.endpoint.reached(turn);
+                    self.note_reached(turn, &sent);
                     return (sent.map_err(|unanswered| unanswered.error), turn.url);
                 }
             }

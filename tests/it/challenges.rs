@@ -142,6 +142,9 @@ fn a_ping_that_nobody_signs_is_answered_and_goes_no_further() {
             rig.refuses(&sent(other).bytes(), 401, "missing_signature");
         }
     }
+    // A customer's name in JSON that reads as a form.
+    let named = Delivery::unsigned(r#"{"name":"x&webhook_id=1&y"}"#).header("Content-Type", "application/json");
+    rig("woocommerce").refuses(&named.bytes(), 401, "missing_signature");
 }
 
 #[test]

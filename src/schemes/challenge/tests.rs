@@ -483,3 +483,12 @@ fn what_cannot_be_verified_has_no_challenges() {
         Spec::custom("test", json!({ "unsupported": "it signs nothing", "challenge": challenge })).unwrap_err();
     assert_eq!(faults.to_string(), "challenge: a scheme that cannot be verified has no words about challenges");
 }
+
+#[test]
+fn a_field_of_a_form_is_looked_for_in_forms_only() {
+    let when = json!({ "at": { "form": "id" }, "is": { "letters": "digits" } });
+    let challenge = json!({ "method": "POST", "signed": false, "when": when, "answer": {} });
+    let is_asked = |kind| Sent(Method::POST, "", &[("content-type", kind)], "x&id=1&y").unsigned(&challenge).is_some();
+    assert!(is_asked("application/x-www-form-urlencoded; charset=utf-8"));
+    assert!(!is_asked("application/json"));
+}

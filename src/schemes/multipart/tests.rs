@@ -109,6 +109,11 @@ fn a_body_that_parsers_read_differently_has_no_fields() {
         "multipart/form-data; boundary=\"xYz \"",
         "multipart/form-data; boundary=",
         "multipart/form-data; xYz; boundary=xYz",
+        "multipart/form-data; boundary=xYz; boundary*=utf-8''other",
+        "multipart/form-data; boundary=xYz; boundary*0=other",
+        "multipart/form-data; xboundary=other; boundary=xYz",
+        "multipart/form-data; charset=boundary=other; boundary=xYz",
+        "multipart/form-data; boundary=\"xYz,\"",
     ] {
         assert!(found_in(content_type, good.as_bytes(), &field("a")).is_empty(), "{content_type}");
     }
@@ -135,6 +140,9 @@ fn a_body_that_parsers_read_differently_has_no_fields() {
         (part("name=a", "Content-Disposition: form-data; name=b\r\n", "1") + END, "two dispositions"),
         (part("name=a; name=b", "", "1") + END, "two names"),
         (part("name=a; name*=utf-8''b", "", "1") + END, "a name in another form"),
+        (part("name=a; name*0=\"b\"", "", "1") + END, "a name in parts"),
+        (part("name=a; filename*0=\"b\"", "", "1") + END, "a file's name in parts"),
+        (part("name=\" a\"", "", "1") + &good, "a name with a blank before it"),
         (part("filename=a", "", "1") + END, "no name"),
         (part("name=\"a", "", "1") + END, "an open quote"),
         (part("name=\"a\" b", "", "1") + END, "something behind a quote"),
