@@ -154,7 +154,7 @@ impl Run {
     fn open(folder: Option<&TempDir>) -> Box<dyn Backend> {
         let clock = Clock::fixed(UNIX_EPOCH + Duration::from_millis(NOW.unsigned_abs()));
         match folder {
-            Some(folder) => Box::new(Sqlite::open(folder.path(), KEEP, clock).unwrap()),
+            Some(folder) => Box::new(Sqlite::open_unlocked(folder.path(), KEEP, clock)),
             None => Box::new(Memory::new(Bounds::default(), KEEP)),
         }
     }

@@ -2,9 +2,8 @@
 //!
 //! A session is a row of the database with a time until which it lives, by the clock of the database. Each connection that
 //! claims has one. What a session has claimed is nobody else's as long as it lives; a gateway that dies renews its sessions
-//! no more, and its claims are free [`LEASE_SECONDS`] later. A connection that was lost may have claimed something that
-//! nobody heard of: so the next connection begins a new session, and the old one is renewed only as long as an attempt under
-//! it is under way.
+//! no more, and its claims are free [`LEASE_SECONDS`] later. A claim whose answer was lost may be one that nobody has heard
+//! of: so the next one begins a new session, and the old one is renewed only as long as an attempt under it is under way.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -78,10 +77,20 @@ impl Leases {
         lock(&self.0).tickets.keys().any(|ticket| ticket.row == row)
     }
 
-    /// An attempt has ended, or was not made.
-    pub fn release(&self, ticket: Ticket) {
+    /// An attempt under this claim has ended, or was not made. The delivery may have been claimed again since: that claim
+    /// stays.
+    pub fn release(&self, ticket: Ticket, lease: Lease) {
         let mut held = lock(&self.0);
-        held.release(ticket);
+        if held.tickets.get(&ticket) == Some(&lease) {
+            held.release(ticket);
+            held.forget_idle();
+        }
+    }
+
+    /// The session of a connection may have claimed something of which nobody has heard: the next claim begins a new one.
+    pub fn end_current(&self, role: Role) {
+        let mut held = lock(&self.0);
+        held.current.remove(&role);
         held.forget_idle();
     }
 
@@ -90,11 +99,10 @@ impl Leases {
         lock(&self.0).sessions.keys().copied().collect()
     }
 
-    /// Rows that are being attempted under a session that has ended: they are not to be claimed here a second time.
-    pub fn lapsed_rows(&self) -> Vec<i64> {
-        let held = lock(&self.0);
-        let lapsed = held.tickets.iter().filter(|(_, lease)| !held.sessions.contains_key(&lease.session));
-        lapsed.map(|(ticket, _)| ticket.row).collect()
+    /// Rows that are being attempted in this process: they are not to be claimed here a second time, though their session may
+    /// have ended.
+    pub fn rows(&self) -> Vec<i64> {
+        lock(&self.0).tickets.keys().map(|ticket| ticket.row).collect()
     }
 
     /// Of the sessions that were to be renewed these live; the others have ended. Says how many have.
@@ -141,8 +149,13 @@ mod tests {
         let mut living = leases.living();
         living.sort_unstable();
         assert_eq!(living, [10, 11]);
-        leases.release(TICKET);
+        leases.hold(TICKET, Lease { session: 10, fence: 2 });
+        leases.release(TICKET, Lease { session: 10, fence: 1 });
+        assert_eq!(leases.rows(), [1], "it has been claimed again");
+        leases.release(TICKET, Lease { session: 10, fence: 2 });
         assert_eq!(leases.living(), [11]);
+        leases.end_current(Role::Writer);
+        assert_eq!((leases.session(Role::Writer, 2), leases.living()), (None, vec![]));
     }
 
     #[test]
@@ -151,9 +164,8 @@ mod tests {
         leases.begin(Role::Dispatch, 1, 10);
         leases.hold(TICKET, Lease { session: 10, fence: 1 });
         assert_eq!(leases.renewed(&[10], &[10]), 0);
-        assert!(leases.lapsed_rows().is_empty());
         assert_eq!(leases.renewed(&[10], &[]), 1);
-        assert_eq!((leases.session(Role::Dispatch, 1), leases.lapsed_rows()), (None, vec![1]));
+        assert_eq!((leases.session(Role::Dispatch, 1), leases.rows()), (None, vec![1]));
         assert_eq!(leases.of(TICKET), Some(Lease { session: 10, fence: 1 }));
     }
 }

@@ -297,7 +297,8 @@ pub async fn bare(setup: &Setup, mut hear: impl FnMut(AsyncMessage) + Send + 'st
 /// Refuses a server that answers a commit before it is on disk.
 pub fn check_durable(synchronous_commit: &str) -> Result<(), String> {
     match synchronous_commit {
-        "off" | "local" => Err(format!(
+        // With remote_write a standby's machine may lose what it has.
+        "off" | "local" | "remote_write" => Err(format!(
             "synchronous_commit is {synchronous_commit}: a delivery could be acknowledged and lost; set it to on \
              (ALTER ROLE … SET synchronous_commit = on)"
         )),

@@ -84,10 +84,10 @@ impl Reader for PostgresReader {
         let destination = i32::from(query.destination);
         let (now, limit) = (query.now.saturating_add(skew), i64::try_from(query.limit).unwrap_or(i64::MAX));
         let bytes = i64::try_from(query.max_bytes).unwrap_or(i64::MAX);
-        // What this process attempts under a claim that has ended is not to be attempted here a second time.
-        let lapsed = self.leases.lapsed_rows();
-        let rows = self.run(async |connection| {
-            let params: Params<'_> = &[&query.route, &destination, &now, &limit, &session, &lapsed, &bytes];
+        let held = self.leases.rows();
+        // Not tried again here: the first try may have claimed something.
+        let rows = self.link.run(PATIENCE, async |connection| {
+            let params: Params<'_> = &[&query.route, &destination, &now, &limit, &session, &held, &bytes];
             connection.prepare(&[statements::CLAIM]).await?;
             // It commits, so the server must not break it off.
             let ((), rows, ()) = tokio::try_join!(
@@ -97,7 +97,11 @@ impl Reader for PostgresReader {
                 connection.batch(BOUNDED),
             )?;
             Ok(rows)
-        })?;
+        });
+        if rows.is_err() {
+            self.leases.end_current(Role::Dispatch);
+        }
+        let rows = rows.map_err(|error| error.for_store())?;
         let claims: Result<Vec<(Claimed, i64)>, PgError> =
             rows.iter().map(|row| claimed(row, query.destination, skew)).collect();
         let claims = claims.map_err(|error| error.for_store())?;

@@ -118,6 +118,10 @@ impl FromStr for Target {
             return Err(error("must begin with postgres:// or postgresql://"));
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        // tokio-postgres takes the first one for the end of the password, and the rest of it for a host.
+        if base.matches('@').count() > 1 {
+            return Err(error("has an @ in its user or password: write %40"));
+        }
         let (mut ssl_mode, mut root, mut schema, mut timeout) = (None, None, None, None);
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -202,7 +206,15 @@ fn seconds(value: &str) -> Result<Duration, UrlError> {
 /// What `sslmode` and `sslrootcert` mean: as in libpq, a root makes `require` a `verify-ca`.
 fn tls(mode: Option<&str>, root: Option<String>) -> Result<(SslMode, Verify), UrlError> {
     let roots = root.map(|root| if root == "system" { Roots::System } else { Roots::File(root.into()) });
-    let (mode, verify) = match (mode.unwrap_or("prefer"), roots) {
+    // As in libpq: roots that everybody has say nothing without the name.
+    let mode = match (mode, &roots) {
+        (None, Some(Roots::System)) => "verify-full",
+        (Some(mode), Some(Roots::System)) if mode != "verify-full" => {
+            return Err(error("sslrootcert=system needs sslmode=verify-full"));
+        }
+        (mode, _) => mode.unwrap_or("prefer"),
+    };
+    let (mode, verify) = match (mode, roots) {
         ("disable", _) => (SslMode::Disable, Verify::Nothing),
         // libpq tries without TLS first; with a server that takes both, this is the better of the two.
         ("allow" | "prefer", _) => (SslMode::Prefer, Verify::Nothing),
@@ -266,6 +278,7 @@ mod tests {
             ("?sslmode=require&sslrootcert=/etc/ca.pem", SslMode::Require, Verify::Ca(file())),
             ("?sslmode=verify-ca&sslrootcert=%2Fetc%2Fca.pem", SslMode::Require, Verify::Ca(file())),
             ("?sslmode=verify-ca", SslMode::Require, Verify::Ca(Roots::System)),
+            ("?sslrootcert=system", SslMode::Require, Verify::Full(Roots::System)),
             ("?sslrootcert=system&sslmode=verify-full", SslMode::Require, Verify::Full(Roots::System)),
             ("?sslmode=verify-full&sslrootcert=/etc/ca.pem", SslMode::Require, Verify::Full(file())),
         ] {
@@ -300,6 +313,9 @@ mod tests {
             ("postgres://u:s3cret@h/d?colour=s3cret", "the parameter colour is not known"),
             ("postgres://u:s3cret@h:s3cret/d", "the value of port is not valid"),
             ("postgres://u:s3cret@h/d?connect_timeout=s3cret", "connect_timeout must be seconds"),
+            ("postgres://u@h/d?sslrootcert=system&sslmode=require", "sslrootcert=system needs sslmode=verify-full"),
+            ("postgres://u:s3@cret@h/d", "has an @ in"),
+            ("postgres://u:s3@cret/word@h/d", "has an @ in"),
             ("postgres:///d", "names no host"),
         ] {
             assert!(refused(url).starts_with(text), "{url}: {}", refused(url));

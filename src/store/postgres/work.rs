@@ -9,7 +9,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::leases::Lease;
-use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next, Settled};
+use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next, Settled, Ticket};
 use crate::store::types::{Changed, Millis, Shown, State};
 
 /// Changes of the numbers, by route and kind.
@@ -142,6 +142,18 @@ impl Work {
     fn change_by_id(&mut self, id: Uuid, change: impl FnOnce(&mut Loaded) -> Changed) -> Changed {
         let row = self.rows.iter().find(|(_, loaded)| loaded.id == id).map(|(row, _)| *row);
         row.and_then(|row| self.change(row, change)).unwrap_or(Changed::Unknown)
+    }
+
+    /// These are given back: a change of the same batch must not write their claims again.
+    pub fn release(&mut self, tickets: &[Ticket], leases: &HashMap<Ticket, Lease>) {
+        for ticket in tickets {
+            let waits = self.rows.get_mut(&ticket.row).and_then(|loaded| loaded.waits.get_mut(&ticket.destination));
+            if let (Some(waits), Some(lease)) = (waits, leases.get(ticket))
+                && (waits.owner, waits.fence) == (Some(lease.session), lease.fence)
+            {
+                waits.owner = None;
+            }
+        }
     }
 
     /// Takes up what came of an attempt, if its claim still counts.

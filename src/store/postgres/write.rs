@@ -101,7 +101,13 @@ impl Postgres {
                 // Nothing was written.
                 Err(error)
                     if error.is_lost() && !commits.replace(false) && tried == 1 && self.link.failure().is_none() => {}
-                result => break result?,
+                Err(error) => {
+                    if session.is_some() {
+                        self.leases.end_current(Role::Writer);
+                    }
+                    return Err(error);
+                }
+                Ok(done) => break done,
             }
         };
         if let Some(session) = session {
@@ -110,8 +116,8 @@ impl Postgres {
                 claimed(*ticket);
             }
         }
-        for ticket in leases.into_keys() {
-            self.leases.release(ticket);
+        for (ticket, lease) in leases {
+            self.leases.release(ticket, lease);
         }
         self.book_in(batch, &done.work);
         self.count_dropped(done.work.dropped);
@@ -206,6 +212,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
             }
             Write::Release(tickets) => {
                 done.due.extend(release(connection, frame, tickets).await?);
+                work.release(tickets, frame.leases);
                 Answer::Done
             }
             Write::Change(change) => Answer::Changed(make(connection, frame, change, &mut work, &mut done.due).await?),

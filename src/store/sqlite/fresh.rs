@@ -37,7 +37,7 @@ pub struct FreshRows {
     /// What the batch that is being written has taken.
     taken: Vec<(i64, Fresh)>,
     batch: u64,
-    /// What `marks` says: there is none in a lower row.
+    /// What `marks` says.
     mark: i64,
 }
 
@@ -50,6 +50,11 @@ impl FreshRows {
             |row: &rusqlite::Row<'_>| Ok((row.get(0)?, Fresh { route: row.get(1)?, since: row.get(2)?, batch: 0 }));
         let rows = statement.query_map([mark], left)?.collect::<rusqlite::Result<_>>()?;
         Ok(Self { rows, taken: Vec::new(), batch: AGE, mark })
+    }
+
+    /// There is none in a lower row.
+    pub fn mark(&self) -> i64 {
+        self.mark
     }
 
     /// One more, which the batch that is being written stores.
@@ -142,13 +147,14 @@ impl Sqlite {
         Ok(())
     }
 
-    /// The same for all, in a transaction of its own, if there are any. Without room they stay as they are.
+    /// The same for all, in a transaction of its own, if there are any. Without room, or beside another program that writes, they
+    /// stay as they are.
     pub(super) fn close_fresh(&mut self) -> rusqlite::Result<()> {
         if self.fresh.rows.is_empty() {
             return Ok(());
         }
         match self.transaction(Self::queue_all) {
-            Err(error) if store_error(&error) == StoreError::Full => Ok(()),
+            Err(error) if matches!(store_error(&error), StoreError::Full | StoreError::Slow) => Ok(()),
             result => result,
         }
     }

@@ -115,11 +115,25 @@ impl Sqlite {
         // A checkpoint of what the last run left, before anything waits for it.
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
         let book = Arc::new(Mutex::new(book));
-        let (next_row, upkeep) = (last.unwrap_or(0) + 1, maintain::Upkeep::default());
         let fresh = FreshRows::read(&connection).map_err(failed)?;
+        // The last rows may have been deleted; below the mark, nothing without a row in the queue is looked for.
+        let next_row = (last.unwrap_or(0) + 1).max(fresh.mark());
+        let upkeep = maintain::Upkeep::default();
         let mut this = Self { connection, folder, clock, keep, book, names, next_row, fresh, log_pages, upkeep };
         this.queue_left_over().map_err(failed)?;
         Ok(this)
+    }
+
+    /// Opens a database that nobody else has open. A program that another test starts has its lock too, until it is executed.
+    #[cfg(test)]
+    pub fn open_unlocked(path: &Path, keep: Keep, clock: Clock) -> Self {
+        for _ in 0..1_000_000 {
+            match Self::open(path, keep, clock.clone()) {
+                Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
+        panic!("locked")
     }
 
     /// The number of a route, which is stored if it is new.

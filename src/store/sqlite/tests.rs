@@ -212,8 +212,8 @@ fn erased_bytes_leave_the_files_though_the_clock_is_set_back() {
 fn a_folder_is_made_with_those_above_it() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a/b/c");
-    drop(Sqlite::open(&path, KEEP, clock()).unwrap());
-    drop(Sqlite::open(&path, KEEP, clock()).unwrap());
+    drop(Sqlite::open_unlocked(&path, KEEP, clock()));
+    drop(Sqlite::open_unlocked(&path, KEEP, clock()));
     assert!(path.join("hooklatch.db").is_file());
 }
 
@@ -373,6 +373,23 @@ fn the_mark_follows_so_that_little_is_looked_through_after_a_kill() {
     drop(store);
     let store = open_sqlite(&folder);
     assert_eq!((queued(&store).len(), mark(&store)), (40, 4_001));
+}
+
+#[test]
+fn what_comes_after_the_last_rows_were_deleted_is_found_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    for number in 0..12 {
+        let batch: Vec<Write> = (0..100).map(|place| accept(number * 100 + place, None)).collect();
+        store.commit(&batch, NOW, &mut |_| ()).unwrap();
+    }
+    assert_eq!(mark(&store), 1_101);
+    store.connection.execute_batch("DELETE FROM deliveries; DELETE FROM queue").unwrap();
+    drop(store);
+    let mut store = open_sqlite(&folder);
+    store.commit(&[at_once(2_000)], NOW, &mut |_| ()).unwrap();
+    drop(store);
+    assert_eq!(queued(&open_sqlite(&folder)), [1_101]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub fn clock() -> Clock {
 }
 
 pub fn open_sqlite(folder: &TempDir) -> Sqlite {
-    Sqlite::open(folder.path(), KEEP, clock()).unwrap()
+    Sqlite::open_unlocked(folder.path(), KEEP, clock())
 }
 
 impl Fixture {
