@@ -76,6 +76,10 @@ pub(super) fn with(
     change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>,
 ) -> Option<Vec<u8>> {
     let (delimiter, parts) = read(headers, body)?;
+    // A field that is there twice is refused, whatever is in it.
+    if parts.iter().filter(|part| part.name == name.as_bytes()).count() > 1 {
+        return None;
+    }
     let mut out = Vec::with_capacity(body.len() + 256);
     let mut put = |head: &[u8], bytes: &[u8]| {
         for piece in [&delimiter, &b"\r\n"[..], head, bytes, b"\r\n"] {
