@@ -1,4 +1,4 @@
-//! Bodies of `multipart/form-data`: what nobody signed is refused; what was signed is accepted, and the simplest reading of
+//! Bodies of `multipart/form-data`: one without a signature is refused, a signed one is accepted, and the simplest reading of
 //! RFC 7578 finds the signature in one field.
 
 use std::sync::LazyLock;
@@ -9,6 +9,8 @@ use hooklatch::schemes::{RequestHead, SchemeOptions, Secret, Signed, SignedReque
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 
+/// The header that names a part.
+const FIELD: &[u8] = b"content-disposition:";
 /// The clock stands still.
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
@@ -61,12 +63,24 @@ fn simplest(body: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     }
     let named = |part: &&[u8]| {
         let head = part.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let lower = part[..head].to_ascii_lowercase();
-        let at = lower.windows(5).position(|five| five == b"name=")? + 5;
-        let name = &part[at..head];
-        let end = name.iter().skip(1).position(|byte| b"\";\r".contains(byte)).map_or(name.len(), |end| end + 1);
-        let name = name[..end].strip_prefix(b"\"").unwrap_or(&name[..end]);
-        Some((name.trim_ascii().to_vec(), part[head + 4..].to_vec()))
+        let mut lines = part[..head].split(|byte| *byte == b'\n');
+        let line = lines.find(|line| line.len() > FIELD.len() && line[..FIELD.len()].eq_ignore_ascii_case(FIELD))?;
+        let name = parameters(line).into_iter().find_map(|parameter| {
+            let (name, value) = parameter.split_at_checked(5)?;
+            name.eq_ignore_ascii_case(b"name=").then(|| value.strip_prefix(b"\"").unwrap_or(value))
+        })?;
+        Some((name.strip_suffix(b"\"").unwrap_or(name).to_vec(), part[head + 4..].to_vec()))
     };
     parts.iter().filter_map(named).collect()
+}
+
+/// What stands between the semicolons of a header line that are not in quotes, the first piece aside.
+fn parameters(line: &[u8]) -> Vec<&[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let is_end = |byte: &u8| {
+        is_quoted ^= *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && is_quoted && !is_escaped;
+        *byte == b';' && !is_quoted
+    };
+    line.split(is_end).skip(1).map(<[u8]>::trim_ascii).collect()
 }

@@ -1,4 +1,4 @@
-//! Any request for any scheme: what nobody signed is refused, what was signed is accepted.
+//! Any request for any scheme: an unsigned one is refused, a signed one is accepted.
 
 use std::sync::LazyLock;
 use std::time::Duration;

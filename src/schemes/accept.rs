@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::content::{Body, Content, Given, joined};
 use super::error::VerifyError;
 use super::hash::hash;
-use super::header::sole;
+use super::header::{has_media_type, sole};
 use super::spec::{Form, Payload, PayloadEquals, Requirement};
 use super::{codec, fields, payload};
 
@@ -42,9 +42,7 @@ pub(super) fn meets(form: &Form, given: Given<'_>) -> Result<(), Refusal> {
 
 /// Whether the content type is that of a urlencoded form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    let media_type = sole(headers, &http::header::CONTENT_TYPE);
-    let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next()).unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    has_media_type(headers, "application/x-www-form-urlencoded")
 }
 
 /// Whether a right signature over this content proves anything about the body.

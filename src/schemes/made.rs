@@ -1,4 +1,4 @@
-//! Makes a secret in the form that a scheme takes, for somebody who has none yet.
+//! Makes a secret in the form that a scheme takes, for users who have none yet.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ const RANDOM: usize = 32;
 const USER: &str = "hooklatch:";
 
 impl Spec {
-    /// A new secret. With `placeholder` one that takes the place of the provider's own until that is known: nobody can sign by
+    /// A new secret. With `placeholder` one that takes the place of the provider's own until that is known: no one can sign by
     /// it, and it is [recognised](super::Weakness::Placeholder). `random` makes so many random bytes.
     pub fn make_secret(&self, placeholder: bool, random: impl Fn(usize) -> Vec<u8>) -> Secret {
         let mark = if placeholder { MARK } else { b"" };
@@ -59,7 +59,7 @@ impl Spec {
     }
 }
 
-/// Bytes in the form of a public key of this algorithm, whose private key nobody has: in hexadecimal, or an RSA key in base64.
+/// Bytes in the form of a public key of this algorithm, whose private key is not kept: in hexadecimal, or an RSA key in base64.
 fn public_key(algorithm: &Algorithm, random: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     let filled = |length: usize| [MARK, &random(length - MARK.len())].concat();
     match super::public_key::kind(algorithm) {

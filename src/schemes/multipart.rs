@@ -18,7 +18,7 @@ use http::header::CONTENT_TYPE;
 use memchr::memmem;
 
 use super::fields::Found;
-use super::header::sole;
+use super::header::{has_media_type, sole};
 use super::payload::{self, Kind};
 use super::spec::MultipartField;
 
@@ -42,8 +42,7 @@ struct Part<'a> {
 
 /// Whether the head calls the body a form in parts.
 pub(super) fn is_said(headers: &HeaderMap) -> bool {
-    let media_type = sole(headers, &CONTENT_TYPE).and_then(|value| value.split(|byte| *byte == b';').next());
-    media_type.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"multipart/form-data"))
+    has_media_type(headers, "multipart/form-data")
 }
 
 /// Whether the body has fields.
@@ -76,7 +75,7 @@ pub(super) fn with(
     change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>,
 ) -> Option<Vec<u8>> {
     let (delimiter, parts) = read(headers, body)?;
-    // A field that is there twice is refused, whatever is in it.
+    // A repeated field is refused.
     if parts.iter().filter(|part| part.name == name.as_bytes()).count() > 1 {
         return None;
     }
@@ -198,8 +197,9 @@ impl<'a> Disposition<'a> {
         let (mut name, mut is_file) = (None, false);
         loop {
             let (key, value) = halves(rest, b'=')?;
-            let key = key.trim_ascii();
-            let (value, after) = quoted_or_token(value.trim_ascii_start())?;
+            // White space is allowed before the name alone (RFC 9110 section 5.6.6).
+            let key = key.trim_ascii_start();
+            let (value, after) = quoted_or_token(value)?;
             if key.eq_ignore_ascii_case(b"name") {
                 // PHP leaves out blanks at the beginning.
                 if value.contains(&b'\\') || value.starts_with(b" ") || name.replace(value).is_some() {
@@ -226,7 +226,8 @@ fn quoted_or_token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
         let (value, after) = text.split_at_checked(end)?;
-        return is_token(value.trim_ascii()).then_some((value.trim_ascii(), after));
+        let value = value.trim_ascii_end();
+        return is_token(value).then_some((value, after));
     };
     let mut bytes = quoted.iter().enumerate();
     while let Some((at, byte)) = bytes.next() {

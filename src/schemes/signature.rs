@@ -346,8 +346,11 @@ impl<'v> Iterator for Joined<'v, '_> {
 
     fn next(&mut self) -> Option<&'v [u8]> {
         let entry = self.rest.take()?;
+        if !self.joined {
+            return Some(entry);
+        }
         let key = memchr::memmem::find(entry, self.assign.as_bytes()).map_or(entry.len(), |at| at + self.assign.len());
-        let comma = entry.get(key..).and_then(|value| memchr::memchr(b',', value)).filter(|_| self.joined);
+        let comma = entry.get(key..).and_then(|value| memchr::memchr(b',', value));
         let Some((entry, rest)) = comma.and_then(|at| entry.split_at_checked(key + at)) else { return Some(entry) };
         self.rest = rest.get(1..).map(<[u8]>::trim_ascii).filter(|rest| !rest.is_empty());
         Some(entry.trim_ascii())

@@ -329,7 +329,7 @@ fn challenges_that_are_turned_off_are_not_there() {
     let off = SchemeOptions { challenge: Some(false), ..SchemeOptions::default() };
     let verifier = spec.compile(&off, &[b"key".to_vec().into()]).unwrap();
     assert!(verifier.challenges().is_none());
-    // Somebody else may answer them with the same secret.
+    // Another server may answer them with the same secret.
     assert!(verifier.sign_body(0, b"token", std::time::Duration::ZERO).is_err());
     let on = SchemeOptions { challenge: Some(true), ..SchemeOptions::default() };
     assert!(spec.compile(&on, &[b"key".to_vec().into()]).unwrap().challenges().is_some());
