@@ -112,5 +112,7 @@ fn copy(database: &Path, backlog: u64) -> rusqlite::Result<()> {
         connection.execute(&insert, [backlog])?;
     }
     connection.execute("UPDATE counts SET n = ?1 WHERE n > 0", [backlog])?;
+    // As the gateway leaves it: all of them have their rows in the queue.
+    connection.execute("UPDATE marks SET fresh = ?1 + 1", [backlog])?;
     connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
 }

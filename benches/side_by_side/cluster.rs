@@ -7,12 +7,13 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::durable::{PATIENCE, median, signed};
 use crate::exchange::Connections;
 use crate::load::Load;
 use crate::peers::{Gateway, QUEUE, Setting, hooklatch_with};
 use crate::programs;
+use crate::requests::never_used;
 use crate::stores::{BODY, HEAD, HTTP, postgres};
+use crate::table::median;
 use crate::{BOTH, CONNECTIONS, Effort, LOAD, pin};
 
 /// pgbench takes whole seconds.
@@ -100,7 +101,7 @@ fn gateways(
         hooklatch_with(&setting, QUEUE, STORE)
     };
     let gateways: Vec<Gateway> = (0..count).map(start).collect::<io::Result<_>>()?;
-    let requests = signed(effort, number);
+    let requests = never_used(effort.slice, number);
     let mut connections = Connections::open(gateways[0].address, CONNECTIONS / count, &HTTP)?;
     for gateway in &gateways[1..] {
         connections = connections.and(Connections::open(gateway.address, CONNECTIONS / count, &HTTP)?);
@@ -108,13 +109,6 @@ fn gateways(
     pin(BOTH)?;
     let (served, begun) = (load.answered, Instant::now());
     let exchanged = connections.run(load, &HTTP, &requests, false, effort.slice, true)?;
-    while load.answered - served < exchanged.answers {
-        if !load.serve()? {
-            std::thread::yield_now();
-        }
-        if begun.elapsed() > effort.slice + PATIENCE {
-            return Err(io::Error::other("the gateways accepted what they do not deliver"));
-        }
-    }
+    load.serve_until(served + exchanged.answers, true)?;
     Ok(exchanged.answers as f64 / begun.elapsed().as_secs_f64())
 }

@@ -10,15 +10,12 @@ use std::time::{Duration, Instant};
 use crate::exchange::{Connections, Protocol};
 use crate::load::Load;
 use crate::peers::{Gateway, Setting, hooklatch, queue};
-use crate::requests::numbered;
+use crate::requests::never_used;
 use crate::stores::{HTTP, POSTGRES, REDIS, append, postgres, postgres_request, redis, redis_request};
+use crate::table::median;
 use crate::{BOTH, CONNECTIONS, Effort, GATEWAY, LOAD, pin};
 use crate::{backlog, cluster};
 
-/// Deliveries that are signed for one slice, for each second of it: more than any gateway takes.
-const SIGNED_A_SECOND: f64 = 70_000.0;
-/// How long what was accepted may take to be delivered.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Deliveries that a bare file gets at once.
 const TOGETHER: usize = 64;
 
@@ -106,7 +103,7 @@ fn measure(
         let setting = Setting { folder: &folder, upstream, threads, cores, largest_body: 4096, idle_routes: 0 };
         let requests = match system.request {
             Some(request) => vec![request()],
-            None => signed(effort, number),
+            None => never_used(effort.slice, number),
         };
         let gateway = (system.start)(&setting)?;
         let connections = Connections::open(gateway.address, CONNECTIONS, &system.protocol)?;
@@ -114,11 +111,8 @@ fn measure(
         let (cpu, served, begun) = (gateway.cpu(), load.answered, Instant::now());
         let repeats = system.request.is_some();
         let exchanged = connections.run(load, &system.protocol, &requests, repeats, effort.slice, both)?;
-        while system.delivers && load.answered - served < exchanged.answers {
-            load.serve()?;
-            if begun.elapsed() > effort.slice + PATIENCE {
-                return Err(io::Error::other(format!("{} accepted what it does not deliver", system.name)));
-            }
+        if system.delivers {
+            load.serve_until(served + exchanged.answers, both)?;
         }
         // A process of the system may have ended meanwhile.
         let (all, cpu) = (begun.elapsed(), gateway.cpu().saturating_sub(cpu));
@@ -139,14 +133,6 @@ fn measure(
         std::fs::remove_dir_all(&folder)?;
     }
     Ok(())
-}
-
-/// Deliveries with ids that were never used.
-pub fn signed(effort: &Effort, number: &mut usize) -> Vec<Vec<u8>> {
-    let count = (SIGNED_A_SECOND * effort.slice.as_secs_f64()) as usize;
-    let first = *number;
-    *number += count;
-    numbered(3 * 1024, first..first + count)
 }
 
 fn append_bare(effort: &Effort, files: &Path, figures: &mut Figures) -> io::Result<()> {
@@ -194,10 +180,4 @@ impl Figures {
             rate(&self.on_both),
         );
     }
-}
-
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How long responses may take that are not measured.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long what was accepted may take to be delivered.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 /// What the upstream answers to everything.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 
@@ -200,7 +202,23 @@ impl Load {
         Ok(())
     }
 
-    /// Whatever the upstream can do now; whether it answered anything.
+    /// Serves until so many requests have been answered in all, [`DELIVERED_WITHIN`] at most; if it shares its core, others
+    /// run meanwhile.
+    pub fn serve_until(&mut self, answered: u64, shares_core: bool) -> io::Result<()> {
+        let deadline = Instant::now() + DELIVERED_WITHIN;
+        while self.answered < answered {
+            if !self.serve()? && shares_core {
+                std::thread::yield_now();
+            }
+            if Instant::now() > deadline {
+                let missing = answered - self.answered;
+                return Err(io::Error::other(format!("{missing} deliveries were accepted and did not arrive")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the upstream can do now, and says whether it answered anything.
     pub fn serve(&mut self) -> io::Result<bool> {
         if let Some((stream, _)) = ready(self.listener.accept())? {
             stream.set_nonblocking(true)?;
@@ -312,7 +330,8 @@ fn late(deadline: Instant) -> io::Result<()> {
     if Instant::now() < deadline { Ok(()) } else { Err(io::Error::new(ErrorKind::TimedOut, "responses are missing")) }
 }
 
-fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+/// `None` if the socket is not ready.
+pub fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),

@@ -163,7 +163,7 @@ pub fn hooklatch_with(setting: &Setting<'_>, keys: &str, sections: &str) -> io::
     let mut gateway = Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])?;
     gateway.admin = Some(admin);
     let deadline = Instant::now() + PATIENCE;
-    while !is_ready(admin) {
+    while ask(admin, "/readyz").is_err() {
         if Instant::now() > deadline {
             return Err(io::Error::other("hooklatch does not get ready"));
         }
@@ -172,16 +172,16 @@ pub fn hooklatch_with(setting: &Setting<'_>, keys: &str, sections: &str) -> io::
     Ok(gateway)
 }
 
-/// Whether `/readyz` says so.
-fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> io::Result<bool> {
-        let mut stream = TcpStream::connect(admin)?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200 "))
-    };
-    ask().unwrap_or(false)
+/// The body of the admin listener's answer, which must be 200.
+pub fn ask(admin: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(admin)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+        _ => Err(io::Error::other(format!("{path}: {answer}"))),
+    }
 }
 
 /// HAProxy with its own HMAC and its comparison in constant time.

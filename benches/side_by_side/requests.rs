@@ -7,6 +7,9 @@ use hooklatch::schemes::{self, SchemeOptions, Secret};
 
 use crate::peers::{PATH, SECRET};
 
+/// Deliveries that are signed for each second of a slice: more than any gateway takes.
+const SIGNED_A_SECOND: f64 = 70_000.0;
+
 /// A CircleCI delivery with a body of this many bytes.
 pub fn signed(size: usize) -> Vec<u8> {
     numbered(size, 1..2).remove(0)
@@ -24,6 +27,13 @@ pub fn numbered(size: usize, numbers: Range<usize>) -> Vec<Vec<u8>> {
         request(PATH, Some(value.to_str().unwrap().trim_start_matches("v1=")), &body)
     };
     numbers.map(sign).collect()
+}
+
+/// Deliveries with bodies of 3 KB for a slice of this length, whose ids are the next numbers after those used.
+pub fn never_used(slice: Duration, used: &mut usize) -> Vec<Vec<u8>> {
+    let first = *used;
+    *used += (SIGNED_A_SECOND * slice.as_secs_f64()) as usize;
+    numbered(3 * 1024, first..*used)
 }
 
 /// The same with a body of 3 KB to any path, with any digest or none.

@@ -109,12 +109,19 @@ fn line(measure: &str, cells: &[String; 4]) {
     println!("| {measure:<46} | {haproxy:<16} | {ours:<28} | {nginx:<28} | {node:<28} |");
 }
 
-fn with_spread((low, median, high): (f64, f64, f64)) -> String {
+pub fn with_spread((low, median, high): (f64, f64, f64)) -> String {
     if low == high { format!("{median:.2}") } else { format!("{median:.2} ({low:.2}–{high:.2})") }
 }
 
+/// The value in the middle; `None` without values.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
 /// Lowest, median, highest.
-fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
+pub fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_unstable_by(f64::total_cmp);
     (values[0], values[values.len() / 2], values[values.len() - 1])
 }

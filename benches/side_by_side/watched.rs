@@ -6,15 +6,16 @@
 //! 200, the upstream gets every one, and what each stream tells, leaves out and could not record adds up to what was sent.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::load::{Load, Plan};
-use crate::peers::{Gateway, STORE, Setting, hooklatch_with};
+use crate::load::{Load, Plan, ready};
+use crate::peers::{Gateway, STORE, Setting, ask, hooklatch_with};
 use crate::requests::signed;
+use crate::table::{median, spread, with_spread};
 use crate::{Effort, GATEWAY, plan};
 
 /// Lists that are open.
@@ -90,13 +91,12 @@ fn measure(
     println!("| --- | --- | --- | --- |");
     let [without, with] = both;
     for (name, figures) in [("nobody looks", &without), ("four lists are open", &with)] {
-        let [median, tail, cpu] = [&figures.median, &figures.tail, &figures.cpu].map(|values| middle(values));
+        let [median, tail, cpu] =
+            [&figures.median, &figures.tail, &figures.cpu].map(|values| median(values).unwrap_or_default());
         println!("| {name} | {median:.1} µs | {tail:.1} µs | {cpu:.1} µs |");
     }
     let ratio = |with: &[f64], without: &[f64]| {
-        let ratios: Vec<f64> = with.iter().zip(without).map(|(with, without)| with / without).collect();
-        let (low, high) = ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), one| (low.min(*one), high.max(*one)));
-        format!("{:.2} ({low:.2}–{high:.2})", middle(&ratios))
+        with_spread(spread(with.iter().zip(without).map(|(with, without)| with / without).collect()))
     };
     println!(
         "| ratio | {} | {} | {} |",
@@ -135,18 +135,6 @@ fn dropped(gateway: &Gateway) -> io::Result<u64> {
     let status = ask(gateway.admin()?, "/api/v1/status")?;
     let status: serde_json::Value = serde_json::from_str(&status).map_err(io::Error::other)?;
     status["records"]["dropped"].as_u64().ok_or_else(|| io::Error::other("the status has no number of dropped records"))
-}
-
-/// The body of an answer that must be 200.
-fn ask(admin: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect(admin)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
-        _ => Err(io::Error::other(format!("{path}: {answer}"))),
-    }
 }
 
 /// A list that is open in a browser.
@@ -254,19 +242,5 @@ impl Figures {
         self.median.push(at(50));
         self.tail.push(at(99));
         self.cpu.push(cpu);
-    }
-}
-
-fn middle(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-}
-
-fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
     }
 }
