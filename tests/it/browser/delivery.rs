@@ -85,7 +85,7 @@ fn a_body_is_shown_byte_by_byte_and_token_by_token() {
 }
 
 #[test]
-fn a_body_of_a_mebibyte_is_there_within_a_second() {
+fn a_body_of_a_mebibyte_makes_a_page_that_is_small_enough_to_be_there_at_once() {
     let Some(site) = Site::of("", "", "record: full, record_body: 2MiB, max_body: 2MiB") else { return };
     let browser = &site.browser;
     let numbers: Vec<String> = (0..).map(|number| format!("{{\"id\":{number}}}")).take(90_000).collect();
@@ -93,16 +93,13 @@ fn a_body_of_a_mebibyte_is_there_within_a_second() {
     assert!(body.len() > 1 << 20, "{}", body.len());
     let id = site.record(&Delivery::circleci(&body));
     for view in ["pretty", "raw", "hex"] {
-        let mut took = Vec::new();
-        // The tests that run beside this one may take the machine for a while.
-        let is_fast = (0..5).any(|_| {
-            site.open(&format!("/ui/deliveries/{id}?view={view}"));
-            browser.until("performance.getEntriesByName('first-contentful-paint').length === 1");
-            let paint = browser.value("performance.getEntriesByName('first-contentful-paint')[0].startTime");
-            took.push(paint.as_f64().unwrap());
-            took.last().is_some_and(|took| *took < 1_000.0)
-        });
-        assert!(is_fast, "{view}: {took:?} ms");
+        site.open(&format!("/ui/deliveries/{id}?view={view}"));
+        browser.until("performance.getEntriesByName('first-contentful-paint').length === 1");
+        // How long it takes depends on what else the machine does; how much there is to draw does not.
+        let size = browser.value("performance.getEntriesByType('navigation')[0].decodedBodySize");
+        let elements = browser.value("document.querySelectorAll('*').length");
+        assert!(size.as_f64().unwrap() < 300e3, "{view}: {size} bytes");
+        assert!(elements.as_u64().unwrap() < 3_000, "{view}: {elements} elements");
         assert!(browser.text("#body pre").len() > 1_000, "{view}");
     }
     site.is_content();
