@@ -90,7 +90,7 @@ impl Acts {
         let (routes, now) = ((self.routes)(), self.clock.now());
         let one_at_a_time = self.explaining.clone().lock_owned().await;
         let explained = tokio::task::spawn_blocking(move || {
-            // Held until it is done, also if nobody waits for it any more.
+            // Held until it is done, also if the caller has gone.
             let _one_at_a_time = one_at_a_time;
             explain(&route, &routes, &recorded, now)
         });

@@ -3,7 +3,7 @@
 //!
 //! The request is the one that the upstream gets, but for `Host` and for what the gateway adds to each attempt. Copies are
 //! fetched as soon as the gateway tells of a delivery: of a queued one the gateway keeps little once its handler has taken it,
-//! unless somebody listens, and even then not for long. They are sent one after the other.
+//! unless a client listens, and even then not for long. They are sent one after the other.
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};

@@ -107,7 +107,7 @@ impl<'a> Field<'a> {
         self.errors.errors.borrow_mut().push(error);
     }
 
-    /// The value as an error quotes it: a short one, at a key that nobody would put a secret at.
+    /// The value as an error quotes it: a short one, at a key that does not hold a secret.
     fn shown_value(&self) -> Option<String> {
         let value = match self.node {
             Node::Text(text) => text.clone(),

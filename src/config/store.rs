@@ -4,7 +4,6 @@
 //! Refused, in addition to the errors of each reader: 1. a store with neither or both of `path` and `postgres`; 2. a URL that
 //! [`Target`] refuses, with its reason and without a value of it. `min_free` says nothing of a database, and gets a warning.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,15 +48,6 @@ pub enum Place {
         /// Shows whether the URL is another one.
         mark: Mark,
     },
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(path) => path.display().fmt(f),
-            Self::Postgres { target, .. } => target.fmt(f),
-        }
-    }
 }
 
 /// How long a delivery is kept after it has ended, by the way it ended. Zero: it is not kept.

@@ -27,7 +27,7 @@ pub struct Url {
     pub authority: String,
     /// The path as written; may be empty.
     pub path: String,
-    /// What follows the question mark. It may be a key, so that nobody is shown it.
+    /// What follows the question mark. It may be a key, so it is never shown.
     pub query: Option<String>,
 }
 

@@ -7,8 +7,8 @@
 //! [leads](Dispatcher::lead) the route.
 //!
 //! An attempt begins only if, in this order, 1. the route is not paused; 2. fewer than `max_concurrent` attempts are under way;
-//! 3. `max_rate` has room; 4. the circuit of the upstream lets it through. Whatever does not begin stays in the store, as
-//! it was.
+//! 3. `max_rate` has room; 4. the circuit of the upstream lets it through. A delivery whose attempt does not
+//! begin stays in the store, as it was.
 
 use std::cell::Cell;
 use std::convert::Infallible;

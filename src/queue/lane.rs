@@ -256,7 +256,7 @@ impl Gate {
         circuit.leave(pass, signal, self.elapsed(now));
         let phase = circuit.phase();
         drop(circuit);
-        // Whatever changed, each dispatcher finds out what it may do now.
+        // Each dispatcher finds out what it may do now.
         for lane in lock(&self.lanes).iter().filter_map(Weak::upgrade).filter(|lane| lane.has_backlog()) {
             lane.wake.notify_one();
         }

@@ -39,7 +39,7 @@ pub fn first(payload: &Payload, most: usize) -> Bytes {
     copy.into()
 }
 
-/// Keeps a copy of a delivery without secrets for those who listen to its route, if there is anybody, and if its record is not
+/// Keeps a copy of a delivery without secrets for the listeners of its route, if it has any, and if its record is not
 /// going to have all of it.
 pub fn copy(
     route: &RouteShared,

@@ -7,7 +7,7 @@
 //!
 //! Recording never waits and never fails a delivery. Dropped, and counted, is
 //!
-//! 1. a refused delivery or a challenge, if its route had [`PER_SECOND`] of them within a second: anybody can send them;
+//! 1. a refused delivery or a challenge, if its route had [`PER_SECOND`] of them within a second: they need no secret;
 //! 2. what the store has no room or no time for.
 
 use std::net::SocketAddr;
@@ -307,7 +307,7 @@ fn text(value: &HeaderValue) -> Option<SmolStr> {
 /// The head of a response as HTTP/1.1 writes it, without the cookies that it sets.
 pub fn response_head(headers: &HeaderMap) -> Bytes {
     let mut head = Head::default();
-    for (name, value) in headers.iter().filter(|(name, _)| !redact::is_never_recorded(name)) {
+    for (name, value) in headers.iter().filter(|(name, _)| !redact::is_never_recorded(name.as_str().as_bytes())) {
         head.line(name, value);
     }
     Bytes::copy_from_slice(head.bytes())

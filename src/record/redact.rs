@@ -38,8 +38,8 @@ pub struct Secrets<'r> {
 const NEVER_RECORDED: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, SET_COOKIE];
 
 /// Whether the value of a header of this name is never recorded, whatever the scheme.
-pub fn is_never_recorded(name: &HeaderName) -> bool {
-    NEVER_RECORDED.contains(name)
+pub fn is_never_recorded(name: &[u8]) -> bool {
+    NEVER_RECORDED.iter().any(|hidden| name.eq_ignore_ascii_case(hidden.as_str().as_bytes()))
 }
 
 impl<'r> Secrets<'r> {
@@ -58,8 +58,8 @@ impl<'r> Secrets<'r> {
         for what in &details.redacted {
             match what.split_once(' ') {
                 Some(("header", name)) => {
-                    if let Ok(name) = name.parse()
-                        && !hides(&credentials, &name)
+                    if let Ok(name) = name.parse::<HeaderName>()
+                        && !hides(&credentials, name.as_str().as_bytes())
                     {
                         credentials.to_mut().add_header(name);
                     }
@@ -87,13 +87,17 @@ impl<'r> Secrets<'r> {
 }
 
 /// Whether the value of this header is taken out.
-fn hides(credentials: &Credentials, name: &HeaderName) -> bool {
+fn hides(credentials: &Credentials, name: &[u8]) -> bool {
     is_never_recorded(name) || credentials.has_header(name)
 }
 
 /// What is taken out of a request with this head, in the words of [`Details::redacted`](super::details::Details::redacted).
 pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
-    let headers = head.headers.keys().filter(|name| hides(credentials, name)).map(|name| format!("header {name}"));
+    let headers = head
+        .headers
+        .keys()
+        .filter(|name| hides(credentials, name.as_str().as_bytes()))
+        .map(|name| format!("header {name}"));
     let query = head.uri.query().and_then(|query| credentials.redact_query(query));
     let query = query.into_iter().flat_map(|(_, names)| names).map(|name| format!("query {name}"));
     headers.chain(query).collect()
@@ -102,7 +106,7 @@ pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
 /// A head without secrets; its names are spelt as they were `sent`.
 pub fn request(credentials: &Credentials, head: &Parts, sent: &SentHead) -> RequestRecord {
     let fields = head.headers.iter().map(|(name, value)| {
-        let redacted = hides(credentials, name);
+        let redacted = hides(credentials, name.as_str().as_bytes());
         let name = Bytes::copy_from_slice(sent.name(name, value));
         let value =
             if redacted { Bytes::from_static(REDACTED.as_bytes()) } else { Bytes::copy_from_slice(value.as_bytes()) };
@@ -168,8 +172,7 @@ fn redacted_target(credentials: &Credentials, uri: &Uri) -> Option<String> {
 fn redacted_lines(credentials: &Credentials, lines: &[u8]) -> Option<Vec<u8>> {
     let hidden = |line: &[u8]| {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        let is_it = |hidden: &HeaderName| name.eq_ignore_ascii_case(hidden.as_str().as_bytes());
-        NEVER_RECORDED.iter().chain(credentials.headers()).any(is_it)
+        hides(credentials, name)
     };
     let each = || lines.split_inclusive(|byte| *byte == b'\n');
     each().any(hidden).then(|| each().filter(|line| !hidden(line)).flatten().copied().collect())

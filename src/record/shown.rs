@@ -16,7 +16,7 @@ pub fn is_as_it_came(shown: Shown) -> bool {
     matches!(shown, Shown::Pending | Shown::Retrying | Shown::Held | Shown::Settled(State::Dead | State::Discarded))
 }
 
-/// Whether the stored body has a secret in it. Then no search may look at it: by its answers somebody could guess the secret,
+/// Whether the stored body has a secret in it. Then no search may look at it: by its answers a reader could guess the secret,
 /// character by character.
 pub fn has_secret(shown: Shown, details: &Details) -> bool {
     is_as_it_came(shown) && details.had_secret_in_body()

@@ -1,4 +1,4 @@
-//! Copies of a route's deliveries for `hooklatch listen`: in memory, and only while somebody listens.
+//! Copies of a route's deliveries for `hooklatch listen`: in memory, and only while a client listens.
 //!
 //! What is stored of a queued delivery may go as soon as its handler has taken it, with `record: none` altogether, and a long
 //! body is recorded in part. Those who listen fetch each delivery a moment later, and find it here. There are at most [`MOST`] copies of a route, with at most
@@ -49,7 +49,7 @@ struct Kept {
     bytes: usize,
 }
 
-/// Somebody who listens, until it is dropped. With the last one the copies go.
+/// A listener, until it is dropped. With the last one the copies go.
 #[derive(Debug)]
 pub struct Listening(Arc<Copies>);
 
@@ -60,7 +60,7 @@ impl Copies {
         Listening(self.clone())
     }
 
-    /// Whether somebody listens.
+    /// Whether there is a listener.
     pub fn are_wanted(&self) -> bool {
         self.listeners.load(Ordering::Relaxed) > 0
     }

@@ -61,24 +61,26 @@ impl Ticket {
     }
 }
 
-/// A delivery, by one of its names.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Named {
-    /// By its id.
-    Id(Uuid),
-    /// By its ticket, which stays its own after the attempt.
-    Ticket(Ticket),
+impl Next {
+    /// The state that a delivery gets whose attempt ended so; one that does not wait any more, because a person settled it,
+    /// keeps its state unless it was delivered.
+    pub fn settles(&self, waits: bool) -> Option<State> {
+        match self {
+            Self::Settle(state) if waits || *state == State::Delivered => Some(*state),
+            Self::Settle(_) | Self::Keep | Self::Retry(_) => None,
+        }
+    }
 }
 
 /// A delivery that is new or has changed.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// The delivery.
-    pub delivery: Named,
+    /// The delivery's id.
+    pub id: Uuid,
     /// Whether it is new.
     pub is_new: bool,
-    /// The delivery as lists show it, if it is new and the store is not shared: nobody need read it, and it may have gone by
-    /// then.
+    /// The delivery as lists show it, if it is new and the store is not shared: a follower need not read it, and it may
+    /// have gone by then.
     pub stored: Option<Stored>,
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::attempt::{Attempt, AttemptOutcome, Claimed, Named, Notice, Ticket};
+use super::attempt::{Attempt, AttemptOutcome, Claimed, Notice, Ticket};
 use super::list::{Filter, Page};
 use super::record::Record;
 use super::removed::Removed;
@@ -63,7 +63,7 @@ pub enum Heard {
 pub struct Others {
     /// Hears of what others have done.
     pub tell: Arc<dyn Fn(Heard) + Send + Sync>,
-    /// Whether anybody here follows what is committed.
+    /// Whether this gateway has followers of what is committed.
     pub is_followed: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -100,9 +100,10 @@ pub trait Backend: Send {
     /// A reader of what is committed.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 
-    /// Applies the writes in order, all or none, and makes them durable. `claimed` hears of each claimed ticket before a
-    /// reader can see it. [`StoreError::Full`] leaves everything as it was. After [`StoreError::Unreachable`] it is not known
-    /// whether the batch was written: outcomes are handed in again. Any other error is final.
+    /// Applies the writes in order, all or none, and makes them durable. In a store that is not shared, `claimed` hears of
+    /// each claimed ticket before a reader can see it. [`StoreError::Full`] leaves everything as it was. After
+    /// [`StoreError::Unreachable`] it is not known whether the batch was written: outcomes are handed in again. Any other
+    /// error is final.
     fn commit(
         &mut self,
         batch: &[Write],
@@ -137,7 +138,7 @@ pub trait Backend: Send {
 /// The reading side. Each call sees everything that was committed before it began.
 pub trait Reader: Send {
     /// Deliveries of a route that are due at a destination, oldest due time first, but those in `claimed`. In a store that others
-    /// share they are claimed by this: nobody else is given them until their outcome is committed or they are released.
+    /// share they are claimed by this: no other gateway is given them until their outcome is committed or they are released.
     fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError>;
 
     /// The first due time after `now` among a route's deliveries at a destination.
@@ -158,13 +159,13 @@ pub trait Reader: Send {
     /// The row of a delivery, as its tickets have it.
     fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError>;
 
-    /// Whether somebody attempts a delivery who shares the store.
+    /// Whether a gateway that shares the store attempts a delivery.
     fn is_claimed(&mut self, _id: Uuid) -> Result<bool, StoreError> {
         Ok(false)
     }
 
     /// Deliveries as lists show them; those that are not kept any more are left out.
-    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError>;
+    fn summaries(&mut self, of: &[Uuid]) -> Result<Vec<Stored>, StoreError>;
 
     /// When the oldest waiting delivery of a route was received.
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError>;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 
-use super::attempt::{Named, Notice};
+use super::attempt::Notice;
 use super::backend::{Answer, Write};
 use super::types::{Change, Changed, Delivery, Stored};
 use crate::lock::lock;
@@ -15,7 +15,7 @@ const BEHIND: usize = 256;
 /// A batch of what has been committed.
 #[derive(Clone, Debug)]
 pub struct News {
-    /// How many notices came before, as far as anybody followed: a follower finds out how many it has missed.
+    /// How many notices came before while there were followers: a follower finds out how many it has missed.
     pub first: u64,
     /// In the order of the commits.
     pub notices: Arc<[Notice]>,
@@ -50,7 +50,7 @@ impl Feed {
         self.pass_on(notices);
     }
 
-    /// Whether anybody follows.
+    /// Whether there are followers.
     pub fn is_followed(&self) -> bool {
         self.news.receiver_count() > 0
     }
@@ -72,19 +72,19 @@ impl Feed {
 pub fn notice(write: &Write, answer: &Answer, is_shared: bool) -> Option<Notice> {
     let new = |delivery: &Delivery, attempts, next| {
         let stored = (!is_shared).then(|| Stored::new(delivery, attempts, next));
-        Notice { delivery: Named::Id(delivery.id), is_new: true, stored }
+        Notice { id: delivery.id, is_new: true, stored }
     };
-    let changed = |delivery| Notice { delivery, is_new: false, stored: None };
+    let changed = |id| Notice { id, is_new: false, stored: None };
     match write {
         Write::Accept { delivery, .. } if matches!(answer, Answer::Stored(_)) => {
             Some(new(delivery, 0, Some(delivery.received_at)))
         }
         Write::Record(record) => Some(new(&record.delivery, u32::from(record.attempt.is_some()), None)),
-        Write::Complete(outcome) => Some(changed(Named::Id(outcome.id))),
+        Write::Complete(outcome) => Some(changed(outcome.id)),
         Write::Change(Change::Settle { id, .. } | Change::Erase { id } | Change::Requeue { id, .. })
             if matches!(answer, Answer::Changed(Changed::Done(_))) =>
         {
-            Some(changed(Named::Id(*id)))
+            Some(changed(*id))
         }
         Write::Accept { .. } | Write::Key(..) | Write::Release(_) | Write::Change(_) => None,
     }

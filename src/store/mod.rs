@@ -33,6 +33,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod tests;
 mod types;
+mod waiting;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -298,7 +299,7 @@ impl Store {
         self.threads.people.ask(move |reader| reader.body(id)).await
     }
 
-    /// Whether an attempt of a delivery is under way, of anybody who shares the store.
+    /// Whether an attempt of a delivery is under way, in any gateway that shares the store.
     pub async fn is_claimed(&self, id: Uuid) -> Result<bool, StoreError> {
         let shared = Arc::clone(&self.threads.shared);
         let is_claimed = move |reader: &mut dyn backend::Reader| match &shared.claims {
@@ -314,7 +315,7 @@ impl Store {
     }
 
     /// Deliveries as lists show them; those that are not kept any more are left out.
-    pub async fn summaries(&self, of: Vec<Named>) -> Result<Vec<Stored>, StoreError> {
+    pub async fn summaries(&self, of: Vec<Uuid>) -> Result<Vec<Stored>, StoreError> {
         self.threads.people.ask(move |reader| reader.summaries(&of)).await
     }
 

@@ -18,7 +18,7 @@ impl Record {
         self.delivery.weight() + self.attempt.as_ref().map_or(0, Attempt::weight)
     }
 
-    /// Whether it has the budget of refused deliveries: anybody can cause such a record, without a secret.
+    /// Whether it has the budget of refused deliveries: such a record needs no secret.
     pub fn is_of_refused(&self) -> bool {
         matches!(self.delivery.state, State::Refused | State::Challenge)
     }

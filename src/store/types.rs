@@ -21,10 +21,11 @@ pub fn millis(duration: Duration) -> Millis {
 }
 
 /// The state of a delivery as it is stored.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub enum State {
     /// Queued: at least one destination has not taken it yet.
+    #[default]
     Pending = 0,
     /// Each destination answered with a 2xx status.
     Delivered = 1,
@@ -276,7 +277,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A delivery that was stored just now, as lists show it; in a store that is not shared.
+    /// A delivery as lists show it, of a route that is not held, in a store that is not shared.
     pub fn new(delivery: &Delivery, attempts: u32, next_attempt_at: Option<Millis>) -> Self {
         let delivery = Delivery { head: Bytes::new(), body: None, details: Bytes::new(), ..delivery.clone() };
         Self { shown: Shown::of(delivery.state, attempts, false), delivery, attempts, next_attempt_at, gateway: None }

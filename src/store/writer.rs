@@ -8,7 +8,7 @@
 //!    kept and tried again each second, and as soon as anything else finds room. When many outcomes wait, no more attempts
 //!    begin, so that they stay bounded and none is lost; of the keys the oldest are forgotten;
 //! 2. as slow, when the queue is full, or the write or one before it has waited longer than it may;
-//! 3. as unreachable, while the database cannot be reached; outcomes and keys are kept and tried again each second;
+//! 3. as unreachable, while the database cannot be reached; outcomes, keys and what is given back are kept and tried again each second;
 //! 4. as failed, after any other error of a commit or of a read for the queue, until the process ends: a failed `fsync` may
 //!    have lost what an earlier one wrote, and another attempt would not say so.
 
@@ -68,7 +68,7 @@ impl Writer {
     pub fn run(mut self) {
         let mut maintained = self.clock.now();
         let mut pause = MAINTAIN;
-        // Outcomes that found the disk full.
+        // What found the disk full or the database unreachable, and is tried again.
         let mut kept: Vec<Entry> = Vec::new();
         while let Some(batch) = self.shared.next_batch(&self.clock, pause) {
             let due = self.clock.now().saturating_duration_since(maintained) >= MAINTAIN;

@@ -61,7 +61,7 @@ fn is_inside(uri: &Uri, upstream: &Upstream) -> bool {
     if host.parse().is_ok_and(is_local) {
         return true;
     }
-    // Whatever the port: a handler behind several ports is inside as a whole.
+    // The port does not matter: a handler behind several ports is inside as a whole.
     upstream
         .urls
         .iter()

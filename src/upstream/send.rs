@@ -154,7 +154,11 @@ pub async fn send(
     if let Some(signer) = &endpoint.signer {
         signer.write(&mut head, id, clock.unix_at(started), &payload);
     }
-    let (sent, url) = sending.send(pools, turn, head.with(payload)).await;
+    let request = head.with(payload);
+    let (sent, url) = match &endpoint.rotation {
+        None => (sending.send_once(pools, turn, request).await.map_err(|unanswered| unanswered.error), turn.url),
+        Some(rotation) => sending.send_in_turn(pools, rotation, turn, request).await,
+    };
     let ended = clock.now();
     endpoint.metrics.duration.observe(ended.saturating_duration_since(started).as_secs_f64());
     let result = match sent {
@@ -191,18 +195,15 @@ impl Sending<'_> {
     }
 
     /// Sends to the URL of `turn`, and if there is no connection to it, to the others. Returns the position of the last one.
-    async fn send(
+    async fn send_in_turn(
         &self,
         pools: &[Rc<Pool>],
+        rotation: &Rotation,
         turn: Turn,
         request: OutgoingRequest,
     ) -> (Result<Response<ResponseBody>, SendError>, usize) {
-        let sent = self.send_once(pools, turn, request).await;
-        let Some(rotation) = &self.endpoint.rotation else {
-            return (sent.map_err(|unanswered| unanswered.error), turn.url);
-        };
-        // Boxed, since it is rarely needed.
-        match sent {
+        match self.send_once(pools, turn, request).await {
+            // Boxed, since it is rarely needed.
             Err(Unanswered { error, unsent: Some(request) }) => {
                 Box::pin(self.send_on(pools, rotation, turn, error, request)).await
             }

@@ -33,7 +33,7 @@ const PAGES: [&str; 9] = [
     "/ui/deliveries/00000000-0000-0000-0000-000000000000",
 ];
 
-/// A gateway whose route records all it can and forwards to nobody, with further keys of the admin listener.
+/// A gateway whose route records all it can and forwards to a closed port, with further keys of the admin listener.
 fn gateway(admin: &str) -> Gateway {
     Gateway::start_admin(admin, "", &route("circleci", "record: full, upstream: \"http://127.0.0.1:1\""))
 }

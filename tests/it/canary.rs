@@ -1,7 +1,7 @@
 //! Secrets that must show nowhere: not in a log at its most talkative, nor in what is answered, told or refused.
 //!
 //! Each place that a secret can stand in has a canary of its own. The gateway runs through all that it has words for,
-//! and everything that anybody could read of it is searched for them.
+//! and everything that a reader could see of it is searched for them.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -192,7 +192,7 @@ fn a_delivery_that_one_gateway_has_is_a_duplicate_at_the_other() {
     let again = cluster.send(1, 1);
     assert_eq!((again.status, again.header("hooklatch-duplicate")), (200, Some("true")), "{again:?}");
     cluster.delivers([1]);
-    // Both at once: one of them is the duplicate, whoever is first.
+    // Both at once: the later one is the duplicate.
     for number in 2..22 {
         let mut sent: Vec<Connection> = (0..2).map(|at| cluster.gateways.sending(at, &body(number))).collect();
         let answers: Vec<Response> = sent.iter_mut().map(Connection::receive).collect();

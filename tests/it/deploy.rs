@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use hooklatch::config::{self, Config, UrlPlace};
+use hooklatch::config::{self, Config, Place, UrlPlace};
 use serde_json::Value;
 
 use crate::support::gateway::Secrets;
@@ -255,7 +255,8 @@ fn each_pod_with_a_queue_has_a_volume_for_its_store_with_the_room_that_the_store
     let store = gateway("kubernetes-queue/gateway.yaml").store.unwrap();
     let mounts = list(&pod["containers"][0]["volumeMounts"]);
     let mount = mounts.iter().find(|mount| mount["name"] == "store").unwrap();
-    assert_eq!(mount["mountPath"], store.place.to_string());
+    let Place::Folder(folder) = &store.place else { panic!("the store is no folder") };
+    assert_eq!(mount["mountPath"], folder.to_str().unwrap());
     let claim = &set["spec"]["volumeClaimTemplates"][0];
     assert_eq!(claim["metadata"]["name"], "store");
     let size = claim["spec"]["resources"]["requests"]["storage"].as_str().unwrap().strip_suffix("Gi").unwrap();

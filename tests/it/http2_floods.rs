@@ -44,7 +44,7 @@ impl Target {
         Frames::connect(self.rig.gateway.server, self.files.authority.client(&["h2"]))
     }
 
-    /// A delivery of somebody else's gets through.
+    /// A delivery of another sender gets through.
     #[track_caller]
     fn serves_others(&mut self) {
         let client = self.files.authority.client(&["http/1.1"]);
@@ -294,7 +294,7 @@ fn responses_that_are_never_taken_keep_no_place_whatever_else_happens_on_their_c
         target.rig.peer().answer();
     }
     target.rig.wait_for_gauge("hooklatch_in_flight_requests", 50.0);
-    // Another request on the connection all the time: it does not keep those that nobody takes.
+    // Another request on the connection all the time: it does not keep responses that are not taken.
     poll("that the responses are given up", || {
         let cheap = streams.next().unwrap();
         attack.write(HEADERS, END_HEADERS | END_STREAM, cheap, &sign("/elsewhere")).unwrap();

@@ -1,5 +1,5 @@
 //! Real nginx, Caddy, Traefik and HAProxy in front of the gateway, with the configurations of `deploy/in-front`: what a
-//! signature covers and what the gateway is told about the sender arrive as they must.
+//! signature covers and what the gateway is told about the sender arrive unchanged.
 
 use std::fs;
 use std::io::{Read, Write};

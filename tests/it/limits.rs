@@ -81,7 +81,7 @@ fn the_clock_for_heads_goes_on_whatever_comes_of_one() {
     let rig = Rig::with_server("header_timeout: 300ms", "");
     let mut slow = rig.connect();
     slow.write(b"POST /hook HTTP/1.1\r\n");
-    // A line now and then, each on time: as long as anybody takes them.
+    // A line now and then, each on time: as long as the client takes them.
     let mut taken = 0;
     poll("the connection ends", || {
         taken += usize::from(rig.gateway.get("/livez").status == 200 && slow.try_write(b"a: b\r\n").is_ok());

@@ -11,7 +11,7 @@ use std::thread;
 use crate::support::api::{Call, json};
 use crate::support::gateway::Gateway;
 use crate::support::http;
-use crate::support::line::Line;
+use crate::support::postgres::Proxy;
 use crate::support::process::{BINARY, Process, Stream, poll};
 use crate::support::queued::Queued;
 use crate::support::rig::{Rig, route};
@@ -219,7 +219,7 @@ fn a_copy_that_cannot_be_fetched_is_asked_for_again() {
 fn a_connection_that_is_lost_for_a_moment_loses_nothing_though_nothing_is_recorded() {
     let queued = Queued::start("record: none");
     queued.upstream.answer_always();
-    let line = Line::to(queued.admin());
+    let line = Proxy::to(queued.admin());
     let mut listener = Listener::start(line.address, "", &[]);
     let deliver = |number: u32| queued.accepts(&Delivery::circleci(format!("{{\"n\":{number}}}")));
     deliver(1);
@@ -230,7 +230,7 @@ fn a_connection_that_is_lost_for_a_moment_loses_nothing_though_nothing_is_record
     deliver(2);
     deliver(3);
     queued.wait_for_delivered(3.0);
-    line.mend();
+    line.restore();
     for number in [2, 3] {
         assert_eq!(listener.takes("200 OK").body, format!("{{\"n\":{number}}}").as_bytes());
     }

@@ -1,4 +1,4 @@
-//! The mistakes of the first minutes: each is told together with what to do next, to whoever can do it. What senders get
+//! The mistakes of the first minutes: each is told, together with what to do next, to the person who can do it. What senders get
 //! stays the constant text that it is.
 
 use std::fs;

@@ -323,7 +323,7 @@ fn a_secret_in_the_body_is_replaced_there() {
     let mut queued = Queued::of("microsoft-graph", "delivery: proxy, record: full");
     let body = format!("{{\"value\":[{{\"clientState\":\"{SECRET}\",\"id\":1}}]}}");
     forwards(&mut queued, &Delivery::unsigned(&body), OK);
-    // It cannot be read, so nobody can tell where the secret is.
+    // It cannot be read, so the place of the secret is unknown.
     let broken = format!("{{\"value\":[{{\"clientState\":\"{SECRET}\"");
     assert_eq!(queued.send(&Delivery::unsigned(&broken)).status, 401);
     let records = records(&mut queued);

@@ -3,7 +3,7 @@
 //!
 //! - [`deliveries`] lists deliveries and shows one.
 //! - [`detail`] is what is shown of one, [`summary`] of each in a list.
-//! - [`copies`] has those that only somebody who listens to their route gets.
+//! - [`copies`] has those that only a listener of their route gets.
 //! - [`recorded`] is a request as it was recorded, and [`export`] writes it for other programs.
 //! - [`query`] reads query strings and ids, `body` reads bodies.
 //! - [`stream`] tells of deliveries as they come and change.

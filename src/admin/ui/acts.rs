@@ -74,11 +74,13 @@ fn done(context: &AdminContext, path: &str, said: Said) -> Answer {
     Ok(see_other(&context.flashes.address(path, said, context.clock.now())))
 }
 
-fn delivery_page(id: Uuid) -> String {
+/// The path of the page of a delivery, under which a message for it is kept.
+pub(in crate::admin::ui) fn delivery_page(id: Uuid) -> String {
     format!("/ui/deliveries/{id}")
 }
 
-fn route_page(name: &str) -> String {
+/// The path of the page of a route, under which a message for it is kept.
+pub(in crate::admin::ui) fn route_page(name: &str) -> String {
     format!("/ui/routes/{}", encoded(name))
 }
 

@@ -1,7 +1,7 @@
 //! What a page says once after an act: "Erased: …".
 //!
 //! The address of the page that follows a form has a random number in it, for which the gateway remembers what to say, and on
-//! which page. So no link of somebody else can make a page say that something was done.
+//! which page. So a foreign link cannot make a page say that something was done.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

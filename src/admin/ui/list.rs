@@ -5,6 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use http::StatusCode;
+use uuid::Uuid;
 
 use super::chrome::{Chrome, html};
 use super::row::Row;
@@ -19,7 +20,7 @@ use crate::config::{NO_ROUTE, Record};
 use crate::search;
 use crate::search::choice::{Chosen, choose, chosen, written};
 use crate::store::list::{Parts, summary_matches};
-use crate::store::{Filter, Named, Needs, Shown};
+use crate::store::{Filter, Needs, Shown};
 use crate::text::size;
 
 /// Deliveries of a page.
@@ -173,8 +174,8 @@ fn address(q: &str) -> String {
 pub async fn rows(State(context): State<Arc<AdminContext>>, query: Query) -> Answer {
     let query = query.only(&["q", "id"], &["id"])?;
     let filter = deliveries::filter(&context, &query)?;
-    let ids: Result<Vec<Named>, Problem> =
-        query.iter().filter(|(key, _)| *key == "id").map(|(_, id)| Id::parse(id).map(|Id(id)| Named::Id(id))).collect();
+    let ids: Result<Vec<Uuid>, Problem> =
+        query.iter().filter(|(key, _)| *key == "id").map(|(_, id)| Id::parse(id).map(|Id(id)| id)).collect();
     let ids = ids.map_err(|_| Problem::bad_query("id must be the id of a delivery"))?;
     if ids.len() > MAX_ROWS {
         return Err(Problem::bad_query(format!("id may be there {MAX_ROWS} times at most")));

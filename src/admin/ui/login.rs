@@ -111,7 +111,7 @@ fn with_cookie(mut response: Response, cookie: &str) -> Response {
     response
 }
 
-/// An address of the gateway's own page, so that nobody is led elsewhere.
+/// An address of the gateway's own page: a login leads to no other site.
 pub fn own(next: &str) -> &str {
     let is_own = next.starts_with("/ui/") && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if is_own && !next.starts_with(PATH) { next } else { "/ui/" }

@@ -25,7 +25,7 @@ struct Page {
     advice: &'static str,
 }
 
-/// Makes a page of what is refused below `/ui`, whoever refuses it; the form that opens a session of a 401.
+/// Makes a page of each refusal below `/ui`, by a guard or a handler; of a 401, the form that opens a session.
 pub async fn as_page(request: Request, next: Next) -> Response {
     let (uri, method) = (request.uri().clone(), request.method().clone());
     let response = next.run(request).await;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use http::StatusCode;
 
 use super::Answer;
+use super::acts::route_page;
 use super::chrome::{Chrome, html};
 use super::flash::{self, Said};
 use super::routes::Summary;
@@ -71,11 +72,7 @@ pub async fn page(State(context): State<Arc<AdminContext>>, Name(name): Name, qu
     let (_, loaded) = context.metrics.last_reload();
     let page = Page {
         chrome: Chrome::of(&context, format!("{name} · Routes"), "route", "routes"),
-        said: context.flashes.find(
-            &format!("/ui/routes/{}", encoded(&name)),
-            query.get(flash::KEY),
-            context.clock.now(),
-        ),
+        said: context.flashes.find(&route_page(&name), query.get(flash::KEY), context.clock.now()),
         route: Summary::of(route, &facts),
         name_encoded: encoded(&name),
         capture: facts.capture.map(|captured| (Time::of(captured.until), captured.left)),

@@ -57,7 +57,7 @@ pub struct Summary {
     pub p95: String,
     /// Deliveries that wait.
     pub waiting: u64,
-    /// Deliveries by state, with their states' names; without a queue, those that there are.
+    /// Deliveries by state, with the states' names; without a queue, only the states that occur.
     pub queue: Vec<(&'static str, String)>,
     /// Dead ones.
     pub dead: u64,

@@ -77,7 +77,8 @@ fn a_store_can_be_a_database_that_gateways_share() {
     let config = made.parse(&format!("store: {{postgres: {{url: {{env: URL}}}}, min_free: 1GiB}}\n{}", one(&[])));
     let config = config.expect("valid");
     let place = config.store.expect("a store").place;
-    assert_eq!(place.to_string(), "postgres://one,two/d, schema hooklatch");
+    let Place::Postgres { target, .. } = &place else { panic!("a database: {place:?}") };
+    assert_eq!(target.to_string(), "postgres://one,two/d, schema hooklatch");
     assert!(!format!("{place:?}").contains("s3cret"));
     let warning = "store.min_free: is ignored: the free space of the database's file system is not known here";
     assert!(config.warnings.iter().any(|found| found.to_string() == warning), "{:?}", config.warnings);

@@ -2,7 +2,7 @@
 //! process.
 //!
 //! It holds at most [`Bounds::deliveries`] and [`Bounds::bytes`]; the oldest ones that do not wait make room. Refused
-//! deliveries, which anybody can cause, never take more than a tenth of that from the others: beyond it they make room for
+//! deliveries, which need no secret, never take more than a tenth of that from the others: beyond it they make room for
 //! them. Dedupe keys have a bound of their own; the oldest go first, and are counted.
 
 mod read;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use read::MemoryReader;
-use rows::{DueOrder, Inner, Kept, Row, Waiting, complete, requeue};
+use rows::{DueOrder, Inner, Kept, Row, complete, requeue};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -22,6 +22,7 @@ use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
 use crate::store::record::Record;
 use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Sizes, StoreError};
+use crate::store::waiting::Waiting;
 
 /// Deliveries that one step of retention drops.
 const STEP: usize = 256;
@@ -80,9 +81,7 @@ impl Memory {
                     if *claim {
                         claimed(Ticket { row, destination });
                     }
-                    let waiting =
-                        Waiting { due_at: at, attempts: 0, counted: 0, since: at, replay: false, once: false };
-                    inner.enqueue(row, destination, waiting);
+                    inner.enqueue(row, destination, Waiting::received(at));
                 }
                 Answer::Stored(Ticket { row, destination: 0 })
             }

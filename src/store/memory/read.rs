@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::rows::{Inner, Seen};
 use crate::clock::MonotonicClock;
 use crate::lock::lock;
-use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::list::{Filter, LOOK_TIME, LOOKED_AT, Page, summary_matches};
 use crate::store::types::{Millis, State, StoreError, Stored};
@@ -142,13 +142,9 @@ impl Reader for MemoryReader {
         Ok(lock(&self.inner).ids.get(id).copied())
     }
 
-    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+    fn summaries(&mut self, of: &[Uuid]) -> Result<Vec<Stored>, StoreError> {
         let inner = lock(&self.inner);
-        let number = |named: &Named| match named {
-            Named::Ticket(ticket) => Some(ticket.row),
-            Named::Id(id) => inner.ids.get(*id).copied(),
-        };
-        let rows = of.iter().filter_map(|named| inner.rows.get(number(named)?));
+        let rows = of.iter().filter_map(|id| inner.rows.get(*inner.ids.get(*id)?));
         Ok(rows.map(|row| row.stored(self.held(&row.delivery.route))).collect())
     }
 

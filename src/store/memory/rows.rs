@@ -13,6 +13,7 @@ use crate::store::backend::Tally;
 use crate::store::list::{Filter, Needs, Parts, length};
 use crate::store::record::Record;
 use crate::store::types::{Changed, Delivery, Millis, Shown, State, Stored};
+use crate::store::waiting::Waiting;
 
 /// A delivery as it was handed in: a record is not copied unless it is changed.
 #[derive(Debug)]
@@ -86,17 +87,6 @@ pub struct Seen {
     next_attempt_at: Option<Millis>,
 }
 
-/// A delivery's place in the queue, for one destination.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
-    pub due_at: Millis,
-    pub attempts: u32,
-    pub counted: u32,
-    pub since: Millis,
-    pub replay: bool,
-    pub once: bool,
-}
-
 impl Row {
     pub fn shown(&self) -> Shown {
         Shown::of(self.delivery.state, self.attempts, false)
@@ -130,10 +120,8 @@ impl Row {
 impl Seen {
     /// What a list shows of it.
     pub fn stored(&self, held: bool) -> Stored {
-        let delivery =
-            Delivery { head: Bytes::new(), details: Bytes::new(), body: None, ..Delivery::clone(self.delivery()) };
-        let shown = Shown::of(delivery.state, self.attempts, held);
-        Stored { delivery, shown, attempts: self.attempts, next_attempt_at: self.next_attempt_at, gateway: None }
+        let stored = Stored::new(self.delivery(), self.attempts, self.next_attempt_at);
+        Stored { shown: Shown::of(stored.delivery.state, self.attempts, held), ..stored }
     }
 
     pub fn delivery(&self) -> &Delivery {
@@ -283,27 +271,24 @@ pub fn complete(due: &mut DueOrder, row: &mut Row, outcome: &AttemptOutcome, now
     row.made.push(attempt);
     row.attempts += 1;
     if let Some(replay) = row.waits.get_mut(&destination).filter(|waiting| waiting.since != outcome.since) {
-        // It goes on with the numbers.
-        replay.attempts = replay.attempts.max(outcome.attempt.number);
+        replay.count_from(outcome.attempt.number);
         return true;
     }
     let waiting = row.waits.remove(&destination);
     if let Some(waiting) = waiting {
         due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
     }
-    match (&outcome.next, waiting) {
-        (Next::Retry(at), Some(waiting)) => {
-            let (attempts, counted) = (waiting.attempts + 1, waiting.counted + 1);
-            row.waits.insert(destination, Waiting { due_at: *at, attempts, counted, ..waiting });
-            due.insert((Arc::clone(&row.delivery.route), destination, *at, number));
-        }
-        (Next::Settle(state), waiting) if waiting.is_some() || *state == State::Delivered => {
-            if !erased && row.waits.is_empty() {
-                (row.delivery.state, row.settled_at) = (*state, now);
-                row.delivery.reason.clone_from(&outcome.reason);
-            }
-        }
-        (Next::Retry(_) | Next::Settle(_) | Next::Keep, _) => {}
+    if let (Next::Retry(at), Some(mut waiting)) = (&outcome.next, waiting) {
+        waiting.retry(*at);
+        row.waits.insert(destination, waiting);
+        due.insert((Arc::clone(&row.delivery.route), destination, *at, number));
+    }
+    if let Some(state) = outcome.next.settles(waiting.is_some())
+        && !erased
+        && row.waits.is_empty()
+    {
+        (row.delivery.state, row.settled_at) = (state, now);
+        row.delivery.reason.clone_from(&outcome.reason);
     }
     if let Some(settled) = &outcome.settled
         && !erased
@@ -345,17 +330,13 @@ pub fn requeue(
         row.delivery.head.clone_from(head);
     }
     if queued {
-        row.reschedule(due, number, |waiting| {
-            let due_at = waiting.due_at.min(at);
-            (waiting.due_at, waiting.counted, waiting.since, waiting.replay) = (due_at, 0, at, true);
-        });
+        row.reschedule(due, number, |waiting| waiting.replay(at, at));
         return Changed::Done(row.attempts);
     }
     for destination in 0..destinations {
         let made = row.made().filter(|attempt| attempt.destination == destination);
         let attempts = made.map(|attempt| attempt.number).max().unwrap_or(0);
-        let waiting = Waiting { due_at: at, attempts, counted: 0, since: at, replay: true, once };
-        row.waits.insert(destination, waiting);
+        row.waits.insert(destination, Waiting::replayed(attempts, at, at, once));
         due.insert((Arc::clone(&row.delivery.route), destination, at, number));
     }
     if !once {

@@ -8,7 +8,7 @@ use super::row::clean;
 use super::work::{Loaded, Work};
 use super::{maintain, statements as sql};
 
-/// What a transaction uses. All are prepared before it begins: what is sent after another statement then arrives after it.
+/// What a transaction sends without waiting for answers. All are prepared before it begins, so that they arrive in order.
 pub const STATEMENTS: &[&str] = &[
     sql::INSERT,
     sql::FIND_KEYS,
@@ -106,7 +106,7 @@ async fn update(connection: &Connection, work: &Work) -> Result<(), PgError> {
     }
     let each = || changed.iter().map(|(_, loaded)| loaded);
     let rows: Vec<i64> = changed.iter().map(|(row, _)| *row).collect();
-    let states: Vec<i16> = each().map(|loaded| loaded.state.map_or(0, |state| state.number().into())).collect();
+    let states: Vec<i16> = each().map(|loaded| loaded.state.number().into()).collect();
     let attempts: Vec<i32> = each().map(|loaded| i32::try_from(loaded.attempts).unwrap_or(i32::MAX)).collect();
     let statuses: Vec<Option<i32>> = each().map(|loaded| loaded.status.map(i32::from)).collect();
     let durations: Vec<Option<i64>> = each().map(|loaded| loaded.duration_ms.map(i64::from)).collect();
@@ -149,12 +149,12 @@ async fn put_queue(connection: &Connection, work: &Work) -> Result<(), PgError> 
     let destinations: Vec<i32> = places.iter().map(|(_, destination, ..)| *destination).collect();
     let routes: Vec<i32> = places.iter().map(|(_, _, route, _)| *route).collect();
     let each = || places.iter().map(|(.., waits)| waits);
-    let due: Vec<i64> = each().map(|waits| waits.due_at).collect();
-    let attempts: Vec<i64> = each().map(|waits| waits.attempts.into()).collect();
-    let counted: Vec<i64> = each().map(|waits| waits.counted.into()).collect();
-    let since: Vec<i64> = each().map(|waits| waits.since).collect();
-    let replays: Vec<bool> = each().map(|waits| waits.replay).collect();
-    let once: Vec<bool> = each().map(|waits| waits.once).collect();
+    let due: Vec<i64> = each().map(|waits| waits.waiting.due_at).collect();
+    let attempts: Vec<i64> = each().map(|waits| waits.waiting.attempts.into()).collect();
+    let counted: Vec<i64> = each().map(|waits| waits.waiting.counted.into()).collect();
+    let since: Vec<i64> = each().map(|waits| waits.waiting.since).collect();
+    let replays: Vec<bool> = each().map(|waits| waits.waiting.replay).collect();
+    let once: Vec<bool> = each().map(|waits| waits.waiting.once).collect();
     let owners: Vec<Option<i64>> = each().map(|waits| waits.owner).collect();
     let params: super::link::Params<'_> =
         &[&rows, &destinations, &routes, &due, &attempts, &counted, &since, &replays, &once, &owners];

@@ -1,4 +1,4 @@
-//! What gateways tell each other by `NOTIFY`: of which routes something is due, and, if somebody follows, which deliveries are
+//! What gateways tell each other by `NOTIFY`: on which routes something is due, and, for followers, which deliveries are
 //! new or have changed.
 //!
 //! It is told after the commit, since a commit that notifies waits for all others that do. What is not heard, because a
@@ -18,7 +18,7 @@ use super::link::{Setup, open, runtime};
 use super::{Postgres, QUERY_TIME, statements};
 use crate::clock::{Clock, MonotonicClock};
 use crate::lock::lock;
-use crate::store::attempt::{Named, Notice};
+use crate::store::attempt::Notice;
 use crate::store::backend::{Heard, Others};
 
 /// The longest text of a notification, in bytes; the server takes one byte less than 8,000.
@@ -56,7 +56,7 @@ impl News {
         self.token
     }
 
-    /// Whether somebody follows on another gateway.
+    /// Whether another gateway has followers.
     pub fn set_followed(&mut self, is_followed: bool) {
         self.is_followed = is_followed;
     }
@@ -79,17 +79,12 @@ impl Postgres {
             && let Some(others) = &self.others
         {
             // The dispatchers of this process may have looked before the commit.
-            let names = lock(&self.names);
-            (others.tell)(Heard::Due(due.iter().filter_map(|number| names.get(number).cloned()).collect()));
+            (others.tell)(heard_due(&self.names, due));
         }
         self.news.due.extend(due);
         if self.news.is_followed {
-            let named = notices.filter_map(|notice| match notice.delivery {
-                Named::Id(id) => Some((id, notice.is_new)),
-                Named::Ticket(_) => None,
-            });
             let room = WAITING.saturating_sub(self.news.notices.len());
-            self.news.notices.extend(named.take(room));
+            self.news.notices.extend(notices.map(|notice| (notice.id, notice.is_new)).take(room));
         }
     }
 
@@ -107,6 +102,12 @@ impl Postgres {
             Ok(())
         })
     }
+}
+
+/// Says which routes have something that is due.
+fn heard_due<'a>(names: &Mutex<HashMap<i32, Arc<str>>>, due: impl IntoIterator<Item = &'a i32>) -> Heard {
+    let names = lock(names);
+    Heard::Due(due.into_iter().filter_map(|number| names.get(number).cloned()).collect())
 }
 
 /// The channel of a schema: a name of at most 63 bytes.
@@ -144,11 +145,9 @@ fn read(text: &str, token: u64) -> Option<(Vec<i32>, Vec<Notice>)> {
         match (kind, chars.as_str()) {
             ('d', number) => due.extend(number.parse::<i32>().ok()),
             // What a later version says beside is left out.
-            ('+' | '~', id) => notices.extend(Uuid::try_parse(id).ok().map(|id| Notice {
-                delivery: Named::Id(id),
-                is_new: kind == '+',
-                stored: None,
-            })),
+            ('+' | '~', id) => {
+                notices.extend(Uuid::try_parse(id).ok().map(|id| Notice { id, is_new: kind == '+', stored: None }));
+            }
             _ => {}
         }
     }
@@ -234,8 +233,7 @@ async fn listen_once(
     while let Some(text) = hearing.recv().await {
         let Some((due, notices)) = read(&text, token) else { continue };
         if !due.is_empty() {
-            let names = lock(names);
-            (others.tell)(Heard::Due(due.iter().filter_map(|number| names.get(number).cloned()).collect()));
+            (others.tell)(heard_due(names, &due));
         }
         if !notices.is_empty() {
             (others.tell)(Heard::News(notices));
@@ -258,10 +256,7 @@ mod tests {
             assert!(read(text, 7).is_none(), "its own");
             let (routes, notices) = read(text, 8).unwrap();
             due.extend(routes);
-            heard.extend(notices.into_iter().map(|notice| match notice.delivery {
-                Named::Id(id) => (id, notice.is_new),
-                Named::Ticket(_) => panic!("an id"),
-            }));
+            heard.extend(notices.into_iter().map(|notice| (notice.id, notice.is_new)));
         }
         assert_eq!((due, heard), (vec![3, 4], ids));
     }

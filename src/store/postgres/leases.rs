@@ -1,9 +1,9 @@
 //! What this gateway has claimed, and under which sessions.
 //!
 //! A session is a row of the database with a time until which it lives, by the clock of the database. Each connection that
-//! claims has one. What a session has claimed is nobody else's as long as it lives; a gateway that dies renews its sessions
-//! no more, and its claims are free [`LEASE_SECONDS`] later. A claim whose answer was lost may be one that nobody has heard
-//! of: so the next one begins a new session, and the old one is renewed only as long as an attempt under it is under way.
+//! claims has one. What a session has claimed is its own as long as it lives; a gateway that dies renews its sessions
+//! no more, and its claims are free [`LEASE_SECONDS`] later. A claim may have been made though its answer was lost:
+//! so the next one begins a new session, and the old one is renewed only as long as an attempt under it is under way.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -87,7 +87,8 @@ impl Leases {
         }
     }
 
-    /// The session of a connection may have claimed something of which nobody has heard: the next claim begins a new one.
+    /// The answer to a claim was lost, so the session may hold rows that this process does not know: the next claim begins a
+    /// new one.
     pub fn end_current(&self, role: Role) {
         let mut held = lock(&self.0);
         held.current.remove(&role);

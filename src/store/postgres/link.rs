@@ -23,7 +23,7 @@ use crate::clock::{Clock, MonotonicClock};
 
 /// How long connecting may take, over all hosts.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// How long it may take to tell the server that nobody waits for its answer.
+/// How long it may take to cancel a statement at the server.
 const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// How long a statement waits for another transaction.
 const LOCK_TIME: Duration = Duration::from_secs(5);
@@ -286,7 +286,7 @@ pub async fn bare(setup: &Setup, mut hear: impl FnMut(AsyncMessage) + Send + 'st
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             match message {
                 Ok(message) => hear(message),
-                // Whoever waits for an answer gets the error.
+                // The caller that waits for an answer gets the error.
                 Err(_lost) => return,
             }
         }

@@ -47,8 +47,9 @@ pub async fn list(
     let (mut looked_at, mut piece) = (0, FIRST);
     loop {
         let rows = read(connection, &source, below, least, piece).await?;
-        let looks = Looks::new(connection, filter, &rows, (held, skew)).await?;
-        for row in &rows {
+        let passing = passing(filter, &rows, (held, skew))?;
+        let looks = Looks::new(connection, filter, &passing).await?;
+        for (row, passes) in rows.iter().zip(passing) {
             let over = looked_at >= LOOKED_AT || (looked_at > 0 && clock.now() >= end);
             if page.deliveries.len() >= limit || over {
                 page.next = Some(below);
@@ -56,7 +57,11 @@ pub async fn list(
             }
             looked_at += 1;
             below = row.try_get(0)?;
-            page.deliveries.extend(looks.at(row).await?);
+            if let Some((number, stored)) = passes
+                && looks.let_through(number, &stored).await?
+            {
+                page.deliveries.push(stored);
+            }
         }
         if i64::try_from(rows.len()).unwrap_or(i64::MAX) < piece {
             return Ok(page);
@@ -108,75 +113,64 @@ fn source(filter: &Filter, held: &Held) -> Source {
     Source::States(routes, states.into_iter().map(|state| state.number().into()).collect())
 }
 
-/// Asks the filter about the deliveries of a piece. No more of them is read than it has to see.
+/// The deliveries that the filter lets through as far as their summaries say, with the numbers of their rows.
+fn passing(
+    filter: &Filter,
+    rows: &[Row],
+    (held, skew): (&Held, Millis),
+) -> Result<Vec<Option<(i64, Stored)>>, PgError> {
+    let passes = |row| {
+        let stored = stored(row, |route| held.contains(route), skew)?;
+        let parts = Parts { stored: &stored, kept: 0, body: None };
+        let passes = summary_matches(filter, &stored) && filter.all_hold(Needs::Summary, &parts);
+        Ok(if passes { Some((row.try_get(18)?, stored)) } else { None })
+    };
+    rows.iter().map(passes).collect()
+}
+
+/// Asks the filter about what the summaries of a piece do not tell. No more of the deliveries is read than it has to see.
 struct Looks<'a> {
     connection: &'a Connection,
     filter: &'a Filter,
-    held: &'a Held,
-    skew: Millis,
-    /// Heads, details and lengths of bodies, by row.
-    heads: HashMap<i64, Row>,
     sees_body: bool,
+    /// Heads, details and lengths of bodies by row, if the filter sees them.
+    heads: Option<HashMap<i64, Row>>,
 }
 
 impl<'a> Looks<'a> {
     async fn new(
         connection: &'a Connection,
         filter: &'a Filter,
-        rows: &[Row],
-        (held, skew): (&'a Held, Millis),
+        passing: &[Option<(i64, Stored)>],
     ) -> Result<Self, PgError> {
         let sees_body = filter.conditions(Needs::Body).next().is_some();
-        let mut looks = Self { connection, filter, held, skew, heads: HashMap::new(), sees_body };
+        let mut heads = None;
         if sees_body || filter.conditions(Needs::Details).next().is_some() {
-            let mut wanted: Vec<i64> = Vec::new();
-            for row in rows {
-                // What the summary decides needs no look at the rest.
-                let stored = looks.stored(row)?;
-                if summary_matches(filter, &stored) {
-                    wanted.push(row.try_get(18)?);
-                }
-            }
-            for head in connection.query(sql::HEADS, &[&wanted]).await? {
-                looks.heads.insert(head.try_get(0)?, head);
-            }
+            let wanted: Vec<i64> = passing.iter().flatten().map(|(number, _)| *number).collect();
+            let found = connection.query(sql::HEADS, &[&wanted]).await?;
+            heads = Some(found.into_iter().map(|row| Ok((row.try_get(0)?, row))).collect::<Result<_, PgError>>()?);
         }
-        Ok(looks)
+        Ok(Self { connection, filter, sees_body, heads })
     }
 
-    fn stored(&self, row: &Row) -> Result<Stored, PgError> {
-        stored(row, |route| self.held.contains(route), self.skew)
-    }
-
-    /// The delivery, if the filter lets it through.
-    async fn at(&self, row: &Row) -> Result<Option<Stored>, PgError> {
-        let (stored, filter) = (self.stored(row)?, self.filter);
-        let parts = Parts { stored: &stored, kept: 0, body: None };
-        if !summary_matches(filter, &stored) || !filter.all_hold(Needs::Summary, &parts) {
-            return Ok(None);
-        }
-        if !self.sees_body && filter.conditions(Needs::Details).next().is_none() {
-            return Ok(Some(stored));
-        }
-        let number: i64 = row.try_get(18)?;
-        let Some(head) = self.heads.get(&number) else {
+    async fn let_through(&self, number: i64, stored: &Stored) -> Result<bool, PgError> {
+        let Some(heads) = &self.heads else { return Ok(true) };
+        let Some(head) = heads.get(&number) else {
             // It was deleted meanwhile.
-            return Ok(None);
+            return Ok(false);
         };
         let mut detailed = stored.clone();
         (detailed.delivery.head, detailed.delivery.details) = (bytes(head, 1)?, bytes(head, 2)?);
         let kept = head.try_get::<_, Option<i32>>(3)?.map_or(0, |kept| u64::from(kept.unsigned_abs()));
         let parts = Parts { stored: &detailed, kept, body: None };
-        if !filter.all_hold(Needs::Details, &parts) {
-            return Ok(None);
+        if !self.filter.all_hold(Needs::Details, &parts) {
+            return Ok(false);
         }
-        if self.sees_body {
-            let found = self.connection.query(sql::BODY_OF_ROW, &[&number]).await?;
-            let body: Option<&[u8]> = found.first().map(|row| row.try_get(0)).transpose()?;
-            if !filter.all_hold(Needs::Body, &Parts { body, ..parts }) {
-                return Ok(None);
-            }
+        if !self.sees_body {
+            return Ok(true);
         }
-        Ok(Some(stored))
+        let found = self.connection.query(sql::BODY_OF_ROW, &[&number]).await?;
+        let body: Option<&[u8]> = found.first().map(|row| row.try_get(0)).transpose()?;
+        Ok(self.filter.all_hold(Needs::Body, &Parts { body, ..parts }))
     }
 }

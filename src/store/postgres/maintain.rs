@@ -91,7 +91,7 @@ impl Postgres {
         self.sharing.late_outcomes.fetch_add(dropped, Ordering::Relaxed);
     }
 
-    /// Renews the sessions; finds out whether anybody follows on another gateway.
+    /// Renews the sessions; finds out whether another gateway has followers.
     fn renew(&mut self) -> Result<(), PgError> {
         let asked = self.leases.living();
         let follows = self.others.as_ref().is_some_and(|others| (others.is_followed)());
@@ -119,7 +119,7 @@ impl Postgres {
 
     /// Reads what other gateways may have changed; wakes the routes of which something is due.
     fn look_around(&mut self, now: Millis) -> Result<(), PgError> {
-        self.read_routes()?;
+        self.read_routes(false)?;
         self.read_counts()?;
         let Some(others) = self.others.clone() else { return Ok(()) };
         let now = self.times(now).now;
@@ -133,8 +133,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Reads the routes.
-    pub(super) fn read_routes(&mut self) -> Result<(), PgError> {
+    /// Reads the routes. Which of them are held is only asked at the start: after that, each gateway goes by its configuration.
+    pub(super) fn read_routes(&mut self, with_held: bool) -> Result<(), PgError> {
         let rows = self.link.run(QUERY_TIME, async |connection| connection.query(statements::ROUTES, &[]).await)?;
         let mut names = lock(&self.names);
         let mut book = lock(&self.book);
@@ -144,6 +144,9 @@ impl Postgres {
             self.routes.entry(Arc::clone(name)).or_insert(number);
             let state = book.routes.entry(Arc::clone(name)).or_default();
             (state.paused, state.paused_by_file) = (row.try_get(2)?, row.try_get(4)?);
+            if with_held {
+                state.held = row.try_get(3)?;
+            }
         }
         Ok(())
     }
@@ -244,17 +247,6 @@ impl Postgres {
 async fn is_replicated(connection: &Connection) -> Result<bool, PgError> {
     let rows = connection.query(statements::IS_REPLICATED, &[]).await?;
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
-}
-
-/// The routes that were missing from the configuration of the gateway that said so last.
-pub async fn held(connection: &Connection) -> Result<Vec<Arc<str>>, PgError> {
-    let mut held = Vec::new();
-    for row in connection.query(statements::ROUTES, &[]).await? {
-        if row.try_get(3)? {
-            held.push(Arc::from(row.try_get::<_, &str>(1)?));
-        }
-    }
-    Ok(held)
 }
 
 /// One step of retention; gives what it has deleted, and how many keys.

@@ -107,7 +107,7 @@ impl Postgres {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
-        // A thread without a runtime: whoever opens a store may have one.
+        // A thread without a runtime: the caller's thread may have one.
         let opened = thread::scope(|scope| scope.spawn(|| Self::open_here(settings)).join());
         opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -141,13 +141,7 @@ impl Postgres {
 
     /// The first look at what is stored.
     fn begin(&mut self) -> Result<(), PgError> {
-        self.read_routes()?;
-        let held = self.link.run(QUERY_TIME, async |connection| maintain::held(connection).await)?;
-        let mut book = lock(&self.book);
-        for name in held {
-            book.routes.entry(name).or_default().held = true;
-        }
-        drop(book);
+        self.read_routes(true)?;
         self.read_counts()?;
         self.measure_size()
     }

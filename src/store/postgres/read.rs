@@ -1,5 +1,6 @@
 //! Reading, and claiming what is due: on a connection of its own, and for a bounded time.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,16 +19,13 @@ use super::statements;
 use super::write::begin_session;
 use crate::clock::Clock;
 use crate::lock::lock;
-use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::list::{Filter, Page};
 use crate::store::types::{Millis, StoreError, Stored};
 
 /// How long a query may take here: the server ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bounds the statements that follow by [`super::QUERY_TIME`].
-const BOUNDED: &str = "SET statement_timeout = '2s'";
 
 /// A reading connection.
 #[derive(Debug)]
@@ -89,12 +87,13 @@ impl Reader for PostgresReader {
         let rows = self.link.run(PATIENCE, async |connection| {
             let params: Params<'_> = &[&query.route, &destination, &now, &limit, &session, &held, &bytes];
             connection.prepare(&[statements::CLAIM]).await?;
+            let bound = format!("SET statement_timeout = {}", super::QUERY_TIME.as_millis());
             // It commits, so the server must not break it off.
             let ((), rows, ()) = tokio::try_join!(
                 biased;
                 connection.batch("SET statement_timeout = 0"),
                 connection.query(statements::CLAIM, params),
-                connection.batch(BOUNDED),
+                connection.batch(&bound),
             )?;
             Ok(rows)
         });
@@ -162,27 +161,15 @@ impl Reader for PostgresReader {
         Ok(self.one(statements::IS_CLAIMED, &[&id])?.unwrap_or(false))
     }
 
-    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+    fn summaries(&mut self, of: &[Uuid]) -> Result<Vec<Stored>, StoreError> {
         let (held, skew) = (self.held(), self.skew());
-        let (mut rows, mut ids): (Vec<i64>, Vec<Uuid>) = (Vec::new(), Vec::new());
-        for named in of {
-            match named {
-                Named::Ticket(ticket) => rows.push(ticket.row),
-                Named::Id(id) => ids.push(*id),
-            }
-        }
-        let found = self.run(async |connection| {
-            let found = connection.query(statements::SUMMARIES, &[&rows, &ids]).await?;
-            let read = |row: &Row| Ok((row.try_get::<_, i64>(18)?, stored(row, |route| held.contains(route), skew)?));
-            found.iter().map(read).collect::<Result<Vec<_>, PgError>>()
+        let found: HashMap<Uuid, Stored> = self.run(async |connection| {
+            let found = connection.query(statements::SUMMARIES, &[&of]).await?;
+            let read = |row: &Row| stored(row, |route| held.contains(route), skew).map(|one| (one.delivery.id, one));
+            found.iter().map(read).collect()
         })?;
         // In the order of the question.
-        let is = |named: &Named, row: i64, stored: &Stored| match named {
-            Named::Ticket(ticket) => ticket.row == row,
-            Named::Id(id) => *id == stored.delivery.id,
-        };
-        let each = of.iter().filter_map(|named| found.iter().find(|(row, stored)| is(named, *row, stored)));
-        Ok(each.map(|(_, stored)| stored.clone()).collect())
+        Ok(of.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
     fn oldest(&mut self, route: &str) -> Result<Option<Millis>, StoreError> {

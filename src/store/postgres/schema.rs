@@ -118,7 +118,7 @@ CREATE TABLE sessions (
     gateway     text NOT NULL,
     -- By the clock of the database.
     lease_until timestamptz NOT NULL,
-    -- Somebody follows what is committed, on this gateway.
+    -- This gateway has followers of what is committed.
     follows     boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 

@@ -141,7 +141,7 @@ pub const DELETE_GONE: &str = "DELETE FROM deliveries d WHERE d.row = ANY($1) \
     AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.row = d.row) RETURNING d.row, d.id, d.route, d.state";
 pub const SIZE: &str = "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class c \
     WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND c.relkind = 'r'";
-/// Routes of which something is due that nobody has claimed.
+/// Routes with deliveries that are due and not claimed.
 pub const DUE_ROUTES: &str = concat!(
     "SELECT r.name FROM routes r WHERE NOT r.paused AND EXISTS (SELECT 1 FROM queue q WHERE q.route = r.number \
      AND q.destination BETWEEN 0 AND 7 AND q.due_at <= $1 AND (q.owner IS NULL OR NOT ",
@@ -187,11 +187,8 @@ pub const DETAIL: &str = concat!(
     summary!(),
     ", d.head, d.details FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.id = $1"
 );
-pub const SUMMARIES: &str = concat!(
-    "SELECT ",
-    summary!(),
-    " FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.row = ANY($1) OR d.id = ANY($2)"
-);
+pub const SUMMARIES: &str =
+    concat!("SELECT ", summary!(), " FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.id = ANY($1)");
 pub const HEADS: &str = "SELECT d.row, d.head, d.details, octet_length(b.body) FROM deliveries d \
     LEFT JOIN bodies b ON b.row = d.row WHERE d.row = ANY($1)";
 pub const BODY_OF_ROW: &str = "SELECT body FROM bodies WHERE row = $1";

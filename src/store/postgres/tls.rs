@@ -65,7 +65,7 @@ fn read(roots: &Roots) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
-/// Takes a certificate for whatever name it is: with `verify-ca` one that a root has signed, with `require` any.
+/// Takes a certificate for any name: with `verify-ca` one that a root has signed, with `require` any.
 #[derive(Debug)]
 struct AnyName {
     /// `None` takes any certificate.

@@ -1,7 +1,7 @@
 //! What a batch changes of stored deliveries: they are read and locked, changed here, and written together.
 //!
-//! An outcome counts only if the session of its claim lives, and if nobody has claimed the delivery since. Any other is
-//! dropped: whoever claimed the delivery next makes the attempt again.
+//! An outcome counts only if the session of its claim lives, and if the delivery was not claimed again since. Any other
+//! is dropped: the gateway that claimed the delivery next makes the attempt again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::leases::Lease;
 use crate::store::attempt::{Attempt, AttemptOutcome, KeptBody, Next, Settled, Ticket};
 use crate::store::types::{Changed, Millis, Shown, State};
+use crate::store::waiting::Waiting;
 
 /// Changes of the numbers, by route and kind.
 pub type Deltas = HashMap<(i32, Shown), i64>;
@@ -24,15 +25,10 @@ pub struct Times {
     pub skew: Millis,
 }
 
-/// A delivery that waits at a destination.
+/// A row of the queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Waiting {
-    pub due_at: Millis,
-    pub attempts: u32,
-    pub counted: u32,
-    pub since: Millis,
-    pub replay: bool,
-    pub once: bool,
+pub struct QueueRow {
+    pub waiting: Waiting,
     /// The session that has claimed it.
     pub owner: Option<i64>,
     /// The number of the last claim.
@@ -46,14 +42,14 @@ pub struct Waiting {
 pub struct Loaded {
     pub id: Uuid,
     pub route: i32,
-    pub state: Option<State>,
+    pub state: State,
     pub attempts: u32,
     pub status: Option<u16>,
     pub duration_ms: Option<u32>,
     pub settled_at: Option<Millis>,
     pub reason: Option<String>,
     /// Where it waits.
-    pub waits: BTreeMap<u16, Waiting>,
+    pub waits: BTreeMap<u16, QueueRow>,
     /// The body is kept as it came.
     pub is_whole: bool,
     /// The last attempt at each destination.
@@ -73,12 +69,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    fn state(&self) -> State {
-        self.state.unwrap_or(State::Pending)
-    }
-
     fn shown(&self) -> Shown {
-        Shown::of(self.state(), self.attempts, false)
+        Shown::of(self.state, self.attempts, false)
     }
 
     fn leave(&mut self, destination: u16) {
@@ -92,7 +84,7 @@ impl Loaded {
     }
 
     fn settle(&mut self, state: State, at: Option<Millis>) {
-        (self.state, self.settled_at, self.changed) = (Some(state), at, true);
+        (self.state, self.settled_at, self.changed) = (state, at, true);
     }
 
     fn count(&mut self, attempt: &Attempt) {
@@ -140,8 +132,16 @@ impl Work {
     }
 
     fn change_by_id(&mut self, id: Uuid, change: impl FnOnce(&mut Loaded) -> Changed) -> Changed {
-        let row = self.rows.iter().find(|(_, loaded)| loaded.id == id).map(|(row, _)| *row);
-        row.and_then(|row| self.change(row, change)).unwrap_or(Changed::Unknown)
+        self.row_of(id).and_then(|row| self.change(row, change)).unwrap_or(Changed::Unknown)
+    }
+
+    /// The number of the route of a delivery.
+    pub fn route_of(&self, id: Uuid) -> Option<i32> {
+        self.row_of(id).and_then(|row| self.rows.get(&row)).map(|loaded| loaded.route)
+    }
+
+    fn row_of(&self, id: Uuid) -> Option<i64> {
+        self.rows.iter().find(|(_, loaded)| loaded.id == id).map(|(row, _)| *row)
     }
 
     /// These are given back: a change of the same batch must not write their claims again.
@@ -163,11 +163,11 @@ impl Work {
             self.dropped += 1;
             return;
         };
-        let is_ours = |waits: &Waiting| waits.owner == Some(lease.session) && waits.fence == lease.fence;
+        let is_ours = |waits: &QueueRow| waits.owner == Some(lease.session) && waits.fence == lease.fence;
         // Retention may have taken it, if it is not kept at all.
         let Some(loaded) = self.rows.get(&row) else { return };
         match loaded.waits.get(&destination) {
-            Some(waits) if waits.since == outcome.since && !is_ours(waits) => {
+            Some(waits) if waits.waiting.since == outcome.since && !is_ours(waits) => {
                 self.dropped += 1;
                 return;
             }
@@ -176,7 +176,7 @@ impl Work {
             _ => {}
         }
         let mut attempt = outcome.attempt.clone();
-        if loaded.state() == State::Erased {
+        if loaded.state == State::Erased {
             attempt.redact();
         }
         self.attempts.insert((row, destination, attempt.number), attempt);
@@ -189,8 +189,8 @@ impl Work {
     /// Gives a delivery another state, by hand.
     pub fn settle(&mut self, id: Uuid, from: &[State], to: State, now: Millis) -> Changed {
         self.change_by_id(id, |loaded| {
-            if !from.contains(&loaded.state()) {
-                return Changed::Not(loaded.state());
+            if !from.contains(&loaded.state) {
+                return Changed::Not(loaded.state);
             }
             loaded.leave_all();
             loaded.settle(to, Some(now));
@@ -206,7 +206,7 @@ impl Work {
             loaded.settle(State::Erased, Some(now));
             Changed::Done(loaded.attempts)
         });
-        let row = self.rows.iter().find(|(_, loaded)| loaded.id == id).map(|(row, _)| *row);
+        let row = self.row_of(id);
         for ((of, ..), attempt) in &mut self.attempts {
             if Some(*of) == row {
                 attempt.redact();
@@ -225,7 +225,7 @@ impl Work {
         skew: Millis,
     ) -> Changed {
         self.change_by_id(id, |loaded| {
-            let state = loaded.state();
+            let state = loaded.state;
             let is_queued = !loaded.waits.is_empty();
             if !from.contains(&state) || (is_queued && state != State::Pending) {
                 return Changed::Not(state);
@@ -237,27 +237,17 @@ impl Work {
                 (loaded.head, loaded.changed) = (Some(head.clone()), true);
             }
             for waits in loaded.waits.values_mut() {
-                waits.due_at = waits.due_at.min(at + skew);
-                (waits.counted, waits.since, waits.replay, waits.changed) = (0, at, true, true);
+                waits.waiting.replay(at + skew, at);
+                waits.changed = true;
             }
             if is_queued {
                 return Changed::Done(loaded.attempts);
             }
             for destination in 0..destinations {
                 let attempts = loaded.numbers.get(&destination).copied().unwrap_or(0);
-                let waits = Waiting {
-                    due_at: at + skew,
-                    attempts,
-                    counted: 0,
-                    since: at,
-                    replay: true,
-                    once,
-                    owner: None,
-                    fence: 0,
-                    changed: true,
-                };
+                let waiting = Waiting::replayed(attempts, at + skew, at, once);
                 loaded.left.remove(&destination);
-                loaded.waits.insert(destination, waits);
+                loaded.waits.insert(destination, QueueRow { waiting, owner: None, fence: 0, changed: true });
             }
             if !once {
                 loaded.settle(State::Pending, None);
@@ -269,15 +259,14 @@ impl Work {
 
 /// What an outcome does to its delivery. One that was erased or discarded meanwhile stays so, unless a discarded one was
 /// delivered all the same.
-fn apply(loaded: &mut Loaded, outcome: &AttemptOutcome, is_ours: impl Fn(&Waiting) -> bool, times: Times) {
+fn apply(loaded: &mut Loaded, outcome: &AttemptOutcome, is_ours: impl Fn(&QueueRow) -> bool, times: Times) {
     let (destination, attempt) = (outcome.ticket.destination, &outcome.attempt);
-    let is_erased = loaded.state() == State::Erased;
+    let is_erased = loaded.state == State::Erased;
     let numbers = loaded.numbers.entry(destination).or_default();
     *numbers = (*numbers).max(attempt.number);
     let is_queued = match loaded.waits.get_mut(&destination) {
-        Some(waits) if waits.since != outcome.since => {
-            // A replay that waits goes on with the numbers.
-            waits.attempts = waits.attempts.max(attempt.number);
+        Some(waits) if waits.waiting.since != outcome.since => {
+            waits.waiting.count_from(attempt.number);
             waits.changed = true;
             if is_ours(waits) {
                 waits.owner = None;
@@ -287,9 +276,8 @@ fn apply(loaded: &mut Loaded, outcome: &AttemptOutcome, is_ours: impl Fn(&Waitin
         }
         Some(waits) => {
             if let Next::Retry(at) = outcome.next {
-                (waits.due_at, waits.owner, waits.changed) = (at + times.skew, None, true);
-                waits.attempts += 1;
-                waits.counted += 1;
+                waits.waiting.retry(at + times.skew);
+                (waits.owner, waits.changed) = (None, true);
             }
             true
         }
@@ -302,12 +290,9 @@ fn apply(loaded: &mut Loaded, outcome: &AttemptOutcome, is_ours: impl Fn(&Waitin
     if is_erased || !loaded.waits.is_empty() {
         return;
     }
-    match outcome.next {
-        Next::Settle(state) if is_queued || state == State::Delivered => {
-            loaded.settle(state, Some(times.now));
-            loaded.reason = outcome.reason.as_deref().map(str::to_owned);
-        }
-        Next::Settle(_) | Next::Keep | Next::Retry(_) => {}
+    if let Some(state) = outcome.next.settles(is_queued) {
+        loaded.settle(state, Some(times.now));
+        loaded.reason = outcome.reason.as_deref().map(str::to_owned);
     }
     match &outcome.settled {
         Some(settled) if settled.is_kept => loaded.keep(settled),

@@ -14,12 +14,13 @@ use super::error::{Consequence, PgError};
 use super::insert::{NewRows, find_keys, put_keys};
 use super::leases::{Lease, Role};
 use super::link::{Connection, Params};
-use super::work::{Loaded, Times, Waiting, Work};
+use super::work::{Loaded, QueueRow, Times, Work};
 use super::{COMMIT_TIME, Postgres, flush, row, statements};
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Write};
 use crate::store::feed::notice;
 use crate::store::types::{Change, Changed, DedupeKey, Millis, StoreError};
+use crate::store::waiting::Waiting;
 
 /// How often a batch is tried that stands in another one's way.
 const TRIES: usize = 4;
@@ -31,7 +32,7 @@ struct Done {
     work: Work,
     /// Deliveries that are claimed for those who stored them.
     claims: Vec<Ticket>,
-    /// Routes of which something is due that nobody has claimed.
+    /// Routes with deliveries that are due and not claimed.
     due: HashSet<i32>,
 }
 
@@ -156,7 +157,7 @@ impl Postgres {
         let new: Vec<String> = new.into_iter().map(row::clean).collect();
         self.link
             .run_again(COMMIT_TIME, async |connection| connection.execute(statements::ADD_ROUTES, &[&new]).await)?;
-        self.read_routes()
+        self.read_routes(false)
     }
 }
 
@@ -251,7 +252,7 @@ async fn make(
         Change::Requeue { id, from, destinations, at, once, head } => {
             let changed = work.requeue(*id, from, *destinations, (*at, *once, head.as_ref()), skew);
             if matches!(changed, Changed::Done(_)) {
-                due.extend(work.rows.values().find(|loaded| loaded.id == *id).map(|loaded| loaded.route));
+                due.extend(work.route_of(*id));
             }
             return Ok(changed);
         }
@@ -312,7 +313,7 @@ async fn load(connection: &Connection, frame: Frame<'_>) -> Result<(Work, HashSe
         let delivery = Loaded {
             id: found.try_get(1)?,
             route: found.try_get(2)?,
-            state: Some(row::state(found, 3)?),
+            state: row::state(found, 3)?,
             attempts: row::number(found.try_get::<_, i32>(4)?),
             status: row::optional(found.try_get::<_, Option<i32>>(5)?),
             duration_ms: row::optional(found.try_get::<_, Option<i64>>(6)?),
@@ -324,17 +325,15 @@ async fn load(connection: &Connection, frame: Frame<'_>) -> Result<(Work, HashSe
     }
     for found in &waiting {
         let Some(loaded) = work.rows.get_mut(&found.try_get::<_, i64>(0)?) else { continue };
-        let waits = Waiting {
+        let waiting = Waiting {
             due_at: found.try_get(2)?,
             attempts: row::number(found.try_get::<_, i64>(3)?),
             counted: row::number(found.try_get::<_, i64>(4)?),
             since: found.try_get(5)?,
             replay: found.try_get(6)?,
             once: found.try_get(7)?,
-            owner: found.try_get(8)?,
-            fence: found.try_get(9)?,
-            changed: false,
         };
+        let waits = QueueRow { waiting, owner: found.try_get(8)?, fence: found.try_get(9)?, changed: false };
         loaded.waits.insert(row::number(found.try_get::<_, i32>(1)?), waits);
     }
     if !requeued.is_empty() {

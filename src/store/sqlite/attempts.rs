@@ -60,10 +60,7 @@ impl Sqlite {
             }
         };
         let is_over = !erased && !waits_again && !others_wait;
-        let state = match &outcome.next {
-            Next::Settle(state) if is_over && (is_queued || *state == State::Delivered) => Some(*state),
-            _ => None,
-        };
+        let state = outcome.next.settles(is_queued).filter(|_| is_over);
         let settled = outcome.settled.as_ref().filter(|_| is_over);
         let (status, took) = (outcome.attempt.status, outcome.attempt.duration_ms);
         let shown = match state {

@@ -124,7 +124,8 @@ impl Sqlite {
         Ok(this)
     }
 
-    /// Opens a database that nobody else has open. A program that another test starts has its lock too, until it is executed.
+    /// Opens a database that no other gateway has open. A process that another test forks has its lock too, until it executes
+    /// its program.
     #[cfg(test)]
     pub fn open_unlocked(path: &Path, keep: Keep, clock: Clock) -> Self {
         for _ in 0..1_000_000 {

@@ -49,7 +49,7 @@ pub fn inspect(folder: &Path) -> Result<Option<Inspected>, OpenError> {
     }
     let sizes = sizes(folder).map_err(unusable)?;
     let failed = |error| OpenError::sqlite(path.clone(), &error);
-    // Without a log nobody has the database open, and SQLite would make one.
+    // Without a log the database is not open elsewhere, and SQLite would make one.
     let connection = match folder.join(LOG).try_exists().map_err(unusable)? {
         true => open_to_read(&path)?,
         false => {
@@ -73,7 +73,7 @@ pub fn inspect(folder: &Path) -> Result<Option<Inspected>, OpenError> {
 const WAITING: &str =
     "SELECT name, sum(n) FROM counts JOIN routes ON number = route WHERE kind IN (0, ?) AND n > 0 GROUP BY name";
 
-/// The URI of a database that nobody writes to (<https://sqlite.org/uri.html>).
+/// The URI of a database that has no writer (<https://sqlite.org/uri.html>).
 fn unchanging(path: &Path) -> String {
     const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
     format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_encoded_bytes(), SPECIAL))

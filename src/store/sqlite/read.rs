@@ -11,7 +11,7 @@ use super::list::{list, read_routes};
 use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, leave_log_alone, pragma, row, statements};
 use crate::clock::Clock;
-use crate::store::attempt::{Attempt, Claimed, Named, Ticket};
+use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
 use crate::store::list::{Filter, LOOK_TIME, Page};
 use crate::store::types::{Millis, StoreError, Stored};
@@ -132,15 +132,12 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn summaries(&mut self, of: &[Named]) -> Result<Vec<Stored>, StoreError> {
+    fn summaries(&mut self, of: &[Uuid]) -> Result<Vec<Stored>, StoreError> {
         self.read(|connection| {
             let routes = read_routes(connection)?;
             let mut found = Vec::with_capacity(of.len());
-            for named in of {
-                let row: Option<i64> = match named {
-                    Named::Ticket(ticket) => Some(ticket.row),
-                    Named::Id(id) => one(connection, statements::FIND_BY_ID, [id.as_bytes()])?,
-                };
+            for id in of {
+                let row: Option<i64> = one(connection, statements::ROW, [id.as_bytes()])?;
                 let Some(row) = row else { continue };
                 let mut statement = connection.prepare_cached(statements::SUMMARY)?;
                 let stored = |found: &rusqlite::Row<'_>| row::stored(found, |number| routes.get(&number).cloned());

@@ -100,18 +100,17 @@ impl Sqlite {
                     return Ok(Answer::Duplicate(delivery.id));
                 };
                 let route = self.route_number(&delivery.route)?;
-                if *claim && *destinations == 1 {
-                    claimed(Ticket { row, destination: 0 });
-                    self.fresh.add(row, route, delivery.received_at);
-                    return Ok(Answer::Stored(Ticket { row, destination: 0 }));
-                }
+                let at = delivery.received_at;
                 for destination in 0..*destinations {
                     if *claim {
                         claimed(Ticket { row, destination });
                     }
-                    let mut statement = self.connection.prepare_cached(statements::INSERT_QUEUE)?;
-                    let at = delivery.received_at;
-                    statement.execute((row, destination, route, at, 0, at, false, false))?;
+                    if *claim && *destinations == 1 {
+                        self.fresh.add(row, route, at);
+                    } else {
+                        let mut statement = self.connection.prepare_cached(statements::INSERT_QUEUE)?;
+                        statement.execute((row, destination, route, at, 0, at, false, false))?;
+                    }
                 }
                 Ok(Answer::Stored(Ticket { row, destination: 0 }))
             }

@@ -4,7 +4,7 @@ use super::super::feed::Feed;
 use super::*;
 
 on_each_store! {
-    a_delivery_is_found_by_its_id_and_by_its_ticket
+    deliveries_are_found_by_their_ids_in_that_order
     what_has_made_room_is_remembered
     what_is_new_is_told_as_lists_show_it
 }
@@ -24,17 +24,16 @@ fn what_is_new_is_told_as_lists_show_it(mut store: Fixture) {
     let told = follower.try_recv().unwrap();
     let told: Vec<String> =
         told.notices.iter().map(|notice| format!("{:?}", notice.stored.as_ref().unwrap())).collect();
-    let read = store.reader.summaries(&[0, 1, 2].map(|number| Named::Id(id(number)))).unwrap();
+    let read = store.reader.summaries(&[0, 1, 2].map(id)).unwrap();
     // Which gateway took it is read, where gateways share the store.
     let read = read.into_iter().map(|stored| format!("{:?}", Stored { gateway: None, ..stored }));
     assert_eq!(told, read.collect::<Vec<_>>());
 }
 
-fn a_delivery_is_found_by_its_id_and_by_its_ticket(mut store: Fixture) {
-    let ticket = store.accept(0);
+fn deliveries_are_found_by_their_ids_in_that_order(mut store: Fixture) {
+    store.accept(0);
     store.record(delivery(1, State::Refused));
-    let of = [Named::Ticket(ticket), Named::Id(id(9)), Named::Id(id(1))];
-    let found = store.reader.summaries(&of).unwrap();
+    let found = store.reader.summaries(&[0, 9, 1].map(id)).unwrap();
     let found: Vec<_> = found.iter().map(|stored| (number(stored.delivery.id), stored.shown)).collect();
     assert_eq!(found, [(0, Shown::Pending), (1, Shown::Settled(State::Refused))]);
 }
@@ -68,11 +67,11 @@ fn who_follows_is_told_what_is_new_and_what_has_changed() {
     commit(&[settle(9)]);
     let news = follower.try_recv().unwrap();
     let told = |news: &News| -> Vec<_> {
-        news.notices.iter().map(|notice| (notice.delivery, notice.stored.as_ref().map(|new| new.delivery.id))).collect()
+        news.notices.iter().map(|notice| (notice.id, notice.stored.as_ref().map(|new| new.delivery.id))).collect()
     };
-    let new = |number| (Named::Id(id(number)), Some(id(number)));
+    let new = |number| (id(number), Some(id(number)));
     assert_eq!((news.first, told(&news)), (0, vec![new(1), new(2)]));
     let news = follower.try_recv().unwrap();
-    assert_eq!((news.first, told(&news)), (2, vec![(Named::Id(id(2)), None)]));
+    assert_eq!((news.first, told(&news)), (2, vec![(id(2), None)]));
     assert!(follower.try_recv().is_err());
 }

@@ -20,8 +20,7 @@ pub fn target() -> Option<Target> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let url = Server::shared()?.url("postgres");
-    let and = if url.contains('?') { '&' } else { '?' };
-    Some(format!("{url}{and}search_path=test{number}").parse().unwrap())
+    Some(format!("{url}?search_path=test{number}").parse().unwrap())
 }
 
 /// Settings of a gateway of this name.

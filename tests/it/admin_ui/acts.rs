@@ -46,7 +46,7 @@ fn a_replay_is_asked_for_and_a_form_that_is_sent_twice_replays_once() {
     let (page, again) = does(queued.admin(), &format!("{path}/replay"), "attempts=1");
     assert_eq!(page, path);
     again.has("It is sent again").has("#2 replay").has("Attempts (2)");
-    // What a link of somebody else says was done was not.
+    // What a foreign link says was done was not.
     for key in ["replay", "erase", "00000000-0000-0000-0000-000000000000"] {
         Page::get(queued.admin(), &format!("{path}?said={key}")).lacks("the attempt is below").lacks("Erased:");
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::site::Site;
 use crate::support::api::{Call, Events};
-use crate::support::line::Line;
+use crate::support::postgres::Proxy;
 use crate::support::process::poll;
 use crate::support::sender::Delivery;
 
@@ -94,14 +94,14 @@ fn new_rows_wait_while_someone_reads() {
 #[test]
 fn a_lost_stream_is_said_and_comes_back_with_what_was_missed() {
     let Some(site) = Site::start() else { return };
-    let line = Line::to(site.gateway.admin);
+    let line = Proxy::to(site.gateway.admin);
     site.browser.open(&format!("http://{}/ui/", line.address));
     site.browser.until(&format!("{LIVE} === 'live'"));
     line.cut();
     site.browser.until(&format!("/^reconnecting, stale since \\d\\d:\\d\\d:\\d\\d UTC$/.test({LIVE})"));
     site.record(&event("missed"));
     assert_eq!(site.browser.count("#rows tr"), 0);
-    line.mend();
+    line.restore();
     site.browser.until(&row_of("missed"));
     site.browser.until(&format!("{LIVE} === 'live'"));
     assert_eq!(site.browser.count("#rows tr"), 1);

@@ -139,7 +139,7 @@ fn what_can_be_clicked_is_large_enough_and_states_have_a_word_and_a_sign() {
 fn states_are_told_apart_by_shape_where_there_are_no_colours() {
     let Some((site, _)) = Site::full("") else { return };
     let browser = &site.browser;
-    // All signs in one colour, and whatever is left of others as grey.
+    // All signs in one colour; other colours become grey.
     browser.prefer(&[("forced-colors", "active")]);
     browser.devtools("Emulation.setEmulatedVisionDeficiency", json!({ "type": "achromatopsia" }));
     site.open("/ui/");

@@ -129,7 +129,7 @@ impl Collector {
     }
 }
 
-/// Traces to whatever is at an address.
+/// Traces to the server at an address.
 pub fn telemetry(address: SocketAddr, keys: &str) -> String {
     format!("telemetry: {{ otlp: {{ endpoint: 'http://{address}/v1/traces', {keys} }} }}\n")
 }

@@ -3,15 +3,16 @@
 //! What is new comes with its summary. What has changed is read, for all streams at once; while it is read, further changes
 //! collect, so that the store is asked no more often than it answers.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use uuid::Uuid;
 
 use super::told::Told;
 use crate::lock::lock;
-use crate::store::{Named, News, Store};
+use crate::store::{News, Store};
 
 /// Batches that a stream can be behind.
 const BEHIND: usize = 256;
@@ -61,7 +62,8 @@ async fn read(store: Store, mut news: broadcast::Receiver<News>, seen: broadcast
             Err(RecvError::Closed) => return,
         };
         let mut deliveries: Vec<(Arc<Told>, bool)> = Vec::new();
-        let (mut unread, mut new) = (HashSet::new(), HashSet::new());
+        // What has to be read, and whether it is new.
+        let mut unread: HashMap<Uuid, bool> = HashMap::new();
         while let Some(News { first, notices }) = next {
             missed += first.saturating_sub(expected.unwrap_or(first));
             expected = Some(first + notices.len() as u64);
@@ -70,18 +72,15 @@ async fn read(store: Store, mut news: broadcast::Receiver<News>, seen: broadcast
                     deliveries.push((Arc::new(Told::new(stored.clone())), true));
                     continue;
                 }
-                unread.insert(notice.delivery);
-                if let (Named::Id(id), true) = (notice.delivery, notice.is_new) {
-                    new.insert(id);
-                }
+                *unread.entry(notice.id).or_default() |= notice.is_new;
             }
             next = if unread.len() < TOGETHER { more(&mut news) } else { None };
         }
         let asked = unread.len() as u64;
         if asked > 0 {
-            match store.summaries(unread.into_iter().collect()).await {
+            match store.summaries(unread.keys().copied().collect()).await {
                 Ok(found) => deliveries.extend(found.into_iter().map(|stored| {
-                    let is_new = new.contains(&stored.delivery.id);
+                    let is_new = unread.get(&stored.delivery.id).is_some_and(|is_new| *is_new);
                     (Arc::new(Told::new(stored)), is_new)
                 })),
                 Err(error) => {

@@ -46,7 +46,7 @@ use crate::admin::problem::Problem;
 use crate::clock::MonotonicClock;
 use crate::routing::copies::Listening;
 use crate::routing::table::RouteShared;
-use crate::store::{Filter, Named, Needs, Store, StoreError, Stored, list};
+use crate::store::{Filter, Needs, Store, StoreError, Stored, list};
 use hub::{Hub, Seen};
 use pace::Pace;
 use told::Told;
@@ -192,7 +192,7 @@ impl Copies {
         resumed: &mut Resumed,
     ) -> Result<(), StoreError> {
         let copies = self.route.limits.copies().after(last);
-        let there = store.summaries(copies.iter().map(|copy| Named::Id(copy.id)).collect()).await?;
+        let there = store.summaries(copies.iter().map(|copy| copy.id).collect()).await?;
         let there: HashSet<Uuid> = there.iter().map(|stored| stored.delivery.id).collect();
         let gone = copies.iter().filter(|copy| !there.contains(&copy.id)).map(|copy| copies::stored(&self.route, copy));
         resumed.deliveries.extend(gone.filter(|stored| list::matches(filter, stored)));

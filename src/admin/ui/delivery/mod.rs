@@ -14,7 +14,7 @@ use axum::extract::State;
 use http::StatusCode;
 
 use super::Answer;
-use super::acts::Question;
+use super::acts::{Question, delivery_page};
 use super::chrome::{Chrome, html};
 use super::content::View;
 use super::flash::{self, Said};
@@ -88,7 +88,7 @@ pub async fn page(State(context): State<Arc<AdminContext>>, id: Id, query: Query
     let signatures = deliveries::signatures(&context, &found);
     let route = deliveries::route(&context, &found.stored.delivery.route);
     let chrome = Chrome::of(&context, title(&found), "delivery", "deliveries");
-    let here = format!("/ui/deliveries/{}", id.0);
+    let here = delivery_page(id.0);
     let said = context.flashes.find(&here, query.get(flash::KEY), context.clock.now());
     let shape = Shape { view, all, with_signatures, asked };
     compute(move || {
@@ -132,7 +132,7 @@ impl Page {
         shape: &Shape,
     ) -> Self {
         let row = Row::of(&found.stored);
-        let (here, api) = (format!("/ui/deliveries/{}", row.id), format!("/api/v1/deliveries/{}", row.id));
+        let (here, api) = (delivery_page(found.stored.delivery.id), format!("/api/v1/deliveries/{}", row.id));
         let reject = parts::reject(found);
         let offers = Offers::of(found, request, &why);
         Self {

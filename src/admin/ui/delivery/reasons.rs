@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Why it was refused.
 pub enum Why {
-    /// It was not, and nobody has asked whether it verifies.
+    /// It was not verified, and the check was not asked for.
     NotAsked,
     /// The verdict of now.
     Explained(Box<Explained>),

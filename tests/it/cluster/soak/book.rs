@@ -139,7 +139,7 @@ impl Book {
         assert!(taken.keys().all(|number| *number < sent), "the handler got what was not sent");
         let mut repeated = vec![0; struck.len()];
         for (number, times) in taken.iter().filter(|(_, times)| times.len() > 1) {
-            // Whoever brought it before the last time could not write down that it had.
+            // The gateway that delivered it before the last time could not write that down.
             for earlier in &times[..times.len() - 1] {
                 let cause = struck.iter().position(|struck| struck.explains(earlier));
                 let Some(cause) = cause else {

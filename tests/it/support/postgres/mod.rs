@@ -1,4 +1,4 @@
-//! Real PostgreSQL servers: each in a folder of its own, on a port that nobody else has, behind a [`Proxy`] by which a test
+//! Real PostgreSQL servers: each in a folder of its own, on a free port, behind a [`Proxy`] by which a test
 //! cuts, stalls or slows what passes between a gateway and its database.
 //!
 //! The programs are those of Debian's package `postgresql`, which `scripts/test` installs. PostgreSQL refuses to run as

@@ -1,4 +1,5 @@
-//! Between a gateway and its database: passes bytes on, until it is told to cut, stall or slow them.
+//! Between a client and a server, for instance a gateway and its database: passes bytes on, until it is told to cut, stall or
+//! slow them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
