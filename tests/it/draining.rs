@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use hooklatch::app::ShutdownResult;
 
+use crate::support::api::{Call, Events};
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, Connection};
 use crate::support::process::poll;
@@ -39,6 +40,25 @@ fn the_listener_closes_at_once_and_a_delivery_in_flight_is_answered() {
     sender.expect_end();
     drop(sender);
     assert_eq!(gateway.stop(), ShutdownResult::Drained);
+}
+
+#[test]
+fn lists_that_are_open_show_the_last_delivery_and_do_not_hold_up_the_end() {
+    let (mut gateway, upstream) = start("60s");
+    let mut lists: Vec<Events> = (0..4).map(|_| Events::open(gateway.admin, &Call::get("/api/v1/stream"))).collect();
+    let mut sender = Connection::open(gateway.server);
+    sender.write(&Delivery::circleci("{}").bytes());
+    let mut peer = upstream.accept();
+    peer.request();
+    drain(&mut gateway);
+    peer.answer();
+    assert_eq!(sender.receive().status, 200);
+    for list in &mut lists {
+        assert_eq!(list.next().unwrap().data["state"], "forwarded");
+    }
+    drop(sender);
+    assert_eq!(gateway.stop(), ShutdownResult::Drained);
+    lists.into_iter().for_each(Events::expect_end);
 }
 
 #[test]

@@ -141,6 +141,12 @@ impl Events {
         }
     }
 
+    /// The gateway ends the connection, and sends nothing before.
+    #[track_caller]
+    pub fn expect_end(mut self) {
+        self.connection.expect_end();
+    }
+
     /// The ids of the deliveries of the next event, which must have this name.
     #[track_caller]
     pub fn ids(&mut self, name: &str) -> Vec<String> {
