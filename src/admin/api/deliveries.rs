@@ -14,7 +14,7 @@ use super::detail::{self, Found};
 use super::export;
 use super::query::{Id, Query};
 use super::recorded::{RecordedRequest, Signatures};
-use super::summary::summary;
+use super::summary::Summary;
 use crate::acts::explain::Kept;
 use crate::acts::recorded::{BODY_CUT, BODY_REDACTED};
 use crate::admin::AdminContext;
@@ -54,7 +54,7 @@ pub async fn list(State(context): State<Arc<AdminContext>>, query: Query) -> Res
     };
     let page = context.queue.store.list(filter, limit).await?;
     let write = move || {
-        let deliveries: Vec<_> = page.deliveries.iter().map(summary).collect();
+        let deliveries: Vec<_> = page.deliveries.iter().map(Summary::from).collect();
         let next = page.next.map(|id| id.to_string());
         json!({ "deliveries": deliveries, "next": next }).to_string()
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::recorded::{self, RecordedRequest};
-use super::summary::summary;
+use super::summary::Summary;
 use crate::queue::attempt::rfc3339;
 use crate::record::details::Details;
 use crate::record::shown::is_as_it_came;
@@ -38,7 +38,7 @@ impl Found {
 /// The JSON of a delivery: its summary, with the attempts as a list, and more.
 pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
     let Found { stored, attempts, details, body } = found;
-    let mut detail = summary(stored);
+    let mut detail = json!(Summary::from(stored));
     let micros = |micros: Option<u64>| micros.map(|micros| micros as f64 / 1000.0);
     let fields = [
         ("target", json!(request.map(|request| &request.target))),
@@ -62,8 +62,10 @@ pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
         ),
         ("attempts", attempts.iter().map(attempt).collect()),
     ];
-    detail.extend(fields.map(|(key, value)| (key.to_owned(), value)));
-    Value::Object(detail)
+    if let Some(detail) = detail.as_object_mut() {
+        detail.extend(fields.map(|(key, value)| (key.to_owned(), value)));
+    }
+    detail
 }
 
 fn headers(request: &RecordedRequest) -> Vec<[String; 2]> {

@@ -2,9 +2,7 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
-
-use crate::admin::api::summary::summary;
+use crate::admin::api::summary::Summary;
 use crate::store::Stored;
 
 /// A delivery, and its JSON, which is written once for all streams, and only if one of them sends it.
@@ -23,6 +21,7 @@ impl Told {
 
     /// Its summary as JSON, without line breaks.
     pub fn json(&self) -> &str {
-        self.json.get_or_init(|| Value::Object(summary(&self.stored)).to_string())
+        // Texts and numbers can always be written.
+        self.json.get_or_init(|| serde_json::to_string(&Summary::from(&self.stored)).unwrap_or_default())
     }
 }
