@@ -157,6 +157,5 @@ fn outcome(id: Uuid, ticket: hooklatch::store::Ticket, since: i64) -> AttemptOut
 
 /// The processor's time of this process.
 fn processor_time() -> Duration {
-    let stat = procfs::process::Process::myself().and_then(|process| process.stat()).unwrap();
-    Duration::from_millis((stat.utime + stat.stime) * 1_000 / procfs::ticks_per_second())
+    rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).try_into().unwrap()
 }

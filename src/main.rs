@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 /// jemalloc takes fewer instructions than the system's allocator, and returns memory to the system after a flood. A thread of
-/// jemalloc returns it; with musl jemalloc has no such thread and returns memory during later requests.
-#[cfg(feature = "jemalloc")]
+/// jemalloc returns it; with musl jemalloc has no such thread and returns memory during later requests. It is measured on Linux
+/// alone, so other systems keep their allocator.
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -9,6 +9,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// admin listener, connections to upstreams, and those that are refused.
 const RESERVE: u64 = 192;
 
+/// What the limit is raised to where the hard one is no number. macOS takes no more (setrlimit(2), OPEN_MAX).
+const WITHOUT_LIMIT: Option<u64> = if cfg!(target_os = "macos") { Some(10_240) } else { None };
+
 /// Raises the soft limit to the hard one (getrlimit(2)). The soft one is 1,024 in most shells and services, for the sake of
 /// programs that use select(2), which this one does not.
 pub(super) fn raise() {
@@ -16,7 +19,7 @@ pub(super) fn raise() {
     if limit.current == limit.maximum {
         return;
     }
-    limit.current = limit.maximum;
+    limit.current = limit.maximum.or(WITHOUT_LIMIT);
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "cannot raise the number of open files");
     }

@@ -11,11 +11,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use clap_complete::ArgValueCandidates;
 use zeroize::Zeroizing;
 
-use super::Failure;
 use super::support::loopback::{LoopbackGateway, Request, Verdict};
 use super::support::vectors::{self, Vector};
+use super::{Failure, completions};
 use crate::clock::Clock;
 use crate::config::{self, Config, Sources};
 use crate::schemes::{self, Spec};
@@ -23,7 +24,7 @@ use crate::schemes::{self, Spec};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Names of schemes; without any: all
-    #[arg(value_name = "PROVIDER")]
+    #[arg(value_name = "PROVIDER", add = ArgValueCandidates::new(completions::schemes))]
     providers: Vec<String>,
     /// A JSON file of vectors to run instead of the built-in ones
     #[arg(long, value_name = "FILE")]

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use clap_complete::ArgValueCandidates;
 use http::Method;
 
 use super::support::api::{Api, GatewayArgs};
 use super::support::captured::{self, Captured, Context, Lost};
 use super::support::loopback::{LoopbackGateway, Verdict};
-use super::{Failure, find_route, load, recorded};
+use super::{Failure, completions, find_route, load, recorded};
 use crate::acts::why::{Question, Why, is_of_signature};
 use crate::clock::Clock;
 use crate::config::{Config, PathPattern, Route};
@@ -25,7 +26,7 @@ use crate::schemes::{self, RequestHead};
 #[command(group(clap::ArgGroup::new("what").required(true).args(["request", "id", "last"])))]
 pub(super) struct Args {
     /// The route's name
-    #[arg(required_unless_present = "id")]
+    #[arg(required_unless_present = "id", add = ArgValueCandidates::new(completions::routes))]
     route: Option<String>,
     #[command(flatten)]
     gateway: GatewayArgs,

@@ -9,8 +9,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use clap_complete::ArgValueCandidates;
+
 use super::schemes::unknown;
-use super::{Failure, load};
+use super::{Failure, completions, load};
 use crate::schemes::spec::{Parameter, SecretFrom};
 use crate::schemes::{self, Secret, Spec};
 
@@ -24,7 +26,7 @@ const HANDLER: &str = "http://127.0.0.1:8000";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The schemes; `hooklatch schemes` lists them
-    #[arg(required = true, value_name = "SCHEME")]
+    #[arg(required = true, value_name = "SCHEME", add = ArgValueCandidates::new(completions::schemes))]
     schemes: Vec<String>,
     /// The file to write; it must not exist
     #[arg(short, long, value_name = "FILE", default_value = "gateway.yaml")]

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap_complete::ArgValueCandidates;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
@@ -19,13 +20,13 @@ use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::Failure;
 use super::deliveries::Pages;
 use super::support::api::{Api, GatewayArgs, encoded, read, with_query};
 use super::support::events::{left_out, several};
 use super::support::follow::{Heard, WAITS, follow};
 use super::support::http::{Transport, beginning, send};
 use super::support::line::Line;
+use super::{Failure, completions};
 use crate::acts::recorded::{BODY_CUT, BODY_REDACTED};
 use crate::app;
 use crate::clock::Clock;
@@ -53,6 +54,7 @@ const MAX_FIELDS: usize = 512;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The name of the route
+    #[arg(add = ArgValueCandidates::new(completions::routes))]
     route: String,
     /// The URL of a handler on this machine; the query of each delivery is appended
     #[arg(long, value_name = "URL")]

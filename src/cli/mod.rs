@@ -25,12 +25,12 @@ mod conformance;
 mod deliveries;
 mod demo;
 mod discard;
-mod examples;
 mod explain;
 mod health;
 mod init;
 mod listen;
 mod man;
+mod notes;
 mod pause;
 mod recorded;
 mod replay;
@@ -81,7 +81,7 @@ const GLOBAL: &str = "Global options";
 
 /// A webhook gateway: forwards deliveries that a provider has signed, byte for byte, and refuses all others
 #[derive(Debug, Parser)]
-#[command(name = "hooklatch", version = VERSION, max_term_width = 100, after_help = examples::GENERAL)]
+#[command(name = "hooklatch", version = VERSION, max_term_width = 100, after_help = notes::GENERAL)]
 pub struct Cli {
     /// Log format [default: text on a terminal, otherwise json]
     #[arg(long, global = true, value_enum, help_heading = GLOBAL)]
@@ -96,76 +96,76 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway
-    #[command(after_help = examples::SERVE)]
+    #[command(after_help = notes::SERVE)]
     Serve(ConfigArgs),
     /// Write a first configuration for these schemes, with their secrets, and say what to enter at each provider
-    #[command(after_help = examples::INIT)]
+    #[command(after_help = notes::INIT)]
     Init(init::Args),
     /// Check a configuration as serve does, without opening a port, and list its routes
-    #[command(after_help = examples::CHECK)]
+    #[command(after_help = notes::CHECK)]
     Check(ConfigArgs),
     /// Run the gateway with an embedded upstream and random secrets, and show what happens to nine deliveries
-    #[command(after_help = examples::DEMO)]
+    #[command(after_help = notes::DEMO)]
     Demo(demo::Args),
     /// Print the header lines that make a body a valid delivery
-    #[command(after_help = examples::SIGN)]
+    #[command(after_help = notes::SIGN)]
     Sign(sign::Args),
     /// Sign a delivery with a route's first secret and send it
-    #[command(after_help = examples::SEND)]
+    #[command(after_help = notes::SEND)]
     Send(send::Args),
     /// Say whether a route would accept a captured request, or one that a gateway has recorded, and if not, why
-    #[command(after_help = examples::EXPLAIN)]
+    #[command(after_help = notes::EXPLAIN)]
     Explain(explain::Args),
     /// List the deliveries of a running gateway, or those that a search finds, the newest first
-    #[command(after_help = examples::DELIVERIES)]
+    #[command(after_help = notes::DELIVERIES)]
     Deliveries(deliveries::Args),
     /// Print everything about a delivery of a running gateway
-    #[command(after_help = examples::SHOW)]
+    #[command(after_help = notes::SHOW)]
     Show(show::Args),
     /// Print the deliveries of a running gateway as they come, until Ctrl-C
-    #[command(after_help = examples::TAIL)]
+    #[command(after_help = notes::TAIL)]
     Tail(tail::Args),
     /// Send a copy of each delivery that a route lets in to a handler on this machine, until Ctrl-C
-    #[command(after_help = examples::LISTEN)]
+    #[command(after_help = notes::LISTEN)]
     Listen(listen::Args),
     /// Send deliveries again; asks before more than one
-    #[command(after_help = examples::REPLAY)]
+    #[command(after_help = notes::REPLAY)]
     Replay(replay::Args),
     /// Do not send deliveries that wait or are dead; asks before more than one
-    #[command(after_help = examples::DISCARD)]
+    #[command(after_help = notes::DISCARD)]
     Discard(discard::Args),
     /// Overwrite head and body of deliveries, which are not sent any more; asks before more than one
-    #[command(after_help = examples::ERASE)]
+    #[command(after_help = notes::ERASE)]
     Erase(discard::EraseArgs),
     /// Let the queued deliveries of a route wait
-    #[command(after_help = examples::PAUSE)]
+    #[command(after_help = notes::PAUSE)]
     Pause(pause::Args),
     /// Send the queued deliveries of a paused route again
-    #[command(after_help = examples::RESUME)]
+    #[command(after_help = notes::RESUME)]
     Resume(pause::Args),
     /// Print the address of a running gateway's page, and open it in a browser if there is one
-    #[command(after_help = examples::UI)]
+    #[command(after_help = notes::UI)]
     Ui(ui::Args),
     /// Ask a gateway on this machine whether it takes deliveries; exit status 1 if it does not
-    #[command(after_help = examples::HEALTH)]
+    #[command(after_help = notes::HEALTH)]
     Health(health::Args),
     /// Check, copy or repair the database of the store
-    #[command(after_help = examples::STORE)]
+    #[command(after_help = notes::STORE)]
     Store(store::Args),
     /// List the schemes, search them, or print everything about one
-    #[command(after_help = examples::SCHEMES)]
+    #[command(after_help = notes::SCHEMES)]
     Schemes(schemes::Args),
     /// Print the JSON Schema of gateway.yaml, for editors
-    #[command(after_help = examples::SCHEMA)]
+    #[command(after_help = notes::SCHEMA)]
     Schema,
     /// Print a script that completes this command line in a shell
-    #[command(after_help = examples::COMPLETIONS)]
+    #[command(after_help = notes::COMPLETIONS)]
     Completions(completions::Args),
     /// Write the manual pages into a folder
-    #[command(after_help = examples::MAN)]
+    #[command(after_help = notes::MAN)]
     Man(man::Args),
     /// Run deliveries with a known verdict through the gateway, and print the result for each provider
-    #[command(after_help = examples::CONFORMANCE)]
+    #[command(after_help = notes::CONFORMANCE)]
     Conformance(conformance::Args),
 }
 
@@ -197,8 +197,10 @@ enum Failure {
 }
 
 impl Cli {
-    /// The process's command line. Ends the process if the command line is wrong or asks for help.
+    /// The process's command line. Ends the process if the command line is wrong or asks for help, or if a shell asks for
+    /// completions.
     pub fn of_process() -> Self {
+        completions::answer();
         Self::try_parse().unwrap_or_else(|error| advised(error).exit())
     }
 

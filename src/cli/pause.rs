@@ -1,11 +1,14 @@
 //! `hooklatch pause` and `hooklatch resume`: whether the queued deliveries of a route are sent.
 
-use super::Failure;
+use clap_complete::ArgValueCandidates;
+
 use super::support::api::{Api, GatewayArgs, encoded};
+use super::{Failure, completions};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The route's name
+    #[arg(add = ArgValueCandidates::new(completions::routes))]
     route: String,
     #[command(flatten)]
     gateway: GatewayArgs,

@@ -1,12 +1,15 @@
 //! `hooklatch schemes [NAME]`: lists the built-in schemes, prints the file of one, or searches them.
 
-use super::Failure;
+use clap_complete::ArgValueCandidates;
+
+use super::{Failure, completions};
 use crate::config;
 use crate::schemes::{self, Spec};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A scheme's name, or a word to search for in names, titles and documentation hosts [default: list all]
+    #[arg(add = ArgValueCandidates::new(completions::schemes))]
     name: Option<String>,
 }
 

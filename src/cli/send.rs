@@ -3,17 +3,19 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use clap_complete::ArgValueCandidates;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::support::http::{Transport, is_it_there, parse_header, post, reachable, sign};
 use super::support::pinned;
-use super::{ConfigArgs, Failure, find_route, load, read_body, written};
+use super::{ConfigArgs, Failure, completions, find_route, load, read_body, written};
 use crate::config::{Config, PathPattern, Route};
 use crate::reject::{PROBLEM_TYPE, Reject};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The route's name
+    #[arg(add = ArgValueCandidates::new(completions::routes))]
     route: String,
     #[command(flatten)]
     config: ConfigArgs,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Failure, read_body};
+use super::{Failure, completions, read_body};
+use clap_complete::ArgValueCandidates;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -14,7 +15,7 @@ use crate::schemes::{self, RequestHead, SchemeOptions, Spec, Unsigned};
 #[command(group = clap::ArgGroup::new("secret").required(true))]
 pub(super) struct Args {
     /// The scheme: how the provider signs (`hooklatch schemes` lists all)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::schemes))]
     scheme: String,
     /// The environment variable that holds the secret
     #[arg(long, value_name = "NAME", group = "secret")]

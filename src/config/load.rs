@@ -8,7 +8,7 @@ use super::admin::Admin;
 use super::error::{ConfigError, LoadError};
 use super::model::Config;
 use super::sources::{Context, Sources, System, open};
-use super::{place, raw, reader, units, validate};
+use super::{place, raw, reader, route, units, validate};
 
 /// The longest configuration file in bytes; room for thousands of routes.
 const MAX_FILE: usize = 1 << 20;
@@ -39,6 +39,12 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, LoadError> {
 pub fn admin(path: &Path) -> Result<Admin, LoadError> {
     let context = Context { folder: folder(path), sources: &System };
     part(path, |root, errors| validate::admin(root, errors, context))
+}
+
+/// The names of the routes in the configuration at `path`, for a shell that completes them. Reads no file that the configuration
+/// names. Empty if the file cannot be read; a route whose name is none is left out.
+pub fn route_names(path: &Path) -> Vec<String> {
+    part(path, |root, errors| Some(route::names(root, errors).unwrap_or_default())).unwrap_or_default()
 }
 
 /// Reads a part of a configuration that may have errors elsewhere.

@@ -50,7 +50,7 @@ pub use dedupe::{Dedupe, DedupeKey};
 pub use delivery::{Circuit, Delivery, Queue, QueueResponse};
 pub(crate) use error::next_step;
 pub use error::{ConfigError, LoadError};
-pub use load::{admin, admin_address, load, parse};
+pub use load::{admin, admin_address, load, parse, route_names};
 pub use model::{AccessLog, Config, RateLimit, Route, Server};
 pub use near::suggestion;
 pub use network::Networks;

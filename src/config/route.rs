@@ -14,7 +14,8 @@ use super::delivery::{self, Mode};
 use super::mark::Mark;
 use super::model::{RateLimit, Route};
 use super::network::{self, Networks};
-use super::reader::{Field, Section};
+use super::raw::Node;
+use super::reader::{Errors, Field, Section};
 use super::record::{DEFAULT_RECORD_BODY, RECORDS, Record};
 use super::scheme;
 use super::secret::{Labelled, explain_key, read_all};
@@ -206,6 +207,13 @@ fn read_name(field: &Field<'_>, seen: &mut Seen) -> Option<String> {
             None
         }
     }
+}
+
+/// The names in a file that may have errors.
+pub(super) fn names(root: &Node, errors: &Errors) -> Option<Vec<String>> {
+    let routes = Field::root(root, errors).section()?.get("routes")?.list()?;
+    let name = |route: &Field<'_>| parse_name(route.section()?.get("name")?.text()?).ok();
+    Some(routes.iter().filter_map(name).collect())
 }
 
 fn parse_name(text: &str) -> Result<String, &'static str> {

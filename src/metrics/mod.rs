@@ -10,6 +10,7 @@
 mod configured;
 mod deliveries;
 mod families;
+#[cfg(target_os = "linux")]
 mod process;
 mod queue;
 mod records;
@@ -36,6 +37,7 @@ use crate::reject::{Outcome, Reject};
 use configured::ConfigMetrics;
 use deliveries::DeliveryFamilies;
 use families::Families;
+#[cfg(target_os = "linux")]
 use process::ProcessMetrics;
 use queue::QueueFamilies;
 use upstream::UpstreamFamilies;
@@ -153,6 +155,7 @@ impl Metrics {
             .const_label("version", crate::VERSION)
             .const_label("revision", crate::REVISION);
         families.register(IntGauge::with_opts(build)?)?.set(1);
+        #[cfg(target_os = "linux")]
         families.registry().register(Box::new(ProcessMetrics::new()))?;
         let families = Arc::new(families);
         let metrics = Self {

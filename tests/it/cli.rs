@@ -396,7 +396,8 @@ fn every_help_ends_with_global_options_and_examples_that_parse() {
         let (_, end) = help.split_once("\nGlobal options:\n").expect(&help);
         let (global, examples) = end.split_once("\nExamples:\n").expect(&help);
         assert!(global.contains("--log-format") && global.contains("--log-level"), "{help}");
-        for example in examples.lines() {
+        // Exit statuses and more follow.
+        for example in examples.lines().take_while(|line| !line.is_empty()) {
             // Between quotes there is one word.
             let words = example.split('\'').enumerate().flat_map(|(part, text)| match part % 2 {
                 0 => text.split_whitespace().collect(),

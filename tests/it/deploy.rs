@@ -1,7 +1,7 @@
 //! What stands in `deploy`, checked by the tools that know each kind of file. No container is built and no cluster is
 //! asked: there is no engine here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,16 +14,16 @@ use crate::support::gateway::Secrets;
 use crate::support::process::BINARY;
 use crate::support::tools::{succeeds, tool};
 
-fn deployed(path: &str) -> PathBuf {
+pub fn deployed(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(deployed(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Every document of a YAML file.
-fn documents(text: &str) -> Vec<Value> {
+pub fn documents(text: &str) -> Vec<Value> {
     use serde::Deserialize;
     serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap()).collect()
 }
@@ -75,6 +75,35 @@ fn systemd_understands_the_unit_and_finds_little_exposed() {
 fn hadolint_finds_nothing_in_the_dockerfile() {
     let Some(mut hadolint) = tool("hadolint") else { return };
     assert_eq!(succeeds(hadolint.arg(deployed("Dockerfile"))), "");
+}
+
+#[test]
+fn the_image_says_what_it_is_and_of_which_commit() {
+    let dockerfile = read("Dockerfile").replace("\\\n", "");
+    let (_, image) = dockerfile.split_once("FROM scratch\n").unwrap();
+    let (_, labels) = image.split_once("\nLABEL ").unwrap();
+    let (labels, _) = labels.split_once('\n').unwrap();
+    let labels: BTreeMap<&str, &str> = labels
+        .split("org.opencontainers.image.")
+        .filter_map(|label| label.trim().strip_suffix('"')?.split_once("=\""))
+        .collect();
+    let repository = env!("CARGO_PKG_REPOSITORY");
+    let documentation = format!("{repository}/tree/main/docs");
+    let expected = [
+        ("title", env!("CARGO_PKG_NAME")),
+        ("description", env!("CARGO_PKG_DESCRIPTION")),
+        ("url", repository),
+        ("source", repository),
+        ("documentation", &documentation),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+        ("version", "$VERSION"),
+        ("revision", "$REVISION"),
+    ];
+    assert_eq!(labels, BTreeMap::from(expected));
+    // What the builder gives to the build reaches the label too; without it, the version is that of the sources.
+    assert!(image.contains(&format!("\nARG VERSION={}\n", env!("CARGO_PKG_VERSION"))), "{image}");
+    assert_eq!(dockerfile.matches("\nARG REVISION=\n").count(), 2);
+    assert!(image.contains("\nARG REVISION=\n") && dockerfile.contains("--build-arg REVISION="), "{image}");
 }
 
 #[test]
@@ -163,19 +192,24 @@ fn the_manifests_are_of_the_schemas_of_kubernetes_as_kustomize_puts_them_togethe
         assert_eq!(kinds, common.iter().chain(workload).copied().collect(), "{from}");
         let configured = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
         assert_eq!(configured["data"]["gateway.yaml"], read(&format!("{from}/gateway.yaml")));
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("all.yaml");
-        fs::write(&file, rendered).unwrap();
-        // The oldest that knows preStop's sleep, and the newest that the validator knows.
-        for version in [&["-k", "1.30"][..], &[]] {
-            let Some(mut validate) = tool("kubernetes-validate") else { return };
-            succeeds(validate.args(["--strict", "--quiet"]).args(version).arg(&file));
-        }
+        assert_fits_kubernetes(&rendered);
+    }
+}
+
+/// Validates manifests by the schemas of Kubernetes.
+pub fn assert_fits_kubernetes(manifests: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    fs::write(&file, manifests).unwrap();
+    // The oldest that knows preStop's sleep, and the newest that the validator knows.
+    for version in [&["-k", "1.30"][..], &[]] {
+        let Some(mut validate) = tool("kubernetes-validate") else { return };
+        succeeds(validate.args(["--strict", "--quiet"]).args(version).arg(&file));
     }
 }
 
 /// A folder as kustomize puts it together; `None` without it.
-fn rendered(folder: &str) -> Option<String> {
+pub fn rendered(folder: &str) -> Option<String> {
     Some(succeeds(tool("kubectl")?.arg("kustomize").arg(deployed(folder))))
 }
 
@@ -187,26 +221,35 @@ fn the_operators_objects_are_of_its_models_as_kustomize_puts_them_together() {
     assert_eq!(kinds, ["PrometheusRule", "ServiceMonitor"]);
 
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &Value| {
-        let file = folder.path().join(name);
-        fs::write(&file, content.to_string()).unwrap();
-        file
-    };
     if let Some(mut promtool) = tool("promtool") {
-        succeeds(promtool.args(["check", "rules"]).arg(write("rules.json", &objects[0]["spec"])));
+        let file = folder.path().join("rules.json");
+        fs::write(&file, objects[0]["spec"].to_string()).unwrap();
+        succeeds(promtool.args(["check", "rules"]).arg(file));
     }
-    // The models are beside the validator, for the Python that it runs with.
-    let Some(validator) = tool("kubernetes-validate") else { return };
-    let python = || {
-        let mut python = Command::new(Path::new(validator.get_program()).with_file_name("python"));
-        python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator_models.py"));
-        python
-    };
-    succeeds(python().arg(write("objects.json", &Value::Array(objects.clone()))));
+    assert_fits_the_operator(&objects);
     let mut misspelt = objects[1].clone();
     misspelt["spec"]["endpoints"][0]["intervall"] = "15s".into();
-    let refused = python().arg(write("misspelt.json", &Value::Array(vec![misspelt]))).output().unwrap();
+    let Some(mut models) = operator_models(folder.path(), &[misspelt]) else { return };
+    let refused = models.output().unwrap();
     assert!(!refused.status.success(), "{refused:?}");
+}
+
+/// Validates objects by the models of the Prometheus Operator.
+pub fn assert_fits_the_operator(objects: &[Value]) {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(mut models) = operator_models(folder.path(), objects) {
+        succeeds(&mut models);
+    }
+}
+
+/// What validates objects, which are written into a folder. The models are beside the validator, for the Python that it runs with.
+fn operator_models(folder: &Path, objects: &[Value]) -> Option<Command> {
+    let validator = tool("kubernetes-validate")?;
+    let file = folder.join("objects.json");
+    fs::write(&file, serde_json::json!(objects).to_string()).unwrap();
+    let mut python = Command::new(Path::new(validator.get_program()).with_file_name("python"));
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator_models.py")).arg(file);
+    Some(python)
 }
 
 /// `UPDATE_DOCS=1 cargo test --test it the_operator_gets_the_rules` writes it anew.
@@ -302,7 +345,7 @@ fn the_pods_that_share_a_database_reach_the_one_of_the_example() {
 }
 
 /// Compares the pods of a workload with the configuration in `file`. The volumes named in `writable` are mounted for writing.
-fn assert_pods_fit(file: &str, pod: &Value, writable: &[&str]) {
+pub fn assert_pods_fit(file: &str, pod: &Value, writable: &[&str]) {
     let config = gateway(file);
     let secrets = read(file);
     let container = &pod["containers"][0];

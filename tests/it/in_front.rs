@@ -93,12 +93,8 @@ const CADDY: Server = Server {
     passes_tcp: false,
     decodes_unreserved: false,
     replace: |test| {
-        let (ip, port) = (test.listen.ip(), test.listen.port());
-        let (certificate, key) = (test.files.path("tls.crt"), test.files.path("tls.key"));
-        let site = format!(
-            "{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n\
-             https://gateway.example:{port} {{\n\tbind {ip}\n\ttls {certificate} {key}\n"
-        );
+        // Its lines are in braces.
+        let site = caddy_site(test).replacen("\nbind", " {\nbind", 1);
         vec![
             ("hooks.example.com {\n", site),
             ("reverse_proxy 127.0.0.1:8080", format!("reverse_proxy {}", test.gateway)),
@@ -109,6 +105,24 @@ const CADDY: Server = Server {
         command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
     },
 };
+
+/// Caddy with the four lines of the page about public URLs.
+const CADDY_IN_FOUR_LINES: Server = Server {
+    file: "../../docs/public-url.md",
+    replace: |test| {
+        let site = caddy_site(test);
+        vec![("hooks.example.com\n", site), ("127.0.0.1:8080", test.gateway.to_string())]
+    },
+    ..CADDY
+};
+
+/// Where Caddy listens in a test, with a certificate of the test, in place of its own on the standard ports.
+fn caddy_site(test: &Test<'_>) -> String {
+    let (ip, port) = (test.listen.ip(), test.listen.port());
+    let (certificate, key) = (test.files.path("tls.crt"), test.files.path("tls.key"));
+    let options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n";
+    format!("{options}https://gateway.example:{port}\nbind {ip}\ntls {certificate} {key}\n")
+}
 
 const TRAEFIK: Server = Server {
     name: "traefik",
@@ -163,10 +177,13 @@ pub fn own_address() -> SocketAddr {
     SocketAddr::new(own.into(), 8443)
 }
 
-/// A file of `deploy/in-front` with each of these texts exchanged, which must be there once.
+/// A file of `deploy/in-front`, or the block of a page, with each of these texts exchanged, which must be there once.
 fn replaced(file: &str, exchange: &[(&str, String)]) -> String {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/in-front").join(file);
-    let text = fs::read_to_string(shipped).unwrap();
+    let mut text = fs::read_to_string(shipped).unwrap();
+    if let Some((_, block)) = text.split_once("\n```caddyfile\n") {
+        text = block.split_once("```").unwrap().0.to_owned();
+    }
     exchange.iter().fold(text, |text, (old, new)| {
         assert_eq!(text.matches(old).count(), 1, "{old} in {file}");
         text.replace(old, new)
@@ -244,6 +261,11 @@ fn a_signed_delivery_comes_through_caddy_byte_for_byte() {
 }
 
 #[test]
+fn a_signed_delivery_comes_through_caddy_in_four_lines_byte_for_byte() {
+    comes_through_byte_for_byte(&CADDY_IN_FOUR_LINES);
+}
+
+#[test]
 fn a_signed_delivery_comes_through_traefik_byte_for_byte() {
     comes_through_byte_for_byte(&TRAEFIK);
 }
@@ -303,6 +325,11 @@ fn refusals_come_back_through_nginx_and_nobody_claims_another_address() {
 #[test]
 fn refusals_come_back_through_caddy_and_nobody_claims_another_address() {
     refusals_come_back(&CADDY);
+}
+
+#[test]
+fn refusals_come_back_through_caddy_in_four_lines_and_nobody_claims_another_address() {
+    refusals_come_back(&CADDY_IN_FOUR_LINES);
 }
 
 #[test]

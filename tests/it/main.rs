@@ -173,6 +173,9 @@ mod prometheus;
 /// The systemd unit, the Dockerfile, compose.yaml and the manifests for Kubernetes.
 mod deploy;
 
+/// The Helm chart.
+mod chart;
+
 /// nginx, Caddy, Traefik and HAProxy in front of the gateway.
 mod in_front;
 

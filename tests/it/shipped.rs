@@ -1,12 +1,14 @@
 //! What packages ship beside the binary: completions for shells, manual pages.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 use hooklatch::cli::Cli;
+use tempfile::TempDir;
 
 use crate::support::process::BINARY;
 use crate::support::tools::{succeeds, tool};
@@ -19,36 +21,94 @@ fn commands() -> Vec<String> {
     Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
 }
 
+/// A shell that has hooklatch and its completions, in a folder with two configurations.
+struct Shell {
+    program: OsString,
+    arguments: &'static [&'static str],
+    folder: TempDir,
+}
+
+/// Stands in a configuration, and must not be offered.
+const CANARY: &str = "a-secret-that-stands-in-the-file";
+
+impl Shell {
+    /// `None` without the shell.
+    fn new(name: &str, arguments: &'static [&'static str]) -> Option<Self> {
+        let program = tool(name)?.get_program().to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| fs::write(folder.path().join(name), content).unwrap();
+        write("script", &completions(name));
+        let route = |name: &str| format!("  - {{ name: {name}, scheme: civo, secrets: [{{ file: missing }}] }}\n");
+        write("gateway.yaml", &format!("routes:\n{}{}", route("first"), route("second")));
+        // It has errors, too, and a secret in the wrong place.
+        let wrong = format!("  - {{ name: 'A B', secrets: [{CANARY}] }}\n  - {CANARY}\n{CANARY}: 1\n");
+        write("other.yaml", &format!("routes:\n{}{wrong}", route("third")));
+        Some(Self { program, arguments, folder })
+    }
+
+    /// What a program in the shell's language prints. It is given a line to complete; a blank at its end begins a new word.
+    fn ask(&self, program: &str, line: &str) -> String {
+        let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
+        let asked = program.replace("LINE", line).replace("WORDS", &words.join(" "));
+        let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new(&self.program);
+        shell.args(self.arguments).arg("-c").arg(asked).env("PATH", path).env("HOME", self.folder.path());
+        let said = succeeds(shell.current_dir(self.folder.path()).stdin(Stdio::null()));
+        assert!(!said.contains(CANARY), "{line}: {said}");
+        said
+    }
+}
+
+const BASH: &str = "source ./script; COMP_WORDS=(WORDS); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
+                    _clap_complete_hooklatch hooklatch \"${COMP_WORDS[COMP_CWORD]}\"; \
+                    for word in \"${COMPREPLY[@]}\"; do echo \"$word\"; done";
+const FISH: &str = "source ./script; complete -C 'LINE'";
+/// As `compinit` finds the file, for the first completion of a shell; what it offers is printed.
+const ZSH: &str = "compdef() { : }; _describe() { print -l -- ${(P)3} }; cp script _hooklatch; fpath=(. $fpath); \
+                   autoload -U _hooklatch; words=(WORDS); CURRENT=$#words; _hooklatch";
+
+/// Each with arguments that keep it from reading the user's settings, and the program that asks it.
+const SHELLS: [(&str, &[&str], &str); 3] =
+    [("bash", &["--norc"], BASH), ("fish", &["--no-config"], FISH), ("zsh", &["-f"], ZSH)];
+
 #[test]
-fn completions_know_every_command_in_every_shell() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = completions(shell);
-        for command in commands() {
-            assert!(script.contains(&command), "{shell}: {command}");
+fn completions_know_the_routes_of_the_configuration_on_the_line_and_all_schemes() {
+    for (name, arguments, program) in SHELLS {
+        let Some(shell) = Shell::new(name, arguments) else { continue };
+        // Some shells show what it is behind the word.
+        let complete = |line: &str| {
+            let said = shell.ask(program, line);
+            said.lines().map(|line| line.split(['\t', ':', ' ']).next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(complete("hooklatch che"), ["check"], "{name}");
+        assert_eq!(complete("hooklatch serve --conf"), ["--config"], "{name}");
+        assert_eq!(complete("hooklatch serve --config oth"), ["other.yaml"], "{name}");
+        for command in ["send", "explain", "listen", "pause", "resume"] {
+            assert_eq!(complete(&format!("hooklatch {command} f")), ["first"], "{name}");
+            let all = complete(&format!("hooklatch {command} "));
+            assert!(all.starts_with(&["first".to_owned(), "second".to_owned()]), "{name}: {all:?}");
+            assert_eq!(complete(&format!("hooklatch {command} -c other.yaml t")), ["third"], "{name}");
+            assert_eq!(complete(&format!("hooklatch {command} -c ~/other.yaml t")), ["third"], "{name}");
+        }
+        assert_eq!(complete("hooklatch send -c missing.yaml f"), [""; 0], "{name}");
+        for before in ["init", "init github", "sign --scheme", "schemes", "conformance"] {
+            assert_eq!(complete(&format!("hooklatch {before} civ")), ["civo"], "{name}");
         }
     }
 }
 
 #[test]
-fn bash_completes_commands_and_options() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("hooklatch.bash");
-    fs::write(&script, completions("bash")).unwrap();
-    let complete = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let ask = format!(
-            "set -eu; source {}; COMP_WORDS=({}); COMP_CWORD={}; _hooklatch hooklatch '{}' '{}'; echo \"${{COMPREPLY[@]}}\"",
-            script.display(),
-            words.join(" "),
-            words.len() - 1,
-            words[words.len() - 1],
-            words[words.len() - 2],
-        );
-        succeeds(Command::new("bash").args(["--norc", "-c", &ask]).stdin(Stdio::null()))
-    };
-    assert_eq!(complete("hooklatch che"), "check\n");
-    assert_eq!(complete("hooklatch serve --conf"), "--config\n");
-    assert_eq!(complete("hooklatch send --ur"), "--url\n");
+fn completions_offer_every_command_and_every_shell_has_some() {
+    let Some(shell) = Shell::new("bash", &["--norc"]) else { return };
+    let offered = shell.ask(BASH, "hooklatch ");
+    let offered: BTreeSet<&str> = offered.lines().collect();
+    for command in commands() {
+        assert!(offered.contains(command.as_str()), "{command}: {offered:?}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = completions(shell);
+        assert!(script.contains("hooklatch") && script.contains("HOOKLATCH_COMPLETE"), "{shell}: {script}");
+    }
 }
 
 /// The pages, in a folder.
@@ -68,9 +128,26 @@ fn each_command_has_a_manual_page() {
     for part in [".SH \"EXIT STATUS\"", "\\fB78\\fR", ".SH FILES", ".SH SIGNALS", "RUST_LOG", hooklatch::REVISION] {
         assert!(whole.contains(part), "{part}: {whole}");
     }
-    for command in commands() {
-        let page = fs::read_to_string(folder.path().join(format!("man1/hooklatch-{command}.1"))).unwrap();
-        assert!(page.contains(&format!(".SH EXAMPLES\n.nf\nhooklatch {command}")), "{page}");
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        let page = fs::read_to_string(folder.path().join(format!("man1/hooklatch-{name}.1"))).unwrap();
+        let (_, notes) = page.split_once(&format!(".SH EXAMPLES\n.nf\nhooklatch {name}")).expect(&page);
+        let headings: Vec<&str> = notes.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+        let mut expected = vec!["\"EXIT STATUS\"", "ENVIRONMENT"];
+        let below = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let has_configuration = command.get_arguments().chain(below).any(|argument| argument.get_id() == "config");
+        if has_configuration {
+            expected.push("FILES");
+        }
+        if ["serve", "demo", "tail", "listen", "replay"].contains(&name) {
+            expected.push("SIGNALS");
+        }
+        assert_eq!(headings, expected, "{page}");
+        let of_configuration = ["78", "gateway.yaml"].into_iter().filter(|_| has_configuration);
+        for term in ["0", "1", "2", "RUST_LOG"].into_iter().chain(of_configuration) {
+            let found = notes.lines().filter(|line| *line == format!("\\fB{term}\\fR"));
+            assert_eq!(found.count(), 1, "{term}: {page}");
+        }
     }
 }
 

@@ -66,6 +66,7 @@ fn every_block_is_of_a_kind_that_is_checked() {
                 let is_checked = text.starts_with('┌') || is_output;
                 assert!(is_checked, "{place}: nothing compares it");
             }
+            "caddyfile" => assert!(place.contains("docs/public-url.md:"), "{place}: no Caddy runs it"),
             "sql" => assert!(place.contains("docs/cluster.md:"), "{place}: nothing runs it"),
             "scheme" => assert!(place.contains("docs/schemes.md:"), "{place}: nothing loads it"),
             "http" => {
