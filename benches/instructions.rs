@@ -2,11 +2,13 @@
 //!
 //! The release binary runs under `valgrind --tool=callgrind` twice, with few and with many deliveries on one
 //! connection; the difference is what a delivery costs, the start excluded. Nothing is recorded, except in the case whose
-//! name says so: that one has the record of a route by default, kept in memory. User code only: system calls are the
-//! kernel's. Valgrind has no SHA instructions, so that hashing in software would drown the rest: each case has two
+//! name says so: that one has the record of a route by default, kept in memory. Some have a connection for each delivery, from its
+//! acceptance to its end, in the clear or by TLS. A queued one is stored in SQLite, answered, sent and noted as delivered; the next
+//! one comes when all threads have come to rest, since what comes together is stored together. User code only: system calls are
+//! the kernel's. Valgrind has no SHA instructions, so that hashing in software would drown the rest: each case has two
 //! figures, all of it and all but the hashes' compression. `cargo bench --bench instructions` prints them and fails if
 //! one is more than 3 % over `benches/instructions.budget`; with `-- --record` it writes them there instead. Once it is
-//! built, that takes half a minute; a run that hangs is ended after two.
+//! built, that takes a minute; a run that hangs is ended after two.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
@@ -23,7 +25,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hooklatch::schemes::{self, SchemeOptions, Secret};
+use load::wire::Secure;
 use load::{Load, Plan};
+use rustls::version::TLS13;
 
 /// What the deliveries of a run may take; they take a few seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -36,6 +40,63 @@ const HASHES: [&str; 2] = ["sha1::", "sha2::"];
 const FEW: u64 = 100;
 const MANY: u64 = 600;
 
+/// What is delivered, and how.
+struct Case {
+    name: &'static str,
+    scheme: &'static str,
+    /// Further keys of the route.
+    keys: &'static str,
+    /// Further sections.
+    sections: &'static str,
+    /// TLS 1.3, with ECDSA P-256 and without resumption.
+    is_tls: bool,
+    /// The requests with these numbers.
+    requests: fn(u64) -> Vec<Vec<u8>>,
+    status: u16,
+}
+
+const CASES: [Case; 7] = [
+    Case { name: "circleci_3k_verified", requests: |count| repeated(circleci("", 1), count), ..CIRCLECI },
+    Case {
+        name: "circleci_3k_verified_recorded",
+        keys: "    record: metadata\n",
+        requests: |count| repeated(circleci("", 1), count),
+        ..CIRCLECI
+    },
+    Case {
+        name: "icr_verified",
+        scheme: "icr",
+        requests: |count| repeated(signed("icr", "", &schemes::find("icr").unwrap().sample.body), count),
+        ..CIRCLECI
+    },
+    Case {
+        name: "circleci_3k_missing_signature",
+        requests: |count| repeated(request("circleci", "", &circleci_body(1)), count),
+        status: 401,
+        ..CIRCLECI
+    },
+    Case { name: "circleci_3k_verified_new_connection", ..CIRCLECI },
+    Case { name: "circleci_3k_verified_new_tls13_ecdsa", is_tls: true, ..CIRCLECI },
+    Case {
+        name: "circleci_3k_queued",
+        keys: QUEUE,
+        sections: "store: { path: store, min_free: 0MiB }\n",
+        // An id that was there would be a duplicate.
+        requests: |count| (0..count).map(|number| circleci("", number)).collect(),
+        ..CIRCLECI
+    },
+];
+const CIRCLECI: Case = Case {
+    name: "",
+    scheme: "circleci",
+    keys: "    record: none\n",
+    sections: "",
+    is_tls: false,
+    requests: |count| repeated(circleci("Connection: close\r\n", 1), count),
+    status: 200,
+};
+const QUEUE: &str = "    delivery: queue\n";
+
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().collect();
     // `cargo test --benches` asks only whether it starts.
@@ -43,22 +104,13 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let record = args.iter().any(|arg| arg == "--record");
-    let filler = "x".repeat(3 * 1024);
-    let circleci = format!(r#"{{"type":"workflow-completed","id":"1","filler":"{filler}"}}"#);
-    let icr = schemes::find("icr").unwrap().sample.body.clone();
-    let cases = [
-        ("circleci_3k_verified", "circleci", "none", signed("circleci", &circleci), 200),
-        ("circleci_3k_verified_recorded", "circleci", "metadata", signed("circleci", &circleci), 200),
-        ("icr_verified", "icr", "none", signed("icr", &icr), 200),
-        ("circleci_3k_missing_signature", "circleci", "none", request("circleci", "", &circleci), 401),
-    ];
     let mut figures = BTreeMap::new();
-    for (name, scheme, record, request, status) in cases {
-        let few = run(scheme, record, &request, status, FEW)?;
-        let many = run(scheme, record, &request, status, MANY)?;
+    for case in CASES {
+        let few = run(&case, FEW)?;
+        let many = run(&case, MANY)?;
         let each = |many: u64, few: u64| (many - few) / (MANY - FEW);
-        figures.insert(name.to_owned(), each(many.all, few.all));
-        figures.insert(format!("{name}_but_hashing"), each(many.but_hashing, few.but_hashing));
+        figures.insert(case.name.to_owned(), each(many.all, few.all));
+        figures.insert(format!("{}_but_hashing", case.name), each(many.but_hashing, few.but_hashing));
     }
     if record {
         let text: String = figures.iter().map(|(name, figure)| format!("{name} {figure}\n")).collect();
@@ -77,17 +129,25 @@ fn main() -> io::Result<()> {
 }
 
 /// User instructions of the whole process for this many deliveries.
-fn run(scheme: &str, record: &str, request: &[u8], status: u16, deliveries: u64) -> io::Result<Instructions> {
+fn run(case: &Case, deliveries: u64) -> io::Result<Instructions> {
     let mut load = Load::new()?;
     let folder = tempfile::tempdir()?;
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let upstream = load.upstream()?;
+    let Case { scheme, keys, sections, is_tls, .. } = case;
+    let tls = if *is_tls { "  tls: { certificate: certificate.pem, private_key: key.pem }\n" } else { "" };
     let config = format!(
-        "server:\n  listen: {address}\n  threads: 1\nadmin:\n  listen: 127.0.0.1:0\nroutes:\n  - name: {scheme}\n    \
-         path: /in\n    scheme: {scheme}\n    secrets: [{{ file: secret }}]\n    upstream: http://{upstream}/out\n    record: {record}\n"
+        "server:\n  listen: {address}\n  threads: 1\n{tls}admin:\n  listen: 127.0.0.1:0\nroutes:\n  - name: {scheme}\n    \
+         path: /in\n    scheme: {scheme}\n    secrets: [{{ file: secret }}]\n    upstream: http://{upstream}/out\n{keys}{sections}"
     );
     fs::write(folder.path().join("gateway.yaml"), config)?;
     fs::write(folder.path().join("secret"), SECRET)?;
+    if *is_tls {
+        // Its key is for ECDSA P-256.
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
+        fs::write(folder.path().join("certificate.pem"), made.cert.pem())?;
+        fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem())?;
+    }
     let mut valgrind = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=callgrind.out", env!("CARGO_BIN_EXE_hooklatch")])
         .args(["serve", "-c", "gateway.yaml"])
@@ -96,16 +156,38 @@ fn run(scheme: &str, record: &str, request: &[u8], status: u16, deliveries: u64)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let sent = wait_for(address).and_then(|()| send(&mut load, address, request, status, deliveries));
+    let sent = wait_for(address).and_then(|()| send(&mut load, address, case, deliveries, valgrind.id()));
     Command::new("kill").arg(valgrind.id().to_string()).status()?;
     valgrind.wait()?;
     sent?;
     Instructions::read(&folder.path().join("callgrind.out"))
 }
 
-fn send(load: &mut Load, gateway: SocketAddr, request: &[u8], status: u16, deliveries: u64) -> io::Result<()> {
-    let plan = Plan { gateway, request, status, connections: 1, time: PATIENCE, rate: None, shares_core: false };
-    load.exactly(plan, deliveries)
+fn send(load: &mut Load, gateway: SocketAddr, case: &Case, deliveries: u64, process: u32) -> io::Result<()> {
+    let requests = (case.requests)(deliveries);
+    let secure = if case.is_tls { Some(Secure::new(&TLS13, false, false)?) } else { None };
+    let plan = Plan {
+        gateway,
+        secure: secure.as_ref(),
+        request: &[],
+        status: case.status,
+        connections: 1,
+        time: PATIENCE,
+        rate: None,
+        shares_core: false,
+    };
+    let is_queued = case.keys == QUEUE;
+    load.exactly(plan, &requests, u64::from(is_queued), || !is_queued || rests(process))
+}
+
+/// Whether no thread of a process runs or waits for the disk.
+fn rests(process: u32) -> bool {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    // The state comes after the name, which ends in a bracket; a sleeping thread's is `S`.
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('S'))
+    })
 }
 
 fn wait_for(address: SocketAddr) -> io::Result<()> {
@@ -157,18 +239,34 @@ impl Instructions {
     }
 }
 
-fn signed(scheme: &str, body: &str) -> Vec<u8> {
-    let secret = Secret::from(SECRET.as_bytes().to_vec());
-    let verifier = schemes::find(scheme).unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
-    let lines = verifier.sign_body(0, body.as_bytes(), Duration::ZERO).unwrap();
-    let lines: String = lines.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
-    request(scheme, &lines, body)
+fn repeated(request: Vec<u8>, count: u64) -> Vec<Vec<u8>> {
+    (0..count).map(|_| request.clone()).collect()
 }
 
-fn request(scheme: &str, signature: &str, body: &str) -> Vec<u8> {
+fn circleci_body(number: u64) -> String {
+    let filler = "x".repeat(3 * 1024);
+    format!(r#"{{"type":"workflow-completed","id":"{number}","filler":"{filler}"}}"#)
+}
+
+fn circleci(lines: &str, number: u64) -> Vec<u8> {
+    signed("circleci", lines, &circleci_body(number))
+}
+
+/// A signed delivery with further field lines.
+fn signed(scheme: &str, lines: &str, body: &str) -> Vec<u8> {
+    let secret = Secret::from(SECRET.as_bytes().to_vec());
+    let verifier = schemes::find(scheme).unwrap().compile(&SchemeOptions::default(), &[secret]).unwrap();
+    let signature = verifier.sign_body(0, body.as_bytes(), Duration::ZERO).unwrap();
+    let line =
+        |(name, value): &(http::HeaderName, http::HeaderValue)| format!("{name}: {}\r\n", value.to_str().unwrap());
+    let signature: String = signature.iter().map(line).collect();
+    request(scheme, &(signature + lines), body)
+}
+
+fn request(scheme: &str, lines: &str, body: &str) -> Vec<u8> {
     format!(
         "POST /in HTTP/1.1\r\nHost: hooks.example.com\r\nUser-Agent: {scheme}-Webhook/1.0\r\n\
-         Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n{signature}\
+         Content-Type: application/json\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n{lines}\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::GATEWAY;
 use crate::exchange::Connections;
 use crate::load::Load;
 use crate::memory::{STILL, settled};
@@ -38,7 +37,7 @@ pub fn run(load: &mut Load, files: &Path, quick: bool) -> io::Result<()> {
 /// A gateway that starts with `backlog` deliveries, of which the upstream then takes `deliver`.
 fn row(load: &mut Load, folder: &Path, backlog: u64, body: usize, deliver: u64) -> io::Result<()> {
     let upstream = load.upstream()?;
-    let setting = Setting { folder, upstream, threads: 1, cores: GATEWAY, largest_body: 4096, idle_routes: 0 };
+    let setting = Setting::new(folder, upstream);
     if backlog > 0 {
         prepare(load, &setting, backlog, body)?;
     }

@@ -59,8 +59,7 @@ impl Server {
         let own = folder.join("postgres");
         std::fs::create_dir_all(&own)?;
         let upstream = load.upstream()?;
-        postgres(&Setting { folder: &own, upstream, threads: 2, cores: BOTH, largest_body: 4096, idle_routes: 0 })
-            .map(Self)
+        postgres(&Setting { threads: 2, cores: BOTH, ..Setting::new(&own, upstream) }).map(Self)
     }
 
     /// Rows that pgbench inserts a second, each in a transaction of its own.
@@ -96,8 +95,7 @@ fn gateways(
         let folder = folder.join(format!("gateway-{at}"));
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("url"), format!("postgresql://bench@{}/postgres", server.0.address))?;
-        let setting =
-            Setting { folder: &folder, upstream, threads: 2, cores: BOTH, largest_body: 4096, idle_routes: 0 };
+        let setting = Setting { threads: 2, cores: BOTH, ..Setting::new(&folder, upstream) };
         hooklatch_with(&setting, QUEUE, STORE)
     };
     let gateways: Vec<Gateway> = (0..count).map(start).collect::<io::Result<_>>()?;

@@ -100,7 +100,7 @@ fn measure(
         std::fs::create_dir_all(&folder)?;
         let (threads, cores) = if both { (2, BOTH) } else { (1, GATEWAY) };
         let upstream = load.upstream()?;
-        let setting = Setting { folder: &folder, upstream, threads, cores, largest_body: 4096, idle_routes: 0 };
+        let setting = Setting { threads, cores, ..Setting::new(&folder, upstream) };
         let requests = match system.request {
             Some(request) => vec![request()],
             None => never_used(effort.slice, number),

@@ -3,9 +3,17 @@
 //! With a load generator that sleeps, its wake-ups are charged to the gateway. Sockets are polled in turn instead,
 //! which costs this thread's core and no other.
 
+#[path = "http2.rs"]
+mod http2;
+#[path = "wire.rs"]
+pub mod wire;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+
+use http2::Http2;
+use wire::{Secure, Wire};
 
 /// How long responses may take that are not measured.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,11 +41,13 @@ pub type Other = Box<dyn FnMut(&mut [u8]) -> io::Result<()>>;
 pub struct Plan<'a> {
     /// The gateway.
     pub gateway: SocketAddr,
-    /// A whole request.
+    /// How to speak TLS; `None`: in the clear.
+    pub secure: Option<&'a Secure>,
+    /// A whole request. If it has `Connection: close`, each has a connection of its own.
     pub request: &'a [u8],
     /// The status that every response must have.
     pub status: u16,
-    /// Keep-alive connections.
+    /// Connections at the same time.
     pub connections: usize,
     /// How long to send for.
     pub time: Duration,
@@ -55,6 +65,8 @@ pub struct Held(Vec<Sender>);
 pub struct Count {
     /// Responses.
     pub responses: u64,
+    /// Those on a connection that resumed an earlier session of TLS.
+    pub resumed: u64,
     /// How long it took.
     pub elapsed: Duration,
     /// From the moment at which a request was due to its whole response; only if the plan has a rate.
@@ -70,7 +82,9 @@ struct Served {
 
 /// A sender's connection.
 struct Sender {
-    stream: TcpStream,
+    wire: Wire,
+    /// `None` with HTTP/1.1.
+    http2: Option<Http2>,
     written: Option<usize>,
     due: Instant,
     response: Vec<u8>,
@@ -95,7 +109,7 @@ impl Load {
         let start = Instant::now();
         let mut senders = Vec::new();
         for _ in 0..plan.connections {
-            senders.push(Sender::connect(plan.gateway, start)?);
+            senders.push(Sender::connect(&plan, start)?);
         }
         let interval = plan.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let mut count = Count::default();
@@ -119,12 +133,13 @@ impl Load {
                 }
                 if sender.step(&plan, &mut self.buffer)? {
                     count.responses += 1;
+                    count.resumed += u64::from(sender.wire.is_resumed());
                     if interval.is_some() {
                         count.latencies.push(Instant::now().duration_since(sender.due));
                     }
                 }
                 if sender.closed {
-                    *sender = Sender::connect(plan.gateway, now)?;
+                    *sender = Sender::connect(&plan, now)?;
                 }
             }
             let served = self.serve()?;
@@ -136,33 +151,47 @@ impl Load {
         Ok(count)
     }
 
-    /// Sends this many requests, one after the other, within the plan's time.
-    pub fn exactly(&mut self, plan: Plan<'_>, requests: u64) -> io::Result<()> {
+    /// Sends these requests, one after the other, within the plan's time. After each it waits until the upstream has had `delivered`
+    /// more of them, and until the gateway `rests`.
+    pub fn exactly(
+        &mut self,
+        plan: Plan<'_>,
+        requests: &[Vec<u8>],
+        delivered: u64,
+        rests: impl Fn() -> bool,
+    ) -> io::Result<()> {
         let deadline = Instant::now() + plan.time;
-        let mut sender = Sender::connect(plan.gateway, Instant::now())?;
-        for _ in 0..requests {
+        let mut sender = Sender::connect(&plan, Instant::now())?;
+        let mut answered = self.answered;
+        for request in requests {
+            let plan = Plan { request, ..plan };
             sender.start(Instant::now());
+            answered += delivered;
             while !sender.step(&plan, &mut self.buffer)? {
                 self.serve()?;
                 late(deadline)?;
             }
+            while self.answered < answered || !rests() {
+                self.serve()?;
+                late(deadline)?;
+            }
             if sender.closed {
-                sender = Sender::connect(plan.gateway, Instant::now())?;
+                sender = Sender::connect(&plan, Instant::now())?;
             }
         }
         Ok(())
     }
 
     /// Opens connections, sends one request on each, and leaves them open.
-    pub fn open_idle(&mut self, plan: Plan<'_>) -> io::Result<Vec<TcpStream>> {
+    pub fn open_idle(&mut self, plan: Plan<'_>) -> io::Result<Vec<Wire>> {
         let mut idle = Vec::new();
         for _ in 0..plan.connections {
-            let mut sender = Sender::connect(plan.gateway, Instant::now())?;
+            let mut sender = Sender::connect(&plan, Instant::now())?;
             sender.start(Instant::now());
             while !sender.step(&plan, &mut self.buffer)? {
                 self.serve()?;
             }
-            idle.push(sender.stream);
+            idle.push(sender.wire);
         }
         Ok(idle)
     }
@@ -173,7 +202,7 @@ impl Load {
         let cut = Plan { request: &plan.request[..all], ..plan };
         let mut senders = Vec::new();
         for _ in 0..plan.connections {
-            let mut sender = Sender::connect(plan.gateway, Instant::now())?;
+            let mut sender = Sender::connect(&plan, Instant::now())?;
             sender.start(Instant::now());
             senders.push(sender);
         }
@@ -266,11 +295,10 @@ impl Served {
 }
 
 impl Sender {
-    fn connect(gateway: SocketAddr, now: Instant) -> io::Result<Self> {
-        let stream = TcpStream::connect(gateway)?;
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, written: None, due: now, response: Vec::new(), closed: false })
+    fn connect(plan: &Plan<'_>, now: Instant) -> io::Result<Self> {
+        let wire = Wire::connect(plan.gateway, plan.secure)?;
+        let http2 = plan.secure.filter(|secure| secure.is_http2).map(|_| Http2::new());
+        Ok(Self { wire, http2, written: None, due: now, response: Vec::new(), closed: false })
     }
 
     fn is_busy(&self) -> bool {
@@ -285,8 +313,17 @@ impl Sender {
     /// Whether a response has come to its end.
     fn step(&mut self, plan: &Plan<'_>, buffer: &mut [u8]) -> io::Result<bool> {
         let Some(mut written) = self.written else { return Ok(false) };
+        if let Some(http2) = &mut self.http2 {
+            if written == 0 {
+                http2.begin(plan.request)?;
+                self.written = Some(plan.request.len());
+            }
+            let is_complete = http2.step(&mut self.wire, buffer)?;
+            self.written = self.written.filter(|_| !is_complete);
+            return Ok(is_complete);
+        }
         if written < plan.request.len() {
-            match self.stream.write(&plan.request[written..]) {
+            match self.wire.write(&plan.request[written..]) {
                 Ok(more) => written += more,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // A refusal may close the connection before all of the request is sent; the response still counts.
@@ -297,7 +334,7 @@ impl Sender {
             }
             self.written = Some(written);
         }
-        let Some(read) = ready(self.stream.read(buffer))? else { return Ok(false) };
+        let Some(read) = ready(self.wire.read(buffer))? else { return Ok(false) };
         if read == 0 {
             return Err(io::Error::new(ErrorKind::UnexpectedEof, "the gateway closed without a response"));
         }

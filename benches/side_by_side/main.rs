@@ -1,5 +1,6 @@
 //! hooklatch beside its peers: CPU, throughput, latency, memory, start. `scripts/bench` runs this and says how to read
 //! it. With `--durable`: the queue beside what else stores deliveries. With `--watched`: what open lists of the page cost.
+//! With `--connections`: new connections and TLS, HTTP/2, many secrets and headers.
 //!
 //! Figures come from slices in turn (A B A B …), since machines flip between fast and slow phases; each is a median with
 //! its spread over the rounds. The gateway has core 0; the load and the upstream spin on core 1, in one thread.
@@ -7,7 +8,9 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod backlog;
+mod certificate;
 mod cluster;
+mod connections;
 mod durable;
 mod exchange;
 #[allow(dead_code, reason = "shared with instructions.rs")]
@@ -64,6 +67,9 @@ fn main() -> io::Result<()> {
     if args.iter().any(|arg| arg == "--watched") {
         return watched::run(&mut load, &effort, quick);
     }
+    if args.iter().any(|arg| arg == "--connections") {
+        return connections::run(&mut load, &effort);
+    }
     let mut table = Table::new();
     speed::cpu(&mut load, &effort, &mut table)?;
     speed::refusals(&mut load, &effort, &mut table)?;
@@ -92,18 +98,28 @@ fn start(
     which: &[(&'static str, Start)],
     largest_body: usize,
 ) -> io::Result<Vec<Gateway>> {
+    start_like(load, folder, which, &Setting { largest_body, ..Setting::new(folder.path(), load.upstream()?) })
+}
+
+/// The same with another setting, each in a folder of its own.
+fn start_like(
+    load: &Load,
+    folder: &tempfile::TempDir,
+    which: &[(&'static str, Start)],
+    setting: &Setting<'_>,
+) -> io::Result<Vec<Gateway>> {
     let upstream = load.upstream()?;
     let start_one = |(name, start): &(&'static str, Start)| {
         let folder = folder.path().join(name);
         std::fs::create_dir_all(&folder)?;
-        start(&Setting { folder: &folder, upstream, threads: 1, cores: GATEWAY, largest_body, idle_routes: 0 })
+        start(&Setting { folder: &folder, upstream, ..*setting })
     };
     which.iter().map(start_one).collect()
 }
 
 fn plan<'a>(gateway: &Gateway, request: &'a [u8], status: u16, time: Duration) -> Plan<'a> {
-    let connections = CONNECTIONS;
-    Plan { gateway: gateway.address, request, status, connections, time, rate: None, shares_core: false }
+    let (connections, secure) = (CONNECTIONS, None);
+    Plan { gateway: gateway.address, secure, request, status, connections, time, rate: None, shares_core: false }
 }
 
 /// CPU time for each request in microseconds.

@@ -3,11 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::certificate::Certificate;
+use crate::load::wire::Secure;
 use crate::load::{Load, Plan};
-use crate::peers::{ALL, Gateway};
+use crate::peers::{ALL, Gateway, Setting, Start};
 use crate::requests::signed;
 use crate::table::{Table, Unit};
-use crate::{CONNECTIONS, plan, start};
+use crate::{CONNECTIONS, plan, start, start_like};
 
 /// Connections that wait.
 const IDLE: usize = 2000;
@@ -22,12 +24,25 @@ const ABOUT: u64 = 64 << 10;
 
 /// Memory of a keep-alive connection that has served one delivery and waits for the next.
 pub fn idle(load: &mut Load, table: &mut Table) -> io::Result<()> {
+    idle_with(load, table, "memory of an idle connection that has served", &ALL, None)
+}
+
+/// The same over TLS, if a certificate is given.
+pub fn idle_with(
+    load: &mut Load,
+    table: &mut Table,
+    measure: &str,
+    peers: &[(&'static str, Start)],
+    tls: Option<(&Certificate, &Secure)>,
+) -> io::Result<()> {
     let request = signed(3 * 1024);
+    let (certificate, secure) = tls.unzip();
     let mut samples = Vec::new();
-    for peer in ALL {
+    for peer in peers {
         let folder = tempfile::tempdir()?;
-        let gateway = &start(load, &folder, &[peer], request.len())?[0];
-        let plan = plan(gateway, &request, 200, Duration::ZERO);
+        let setting = Setting { certificate, ..Setting::new(folder.path(), load.upstream()?) };
+        let gateway = &start_like(load, &folder, &[*peer], &setting)?[0];
+        let plan = Plan { secure, ..plan(gateway, &request, 200, Duration::ZERO) };
         drop(load.open_idle(Plan { connections: 1, ..plan })?);
         // What the first connection still holds is nothing beside what follows.
         let before = settled(gateway, STILL);
@@ -35,7 +50,7 @@ pub fn idle(load: &mut Load, table: &mut Table) -> io::Result<()> {
         let each = settled(gateway, STILL_IDLE).saturating_sub(before) as f64 / connections.len() as f64;
         samples.push((gateway.name, vec![each / 1024.0]));
     }
-    table.row("memory of an idle connection that has served", Unit::Kibibytes, &samples);
+    table.row(measure, Unit::Kibibytes, &samples);
     Ok(())
 }
 

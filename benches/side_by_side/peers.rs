@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The secret of every gateway; base64 is how HAProxy wants it.
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::GATEWAY;
+use crate::certificate::Certificate;
+
+/// The secret that signs, the last one of every gateway.
 pub const SECRET: &str = "benchmark-secret-of-32-bytes-len";
-const SECRET_BASE64: &str = "YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcy1sZW4=";
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The keys of a route with a queue, and the section that it needs.
@@ -30,6 +35,7 @@ pub struct Gateway {
 }
 
 /// What a gateway needs to know.
+#[derive(Clone, Copy)]
 pub struct Setting<'a> {
     /// A folder for its files.
     pub folder: &'a Path,
@@ -43,6 +49,31 @@ pub struct Setting<'a> {
     pub largest_body: usize,
     /// Routes that are there but not asked for.
     pub idle_routes: usize,
+    /// How many secrets the route has. The last one signs.
+    pub secrets: usize,
+    /// The certificate of the listener; `None` without TLS.
+    pub certificate: Option<&'a Certificate>,
+}
+
+impl<'a> Setting<'a> {
+    /// One thread on the gateway's core, one route, one secret, small bodies, no TLS.
+    pub fn new(folder: &'a Path, upstream: SocketAddr) -> Self {
+        Self {
+            folder,
+            upstream,
+            threads: 1,
+            cores: GATEWAY,
+            largest_body: 4096,
+            idle_routes: 0,
+            secrets: 1,
+            certificate: None,
+        }
+    }
+
+    /// The secrets in the order in which they are to be tried.
+    fn secrets(&self) -> impl Iterator<Item = String> {
+        (1..self.secrets).map(|other| format!("an-other-secret-of-32-bytes-{other:04}")).chain([SECRET.to_owned()])
+    }
 }
 
 /// Starts one.
@@ -51,6 +82,8 @@ pub type Start = fn(&Setting<'_>) -> io::Result<Gateway>;
 /// HAProxy first: it is what the others are compared with.
 pub const ALL: [(&str, Start); 4] =
     [("haproxy", haproxy), ("hooklatch", hooklatch), ("nginx+njs", nginx), ("node", node)];
+/// Those that have TLS.
+pub const SECURE: &[(&str, Start)] = &[ALL[0], ALL[1], ALL[2]];
 
 impl Gateway {
     /// Starts a program on the setting's cores; it is there when it takes connections.
@@ -148,16 +181,25 @@ pub fn queue(setting: &Setting<'_>) -> io::Result<Gateway> {
 pub fn hooklatch_with(setting: &Setting<'_>, keys: &str, sections: &str) -> io::Result<Gateway> {
     let (address, admin) = (free()?, free()?);
     let Setting { upstream, threads, .. } = setting;
+    let tls = setting.certificate.map(|certificate| {
+        let [certificate, key] = [certificate.certificate(), certificate.key()];
+        format!("  tls: {{ certificate: {certificate}, private_key: {key} }}\n")
+    });
+    let tls = tls.unwrap_or_default();
     let mut config =
-        format!("server:\n  listen: {address}\n  threads: {threads}\nadmin:\n  listen: {admin}\nroutes:\n");
-    let secrets = "    scheme: circleci\n    secrets: [{ file: secret }]\n";
+        format!("server:\n  listen: {address}\n  threads: {threads}\n{tls}admin:\n  listen: {admin}\nroutes:\n");
+    let mut files = Vec::new();
+    for (number, secret) in setting.secrets().enumerate() {
+        files.push(format!("{{ file: secret-{number} }}"));
+        write(setting, &format!("secret-{number}"), &secret)?;
+    }
+    let secrets = format!("    scheme: circleci\n    secrets: [{}]\n", files.join(", "));
     config += &format!("  - name: circleci\n    path: {PATH}\n{secrets}    upstream: http://{upstream}/in\n{keys}");
     for idle in 0..setting.idle_routes {
         config +=
             &format!("  - name: idle-{idle}\n    path: /idle/{idle}\n{secrets}    upstream: http://{upstream}/in\n");
     }
     config += sections;
-    write(setting, "secret", SECRET)?;
     let config = write(setting, "gateway.yaml", &config)?;
     let program = PathBuf::from(env!("CARGO_BIN_EXE_hooklatch"));
     let mut gateway = Gateway::start("hooklatch", setting, address, &program, &["serve", "-c", &config])?;
@@ -190,17 +232,18 @@ pub fn haproxy(setting: &Setting<'_>) -> io::Result<Gateway> {
     let Setting { upstream, threads, .. } = setting;
     // Bodies beyond tune.bufsize would be cut, and good signatures refused; a larger one than needed costs CPU.
     let buffer = (setting.largest_body + 8192).max(16_384);
+    let bind = setting.certificate.map(|certificate| format!(" ssl crt {} alpn h2,http/1.1", certificate.both()));
+    let bind = bind.unwrap_or_default();
+    let tries = haproxy_tries(setting);
     let config = format!(
         "global\n  nbthread {threads}\n  tune.bufsize {buffer}\n  maxconn 4000\n\
          defaults\n  mode http\n  timeout client 75s\n  timeout server 10s\n  timeout connect 1s\n  \
          timeout http-request 10s\n  timeout http-keep-alive 75s\n  option http-keep-alive\n  http-reuse always\n  \
          option forwardfor\n\
-         frontend in\n  bind {address}\n  http-request deny deny_status 404 unless {{ path {PATH} }}\n  \
+         frontend in\n  bind {address}{bind}\n  http-request deny deny_status 404 unless {{ path {PATH} }}\n  \
          http-request deny deny_status 401 unless {{ req.hdr(circleci-signature) -m found }}\n  \
          http-request wait-for-body time 10s at-least {buffer}\n  \
-         http-request set-var(txn.mac) req.body,hmac(sha256,{SECRET_BASE64}),hex,lower\n  \
-         http-request set-var(txn.got) req.hdr(circleci-signature),regsub(^v1=,)\n  \
-         http-request deny deny_status 401 unless {{ var(txn.got),secure_memcmp(txn.mac) }}\n  \
+         http-request set-var(txn.got) req.hdr(circleci-signature),regsub(^v1=,)\n{tries}  \
          http-request set-path /in\n  default_backend out\n\
          backend out\n  server upstream {upstream}\n"
     );
@@ -208,18 +251,45 @@ pub fn haproxy(setting: &Setting<'_>) -> io::Result<Gateway> {
     Gateway::start("haproxy", setting, address, Path::new("haproxy"), &["-db", "-f", &config])
 }
 
+/// HAProxy's rules that try the secrets in turn; the first one that fits ends the search.
+fn haproxy_tries(setting: &Setting<'_>) -> String {
+    let mac = |secret| {
+        format!("  http-request set-var(txn.mac) req.body,hmac(sha256,{}),hex,lower", STANDARD.encode::<String>(secret))
+    };
+    let equal = "{ var(txn.got),secure_memcmp(txn.mac) }";
+    if setting.secrets == 1 {
+        return mac(SECRET.to_owned()) + &format!("\n  http-request deny deny_status 401 unless {equal}\n");
+    }
+    let fits = "{ var(txn.fits) -m bool }";
+    let one = |secret| {
+        let set = format!("  http-request set-var(txn.fits) bool(true) if !{fits} {equal}");
+        format!("{} unless {fits}\n{set}\n", mac(secret))
+    };
+    setting.secrets().map(one).chain([format!("  http-request deny deny_status 401 unless {fits}\n")]).collect()
+}
+
 /// nginx with njs, which verifies in a handler and forwards by an internal redirect.
 pub fn nginx(setting: &Setting<'_>) -> io::Result<Gateway> {
     let address = free()?;
     let Setting { upstream, threads, folder, .. } = setting;
+    let secrets = javascript(setting);
+    let (listen, tls) = match setting.certificate {
+        None => (String::new(), String::new()),
+        Some(certificate) => (
+            " ssl http2".to_owned(),
+            format!("ssl_certificate {}; ssl_certificate_key {};", certificate.certificate(), certificate.key()),
+        ),
+    };
     let script = format!(
-        "import crypto from 'crypto';\n\
+        "import crypto from 'crypto';\nconst secrets = {secrets};\n\
          function verify(r) {{\n  const header = r.headersIn['circleci-signature'];\n  \
          if (!header) {{ r.return(401); return; }}\n  \
-         const mac = crypto.createHmac('sha256', '{SECRET}').update(r.requestBuffer || '').digest('hex');\n  \
-         let differs = header.length ^ (mac.length + 3);\n  \
-         for (let i = 0; i < mac.length; i++) differs |= header.charCodeAt(i + 3) ^ mac.charCodeAt(i);\n  \
-         if (differs) {{ r.return(401); return; }}\n  r.internalRedirect('@out');\n}}\nexport default {{ verify }};\n"
+         for (let s = 0; s < secrets.length; s++) {{\n    \
+         const mac = crypto.createHmac('sha256', secrets[s]).update(r.requestBuffer || '').digest('hex');\n    \
+         let differs = header.length ^ (mac.length + 3);\n    \
+         for (let i = 0; i < mac.length; i++) differs |= header.charCodeAt(i + 3) ^ mac.charCodeAt(i);\n    \
+         if (!differs) {{ r.internalRedirect('@out'); return; }}\n  }}\n  \
+         r.return(401);\n}}\nexport default {{ verify }};\n"
     );
     write(setting, "verify.js", &script)?;
     let folder = folder.display();
@@ -231,7 +301,7 @@ pub fn nginx(setting: &Setting<'_>) -> io::Result<Gateway> {
          js_import verify from {folder}/verify.js;\n  client_max_body_size 2m;\n  client_body_buffer_size 2m;\n  \
          keepalive_requests 100000000;\n  \
          upstream out {{ server {upstream}; keepalive 128; keepalive_requests 100000000; }}\n  \
-         server {{\n    listen {address};\n    location = {PATH} {{ js_content verify.verify; }}\n    \
+         server {{\n    listen {address}{listen};\n    {tls}\n    location = {PATH} {{ js_content verify.verify; }}\n    \
          location @out {{ rewrite .* /in break; proxy_pass http://out; proxy_http_version 1.1; proxy_set_header Connection ''; }}\n    \
          location / {{ return 404; }}\n  }}\n}}\n"
     );
@@ -239,12 +309,13 @@ pub fn nginx(setting: &Setting<'_>) -> io::Result<Gateway> {
     Gateway::start("nginx+njs", setting, address, Path::new("nginx"), &["-c", &config])
 }
 
-/// A Node program as one would write it.
+/// A Node program as one would write it, without TLS.
 pub fn node(setting: &Setting<'_>) -> io::Result<Gateway> {
     let address = free()?;
     let Setting { upstream, .. } = setting;
+    let secrets = javascript(setting);
     let script = format!(
-        "const http = require('node:http'); const crypto = require('node:crypto');\n\
+        "const http = require('node:http'); const crypto = require('node:crypto');\nconst secrets = {secrets};\n\
          const agent = new http.Agent({{ keepAlive: true, maxSockets: 128 }});\n\
          http.createServer((req, res) => {{\n  \
          if (req.url !== '{PATH}') {{ res.writeHead(404).end(); req.resume(); return; }}\n  \
@@ -252,10 +323,13 @@ pub fn node(setting: &Setting<'_>) -> io::Result<Gateway> {
          if (!header) {{ res.writeHead(401).end(); req.resume(); return; }}\n  \
          const chunks = []; req.on('data', (chunk) => chunks.push(chunk)); req.on('end', () => {{\n    \
          const body = Buffer.concat(chunks);\n    \
-         const mac = crypto.createHmac('sha256', '{SECRET}').update(body).digest();\n    \
          const got = Buffer.from(header.slice(3), 'hex');\n    \
-         if (got.length !== mac.length || !crypto.timingSafeEqual(got, mac)) {{ res.writeHead(401).end(); return; }}\n    \
-         const headers = Object.assign({{}}, req.headers, {{ host: '{upstream}', 'content-length': body.length }});\n    \
+         const fits = secrets.some((secret) => {{\n      \
+         const mac = crypto.createHmac('sha256', secret).update(body).digest();\n      \
+         return got.length === mac.length && crypto.timingSafeEqual(got, mac); }});\n    \
+         if (!fits) {{ res.writeHead(401).end(); return; }}\n    \
+         const headers = Object.assign({{}}, req.headers, {{ host: '{upstream}', 'content-length': body.length,\n      \
+         connection: 'keep-alive' }});\n    \
          const out = http.request({{ agent, host: '{}', port: {}, path: '/in', method: req.method, headers }}, (answer) => {{\n      \
          res.writeHead(answer.statusCode, answer.headers); answer.pipe(res); }});\n    \
          out.on('error', () => res.writeHead(502).end()); out.end(body); }});\n\
@@ -266,6 +340,11 @@ pub fn node(setting: &Setting<'_>) -> io::Result<Gateway> {
     );
     let script = write(setting, "gateway.js", &script)?;
     Gateway::start("node", setting, address, Path::new("node"), &[&script])
+}
+
+/// The secrets as a list of JavaScript.
+fn javascript(setting: &Setting<'_>) -> String {
+    format!("{:?}", setting.secrets().collect::<Vec<_>>())
 }
 
 fn write(setting: &Setting<'_>, name: &str, text: &str) -> io::Result<String> {

@@ -15,6 +15,14 @@ pub fn signed(size: usize) -> Vec<u8> {
     numbered(size, 1..2).remove(0)
 }
 
+/// The same with these lines in its head.
+pub fn signed_with(size: usize, lines: &str) -> Vec<u8> {
+    let mut request = signed(size);
+    let first = request.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    request.splice(first..first, lines.bytes());
+    request
+}
+
 /// CircleCI deliveries with bodies of this many bytes, whose ids are these numbers.
 pub fn numbered(size: usize, numbers: Range<usize>) -> Vec<Vec<u8>> {
     let secret = Secret::from(SECRET.as_bytes().to_vec());

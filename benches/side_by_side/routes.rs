@@ -7,7 +7,7 @@ use crate::load::Load;
 use crate::peers::{Gateway, Setting, hooklatch};
 use crate::requests::signed;
 use crate::table::{Table, Unit};
-use crate::{Effort, GATEWAY, cpu_each, plan};
+use crate::{Effort, cpu_each, plan};
 
 /// Those that are there beside the one that is asked for.
 const IDLE: usize = 999;
@@ -45,5 +45,5 @@ pub fn cost(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<(
 
 fn with_routes(load: &Load, folder: &tempfile::TempDir, idle_routes: usize) -> io::Result<Gateway> {
     let upstream = load.upstream()?;
-    hooklatch(&Setting { folder: folder.path(), upstream, threads: 1, cores: GATEWAY, largest_body: 4096, idle_routes })
+    hooklatch(&Setting { idle_routes, ..Setting::new(folder.path(), upstream) })
 }

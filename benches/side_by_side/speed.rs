@@ -107,15 +107,9 @@ pub fn throughput(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Re
         let folder = folder.path().join(name);
         fs::create_dir_all(&folder)?;
         let upstream = load.upstream()?;
-        let largest_body = request.len();
-        gateways.push(start(&Setting {
-            folder: &folder,
-            upstream,
-            threads: 2,
-            cores: BOTH,
-            largest_body,
-            idle_routes: 0,
-        })?);
+        let setting =
+            Setting { threads: 2, cores: BOTH, largest_body: request.len(), ..Setting::new(&folder, upstream) };
+        gateways.push(start(&setting)?);
     }
     let samples = in_turn(effort, &gateways, |gateway| {
         let plan = Plan { shares_core: true, ..plan(gateway, &request, 200, effort.slice) };

@@ -16,7 +16,7 @@ use crate::load::{Load, Plan, ready};
 use crate::peers::{Gateway, STORE, Setting, ask, hooklatch_with};
 use crate::requests::signed;
 use crate::table::{median, spread, with_spread};
-use crate::{Effort, GATEWAY, plan};
+use crate::{Effort, plan};
 
 /// Lists that are open.
 const LISTS: usize = 4;
@@ -57,7 +57,7 @@ fn measure(
     folder: &Path,
 ) -> io::Result<()> {
     let upstream = load.upstream()?;
-    let setting = Setting { folder, upstream, threads: 1, cores: GATEWAY, largest_body: 4096, idle_routes: 0 };
+    let setting = Setting::new(folder, upstream);
     let gateway = hooklatch_with(&setting, "", sections)?;
     let request = signed(3 * 1024);
     let plan = Plan { rate: Some(rate), ..plan(&gateway, &request, 200, effort.slice) };

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::net::TcpListener;
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{mpsc, watch};
 
@@ -29,6 +28,7 @@ use crate::gateway::verify::VerifyContext;
 use crate::http1::server::date::Dates;
 use crate::metrics::{Metrics, ObserveMetrics};
 use crate::net::connect::Connector;
+use crate::net::tcp::Listener;
 use crate::observe::log_limit::LogLimit;
 use crate::queue::dispatch::{DispatchContext, Dispatcher};
 use crate::queue::lane::Queue;
@@ -105,7 +105,7 @@ pub(super) fn spawn(sockets: Vec<net::TcpListener>, share: Share, shared: Shared
         match runtime() {
             Err(error) => told(Err(error)),
             Ok(runtime) => finish(runtime, async {
-                match sockets.into_iter().map(listen).collect() {
+                match sockets.into_iter().map(Listener::new).collect() {
                     Err(error) => told(Err(error)),
                     Ok(sockets) => {
                         told(Ok(()));
@@ -125,13 +125,8 @@ fn finish(runtime: LocalRuntime, work: impl Future<Output = ()>) {
     runtime.shutdown_background();
 }
 
-fn listen(socket: net::TcpListener) -> io::Result<TcpListener> {
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
-}
-
 /// A worker thread's life.
-async fn work(sockets: Vec<TcpListener>, share: Share, shared: Shared) {
+async fn work(sockets: Vec<Listener>, share: Share, shared: Shared) {
     let Shared { metrics, unmatched, clock, queue, unmatched_records, mut phases, mut generations, ended: _ended } =
         shared;
     let (alive, mut all_gone) = mpsc::channel(1);

@@ -79,7 +79,7 @@ impl Connector {
             stream.write_all(self.beginning).await?;
         }
         Ok(match &self.tls {
-            None => Socket::Plain(stream),
+            None => Socket::Plain(stream.into()),
             Some((connector, name)) => Socket::Tls(Box::new(connector.connect(name.clone(), stream).await?.into())),
         })
     }

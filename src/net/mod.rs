@@ -1,5 +1,6 @@
 //! Connections below HTTP: TCP, TLS, the PROXY protocol, deadlines.
 //!
+//! - [`tcp`] is a connection of TCP, and a listener.
 //! - [`socket`] is a connection with or without TLS.
 //! - [`connect`] resolves a name and connects to it.
 //! - [`tls`] makes rustls' configurations.
@@ -13,6 +14,7 @@ pub mod close;
 pub mod connect;
 pub mod proxy_protocol;
 pub mod socket;
+pub mod tcp;
 pub mod timer;
 pub mod tls;
 

@@ -10,10 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
+use crate::net::tcp::Tcp;
+
 /// A connection of a server or a client. An enum, because a boxed trait object would cost a plain connection more than a branch.
 pub enum Socket {
     /// TCP alone.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// TLS after its handshake. Boxed, because it is a hundred times as large.
     Tls(Box<TlsStream<TcpStream>>),
     /// A socket of the file system (unix(7)). Only clients have one.
@@ -21,23 +23,52 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Ready when there are bytes to read, or the peer has closed the connection. With TLS, call it only right after a pending
-    /// read: TLS may hold bytes that the socket no longer has.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when there are bytes to read, or the peer has closed the connection; also while it is not known whether there are any
+    /// on a connection that was just accepted. With TLS, call it only right after a pending read: TLS may hold bytes that the
+    /// socket no longer has.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(stream) => stream.poll_read_ready(cx),
+            Self::Plain(stream) => stream.poll_readable(cx),
             Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
         }
     }
 
+    /// Whether the poller knows the connection, so that a reset is noticed.
+    pub fn is_registered(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_registered(),
+            Self::Tls(_) | Self::Unix(_) => true,
+        }
+    }
+
     /// Ready when the peer has reset the connection, but not when it has only shut its sending side down: it may still read.
-    /// Wakes the task as a read does, and reads nothing. Never ready on a socket of the file system.
-    pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(stream) = self.tcp() else { return Poll::Pending };
+    /// Wakes the task as a read does, and reads nothing. Registers the connection with the poller. Never ready on a socket of
+    /// the file system.
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let stream = match self {
+            Self::Plain(stream) => match stream.registered() {
+                Ok(stream) => &*stream,
+                Err(error) => return Poll::Ready(error),
+            },
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return Poll::Pending,
+        };
         match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
             Ok(_) => Poll::Pending,
             Err(error) => Poll::Ready(error),
+        }
+    }
+
+    /// Whether the connection may be closed at once, as far as what has arrived is concerned: it is TCP alone, and nothing has
+    /// arrived that was not read, so the system sends no reset. To find out, it may read a byte.
+    pub fn is_drained(&mut self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_drained(),
+            Self::Tls(_) | Self::Unix(_) => false,
         }
     }
 
@@ -58,18 +89,12 @@ impl Socket {
     /// # Errors
     /// Those of the system.
     pub fn reset_at_close(&self, resets: bool) -> io::Result<()> {
-        match self.tcp() {
-            Some(stream) => SockRef::from(stream).set_linger(resets.then_some(Duration::ZERO)),
-            None => Ok(()),
-        }
-    }
-
-    fn tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Plain(stream) => Some(stream),
-            Self::Tls(stream) => Some(stream.get_ref().0),
-            Self::Unix(_) => None,
-        }
+        let options = match self {
+            Self::Plain(stream) => stream.options()?,
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Self::Unix(_) => return Ok(()),
+        };
+        options.set_linger(resets.then_some(Duration::ZERO))
     }
 }
 

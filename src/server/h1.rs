@@ -3,8 +3,9 @@
 //! If [`connection`](crate::http1::server::connection) refuses the bytes before they form a request, this module writes the
 //! response.
 //!
-//! A connection that ends while its client is still sending is closed in stages (RFC 9112 section 9.6): otherwise the client's
-//! system may discard the response before the client has read it.
+//! A connection is closed in stages (RFC 9112 section 9.6): if its client is still sending, the client's system may otherwise
+//! discard the response before the client has read it. Without TLS, it is closed at once if the client sends nothing more
+//! (`Connection: close`, HTTP/1.0, or its side is shut down), and nothing that has arrived is unread.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -63,10 +64,14 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
         ConnectionEnd::HeadTimeout => Some(Reject::HeaderTimeout),
         ConnectionEnd::IdleTimeout
         | ConnectionEnd::Drained
+        | ConnectionEnd::Finished
         | ConnectionEnd::Closed(_)
         | ConnectionEnd::ResponseAborted(_) => None,
     };
     tracing::debug!(?end, peer = %address, "connection ended");
+    if matches!(end, ConnectionEnd::Finished) && connection.borrow_mut().is_drained() {
+        return;
+    }
     // A body that a task still holds drops the connection when the task ends.
     let Some(mut socket) = connection.into_socket() else { return };
     match end {
@@ -80,6 +85,7 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
         ConnectionEnd::Refused(_)
         | ConnectionEnd::HeadTimeout
         | ConnectionEnd::IdleTimeout
+        | ConnectionEnd::Finished
         | ConnectionEnd::Closed(_) => {}
     }
     let answer = reject.map(|reject| context.refuse.refuse_in_bytes(reject, address));
@@ -115,21 +121,19 @@ async fn exchanges(connection: &Rc<SharedConnection>, peer: &Rc<Peer>, context: 
             Ok(parsed) => parsed,
             Err(end) => return end,
         };
-        match exchange(connection, parsed, peer, context).await {
-            Ok(true) => {}
-            Ok(false) => return ConnectionEnd::Closed(None),
-            Err(end) => return end,
+        if let Err(end) = exchange(connection, parsed, peer, context).await {
+            return end;
         }
     }
 }
 
-/// Serves one request. Returns whether another one may follow on the connection.
+/// Serves one request. Fails if no other one may follow on the connection.
 fn exchange(
     connection: &Rc<SharedConnection>,
     parsed: ParsedRequest,
     peer: &Rc<Peer>,
     context: &Http1Context,
-) -> impl Future<Output = Result<bool, ConnectionEnd>> {
+) -> impl Future<Output = Result<(), ConnectionEnd>> {
     // Outside the async block, so that the future does not hold the request.
     let ParsedRequest { request, sent, is_persistent, .. } = parsed;
     let mut request_context =
@@ -140,6 +144,7 @@ fn exchange(
     async move {
         let response = respond(connection, handling).await.map_err(|error| ConnectionEnd::Closed(Some(error)))?;
         let is_read = connection.is_body_returned() && connection.borrow().is_request_complete();
+        let is_last = !request_context.is_persistent;
         request_context.is_persistent &= is_read && !context.is_draining();
         let RefuseContext { clock, dates, .. } = &context.refuse;
         let now = clock.now();
@@ -156,7 +161,11 @@ fn exchange(
         if is_close_delimited {
             connection.borrow().reset_on_drop(false).map_err(end)?;
         }
-        Ok(writer.is_persistent())
+        if writer.is_persistent() {
+            Ok(())
+        } else {
+            Err(if is_last && is_read { ConnectionEnd::Finished } else { ConnectionEnd::Closed(None) })
+        }
     }
 }
 
@@ -168,7 +177,7 @@ async fn respond(
     poll_fn(|cx| match Pin::new(&mut handling).poll(cx) {
         Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
         Poll::Ready(Err(never)) => match never {},
-        Poll::Pending => connection.borrow().poll_reset(cx).map(Err),
+        Poll::Pending => connection.borrow_mut().poll_reset(cx).map(Err),
     })
     .await
 }

@@ -20,6 +20,7 @@ use crate::delivery::peer::Peer;
 use crate::metrics::HandshakeMetrics;
 use crate::net::proxy_protocol;
 use crate::net::socket::Socket;
+use crate::net::tcp::Tcp;
 use crate::net::tls::{H2, server_config};
 
 /// The time for the PROXY protocol header and the TLS handshake together.
@@ -79,7 +80,7 @@ impl Handshake {
     ///
     /// # Errors
     /// Why one of them failed. The connection is closed then.
-    pub async fn enter(&self, mut stream: TcpStream, mut address: SocketAddr) -> io::Result<Accepted> {
+    pub async fn enter(&self, stream: Tcp, mut address: SocketAddr) -> io::Result<Accepted> {
         let proxies = self.proxies.as_ref();
         let has_header = proxies.is_some_and(|proxies| proxies.is_empty() || proxies.contains(address.ip()));
         if !has_header && self.tls.is_none() {
@@ -91,6 +92,8 @@ impl Handshake {
         }
         let mut failure = &self.failures.tls;
         let enter = async {
+            // A handshake waits for its peer.
+            let mut stream = stream.into_registered()?;
             if has_header {
                 failure = &self.failures.proxy;
                 address = proxy_protocol::read(&mut stream).await?.unwrap_or(address);
@@ -98,7 +101,7 @@ impl Handshake {
             }
             let Some(tls) = &self.tls else {
                 return Ok(Accepted {
-                    socket: Socket::Plain(stream),
+                    socket: Socket::Plain(stream.into()),
                     peer: Rc::new(Peer::new(address, false)),
                     protocol: Protocol::Http1,
                 });
@@ -106,7 +109,7 @@ impl Handshake {
             if is_cleartext(&stream).await? {
                 self.failures.tls.inc();
                 let peer = Rc::new(Peer::new(address, false));
-                return Ok(Accepted { socket: Socket::Plain(stream), peer, protocol: Protocol::Cleartext });
+                return Ok(Accepted { socket: Socket::Plain(stream.into()), peer, protocol: Protocol::Cleartext });
             }
             let stream = tls.accept(stream).await?;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(H2);

@@ -11,13 +11,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use prometheus::IntGauge;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::http1::server::state::DRAIN_GRACE;
 use crate::metrics::GaugeGuard;
 use crate::net::ACCEPT_PAUSE;
 use crate::net::close::close;
+use crate::net::tcp::{Listener, Tcp};
 use crate::reject::Reject;
 use crate::server::current::Serving;
 use crate::server::h1::{self, Http1Context};
@@ -44,7 +44,7 @@ pub struct ListenContext {
 
 /// Accepts connections on `listener` until the gateway drains, and starts a task for each. The tasks of open connections
 /// continue after that.
-pub async fn accept(listener: TcpListener, context: ListenContext) {
+pub async fn accept(listener: Listener, context: ListenContext) {
     let mut drain = context.http1.drain.clone();
     let mut failures: u32 = 0;
     loop {
@@ -85,19 +85,9 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection. `_open` counts it as open.
-async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    serving: Rc<Serving>,
-    context: ListenContext,
-    _open: GaugeGuard,
-) {
+async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: ListenContext, _open: GaugeGuard) {
     let ListenContext { http1, alive: _alive, .. } = context;
     let limits = serving.limits;
-    // With Nagle's algorithm, a response could wait for the acknowledgement of the previous one.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let handshake = serving.handshake.clone();
     // Dropped, so that the connection does not keep a configuration that a reload replaces.
     drop(serving);
@@ -137,7 +127,7 @@ async fn drained(mut drain: watch::Receiver<bool>) {
 
 /// Refuses a connection over the limit, at a bounded cost: up to [`MAX_SHEDDING`] at a time get a response and a lingering
 /// close, the rest are closed at once. HTTP/2 has no response to a connection, so such a connection is closed without one.
-fn shed(stream: TcpStream, address: SocketAddr, serving: &Serving, context: &ListenContext) {
+fn shed(stream: Tcp, address: SocketAddr, serving: &Serving, context: &ListenContext) {
     let ListenContext { http1, shedding, alive, .. } = context;
     let answer = http1.refuse.refuse_in_bytes(Reject::Overloaded, address);
     let Some(counted) = Shedding::one_more(shedding) else { return };

@@ -98,6 +98,39 @@ fn a_sender_that_wants_its_connection_closed_gets_that() {
 }
 
 #[test]
+fn a_sender_that_writes_on_after_its_last_request_loses_no_answer() {
+    let mut rig = Rig::start();
+    let last = Delivery::circleci("{}").header("Connection", "close").bytes();
+    let more = Delivery::circleci("more").bytes();
+    for (at_once, later) in [(&more[..], &b""[..]), (b"", &more), (b"\r\n", b""), (b"", b"\r\n")] {
+        let mut sender = rig.connect();
+        sender.write(&[&last, at_once].concat());
+        assert_eq!(rig.request().body, b"{}");
+        sender.write(later);
+        rig.peer().answer();
+        assert_eq!(sender.receive().status, 200);
+        // In order: a reset would have taken the answer from a sender that reads it late.
+        sender.expect_end();
+    }
+}
+
+#[test]
+fn a_sender_that_is_refused_before_its_body_may_send_it_and_loses_no_answer() {
+    let rig = Rig::start();
+    let body = "x".repeat(100_000);
+    let refused = Delivery::unsigned(&body).header("Connection", "close").bytes();
+    let (head, rest) = refused.split_at(refused.len() - body.len());
+    let mut sender = rig.connect();
+    sender.write(head);
+    // The refusal needs no body; it is on its way when the body is sent.
+    let labels = [("route", "hook"), ("scheme", "circleci"), ("reason", "missing_signature")];
+    poll("refused", || rig.gateway.metrics().get("hooklatch_rejections_total", &labels) == 1.0);
+    sender.write(rest);
+    is_problem(&sender.receive(), 401, "missing_signature");
+    sender.expect_end();
+}
+
+#[test]
 fn an_http_1_0_sender_may_ask_to_keep_its_connection() {
     let mut rig = Rig::start();
     let mut sender = rig.connect();

@@ -33,6 +33,10 @@ use crate::http1::server::state::{DRAIN_GRACE, Deadline, Ended, Event, Next, Sta
 use crate::net::socket::Socket;
 use crate::net::timer::Timer;
 
+/// How long a new connection whose request was there at once is not registered with the poller: most are answered and closed within
+/// this time. A reset by the client is noticed only after it.
+const UNWATCHED: Duration = Duration::from_millis(100);
+
 /// The interim response to `Expect: 100-continue` (RFC 9110 section 10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -58,7 +62,10 @@ pub enum ConnectionEnd {
     IdleTimeout,
     /// No request arrived, and the server drains.
     Drained,
-    /// The client closed or reset the connection, or did not read its response, or the response said `Connection: close`.
+    /// The client sends nothing more: it said so with its last request, which was read and has its response, or it has shut its
+    /// sending side down.
+    Finished,
+    /// The client reset the connection, or did not read its response, or the response alone said `Connection: close`.
     Closed(Option<io::Error>),
     /// A close-delimited response failed. The connection must be reset: the client would take its end for the body's.
     ResponseAborted(io::Error),
@@ -75,6 +82,8 @@ pub struct ServerConnection {
     state: State,
     /// When `state` ends the connection.
     deadline: Instant,
+    /// From when on resets by the client have to be noticed.
+    watched_from: Instant,
     timer: Timer,
     /// The rest of [`CONTINUE`], to be written before the body is read.
     interim: Option<&'static [u8]>,
@@ -97,13 +106,15 @@ pub struct IncomingBody(Rc<SharedConnection>);
 impl ServerConnection {
     /// A connection on which nothing has been read.
     pub fn new(socket: Socket, limits: ConnectionLimits, clock: Clock) -> Self {
+        let now = clock.now();
         Self {
             socket,
             reader: MessageReader::new(None),
             scanner: HeadScanner::default(),
             limits,
             state: State::New,
-            deadline: clock.now() + limits.header_timeout,
+            deadline: now + limits.header_timeout,
+            watched_from: now + UNWATCHED,
             clock,
             timer: Timer::default(),
             interim: None,
@@ -129,7 +140,7 @@ impl ServerConnection {
                 }
             }
             match self.poll_read(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ConnectionEnd::Closed(None))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ConnectionEnd::Finished)),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(ConnectionEnd::Closed(Some(error)))),
                 Poll::Pending => return self.poll_deadline(cx).map(Err),
@@ -199,9 +210,22 @@ impl ServerConnection {
         self.reader.is_body_complete()
     }
 
-    /// Ready when the client has reset the connection. Looks for that only once the request has been read completely.
-    pub fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.is_request_complete() { self.socket.poll_reset(cx) } else { Poll::Pending }
+    /// Ready when the client has reset the connection. Looks for that only once the request has been read completely, and not within
+    /// [`UNWATCHED`] of the beginning of a connection that is not registered with the poller.
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.is_request_complete() {
+            return Poll::Pending;
+        }
+        if !self.socket.is_registered() {
+            ready!(self.timer.poll(cx, self.watched_from));
+        }
+        self.socket.poll_reset(cx)
+    }
+
+    /// Whether all that has arrived was read, so that closing the connection at once destroys no response on its way (RFC 9112
+    /// section 9.6). The connection must be of no further use. Never so with TLS, which has an end of its own.
+    pub fn is_drained(&mut self) -> bool {
+        self.reader.buffer.is_empty() && self.socket.is_drained()
     }
 
     /// The response to the current request is ready to be written, as of `now`.

@@ -14,7 +14,7 @@ async fn connected() -> (ClientConnection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (upstream, _) = listener.accept().await.unwrap();
-    (ClientConnection::new(Socket::Plain(stream), Clock::system().now()), upstream)
+    (ClientConnection::new(Socket::Plain(stream.into()), Clock::system().now()), upstream)
 }
 
 fn request(body: Vec<u8>) -> OutgoingRequest {

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http1::server::response::RequestContext;
+use crate::net::tcp::Listener;
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
     header_timeout: Duration::from_secs(10),
@@ -16,11 +17,21 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
 };
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
+/// A connection as the gateway's listener accepts it, and the client's end of it.
+async fn accepted() -> (Rc<SharedConnection>, TcpStream) {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener::new(socket).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let socket = Socket::Plain(listener.accept().await.unwrap().0);
+    (SharedConnection::new(ServerConnection::new(socket, LIMITS, Clock::system())), stream)
+}
+
 /// A connection, and the client's end of it.
 async fn connected() -> (Rc<SharedConnection>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let socket = Socket::Plain(listener.accept().await.unwrap().0);
+    let socket = Socket::Plain(listener.accept().await.unwrap().0.into());
     (SharedConnection::new(ServerConnection::new(socket, LIMITS, Clock::system())), stream)
 }
 
@@ -194,9 +205,53 @@ async fn a_reset_by_the_client_is_seen() {
     let (connection, mut stream) = connected().await;
     stream.write_all(REQUEST).await.unwrap();
     request(&connection).await.unwrap();
-    let is_gone = poll_fn(|cx| Poll::Ready(connection.borrow().poll_reset(cx).is_ready())).await;
+    let is_gone = poll_fn(|cx| Poll::Ready(connection.borrow_mut().poll_reset(cx).is_ready())).await;
     assert!(!is_gone);
     stream.set_zero_linger().unwrap();
     drop(stream);
-    poll_fn(|cx| connection.borrow().poll_reset(cx)).await;
+    poll_fn(|cx| connection.borrow_mut().poll_reset(cx)).await;
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
+fn on_a_new_connection_a_reset_is_seen_after_a_moment_and_until_then_the_poller_does_not_know_it() {
+    in_time(async {
+        let (connection, mut stream) = accepted().await;
+        let started = tokio::time::Instant::now();
+        stream.write_all(REQUEST).await.unwrap();
+        request(&connection).await.unwrap();
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+        let is_gone = poll_fn(|cx| Poll::Ready(connection.borrow_mut().poll_reset(cx).is_ready())).await;
+        assert!(!is_gone && !connection.borrow().socket.is_registered());
+        poll_fn(|cx| connection.borrow_mut().poll_reset(cx)).await;
+        let tenths = (started.elapsed().as_secs_f64() * 10.0).round();
+        assert_eq!(tenths, UNWATCHED.as_secs_f64() * 10.0);
+    });
+}
+
+#[tokio::test]
+async fn the_poller_knows_a_connection_once_it_waits_for_another_request() {
+    let (connection, mut stream) = accepted().await;
+    stream.write_all(REQUEST).await.unwrap();
+    request(&connection).await.unwrap();
+    answer(&connection, &mut stream).await;
+    assert!(!connection.borrow().socket.is_registered());
+    let (next, ()) = tokio::join!(request(&connection), async { stream.write_all(REQUEST).await.unwrap() });
+    next.unwrap();
+    assert!(connection.borrow().socket.is_registered());
+    answer(&connection, &mut stream).await;
+}
+
+#[tokio::test]
+async fn a_connection_is_drained_unless_bytes_have_arrived_after_the_request() {
+    let rest = &b"\r\n"[..];
+    for (at_once, later, is_drained) in [(&b""[..], &b""[..], true), (rest, b"", false), (b"", rest, false)] {
+        let (connection, mut stream) = accepted().await;
+        stream.write_all(&[REQUEST, at_once].concat()).await.unwrap();
+        request(&connection).await.unwrap();
+        stream.write_all(later).await.unwrap();
+        answer(&connection, &mut stream).await;
+        assert_eq!(connection.borrow_mut().is_drained(), is_drained, "{at_once:?} {later:?}");
+    }
 }

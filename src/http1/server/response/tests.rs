@@ -49,7 +49,7 @@ fn context(method: Method, version: Version) -> RequestContext {
 async fn connected() -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (Socket::Plain(listener.accept().await.unwrap().0), sender)
+    (Socket::Plain(listener.accept().await.unwrap().0.into()), sender)
 }
 
 /// What goes out, how that ends, and whether the connection goes on.
