@@ -12,7 +12,7 @@ use crate::support::bookkeeper::Bookkeeper;
 use crate::support::gateway::Metrics;
 use crate::support::http::{Connection, Response};
 use crate::support::postgres::Server;
-use crate::support::process::poll;
+use crate::support::process::{BINARY, Process, Stream, poll};
 
 use gateways::Gateways;
 
@@ -24,6 +24,8 @@ mod gateways;
 mod servers;
 /// All faults in turn under load; then the accounts.
 mod soak;
+/// Whether the database is the one that is meant.
+mod tls;
 
 const SECRET: &str = "a-secret-of-the-test";
 
@@ -120,6 +122,15 @@ impl Cluster {
         let response = Call::post(target, &json!({})).send(self.admin(at));
         assert!((200..300).contains(&response.status), "{response:?}");
         response
+    }
+
+    /// The exit status of a gateway that must not serve, and what it says.
+    #[track_caller]
+    fn does_not_serve(&self, at: usize) -> (Option<i32>, String) {
+        let mut command = Command::new(BINARY);
+        let mut process = Process::start("the gateway", command.arg("serve").arg("-c").arg(self.gateways.file(at)), "");
+        let status = process.wait();
+        (status.code(), process.printed(Stream::Stderr).join("\n"))
     }
 }
 

@@ -8,7 +8,7 @@ use hooklatch::clock::Clock;
 use super::Cluster;
 use crate::support::http;
 use crate::support::postgres::{Server, url};
-use crate::support::process::{BINARY, Process, Stream, poll};
+use crate::support::process::{BINARY, Stream, poll};
 use crate::support::rig::is_problem;
 use crate::support::shim::Shim;
 
@@ -25,15 +25,6 @@ impl Cluster {
     #[track_caller]
     fn becomes(&self, at: usize, readiness: u16) {
         poll(&format!("/readyz says {readiness}"), || self.gateways.readiness(at) == readiness);
-    }
-
-    /// The exit status of a gateway that must not serve, and what it says.
-    #[track_caller]
-    fn does_not_serve(&self, at: usize) -> (Option<i32>, String) {
-        let mut command = Command::new(BINARY);
-        let mut process = Process::start("the gateway", command.arg("serve").arg("-c").arg(self.gateways.file(at)), "");
-        let status = process.wait();
-        (status.code(), process.printed(Stream::Stderr).join("\n"))
     }
 }
 
