@@ -16,6 +16,8 @@ use crate::support::process::{BINARY, Process, Stream, poll};
 
 use gateways::Gateways;
 
+/// Circuits, which gateways share.
+mod circuits;
 /// A database that is gone for a while, or is another one from now on.
 mod faults;
 /// The processes.
@@ -28,6 +30,13 @@ mod soak;
 mod tls;
 
 const SECRET: &str = "a-secret-of-the-test";
+
+/// What a later version could do to the tables. Each statement is a transaction, so that it waits for no other.
+const CHANGES: [&str; 3] = [
+    "ALTER TABLE hooklatch.queue ADD COLUMN IF NOT EXISTS later integer",
+    "ALTER TABLE hooklatch.deliveries ADD COLUMN IF NOT EXISTS later text",
+    "CREATE TABLE IF NOT EXISTS hooklatch.later (number integer)",
+];
 
 /// Gateways that share a database, and the handler behind all of them.
 struct Cluster {
