@@ -6,9 +6,14 @@
 //! round of successes, up to the routes' own bounds. Any other failure, a 500 or a 404, says that the upstream is there: it
 //! ends a row of failures, and does not speed up the return.
 //!
+//! Gateways that share a store share the circuits: each goes by its own, says what has happened ([`CircuitEvent`]), and
+//! [hears](Circuit::hear) what all know. So the failures of all count, and a probe begins only if the store allows it.
+//!
 //! Pure: times are arguments, of a monotonic clock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::store::circuits::{CircuitEvent, Prober, SharedCircuit};
 
 /// The first wait for a probe.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -74,9 +79,19 @@ enum State {
         probe_at: Duration,
         /// How long it waited for this probe.
         wait: Duration,
-        /// A probe is under way.
-        probing: bool,
+        probe: Probe,
     },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Probe {
+    /// None is under way.
+    Waits,
+    /// The store allows it to this gateway.
+    Allowed,
+    UnderWay,
+    /// Another gateway makes it.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +105,7 @@ struct Ramp {
 #[derive(Clone, Debug)]
 pub struct Circuit {
     settings: Settings,
+    is_shared: bool,
     state: State,
     in_flight: u32,
 }
@@ -102,9 +118,9 @@ pub struct Pass {
 }
 
 impl Circuit {
-    /// A closed one.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Closed { failures: 0, ramp: None }, in_flight: 0 }
+    /// A closed one, which this gateway has for itself or shares with others.
+    pub fn new(settings: Settings, is_shared: bool) -> Self {
+        Self { settings, is_shared, state: State::Closed { failures: 0, ramp: None }, in_flight: 0 }
     }
 
     /// Other settings, from the next attempt on.
@@ -121,11 +137,16 @@ impl Circuit {
                 }
                 false
             }
-            State::Open { probe_at, probing, .. } => {
-                if *probing || now < *probe_at {
+            State::Open { probe_at, probe, .. } => {
+                let may = match probe {
+                    Probe::Waits => !self.is_shared && now >= *probe_at,
+                    Probe::Allowed => true,
+                    Probe::UnderWay | Probe::Elsewhere => false,
+                };
+                if !may {
                     return None;
                 }
-                *probing = true;
+                *probe = Probe::UnderWay;
                 true
             }
         };
@@ -133,63 +154,114 @@ impl Circuit {
         Some(Pass { probe })
     }
 
-    /// An attempt has ended.
-    pub fn leave(&mut self, pass: Pass, signal: Signal, now: Duration) {
+    /// An attempt has ended; gives what those have to know who share the circuit.
+    pub fn leave(&mut self, pass: Pass, signal: Signal, now: Duration) -> Option<CircuitEvent> {
         self.in_flight = self.in_flight.saturating_sub(1);
+        let Settings { failures: limit, max_wait } = self.settings;
         match (&mut self.state, signal) {
             (State::Closed { failures, .. }, Signal::Down) => {
                 *failures = failures.saturating_add(1);
-                if *failures >= self.settings.failures {
+                if *failures >= limit {
                     self.open(FIRST_WAIT, now);
                 }
+                Some(CircuitEvent::Failed { limit, wait: FIRST_WAIT.min(max_wait) })
             }
-            (State::Closed { failures, ramp }, Signal::Success) => {
-                *failures = 0;
-                *ramp = ramp.and_then(Ramp::after_success);
+            (State::Closed { failures, ramp }, Signal::Success | Signal::Refused) => {
+                if signal == Signal::Success {
+                    *ramp = ramp.and_then(Ramp::after_success);
+                }
+                (std::mem::take(failures) > 0).then_some(CircuitEvent::Answered)
             }
-            (State::Closed { failures, .. }, Signal::Refused) => *failures = 0,
             (State::Open { wait, .. }, Signal::Down) if pass.probe => {
                 let wait = wait.saturating_mul(2);
                 self.open(wait, now);
+                Some(CircuitEvent::ProbeFailed(max_wait))
             }
             // A success of an attempt that began before is as good as that of a probe. The probe, if one is under way, is
             // then an attempt like others.
-            (State::Open { .. }, Signal::Success) => self.close(),
-            (State::Open { .. }, Signal::Refused) if pass.probe => self.close(),
-            (State::Open { .. }, Signal::Down | Signal::Refused) => {}
+            (State::Open { .. }, Signal::Success) => self.answered(),
+            (State::Open { .. }, Signal::Refused) if pass.probe => self.answered(),
+            (State::Open { .. }, Signal::Down | Signal::Refused) => None,
         }
     }
 
-    /// An attempt was not made after all.
-    pub fn cancel(&mut self, pass: Pass) {
+    /// An attempt was not made after all; gives what those have to know who share the circuit.
+    pub fn cancel(&mut self, pass: Pass) -> Option<CircuitEvent> {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if pass.probe
-            && let State::Open { probing, .. } = &mut self.state
-        {
-            *probing = false;
+        match &mut self.state {
+            State::Open { probe: probe @ Probe::UnderWay, .. } if pass.probe => {
+                *probe = Probe::Waits;
+                Some(CircuitEvent::ProbeCancelled)
+            }
+            State::Open { .. } | State::Closed { .. } => None,
         }
+    }
+
+    /// Whether the store is to be asked before a probe.
+    pub fn must_ask(&self, now: Duration) -> bool {
+        let is_due = matches!(self.state, State::Open { probe_at, probe: Probe::Waits, .. } if now >= probe_at);
+        self.is_shared && is_due
+    }
+
+    /// The store was asked, and no probe is made, unless one has begun; gives what those have to know who share the circuit. It
+    /// may have been allowed though this circuit has not heard of it.
+    pub fn give_up_probe(&mut self) -> Option<CircuitEvent> {
+        match &mut self.state {
+            State::Open { probe: Probe::UnderWay, .. } => return None,
+            State::Open { probe: probe @ Probe::Allowed, .. } => *probe = Probe::Waits,
+            State::Open { .. } | State::Closed { .. } => {}
+        }
+        Some(CircuitEvent::ProbeCancelled)
+    }
+
+    /// This is what all know who share the circuit; says whether it changes what this gateway may do. `started` is the moment
+    /// from which times are counted.
+    pub fn hear(&mut self, known: SharedCircuit, started: Instant) -> bool {
+        let before = (self.phase(), self.wakes_at());
+        match (&mut self.state, known.open) {
+            (State::Closed { failures, .. }, None) => *failures = known.failures,
+            (State::Open { .. }, None) => self.close(),
+            (state, Some(open)) => {
+                let probe = match (&*state, open.prober) {
+                    (State::Open { probe: Probe::UnderWay, .. }, _) => Probe::UnderWay,
+                    (_, Prober::Granted) => Probe::Allowed,
+                    (State::Open { probe: Probe::Allowed, .. }, Prober::ThisGateway) => Probe::Allowed,
+                    // Allowed, and not made: it may ask again.
+                    (_, Prober::ThisGateway | Prober::Nobody) => Probe::Waits,
+                    (_, Prober::Another) => Probe::Elsewhere,
+                };
+                let probe_at = open.probe_at.saturating_duration_since(started);
+                *state = State::Open { probe_at, wait: open.wait, probe };
+            }
+        }
+        (self.phase(), self.wakes_at()) != before
     }
 
     /// What people see.
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Closed { .. } => Phase::Closed,
-            State::Open { probing: true, .. } => Phase::Probing,
-            State::Open { probing: false, .. } => Phase::Open,
+            State::Open { probe: Probe::Waits, .. } => Phase::Open,
+            State::Open { .. } => Phase::Probing,
         }
     }
 
     /// When to ask again, if the time alone decides.
     pub fn wakes_at(&self) -> Option<Duration> {
         match self.state {
-            State::Open { probe_at, probing: false, .. } => Some(probe_at),
+            State::Open { probe_at, probe: Probe::Waits, .. } => Some(probe_at),
             State::Open { .. } | State::Closed { .. } => None,
         }
     }
 
     fn open(&mut self, wait: Duration, now: Duration) {
         let wait = wait.min(self.settings.max_wait);
-        self.state = State::Open { probe_at: now.saturating_add(wait), wait, probing: false };
+        self.state = State::Open { probe_at: now.saturating_add(wait), wait, probe: Probe::Waits };
+    }
+
+    fn answered(&mut self) -> Option<CircuitEvent> {
+        self.close();
+        Some(CircuitEvent::Answered)
     }
 
     fn close(&mut self) {
@@ -214,6 +286,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::store::circuits::SharedOpen;
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -227,7 +301,7 @@ mod tests {
     }
 
     fn opened() -> Circuit {
-        let mut circuit = Circuit::new(Settings::default());
+        let mut circuit = Circuit::new(Settings::default(), false);
         fail(&mut circuit, 10, secs(0));
         assert_eq!(circuit.phase(), Phase::Open);
         circuit
@@ -235,7 +309,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_open_it_and_one_fewer_does_not() {
-        let mut circuit = Circuit::new(Settings::default());
+        let mut circuit = Circuit::new(Settings::default(), false);
         fail(&mut circuit, 9, secs(0));
         assert_eq!(circuit.phase(), Phase::Closed);
         fail(&mut circuit, 1, secs(0));
@@ -246,7 +320,7 @@ mod tests {
     #[test]
     fn a_success_or_a_refusal_ends_the_row() {
         for signal in [Signal::Success, Signal::Refused] {
-            let mut circuit = Circuit::new(Settings::default());
+            let mut circuit = Circuit::new(Settings::default(), false);
             fail(&mut circuit, 9, secs(0));
             let pass = circuit.enter(secs(0)).unwrap();
             circuit.leave(pass, signal, secs(0));
@@ -257,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_delivery_that_alone_fails_never_opens_it() {
-        let mut circuit = Circuit::new(Settings::default());
+        let mut circuit = Circuit::new(Settings::default(), false);
         for _ in 0..1_000 {
             let pass = circuit.enter(secs(0)).unwrap();
             circuit.leave(pass, Signal::of(Some(500)), secs(0));
@@ -318,7 +392,7 @@ mod tests {
 
     #[test]
     fn late_failures_of_attempts_from_before_do_not_put_off_the_probe() {
-        let mut circuit = Circuit::new(Settings::default());
+        let mut circuit = Circuit::new(Settings::default(), false);
         let passes: Vec<Pass> = std::iter::from_fn(|| circuit.enter(secs(0))).take(20).collect();
         for pass in passes {
             circuit.leave(pass, Signal::Down, secs(0));
@@ -326,19 +400,79 @@ mod tests {
         assert_eq!(circuit.wakes_at(), Some(secs(1)));
     }
 
+    /// What those say who share it: open, with the next probe in a second.
+    fn open_to(prober: Prober, started: Instant) -> SharedCircuit {
+        let open = SharedOpen { probe_at: started + secs(1), wait: secs(1), prober };
+        SharedCircuit { failures: 10, open: Some(open) }
+    }
+
+    #[test]
+    fn one_that_is_shared_probes_only_when_it_is_allowed() {
+        let started = Clock::system().now();
+        let mut circuit = Circuit::new(Settings::default(), true);
+        assert!(circuit.hear(open_to(Prober::Nobody, started), started));
+        assert!(!circuit.must_ask(secs(0)) && circuit.must_ask(secs(1)));
+        assert_eq!(circuit.enter(secs(9)), None);
+        assert!(circuit.hear(open_to(Prober::Another, started), started));
+        assert_eq!((circuit.phase(), circuit.wakes_at()), (Phase::Probing, None));
+        assert!(!circuit.must_ask(secs(9)) && circuit.enter(secs(9)).is_none());
+        circuit.hear(open_to(Prober::Granted, started), started);
+        assert!(!circuit.must_ask(secs(9)));
+        let probe = circuit.enter(secs(9)).unwrap();
+        // It goes on, whatever is heard.
+        circuit.hear(open_to(Prober::Nobody, started), started);
+        assert_eq!((circuit.phase(), circuit.enter(secs(9))), (Phase::Probing, None));
+        assert_eq!(circuit.leave(probe, Signal::Down, secs(9)), Some(CircuitEvent::ProbeFailed(secs(60))));
+        assert_eq!(circuit.wakes_at(), Some(secs(11)));
+        assert!(circuit.hear(SharedCircuit::default(), started));
+        assert!(circuit.enter(secs(9)).is_some() && circuit.enter(secs(9)).is_none(), "one after the other at first");
+    }
+
+    #[test]
+    fn a_probe_that_is_allowed_and_not_made_is_given_up() {
+        let started = Clock::system().now();
+        let mut circuit = Circuit::new(Settings::default(), true);
+        circuit.hear(open_to(Prober::Granted, started), started);
+        assert_eq!(circuit.give_up_probe(), Some(CircuitEvent::ProbeCancelled));
+        assert!(circuit.must_ask(secs(1)));
+        circuit.hear(open_to(Prober::ThisGateway, started), started);
+        assert!(circuit.must_ask(secs(1)), "it is allowed, and nobody makes it");
+        circuit.hear(open_to(Prober::Granted, started), started);
+        let probe = circuit.enter(secs(1)).unwrap();
+        assert_eq!(circuit.give_up_probe(), None, "it is made");
+        assert_eq!(circuit.cancel(probe), Some(CircuitEvent::ProbeCancelled));
+    }
+
+    #[test]
+    fn the_failures_of_others_count_in_the_row_and_an_answer_is_told_if_there_is_one() {
+        let started = Clock::system().now();
+        let mut circuit = Circuit::new(Settings::default(), true);
+        let end = |circuit: &mut Circuit, signal| {
+            let pass = circuit.enter(secs(0)).unwrap();
+            circuit.leave(pass, signal, secs(0))
+        };
+        circuit.hear(SharedCircuit { failures: 8, open: None }, started);
+        assert_eq!(end(&mut circuit, Signal::Success), Some(CircuitEvent::Answered));
+        assert_eq!(end(&mut circuit, Signal::Refused), None);
+        circuit.hear(SharedCircuit { failures: 9, open: None }, started);
+        assert_eq!(circuit.phase(), Phase::Closed);
+        let failed = CircuitEvent::Failed { limit: 10, wait: secs(1) };
+        assert_eq!((end(&mut circuit, Signal::Down), circuit.phase()), (Some(failed), Phase::Open));
+    }
+
     proptest! {
         #[test]
         fn it_never_stays_shut_and_never_counts_wrong(steps in proptest::collection::vec((0_u8..5, 0_u64..5), 0..400)) {
-            let mut circuit = Circuit::new(Settings::default());
+            let mut circuit = Circuit::new(Settings::default(), false);
             let mut passes: Vec<Pass> = Vec::new();
             let mut now = secs(0);
             for (step, seconds) in steps {
                 now += secs(seconds);
                 match step {
                     0 | 1 => passes.extend(circuit.enter(now)),
-                    2 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Down, now) },
-                    3 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Success, now) },
-                    _ => if let Some(pass) = passes.pop() { circuit.cancel(pass) },
+                    2 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Down, now); },
+                    3 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Success, now); },
+                    _ => if let Some(pass) = passes.pop() { circuit.cancel(pass); },
                 }
                 prop_assert_eq!(usize::try_from(circuit.in_flight).unwrap(), passes.len());
             }

@@ -236,7 +236,7 @@ impl Dispatcher {
             let mut unbegun = Unbegun { store, current: None, claimed: claimed.into_iter() };
             for delivery in unbegun.claimed.by_ref() {
                 unbegun.current = Some(delivery.ticket);
-                match self.start(self.context.clock.now()) {
+                match self.start_or_ask(self.context.clock.now()).await {
                     Ok(start) => self.begin(delivery, start),
                     Err(not_yet) => return Ok(not_yet.until()),
                 }

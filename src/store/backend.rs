@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::attempt::{Attempt, AttemptOutcome, Claimed, Notice, Ticket};
+use super::circuits::{Circuits, KnownCircuits};
 use super::list::{Filter, Page};
 use super::record::Record;
 use super::removed::Removed;
@@ -56,6 +57,8 @@ pub enum Heard {
     Due(Vec<Arc<str>>),
     /// Deliveries are new or have changed.
     News(Vec<Notice>),
+    /// What is known of all circuits now.
+    Circuits(KnownCircuits),
 }
 
 /// What a store that others share needs of this process.
@@ -65,6 +68,8 @@ pub struct Others {
     pub tell: Arc<dyn Fn(Heard) + Send + Sync>,
     /// Whether this gateway has followers of what is committed.
     pub is_followed: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Has [`Backend::maintain`] called soon.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// How it is to share the store.
@@ -74,6 +79,8 @@ pub struct Sharing {
     pub is_replicated: AtomicBool,
     /// Outcomes of attempts that were dropped because their claims had ended.
     pub late_outcomes: AtomicU64,
+    /// The circuits of upstreams.
+    pub circuits: Circuits,
 }
 
 impl fmt::Debug for Others {

@@ -115,6 +115,8 @@ struct Queue {
     /// How many entries are urgent.
     urgent: usize,
     doing: Doing,
+    /// The backend has something to do now.
+    woken: bool,
     closing: bool,
 }
 
@@ -167,6 +169,7 @@ impl Shared {
                 record_bytes: 0,
                 urgent: 0,
                 doing: Doing::Works,
+                woken: false,
                 closing: false,
             }),
             wake: Condvar::new(),
@@ -258,6 +261,12 @@ impl Shared {
         self.push(Entry { weight: weight(&write), write, since: now, answer: None, urgent: false })
     }
 
+    /// Has the writer give the backend the time for what it does now and then, at once unless it is at work.
+    pub fn wake(&self) {
+        lock(&self.queue).woken = true;
+        self.wake.notify_one();
+    }
+
     /// No more is taken; the thread ends once all that waits is written.
     pub fn close(&self) {
         let mut queue = lock(&self.queue);
@@ -327,12 +336,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for a batch; an empty one comes when it is time to maintain. `None` at the end.
+    /// Waits for a batch; an empty one comes when it is time to maintain, or when it is woken. `None` at the end.
     pub fn next_batch(&self, clock: &Clock, pause: Duration) -> Option<Vec<Entry>> {
         let mut queue = lock(&self.queue);
-        if queue.is_empty() && !queue.closing && !pause.is_zero() {
+        if queue.is_empty() && !queue.closing && !queue.woken && !pause.is_zero() {
             queue = self.wait(queue, Doing::Sleeps, pause);
         }
+        queue.woken = false;
         if queue.urgent == 0
             && !queue.closing
             && let Some(since) = queue.since()

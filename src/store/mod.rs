@@ -9,6 +9,7 @@
 //! Behind it, one thread writes ([`writer`]) and two read ([`readers`]): one for what is due, one for what people ask.
 //!
 //! - [`backend`] is the trait that each kind of store has.
+//! - [`circuits`] are those of upstreams that gateways share.
 //! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
 //! - [`postgres`] is a database that several gateways share.
@@ -19,6 +20,7 @@
 
 mod attempt;
 pub mod backend;
+pub mod circuits;
 mod claims;
 mod feed;
 mod inbox;
@@ -46,6 +48,7 @@ use std::thread::{self, JoinHandle};
 pub use attempt::*;
 use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
 use bytes::Bytes;
+use circuits::KnownCircuits;
 use feed::Feed;
 pub use feed::News;
 pub use inbox::Limits;
@@ -79,12 +82,23 @@ struct Threads {
     dispatch: ReaderThread,
     people: ReaderThread,
     news: broadcast::Sender<News>,
-    on_due: Arc<OnceLock<OnDue>>,
+    hearers: Arc<Hearers>,
     sharing: Option<Arc<Sharing>>,
+}
+
+/// Who hears of what others do who share the store.
+#[derive(Default)]
+struct Hearers {
+    on_due: OnceLock<OnDue>,
+    on_circuits: OnceLock<OnCircuits>,
+    /// Its writer is woken.
+    shared: OnceLock<Arc<Shared>>,
 }
 
 /// Hears of a route of which something is due.
 type OnDue = Box<dyn Fn(&str) + Send + Sync>;
+/// Hears what is known of all circuits.
+type OnCircuits = Box<dyn Fn(&KnownCircuits) + Send + Sync>;
 
 /// Whether the store takes deliveries.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -107,14 +121,15 @@ impl Store {
         let sizes = backend.sizes().map_err(failed)?;
         let news = Feed::channel();
         let feed = Arc::new(Feed::new(news.clone()));
-        let on_due = Arc::new(OnceLock::new());
-        let sharing = backend.join(others(&feed, &on_due));
+        let hearers = Arc::<Hearers>::default();
+        let sharing = backend.join(others(&feed, &hearers));
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes, sharing.is_some()));
+        let _first = hearers.shared.set(Arc::clone(&shared));
         let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
         let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
         let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed, commits: 0 };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
-        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news, on_due, sharing };
+        let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news, hearers, sharing };
         Ok(Self { threads: Arc::new(threads), clock: monotonic })
     }
 
@@ -231,7 +246,23 @@ impl Store {
     /// `hear` is called when something becomes due of a route by what others have done, or is found to be due. Only the first
     /// one is called.
     pub fn on_due(&self, hear: impl Fn(&str) + Send + Sync + 'static) {
-        let _first = self.threads.on_due.set(Box::new(hear));
+        let _first = self.threads.hearers.on_due.set(Box::new(hear));
+    }
+
+    /// `hear` is called with what is known of all circuits that gateways share, each second and when it has changed. Only the
+    /// first one is called.
+    pub fn on_circuits(&self, hear: impl Fn(&KnownCircuits) + Send + Sync + 'static) {
+        let _first = self.threads.hearers.on_circuits.set(Box::new(hear));
+    }
+
+    /// Asks whether this gateway may probe an upstream whose circuit is shared. It returns when [`Store::on_circuits`] has heard
+    /// the answer, or when the store is closed.
+    pub async fn ask_to_probe(&self, upstream: Uuid) {
+        let Some(sharing) = self.sharing() else { return };
+        let asked = sharing.circuits.ask(upstream);
+        self.shared().wake();
+        // A store that is closed lets nobody probe.
+        let _closed = asked.await;
     }
 
     /// What came of an attempt. It is written within some 20 ms, with the next batch.
@@ -355,8 +386,8 @@ impl Store {
     }
 
     /// How it is to share the store with other gateways; `None` if it is this one's alone.
-    pub fn sharing(&self) -> Option<&Sharing> {
-        self.threads.sharing.as_deref()
+    pub fn sharing(&self) -> Option<&Arc<Sharing>> {
+        self.threads.sharing.as_ref()
     }
 
     /// How much room is taken and left; about a second old at most.
@@ -383,17 +414,28 @@ impl Store {
 }
 
 /// What the backend is told to do when others have done something.
-fn others(feed: &Arc<Feed>, on_due: &Arc<OnceLock<OnDue>>) -> Others {
-    let (following, feed, on_due) = (Arc::clone(feed), Arc::clone(feed), Arc::clone(on_due));
+fn others(feed: &Arc<Feed>, hearers: &Arc<Hearers>) -> Others {
+    let (following, feed) = (Arc::clone(feed), Arc::clone(feed));
+    let (hearers, woken) = (Arc::clone(hearers), Arc::clone(hearers));
     let tell = move |heard: Heard| match heard {
         Heard::Due(routes) => {
-            if let Some(hear) = on_due.get() {
+            if let Some(hear) = hearers.on_due.get() {
                 routes.iter().for_each(|route| hear(route));
+            }
+        }
+        Heard::Circuits(known) => {
+            if let Some(hear) = hearers.on_circuits.get() {
+                hear(&known);
             }
         }
         Heard::News(notices) => feed.pass_on(notices.into()),
     };
-    Others { tell: Arc::new(tell), is_followed: Arc::new(move || following.is_followed()) }
+    let wake = move || {
+        if let Some(shared) = woken.shared.get() {
+            shared.wake();
+        }
+    };
+    Others { tell: Arc::new(tell), is_followed: Arc::new(move || following.is_followed()), wake: Arc::new(wake) }
 }
 
 impl Threads {

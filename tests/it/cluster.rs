@@ -12,10 +12,12 @@ use crate::support::bookkeeper::Bookkeeper;
 use crate::support::gateway::Metrics;
 use crate::support::http::{Connection, Response};
 use crate::support::postgres::Server;
-use crate::support::process::poll;
+use crate::support::process::{BINARY, Process, Stream, poll};
 
 use gateways::Gateways;
 
+/// Circuits, which gateways share.
+mod circuits;
 /// A database that is gone for a while, or is another one from now on.
 mod faults;
 /// The processes.
@@ -24,8 +26,17 @@ mod gateways;
 mod servers;
 /// All faults in turn under load; then the accounts.
 mod soak;
+/// Whether the database is the one that is meant.
+mod tls;
 
 const SECRET: &str = "a-secret-of-the-test";
+
+/// What a later version could do to the tables. Each statement is a transaction, so that it waits for no other.
+const CHANGES: [&str; 3] = [
+    "ALTER TABLE hooklatch.queue ADD COLUMN IF NOT EXISTS later integer",
+    "ALTER TABLE hooklatch.deliveries ADD COLUMN IF NOT EXISTS later text",
+    "CREATE TABLE IF NOT EXISTS hooklatch.later (number integer)",
+];
 
 /// Gateways that share a database, and the handler behind all of them.
 struct Cluster {
@@ -120,6 +131,15 @@ impl Cluster {
         let response = Call::post(target, &json!({})).send(self.admin(at));
         assert!((200..300).contains(&response.status), "{response:?}");
         response
+    }
+
+    /// The exit status of a gateway that must not serve, and what it says.
+    #[track_caller]
+    fn does_not_serve(&self, at: usize) -> (Option<i32>, String) {
+        let mut command = Command::new(BINARY);
+        let mut process = Process::start("the gateway", command.arg("serve").arg("-c").arg(self.gateways.file(at)), "");
+        let status = process.wait();
+        (status.code(), process.printed(Stream::Stderr).join("\n"))
     }
 }
 

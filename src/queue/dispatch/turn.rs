@@ -101,6 +101,15 @@ impl Dispatcher {
         }
     }
 
+    /// The same, but it asks those who share the circuit if the attempt is a probe. The caller has a delivery in hand, so that
+    /// a probe that is allowed is made.
+    pub(super) async fn start_or_ask(&self, now: Instant) -> Result<Start, NotYet> {
+        let asks = self.gate.as_ref().and_then(|gate| Some((gate, gate.must_ask(now)?)));
+        let Some((gate, upstream)) = asks else { return self.start(now) };
+        self.context.queue.store.ask_to_probe(upstream).await;
+        self.start(self.context.clock.now()).inspect_err(|_not_yet| gate.give_up_probe())
+    }
+
     /// Asks `max_rate` and the circuit.
     fn pass(&self, now: Instant) -> Result<Option<Pass>, NotYet> {
         if let Some(rate) = self.rate {

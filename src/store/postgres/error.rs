@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use rustls::CertificateError;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
@@ -81,9 +82,29 @@ fn text(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", error.message(), error.code().code());
     }
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+    let Some(cause) = error.source() else { return error.to_string() };
+    match of_certificate(cause) {
+        Some(why) => format!("its certificate {why} ({cause})"),
+        None => format!("{error}: {cause}"),
+    }
+}
+
+/// What is wrong with the server's certificate, if that is what the connection failed for.
+fn of_certificate(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    let failed = cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(error) = failed else { return None };
+    match error {
+        CertificateError::UnknownIssuer => {
+            Some("was signed by none of the roots: name the file of its authority by sslrootcert")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Some("has another name than the URL: name the host as the certificate does (subjectAltName)")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some("has ended"),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            Some("is that of an authority: the server needs one that an authority has signed")
+        }
+        _ => None,
     }
 }
 

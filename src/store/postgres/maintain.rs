@@ -49,11 +49,19 @@ impl Default for Upkeep {
     }
 }
 
+impl Upkeep {
+    /// Monotonic time.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+}
+
 impl Postgres {
     /// Does what is due; says whether there is more to do at once.
     pub(super) fn do_upkeep(&mut self, now: Millis) -> Result<bool, PgError> {
-        let at = self.upkeep.clock.now();
-        if self.upkeep.next.is_none_or(|next| at >= next) || !self.link.is_connected() {
+        let at = self.upkeep.now();
+        let is_time = self.upkeep.next.is_none_or(|next| at >= next) || !self.link.is_connected();
+        if is_time {
             self.renew()?;
             self.look_around(now)?;
             self.upkeep.next = Some(at + EVERY);
@@ -70,9 +78,12 @@ impl Postgres {
             self.measure_size()?;
             let standbys = self.link.run(QUERY_TIME, async |connection| is_replicated(connection).await)?;
             self.sharing.is_replicated.store(standbys, Ordering::Relaxed);
-            self.link.run(QUERY_TIME, async |connection| connection.execute(statements::FORGET_SESSIONS, &[]).await)?;
+            for over in [statements::FORGET_SESSIONS, statements::FORGET_CIRCUITS] {
+                self.link.run(QUERY_TIME, async |connection| connection.execute(over, &[]).await)?;
+            }
             self.upkeep.next_rarely = Some(at + NOW_AND_THEN);
         }
+        self.share_circuits(is_time)?;
         self.tell_others()?;
         // A clock that was set back must not stop retention.
         if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {

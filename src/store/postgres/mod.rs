@@ -13,11 +13,13 @@
 //! - [`schema`] has the tables, [`statements`] the SQL, [`row`] what is in between.
 //! - [`write`](mod@write) is a batch: [`insert`] what is new, [`work`] what changes, [`flush`] how that is written.
 //! - [`read`] and [`list`] are the readers.
+//! - [`circuits`] are those of upstreams that gateways share.
 //! - [`maintain`] is what is done each second, [`check`] what `hooklatch check` says.
 //!
 //! An error never ends the store: a database that cannot be reached now can be a second later.
 
 pub mod check;
+mod circuits;
 pub mod error;
 mod flush;
 mod hear;
@@ -43,8 +45,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use self::error::{OpenError, PgError};
-use self::hear::{Ear, News};
+use self::hear::{Ear, Hearing, News};
 use self::leases::Leases;
 use self::link::{Link, Setup};
 use self::url::Target;
@@ -94,6 +98,8 @@ pub struct Postgres {
     leases: Arc<Leases>,
     sizes: Mutex<Sizes>,
     upkeep: maintain::Upkeep,
+    /// The upstreams that this process may probe, and the session that does it.
+    probes: HashMap<Uuid, i64>,
     /// What the other gateways are to be told.
     news: News,
     others: Option<Others>,
@@ -130,6 +136,7 @@ impl Postgres {
             leases: Arc::default(),
             sizes: Mutex::default(),
             upkeep: maintain::Upkeep::default(),
+            probes: HashMap::new(),
             news: News::new(),
             others: None,
             sharing: Arc::default(),
@@ -143,6 +150,7 @@ impl Postgres {
     fn begin(&mut self) -> Result<(), PgError> {
         self.read_routes(true)?;
         self.read_counts()?;
+        self.read_circuits()?;
         self.measure_size()
     }
 
@@ -214,13 +222,21 @@ impl Backend for Postgres {
     }
 
     fn join(&mut self, others: Others) -> Option<Arc<Sharing>> {
-        self.ear = Ear::start(self.setup.clone(), self.news.token(), Arc::clone(&self.names), others.clone());
+        let hearing = Hearing {
+            token: self.news.token(),
+            names: Arc::clone(&self.names),
+            others: others.clone(),
+            sharing: Arc::clone(&self.sharing),
+        };
+        self.ear = Ear::start(self.setup.clone(), hearing);
         self.others = Some(others);
         Some(Arc::clone(&self.sharing))
     }
 
     fn close(&mut self) -> Result<(), StoreError> {
         self.ear = None;
+        // Who asks gets no answer any more.
+        drop(self.sharing.circuits.take());
         self.end_sessions();
         Ok(())
     }

@@ -11,8 +11,9 @@ use super::error::PgError;
 /// The key of the advisory lock under which a schema is made and migrated: `hklt` and a number.
 const MIGRATION_LOCK: i64 = 0x686b_6c74_0000_0001;
 
-/// The scripts; the first one makes version 1 in an empty schema.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+/// The scripts; the first one makes version 1 in an empty schema. A later one leaves what earlier versions of the program read
+/// and write: they may run until they are replaced.
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// The version that this program writes.
 pub fn version() -> i32 {
@@ -211,4 +212,20 @@ CREATE TABLE counts (
     n     bigint NOT NULL,
     PRIMARY KEY (part, route, kind)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+";
+
+const VERSION_2: &str = "
+-- The circuits of upstreams: a row for each that is open or has failures. Not logged: see postgres/circuits.rs.
+CREATE UNLOGGED TABLE circuits (
+    -- A digest of where the upstream listens.
+    upstream   uuid PRIMARY KEY,
+    -- In a row, over all gateways.
+    failures   bigint NOT NULL,
+    -- The wait for the next probe; none while the circuit is closed.
+    wait_ms    bigint,
+    probe_at   timestamptz,
+    -- The session that probes. It does so as long as it lives.
+    prober     bigint,
+    changed_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
 ";

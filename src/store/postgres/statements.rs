@@ -43,6 +43,31 @@ pub const ADD_COUNTS: &str = "INSERT INTO counts (part, route, kind, n) \
     SELECT $1, u.* FROM unnest($2::integer[], $3::smallint[], $4::bigint[]) AS u (route, kind, n) \
     ON CONFLICT (part, route, kind) DO UPDATE SET n = counts.n + excluded.n";
 
+// --- Circuits -----------------------------------------------------------------------------------------------------------
+
+/// The prober is that of a session that lives.
+pub const CIRCUITS: &str = "SELECT c.upstream, c.failures, c.wait_ms, \
+    greatest(extract(epoch FROM c.probe_at - clock_timestamp()) * 1000, 0)::bigint, \
+    (SELECT s.number FROM sessions s WHERE s.number = c.prober AND s.lease_until > clock_timestamp()) FROM circuits c";
+/// Failures of an open circuit are those of attempts from before.
+pub const FAIL_CIRCUIT: &str = "INSERT INTO circuits AS c (upstream, failures, wait_ms, probe_at, changed_at) \
+    SELECT $1::uuid, $2::bigint, w.wait_ms, clock_timestamp() + w.wait_ms * interval '1 millisecond', clock_timestamp() \
+    FROM (SELECT CASE WHEN $2::bigint >= $3::bigint THEN $4::bigint END AS wait_ms) AS w \
+    ON CONFLICT (upstream) DO UPDATE SET failures = c.failures + $2, changed_at = clock_timestamp(), \
+    wait_ms = CASE WHEN c.failures + $2 >= $3 THEN $4 END, \
+    probe_at = CASE WHEN c.failures + $2 >= $3 THEN clock_timestamp() + $4 * interval '1 millisecond' END \
+    WHERE c.wait_ms IS NULL";
+pub const CLOSE_CIRCUIT: &str = "DELETE FROM circuits WHERE upstream = $1";
+pub const ASK_TO_PROBE: &str = "UPDATE circuits c SET prober = $2, changed_at = clock_timestamp() \
+    WHERE c.upstream = $1 AND c.probe_at <= clock_timestamp() AND (c.prober IS NULL OR c.prober = $2 OR NOT EXISTS (\
+    SELECT 1 FROM sessions s WHERE s.number = c.prober AND s.lease_until > clock_timestamp()))";
+pub const FAIL_PROBE: &str = "UPDATE circuits SET prober = NULL, wait_ms = least(wait_ms * 2, $3::bigint), \
+    probe_at = clock_timestamp() + least(wait_ms * 2, $3::bigint) * interval '1 millisecond', \
+    changed_at = clock_timestamp() WHERE upstream = $1 AND prober = $2";
+pub const CANCEL_PROBE: &str = "UPDATE circuits SET prober = NULL WHERE upstream = $1 AND prober = $2";
+/// Of upstreams that nobody sends to any more.
+pub const FORGET_CIRCUITS: &str = "DELETE FROM circuits WHERE changed_at < clock_timestamp() - interval '1 day'";
+
 // --- New deliveries -----------------------------------------------------------------------------------------------------
 
 /// Stores deliveries with their keys, bodies and places in the queue; gives row and id of those that are stored. A delivery

@@ -20,6 +20,8 @@ use crate::store::{
     StoreError,
 };
 
+mod circuits;
+
 /// A gateway's backend with its reader of what is due.
 struct Gateway {
     backend: Postgres,

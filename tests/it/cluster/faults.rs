@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hooklatch::clock::Clock;
 
-use super::Cluster;
+use super::{CHANGES, Cluster};
 use crate::support::http;
 use crate::support::postgres::{Server, url};
-use crate::support::process::{BINARY, Process, Stream, poll};
+use crate::support::process::{BINARY, Stream, poll};
 use crate::support::rig::is_problem;
 use crate::support::shim::Shim;
 
@@ -25,15 +25,6 @@ impl Cluster {
     #[track_caller]
     fn becomes(&self, at: usize, readiness: u16) {
         poll(&format!("/readyz says {readiness}"), || self.gateways.readiness(at) == readiness);
-    }
-
-    /// The exit status of a gateway that must not serve, and what it says.
-    #[track_caller]
-    fn does_not_serve(&self, at: usize) -> (Option<i32>, String) {
-        let mut command = Command::new(BINARY);
-        let mut process = Process::start("the gateway", command.arg("serve").arg("-c").arg(self.gateways.file(at)), "");
-        let status = process.wait();
-        (status.code(), process.printed(Stream::Stderr).join("\n"))
     }
 }
 
@@ -109,6 +100,34 @@ fn sessions_that_the_server_ends_are_opened_again() {
         poll("it takes deliveries again", || cluster.send(at, number).status == 200);
     }
     cluster.delivers(1..=3);
+}
+
+#[test]
+fn gateways_that_run_go_on_beside_the_tables_of_a_newer_version_and_none_starts_on_them() {
+    let Some(mut cluster) = Cluster::start(&["a", "b"], "") else { return };
+    cluster.accepts(0, 0);
+    cluster.accepts(1, 1);
+    cluster.delivers(0..2);
+    let server = Server::shared().unwrap();
+    let ask = |statement: &str| server.ask(&cluster.gateways.database, statement);
+    for change in CHANGES.iter().chain(&["UPDATE hooklatch.version SET version = version + 1"]) {
+        ask(change);
+    }
+    for number in 2..10 {
+        cluster.accepts(number as usize % 2, number);
+    }
+    cluster.delivers(0..10);
+    cluster.settles(0);
+    // On new connections, too.
+    ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    poll("they take deliveries again", || (0..2).all(|at| cluster.send(at, 10).status == 200));
+    cluster.delivers(0..11);
+    cluster.gateways.kill(0);
+    let (status, said) = cluster.does_not_serve(0);
+    assert!(status == Some(78) && said.contains("newer version"), "{status:?} {said}");
+    cluster.accepts(1, 11);
+    cluster.delivers(0..12);
 }
 
 #[test]

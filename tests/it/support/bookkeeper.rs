@@ -1,7 +1,8 @@
-//! A handler that takes every delivery with 200 and keeps book of it.
+//! A handler that takes every delivery with 200, unless it is to fail, and keeps book of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -16,6 +17,8 @@ pub struct Bookkeeper {
 pub struct Entry {
     /// Which connection it came on: the first is 0.
     pub connection: usize,
+    /// The target of the request.
+    pub target: String,
     /// In order; names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -24,6 +27,8 @@ pub struct Entry {
 #[derive(Default)]
 struct Book {
     entries: Mutex<Vec<Entry>>,
+    /// Whether it answers 503.
+    fails: AtomicBool,
     /// Whether answers are held back.
     held: Mutex<bool>,
     released: Condvar,
@@ -47,6 +52,16 @@ impl Bookkeeper {
     /// All deliveries so far.
     pub fn entries(&self) -> Vec<Entry> {
         self.book.entries.lock().unwrap().clone()
+    }
+
+    /// Answers 503 from now on.
+    pub fn fail(&self) {
+        self.book.fails.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers 200 again from now on.
+    pub fn recover(&self) {
+        self.book.fails.store(false, Ordering::SeqCst);
     }
 
     /// Writes deliveries down but answers none until [`Bookkeeper::release`].
@@ -73,7 +88,7 @@ fn serve(connection: usize, stream: TcpStream, book: &Book) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut stream = BufReader::new(stream);
     loop {
-        line(&mut stream)?; // the request line
+        let target = line(&mut stream)?.split(' ').nth(1)?.to_owned();
         let mut headers = Vec::new();
         loop {
             let line = line(&mut stream)?;
@@ -83,12 +98,14 @@ fn serve(connection: usize, stream: TcpStream, book: &Book) -> Option<()> {
             let (name, value) = line.split_once(':')?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut entry = Entry { connection, headers, body: Vec::new() };
+        let mut entry = Entry { connection, target, headers, body: Vec::new() };
         entry.body.resize(entry.header("content-length")?.parse().ok()?, 0);
         stream.read_exact(&mut entry.body).ok()?;
         book.entries.lock().unwrap().push(entry);
         drop(book.released.wait_while(book.held.lock().unwrap(), |held| *held).unwrap());
-        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").ok()?;
+        let status = if book.fails.load(Ordering::SeqCst) { "503 Service Unavailable" } else { "200 OK" };
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 3\r\n\r\nok\n");
+        stream.get_mut().write_all(answer.as_bytes()).ok()?;
     }
 }
 

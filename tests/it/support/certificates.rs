@@ -38,6 +38,11 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its own certificate.
+    pub fn identity(&self) -> Identity {
+        Identity { certificate: self.pem(), key: self.0.key().serialize_pem() }
+    }
+
     /// A certificate for a name or an address.
     pub fn issue(&self, name: &str) -> Identity {
         self.issue_with(name, |_| ())

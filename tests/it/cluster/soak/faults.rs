@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{NAMES, Scene};
-use crate::cluster::end_leases;
 use crate::cluster::gateways::Gateway;
+use crate::cluster::{CHANGES, end_leases};
 
 /// A fault.
 pub struct Fault {
@@ -19,7 +19,12 @@ pub struct Fault {
 /// All of them, in turn.
 pub const FAULTS: &[Fault] = &[
     Fault { name: "a gateway is killed", struck: &["b"], is_short: true, strike: kill_a_gateway },
-    Fault { name: "all gateways are started again, one by one", struck: &[], is_short: true, strike: roll },
+    Fault {
+        name: "the tables change, and all gateways are started again, one by one",
+        struck: &[],
+        is_short: true,
+        strike: roll,
+    },
     Fault { name: "a gateway is cut off from the database", struck: &["a"], is_short: true, strike: cut_a_gateway },
     Fault { name: "nothing passes to and from a gateway", struck: &["c"], is_short: true, strike: stall_a_gateway },
     Fault { name: "the database is slow", struck: &[], is_short: false, strike: slow_database },
@@ -37,8 +42,11 @@ fn kill_a_gateway(scene: &mut Scene) {
     scene.serve(1);
 }
 
-/// As an upgrade does it.
+/// As an upgrade does it: the tables change, and gateways of before go on until they are replaced.
 fn roll(scene: &mut Scene) {
+    for change in CHANGES {
+        scene.primary.ask(&scene.gateways.database, change);
+    }
     for at in 0..NAMES.len() {
         assert!(scene.gateways.take(at).process.terminate().success());
         scene.serve(at);

@@ -70,12 +70,34 @@ impl Server {
             pass_over("postgresql");
             return None;
         }
-        let mut server = Self::new(settings.iter().map(|setting| (*setting).to_owned()).collect());
-        let mut init = server.program("initdb");
-        init.args(["-U", USER, "-A", "trust", "--no-sync", "--locale=C", "--encoding=UTF8", "-D"]).arg(server.data());
+        Some(Self::new(settings.iter().map(|setting| (*setting).to_owned()).collect()).init())
+    }
+
+    /// A server that speaks TLS with this certificate and its key, as PEM, to those who ask for it.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Option<Self> {
+        if programs::folder().is_none() {
+            pass_over("postgresql");
+            return None;
+        }
+        let mut server = Self::new(["fsync=off", "ssl=on", "log_connections=on"].map(str::to_owned).to_vec());
+        for (setting, pem) in [("ssl_cert_file", certificate), ("ssl_key_file", key)] {
+            let file = server.own().join(setting);
+            fs::write(&file, pem).unwrap();
+            // PostgreSQL takes no key that others could read.
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+            programs::give(&file).unwrap();
+            server.settings.push(format!("{setting}={}", file.display()));
+        }
+        Some(server.init())
+    }
+
+    /// Makes the data, and starts on it.
+    fn init(mut self) -> Self {
+        let mut init = self.program("initdb");
+        init.args(["-U", USER, "-A", "trust", "--no-sync", "--locale=C", "--encoding=UTF8", "-D"]).arg(self.data());
         succeeds(&mut init);
-        server.restart();
-        Some(server)
+        self.restart();
+        self
     }
 
     /// A server that the tests of this process share, each with a [`Server::database`] of its own. None may stop it or
