@@ -32,7 +32,7 @@ Files:
   /etc/hooklatch/gateway.yaml  the configuration that packages install and their systemd unit uses
 
 Signals:
-  TERM, INT  serve: close the listeners and let deliveries in flight finish; a second one stops at once
+  TERM, INT  serve: close the listeners, let deliveries in flight finish; a second one stops at once
   HUP        serve: load the configuration anew";
 
 pub(super) const SERVE: &str = "\
@@ -56,7 +56,7 @@ Files:
   hooklatch.db  the store, in the folder that store.path names
 
 Signals:
-  TERM, INT  close the listeners and let deliveries in flight finish; a second one stops at once
+  TERM, INT  close the listeners, let deliveries in flight finish; a second one stops at once
   HUP        load the configuration anew, without waiting for a change of its files";
 
 pub(super) const INIT: &str = "\
