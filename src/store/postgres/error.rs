@@ -94,7 +94,8 @@ fn of_certificate(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     let failed = cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::InvalidCertificate(error) = failed else { return None };
     match error {
-        CertificateError::UnknownIssuer => {
+        // A root of the same name may have another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             Some("was signed by none of the roots: name the file of its authority by sslrootcert")
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
