@@ -45,7 +45,8 @@ pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec(), HTTP_1_0.to_vec()];
     config.max_early_data_size = 0;
     match tls.client_ca {
-        // Session tickets that any thread can decrypt, without a store.
+        // Session tickets that any thread can decrypt, without a store. Their key is replaced every six hours; a ticket of the key
+        // before is still taken.
         None => config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?,
         // A client must show its certificate each time: the one behind a ticket may have expired.
         Some(_) => {
