@@ -49,7 +49,7 @@ impl Shell {
     /// What a program in the shell's language prints. It is given a line to complete; a blank at its end begins a new word.
     fn ask(&self, program: &str, line: &str) -> String {
         let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
-        let asked = program.replace("LINE", line).replace("WORDS", &words.join(" "));
+        let asked = program.replace("@LINE", line).replace("@WORDS", &words.join(" "));
         let path = format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
         let mut shell = Command::new(&self.program);
         shell.args(self.arguments).arg("-c").arg(asked).env("PATH", path).env("HOME", self.folder.path());
@@ -59,13 +59,13 @@ impl Shell {
     }
 }
 
-const BASH: &str = "source ./script; COMP_WORDS=(WORDS); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
+const BASH: &str = "source ./script; COMP_WORDS=(@WORDS); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
                     _clap_complete_hooklatch hooklatch \"${COMP_WORDS[COMP_CWORD]}\"; \
                     for word in \"${COMPREPLY[@]}\"; do echo \"$word\"; done";
-const FISH: &str = "source ./script; complete -C 'LINE'";
+const FISH: &str = "source ./script; complete -C '@LINE'";
 /// As `compinit` finds the file, for the first completion of a shell; what it offers is printed.
 const ZSH: &str = "compdef() { : }; _describe() { print -l -- ${(P)3} }; cp script _hooklatch; fpath=(. $fpath); \
-                   autoload -U _hooklatch; words=(WORDS); CURRENT=$#words; _hooklatch";
+                   autoload -U _hooklatch; words=(@WORDS); CURRENT=$#words; _hooklatch";
 
 /// Each with arguments that keep it from reading the user's settings, and the program that asks it.
 const SHELLS: [(&str, &[&str], &str); 3] =

@@ -95,7 +95,7 @@ fn dead_letters_are_counted_then_replayed_at_a_rate_with_progress_and_a_stop() {
     let begun = Clock::system().now();
     browser.click_on("Replay");
     // The run has found its deliveries; the oldest one is its last.
-    browser.until("document.querySelector('[data-field=matched]')");
+    browser.until("document.querySelector('[data-field=matched]') !== null");
     let erase = Call::post(&format!("/api/v1/deliveries/{oldest}/erase"), &json!({}));
     assert_eq!(http::send(site.gateway.admin, &erase.bytes()).status, 200);
     browser.until("document.querySelector('[data-field=state]')?.innerText === 'done'");
