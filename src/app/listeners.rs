@@ -1,9 +1,11 @@
-//! Binds the listeners of a configuration.
+//! Binds the listeners of a configuration, or takes over sockets that are open already: those of a supervisor, and those that the
+//! gateway before this one has left with the supervisor.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::{self, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Config;
 use crate::store::postgres;
@@ -12,9 +14,17 @@ use crate::store::sqlite::OpenError;
 /// Connections that the kernel queues for a busy listener. The kernel limits this to `somaxconn`.
 const BACKLOG: i32 = 4096;
 
+/// A listening socket that was open before this process started.
+pub struct PassedSocket {
+    /// The socket.
+    pub socket: net::TcpListener,
+    /// The name that it was passed under. If it is that of [`Listeners::opened`], a gateway before this one has opened it.
+    pub name: String,
+}
+
 /// Bound sockets of all listeners.
 pub struct Listeners {
-    /// For each worker thread, a socket for each address.
+    /// For each worker thread, one or more sockets for each address.
     pub(super) workers: Vec<Vec<net::TcpListener>>,
     /// The addresses of the public listener.
     pub(super) addresses: Vec<SocketAddr>,
@@ -22,6 +32,10 @@ pub struct Listeners {
     pub(super) admin: net::TcpListener,
     /// The address of the admin listener.
     pub(super) admin_address: SocketAddr,
+    /// The listeners of which this process has opened the sockets, by their names.
+    opened: Vec<(String, SocketAddr)>,
+    /// The names of the listeners that were closed, because the configuration has them no longer.
+    closed: Vec<String>,
 }
 
 /// Why the gateway cannot start.
@@ -96,40 +110,45 @@ pub fn bind(config: &Config) -> Result<Listeners, StartError> {
     bind_with(config, Vec::new())
 }
 
-/// The same, but for the addresses at which a supervisor has `passed` listening sockets. These stay open when the gateway ends: what
-/// connects meanwhile waits for the next one.
+/// The same, but for the listeners whose sockets were `passed`. What a gateway before this one has opened is closed if the
+/// configuration no longer listens there.
 ///
 /// # Errors
 /// [`StartError::Bind`], [`StartError::Passed`].
-pub fn bind_with(config: &Config, passed: Vec<net::TcpListener>) -> Result<Listeners, StartError> {
-    let mut passed =
-        passed.into_iter().map(|socket| Ok((socket.local_addr()?, socket))).collect::<io::Result<Vec<_>>>()?;
+pub fn bind_with(config: &Config, passed: Vec<PassedSocket>) -> Result<Listeners, StartError> {
+    let (mut passed, closed) = sort(config, passed)?;
+    let mut take = |kind: Kind, wanted: SocketAddr| -> Vec<net::TcpListener> {
+        let is_it = |socket: &mut Sorted| socket.address == wanted && socket.kind.is_none_or(|of| of == kind);
+        passed.extract_if(.., is_it).map(|sorted| sorted.socket).collect()
+    };
     let threads = config.server.threads.get();
     let mut workers: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for &address in &config.server.listen {
-        let bind_error = |source| StartError::Bind { address, key: "server.listen", source };
-        let sockets = match passed.iter().position(|(at, _)| *at == address) {
-            Some(index) => shared_by(passed.swap_remove(index).1, threads),
-            None => bind_shared(address, threads),
-        };
-        let sockets = sockets.map_err(bind_error)?;
-        addresses.extend(sockets.first().map(net::TcpListener::local_addr).transpose().map_err(bind_error)?);
-        for (worker, socket) in workers.iter_mut().zip(sockets) {
-            worker.push(socket);
+    let (mut addresses, mut opened) = (Vec::new(), Vec::new());
+    for &wanted in &config.server.listen {
+        let bind_error = |source| StartError::Bind { address: wanted, key: "server.listen", source };
+        let mut sockets = take(Kind::Server, wanted);
+        let is_new = sockets.is_empty();
+        if is_new {
+            sockets = bind_shared(wanted, threads).map_err(bind_error)?;
         }
+        let address = spread(sockets, &mut workers).map_err(bind_error)?;
+        addresses.extend(address);
+        opened.extend(address.filter(|_| is_new).map(|address| (Kind::Server.name(address), address)));
     }
-    let address = config.admin.listen;
-    let bind_error = |source| StartError::Bind { address, key: "admin.listen", source };
-    let admin = match passed.iter().position(|(at, _)| *at == address) {
-        Some(index) => passed.swap_remove(index).1,
-        None => open(address, false).map_err(bind_error)?,
+    let wanted = config.admin.listen;
+    let bind_error = |source| StartError::Bind { address: wanted, key: "admin.listen", source };
+    let (admin, is_new) = match take(Kind::Admin, wanted).pop() {
+        Some(socket) => (socket, false),
+        None => (open(wanted, false).map_err(bind_error)?, true),
     };
-    if let Some(&(address, _)) = passed.first() {
-        return Err(StartError::Passed { address });
-    }
     let admin_address = admin.local_addr().map_err(bind_error)?;
-    Ok(Listeners { workers, addresses, admin, admin_address })
+    if is_new {
+        opened.push((Kind::Admin.name(admin_address), admin_address));
+    }
+    match passed.first() {
+        Some(&Sorted { address, .. }) => Err(StartError::Passed { address }),
+        None => Ok(Listeners { workers, addresses, admin, admin_address, opened, closed }),
+    }
 }
 
 impl Listeners {
@@ -142,6 +161,93 @@ impl Listeners {
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
+
+    /// The sockets that this process has opened, those of a listener together, with the listener's name. A supervisor can keep
+    /// them and pass them to the next gateway.
+    pub fn opened(&self) -> impl Iterator<Item = (&str, Vec<BorrowedFd<'_>>)> {
+        let all = || self.workers.iter().flatten().chain([&self.admin]);
+        self.opened.iter().map(move |(name, address)| {
+            let at = all().filter(|socket| socket.local_addr().is_ok_and(|own| own == *address));
+            (name.as_str(), at.map(AsFd::as_fd).collect())
+        })
+    }
+
+    /// The names of the listeners that a gateway before this one had and the configuration no longer has. They are closed, so that a
+    /// supervisor need not keep them.
+    pub fn closed(&self) -> &[String] {
+        &self.closed
+    }
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Server,
+    Admin,
+}
+
+impl Kind {
+    /// The name under which a supervisor keeps the sockets of a listener. systemd forbids colons in it.
+    fn name(self, address: SocketAddr) -> String {
+        let kind = match self {
+            Self::Server => "server",
+            Self::Admin => "admin",
+        };
+        format!("{kind}-{address}").replace(':', "_")
+    }
+}
+
+/// A passed socket that the configuration may have.
+struct Sorted {
+    socket: net::TcpListener,
+    address: SocketAddr,
+    /// What a gateway has opened it for. A supervisor's own can be for either listener.
+    kind: Option<Kind>,
+}
+
+/// Closes the sockets of listeners that a gateway has opened and the configuration no longer has. Returns the others, and the
+/// names of those that were closed.
+fn sort(config: &Config, passed: Vec<PassedSocket>) -> io::Result<(Vec<Sorted>, Vec<String>)> {
+    let (mut sorted, mut closed) = (Vec::new(), Vec::new());
+    for PassedSocket { socket, name } in passed {
+        let address = socket.local_addr()?;
+        let kind = [Kind::Server, Kind::Admin].into_iter().find(|kind| kind.name(address) == name);
+        let is_wanted = match kind {
+            Some(Kind::Server) => config.server.listen.contains(&address),
+            Some(Kind::Admin) => config.admin.listen == address,
+            None => true,
+        };
+        if is_wanted {
+            sorted.push(Sorted { socket, address, kind });
+        } else {
+            // Not only this copy: the address may be part of a new one, and the supervisor still has its own copy.
+            match SockRef::from(&socket).shutdown(Shutdown::Read) {
+                // It was closed before, by a gateway before this one.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+                closed => closed?,
+            }
+            if !closed.contains(&name) {
+                tracing::info!(%address, "a listener that the configuration no longer has is closed");
+                closed.push(name);
+            }
+        }
+    }
+    Ok((sorted, closed))
+}
+
+/// Gives each thread one or more of the sockets of an address, so that connections are accepted from the queue of each socket.
+/// Threads without one of their own share another's. Returns the address.
+fn spread(sockets: Vec<net::TcpListener>, workers: &mut [Vec<net::TcpListener>]) -> io::Result<Option<SocketAddr>> {
+    let address = sockets.first().map(net::TcpListener::local_addr).transpose()?;
+    let threads = workers.len();
+    let copies = sockets.iter().cycle().take(threads.saturating_sub(sockets.len()));
+    let copies = copies.map(net::TcpListener::try_clone).collect::<io::Result<Vec<_>>>()?;
+    for (index, socket) in sockets.into_iter().chain(copies).enumerate() {
+        if let Some(worker) = workers.get_mut(index % threads) {
+            worker.push(socket);
+        }
+    }
+    Ok(address)
 }
 
 /// One socket for all threads: they take connections from one queue.

@@ -39,7 +39,7 @@ use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
 use crate::store::sqlite;
 use generation::Generation;
-pub use listeners::{Listeners, StartError, bind, bind_with};
+pub use listeners::{Listeners, PassedSocket, StartError, bind, bind_with};
 use worker::{Share, Shared};
 
 /// The time for exporting the last spans, within the grace.

@@ -99,6 +99,7 @@ impl Made {
 /// Writes the secrets, then the configuration.
 fn write(file: &mut File, folder: &Path, specs: &[&Spec], made: &mut Made) -> Result<(), Failure> {
     let secrets = folder.join(SECRETS);
+    let mode = mode_of_secrets(&secrets);
     match DirBuilder::new().mode(0o700).create(&secrets) {
         Ok(()) => made.folder = Some(secrets),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -109,7 +110,7 @@ fn write(file: &mut File, folder: &Path, specs: &[&Spec], made: &mut Made) -> Re
     for spec in specs {
         for SecretFile { name, secret } in secret_files(spec) {
             let path = folder.join(&name);
-            match create(&path, 0o600) {
+            match create(&path, mode) {
                 Ok(mut file) => {
                     made.files.push(path.clone());
                     let written = file.write_all(secret.expose()).and_then(|()| file.write_all(b"\n"));
@@ -117,7 +118,7 @@ fn write(file: &mut File, folder: &Path, specs: &[&Spec], made: &mut Made) -> Re
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     errln!("hooklatch: {} exists, and is used as it is", path.display());
-                    warn_of_mode(&path);
+                    warn_of_mode(&path, mode);
                 }
                 Err(error) => return Err(cannot(&path, &error)),
             }
@@ -127,13 +128,20 @@ fn write(file: &mut File, folder: &Path, specs: &[&Spec], made: &mut Made) -> Re
     file.write_all(yaml.as_bytes()).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-/// Says that others can read a secret, if its file's mode lets them.
-fn warn_of_mode(path: &Path) {
+/// The mode of the files in the folder of the secrets. If the folder has the setgid bit, its files are for its group too: packages
+/// make it so for the service, which root's own files would be closed to.
+fn mode_of_secrets(folder: &Path) -> u32 {
+    let has_setgid = std::fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o2000 != 0);
+    if has_setgid { 0o640 } else { 0o600 }
+}
+
+/// Says that others can read a secret, if its file's mode lets more than `wanted`.
+fn warn_of_mode(path: &Path, wanted: u32) {
     let Ok(metadata) = std::fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & 0o077 & !wanted != 0 {
         let path = path.display();
-        errln!("hooklatch: warning: other users can get at {path} (mode {mode:04o}): chmod 600 {path}");
+        errln!("hooklatch: warning: other users can get at {path} (mode {mode:04o}): chmod {wanted:o} {path}");
     }
 }
 

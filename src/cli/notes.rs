@@ -30,6 +30,7 @@ Environment:
 Files:
   gateway.yaml                 the configuration, in the current folder; -c names another file
   /etc/hooklatch/gateway.yaml  the configuration that packages install and their systemd unit uses
+  /etc/hooklatch/secrets       secrets and certificates, which root and the service can read
 
 Signals:
   TERM, INT  serve: close the listeners, let deliveries in flight finish; a second one stops at once

@@ -1,7 +1,8 @@
 //! `hooklatch serve`: runs the gateway until SIGTERM or SIGINT, then lets deliveries in flight finish. A second signal of
 //! these stops it at once. SIGHUP, or a change of a file of the configuration, reloads the configuration.
 //!
-//! Under systemd it takes the sockets that a `.socket` unit has opened, and says when it is ready, reloads and stops.
+//! Under systemd it takes the sockets that a `.socket` unit or the process before has opened, leaves its own with systemd for the next
+//! process, and says when it is ready, reloads and stops.
 //!
 //! On a terminal, unless a format of the log is asked for, it says what it serves and what becomes of each delivery.
 
@@ -17,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::support::http::reachable;
 use super::support::logging::Logging;
-use super::support::systemd::{self, Notifier};
+use super::support::systemd::Manager;
 use super::{Failure, failure};
 use crate::app::{self, Listeners, Order, ShutdownResult};
 use crate::clock::Clock;
@@ -29,6 +30,8 @@ use crate::config::{AccessLog, Config, LoadError};
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(path: &Path, logging: &Logging) -> Result<(), Failure> {
+    let mut manager = Manager::default();
+    let passed = manager.sockets().map_err(|error| Failure::Failed(format!("a socket of systemd: {error}")))?;
     let (config, watched) = reload::load_watched(path);
     let mut config = config.map_err(|error| failure(path, error))?;
     app::warn_of(&config.warnings);
@@ -38,25 +41,24 @@ pub(super) fn run(path: &Path, logging: &Logging) -> Result<(), Failure> {
         let _guard = runtime.enter();
         Operator::new(path.to_owned(), watched)?
     };
-    let passed = systemd::sockets().map_err(|error| Failure::Failed(format!("a socket of systemd: {error}")))?;
     let listeners = app::bind_with(&config, passed).map_err(|error| Failure::Failed(error.to_string()))?;
+    manager.keep(&listeners);
     if logging.shows_deliveries {
         show_all(&mut config);
         introduce(&config, &listeners)?;
     }
-    let mut notifier = Notifier::default();
     let orders = async || {
         // The gateway asks for an order once it runs, and again once it has followed it.
-        notifier.ready();
+        manager.ready();
         let mut order = operator.order().await;
         match &mut order {
             Order::Reload(loaded) => {
-                notifier.reloading();
+                manager.reloading();
                 if logging.shows_deliveries {
                     loaded.iter_mut().for_each(show_all);
                 }
             }
-            Order::Drain | Order::Stop => notifier.stopping(),
+            Order::Drain | Order::Stop => manager.stopping(),
         }
         order
     };

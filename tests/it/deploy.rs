@@ -60,6 +60,20 @@ fn systemd_understands_the_unit_and_finds_little_exposed() {
     assert!(read("../gateway.yaml").contains(&format!("\n  listen: {address} ")), "that of the example");
     assert!(read("systemd-socket/hooklatch.socket").contains(&format!("\nListenStream={address}\n")));
 
+    // The user that it runs as is made beforehand, and can read the secrets.
+    let user = unit.lines().find_map(|line| line.strip_prefix("User=")).unwrap();
+    let mut users = tool("systemd-sysusers").unwrap();
+    fs::create_dir(folder.path().join("etc")).unwrap();
+    let root = format!("--root={}", folder.path().display());
+    let made = users.args(["--dry-run", &root]).arg(deployed("systemd/sysusers.d/hooklatch.conf")).output().unwrap();
+    let made = String::from_utf8(made.stderr).unwrap();
+    assert!(made.contains(&format!("Creating user '{user}' ")), "{made}");
+    let line = format!("\nd /etc/hooklatch/secrets 2750 root {user} -\n");
+    assert!(read("systemd/tmpfiles.d/hooklatch.conf").ends_with(&line));
+    assert!(unit.contains("file: /etc/hooklatch/secrets/") && !unit.contains("\nLoadCredential="));
+    // systemd keeps the sockets over a restart.
+    assert!(unit.contains("\nType=notify\n") && unit.contains("\nFileDescriptorStoreMax="));
+
     // Less than 2.0, in tenths. What is looked at changes from version to version: the figure of the note is one's.
     let (note, version) = (read("README.md"), succeeds(tool("systemd-analyze").unwrap().arg("--version")));
     let mut security = tool("systemd-analyze").unwrap();

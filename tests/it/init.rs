@@ -66,6 +66,25 @@ fn the_configuration_loads_and_secrets_are_nowhere_else() {
 }
 
 #[test]
+fn in_the_folder_that_a_package_has_made_secrets_are_for_its_group_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = folder.path().join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set(&secrets, 0o2750);
+    let there = secrets.join("stripe");
+    fs::write(&there, "whsec_5f2b9c1d0a7e4836b1c2d3e4f5a60718\n").unwrap();
+    set(&there, 0o644);
+    let done = run(folder.path(), &["init", "civo", "stripe"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(fs::metadata(secrets.join("civo")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(text(&done.stderr).contains("(mode 0644): chmod 640 secrets/stripe"), "{done:?}");
+    set(&there, 0o640);
+    fs::remove_file(folder.path().join("gateway.yaml")).unwrap();
+    assert!(!text(&run(folder.path(), &["init", "civo", "stripe"]).stderr).contains("other users"));
+}
+
+#[test]
 fn each_scheme_gets_a_configuration_that_loads() {
     let folder = tempfile::tempdir().unwrap();
     let all = schemes::names().filter_map(schemes::find).filter(|spec| spec.unsupported.is_none());

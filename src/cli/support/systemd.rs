@@ -1,15 +1,29 @@
-//! systemd: the sockets that it has opened (`LISTEN_FDS`), and what it is told of the gateway's life (`NOTIFY_SOCKET`). Without
-//! systemd, neither variable is there, and nothing happens.
+//! systemd: the sockets that it passes (`LISTEN_FDS`), those that it keeps for the next process (`FDSTORE`), and what it is told
+//! of the gateway's life (`NOTIFY_SOCKET`). Without systemd, neither variable is there, and nothing happens.
+//!
+//! It keeps sockets for a unit with `FileDescriptorStoreMax=`: until the service has stopped without being started again, so over a
+//! restart, and over a crash that `Restart=` follows. Meanwhile connections wait in the queues of the sockets; see
+//! <https://systemd.io/FILE_DESCRIPTOR_STORE/>.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::TcpListener;
 
 use listenfd::ListenFd;
-use sd_notify::{NotifyState, notify};
+use sd_notify::{NotifyState, notify, notify_with_fds};
 
-/// Tells systemd what the gateway does: a unit with `Type=notify` waits for that.
+use crate::app::{Listeners, PassedSocket};
+
+/// How many file descriptors fit into a message (unix(7), `SCM_RIGHTS`), at most.
+const IN_A_MESSAGE: usize = 253;
+
+/// systemd, as it is talked to by a unit with `Type=notify`. If it is dropped before the gateway was [ready](Self::ready), the
+/// gateway could not start, and systemd is told to close what it keeps: what connects is then refused instead of waiting in vain.
 #[derive(Default)]
-pub struct Notifier(Told);
+pub struct Manager {
+    told: Told,
+    /// The names of the sockets that it passed or keeps.
+    names: BTreeSet<String>,
+}
 
 /// What it was told last.
 #[derive(Default, PartialEq, Eq)]
@@ -21,48 +35,84 @@ enum Told {
     Stopping,
 }
 
-/// The listening sockets that systemd has passed to this process.
-///
-/// # Errors
-/// One of them is no listening TCP socket.
-pub fn sockets() -> io::Result<Vec<TcpListener>> {
-    let mut passed = ListenFd::from_env();
-    (0..passed.len()).filter_map(|index| passed.take_tcp_listener(index).transpose()).collect()
-}
+impl Manager {
+    /// The listening sockets that were passed to this process: those of `.socket` units, and those that are kept.
+    ///
+    /// # Errors
+    /// One of them is no TCP socket.
+    pub fn sockets(&mut self) -> io::Result<Vec<PassedSocket>> {
+        let mut passed = ListenFd::from_env();
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
+        let sockets = (0..passed.len()).zip(names).filter_map(|(index, name)| {
+            let taken = passed.take_tcp_listener(index);
+            taken.map(|socket| Some(PassedSocket { socket: socket?, name })).transpose()
+        });
+        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+        self.names.extend(sockets.iter().map(|passed| passed.name.clone()));
+        Ok(sockets)
+    }
 
-impl Notifier {
+    /// Leaves the sockets that this process has opened for the next one.
+    pub fn keep(&mut self, listeners: &Listeners) {
+        listeners.closed().iter().for_each(|name| close(name));
+        for (name, sockets) in listeners.opened() {
+            self.names.insert(name.to_owned());
+            for sockets in sockets.chunks(IN_A_MESSAGE) {
+                warn_of(notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(name)], sockets));
+            }
+        }
+    }
+
     /// The gateway takes deliveries: it has started, or has reloaded.
     pub fn ready(&mut self) {
-        if matches!(self.0, Told::Nothing | Told::Reloading) {
+        if matches!(self.told, Told::Nothing | Told::Reloading) {
             tell(&[NotifyState::Ready]);
-            self.0 = Told::Ready;
+            self.told = Told::Ready;
         }
     }
 
     /// It is about to reload.
     pub fn reloading(&mut self) {
-        if self.0 != Told::Stopping {
+        if self.told != Told::Stopping {
             // By the time systemd knows which reload is meant.
             let time = NotifyState::monotonic_usec_now();
             match time {
                 Ok(time) => tell(&[NotifyState::Reloading, time]),
                 Err(error) => tracing::warn!(%error, "systemd is not told of the reload"),
             }
-            self.0 = Told::Reloading;
+            self.told = Told::Reloading;
         }
     }
 
     /// It drains, or stops at once.
     pub fn stopping(&mut self) {
-        if self.0 != Told::Stopping {
+        if self.told != Told::Stopping {
             tell(&[NotifyState::Stopping]);
-            self.0 = Told::Stopping;
+            self.told = Told::Stopping;
         }
     }
 }
 
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if self.told == Told::Nothing {
+            self.names.iter().for_each(|name| close(name));
+        }
+    }
+}
+
+/// Has systemd close what it keeps under a name. The sockets of a `.socket` unit are not among that.
+fn close(name: &str) {
+    tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+}
+
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = notify(state) {
+    warn_of(notify(state));
+}
+
+fn warn_of(told: io::Result<()>) {
+    if let Err(error) = told {
         tracing::warn!(%error, "systemd cannot be told what the gateway does");
     }
 }

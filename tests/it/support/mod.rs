@@ -14,7 +14,8 @@ pub mod gateway;
 pub mod http;
 /// HTTP/2: a client that behaves, and frames that do not.
 pub mod http2;
-/// A way to a gateway that can be cut and mended.
+/// A service manager that keeps sockets.
+pub mod manager;
 /// Pages of the admin listener, as a browser without script gets them.
 pub mod page;
 /// PostgreSQL servers, and what stands between them and a gateway.

@@ -49,12 +49,7 @@ impl Process {
     /// # Panics
     /// When it cannot be started, with `hint`.
     pub fn start(name: &str, command: &mut Command, hint: &str) -> Self {
-        Self::start_with_input(name, command.stdin(Stdio::piped()), hint)
-    }
-
-    /// The same with the standard input that the command has.
-    pub fn start_with_input(name: &str, command: &mut Command, hint: &str) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}. {hint}"));
         let (sender, lines) = mpsc::channel();
         read_lines(Stream::Stdout, child.stdout.take().unwrap(), sender.clone());
@@ -201,12 +196,7 @@ impl GatewayProcess {
 
     /// The same with the whole command of the test's own.
     pub fn start_command(command: &mut Command) -> Self {
-        Self::start_with_input(command.stdin(Stdio::piped()))
-    }
-
-    /// The same with the standard input that the command has.
-    pub fn start_with_input(command: &mut Command) -> Self {
-        let mut process = Process::start_with_input("the gateway", command, "");
+        let mut process = Process::start("the gateway", command, "");
         let (mut server, mut admin) = (None, None);
         let (server, admin) = process.wait_for("the addresses that it listens on", |stream, line| {
             match listening(stream, line) {
