@@ -116,7 +116,8 @@ impl Tcp {
         let mut byte = [0];
         let read = match &mut self.0 {
             State::Fresh { stream, .. } => stream.read(&mut byte),
-            State::Registered(stream) => stream.try_read(&mut byte),
+            // tokio's own read would not ask the system before the poller has told of new bytes.
+            State::Registered(stream) => (&*SockRef::from(&*stream)).read(&mut byte),
             State::Lost => return false,
         };
         !matches!(read, Ok(1..))
@@ -267,15 +268,12 @@ mod tests {
             }
             assert!(accepted.is_drained());
             sender.write_all(b"more").await.unwrap();
-            if is_registered {
-                accepted.registered().unwrap().readable().await.unwrap();
-            }
             assert!(!accepted.is_drained());
 
             let (mut accepted, mut sender) = self::accepted().await;
             sender.shutdown().await.unwrap();
             if is_registered {
-                accepted.registered().unwrap().readable().await.unwrap();
+                accepted.registered().unwrap();
             }
             assert!(accepted.is_drained());
         }

@@ -4,7 +4,7 @@
 //! The gateways' own circuits decide; here is only what they exchange. What is told is written within a moment, and the answer
 //! is what is known then: it counts, unless something more was told meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -121,16 +121,24 @@ impl Circuits {
         };
         let is_other = told.iter().any(|upstream| open(&known, upstream) != open(new, upstream));
         known.clone_from(new);
+        // Granted only to those who have asked by now.
+        for open in known.values_mut().filter_map(|circuit| circuit.open.as_mut()) {
+            if open.prober == Prober::Granted {
+                open.prober = Prober::ThisGateway;
+            }
+        }
         is_other
     }
 
-    /// Takes what is to be told and asked.
-    pub fn take(&self) -> HashMap<Uuid, Untold> {
-        std::mem::take(&mut lock(&self.untold))
+    /// Takes what is to be told and asked of some circuits, `most` at most.
+    pub fn take(&self, most: usize) -> BTreeMap<Uuid, Untold> {
+        let mut untold = lock(&self.untold);
+        let some: Vec<Uuid> = untold.keys().copied().take(most).collect();
+        some.into_iter().filter_map(|upstream| untold.remove_entry(&upstream)).collect()
     }
 
     /// This could not be written; it is taken again before what has come meanwhile.
-    pub fn put_back(&self, earlier: HashMap<Uuid, Untold>) {
+    pub fn put_back(&self, earlier: BTreeMap<Uuid, Untold>) {
         let mut untold = lock(&self.untold);
         for (upstream, mut before) in earlier {
             if let Some(later) = untold.remove(&upstream) {
@@ -160,7 +168,9 @@ impl Untold {
             }
             // What was before it does not matter any more.
             CircuitEvent::Answered => (self.answered, self.probe, self.failed) = (true, None, None),
-            CircuitEvent::ProbeFailed(_) | CircuitEvent::ProbeCancelled => self.probe = Some(event),
+            CircuitEvent::ProbeFailed(_) => self.probe = Some(event),
+            // One that has failed stays so: another attempt, which was not allowed, may be given up after it.
+            CircuitEvent::ProbeCancelled => self.probe = self.probe.or(Some(event)),
         }
     }
 
@@ -168,7 +178,9 @@ impl Untold {
         if later.answered {
             self.add(CircuitEvent::Answered);
         }
-        self.probe = later.probe.or(self.probe);
+        if let Some(probe) = later.probe {
+            self.add(probe);
+        }
         if let Some((count, limit, wait)) = later.failed {
             let before = self.failed.map_or(0, |(count, ..)| count);
             self.failed = Some((before.saturating_add(count), limit, wait));
@@ -199,9 +211,29 @@ mod tests {
             circuits.tell(upstream, event);
         }
         assert!(circuits.is_untold(&upstream) && !circuits.is_untold(&Uuid::nil()));
-        let untold = circuits.take().remove(&upstream).unwrap();
+        let untold = circuits.take(9).remove(&upstream).unwrap();
         assert_eq!((untold.answered, untold.probe, count(&untold)), (true, None, Some(1)));
         assert!(!circuits.is_untold(&upstream));
+    }
+
+    #[test]
+    fn a_probe_that_has_failed_is_not_given_up_after_it() {
+        let (circuits, upstream) = (Circuits::default(), Uuid::from_u128(1));
+        circuits.tell(upstream, CircuitEvent::ProbeFailed(WAIT));
+        circuits.tell(upstream, CircuitEvent::ProbeCancelled);
+        let untold = circuits.take(9);
+        assert_eq!(untold[&upstream].probe, Some(CircuitEvent::ProbeFailed(WAIT)));
+        circuits.tell(upstream, CircuitEvent::ProbeCancelled);
+        circuits.put_back(untold);
+        assert_eq!(circuits.take(9)[&upstream].probe, Some(CircuitEvent::ProbeFailed(WAIT)));
+    }
+
+    #[test]
+    fn a_few_are_taken_at_once_and_none_is_left_behind() {
+        let circuits = Circuits::default();
+        (0..5).for_each(|number| circuits.tell(Uuid::from_u128(number), FAILED));
+        let taken: Vec<usize> = (0..4).map(|_| circuits.take(2).len()).collect();
+        assert_eq!(taken, [2, 2, 1, 0]);
     }
 
     #[test]
@@ -209,15 +241,15 @@ mod tests {
         let (circuits, upstream) = (Circuits::default(), Uuid::from_u128(1));
         circuits.tell(upstream, FAILED);
         let mut asked = circuits.ask(upstream);
-        let taken = circuits.take();
+        let taken = circuits.take(9);
         circuits.tell(upstream, FAILED);
         circuits.put_back(taken);
-        let taken = circuits.take();
+        let taken = circuits.take(9);
         assert_eq!(count(&taken[&upstream]), Some(2));
         assert_eq!(asked.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         circuits.tell(upstream, CircuitEvent::Answered);
         circuits.put_back(taken);
-        let mut taken = circuits.take();
+        let mut taken = circuits.take(9);
         let untold = taken.remove(&upstream).unwrap();
         assert_eq!((untold.answered, count(&untold), untold.asks.len()), (true, None, 1));
     }

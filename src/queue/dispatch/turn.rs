@@ -10,6 +10,8 @@ use crate::queue::lane::Slot;
 
 /// How long a delivery stands in line in memory. After that it waits in the store, where people can discard it.
 const IN_LINE: Duration = Duration::from_millis(100);
+/// How long the store may take to say whether a probe may begin. The delivery in hand is claimed for longer.
+const ASK: Duration = Duration::from_secs(5);
 
 /// Everything that lets one attempt begin.
 pub struct Start {
@@ -106,8 +108,10 @@ impl Dispatcher {
     pub(super) async fn start_or_ask(&self, now: Instant) -> Result<Start, NotYet> {
         let asks = self.gate.as_ref().and_then(|gate| Some((gate, gate.must_ask(now)?)));
         let Some((gate, upstream)) = asks else { return self.start(now) };
-        self.context.queue.store.ask_to_probe(upstream).await;
-        self.start(self.context.clock.now()).inspect_err(|_not_yet| gate.give_up_probe())
+        let asked = tokio::time::timeout(ASK, self.context.queue.store.ask_to_probe(upstream)).await;
+        let now = self.context.clock.now();
+        let start = asked.map_err(|_late| NotYet::Later(Some(now + ASK))).and_then(|()| self.start(now));
+        start.inspect_err(|_not_yet| gate.give_up_probe())
     }
 
     /// Asks `max_rate` and the circuit.

@@ -4,7 +4,7 @@
 //! A circuit that is closed and has no failures has no row. One gateway at a time may probe: the one whose session, as long
 //! as that lives, is in the row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
@@ -18,11 +18,26 @@ use crate::store::backend::Heard;
 use crate::store::circuits::{CircuitEvent, KnownCircuits, Prober, SharedCircuit, SharedOpen, Untold};
 use crate::store::types::millis;
 
+/// Circuits that are told of in one transaction: so few that it ends in time where the database is far away.
+const MOST: usize = 16;
+
 impl Postgres {
     /// Writes what is to be told of circuits, and reads all, if something is to be told, if others have changed something, or if
-    /// it `is_time`.
-    pub(super) fn share_circuits(&mut self, is_time: bool) -> Result<(), PgError> {
-        let untold = self.sharing.circuits.take();
+    /// it `is_time`; now and then, forgets old ones. If that fails, each gateway goes by its own circuits, and deliveries are
+    /// accepted as before.
+    pub(super) fn share_circuits(&mut self, is_time: bool, forgets: bool) {
+        let result =
+            self.exchange_circuits(is_time).and_then(|()| if forgets { self.forget_circuits() } else { Ok(()) });
+        let worked = std::mem::replace(&mut self.upkeep.are_circuits_shared, result.is_ok());
+        match result {
+            Err(error) if worked => tracing::warn!(%error, "circuits are not shared with other gateways for now"),
+            Ok(()) if !worked => tracing::info!("circuits are shared with other gateways again"),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    pub(super) fn exchange_circuits(&mut self, is_time: bool) -> Result<(), PgError> {
+        let untold = self.sharing.circuits.take(MOST);
         let is_to_read = self.sharing.circuits.take_is_to_read();
         if untold.is_empty() && !is_to_read && !is_time {
             return Ok(());
@@ -48,25 +63,30 @@ impl Postgres {
         Ok(())
     }
 
+    fn forget_circuits(&mut self) -> Result<(), PgError> {
+        self.link.run(QUERY_TIME, async |connection| connection.execute(sql::FORGET_CIRCUITS, &[]).await)?;
+        Ok(())
+    }
+
     /// Reads all circuits.
     pub(super) fn read_circuits(&mut self) -> Result<(), PgError> {
-        let known = self.write_circuits(&HashMap::new())?;
+        let known = self.write_circuits(&BTreeMap::new())?;
         self.sharing.circuits.set_known(&known, &[]);
         Ok(())
     }
 
-    /// Writes this, and reads all circuits.
-    fn write_circuits(&mut self, untold: &HashMap<Uuid, Untold>) -> Result<KnownCircuits, PgError> {
+    /// Writes this, all or nothing, and reads all circuits.
+    fn write_circuits(&mut self, untold: &BTreeMap<Uuid, Untold>) -> Result<KnownCircuits, PgError> {
         let asks = untold.values().any(|untold| !untold.asks.is_empty());
         let session = if asks { self.session()? } else { 0 };
         let probes = self.probes.clone();
         let (granted, rows) = self.link.run_again(QUERY_TIME, async |connection| {
             let mut granted = Vec::new();
-            for (upstream, untold) in untold {
-                write(connection, upstream, untold, probes.get(upstream).copied()).await?;
-                if !untold.asks.is_empty() && connection.execute(sql::ASK_TO_PROBE, &[upstream, &session]).await? > 0 {
-                    granted.push(*upstream);
-                }
+            if !untold.is_empty() {
+                connection.batch("BEGIN").await?;
+                let result = write_all(connection, untold, &probes, session).await;
+                connection.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+                granted = result?;
             }
             Ok((granted, connection.query(sql::CIRCUITS, &[]).await?))
         })?;
@@ -86,6 +106,24 @@ impl Postgres {
         }
         Ok(known)
     }
+}
+
+/// Writes what is to be told, in the order of the upstreams, so that two gateways do not wait for each other. Gives those that
+/// this session may probe.
+async fn write_all(
+    connection: &Connection,
+    untold: &BTreeMap<Uuid, Untold>,
+    probes: &HashMap<Uuid, i64>,
+    session: i64,
+) -> Result<Vec<Uuid>, PgError> {
+    let mut granted = Vec::new();
+    for (upstream, untold) in untold {
+        write(connection, upstream, untold, probes.get(upstream).copied()).await?;
+        if !untold.asks.is_empty() && connection.execute(sql::ASK_TO_PROBE, &[upstream, &session]).await? > 0 {
+            granted.push(*upstream);
+        }
+    }
+    Ok(granted)
 }
 
 /// Writes what is to be told of one circuit, which this session of the gateway probes.

@@ -41,11 +41,20 @@ pub struct Upkeep {
     next_step: Millis,
     /// Outcomes that were dropped and are not told yet.
     dropped: u64,
+    /// The last exchange of circuits has worked.
+    pub(super) are_circuits_shared: bool,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self { clock: Clock::system().monotonic(), next: None, next_rarely: None, next_step: Millis::MIN, dropped: 0 }
+        Self {
+            clock: Clock::system().monotonic(),
+            next: None,
+            next_rarely: None,
+            next_step: Millis::MIN,
+            dropped: 0,
+            are_circuits_shared: true,
+        }
     }
 }
 
@@ -73,17 +82,16 @@ impl Postgres {
                 );
             }
         }
-        if self.upkeep.next_rarely.is_none_or(|next| at >= next) {
+        let is_rare = self.upkeep.next_rarely.is_none_or(|next| at >= next);
+        if is_rare {
             self.compare_clocks(now)?;
             self.measure_size()?;
             let standbys = self.link.run(QUERY_TIME, async |connection| is_replicated(connection).await)?;
             self.sharing.is_replicated.store(standbys, Ordering::Relaxed);
-            for over in [statements::FORGET_SESSIONS, statements::FORGET_CIRCUITS] {
-                self.link.run(QUERY_TIME, async |connection| connection.execute(over, &[]).await)?;
-            }
+            self.link.run(QUERY_TIME, async |connection| connection.execute(statements::FORGET_SESSIONS, &[]).await)?;
             self.upkeep.next_rarely = Some(at + NOW_AND_THEN);
         }
-        self.share_circuits(is_time)?;
+        self.share_circuits(is_time, is_rare);
         self.tell_others()?;
         // A clock that was set back must not stop retention.
         if now < self.upkeep.next_step && self.upkeep.next_step - now <= STEP_EVERY {

@@ -17,7 +17,7 @@ impl Gateway {
 
     /// What the gateway knows after it has exchanged it with others.
     fn circuit(&mut self) -> SharedCircuit {
-        self.backend.share_circuits(true).unwrap();
+        self.backend.exchange_circuits(true).unwrap();
         self.backend.sharing.circuits.known(&UPSTREAM)
     }
 
@@ -77,8 +77,8 @@ fn one_gateway_at_a_time_probes_as_long_as_its_session_lives() {
     let Some(target) = target() else { return };
     let [mut one, mut two] = two(&target);
     one.tell(DOWN);
-    assert_eq!((one.probes(), two.probes()), (Prober::Granted, Prober::Another));
-    assert_eq!(one.probes(), Prober::Granted, "a second time, too");
+    assert_eq!((one.probes(), two.probes()), (Prober::ThisGateway, Prober::Another));
+    assert_eq!(one.probes(), Prober::ThisGateway, "a second time, too");
     // What another gateway says of a probe that is not its own changes nothing.
     two.tell(CircuitEvent::ProbeFailed(MINUTE));
     two.tell(CircuitEvent::ProbeCancelled);
@@ -86,19 +86,19 @@ fn one_gateway_at_a_time_probes_as_long_as_its_session_lives() {
     for expected in [2, 4, 5, 5] {
         one.tell(CircuitEvent::ProbeFailed(Duration::from_millis(5)));
         assert_eq!(two.wait(), Duration::from_millis(expected));
-        assert_eq!(one.probes(), Prober::Granted);
+        assert_eq!(one.probes(), Prober::ThisGateway);
     }
     one.tell(CircuitEvent::ProbeCancelled);
     assert_eq!((one.prober(), two.prober()), (Prober::Nobody, Prober::Nobody));
-    assert_eq!(two.probes(), Prober::Granted);
+    assert_eq!(two.probes(), Prober::ThisGateway);
     // It dies.
     let_leases_end(&target, "two");
-    assert_eq!((one.prober(), one.probes()), (Prober::Nobody, Prober::Granted));
+    assert_eq!((one.prober(), one.probes()), (Prober::Nobody, Prober::ThisGateway));
     two.tell(CircuitEvent::ProbeFailed(MINUTE));
     assert_eq!((two.prober(), one.prober()), (Prober::Another, Prober::ThisGateway));
     // It ends in order.
     one.backend.close().unwrap();
-    assert_eq!((two.prober(), two.probes()), (Prober::Nobody, Prober::Granted));
+    assert_eq!((two.prober(), two.probes()), (Prober::Nobody, Prober::ThisGateway));
 }
 
 #[test]
@@ -107,7 +107,8 @@ fn what_cannot_be_told_now_is_told_when_the_database_is_back() {
     let mut one = Gateway::new(&target, "one");
     ask(&target, "ALTER TABLE circuits RENAME TO away");
     one.backend.sharing.circuits.tell(UPSTREAM, DOWN);
-    assert!(one.backend.share_circuits(false).is_err() && one.backend.sharing.circuits.is_untold(&UPSTREAM));
+    assert!(one.backend.exchange_circuits(false).is_err() && one.backend.sharing.circuits.is_untold(&UPSTREAM));
+    assert!(one.backend.do_upkeep(0).is_ok(), "all else goes on");
     ask(&target, "ALTER TABLE away RENAME TO circuits");
     assert!(one.circuit().open.is_some() && !one.backend.sharing.circuits.is_untold(&UPSTREAM));
 }
