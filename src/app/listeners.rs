@@ -250,18 +250,11 @@ fn spread(sockets: Vec<net::TcpListener>, workers: &mut [Vec<net::TcpListener>])
     Ok(address)
 }
 
-/// One socket for all threads: they take connections from one queue.
-fn shared_by(socket: net::TcpListener, threads: usize) -> io::Result<Vec<net::TcpListener>> {
-    let mut sockets = (1..threads).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
-    sockets.push(socket);
-    Ok(sockets)
-}
-
 /// Binds one socket for each thread to the same address. Linux alone spreads connections over such sockets (socket(7),
 /// SO_REUSEPORT); elsewhere the threads share one.
 fn bind_shared(address: SocketAddr, threads: usize) -> io::Result<Vec<net::TcpListener>> {
     if threads == 1 || !cfg!(target_os = "linux") {
-        return shared_by(open(address, false)?, threads);
+        return Ok(vec![open(address, false)?]);
     }
     // With SO_REUSEPORT, a second gateway of the same user could bind the same address. Binding without it first finds out.
     drop(open(address, false)?);

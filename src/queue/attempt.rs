@@ -15,7 +15,7 @@ use super::state::after_attempt;
 use crate::http1::client::request::Head;
 use crate::metrics::UpstreamResult;
 use crate::record::recorder::response_head;
-use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket};
+use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket, Waiting};
 use crate::upstream::pool::{ResponseBody, SendError};
 
 /// How much of a response's body is kept, in bytes.
@@ -38,16 +38,8 @@ pub struct Job {
     pub id: Uuid,
     /// When it was received.
     pub received_at: Millis,
-    /// Attempts that were made before.
-    pub attempts: u32,
-    /// How many of them count for giving up.
-    pub counted: u32,
-    /// From when on its age is counted.
-    pub since: Millis,
-    /// A person asked for this attempt.
-    pub replay: bool,
-    /// There is this attempt and no other.
-    pub once: bool,
+    /// Its place in the queue.
+    pub waiting: Waiting,
 }
 
 /// How an attempt ended.
@@ -68,9 +60,9 @@ impl Job {
     /// The field lines that this attempt adds to the message.
     pub fn fields(&self) -> Head {
         let mut fields = Head::default();
-        fields.text_line(HOOKLATCH_ATTEMPT, &(self.attempts + 1).to_string());
+        fields.text_line(HOOKLATCH_ATTEMPT, &(self.waiting.attempts + 1).to_string());
         fields.text_line(HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
-        if self.replay {
+        if self.waiting.replay {
             fields.text_line(HOOKLATCH_REPLAY, "true");
         }
         fields
@@ -88,18 +80,19 @@ impl Job {
     ) -> AttemptOutcome {
         let delivered = matches!(ended.status, Some(200..=299));
         let (status, retry_after) = (ended.status, ended.retry_after);
-        let failure = Failure { now, since: self.since, attempts: self.counted + 1, status, retry_after };
+        let failure =
+            Failure { now, since: self.waiting.since, attempts: self.waiting.counted + 1, status, retry_after };
         let (retry_at, why) = match policy.after(&failure, random) {
             _ if delivered => (None, None),
             Verdict::RetryAt(at) => (Some(at), None),
             Verdict::GiveUp(why) => (None, Some(why)),
         };
-        let next = after_attempt(delivered, self.once, retry_at);
+        let next = after_attempt(delivered, self.waiting.once, retry_at);
         let is_settled = matches!(next, Next::Settle(State::Delivered));
         AttemptOutcome {
             id: self.id,
             ticket: self.ticket,
-            since: self.since,
+            since: self.waiting.since,
             attempt: self.written(ended, at, took),
             reason: why.filter(|_| next == Next::Settle(State::Dead)).map(|why| Arc::from(why_dead(why))),
             next,
@@ -112,10 +105,10 @@ impl Job {
         AttemptOutcome {
             id: self.id,
             ticket: self.ticket,
-            since: self.since,
+            since: self.waiting.since,
             attempt: self.written(Ended::without_response(UpstreamResult::Failed, error), at, Duration::ZERO),
-            next: after_attempt(false, self.once, None),
-            reason: (!self.once).then(|| Arc::from("unreadable")),
+            next: after_attempt(false, self.waiting.once, None),
+            reason: (!self.waiting.once).then(|| Arc::from("unreadable")),
             settled: None,
         }
     }
@@ -124,13 +117,13 @@ impl Job {
     fn written(&self, ended: Ended, at: Millis, took: Duration) -> Attempt {
         Attempt {
             destination: self.ticket.destination(),
-            number: self.attempts + 1,
+            number: self.waiting.attempts + 1,
             at,
             result: Arc::from(ended.result.label()),
             status: ended.status,
             error: ended.error,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
-            replay: self.replay,
+            replay: self.waiting.replay,
             gateway: None,
             response_head: ended.head,
             response_body: ended.body,

@@ -32,7 +32,7 @@ use crate::observe::log_limit::LogLimit;
 use crate::record::kept::{Origin, after_delivery};
 use crate::routing::table::Route;
 use crate::store::{
-    Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError, Ticket,
+    Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Next, Settled, State, Store, StoreError, Ticket, Waiting,
 };
 use crate::upstream::message::Message;
 use crate::upstream::redirect::REDIRECT_HINT;
@@ -165,8 +165,7 @@ impl Dispatcher {
             self.context.queue.wake(&self.name);
             return;
         };
-        let job =
-            Job { ticket, id, received_at, attempts: 0, counted: 0, since: received_at, replay: false, once: false };
+        let job = Job { ticket, id, received_at, waiting: Waiting::received(received_at) };
         self.attempt(job, &origin, message, start).await;
     }
 
@@ -246,22 +245,8 @@ impl Dispatcher {
     }
 
     fn begin(self: &Rc<Self>, claimed: Claimed, start: Start) {
-        let Claimed {
-            ticket,
-            id,
-            received_at,
-            attempts,
-            counted,
-            since,
-            replay,
-            once,
-            head,
-            body,
-            scheme,
-            details,
-            ..
-        } = claimed;
-        let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
+        let Claimed { ticket, id, received_at, waiting, head, body, scheme, details, .. } = claimed;
+        let job = Job { ticket, id, received_at, waiting };
         match stored::decode_whole(id, &head, body) {
             Ok(message) => {
                 let (this, origin) = (self.clone(), Origin { scheme, event_type: None, details });
@@ -327,7 +312,7 @@ impl Dispatcher {
             Next::Retry(_) | Next::Keep => (false, false),
         };
         if is_dead {
-            tracing::error!(route = &*self.name, id = %job.id, attempts = job.attempts + 1, "a delivery is given up");
+            tracing::error!(route = &*self.name, id = %job.id, attempts = job.waiting.attempts + 1, "a delivery is given up");
         }
         if let Some(metrics) = &self.metrics {
             metrics.attempt(result);
@@ -371,7 +356,7 @@ impl Dispatcher {
             tracing::warn!(
                 route = &*self.name,
                 id = %job.id,
-                attempt = job.attempts + 1,
+                attempt = job.waiting.attempts + 1,
                 result = ended.result.label(),
                 status = ended.status,
                 error = ended.error,

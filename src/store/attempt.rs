@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::types::{Millis, State, Stored};
+use super::waiting::Waiting;
 
 /// An attempt to hand a delivery to one destination.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -93,18 +94,8 @@ pub struct Claimed {
     pub id: Uuid,
     /// When the request's first byte came.
     pub received_at: Millis,
-    /// When the attempt was due.
-    pub due_at: Millis,
-    /// How many attempts were made at this destination.
-    pub attempts: u32,
-    /// How many of them count for giving up: a replay starts again from 0.
-    pub counted: u32,
-    /// From when on `max_age` is counted: the receipt, or the last replay.
-    pub since: Millis,
-    /// A person asked for this attempt.
-    pub replay: bool,
-    /// There is this attempt and no other: a replay of what had been delivered.
-    pub once: bool,
+    /// Its place in the queue.
+    pub waiting: Waiting,
     /// The route's scheme when it came.
     pub scheme: Arc<str>,
     /// What else is known of it, as the caller encoded it.
@@ -133,7 +124,7 @@ pub struct AttemptOutcome {
     pub id: Uuid,
     /// Which delivery at which destination.
     pub ticket: Ticket,
-    /// [`Claimed::since`]: if a person has had the delivery sent again meanwhile, this outcome leaves that alone.
+    /// [`Waiting::since`]: if a person has had the delivery sent again meanwhile, this outcome leaves that alone.
     pub since: Millis,
     /// What happened.
     pub attempt: Attempt,

@@ -80,6 +80,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::store::waiting::Waiting;
 
     const ONE: Ticket = Ticket { row: 1, destination: 0 };
 
@@ -88,12 +89,7 @@ mod tests {
             ticket,
             id: Uuid::nil(),
             received_at: 0,
-            due_at: 0,
-            attempts: 0,
-            counted: 0,
-            since: 0,
-            replay: false,
-            once: false,
+            waiting: Waiting::received(0),
             scheme: "none".into(),
             details: Bytes::new(),
             head: Bytes::new(),

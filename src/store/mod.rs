@@ -60,6 +60,7 @@ pub use reservations::{KeyReservation, Reserved};
 use tokio::sync::broadcast;
 pub use types::*;
 use uuid::Uuid;
+pub use waiting::Waiting;
 use writer::Writer;
 pub use writer::{Committed, OnCommit};
 

@@ -7,15 +7,15 @@ use super::types::Millis;
 pub struct Waiting {
     /// When the next attempt is due.
     pub due_at: Millis,
-    /// How many attempts were made.
+    /// How many attempts were made at this destination.
     pub attempts: u32,
-    /// How many of them count for giving up.
+    /// How many of them count for giving up: a replay starts again from 0.
     pub counted: u32,
     /// From when on `max_age` is counted: the receipt, or the last replay.
     pub since: Millis,
     /// A person asked for the next attempt.
     pub replay: bool,
-    /// The next attempt is the only one.
+    /// The next attempt is the only one: a replay of what had been delivered.
     pub once: bool,
 }
 

@@ -95,16 +95,7 @@ fn a_panic_in_an_attempt_fails_it_and_the_delivery_is_tried_again_later() {
         let now = queue.millis(started);
         let accepted = queue.store.accept(delivery(now), None, 1, true).await.unwrap();
         let Accepted::Stored(ticket) = accepted else { panic!("{accepted:?}") };
-        let job = Job {
-            ticket,
-            id: Uuid::from_u128(1),
-            received_at: now,
-            attempts: 0,
-            counted: 0,
-            since: now,
-            replay: false,
-            once: false,
-        };
+        let job = Job { ticket, id: Uuid::from_u128(1), received_at: now, waiting: Waiting::received(now) };
         let panics = dispatcher.clone();
         let attempt = tokio::task::spawn_local(async move {
             let _open = Open { dispatcher: panics, attempt: Some((job, None)), started };
@@ -115,7 +106,7 @@ fn a_panic_in_an_attempt_fails_it_and_the_delivery_is_tried_again_later() {
         let later = now + crate::store::millis(Duration::from_secs(3600));
         assert!(queue.store.claim("hook", 0, now, 1).await.unwrap().is_empty(), "it waits its backoff");
         let due = queue.store.claim("hook", 0, later, 1).await.unwrap();
-        assert_eq!((due[0].ticket, due[0].attempts, due[0].counted), (ticket, 1, 1));
+        assert_eq!((due[0].ticket, due[0].waiting.attempts, due[0].waiting.counted), (ticket, 1, 1));
         let (_, attempts) = queue.store.get(job.id).await.unwrap().unwrap();
         assert_eq!((&*attempts[0].result, attempts[0].error.as_deref()), ("failed", Some("internal error")));
     });
@@ -133,8 +124,8 @@ fn what_is_claimed_and_not_begun_is_given_back_and_a_cut_off_attempt_is_not_writ
         assert!(store.claim("hook", 0, now, 1).await.unwrap().is_empty());
         drop(Unbegun { store, current: None, claimed: claimed.into_iter() });
         let claimed = store.claim("hook", 0, now, 1).await.unwrap().remove(0);
-        let Claimed { ticket, id, received_at, attempts, counted, since, replay, once, .. } = claimed;
-        let job = Job { ticket, id, received_at, attempts, counted, since, replay, once };
+        let Claimed { ticket, id, received_at, waiting, .. } = claimed;
+        let job = Job { ticket, id, received_at, waiting };
         drop(Open { dispatcher: dispatcher.clone(), attempt: Some((job, None)), started });
         let (stored, attempts) = store.get(id).await.unwrap().unwrap();
         assert_eq!((stored.attempts, attempts.len()), (0, 0));

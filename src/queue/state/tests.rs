@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::store::backend::{Answer, Backend, Due, Reader, Write};
 use crate::store::memory::{Bounds, Memory};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Attempt, AttemptOutcome, Change, Changed, Claimed, Delivery, Keep, Shown, Ticket};
+use crate::store::{Attempt, AttemptOutcome, Change, Changed, Claimed, Delivery, Keep, Shown, Ticket, Waiting};
 
 const NOW: Millis = 1_700_000_000_000;
 const KEEP: Keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
@@ -208,12 +208,12 @@ impl Run {
         }
         let (number, claimed) = self.under_way.swap_remove(usize::from(pick) % self.under_way.len());
         let retry_at = (event == Event::Failed).then_some(NOW);
-        let next = after_attempt(event == Event::Delivered, claimed.once, retry_at);
-        let attempt = attempt(claimed.attempts + 1);
+        let next = after_attempt(event == Event::Delivered, claimed.waiting.once, retry_at);
+        let attempt = attempt(claimed.waiting.attempts + 1);
         self.write(Write::Complete(Box::new(AttemptOutcome {
             id: claimed.id,
             ticket: claimed.ticket,
-            since: claimed.since,
+            since: claimed.waiting.since,
             attempt,
             next,
             reason: None,
@@ -224,7 +224,7 @@ impl Run {
         let waited = reference.waits;
         // A failure counts only for a delivery that still waits.
         if event == Event::Delivered || waited {
-            let event = if claimed.once && event == Event::Failed { Event::GivenUp } else { event };
+            let event = if claimed.waiting.once && event == Event::Failed { Event::GivenUp } else { event };
             reference.apply(event);
         }
     }
@@ -317,12 +317,7 @@ fn first_attempt(number: usize, ticket: Ticket) -> Claimed {
         ticket,
         id: id(number),
         received_at,
-        due_at: received_at,
-        attempts: 0,
-        counted: 0,
-        since: received_at,
-        replay: false,
-        once: false,
+        waiting: Waiting::received(received_at),
         scheme,
         details,
         head,

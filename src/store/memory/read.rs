@@ -75,7 +75,7 @@ impl Reader for MemoryReader {
             ..=(route, query.destination, query.now, i64::MAX);
         let mut found: Vec<Claimed> = Vec::new();
         let mut bytes = 0;
-        for (_, destination, due_at, number) in inner.due.range(range) {
+        for (_, destination, _, number) in inner.due.range(range) {
             let ticket = Ticket { row: *number, destination: *destination };
             let Some(row) = inner.rows.get(*number) else { continue };
             let Some(waiting) = row.waits.get(destination) else { continue };
@@ -91,12 +91,7 @@ impl Reader for MemoryReader {
                 ticket,
                 id: row.delivery.id,
                 received_at: row.delivery.received_at,
-                due_at: *due_at,
-                attempts: waiting.attempts,
-                counted: waiting.counted,
-                since: waiting.since,
-                replay: waiting.replay,
-                once: waiting.once,
+                waiting: *waiting,
                 scheme: row.delivery.scheme.clone(),
                 details: row.delivery.details.clone(),
                 head: row.delivery.head.clone(),

@@ -14,7 +14,7 @@ use super::error::PgError;
 use super::leases::{Lease, Leases, Role};
 use super::link::{Connection, Link, Params, Setup};
 use super::list::{Held, list};
-use super::row::{attempt, bytes, number, stored};
+use super::row::{attempt, bytes, stored, waiting};
 use super::statements;
 use super::write::begin_session;
 use crate::clock::Clock;
@@ -23,6 +23,7 @@ use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::list::{Filter, Page};
 use crate::store::types::{Millis, StoreError, Stored};
+use crate::store::waiting::Waiting;
 
 /// How long a query may take here: the server ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -190,14 +191,10 @@ impl PostgresReader {
 /// A claimed delivery, and the number of its claim.
 fn claimed(row: &Row, destination: u16, skew: Millis) -> Result<(Claimed, i64), PgError> {
     let body: Option<&[u8]> = row.try_get(13)?;
+    let waiting = waiting(row, 1)?;
     let claimed = Claimed {
         ticket: Ticket { row: row.try_get(0)?, destination },
-        due_at: row.try_get::<_, i64>(1)?.saturating_sub(skew),
-        attempts: number(row.try_get::<_, i64>(2)?),
-        counted: number(row.try_get::<_, i64>(3)?),
-        since: row.try_get(4)?,
-        replay: row.try_get(5)?,
-        once: row.try_get(6)?,
+        waiting: Waiting { due_at: waiting.due_at.saturating_sub(skew), ..waiting },
         id: row.try_get(8)?,
         received_at: row.try_get(9)?,
         scheme: Arc::from(row.try_get::<_, &str>(10)?),

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use super::error::PgError;
 use crate::store::attempt::Attempt;
 use crate::store::types::{Delivery, Millis, Shown, State, Stored};
+use crate::store::waiting::Waiting;
 
 /// A text as the database can keep it: it takes no NUL.
 pub fn clean(text: &str) -> String {
@@ -35,6 +36,18 @@ pub fn state(row: &Row, column: usize) -> Result<State, PgError> {
 /// The bytes in a column.
 pub fn bytes(row: &Row, column: usize) -> Result<Bytes, PgError> {
     Ok(Bytes::copy_from_slice(row.try_get(column)?))
+}
+
+/// A place in the queue, in six columns from this one on.
+pub fn waiting(row: &Row, first: usize) -> Result<Waiting, PgError> {
+    Ok(Waiting {
+        due_at: row.try_get(first)?,
+        attempts: number(row.try_get::<_, i64>(first + 1)?),
+        counted: number(row.try_get::<_, i64>(first + 2)?),
+        since: row.try_get(first + 3)?,
+        replay: row.try_get(first + 4)?,
+        once: row.try_get(first + 5)?,
+    })
 }
 
 /// A delivery as the statements of lists give it; head and details are the caller's. `held` tells whether a route is missing

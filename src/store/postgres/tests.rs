@@ -46,8 +46,8 @@ impl Gateway {
     }
 
     fn end(&mut self, claimed: &Claimed, next: Next) {
-        let attempt = attempt(claimed.attempts + 1);
-        let (id, ticket, since) = (claimed.id, claimed.ticket, claimed.since);
+        let attempt = attempt(claimed.waiting.attempts + 1);
+        let (id, ticket, since) = (claimed.id, claimed.ticket, claimed.waiting.since);
         let outcome = AttemptOutcome { id, ticket, since, attempt, next, reason: None, settled: None };
         self.one(Write::Complete(Box::new(outcome)));
     }
@@ -253,7 +253,7 @@ fn a_clock_that_is_wrong_delays_nothing_of_what_its_gateway_has_taken() {
     let now: i64 = ask(&target, "SELECT (extract(epoch FROM now()) * 1000)::bigint").parse().unwrap();
     assert!((now - due).abs() < 60_000, "{due} by the clock of the database, which is {now}");
     let claimed = wrong.claim(1).remove(0);
-    assert_eq!((claimed.due_at, claimed.since), (NOW, NOW));
+    assert_eq!((claimed.waiting.due_at, claimed.waiting.since), (NOW, NOW));
 }
 
 /// Does something with a plain connection, on this thread.
@@ -362,7 +362,7 @@ async fn connections_that_the_server_ends_are_made_again_and_no_outcome_is_lost(
     let outcome = AttemptOutcome {
         id: claimed.id,
         ticket: claimed.ticket,
-        since: claimed.since,
+        since: claimed.waiting.since,
         attempt: attempt(1),
         next: DELIVERED,
         reason: None,

@@ -20,7 +20,6 @@ use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Write};
 use crate::store::feed::notice;
 use crate::store::types::{Change, Changed, DedupeKey, Millis, StoreError};
-use crate::store::waiting::Waiting;
 
 /// How often a batch is tried that stands in another one's way.
 const TRIES: usize = 4;
@@ -325,14 +324,7 @@ async fn load(connection: &Connection, frame: Frame<'_>) -> Result<(Work, HashSe
     }
     for found in &waiting {
         let Some(loaded) = work.rows.get_mut(&found.try_get::<_, i64>(0)?) else { continue };
-        let waiting = Waiting {
-            due_at: found.try_get(2)?,
-            attempts: row::number(found.try_get::<_, i64>(3)?),
-            counted: row::number(found.try_get::<_, i64>(4)?),
-            since: found.try_get(5)?,
-            replay: found.try_get(6)?,
-            once: found.try_get(7)?,
-        };
+        let waiting = row::waiting(found, 2)?;
         let waits = QueueRow { waiting, owner: found.try_get(8)?, fence: found.try_get(9)?, changed: false };
         loaded.waits.insert(row::number(found.try_get::<_, i32>(1)?), waits);
     }

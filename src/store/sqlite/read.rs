@@ -15,6 +15,7 @@ use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
 use crate::store::list::{Filter, LOOK_TIME, Page};
 use crate::store::types::{Millis, StoreError, Stored};
+use crate::store::waiting::Waiting;
 
 /// Steps of SQLite's machine between two looks at the clock.
 const STEPS: i32 = 4_000;
@@ -171,16 +172,19 @@ fn route_number(connection: &Connection, name: &str) -> rusqlite::Result<Option<
 fn read_claimed(connection: &Connection, ticket: Ticket, due_at: Millis) -> rusqlite::Result<Option<Claimed>> {
     let mut statement = connection.prepare_cached(statements::CLAIMED)?;
     let claimed = |found: &rusqlite::Row<'_>| {
-        Ok(Claimed {
-            ticket,
-            id: row::id(found, 0)?,
-            received_at: found.get(1)?,
+        let waiting = Waiting {
             due_at,
             attempts: found.get(2)?,
             counted: found.get(3)?,
             since: found.get(4)?,
             replay: found.get(5)?,
             once: found.get(6)?,
+        };
+        Ok(Claimed {
+            ticket,
+            id: row::id(found, 0)?,
+            received_at: found.get(1)?,
+            waiting,
             head: row::bytes(found, 7)?,
             body: found.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().into(),
             scheme: found.get(9)?,

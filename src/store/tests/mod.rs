@@ -172,7 +172,7 @@ impl Fixture {
     pub fn complete(&mut self, ticket: Ticket, number: u32, next: Next) {
         let held = self.held.iter().find(|held| held.ticket == ticket).cloned();
         let waits = held.or_else(|| self.due_at(Millis::MAX / 2).into_iter().find(|due| due.ticket == ticket));
-        let since = waits.map_or(NOW, |due| due.since);
+        let since = waits.map_or(NOW, |due| due.waiting.since);
         self.one(Write::Complete(Box::new(AttemptOutcome { since, ..outcome(ticket, number, next) })));
     }
 

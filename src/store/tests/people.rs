@@ -78,7 +78,10 @@ fn a_replay_of_a_dead_delivery_waits_afresh_and_goes_on_with_the_numbers(mut sto
     assert_eq!(store.change(requeue(0, &[State::Delivered], false)), Changed::Not(State::Dead));
     assert_eq!(store.change(requeue(0, &[State::Dead], false)), Changed::Done(2));
     let due = store.due_at(NOW + 50).remove(0);
-    assert_eq!((due.attempts, due.counted, due.since, due.replay, due.once), (2, 0, NOW + 50, true, false));
+    assert_eq!(
+        (due.waiting.attempts, due.waiting.counted, due.waiting.since, due.waiting.replay, due.waiting.once),
+        (2, 0, NOW + 50, true, false)
+    );
     assert_eq!(store.shown(0), Shown::Retrying);
     assert_eq!(store.change(requeue(0, &[State::Dead], false)), Changed::Not(State::Pending), "it waits already");
     store.complete(due.ticket, 3, settled(State::Delivered));
@@ -94,7 +97,7 @@ fn a_replay_of_a_delivered_one_is_one_attempt_that_changes_the_state_only_by_suc
         assert_eq!(store.shown(0), Shown::Settled(State::Failed), "unchanged while it waits");
         assert_eq!(store.change(requeue(0, &[State::Failed], true)), Changed::Not(State::Failed), "once at a time");
         let due = store.due_at(NOW + 50).remove(0);
-        assert!(due.once && due.replay);
+        assert!(due.waiting.once && due.waiting.replay);
         store.complete(due.ticket, attempt, next);
         assert_eq!(store.shown(0), Shown::Settled(expected));
         assert_eq!(store.due_at(Millis::MAX).len(), 0);
@@ -123,7 +126,10 @@ fn the_end_of_an_attempt_leaves_a_replay_alone_that_was_asked_for_meanwhile(mut 
         let ended = AttemptOutcome { since, settled: Some(stays), ..outcome(ticket, 1, next) };
         store.one(Write::Complete(Box::new(ended)));
         let due = store.due_at(NOW + 50).pop().unwrap();
-        assert_eq!((due.id, due.attempts, due.counted, due.since), (id(number), 1, 0, NOW + 50));
+        assert_eq!(
+            (due.id, due.waiting.attempts, due.waiting.counted, due.waiting.since),
+            (id(number), 1, 0, NOW + 50)
+        );
         assert_eq!((store.shown(number), store.get(number).1.len()), (Shown::Retrying, 1));
         store.complete(due.ticket, 2, settled(State::Delivered));
         assert_eq!((store.shown(number), store.get(number).1.len()), (Shown::Settled(State::Delivered), 2));

@@ -33,9 +33,15 @@ fn a_stored_delivery_is_due_with_its_bytes(mut store: Fixture) {
     assert_eq!(store.due_at(NOW + 4).len(), 0);
     let due = store.due_at(NOW + 5);
     assert_eq!(due.len(), 1);
-    assert_eq!((due[0].ticket, due[0].id, due[0].received_at, due[0].due_at), (ticket, id(5), NOW + 5, NOW + 5));
+    assert_eq!(
+        (due[0].ticket, due[0].id, due[0].received_at, due[0].waiting.due_at),
+        (ticket, id(5), NOW + 5, NOW + 5)
+    );
     assert_eq!((&due[0].head[..], &due[0].body[..]), (&b"head"[..], &b"body 5"[..]));
-    assert_eq!((due[0].attempts, due[0].counted, due[0].replay, due[0].once), (0, 0, false, false));
+    assert_eq!(
+        (due[0].waiting.attempts, due[0].waiting.counted, due[0].waiting.replay, due[0].waiting.once),
+        (0, 0, false, false)
+    );
     assert_eq!(store.reader.next_due("github", 0, NOW + 4).unwrap(), Some(NOW + 5));
     assert_eq!(store.reader.next_due("github", 0, NOW + 5).unwrap(), None);
     assert_eq!(store.reader.next_due("github", 1, 0).unwrap(), None);
@@ -103,7 +109,7 @@ fn a_retry_is_due_at_its_time_and_counts_the_attempt(mut store: Fixture) {
     store.complete(ticket, 1, Next::Retry(NOW + 500));
     assert_eq!(store.due_at(NOW + 499).len(), 0);
     let due = store.due_at(NOW + 500);
-    assert_eq!((due[0].attempts, due[0].counted, due[0].since), (1, 1, NOW));
+    assert_eq!((due[0].waiting.attempts, due[0].waiting.counted, due[0].waiting.since), (1, 1, NOW));
     assert_eq!(store.counts(), [(Shown::Retrying, 1)]);
     let (stored, attempts) = store.get(0);
     assert_eq!((stored.shown, stored.attempts, stored.next_attempt_at), (Shown::Retrying, 1, Some(NOW + 500)));
@@ -175,7 +181,7 @@ fn a_record_has_the_attempt_that_was_made_at_once(mut store: Fixture) {
     });
     assert_eq!(replayed, Changed::Done(1));
     let due = store.due_at(NOW);
-    assert_eq!((due.len(), due[0].attempts), (1, 1), "the next attempt is the second");
+    assert_eq!((due.len(), due[0].waiting.attempts), (1, 1), "the next attempt is the second");
     store.complete(due[0].ticket, 2, settled(State::Delivered));
     assert_eq!(store.get(0).1, [attempt(1), attempt(2)]);
     store.change(Change::Erase { id: id(0) });

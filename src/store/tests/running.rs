@@ -107,7 +107,7 @@ async fn a_delivery_that_is_claimed_at_once_comes_again_only_when_it_is_released
     // A change is answered after what was handed in before it.
     store.change(Change::Pause { route: "other".into(), paused: true }).await.unwrap();
     let claimed = store.claim("github", 0, NOW + 9, 10).await.unwrap();
-    assert_eq!((claimed.len(), claimed[0].attempts), (1, 1));
+    assert_eq!((claimed.len(), claimed[0].waiting.attempts), (1, 1));
 }
 
 #[tokio::test]
