@@ -118,6 +118,7 @@ fn every_value_of_the_chart_reaches_the_manifests() {
         },
         "service": { "type": "LoadBalancer", "annotations": { "balancer": "internal" } },
         "serviceMonitor": { "enabled": true, "interval": "17s", "labels": { "release": "prometheus" } },
+        "prometheusRule": { "enabled": true, "labels": { "selected": "by-prometheus" } },
         "resources": { "limits": { "memory": "777Mi" } },
         "terminationGracePeriodSeconds": 99,
         "podAnnotations": { "note": "annotated" },
@@ -134,13 +135,16 @@ fn every_value_of_the_chart_reaches_the_manifests() {
     let file = format!("--values={}", file.display());
     let Some(mut helm) = template(&[&file, &gateway("kubernetes-queue")]) else { return };
     let objects = documents(&succeeds(&mut helm));
-    let (monitors, others): (Vec<Value>, Vec<Value>) =
-        objects.iter().cloned().partition(|object| object["kind"] == "ServiceMonitor");
+    let (of_the_operator, others): (Vec<Value>, Vec<Value>) =
+        objects.iter().cloned().partition(|object| object["apiVersion"] == "monitoring.coreos.com/v1");
     let others: String = others.iter().map(|object| format!("---\n{object}\n")).collect();
     assert_fits_kubernetes(&others);
-    assert_fits_the_operator(&monitors);
-    let (monitor, admin) =
-        (&monitors[0], objects.iter().find(|object| object["metadata"]["name"] == "latch-admin").unwrap());
+    assert_fits_the_operator(&of_the_operator);
+    let [rule, monitor] = ["PrometheusRule", "ServiceMonitor"]
+        .map(|kind| of_the_operator.iter().find(|object| object["kind"] == kind).unwrap());
+    assert_eq!(rule["spec"], documents(&read("prometheus/rules.yml"))[0]);
+    assert_eq!(rule["metadata"]["labels"]["selected"], "by-prometheus");
+    let admin = objects.iter().find(|object| object["metadata"]["name"] == "latch-admin").unwrap();
     for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
         assert_eq!(&admin["metadata"]["labels"][label], value);
     }

@@ -266,23 +266,28 @@ fn operator_models(folder: &Path, objects: &[Value]) -> Option<Command> {
     Some(python)
 }
 
-/// `UPDATE_DOCS=1 cargo test --test it the_operator_gets_the_rules` writes it anew.
+/// `UPDATE_DOCS=1 cargo test --test it the_operator_gets_the_rules` writes both anew: the object, and the chart's copy.
 #[test]
 fn the_operator_gets_the_rules_that_prometheus_gets() {
-    const FILE: &str = "kubernetes/monitoring/prometheusrule.yaml";
     let rules = read("prometheus/rules.yml");
     let (comment, groups) = rules.split_at(rules.find("groups:\n").unwrap());
     let indented: String =
         groups.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
-    let expected = format!(
-        "# Made from deploy/prometheus/rules.yml by a test, which says how: change the rules there.\n#\n{comment}\
-         apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: hooklatch\n  labels:\n    \
-         app.kubernetes.io/name: hooklatch\nspec:\n{indented}"
+    let origin = "# Made from deploy/prometheus/rules.yml by a test, which says how: change the rules there.\n#\n";
+    let object = format!(
+        "{origin}{comment}apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: hooklatch\n  \
+         labels:\n    app.kubernetes.io/name: hooklatch\nspec:\n{indented}"
     );
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(deployed(FILE), expected).unwrap();
-    } else {
-        assert_eq!(read(FILE), expected, "UPDATE_DOCS=1 writes it anew");
+    let copies = [
+        ("kubernetes/monitoring/prometheusrule.yaml", object),
+        ("helm/hooklatch/rules.yml", format!("{origin}{rules}")),
+    ];
+    for (file, expected) in copies {
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(deployed(file), expected).unwrap();
+        } else {
+            assert_eq!(read(file), expected, "UPDATE_DOCS=1 writes it anew");
+        }
     }
 }
 
