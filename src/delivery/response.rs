@@ -9,9 +9,10 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::BoxError;
 
+use super::ahead::Ahead;
 use crate::metrics::GaugeGuard;
 use crate::reject::{Outcome, Refusal, Reject};
-use crate::routing::limits::Permit;
+use crate::routing::limits::{Permit, Reservation};
 use crate::routing::table::Route;
 use crate::upstream::pool::ResponseBody;
 
@@ -19,13 +20,15 @@ use crate::upstream::pool::ResponseBody;
 pub struct Body {
     source: Source,
     /// Counts the delivery against its route's `max_in_flight` until the body is dropped.
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
     /// Counts the delivery in `hooklatch_in_flight_requests` until the body is dropped.
     _in_flight: Option<GaugeGuard>,
 }
 
 enum Source {
     Upstream(ResponseBody),
+    /// The upstream's, read before the sender takes it.
+    Ahead(Ahead),
     /// A text from the gateway; `None` once it has been sent.
     Text(Option<Bytes>),
 }
@@ -65,19 +68,30 @@ pub struct FinalResponse {
 impl Body {
     /// The upstream's body, streamed.
     pub fn upstream(body: ResponseBody) -> Self {
-        Self { source: Source::Upstream(body), _permit: None, _in_flight: None }
+        Self { source: Source::Upstream(body), permit: None, _in_flight: None }
     }
 
     /// A text from the gateway.
     pub fn text(text: Bytes) -> Self {
-        Self { source: Source::Text(Some(text)), _permit: None, _in_flight: None }
+        Self { source: Source::Text(Some(text)), permit: None, _in_flight: None }
     }
 
     /// The same body; it holds `permit`, the delivery's place in `max_in_flight`, as long as the upstream sends. A text gives it
     /// back at once: a sender that is slow to read it keeps no place from others.
     pub fn with_permit(self, permit: Permit) -> Self {
-        let permit = matches!(self.source, Source::Upstream(_)).then_some(permit);
-        Self { _permit: permit, ..self }
+        let permit = matches!(&self.source, Source::Upstream(body) if !body.is_end_stream()).then_some(permit);
+        Self { permit, ..self }
+    }
+
+    /// The same body; if it is the upstream's, it is read as the upstream sends it, even if the sender takes nothing, as long as
+    /// `held` has room.
+    pub fn read_ahead(self, held: impl FnOnce() -> Reservation) -> Self {
+        match self.source {
+            Source::Upstream(body) if !body.is_end_stream() => {
+                Self { source: Source::Ahead(Ahead::start(body, self.permit, held())), permit: None, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// The same body; it holds `in_flight`, which counts the delivery as in flight.
@@ -89,7 +103,7 @@ impl Body {
     pub fn into_text(self) -> Bytes {
         match self.source {
             Source::Text(text) => text.unwrap_or_default(),
-            Source::Upstream(_) => Bytes::new(),
+            Source::Upstream(_) | Source::Ahead(_) => Bytes::new(),
         }
     }
 }
@@ -101,6 +115,7 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match &mut self.get_mut().source {
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::Ahead(body) => body.poll_frame(cx),
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
     }
@@ -108,6 +123,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Upstream(body) => body.is_end_stream(),
+            Source::Ahead(body) => body.is_end_stream(),
             Source::Text(text) => text.is_none(),
         }
     }
@@ -115,6 +131,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Upstream(body) => body.size_hint(),
+            Source::Ahead(body) => body.size_hint(),
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
         }
     }

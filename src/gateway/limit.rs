@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use http::Version;
 use tower::Service;
 
 use crate::delivery::response::{Completed, StageResult};
@@ -23,6 +24,13 @@ where
             return Err(refuse(&next.context, &info, &route, body, reject).await);
         }
     };
+    // Without a window of HTTP/2, nobody else would find out that the upstream has sent all.
+    let ahead = (routed.info.head.version == Version::HTTP_2).then(|| routed.route.clone());
     let Completed { response, outcome } = next.run(routed).await?;
-    Ok(Completed { response: response.map(|body| body.with_permit(permit)), outcome })
+    let response = response.map(|body| body.with_permit(permit));
+    let response = match ahead {
+        Some(route) => response.map(|body| body.read_ahead(|| next.context.open(&route.shared.limits))),
+        None => response,
+    };
+    Ok(Completed { response, outcome })
 }

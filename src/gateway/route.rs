@@ -63,6 +63,8 @@ where
             let reject = checked.err().unwrap_or(Reject::NoRoute);
             let refusal = match &route {
                 Some(route) => capture::refuse(&next.context.budget, &info, route, body, reject).await,
+                // Two readers could see two requests in what follows, so the connection ends (RFC 9112 section 11.2).
+                None if reject == Reject::BadRequest => Refusal::unread(reject),
                 None => discard::refuse(&info.head.headers, body, reject).await,
             };
             Handled { route, result: Err(refusal) }

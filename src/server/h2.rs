@@ -12,6 +12,9 @@
 //!
 //! SETTINGS and PING frames are answered one at a time, so a flood of them waits in the sender's system.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -36,6 +39,7 @@ use crate::delivery::peer::Peer;
 use crate::delivery::request::{Http2Body, Inbound, RequestBody};
 use crate::http1::as_sent::SentHead;
 use crate::http1::field::{MAX_LINES, is_target};
+use crate::http1::server::request::MAX_REQUEST_LINE;
 use crate::net::socket::Socket;
 use crate::reject::Reject;
 use crate::server::refuse::RefuseContext;
@@ -158,14 +162,7 @@ pub async fn serve(
         let activity = activity.clone();
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
-            // hyper neither limits the number of field lines nor looks at every byte of the target; `http1` does.
-            let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
-            let reject = if request.headers().len() > MAX_LINES {
-                Some(Reject::HeaderTooLarge)
-            } else {
-                (!is_target(target)).then_some(Reject::BadRequest)
-            };
-            let refusal = reject.map(|reject| refuse.refuse(reject, address));
+            let refusal = wrong(&request).map(|reject| refuse.refuse(reject, address));
             let (head, body) = request.into_parts();
             let body = Http2Body::new(body);
             let sent = SentHead::default();
@@ -220,6 +217,22 @@ pub async fn serve(
         () = activity.flooded.notified() => Ok(()),
         () = activity.empty_for(CLOSE) => Ok(()),
         () = activity.quiet_for(STALLED, 1) => Ok(()),
+    }
+}
+
+/// What is wrong with a request that hyper has let through, and that `http1` refuses: hyper neither limits the number of field
+/// lines, nor the length of a target that fits into a header section, nor looks at every byte of it. A fragment is not seen here:
+/// hyper's `Uri` has left it out.
+fn wrong<B>(request: &Request<B>) -> Option<Reject> {
+    let target = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    // As it goes to the upstream.
+    let line = request.method().as_str().len() + target.len() + "  HTTP/1.1".len();
+    if request.headers().len() > MAX_LINES {
+        Some(Reject::HeaderTooLarge)
+    } else if line > MAX_REQUEST_LINE {
+        Some(Reject::UriTooLong)
+    } else {
+        (!is_target(target)).then_some(Reject::BadRequest)
     }
 }
 
@@ -396,99 +409,5 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
             Some(body) if self.error.is_none() => body.size_hint(),
             _ => SizeHint::default(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::{BodyExt as _, Empty};
-
-    use super::*;
-
-    const LIMITS: Http2Limits =
-        Http2Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
-
-    /// The seconds until a connection is idle, while `use_it` runs on it.
-    #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
-    async fn idle_after(activity: &Rc<Activity>, use_it: impl Future<Output = ()>) -> u64 {
-        let started = tokio::time::Instant::now();
-        tokio::join!(activity.idle(LIMITS), use_it);
-        started.elapsed().as_secs()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_first_request_has_the_time_of_a_head() {
-        assert_eq!(idle_after(&Rc::default(), async {}).await, 10);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_when_its_last_response_has_ended_for_a_while() {
-        let activity = Rc::<Activity>::default();
-        let use_it = async {
-            let exchange = Exchange::new(activity.clone());
-            tokio::time::sleep(Duration::from_secs(300)).await;
-            drop(exchange);
-        };
-        let idle = idle_after(&activity, use_it).await;
-        assert!((380..=390).contains(&idle), "{idle}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sender_that_does_not_take_its_response_is_idle_and_one_whose_upstream_is_slow_is_not() {
-        let activity = Rc::<Activity>::default();
-        let reply =
-            ObservedBody::new(Empty::<Bytes>::new().map_err(|never| match never {}), Exchange::new(activity.clone()));
-        let idle = idle_after(&activity, async {}).await;
-        assert!((90..=100).contains(&idle), "{idle}");
-        drop(reply);
-
-        let activity = Rc::<Activity>::default();
-        let mut reply = ObservedBody::new(Never, Exchange::new(activity.clone()));
-        let pending = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll_frame(cx).is_pending())).await;
-        assert!(pending);
-        let slow = async {
-            tokio::time::sleep(Duration::from_secs(300)).await;
-            drop(reply);
-        };
-        let idle = idle_after(&activity, slow).await;
-        assert!((380..=390).contains(&idle), "{idle}");
-    }
-
-    /// A body that stays pending.
-    struct Never;
-
-    impl HttpBody for Never {
-        type Data = Bytes;
-        type Error = BoxError;
-
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            Poll::Pending
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_has_said_goodbye_ends_when_nothing_is_open() {
-        let activity = Rc::<Activity>::default();
-        let exchange = Exchange::new(activity.clone());
-        let closes = || tokio::time::timeout(Duration::from_secs(60), activity.empty_for(CLOSE));
-        assert!(closes().await.is_err());
-        drop(exchange);
-        assert!(closes().await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_last_of_too_many_requests_given_up_is_noticed() {
-        let activity = Rc::<Activity>::default();
-        for _ in 0..MAX_GIVEN_UP {
-            drop(Exchange::new(activity.clone()));
-        }
-        let mut answered = Exchange::new(activity.clone());
-        answered.answered = true;
-        drop(answered);
-        let flooded = || tokio::time::timeout(Duration::from_secs(1), activity.flooded.notified());
-        assert!(flooded().await.is_err());
-        drop(Exchange::new(activity.clone()));
-        assert!(flooded().await.is_ok());
-        assert_eq!(activity.open.get(), 0);
     }
 }

@@ -155,7 +155,7 @@ const REFUSED: &[(&str, u16, &str)] = &[
     (
         "a user in the target's authority",
         400,
-        "POST http://u@a/hook/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nSIG\r\nContent-Length: 5\r\n\r\nhello",
+        "POST http://u@a/hook/x HTTP/1.1\r\nHost: a\r\nSIG\r\nContent-Length: 5\r\n\r\nhello",
     ),
     // Targets without a route.
     ("authority-form", 404, "CONNECT a:80 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),

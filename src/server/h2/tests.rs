@@ -1,0 +1,92 @@
+//! When a connection is idle, and what it bounds.
+
+use http_body_util::{BodyExt as _, Empty};
+
+use super::*;
+
+const LIMITS: Http2Limits =
+    Http2Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
+
+/// The seconds until a connection is idle, while `use_it` runs on it.
+#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
+async fn idle_after(activity: &Rc<Activity>, use_it: impl Future<Output = ()>) -> u64 {
+    let started = tokio::time::Instant::now();
+    tokio::join!(activity.idle(LIMITS), use_it);
+    started.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_first_request_has_the_time_of_a_head() {
+    assert_eq!(idle_after(&Rc::default(), async {}).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_idle_when_its_last_response_has_ended_for_a_while() {
+    let activity = Rc::<Activity>::default();
+    let use_it = async {
+        let exchange = Exchange::new(activity.clone());
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        drop(exchange);
+    };
+    let idle = idle_after(&activity, use_it).await;
+    assert!((380..=390).contains(&idle), "{idle}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_does_not_take_its_response_is_idle_and_one_whose_upstream_is_slow_is_not() {
+    let activity = Rc::<Activity>::default();
+    let reply =
+        ObservedBody::new(Empty::<Bytes>::new().map_err(|never| match never {}), Exchange::new(activity.clone()));
+    let idle = idle_after(&activity, async {}).await;
+    assert!((90..=100).contains(&idle), "{idle}");
+    drop(reply);
+
+    let activity = Rc::<Activity>::default();
+    let mut reply = ObservedBody::new(Never, Exchange::new(activity.clone()));
+    let pending = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll_frame(cx).is_pending())).await;
+    assert!(pending);
+    let slow = async {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        drop(reply);
+    };
+    let idle = idle_after(&activity, slow).await;
+    assert!((380..=390).contains(&idle), "{idle}");
+}
+
+/// A body that stays pending.
+struct Never;
+
+impl HttpBody for Never {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_said_goodbye_ends_when_nothing_is_open() {
+    let activity = Rc::<Activity>::default();
+    let exchange = Exchange::new(activity.clone());
+    let closes = || tokio::time::timeout(Duration::from_secs(60), activity.empty_for(CLOSE));
+    assert!(closes().await.is_err());
+    drop(exchange);
+    assert!(closes().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_of_too_many_requests_given_up_is_noticed() {
+    let activity = Rc::<Activity>::default();
+    for _ in 0..MAX_GIVEN_UP {
+        drop(Exchange::new(activity.clone()));
+    }
+    let mut answered = Exchange::new(activity.clone());
+    answered.answered = true;
+    drop(answered);
+    let flooded = || tokio::time::timeout(Duration::from_secs(1), activity.flooded.notified());
+    assert!(flooded().await.is_err());
+    drop(Exchange::new(activity.clone()));
+    assert!(flooded().await.is_ok());
+    assert_eq!(activity.open.get(), 0);
+}
