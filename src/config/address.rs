@@ -64,6 +64,9 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 
 /// A route's host, as in the `Host` header but without a port.
 pub(super) fn parse_route_host(text: &str) -> Result<String, &'static str> {
+    if text.contains("://") {
+        return Err("must be the name alone, without http:// or https://");
+    }
     let (host, rest) = split_host(text)?;
     if !rest.is_empty() {
         return Err("must have no port: a route's host matches on every port");

@@ -118,7 +118,7 @@ impl<'a> Field<'a> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || " ._-/:*,+%[]".contains(letter);
         let path = self.path.to_ascii_lowercase();
         let is_open = !could_hold_secret(&path) && !QUIET.iter().any(|word| path.contains(word));
-        (is_open && value.len() <= LONGEST_SHOWN && value.chars().all(plain)).then_some(value)
+        (is_open && value.len() <= LONGEST_SHOWN && value.chars().all(plain) && !looks_secret(&value)).then_some(value)
     }
 
     /// The value as a map.
@@ -360,6 +360,17 @@ fn shown(path: &str, key: &str) -> (String, &'static str) {
 pub(super) fn could_hold_secret(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     ["secret", "token", "password"].iter().any(|word| path.contains(word))
+}
+
+/// Whether a text looks like a secret that was put into the wrong place: it begins as those of providers do, or is one long word
+/// of letters and digits.
+pub(super) fn looks_secret(text: &str) -> bool {
+    const BEGINNINGS: [&str; 12] =
+        ["whsec_", "sk_", "rk_", "pk_", "ghp_", "gho_", "github_pat_", "glpat-", "xox", "AKIA", "eyJ", "v1,"];
+    let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=-".contains(&byte));
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+        || (text.len() >= 20 && is_word && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic))
 }
 
 /// `path.key`, or `path["odd key"]` with escapes where the key is not plain.

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use super::error::next_step;
 use super::raw::Node;
-use super::reader::{Field, could_hold_secret};
+use super::reader::{Field, could_hold_secret, looks_secret};
 use super::sources::{Context, Sources};
 use crate::schemes::{Secret, Spec};
 
@@ -67,12 +67,23 @@ pub(super) struct Labelled {
 /// # Errors
 /// See [`SecretError`].
 pub fn secret_from_env(name: &str, sources: &dyn Sources) -> Result<Secret, SecretError> {
-    let unset = || format!("environment variable {name} is not set: {EXPORT}");
+    let unset = || format!("environment variable {} is not set: {EXPORT}", shown_name(name));
     let value = sources.env(name).ok_or_else(|| SecretError::Absent(unset()))?;
     if value.is_empty() {
         return Err(SecretError::Unusable(format!("environment variable {name} is empty: put the secret into it")));
     }
     Ok(Secret::from(value.into_encoded_bytes()))
+}
+
+/// The name of a variable for an error text. People have put the secret itself there, which no text repeats.
+fn shown_name(name: &str) -> &str {
+    let is_usual = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+    let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    if name.chars().all(is_usual) || (is_plain && !looks_secret(name)) {
+        name
+    } else {
+        "of this name (not shown, it could be a secret)"
+    }
 }
 
 /// The content of a file, less one `\n` or `\r\n` at its end.
@@ -229,7 +240,10 @@ fn from_env(field: &Field<'_>, context: Context<'_>) -> Option<Result<Secret, Se
     let name = field.text()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     if name.is_empty() || name.len() > 128 || !name.bytes().all(plain) {
-        field.error("must be the name of an environment variable: letters, digits, _, . and -");
+        field.error(match name.starts_with('$') {
+            true => "must be the name of an environment variable, without $ and braces: NAME, not ${NAME}",
+            false => "must be the name of an environment variable: letters, digits, _, . and -",
+        });
         return None;
     }
     Some(secret_from_env(name, context.sources))

@@ -100,7 +100,7 @@ pub(super) fn read_upstream(field: &Field<'_>, context: Context<'_>) -> Option<U
             section.finish(|_| None);
             (urls, connect_timeout, resend, host_header, certificates)
         }
-        _ => return field.wrong_kind("a URL, or a map with url"),
+        _ => return field.wrong_kind("a URL, or a map with url or urls"),
     };
     let urls = urls?;
     if urls.iter().any(|url| url.path.contains('*')) {

@@ -75,12 +75,12 @@ pub(super) fn parse_url(text: &str) -> Result<Url, Vec<&'static str>> {
         return parse_socket(socket);
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(vec!["must be a URL that begins with http:// or https://"]);
+        return Err(vec!["must be a URL that begins with http://, https:// or unix:"]);
     };
     let mut errors = Vec::new();
     let tls = scheme.eq_ignore_ascii_case("https");
     if !tls && !scheme.eq_ignore_ascii_case("http") {
-        errors.push("must be a URL that begins with http:// or https://");
+        errors.push("must be a URL that begins with http://, https:// or unix:");
     }
     let (authority, rest) =
         rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len())).unwrap_or((rest, ""));

@@ -5,8 +5,8 @@
 //! 2. `upstream_failed`: the connection ended before a complete response head, or the upstream switches protocols;
 //! 3. `upstream_timeout`: no response head within the route's `timeout`, connecting included.
 //!
-//! The response is passed on unchanged, 5xx included: only the handler knows whether it has accepted the delivery. But a redirect
-//! to an address of the inside loses its `Location`, see [`redirect`](crate::upstream::redirect). The body is streamed. If it
+//! The response is passed on unchanged, 5xx included: only the handler knows whether it has accepted the delivery. But it loses
+//! a `Location` that names the inside, see [`redirect`](crate::upstream::redirect). The body is streamed. If it
 //! ends early, or pauses for longer than `idle_timeout`, the gateway aborts the sender's connection, so that the sender does not
 //! take the response for complete.
 
@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::Response;
-use http::header::LOCATION;
 
 use super::prepare::prepare;
 use super::verify::Verified;
@@ -28,7 +27,7 @@ use crate::queue::stored;
 use crate::record::redact;
 use crate::reject::{Outcome, Reject};
 use crate::upstream::pool::SendError;
-use crate::upstream::redirect::{REDIRECT_HINT, Redirect};
+use crate::upstream::redirect::{REDIRECT_HINT, Redirect, hide_inside};
 use crate::upstream::send::send;
 
 /// The values of the worker thread that the forwarding stage uses.
@@ -55,12 +54,10 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
     info.timeline.upstream(period, sent.url, sent.result.as_ref().ok().map(Response::status));
     match sent.result {
         Ok(mut response) => {
-            if let Some(redirect) = Redirect::of(response.status(), response.headers(), &route.shared.config.upstream) {
-                if redirect.is_inside {
-                    response.headers_mut().remove(LOCATION);
-                }
+            if let Some(redirect) = Redirect::of(response.status(), response.headers()) {
                 context.warn_of(&redirect, &route.shared.config.name);
             }
+            hide_inside(response.headers_mut(), &route.shared.config.upstream);
             Ok(Completed {
                 response: response.map(|body| Body::upstream(body.pausing_at_most(context.pause))),
                 outcome: Outcome::Forwarded,

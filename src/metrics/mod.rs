@@ -61,7 +61,7 @@ pub struct Metrics {
     handshake_failures: IntCounterVec,
     /// `hooklatch_buffered_bytes`: bytes of bodies held in memory.
     pub buffered_bytes: IntGauge,
-    /// `hooklatch_log_dropped_total`: lines of the log that were dropped because stderr was not read.
+    /// `hooklatch_log_dropped_total`: lines of the log that were lost: stderr was not read, or could not be written.
     pub log_dropped: IntCounter,
     /// The spans of traced deliveries.
     pub spans: SpanMetrics,
@@ -144,7 +144,7 @@ impl Metrics {
         let buffered_bytes = families.int_gauge("hooklatch_buffered_bytes", "Bytes of bodies held in memory.")?;
         let log_dropped = families.register(IntCounter::new(
             "hooklatch_log_dropped_total",
-            "Lines of the log that were dropped because stderr was not read.",
+            "Lines of the log that were lost: stderr was not read, or could not be written.",
         )?)?;
         let handshake_failures = families.counters(
             "hooklatch_handshake_failures_total",

@@ -89,7 +89,7 @@ reasons! {
         fault: Fault::Sender,
         retry_after: None,
         title: "The request is not valid HTTP",
-        hint: "the sender, or a proxy in front, breaks a rule of HTTP, or speaks TLS where server.tls is not set",
+        hint: "the sender, or a proxy in front, breaks a rule of HTTP, or one of the two speaks TLS and the other does not",
     },
     HeaderTimeout => Facts {
         reason: "header_timeout",

@@ -21,6 +21,9 @@ pub enum Dirt {
     /// A byte order mark before it.
     #[error("begins with a byte order mark, which does not belong to it: save the file without one")]
     Mark,
+    /// The name of a variable before it, or `Bearer`.
+    #[error("begins with a name and =, or with Bearer, which most likely does not belong to it")]
+    Label,
     /// A prefix that stands there twice, or with the version of a signature.
     #[error("has a prefix before whsec_, which most likely was pasted twice")]
     Prefix,
@@ -76,6 +79,25 @@ pub(super) fn pasted_twice(text: &[u8]) -> Option<&[u8]> {
         .find_map(|twice| text.strip_prefix(*twice).filter(|rest| rest.starts_with(b"whsec_")))
 }
 
+/// A text without the byte order mark before it; `None` if it has none.
+pub(super) fn without_mark(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"\xef\xbb\xbf")
+}
+
+/// A text without `NAME=`, `export NAME=` or `Bearer ` before it; `None` if it has none. The name is one of capital letters, and
+/// more than padding has to follow.
+pub(super) fn without_label(text: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = text.strip_prefix(b"Bearer ") {
+        return Some(rest.trim_ascii());
+    }
+    let line = text.strip_prefix(b"export ").unwrap_or(text);
+    let (name, rest) = line.split_at_checked(memchr::memchr(b'=', line)?)?;
+    let rest = rest.get(1..)?;
+    let is_name = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    let named = name.first().is_some_and(u8::is_ascii_uppercase) && name.contains(&b'_') && name.iter().all(is_name);
+    (named && rest.iter().any(|byte| *byte != b'=')).then_some(rest)
+}
+
 fn around(secret: &[u8]) -> Option<Dirt> {
     if secret.trim_ascii().len() != secret.len() {
         Some(Dirt::Space)
@@ -83,8 +105,10 @@ fn around(secret: &[u8]) -> Option<Dirt> {
         Some(Dirt::Quotes)
     } else if without_written_newline(secret).is_some() {
         Some(Dirt::WrittenNewline)
-    } else if secret.starts_with(b"\xef\xbb\xbf") {
+    } else if without_mark(secret).is_some() {
         Some(Dirt::Mark)
+    } else if without_label(secret).is_some() {
+        Some(Dirt::Label)
     } else {
         pasted_twice(secret).map(|_| Dirt::Prefix)
     }
@@ -108,6 +132,11 @@ mod tests {
             ("\"", None),
             ("k3jd93kd02ka9s8e\\n", Some(Dirt::WrittenNewline)),
             ("\u{feff}k3jd93kd02ka9s8e", Some(Dirt::Mark)),
+            ("CIVO_SECRET=k3jd93kd02ka9s8e", Some(Dirt::Label)),
+            ("export CIVO_SECRET=k3jd93kd02ka9s8e", Some(Dirt::Label)),
+            ("Bearer k3jd93kd02ka9s8e", Some(Dirt::Label)),
+            ("K3JD_3KD02KA9S8E==", None),
+            ("K3JD93KD=02KA9S8E", None),
             ("whsec_whsec_azNqZDkza2QwMmthOXM4ZQ==", Some(Dirt::Prefix)),
             ("whsec_azNqZDkza2QwMmthOXM4ZQ==", None),
             ("k3jd93kd\n02ka9s8e", Some(Dirt::Lines)),

@@ -217,7 +217,7 @@ fn what_goes_wrong_with_the_first_deliveries_is_told_in_the_log_with_what_to_loo
     // The beginning of a TLS handshake: https:// to a listener without TLS.
     let mut tls = Connection::open(server);
     tls.write(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03");
-    assert!(hint("bad_request").contains("speaks TLS where server.tls is not set"));
+    assert!(hint("bad_request").contains("speaks TLS and the other does not"));
     let unsigned = send(server, &post("/webhooks/civo", [], b"{}"));
     assert_eq!(
         (unsigned.status, unsigned.json()["title"].as_str()),

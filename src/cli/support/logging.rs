@@ -2,10 +2,12 @@
 //! becomes of each delivery to stdout instead, in [short lines](super::watched), whatever the level of the log.
 //!
 //! A thread of its own writes them. If it does not keep up, because whatever reads stderr has stalled, lines are dropped and
-//! counted; no delivery waits. A line that cannot be written is lost.
+//! counted; no delivery waits. A line that cannot be written is lost, and counted as well.
 
 use std::io::{self, IsTerminal};
 use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -38,23 +40,50 @@ pub struct Logging {
     /// Whether deliveries are shown on stdout.
     pub shows_deliveries: bool,
     dropped: Vec<ErrorCounter>,
+    failed: Arc<AtomicU64>,
     _writing: Vec<WorkerGuard>,
 }
 
 impl Logging {
     /// Counts the lines that were dropped.
     pub fn dropped(&self) -> impl Fn() -> u64 + 'static {
-        let counters = self.dropped.clone();
-        move || counters.iter().map(|counter| counter.dropped_lines() as u64).sum()
+        let (counters, failed) = (self.dropped.clone(), self.failed.clone());
+        move || {
+            let dropped: u64 = counters.iter().map(|counter| counter.dropped_lines() as u64).sum();
+            dropped + failed.load(Ordering::Relaxed)
+        }
     }
 
     /// Where the lines for a stream go: to a thread that writes them.
     fn writer(&mut self, name: &str, stream: impl io::Write + Send + 'static) -> NonBlocking {
         let lines = NonBlockingBuilder::default().buffered_lines_limit(WAITING).lossy(true).thread_name(name);
-        let (lines, writing) = lines.finish(io::LineWriter::new(stream));
+        let (lines, writing) = lines.finish(io::LineWriter::new(Counted { stream, failed: self.failed.clone() }));
         self.dropped.push(lines.error_counter());
         self._writing.push(writing);
         lines
+    }
+}
+
+/// A stream that counts the lines that it cannot write, and goes on with the next ones.
+struct Counted<W> {
+    stream: W,
+    failed: Arc<AtomicU64>,
+}
+
+impl<W: io::Write> io::Write for Counted<W> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match self.stream.write(lines) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                let count = memchr::memchr_iter(b'\n', lines).count();
+                self.failed.fetch_add(count as u64, Ordering::Relaxed);
+                Ok(lines.len())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -71,7 +100,7 @@ pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str, serv
     let shows_deliveries = serves && format.is_none() && io::stdout().is_terminal();
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let mut logging = Logging { shows_deliveries, dropped: Vec::new(), _writing: Vec::new() };
+    let mut logging = Logging { shows_deliveries, dropped: Vec::new(), failed: Arc::default(), _writing: Vec::new() };
     // An internal error would be printed to stderr by a macro that panics if stderr cannot be written.
     let lines =
         fmt::layer().log_internal_errors(false).with_target(false).with_writer(logging.writer("log", io::stderr()));
@@ -99,4 +128,35 @@ pub fn start(format: Option<LogFormat>, level: Option<&str>, default: &str, serv
         tracing::error!(place, "a bug: the code panicked");
     }));
     logging
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Fails as a full disk does.
+    struct Full;
+
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_once_each() {
+        let failed = Arc::<AtomicU64>::default();
+        let mut lines = io::LineWriter::new(Counted { stream: Full, failed: failed.clone() });
+        for line in ["one\n", "two\nthree\n", "four", "\n"] {
+            lines.write_all(line.as_bytes()).unwrap();
+        }
+        lines.flush().unwrap();
+        assert_eq!(failed.load(Ordering::Relaxed), 4);
+    }
 }

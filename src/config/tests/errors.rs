@@ -106,7 +106,7 @@ fn wrong_types() {
     refused("scheme:", "routes[0].scheme: has no value: expected a scheme's name, or a map of its name and options");
     refused("secrets: {env: SET}", "routes[0].secrets: expected a list, found a map");
     refused("secrets: [[]]", "routes[0].secrets[0]: expected a map, found a list");
-    refused("upstream: 5", "routes[0].upstream: expected a URL, or a map with url, found a number");
+    refused("upstream: 5", "routes[0].upstream: expected a URL, or a map with url or urls, found a number");
     refused("methods: POST", "routes[0].methods: expected a list, found text");
     refused("enforce: 'no'", "routes[0].enforce: expected true or false, found text");
     refused("enforce:", "routes[0].enforce: has no value: expected true or false");
@@ -136,6 +136,7 @@ fn paths_and_hosts() {
         "routes[0].path: must have no query or fragment: only the path is matched, and the query is always forwarded",
     );
     refused("path: /r*", "routes[0].path: can have a * only at its end, after a slash: /hooks/*");
+    refused("host: https://a", "routes[0].host: must be the name alone, without http:// or https://");
     refused("host: a:80", "routes[0].host: must have no port: a route's host matches on every port");
     refused_pair(&[], &["name: s"], "routes[1].path: routes[0] has the same path and host");
     refused_pair(
@@ -423,7 +424,21 @@ fn an_error_has_its_line_its_route_and_the_value_that_is_wrong() {
             "routes[0].allowed_ips[0]: not a network or an IP address: write for example 10.0.0.0/8, 192.0.2.1 or \
              2001:db8::/32; names are not resolved (line 4, route civo, found \"github.com\")",
         ),
-        ("env: SET", "env: sk_live_1234", "routes[0].secrets[0].env: environment variable sk_live_1234 is not set: "),
+        (
+            "env: SET",
+            "env: sk_live_1234",
+            "routes[0].secrets[0].env: environment variable of this name (not shown, it could be a secret) is not set: ",
+        ),
+        (
+            "env: SET",
+            "env: circleci_secret",
+            "routes[0].secrets[0].env: environment variable circleci_secret is not set: ",
+        ),
+        (
+            "upstream: http://a",
+            "upstream: [http://a]",
+            "routes[0].upstream: expected a URL, or a map with url or urls, found a list",
+        ),
     ] {
         let errors = told(&good.replace(from, to));
         let error = errors.iter().find(|one| one.starts_with(error));
@@ -432,7 +447,12 @@ fn an_error_has_its_line_its_route_and_the_value_that_is_wrong() {
     let merged = told(&good.replace("  - name", "  - <<: {scheme: civo}\n    name"));
     assert!(merged.iter().any(|error| error.contains("merge keys are not read")), "{merged:?}");
     // A value at a key of secrets, or with what a password has, is not quoted.
-    for (from, to) in [("{ env: SET }", "{ env: SET, optional: hunter2 }"), ("http://a", "http://user:hunter2@a")] {
+    for (from, to) in [
+        ("{ env: SET }", "{ env: SET, optional: hunter2 }"),
+        ("{ env: SET }", "{ env: hunter2VeryLongAndSecret }"),
+        ("http://a", "http://user:hunter2@a"),
+        ("path: /civo", "path: /civo\n    timeout: whsec_hunter2"),
+    ] {
         let errors = told(&good.replace(from, to));
         assert!(errors.iter().all(|error| !error.contains("hunter2")), "{errors:?}");
     }

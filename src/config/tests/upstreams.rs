@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn upstreams() {
-    refused("upstream: a/b", "routes[0].upstream: must be a URL that begins with http:// or https://");
+    refused("upstream: a/b", "routes[0].upstream: must be a URL that begins with http://, https:// or unix:");
     refused(
         "upstream: http://a/?",
         "routes[0].upstream: must have a query of visible ASCII characters after its ?: percent-encode the others",

@@ -6,7 +6,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::suspect::Suspect;
-use crate::schemes::dirt::{pasted_twice, unquoted, without_written_newline};
+use crate::schemes::dirt::{pasted_twice, unquoted, without_label, without_mark, without_written_newline};
 use crate::schemes::key::Key;
 use crate::schemes::secret::{self, Secret};
 use crate::schemes::spec::{Algorithm, Hash, HmacHash, SecretStep, Way};
@@ -35,6 +35,10 @@ pub(super) struct Origin {
 pub(super) enum Around {
     /// The configured one has white space at its ends.
     Space,
+    /// The configured one begins with a byte order mark.
+    Mark,
+    /// The configured one has the name of a variable before it, or `Bearer`.
+    Label,
     /// The configured one is in quotes.
     Quotes,
     /// The configured one ends in a newline that is written as a backslash and an n.
@@ -74,14 +78,25 @@ impl Taken {
 }
 
 impl Around {
-    const ALL: [Self; 7] =
-        [Self::Space, Self::Quotes, Self::WrittenNewline, Self::Lines, Self::Prefix, Self::Newline, Self::CrLf];
+    const ALL: [Self; 9] = [
+        Self::Space,
+        Self::Mark,
+        Self::Label,
+        Self::Quotes,
+        Self::WrittenNewline,
+        Self::Lines,
+        Self::Prefix,
+        Self::Newline,
+        Self::CrLf,
+    ];
 
     /// The sender's secret, if the configured one can have this around it.
     fn taken_off(self, secret: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let text = secret.trim_ascii();
         let other = match self {
             Self::Space => text.to_vec(),
+            Self::Mark => without_mark(text)?.to_vec(),
+            Self::Label => without_label(text)?.to_vec(),
             Self::Quotes => unquoted(text)?.to_vec(),
             Self::WrittenNewline => without_written_newline(text)?.to_vec(),
             Self::Lines => text.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect(),
@@ -177,6 +192,8 @@ impl fmt::Display for Around {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Space => "the configured one has white space (or a newline) around it that does not belong to it",
+            Self::Mark => "the configured one begins with a byte order mark that does not belong to it",
+            Self::Label => "the configured one has a name or a word before it that does not belong to it",
             Self::Quotes => "the configured one is in quotes that do not belong to it",
             Self::WrittenNewline => "the configured one ends in a backslash and an n, which were meant as a newline",
             Self::Lines => "the configured one has a line break in it that does not belong to it",

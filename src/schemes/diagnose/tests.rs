@@ -174,6 +174,8 @@ fn quotes_and_white_space_around_a_secret_are_found_wherever_a_scheme_takes_such
         let text = signed.secret.expose();
         for (wrong, cause) in [
             ([b"\"", text, b"\""].concat(), "in quotes"),
+            ([b"\xef\xbb\xbf", text].concat(), "byte order mark"),
+            ([b"export HOOK_SECRET=", text].concat(), "has a name or a word before it"),
             ([b" ", text, b"\n"].concat(), "white space (or a newline) around it"),
             ([text, b"\\n"].concat(), "ends in a backslash and an n"),
         ] {
