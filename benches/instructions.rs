@@ -7,8 +7,9 @@
 //! one comes when all threads have come to rest, since what comes together is stored together. User code only: system calls are
 //! the kernel's. Valgrind has no SHA instructions, so that hashing in software would drown the rest: each case has two
 //! figures, all of it and all but the hashes' compression. `cargo bench --bench instructions` prints them and fails if
-//! one is more than 3 % over `benches/instructions.budget`; with `-- --record` it writes them there instead. Once it is
-//! built, that takes a minute; a run that hangs is ended after two.
+//! one is more than 3 % over `benches/instructions.budget` (15 % where figures vary by themselves); with `-- --record` it writes
+//! them there instead, with `-- --only TEXT` it runs only the cases that have this in their names. Once it is built, that takes a
+//! minute; a run that hangs is ended after two.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
@@ -27,14 +28,16 @@ use std::time::{Duration, Instant};
 use hooklatch::schemes::{self, SchemeOptions, Secret};
 use load::wire::Secure;
 use load::{Load, Plan};
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::version::TLS13;
 
 /// What the deliveries of a run may take; they take a few seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A change by more than this fails.
 const TOLERANCE: f64 = 1.03;
-/// Cases that are printed and do not fail: it is not known yet whether their figures repeat within the tolerance.
-const UNPROVEN: [&str; 2] = ["circleci_3k_queued", "circleci_3k_verified_new_"];
+/// The same for cases with a handshake, whose keys are random, and for those in which threads meet.
+const LOOSE_TOLERANCE: f64 = 1.15;
+const LOOSE: [&str; 3] = ["_new_connection", "_new_tls13_ecdsa", "_queued"];
 const BUDGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.budget");
 const SECRET: &str = "benchmark-secret-of-32-bytes-len";
 /// The crates whose functions are compression, everything else in them being inlined elsewhere.
@@ -94,9 +97,11 @@ const CIRCLECI: Case = Case {
     keys: "    record: none\n",
     sections: "",
     is_tls: false,
-    requests: |count| repeated(circleci("Connection: close\r\n", 1), count),
+    requests: |count| repeated(circleci(CLOSING, 1), count),
     status: 200,
 };
+/// Gives each delivery a connection of its own.
+const CLOSING: &str = "Connection: close\r\n";
 const QUEUE: &str = "    delivery: queue\n";
 
 fn main() -> io::Result<()> {
@@ -106,10 +111,14 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let record = args.iter().any(|arg| arg == "--record");
+    let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1));
+    if record && only.is_some() {
+        return Err(io::Error::other("--record writes the figures of all cases"));
+    }
     let mut figures = BTreeMap::new();
-    for case in CASES {
-        let few = run(&case, FEW)?;
-        let many = run(&case, MANY)?;
+    for case in CASES.iter().filter(|case| only.is_none_or(|part| case.name.contains(part))) {
+        let few = run(case, FEW)?;
+        let many = run(case, MANY)?;
         let each = |many: u64, few: u64| (many - few) / (MANY - FEW);
         figures.insert(case.name.to_owned(), each(many.all, few.all));
         figures.insert(format!("{}_but_hashing", case.name), each(many.but_hashing, few.but_hashing));
@@ -124,7 +133,8 @@ fn main() -> io::Result<()> {
     for (name, figure) in figures {
         let allowed = budget.get(name.as_str()).ok_or_else(|| io::Error::other(format!("no budget for {name}")))?;
         let ratio = figure as f64 / allowed.parse::<f64>().map_err(io::Error::other)?;
-        over |= ratio > TOLERANCE && !UNPROVEN.iter().any(|case| name.starts_with(case));
+        let is_loose = LOOSE.iter().any(|part| name.contains(part));
+        over |= ratio > if is_loose { LOOSE_TOLERANCE } else { TOLERANCE };
         println!("{name:<44} {figure:>8} instructions, {ratio:.3} of the budget");
     }
     if over { Err(io::Error::other("over the budget")) } else { Ok(()) }
@@ -178,18 +188,80 @@ fn send(load: &mut Load, gateway: SocketAddr, case: &Case, deliveries: u64, proc
         rate: None,
         shares_core: false,
     };
-    let is_queued = case.keys == QUEUE;
-    load.exactly(plan, &requests, u64::from(is_queued), || !is_queued || rests(process))
+    if load::find(&requests[0], CLOSING.as_bytes()).is_some() {
+        // Otherwise it would be up to chance whether the gateway sees a new connection with its request or without, and the last
+        // part of a handshake with the request or before it.
+        let stopped = Stopped::new(process)?;
+        load.exactly(plan, &requests, 0, || stopped.turn(), || true)
+    } else {
+        let is_queued = case.keys == QUEUE;
+        load.exactly(plan, &requests, u64::from(is_queued), || Ok(()), || !is_queued || rests(process))
+    }
 }
 
-/// Whether no thread of a process runs or waits for the disk.
+/// A process that is stopped but for its turns. It goes on when this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(process: u32) -> io::Result<Self> {
+        let stopped = Self(process);
+        stopped.stop()?;
+        Ok(stopped)
+    }
+
+    /// Lets it run until it rests.
+    fn turn(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)?;
+        until(|| rests(self.0))?;
+        self.stop()
+    }
+
+    fn stop(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)?;
+        until(|| threads(self.0).iter().all(|(state, _)| *state == 'T'))
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let id = i32::try_from(self.0).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process(id, signal)?)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It fails only if the process has ended.
+        let _ = self.signal(Signal::CONT);
+    }
+}
+
+fn until(is_reached: impl Fn() -> bool) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_reached() {
+        if Instant::now() > deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway neither stops nor comes to rest"));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Whether no thread of a process runs or waits for the disk, and none has run between two looks: one that was seen asleep may have
+/// been woken by the next.
 fn rests(process: u32) -> bool {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return true };
-    // The state comes after the name, which ends in a bracket; a sleeping thread's is `S`.
-    tasks.flatten().all(|task| {
-        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('S'))
-    })
+    let before = threads(process);
+    before.iter().all(|(state, _)| *state == 'S') && threads(process) == before
+}
+
+/// The state of each thread of a process (`S`: it sleeps, `T`: it is stopped), and how often it has been given a processor.
+fn threads(process: u32) -> Vec<(char, String)> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let read = |task: fs::DirEntry| {
+        let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        // The state comes after the name, which ends in a bracket.
+        let state = read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('S');
+        (state, read("schedstat").split_whitespace().next_back().unwrap_or_default().to_owned())
+    };
+    tasks.flatten().map(read).collect()
 }
 
 fn wait_for(address: SocketAddr) -> io::Result<()> {

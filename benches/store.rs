@@ -118,7 +118,8 @@ fn delivery(id: Uuid, body: &Bytes) -> Delivery {
         status: None,
         event_type: Some("push".into()),
         event_id: Some(Uuid::new_v4().to_string().into()),
-        request_id: Some(Uuid::new_v4().to_string().into()),
+        // As the gateway gives one if the sender names none.
+        request_id: Some(id.to_string().into()),
         peer: "192.0.2.1".into(),
         method: "POST".into(),
         path: "/github".into(),

@@ -32,6 +32,7 @@
 //! - [`config`] loads gateway.yaml into validated types.
 //! - [`schemes`] verifies and makes signatures: pure functions over data.
 //! - [`store`] keeps deliveries, in SQLite or in memory.
+//! - [`crypto`] has what TLS and public-key signatures compute with.
 //! - [`clock`] reads the time.
 //! - [`lock`] locks what outlives a panic.
 //! - [`text`] makes text of others harmless for its readers.
@@ -42,6 +43,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crypto;
 pub mod delivery;
 pub mod gateway;
 pub mod http1;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::durable::own_cpu;
 use crate::exchange::Connections;
 use crate::load::Load;
 use crate::peers::{Gateway, QUEUE, Setting, hooklatch_with};
@@ -24,6 +25,7 @@ const STORE: &str = "store: { postgres: { url: { file: url } }, max_size: 100GiB
 /// Prints a table.
 pub fn run(load: &mut Load, effort: &Effort, files: &Path, number: &mut usize) -> io::Result<()> {
     let (mut inserted, mut delivered) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let mut cpu = [const { [const { Vec::new() }; 3] }; 2];
     for round in 0..effort.rounds {
         let folder = files.join(format!("{round}-cluster"));
         let server = Server::start(load, &folder)?;
@@ -32,20 +34,29 @@ pub fn run(load: &mut Load, effort: &Effort, files: &Path, number: &mut usize) -
         std::fs::remove_dir_all(&folder)?;
         for (others, rates) in delivered.iter_mut().enumerate() {
             let server = Server::start(load, &folder)?;
-            rates.push(gateways(load, effort, &server, &folder, others + 1, number)?);
+            let (rate, each) = gateways(load, effort, &server, &folder, others + 1, number)?;
+            rates.push(rate);
+            cpu[others].iter_mut().zip(each).for_each(|(all, one)| all.push(one));
             drop(server);
             std::fs::remove_dir_all(&folder)?;
         }
     }
     pin(LOAD)?;
-    println!("| 3 KB, 64 connections, one PostgreSQL, both cores | delivered/s | of pgbench |");
-    println!("| ------------------------------------------------ | --- | --- |");
+    println!(
+        "| 3 KB, 64 connections, one PostgreSQL, both cores | delivered/s | of pgbench | CPU each: gateways | \
+         PostgreSQL | load |"
+    );
+    println!("| ------------------------------------------------ | --- | --- | --- | --- | --- |");
     let of_all = median(&inserted).unwrap_or_default();
-    println!("| pgbench, inserts                                 | {of_all:.0} | 1 |");
-    for (name, rates) in ["one gateway ", "two gateways"].into_iter().zip(&delivered) {
+    println!("| pgbench, inserts                                 | {of_all:.0} | 1 | – | – | – |");
+    for ((name, rates), cpu) in ["one gateway ", "two gateways"].into_iter().zip(&delivered).zip(&cpu) {
         let ratios: Vec<f64> = rates.iter().zip(&inserted).map(|(rate, inserted)| rate / inserted).collect();
         let (rate, ratio) = (median(rates).unwrap_or_default(), median(&ratios).unwrap_or_default());
-        println!("| {name}                                     | {rate:.0} | {ratio:.2} |");
+        let [gateways, server, load] = cpu.each_ref().map(|each| median(each).unwrap_or_default());
+        println!(
+            "| {name}                                     | {rate:.0} | {ratio:.2} | {gateways:.0} µs | \
+             {server:.0} µs | {load:.0} µs |"
+        );
     }
     Ok(())
 }
@@ -81,7 +92,8 @@ impl Server {
     }
 }
 
-/// Deliveries a second that so many gateways accept and deliver.
+/// Deliveries a second that so many gateways accept and deliver, and the CPU time of each in microseconds: that of the
+/// gateways, of PostgreSQL, and of the load with the handler.
 fn gateways(
     load: &mut Load,
     effort: &Effort,
@@ -89,7 +101,7 @@ fn gateways(
     folder: &Path,
     count: usize,
     number: &mut usize,
-) -> io::Result<f64> {
+) -> io::Result<(f64, [f64; 3])> {
     let upstream = load.upstream()?;
     let start = |at: usize| {
         let folder = folder.join(format!("gateway-{at}"));
@@ -105,8 +117,12 @@ fn gateways(
         connections = connections.and(Connections::open(gateway.address, CONNECTIONS / count, &HTTP)?);
     }
     pin(BOTH)?;
-    let (served, begun) = (load.answered, Instant::now());
+    let cpu =
+        || -> io::Result<[Duration; 3]> { Ok([gateways.iter().map(Gateway::cpu).sum(), server.0.cpu(), own_cpu()?]) };
+    let (served, begun, before) = (load.answered, Instant::now(), cpu()?);
     let exchanged = connections.run(load, &HTTP, &requests, false, effort.slice, true)?;
     load.serve_until(served + exchanged.answers, true)?;
-    Ok(exchanged.answers as f64 / begun.elapsed().as_secs_f64())
+    let (elapsed, after, count) = (begun.elapsed(), cpu()?, exchanged.answers as f64);
+    let used = |at: usize| after[at].saturating_sub(before[at]).as_secs_f64() * 1e6 / count;
+    Ok((count / elapsed.as_secs_f64(), [used(0), used(1), used(2)]))
 }

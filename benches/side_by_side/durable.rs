@@ -57,9 +57,7 @@ const SYSTEMS: [System; 4] = [
 
 /// Prints all tables.
 pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
-    let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    // PostgreSQL's user must get through.
-    std::fs::set_permissions(files.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let files = folder()?;
     let mut all: Vec<Figures> =
         SYSTEMS.iter().map(|system| Figures { name: system.name, ..Figures::default() }).collect();
     let mut bare = Figures { name: "append + fdatasync, 64 at once", ..Figures::default() };
@@ -84,6 +82,18 @@ pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
     cluster::run(load, effort, files.path(), &mut number)?;
     println!();
     backlog::run(load, files.path(), quick)
+}
+
+/// Prints the table of gateways on one PostgreSQL.
+pub fn run_cluster(load: &mut Load, effort: &Effort) -> io::Result<()> {
+    cluster::run(load, effort, folder()?.path(), &mut 0)
+}
+
+/// A folder for files, which PostgreSQL's user gets into.
+fn folder() -> io::Result<tempfile::TempDir> {
+    let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    std::fs::set_permissions(files.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(files)
 }
 
 /// One slice on a core of its own, and one on both cores together with the load.
@@ -151,7 +161,7 @@ fn append_bare(effort: &Effort, files: &Path, figures: &mut Figures) -> io::Resu
 }
 
 /// The CPU time of this thread.
-fn own_cpu() -> io::Result<Duration> {
+pub fn own_cpu() -> io::Result<Duration> {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     let time = stat.split_whitespace().next().and_then(|time| time.parse().ok());
     Ok(Duration::from_nanos(time.ok_or_else(|| io::Error::other("no schedstat"))?))

@@ -57,6 +57,9 @@ pub struct Plan<'a> {
     pub shares_core: bool,
 }
 
+/// Connections that are there.
+pub struct Senders(Vec<Sender>);
+
 /// Requests that have been sent but for their last byte.
 pub struct Held(Vec<Sender>);
 
@@ -106,37 +109,46 @@ impl Load {
 
     /// Sends until the time is over and every response is there.
     pub fn run(&mut self, plan: Plan<'_>) -> io::Result<Count> {
+        let mut senders = Senders::connect(&plan)?;
+        self.run_over(plan, &mut senders, plan.connections)
+    }
+
+    /// The same over connections that are there, of which this many at most wait for a response at the same time. All have
+    /// their turn.
+    pub fn run_over(&mut self, plan: Plan<'_>, Senders(senders): &mut Senders, in_flight: usize) -> io::Result<Count> {
         let start = Instant::now();
-        let mut senders = Vec::new();
-        for _ in 0..plan.connections {
-            senders.push(Sender::connect(&plan, start)?);
-        }
+        let in_flight = in_flight.min(senders.len());
         let interval = plan.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let mut count = Count::default();
-        let mut due = start;
+        let (mut due, mut next) = (start, 0);
+        let mut busy: Vec<usize> = Vec::new();
         let mut open = true;
-        while open || senders.iter().any(Sender::is_busy) {
+        while open || !busy.is_empty() {
             let now = Instant::now();
             open = now.duration_since(start) < plan.time;
             late(start + plan.time + PATIENCE)?;
-            let before = count.responses;
-            for sender in &mut senders {
-                if !sender.is_busy() && open {
-                    match interval {
-                        None => sender.start(now),
-                        Some(interval) if due <= now => {
-                            sender.start(due);
-                            due += interval;
-                        }
-                        Some(_) => {}
-                    }
+            while open && busy.len() < in_flight && (interval.is_none() || due <= now) {
+                while senders[next].is_busy() {
+                    next = (next + 1) % senders.len();
                 }
-                if sender.step(&plan, &mut self.buffer)? {
-                    count.responses += 1;
-                    count.resumed += u64::from(sender.wire.is_resumed());
-                    if interval.is_some() {
-                        count.latencies.push(Instant::now().duration_since(sender.due));
-                    }
+                senders[next].start(if interval.is_some() { due } else { now });
+                busy.push(next);
+                next = (next + 1) % senders.len();
+                due += interval.unwrap_or_default();
+            }
+            let before = count.responses;
+            let mut at = 0;
+            while at < busy.len() {
+                let sender = &mut senders[busy[at]];
+                if !sender.step(&plan, &mut self.buffer)? {
+                    at += 1;
+                    continue;
+                }
+                busy.swap_remove(at);
+                count.responses += 1;
+                count.resumed += u64::from(sender.wire.is_resumed());
+                if interval.is_some() {
+                    count.latencies.push(Instant::now().duration_since(sender.due));
                 }
                 if sender.closed {
                     *sender = Sender::connect(&plan, now)?;
@@ -151,13 +163,15 @@ impl Load {
         Ok(count)
     }
 
-    /// Sends these requests, one after the other, within the plan's time. After each it waits until the upstream has had `delivered`
-    /// more of them, and until the gateway `rests`.
+    /// Sends these requests, one after the other, within the plan's time. Whenever sender and upstream have done what they can, the
+    /// gateway has its `turn`. After each request it waits until the upstream has had `delivered` more of them, and until the
+    /// gateway `rests`.
     pub fn exactly(
         &mut self,
         plan: Plan<'_>,
         requests: &[Vec<u8>],
         delivered: u64,
+        turn: impl Fn() -> io::Result<()>,
         rests: impl Fn() -> bool,
     ) -> io::Result<()> {
         let deadline = Instant::now() + plan.time;
@@ -169,10 +183,12 @@ impl Load {
             answered += delivered;
             while !sender.step(&plan, &mut self.buffer)? {
                 self.serve()?;
+                turn()?;
                 late(deadline)?;
             }
             while self.answered < answered || !rests() {
                 self.serve()?;
+                turn()?;
                 late(deadline)?;
             }
             if sender.closed {
@@ -262,6 +278,13 @@ impl Load {
         let answered = &mut self.answered;
         self.upstream.retain_mut(|served| served.step(buffer, answered).unwrap_or(false));
         Ok(self.answered > before)
+    }
+}
+
+impl Senders {
+    /// As many as the plan says.
+    pub fn connect(plan: &Plan<'_>) -> io::Result<Self> {
+        (0..plan.connections).map(|_| Sender::connect(plan, Instant::now())).collect::<io::Result<_>>().map(Self)
     }
 }
 
@@ -376,7 +399,8 @@ pub fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` begins.
+pub fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 

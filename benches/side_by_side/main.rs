@@ -1,6 +1,7 @@
 //! hooklatch beside its peers: CPU, throughput, latency, memory, start. `scripts/bench` runs this and says how to read
-//! it. With `--durable`: the queue beside what else stores deliveries. With `--watched`: what open lists of the page cost.
-//! With `--connections`: new connections and TLS, HTTP/2, many secrets and headers.
+//! it. With `--durable`: the queue beside what else stores deliveries; `--cluster`: of that, gateways on one PostgreSQL alone.
+//! With `--watched`: what open lists of the page cost. With `--connections`: new connections and TLS, HTTP/2, many secrets and
+//! headers. With `--growth`: how the cost grows with the sizes. `--only TEXT` measures only what has this in its name.
 //!
 //! Figures come from slices in turn (A B A B …), since machines flip between fast and slow phases; each is a median with
 //! its spread over the rounds. The gateway has core 0; the load and the upstream spin on core 1, in one thread.
@@ -8,15 +9,18 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
 mod backlog;
+mod capacity;
 mod certificate;
 mod cluster;
 mod connections;
 mod durable;
 mod exchange;
+mod growth;
 #[allow(dead_code, reason = "shared with instructions.rs")]
 mod load;
 mod memory;
 mod peers;
+mod plot;
 #[path = "../../tests/it/support/postgres/programs.rs"]
 mod programs;
 mod requests;
@@ -41,10 +45,18 @@ const BOTH: &str = "0,1";
 /// Keep-alive connections.
 const CONNECTIONS: usize = 64;
 
-/// How long to measure.
+/// What to measure, and for how long.
 struct Effort {
     rounds: usize,
     slice: Duration,
+    /// A part of the names of the measures that are wanted; `None`: all of them.
+    only: Option<String>,
+}
+
+impl Effort {
+    fn wants(&self, measure: &str) -> bool {
+        self.only.as_ref().is_none_or(|part| measure.contains(part.as_str()))
+    }
 }
 
 fn main() -> io::Result<()> {
@@ -54,21 +66,28 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let quick = args.iter().any(|arg| arg == "--quick");
+    let only = args.iter().position(|arg| arg == "--only").and_then(|at| args.get(at + 1)).cloned();
     let effort = if quick {
-        Effort { rounds: 3, slice: Duration::from_millis(200) }
+        Effort { rounds: 3, slice: Duration::from_millis(200), only }
     } else {
-        Effort { rounds: 9, slice: Duration::from_secs(1) }
+        Effort { rounds: 9, slice: Duration::from_secs(1), only }
     };
     pin(LOAD)?;
     let mut load = Load::new()?;
     if args.iter().any(|arg| arg == "--durable") {
         return durable::run(&mut load, &effort, quick);
     }
+    if args.iter().any(|arg| arg == "--cluster") {
+        return durable::run_cluster(&mut load, &effort);
+    }
     if args.iter().any(|arg| arg == "--watched") {
         return watched::run(&mut load, &effort, quick);
     }
+    if args.iter().any(|arg| arg == "--growth") {
+        return growth::run(&mut load, &effort, args.iter().any(|arg| arg == "--write"));
+    }
     if args.iter().any(|arg| arg == "--connections") {
-        return connections::run(&mut load, &effort);
+        return connections::run(&mut load, &effort, args.iter().any(|arg| arg == "--write"));
     }
     let mut table = Table::new();
     speed::cpu(&mut load, &effort, &mut table)?;
@@ -76,8 +95,8 @@ fn main() -> io::Result<()> {
     speed::instructions(&mut load, &effort, &mut table)?;
     speed::throughput(&mut load, &effort, &mut table)?;
     speed::latency(&mut load, &effort, &mut table)?;
-    memory::idle(&mut load, &mut table)?;
-    memory::large(&mut load, &mut table)?;
+    memory::idle(&mut load, &effort, &mut table)?;
+    memory::large(&mut load, &effort, &mut table)?;
     routes::start(&load, &effort, &mut table)?;
     routes::cost(&mut load, &effort, &mut table)?;
     table.end();

@@ -8,8 +8,8 @@ use crate::load::wire::Secure;
 use crate::load::{Load, Plan};
 use crate::peers::{ALL, Gateway, Setting, Start};
 use crate::requests::signed;
-use crate::table::{Table, Unit};
-use crate::{CONNECTIONS, plan, start, start_like};
+use crate::table::{Table, Unit, own_median};
+use crate::{CONNECTIONS, Effort, plan, start, start_like};
 
 /// Connections that wait.
 const IDLE: usize = 2000;
@@ -23,18 +23,22 @@ const STILL_IDLE: Duration = Duration::from_secs(2);
 const ABOUT: u64 = 64 << 10;
 
 /// Memory of a keep-alive connection that has served one delivery and waits for the next.
-pub fn idle(load: &mut Load, table: &mut Table) -> io::Result<()> {
-    idle_with(load, table, "memory of an idle connection that has served", &ALL, None)
+pub fn idle(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
+    idle_with(load, effort, table, "memory of an idle connection that has served", &ALL, None).map(drop)
 }
 
-/// The same over TLS, if a certificate is given.
+/// The same over TLS, if a certificate is given. Gives hooklatch's in KiB; `None` if the measure is not wanted.
 pub fn idle_with(
     load: &mut Load,
+    effort: &Effort,
     table: &mut Table,
     measure: &str,
     peers: &[(&'static str, Start)],
     tls: Option<(&Certificate, &Secure)>,
-) -> io::Result<()> {
+) -> io::Result<Option<f64>> {
+    if !effort.wants(measure) {
+        return Ok(None);
+    }
     let request = signed(3 * 1024);
     let (certificate, secure) = tls.unzip();
     let mut samples = Vec::new();
@@ -51,11 +55,15 @@ pub fn idle_with(
         samples.push((gateway.name, vec![each / 1024.0]));
     }
     table.row(measure, Unit::Kibibytes, &samples);
-    Ok(())
+    Ok(own_median(&samples))
 }
 
 /// Memory of deliveries of 1 MiB that have come but for their last byte, beyond that of the gateway without them.
-pub fn large(load: &mut Load, table: &mut Table) -> io::Result<()> {
+pub fn large(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
+    let measure = "memory of 64 deliveries of 1 MiB at once";
+    if !effort.wants(measure) {
+        return Ok(());
+    }
     let request = signed(1 << 20);
     let mut samples = Vec::new();
     for peer in ALL {
@@ -68,7 +76,7 @@ pub fn large(load: &mut Load, table: &mut Table) -> io::Result<()> {
         load.finish(plan, held)?;
         samples.push((gateway.name, vec![held_bytes as f64 / 1024.0 / 1024.0]));
     }
-    table.row("memory of 64 deliveries of 1 MiB at once", Unit::Mebibytes, &samples);
+    table.row(measure, Unit::Mebibytes, &samples);
     Ok(())
 }
 

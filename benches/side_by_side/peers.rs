@@ -53,6 +53,8 @@ pub struct Setting<'a> {
     pub secrets: usize,
     /// The certificate of the listener; `None` without TLS.
     pub certificate: Option<&'a Certificate>,
+    /// How many connections hooklatch takes; `None`: its default.
+    pub max_connections: Option<usize>,
 }
 
 impl<'a> Setting<'a> {
@@ -67,6 +69,7 @@ impl<'a> Setting<'a> {
             idle_routes: 0,
             secrets: 1,
             certificate: None,
+            max_connections: None,
         }
     }
 
@@ -186,18 +189,23 @@ pub fn hooklatch_with(setting: &Setting<'_>, keys: &str, sections: &str) -> io::
         format!("  tls: {{ certificate: {certificate}, private_key: {key} }}\n")
     });
     let tls = tls.unwrap_or_default();
+    let most = setting.max_connections.map(|most| format!("  max_connections: {most}\n")).unwrap_or_default();
     let mut config =
-        format!("server:\n  listen: {address}\n  threads: {threads}\n{tls}admin:\n  listen: {admin}\nroutes:\n");
+        format!("server:\n  listen: {address}\n  threads: {threads}\n{most}{tls}admin:\n  listen: {admin}\nroutes:\n");
     let mut files = Vec::new();
     for (number, secret) in setting.secrets().enumerate() {
-        files.push(format!("{{ file: secret-{number} }}"));
-        write(setting, &format!("secret-{number}"), &secret)?;
+        files.push(format!("{{file: s{number}}}"));
+        write(setting, &format!("s{number}"), &secret)?;
     }
-    let secrets = format!("    scheme: circleci\n    secrets: [{}]\n", files.join(", "));
-    config += &format!("  - name: circleci\n    path: {PATH}\n{secrets}    upstream: http://{upstream}/in\n{keys}");
+    let secrets = files.join(", ");
+    config += &format!(
+        "  - name: circleci\n    path: {PATH}\n    scheme: circleci\n    secrets: [{secrets}]\n    upstream: http://{upstream}/in\n{keys}"
+    );
+    // Short, so that ten thousand of them fit into the mebibyte that the file may have.
     for idle in 0..setting.idle_routes {
-        config +=
-            &format!("  - name: idle-{idle}\n    path: /idle/{idle}\n{secrets}    upstream: http://{upstream}/in\n");
+        config += &format!(
+            "  - {{name: i{idle},path: /{idle},scheme: circleci,secrets: [{secrets}],upstream: http://{upstream}/}}\n"
+        );
     }
     config += sections;
     let config = write(setting, "gateway.yaml", &config)?;
@@ -277,7 +285,12 @@ pub fn nginx(setting: &Setting<'_>) -> io::Result<Gateway> {
         None => (String::new(), String::new()),
         Some(certificate) => (
             " ssl http2".to_owned(),
-            format!("ssl_certificate {}; ssl_certificate_key {};", certificate.certificate(), certificate.key()),
+            // Without the list, nginx before 1.23.4 leaves TLS 1.3 out.
+            format!(
+                "ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
+                certificate.certificate(),
+                certificate.key()
+            ),
         ),
     };
     let script = format!(

@@ -23,6 +23,19 @@ pub fn signed_with(size: usize, lines: &str) -> Vec<u8> {
     request
 }
 
+/// The same with this many field lines: those that it needs, and others.
+pub fn signed_with_lines(size: usize, lines: usize) -> Vec<u8> {
+    let request = signed(size);
+    let end = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&request[..end]).into_owned();
+    let is_needed = |line: &&str| !["User-Agent: ", "Accept"].iter().any(|other| line.starts_with(other));
+    let mut kept: Vec<String> = head.split("\r\n").filter(is_needed).map(str::to_owned).collect();
+    // The first line is that of the request.
+    let more = (lines + 1).saturating_sub(kept.len());
+    kept.extend((0..more).map(|line| format!("X-Field-{line}: what a provider adds")));
+    [kept.join("\r\n").as_bytes(), &request[end..]].concat()
+}
+
 /// CircleCI deliveries with bodies of this many bytes, whose ids are these numbers.
 pub fn numbered(size: usize, numbers: Range<usize>) -> Vec<Vec<u8>> {
     let secret = Secret::from(SECRET.as_bytes().to_vec());

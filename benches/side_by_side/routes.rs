@@ -14,7 +14,8 @@ const IDLE: usize = 999;
 
 /// From the start of the process to `/readyz`.
 pub fn start(load: &Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
-    for (measure, idle) in [("start to ready, 1 route", 0), ("start to ready, 1,000 routes", IDLE)] {
+    let cases = [("start to ready, 1 route", 0), ("start to ready, 1,000 routes", IDLE)];
+    for (measure, idle) in cases.into_iter().filter(|(measure, _)| effort.wants(measure)) {
         let mut samples = Vec::new();
         for _ in 0..effort.rounds {
             let folder = tempfile::tempdir()?;
@@ -30,6 +31,10 @@ pub fn start(load: &Load, effort: &Effort, table: &mut Table) -> io::Result<()> 
 
 /// CPU for each request with a thousand routes, to that with one.
 pub fn cost(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
+    let measure = "CPU a request: 1,000 routes instead of one";
+    if !effort.wants(measure) {
+        return Ok(());
+    }
     let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
     let one = with_routes(load, &folders[0], 0)?;
     let thousand = with_routes(load, &folders[1], IDLE)?;
@@ -39,7 +44,7 @@ pub fn cost(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<(
         let base = cpu_each(load, &one, plan(&one, &request, 200, effort.slice))?;
         ratios.push(cpu_each(load, &thousand, plan(&thousand, &request, 200, effort.slice))? / base);
     }
-    table.row("CPU a request: 1,000 routes instead of one", Unit::Times, &[("hooklatch", ratios)]);
+    table.row(measure, Unit::Times, &[("hooklatch", ratios)]);
     Ok(())
 }
 

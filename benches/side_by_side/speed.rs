@@ -27,7 +27,7 @@ pub fn cpu(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()
         ("CPU a request: verified, 1 MB", signed(1_000_000), 200),
         ("CPU a request: bad signature, 3 KB", refused(PATH, Some(&wrong)), 401),
     ];
-    for (case, request, status) in &cases {
+    for (case, request, status) in cases.iter().filter(|(case, ..)| effort.wants(case)) {
         let folder = tempfile::tempdir()?;
         let gateways = start(load, &folder, &ALL, request.len())?;
         let samples = in_turn(effort, &gateways, |gateway| {
@@ -42,7 +42,7 @@ pub fn cpu(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()
 pub fn refusals(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
     let verified = signed(3 * 1024);
     let cases = [("no signature", refused(PATH, None), 401), ("unknown path", refused("/nowhere", None), 404)];
-    for (case, request, status) in &cases {
+    for (case, request, status) in cases.iter().filter(|(case, ..)| effort.wants(case)) {
         let folder = tempfile::tempdir()?;
         let gateways = start(load, &folder, &ALL, request.len())?;
         let mut whole = Vec::new();
@@ -63,6 +63,9 @@ pub fn refusals(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Resu
 /// Instructions for each verified request, the kernel's included, where the machine's counters can be read.
 pub fn instructions(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
     let measure = "instructions, user + kernel: verified, 3 KB";
+    if !effort.wants(measure) {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let request = signed(3 * 1024);
     let gateways = start(load, &folder, &ALL, request.len())?;
@@ -98,6 +101,10 @@ pub fn instructions(load: &mut Load, effort: &Effort, table: &mut Table) -> io::
 /// Requests a second of two threads on both cores. The load runs on them as well: on a machine with two cores it takes
 /// from each gateway alike what it needs.
 pub fn throughput(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
+    let measure = "throughput, two threads on both cores, 3 KB";
+    if !effort.wants(measure) {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let request = signed(3 * 1024);
     pin(BOTH)?;
@@ -117,12 +124,15 @@ pub fn throughput(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Re
         Ok(count.responses as f64 / count.elapsed.as_secs_f64() / 1e3)
     })?;
     pin(LOAD)?;
-    table.row("throughput, two threads on both cores, 3 KB", Unit::ThousandsASecond, &samples);
+    table.row(measure, Unit::ThousandsASecond, &samples);
     Ok(())
 }
 
 /// Latency at a fixed rate, from the moment at which a request was due; what the load itself takes is part of it.
 pub fn latency(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Result<()> {
+    if !effort.wants("latency") {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let request = signed(3 * 1024);
     let gateways = start(load, &folder, &ALL, request.len())?;

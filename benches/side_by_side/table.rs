@@ -113,6 +113,11 @@ pub fn with_spread((low, median, high): (f64, f64, f64)) -> String {
     if low == high { format!("{median:.2}") } else { format!("{median:.2} ({low:.2}–{high:.2})") }
 }
 
+/// hooklatch's median.
+pub fn own_median(samples: &[Samples]) -> Option<f64> {
+    samples.iter().find(|(name, _)| *name == OURS).and_then(|(_, values)| median(values))
+}
+
 /// The value in the middle; `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();

@@ -2,14 +2,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustls::client::Resumption;
+use hooklatch::crypto;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, NamedGroup, SignatureScheme, StreamOwned,
     SupportedProtocolVersion,
 };
 
@@ -31,16 +32,15 @@ pub struct Secure {
 impl Secure {
     /// Senders with this version, which resume earlier sessions or not.
     pub fn new(version: &'static SupportedProtocolVersion, resumes: bool, is_http2: bool) -> io::Result<Self> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = crypto::provider();
         let mut config = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[version])
             .map_err(io::Error::other)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
             .with_no_client_auth();
-        if !resumes {
-            config.resumption = Resumption::disabled();
-        }
+        config.resumption =
+            if resumes { Resumption::store(Arc::new(Tickets::default())) } else { Resumption::disabled() };
         if is_http2 {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }
@@ -88,6 +88,53 @@ impl Write for Wire {
             Self::Clear(stream) => stream.flush(),
             Self::Tls(stream) => stream.flush(),
         }
+    }
+}
+
+/// The sessions with one gateway. rustls' own store has eight tickets of a server, too few for senders that connect at once.
+#[derive(Debug, Default)]
+struct Tickets(Mutex<Sessions>);
+
+#[derive(Debug, Default)]
+struct Sessions {
+    group: Option<NamedGroup>,
+    tls12: Option<Tls12ClientSessionValue>,
+    tls13: Vec<Tls13ClientSessionValue>,
+}
+
+impl Tickets {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.sessions().group = Some(group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.sessions().group
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        self.sessions().tls12 = Some(session);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.sessions().tls12.clone()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.sessions().tls12 = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, session: Tls13ClientSessionValue) {
+        self.sessions().tls13.push(session);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.sessions().tls13.pop()
     }
 }
 

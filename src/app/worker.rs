@@ -150,7 +150,7 @@ async fn work(sockets: Vec<Listener>, share: Share, shared: Shared) {
     let current = Current::new(worker.serving(&generation));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
-    let context = worker.listen_context(current.clone(), draining_connections, alive);
+    let context = Rc::new(worker.listen_context(current.clone(), draining_connections, alive));
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, context.clone()));
     }
@@ -181,8 +181,8 @@ impl Worker {
         Serving::new(&generation.server, stack(self.context(generation)), generation.handshake.clone())
     }
 
-    /// The values that accept and serve connections. `drain` turns true when the gateway drains; the last clone of `alive` is
-    /// dropped with the last connection.
+    /// The values that accept and serve connections. `drain` turns true when the gateway drains; `alive` is dropped with
+    /// the last connection.
     fn listen_context(
         &self,
         current: Current<Serving>,

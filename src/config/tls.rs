@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -27,6 +26,7 @@ use zeroize::Zeroizing;
 use super::error::next_step;
 use super::reader::{Field, Section};
 use super::sources::{Context, MAX_FILE};
+use crate::crypto;
 
 /// The TLS settings of the public listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn read_identity(certificate: &Field<'_>, key: &Field<'_>, context: Context<'_>)
     let private = read_key(key, context);
     let (chain, private) = chain.zip(private)?;
     let (digest, expiry) = (digest(&chain), expiry(&chain));
-    match CertifiedKey::from_der(chain, private, &ring::default_provider()) {
+    match CertifiedKey::from_der(chain, private, &crypto::provider()) {
         Ok(certified) => Some(Identity { key: Arc::new(certified), digest, expiry }),
         Err(rustls::Error::InconsistentKeys(_)) => {
             key.error("the key does not match the certificate");

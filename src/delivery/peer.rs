@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
+use smol_str::SmolStrBuilder;
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -41,8 +42,20 @@ impl Peer {
     pub fn new(address: SocketAddr, tls: bool) -> Self {
         // An IPv4 client of a dual-stack listener is an IPv4 client.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let text = address.ip().to_string();
-        let forwarded_for = HeaderValue::from_str(&text).expect("an address is visible ASCII");
+        // Each connection makes one, so an IPv4 address is written without the formatter.
+        let mut text = SmolStrBuilder::new();
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                let [first, rest @ ..] = ip.octets();
+                text.push_str(itoa::Buffer::new().format(first));
+                for octet in rest {
+                    text.push('.');
+                    text.push_str(itoa::Buffer::new().format(octet));
+                }
+            }
+            IpAddr::V6(ip) => text.push_str(&ip.to_string()),
+        }
+        let forwarded_for = HeaderValue::from_str(&text.finish()).expect("an address is visible ASCII");
         Self { address, forwarded_for, tls, client: address.ip(), forwarded_by: ForwardedBy::Direct }
     }
 }

@@ -96,6 +96,12 @@ impl RequestInfo {
     pub fn event(&self, route: Option<&RouteShared>) -> Event {
         route.map(|route| self.timeline.event(&route.config.scheme, &self.head)).unwrap_or_default()
     }
+
+    /// The request id for records and logs: a sender may have put the route's secret there.
+    pub fn shown_id(&self, route: Option<&RouteShared>) -> Option<&str> {
+        let id = self.request_id.to_str().ok()?;
+        Some(route.map_or(id, |route| route.credentials.harmless(id)))
+    }
 }
 
 impl HttpBody for RequestBody {

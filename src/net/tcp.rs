@@ -2,7 +2,7 @@
 //!
 //! A sender that makes a connection for one request sends that request at once. Its connection can then be read, answered and
 //! closed without a wait, and the two system calls that register it and take it out again are saved. So an accepted connection is
-//! registered when it first has to wait: when its first read or a write would block, and before a second read.
+//! registered when it first has to wait: when its first read or a write would block, and before a read after one that has emptied it.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
@@ -10,10 +10,15 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+#[cfg(not(target_vendor = "apple"))]
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+/// How much a connection that is not registered is read at once, in bytes: most deliveries are shorter. The buffer is zeroed first, so
+/// more would cost more.
+const FIRST_READ: usize = 4096;
 
 /// A listening socket. tokio's own type for one registers each connection that it accepts, so its type for connections does the
 /// waiting: it can wait for any socket.
@@ -27,7 +32,7 @@ enum State {
     Fresh {
         /// The connection, which never blocks.
         stream: net::TcpStream,
-        /// It has been read once.
+        /// It has been read, and had less than there was room for.
         is_read: bool,
     },
     Registered(TcpStream),
@@ -52,12 +57,26 @@ impl Listener {
     /// # Errors
     /// Those of accept(2).
     pub async fn accept(&self) -> io::Result<(Tcp, SocketAddr)> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let accept = || acceptfrom_with(&self.0, flags).map_err(io::Error::from);
-        let (stream, address) = self.0.async_io(Interest::READABLE, accept).await?;
-        let address = address.map(SocketAddr::try_from).transpose()?.ok_or(ErrorKind::ConnectionAborted)?;
-        Ok((Tcp(State::Fresh { stream: stream.into(), is_read: false }), address))
+        let (stream, address) = self.0.async_io(Interest::READABLE, || accept(&self.0)).await?;
+        let address = address.ok_or(ErrorKind::ConnectionAborted)?;
+        Ok((Tcp(State::Fresh { stream, is_read: false }), address))
     }
+}
+
+/// Accepts a connection that never blocks and that no program inherits.
+#[cfg(not(target_vendor = "apple"))]
+fn accept(listener: &TcpStream) -> io::Result<(net::TcpStream, Option<SocketAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (stream, address) = acceptfrom_with(listener, flags)?;
+    Ok((stream.into(), address.map(SocketAddr::try_from).transpose()?))
+}
+
+/// The same where accept(2) takes no flags.
+#[cfg(target_vendor = "apple")]
+fn accept(listener: &TcpStream) -> io::Result<(net::TcpStream, Option<SocketAddr>)> {
+    let (stream, address) = SockRef::from(listener).accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((stream.into(), address.as_socket()))
 }
 
 impl From<TcpStream> for Tcp {
@@ -145,11 +164,13 @@ impl Tcp {
 impl AsyncRead for Tcp {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let State::Fresh { is_read, .. } = &mut this.0
-            && !std::mem::replace(is_read, true)
-            && let Some(read) = this.attempt(|stream| stream.read(buf.initialize_unfilled()))
-        {
-            return Poll::Ready(read.map(|read| buf.advance(read)));
+        if let State::Fresh { stream, is_read: is_read @ false } = &mut this.0 {
+            let room = buf.remaining().min(FIRST_READ);
+            let read = stream.read(buf.initialize_unfilled_to(room));
+            if !matches!(&read, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+                *is_read = !matches!(read, Ok(read) if read == room);
+                return Poll::Ready(read.map(|read| buf.advance(read)));
+            }
         }
         Pin::new(this.registered()?).poll_read(cx, buf)
     }
@@ -238,10 +259,14 @@ mod tests {
 
         let (mut accepted, mut sender) = self::accepted().await;
         sender.write_all(b"12").await.unwrap();
-        for is_registered in [false, true] {
-            accepted.read_u8().await.unwrap();
-            assert_eq!(accepted.is_registered(), is_registered, "a second read");
-        }
+        assert_eq!(accepted.read_u8().await.unwrap(), b'1');
+        let mut read = [0; 8];
+        assert_eq!(accepted.read(&mut read).await.unwrap(), 1, "there may be more after a read that fills its buffer");
+        assert!(!accepted.is_registered());
+        let write = async { sender.write_all(b"3").await.unwrap() };
+        let (read, ()) = tokio::join!(accepted.read(&mut read), write);
+        assert_eq!(read.unwrap(), 1);
+        assert!(accepted.is_registered(), "a read after one that has emptied it");
     }
 
     #[tokio::test]

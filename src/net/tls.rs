@@ -13,12 +13,12 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::crypto::ring;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::config::{ClientTls, ServerTls};
+use crate::crypto;
 
 /// HTTP/2 over TLS, RFC 9113 section 3.2.
 pub const H2: &[u8] = b"h2";
@@ -30,7 +30,7 @@ const HTTP_1_0: &[u8] = b"http/1.0";
 /// # Errors
 /// rustls refuses the certificates; loading the configuration has checked that it does not.
 pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = crypto::provider();
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
@@ -45,9 +45,7 @@ pub fn server_config(tls: &ServerTls) -> io::Result<Arc<ServerConfig>> {
     config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec(), HTTP_1_0.to_vec()];
     config.max_early_data_size = 0;
     match tls.client_ca {
-        // Session tickets that any thread can decrypt, without a store. Their key is replaced every six hours; a ticket of the key
-        // before is still taken.
-        None => config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?,
+        None => config.ticketer = crypto::ticketer().map_err(io::Error::other)?,
         // A client must show its certificate each time: the one behind a ticket may have expired.
         Some(_) => {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -66,7 +64,7 @@ pub fn client_config(certificates: Option<&ClientTls>) -> io::Result<Arc<ClientC
         Some(ca) => ca.store(),
         None => Arc::new(system_roots()?),
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(crypto::provider())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots);

@@ -11,7 +11,6 @@ use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
-use ring::signature::{self as asymmetric, UnparsedPublicKey, VerificationAlgorithm};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use subtle::{Choice, ConstantTimeEq};
@@ -21,6 +20,7 @@ use super::codec::Digest;
 use super::content::{Content, joined};
 use super::hash::hash;
 use super::spec::{Algorithm, Hash, HmacHash, JwtAlgorithm, RsaHash};
+use crate::crypto::signature::{self as asymmetric, UnparsedPublicKey, VerificationAlgorithm};
 
 /// An algorithm with its key.
 #[derive(Clone)]

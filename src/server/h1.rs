@@ -36,7 +36,6 @@ use crate::server::refuse::RefuseContext;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The values of the worker thread that serve a connection.
-#[derive(Clone)]
 pub struct Http1Context {
     /// Refuses bytes that do not form a request. Its clock also measures the connection's deadlines, and its current
     /// configuration serves the requests.
@@ -53,9 +52,9 @@ impl Http1Context {
 }
 
 /// Serves requests on `socket` within `limits`.
-pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, context: Http1Context) {
+pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, context: &Http1Context) {
     let connection = SharedConnection::new(ServerConnection::new(socket, limits, context.refuse.clock.clone()));
-    let end = exchanges(&connection, &peer, &context).await;
+    let end = exchanges(&connection, &peer, context).await;
     let address = peer.address;
     let reject = match &end {
         ConnectionEnd::Refused(HeadError::Bad) => Some(Reject::BadRequest),

@@ -76,20 +76,35 @@ impl Handshake {
         })
     }
 
+    /// Takes a connection that begins with HTTP.
+    ///
+    /// # Errors
+    /// The connection, which has to [`enter`](Self::enter).
+    pub fn enter_at_once(&self, stream: Tcp, address: SocketAddr) -> Result<Accepted, Tcp> {
+        if self.tls.is_some() || self.has_header(address) {
+            return Err(stream);
+        }
+        Ok(Accepted {
+            socket: Socket::Plain(stream),
+            peer: Rc::new(Peer::new(address, false)),
+            protocol: Protocol::Http1,
+        })
+    }
+
+    fn has_header(&self, address: SocketAddr) -> bool {
+        self.proxies.as_ref().is_some_and(|proxies| proxies.is_empty() || proxies.contains(address.ip()))
+    }
+
     /// Reads the PROXY protocol header and performs the TLS handshake, as far as they are configured.
     ///
     /// # Errors
     /// Why one of them failed. The connection is closed then.
     pub async fn enter(&self, stream: Tcp, mut address: SocketAddr) -> io::Result<Accepted> {
-        let proxies = self.proxies.as_ref();
-        let has_header = proxies.is_some_and(|proxies| proxies.is_empty() || proxies.contains(address.ip()));
-        if !has_header && self.tls.is_none() {
-            return Ok(Accepted {
-                socket: Socket::Plain(stream),
-                peer: Rc::new(Peer::new(address, false)),
-                protocol: Protocol::Http1,
-            });
-        }
+        let stream = match self.enter_at_once(stream, address) {
+            Ok(accepted) => return Ok(accepted),
+            Err(stream) => stream,
+        };
+        let has_header = self.has_header(address);
         let mut failure = &self.failures.tls;
         let enter = async {
             // A handshake waits for its peer.
@@ -119,8 +134,7 @@ impl Handshake {
                 protocol: if is_http2 { Protocol::Http2 } else { Protocol::Http1 },
             })
         };
-        // Boxed, so that the future of an accepted connection is small.
-        let accepted = tokio::time::timeout(TIMEOUT, Box::pin(enter)).await;
+        let accepted = tokio::time::timeout(TIMEOUT, enter).await;
         accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| failure.inc())
     }
 }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 
 use prometheus::IntGauge;
@@ -30,7 +31,6 @@ const MAX_SHEDDING: usize = 64;
 const FAILURES_PER_LINE: u32 = 200;
 
 /// The values of the worker thread that accept and serve connections.
-#[derive(Clone)]
 pub struct ListenContext {
     /// `hooklatch_connections`: open connections, over all threads.
     pub connections: IntGauge,
@@ -38,19 +38,20 @@ pub struct ListenContext {
     pub http1: Http1Context,
     /// Connections over the limit that are being answered and closed.
     pub shedding: Rc<Cell<usize>>,
-    /// Each connection holds a clone, so that the thread can wait for the last one.
+    /// Dropped with the last connection, so that the thread can wait for it.
     pub alive: mpsc::Sender<Infallible>,
 }
 
 /// Accepts connections on `listener` until the gateway drains, and starts a task for each. The tasks of open connections
 /// continue after that.
-pub async fn accept(listener: Listener, context: ListenContext) {
+pub async fn accept(listener: Listener, context: Rc<ListenContext>) {
     let mut drain = context.http1.drain.clone();
+    let mut draining = pin!(drain.wait_for(|drain| *drain));
     let mut failures: u32 = 0;
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = drain.wait_for(|drain| *drain) => break,
+            _ = &mut draining => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -85,16 +86,32 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// Serves a connection. `_open` counts it as open.
-async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: ListenContext, _open: GaugeGuard) {
-    let ListenContext { http1, alive: _alive, .. } = context;
+///
+/// What it awaits is boxed, so that its own future is small: to spawn it copies it several times.
+async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: Rc<ListenContext>, _open: GaugeGuard) {
+    let http1 = &context.http1;
     let limits = serving.limits;
-    let handshake = serving.handshake.clone();
-    // Dropped, so that the connection does not keep a configuration that a reload replaces.
-    drop(serving);
-    let accepted = tokio::select! {
-        biased;
-        accepted = handshake.enter(stream, address) => accepted,
-        () = drained(http1.drain.clone()) => return,
+    let accepted = match serving.handshake.enter_at_once(stream, address) {
+        Ok(accepted) => {
+            // Here as below, so that the connection does not keep a configuration that a reload replaces.
+            drop(serving);
+            Ok(accepted)
+        }
+        Err(stream) => {
+            let handshake = serving.handshake.clone();
+            drop(serving);
+            let enter = async {
+                tokio::select! {
+                    biased;
+                    accepted = handshake.enter(stream, address) => Some(accepted),
+                    () = drained(http1.drain.clone()) => None,
+                }
+            };
+            match Box::pin(enter).await {
+                Some(accepted) => accepted,
+                None => return,
+            }
+        }
     };
     match accepted {
         Ok(Accepted { socket, peer, protocol: Protocol::Http2 }) => {
@@ -103,16 +120,17 @@ async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: 
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            // Boxed, so that the future of an HTTP/1.1 connection is small.
-            let serve = Box::pin(h2::serve(socket, peer, limits, http1.refuse, http1.drain));
+            let serve = Box::pin(h2::serve(socket, peer, limits, http1.refuse.clone(), http1.drain.clone()));
             if let Err(error) = serve.await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }
-        Ok(Accepted { socket, peer, protocol: Protocol::Http1 }) => h1::serve(socket, peer, limits, http1).await,
+        Ok(Accepted { socket, peer, protocol: Protocol::Http1 }) => {
+            Box::pin(h1::serve(socket, peer, limits, http1)).await;
+        }
         Ok(Accepted { socket, peer, protocol: Protocol::Cleartext }) => {
             let answer = http1.refuse.refuse_in_bytes(Reject::BadRequest, peer.address);
-            close(socket, Some(&answer)).await;
+            Box::pin(close(socket, Some(&answer))).await;
         }
         Err(error) => tracing::debug!(%error, peer = %address, "connection refused before its first request"),
     }
@@ -127,13 +145,13 @@ async fn drained(mut drain: watch::Receiver<bool>) {
 
 /// Refuses a connection over the limit, at a bounded cost: up to [`MAX_SHEDDING`] at a time get a response and a lingering
 /// close, the rest are closed at once. HTTP/2 has no response to a connection, so such a connection is closed without one.
-fn shed(stream: Tcp, address: SocketAddr, serving: &Serving, context: &ListenContext) {
-    let ListenContext { http1, shedding, alive, .. } = context;
+fn shed(stream: Tcp, address: SocketAddr, serving: &Serving, context: &Rc<ListenContext>) {
+    let ListenContext { http1, shedding, .. } = &**context;
     let answer = http1.refuse.refuse_in_bytes(Reject::Overloaded, address);
     let Some(counted) = Shedding::one_more(shedding) else { return };
-    let (handshake, alive) = (serving.handshake.clone(), alive.clone());
+    let (handshake, context) = (serving.handshake.clone(), context.clone());
     tokio::task::spawn_local(async move {
-        let _counted = (counted, alive);
+        let _counted = (counted, context);
         if let Ok(Accepted { socket, protocol: Protocol::Http1 | Protocol::Cleartext, .. }) =
             handshake.enter(stream, address).await
         {

@@ -148,6 +148,20 @@ fn tls_1_2_and_1_3_are_spoken() {
 }
 
 #[test]
+fn a_session_is_resumed_by_each_version_of_tls() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut secure = Secure::start();
+        // It keeps what the gateway gives out.
+        let client = secure.files.authority.client_with(&["http/1.1"], None, &[version]);
+        for is_resumed in [false, true, true] {
+            let mut sender = secure.connect(client.clone());
+            secure.forwards(&mut sender, &Delivery::circleci("{}"));
+            assert_eq!(sender.stream().is_resumed(), is_resumed, "{version:?}");
+        }
+    }
+}
+
+#[test]
 fn http_2_is_preferred_where_a_sender_offers_both() {
     let secure = Secure::start();
     for (offered, agreed) in [
@@ -220,6 +234,7 @@ fn with_client_ca_only_clients_with_its_certificates_get_in() {
     for _ in 0..2 {
         let mut sender = secure.connect(config.clone());
         secure.forwards(&mut sender, &Delivery::circleci("{}"));
+        assert!(!sender.stream().is_resumed(), "a certificate is shown each time");
     }
 
     let bad = [

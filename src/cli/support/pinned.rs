@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::config::Identity;
+use crate::crypto;
 
 #[derive(Debug)]
 struct Pinned {
@@ -19,7 +20,7 @@ struct Pinned {
 
 /// The TLS configuration of a client that trusts only the certificate of `identity`.
 pub fn client_config(identity: &Identity) -> io::Result<Arc<ClientConfig>> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = crypto::provider();
     let algorithms = provider.signature_verification_algorithms;
     let key = identity.certified_key();
     let certificate = key.cert.first().cloned().ok_or_else(|| io::Error::other("there is no certificate"))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -13,13 +13,14 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::link::Connector;
 use super::url::{Roots, Verify};
+use crate::crypto;
 
 /// What does TLS for a URL.
 ///
 /// # Errors
 /// The roots cannot be read, in words.
 pub fn connector(verify: &Verify) -> Result<Connector, String> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = crypto::provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let config = match verify {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::sync::Arc;
 
+use hooklatch::crypto;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -88,7 +88,7 @@ impl Authority {
         identity: Option<&Identity>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Arc<ClientConfig> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(crypto::provider())
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(self.roots());
@@ -104,7 +104,7 @@ impl Authority {
 impl Identity {
     /// A server with this certificate; with `clients`, those need one of that authority's.
     pub fn server(&self, clients: Option<&Authority>) -> Arc<ServerConfig> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = crypto::provider();
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
         let builder = match clients {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
 use super::http::ANSWER;
 
@@ -55,6 +55,11 @@ impl Stream {
             Self::Client(stream) => &stream.sock,
             Self::Server(stream) => &stream.sock,
         }
+    }
+
+    /// Whether a client has resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        matches!(self, Self::Client(stream) if stream.conn.handshake_kind() == Some(HandshakeKind::Resumed))
     }
 
     /// The protocol that TLS has agreed on.

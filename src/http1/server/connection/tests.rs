@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
+use std::time::SystemTime;
 
 use http::{Method, Response, Version};
 use http_body_util::BodyExt as _;
@@ -19,20 +20,30 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
 /// A connection as the gateway's listener accepts it, and the client's end of it.
 async fn accepted() -> (Rc<SharedConnection>, TcpStream) {
+    accepted_at(Clock::system()).await
+}
+
+/// The same with a clock.
+async fn accepted_at(clock: Clock) -> (Rc<SharedConnection>, TcpStream) {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let listener = Listener::new(socket).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let socket = Socket::Plain(listener.accept().await.unwrap().0);
-    (SharedConnection::new(ServerConnection::new(socket, LIMITS, Clock::system())), stream)
+    (SharedConnection::new(ServerConnection::new(socket, LIMITS, clock)), stream)
 }
 
 /// A connection, and the client's end of it.
 async fn connected() -> (Rc<SharedConnection>, TcpStream) {
+    connected_at(Clock::system()).await
+}
+
+/// The same with a clock.
+async fn connected_at(clock: Clock) -> (Rc<SharedConnection>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let socket = Socket::Plain(listener.accept().await.unwrap().0.into());
-    (SharedConnection::new(ServerConnection::new(socket, LIMITS, Clock::system())), stream)
+    (SharedConnection::new(ServerConnection::new(socket, LIMITS, clock)), stream)
 }
 
 async fn request(connection: &SharedConnection) -> Result<ParsedRequest, ConnectionEnd> {
@@ -61,18 +72,24 @@ async fn body(connection: &Rc<SharedConnection>) -> io::Result<Bytes> {
     Ok(connection.lend_body().collect().await?.to_bytes())
 }
 
-/// Runs `work` with tokio's paused clock, which advances when there is nothing to do. `Clock` is another one, which is some
-/// milliseconds ahead.
-fn in_time<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(work)
+/// Runs `work` with tokio's paused clock, which advances when there is nothing to do. `work` gets another one for the connection,
+/// which stands still: from that one on, the time to a deadline is exact, however long the machine has stalled.
+fn in_time<T>(work: impl AsyncFnOnce(Clock) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(work(Clock::fixed(SystemTime::UNIX_EPOCH)))
+}
+
+/// How many tenths of a second tokio's paused clock is ahead of this one.
+#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
+fn tenths_since(clock: &Clock) -> f64 {
+    let ahead = tokio::time::Instant::now().into_std().saturating_duration_since(clock.now());
+    (ahead.as_secs_f64() * 10.0).round()
 }
 
 /// How a connection ends on which `requests` are answered and nothing else arrives, and after how many tenths of a second.
-#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
 fn ends(come: &[u8], requests: usize, drains: bool) -> (ConnectionEnd, f64) {
-    in_time(async {
-        let (connection, mut stream) = connected().await;
-        let started = tokio::time::Instant::now();
+    in_time(async |clock| {
+        let (connection, mut stream) = connected_at(clock.clone()).await;
         stream.write_all(come).await.unwrap();
         for _ in 0..requests {
             request(&connection).await.unwrap();
@@ -88,7 +105,7 @@ fn ends(come: &[u8], requests: usize, drains: bool) -> (ConnectionEnd, f64) {
             Ok(()) => request(&connection).await.map(|_| ()).unwrap_err(),
             Err(end) => end,
         };
-        (end, (started.elapsed().as_secs_f64() * 10.0).round())
+        (end, tenths_since(&clock))
     })
 }
 
@@ -213,11 +230,9 @@ async fn a_reset_by_the_client_is_seen() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
 fn on_a_new_connection_a_reset_is_seen_after_a_moment_and_until_then_the_poller_does_not_know_it() {
-    in_time(async {
-        let (connection, mut stream) = accepted().await;
-        let started = tokio::time::Instant::now();
+    in_time(async |clock| {
+        let (connection, mut stream) = accepted_at(clock.clone()).await;
         stream.write_all(REQUEST).await.unwrap();
         request(&connection).await.unwrap();
         stream.set_zero_linger().unwrap();
@@ -225,8 +240,7 @@ fn on_a_new_connection_a_reset_is_seen_after_a_moment_and_until_then_the_poller_
         let is_gone = poll_fn(|cx| Poll::Ready(connection.borrow_mut().poll_reset(cx).is_ready())).await;
         assert!(!is_gone && !connection.borrow().socket.is_registered());
         poll_fn(|cx| connection.borrow_mut().poll_reset(cx)).await;
-        let tenths = (started.elapsed().as_secs_f64() * 10.0).round();
-        assert_eq!(tenths, UNWATCHED.as_secs_f64() * 10.0);
+        assert_eq!(tenths_since(&clock), UNWATCHED.as_secs_f64() * 10.0);
     });
 }
 
