@@ -7,7 +7,8 @@
 //! ends a row of failures, and does not speed up the return.
 //!
 //! Gateways that share a store share the circuits: each goes by its own, says what has happened ([`CircuitEvent`]), and
-//! [hears](Circuit::hear) what all know. So the failures of all count, and a probe begins only if the store allows it.
+//! [hears](Circuit::hear) what all know. So the failures of all count, and a probe begins only if the store allows it. A gateway
+//! whose last attempt has succeeded a moment ago goes on though others have opened the circuit: what fails is their way there.
 //!
 //! Pure: times are arguments, of a monotonic clock.
 
@@ -17,6 +18,9 @@ use crate::store::circuits::{CircuitEvent, Prober, SharedCircuit};
 
 /// The first wait for a probe.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// For how long a gateway goes by its own last success. What others know is heard each second.
+const OWN_SUCCESS: Duration = Duration::from_secs(2);
 
 /// The keys of `circuit` in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +112,8 @@ pub struct Circuit {
     is_shared: bool,
     state: State,
     in_flight: u32,
+    /// When the last attempt succeeded, if no later one says that the upstream is down.
+    succeeded_at: Option<Duration>,
 }
 
 /// An attempt that the circuit lets through: handed back with what came of it.
@@ -120,7 +126,7 @@ pub struct Pass {
 impl Circuit {
     /// A closed one, which this gateway has for itself or shares with others.
     pub fn new(settings: Settings, is_shared: bool) -> Self {
-        Self { settings, is_shared, state: State::Closed { failures: 0, ramp: None }, in_flight: 0 }
+        Self { settings, is_shared, state: State::Closed { failures: 0, ramp: None }, in_flight: 0, succeeded_at: None }
     }
 
     /// Other settings, from the next attempt on.
@@ -158,6 +164,11 @@ impl Circuit {
     pub fn leave(&mut self, pass: Pass, signal: Signal, now: Duration) -> Option<CircuitEvent> {
         self.in_flight = self.in_flight.saturating_sub(1);
         let Settings { failures: limit, max_wait } = self.settings;
+        match signal {
+            Signal::Success => self.succeeded_at = Some(now),
+            Signal::Down => self.succeeded_at = None,
+            Signal::Refused => {}
+        }
         match (&mut self.state, signal) {
             (State::Closed { failures, .. }, Signal::Down) => {
                 *failures = failures.saturating_add(1);
@@ -214,13 +225,15 @@ impl Circuit {
         Some(CircuitEvent::ProbeCancelled)
     }
 
-    /// This is what all know who share the circuit; says whether it changes what this gateway may do. `started` is the moment
-    /// from which times are counted.
-    pub fn hear(&mut self, known: SharedCircuit, started: Instant) -> bool {
+    /// This is what all know who share the circuit `now`; says whether it changes what this gateway may do. `started` is the
+    /// moment from which times are counted.
+    pub fn hear(&mut self, known: SharedCircuit, started: Instant, now: Duration) -> bool {
         let before = (self.phase(), self.wakes_at());
+        let succeeds = self.succeeded_at.is_some_and(|at| now.saturating_sub(at) < OWN_SUCCESS);
         match (&mut self.state, known.open) {
             (State::Closed { failures, .. }, None) => *failures = known.failures,
             (State::Open { .. }, None) => self.close(),
+            (State::Closed { .. }, Some(_)) if succeeds => {}
             (state, Some(open)) => {
                 let probe = match (&*state, open.prober) {
                     (State::Open { probe: Probe::UnderWay, .. }, _) => Probe::UnderWay,
@@ -241,8 +254,9 @@ impl Circuit {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Closed { .. } => Phase::Closed,
-            State::Open { probe: Probe::Waits, .. } => Phase::Open,
-            State::Open { .. } => Phase::Probing,
+            // Whoever has a delivery makes a probe that is allowed.
+            State::Open { probe: Probe::Waits | Probe::Allowed, .. } => Phase::Open,
+            State::Open { probe: Probe::UnderWay | Probe::Elsewhere, .. } => Phase::Probing,
         }
     }
 
@@ -282,204 +296,4 @@ impl Ramp {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::store::circuits::SharedOpen;
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn fail(circuit: &mut Circuit, times: u32, now: Duration) {
-        for _ in 0..times {
-            let pass = circuit.enter(now).unwrap();
-            circuit.leave(pass, Signal::Down, now);
-        }
-    }
-
-    fn opened() -> Circuit {
-        let mut circuit = Circuit::new(Settings::default(), false);
-        fail(&mut circuit, 10, secs(0));
-        assert_eq!(circuit.phase(), Phase::Open);
-        circuit
-    }
-
-    #[test]
-    fn failures_in_a_row_open_it_and_one_fewer_does_not() {
-        let mut circuit = Circuit::new(Settings::default(), false);
-        fail(&mut circuit, 9, secs(0));
-        assert_eq!(circuit.phase(), Phase::Closed);
-        fail(&mut circuit, 1, secs(0));
-        assert_eq!(circuit.phase(), Phase::Open);
-        assert_eq!(circuit.enter(secs(0)), None);
-    }
-
-    #[test]
-    fn a_success_or_a_refusal_ends_the_row() {
-        for signal in [Signal::Success, Signal::Refused] {
-            let mut circuit = Circuit::new(Settings::default(), false);
-            fail(&mut circuit, 9, secs(0));
-            let pass = circuit.enter(secs(0)).unwrap();
-            circuit.leave(pass, signal, secs(0));
-            fail(&mut circuit, 9, secs(0));
-            assert_eq!(circuit.phase(), Phase::Closed, "{signal:?}");
-        }
-    }
-
-    #[test]
-    fn a_delivery_that_alone_fails_never_opens_it() {
-        let mut circuit = Circuit::new(Settings::default(), false);
-        for _ in 0..1_000 {
-            let pass = circuit.enter(secs(0)).unwrap();
-            circuit.leave(pass, Signal::of(Some(500)), secs(0));
-        }
-        assert_eq!(circuit.phase(), Phase::Closed);
-    }
-
-    #[test]
-    fn only_faults_timeouts_and_four_statuses_count_as_down() {
-        assert_eq!(Signal::of(None), Signal::Down);
-        for status in 100..600 {
-            let expected = match status {
-                200..=299 => Signal::Success,
-                429 | 502 | 503 | 504 => Signal::Down,
-                _ => Signal::Refused,
-            };
-            assert_eq!(Signal::of(Some(status)), expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn probes_come_one_at_a_time_after_doubling_waits() {
-        let mut circuit = opened();
-        let mut now = secs(0);
-        for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert_eq!(circuit.wakes_at(), Some(now + secs(wait)));
-            assert_eq!(circuit.enter(now + secs(wait) - Duration::from_millis(1)), None);
-            now += secs(wait);
-            let probe = circuit.enter(now).unwrap();
-            assert_eq!(circuit.phase(), Phase::Probing);
-            assert_eq!(circuit.enter(now), None, "one probe at a time");
-            circuit.leave(probe, Signal::Down, now);
-        }
-    }
-
-    #[test]
-    fn after_a_success_the_attempts_at_once_double() {
-        let mut circuit = opened();
-        let probe = circuit.enter(secs(1)).unwrap();
-        circuit.leave(probe, Signal::Success, secs(1));
-        for allowed in [1, 2, 4, 8, 16, 32] {
-            let passes: Vec<Pass> = std::iter::from_fn(|| circuit.enter(secs(1))).take(100).collect();
-            assert_eq!(passes.len(), allowed);
-            for pass in passes {
-                circuit.leave(pass, Signal::Success, secs(1));
-            }
-        }
-    }
-
-    #[test]
-    fn a_cancelled_probe_can_be_made_again_at_once() {
-        let mut circuit = opened();
-        let probe = circuit.enter(secs(1)).unwrap();
-        circuit.cancel(probe);
-        assert_eq!(circuit.phase(), Phase::Open);
-        assert!(circuit.enter(secs(1)).is_some());
-    }
-
-    #[test]
-    fn late_failures_of_attempts_from_before_do_not_put_off_the_probe() {
-        let mut circuit = Circuit::new(Settings::default(), false);
-        let passes: Vec<Pass> = std::iter::from_fn(|| circuit.enter(secs(0))).take(20).collect();
-        for pass in passes {
-            circuit.leave(pass, Signal::Down, secs(0));
-        }
-        assert_eq!(circuit.wakes_at(), Some(secs(1)));
-    }
-
-    /// What those say who share it: open, with the next probe in a second.
-    fn open_to(prober: Prober, started: Instant) -> SharedCircuit {
-        let open = SharedOpen { probe_at: started + secs(1), wait: secs(1), prober };
-        SharedCircuit { failures: 10, open: Some(open) }
-    }
-
-    #[test]
-    fn one_that_is_shared_probes_only_when_it_is_allowed() {
-        let started = Clock::system().now();
-        let mut circuit = Circuit::new(Settings::default(), true);
-        assert!(circuit.hear(open_to(Prober::Nobody, started), started));
-        assert!(!circuit.must_ask(secs(0)) && circuit.must_ask(secs(1)));
-        assert_eq!(circuit.enter(secs(9)), None);
-        assert!(circuit.hear(open_to(Prober::Another, started), started));
-        assert_eq!((circuit.phase(), circuit.wakes_at()), (Phase::Probing, None));
-        assert!(!circuit.must_ask(secs(9)) && circuit.enter(secs(9)).is_none());
-        circuit.hear(open_to(Prober::Granted, started), started);
-        assert!(!circuit.must_ask(secs(9)));
-        let probe = circuit.enter(secs(9)).unwrap();
-        // It goes on, whatever is heard.
-        circuit.hear(open_to(Prober::Nobody, started), started);
-        assert_eq!((circuit.phase(), circuit.enter(secs(9))), (Phase::Probing, None));
-        assert_eq!(circuit.leave(probe, Signal::Down, secs(9)), Some(CircuitEvent::ProbeFailed(secs(60))));
-        assert_eq!(circuit.wakes_at(), Some(secs(11)));
-        assert!(circuit.hear(SharedCircuit::default(), started));
-        assert!(circuit.enter(secs(9)).is_some() && circuit.enter(secs(9)).is_none(), "one after the other at first");
-    }
-
-    #[test]
-    fn a_probe_that_is_allowed_and_not_made_is_given_up() {
-        let started = Clock::system().now();
-        let mut circuit = Circuit::new(Settings::default(), true);
-        circuit.hear(open_to(Prober::Granted, started), started);
-        assert_eq!(circuit.give_up_probe(), Some(CircuitEvent::ProbeCancelled));
-        assert!(circuit.must_ask(secs(1)));
-        circuit.hear(open_to(Prober::ThisGateway, started), started);
-        assert!(circuit.must_ask(secs(1)), "it is allowed, and nobody makes it");
-        circuit.hear(open_to(Prober::Granted, started), started);
-        let probe = circuit.enter(secs(1)).unwrap();
-        assert_eq!(circuit.give_up_probe(), None, "it is made");
-        assert_eq!(circuit.cancel(probe), Some(CircuitEvent::ProbeCancelled));
-    }
-
-    #[test]
-    fn the_failures_of_others_count_in_the_row_and_an_answer_is_told_if_there_is_one() {
-        let started = Clock::system().now();
-        let mut circuit = Circuit::new(Settings::default(), true);
-        let end = |circuit: &mut Circuit, signal| {
-            let pass = circuit.enter(secs(0)).unwrap();
-            circuit.leave(pass, signal, secs(0))
-        };
-        circuit.hear(SharedCircuit { failures: 8, open: None }, started);
-        assert_eq!(end(&mut circuit, Signal::Success), Some(CircuitEvent::Answered));
-        assert_eq!(end(&mut circuit, Signal::Refused), None);
-        circuit.hear(SharedCircuit { failures: 9, open: None }, started);
-        assert_eq!(circuit.phase(), Phase::Closed);
-        let failed = CircuitEvent::Failed { limit: 10, wait: secs(1) };
-        assert_eq!((end(&mut circuit, Signal::Down), circuit.phase()), (Some(failed), Phase::Open));
-    }
-
-    proptest! {
-        #[test]
-        fn it_never_stays_shut_and_never_counts_wrong(steps in proptest::collection::vec((0_u8..5, 0_u64..5), 0..400)) {
-            let mut circuit = Circuit::new(Settings::default(), false);
-            let mut passes: Vec<Pass> = Vec::new();
-            let mut now = secs(0);
-            for (step, seconds) in steps {
-                now += secs(seconds);
-                match step {
-                    0 | 1 => passes.extend(circuit.enter(now)),
-                    2 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Down, now); },
-                    3 => if let Some(pass) = passes.pop() { circuit.leave(pass, Signal::Success, now); },
-                    _ => if let Some(pass) = passes.pop() { circuit.cancel(pass); },
-                }
-                prop_assert_eq!(usize::try_from(circuit.in_flight).unwrap(), passes.len());
-            }
-            for pass in passes.drain(..) {
-                circuit.leave(pass, Signal::Refused, now);
-            }
-            prop_assert!(circuit.enter(now + secs(60)).is_some(), "with nothing under way, an attempt is let through in time");
-        }
-    }
-}
+mod tests;

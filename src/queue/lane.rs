@@ -1,31 +1,27 @@
 //! What all threads know of the queue of one route.
 
+pub mod gate;
+
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use prometheus::IntGauge;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use uuid::Uuid;
 
-use super::circuit::{Circuit, Pass, Phase, Settings, Signal};
+use self::gate::{Gate, GateUse, Places, key};
+use super::circuit::{Phase, Settings};
 use super::retry::RetryPolicy;
 use crate::clock::Clock;
-use crate::config::{Upstream, UrlPlace};
+use crate::config::{self, Delivery, Upstream};
 use crate::lock::lock;
 use crate::routing::rate::Bucket;
-use crate::store::backend::Sharing;
-use crate::store::circuits::{CircuitEvent, KnownCircuits};
 use crate::store::{Millis, Store, millis};
 
 /// Deliveries of a route that may stand in line for a place, and their bytes.
 const LINE: Line = Line { deliveries: 512, bytes: 8 << 20 };
-
-/// Where an upstream listens, each place with whether it speaks TLS.
-type Places = Vec<(bool, UrlPlace)>;
 
 /// The queue, over all threads and reloads.
 pub struct Queue {
@@ -82,16 +78,6 @@ pub struct Slot {
     unused: bool,
 }
 
-/// The circuit of one upstream, for all routes to it.
-pub struct Gate {
-    circuit: Mutex<Circuit>,
-    /// If gateways share the store: the upstream's name among them.
-    shared: Option<(Uuid, Arc<Sharing>)>,
-    started: Instant,
-    /// Wakes the dispatchers of all routes to the upstream when attempts may go on.
-    lanes: Mutex<Vec<Weak<Lane>>>,
-}
-
 impl Queue {
     /// A queue in `store`.
     pub fn new(store: Store, clock: &Clock) -> Self {
@@ -100,10 +86,11 @@ impl Queue {
         let of_store = Arc::clone(&lanes);
         store.on_due(move |route| wake(&of_store, route));
         let gates = Gates::default();
-        let of_store = Arc::clone(&gates);
+        let (of_store, time) = (Arc::clone(&gates), clock.monotonic());
         store.on_circuits(move |known| {
             let gates: Vec<Arc<Gate>> = lock(&of_store).values().filter_map(Weak::upgrade).collect();
-            gates.iter().for_each(|gate| gate.hear(known));
+            let now = time.now();
+            gates.iter().for_each(|gate| gate.hear(known, now));
         });
         Self { store, started, lanes, gates }
     }
@@ -129,33 +116,32 @@ impl Queue {
         wake(&self.lanes, route);
     }
 
-    /// What people see of the circuit of an upstream; closed if it has none.
-    pub fn phase(&self, upstream: &Upstream) -> Phase {
-        let gate = lock(&self.gates).get(&key(upstream)).and_then(Weak::upgrade);
+    /// What people see of the circuit that holds back a route; closed if there is none.
+    pub fn phase(&self, route: &config::Route) -> Phase {
+        if !matches!(&route.delivery, Delivery::Queue(queue) if queue.circuit.is_some()) {
+            return Phase::Closed;
+        }
+        let gate = lock(&self.gates).get(&key(&route.upstream)).and_then(Weak::upgrade);
         gate.map_or(Phase::Closed, |gate| gate.phase())
     }
 
-    /// The circuit of an upstream, as one of its routes sets it. `lane` is woken when it closes.
-    pub fn gate(&self, upstream: &Upstream, settings: Settings, lane: &Arc<Lane>) -> Arc<Gate> {
+    /// The circuit of an upstream, for one of its routes. `lane` is woken when it closes; `is_open` shows whether it is open.
+    pub fn gate(
+        &self,
+        upstream: &Upstream,
+        settings: Settings,
+        lane: &Arc<Lane>,
+        is_open: Option<IntGauge>,
+    ) -> GateUse {
         let places = key(upstream);
         let mut gates = lock(&self.gates);
         gates.retain(|_, gate| gate.strong_count() > 0);
         let known = gates.get(&places).and_then(Weak::upgrade);
-        let gate = known.unwrap_or_else(|| {
-            let shared = self.store.sharing().map(|sharing| (name(&places), Arc::clone(sharing)));
-            let mut circuit = Circuit::new(settings, shared.is_some());
-            if let Some((name, sharing)) = &shared {
-                circuit.hear(sharing.circuits.known(name), self.started.0);
-            }
-            Arc::new(Gate { circuit: Mutex::new(circuit), shared, started: self.started.0, lanes: Mutex::default() })
-        });
+        let new = || Arc::new(Gate::new(&places, settings, self.store.sharing(), self.started.0));
+        let gate = known.unwrap_or_else(new);
         gates.insert(places, Arc::downgrade(&gate));
-        lock(&gate.circuit).set(settings);
-        let mut lanes = lock(&gate.lanes);
-        lanes.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&Arc::downgrade(lane)));
-        lanes.push(Arc::downgrade(lane));
-        drop(lanes);
-        gate
+        gate.wakes(lane);
+        gate.begin_use(settings, is_open)
     }
 }
 
@@ -264,151 +250,9 @@ impl Drop for Slot {
     }
 }
 
-impl Gate {
-    /// Asks for an attempt at `now`; `None` if it has to wait.
-    pub fn enter(&self, now: Instant) -> Option<Pass> {
-        lock(&self.circuit).enter(self.elapsed(now))
-    }
-
-    /// An attempt has ended; says whether the circuit is open now.
-    pub fn leave(&self, pass: Pass, signal: Signal, now: Instant) -> bool {
-        let mut circuit = lock(&self.circuit);
-        self.tell(circuit.leave(pass, signal, self.elapsed(now)));
-        let phase = circuit.phase();
-        drop(circuit);
-        // Each dispatcher finds out what it may do now.
-        for lane in lock(&self.lanes).iter().filter_map(Weak::upgrade).filter(|lane| lane.has_backlog()) {
-            lane.wake.notify_one();
-        }
-        phase != Phase::Closed
-    }
-
-    /// An attempt was not made after all.
-    pub fn cancel(&self, pass: Pass) {
-        let mut circuit = lock(&self.circuit);
-        self.tell(circuit.cancel(pass));
-    }
-
-    /// The upstream's name among gateways that share the circuit, if they are to be asked before an attempt at `now`.
-    pub fn must_ask(&self, now: Instant) -> Option<Uuid> {
-        let (name, _) = self.shared.as_ref()?;
-        lock(&self.circuit).must_ask(self.elapsed(now)).then_some(*name)
-    }
-
-    /// No attempt is made though this gateway may probe.
-    pub fn give_up_probe(&self) {
-        let mut circuit = lock(&self.circuit);
-        self.tell(circuit.give_up_probe());
-    }
-
-    /// Tells those who share the circuit. Under its lock: what they know counts only if nothing is left to tell.
-    fn tell(&self, event: Option<CircuitEvent>) {
-        if let (Some((name, sharing)), Some(event)) = (&self.shared, event) {
-            sharing.circuits.tell(*name, event);
-        }
-    }
-
-    /// This is what all gateways know.
-    fn hear(&self, known: &KnownCircuits) {
-        let Some((name, sharing)) = &self.shared else { return };
-        let mut circuit = lock(&self.circuit);
-        if sharing.circuits.is_untold(name) || !circuit.hear(known.get(name).copied().unwrap_or_default(), self.started)
-        {
-            return;
-        }
-        drop(circuit);
-        // Also those with nothing to send: they keep the metric.
-        for lane in lock(&self.lanes).iter().filter_map(Weak::upgrade) {
-            lane.wake.notify_one();
-        }
-    }
-
-    /// What people see.
-    pub fn phase(&self) -> Phase {
-        lock(&self.circuit).phase()
-    }
-
-    /// When to ask again, if the time alone decides.
-    pub fn wakes_at(&self) -> Option<Instant> {
-        lock(&self.circuit).wakes_at().map(|at| self.started + at)
-    }
-
-    fn elapsed(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.started)
-    }
-}
-
 fn wake(lanes: &Mutex<HashMap<String, Arc<Lane>>>, route: &str) {
     if let Some(lane) = lock(lanes).get(route) {
         lane.backlog.store(true, Ordering::SeqCst);
         lane.wake.notify_one();
-    }
-}
-
-/// Circuits are told apart by the places of the upstream's URLs: several URLs have one circuit together, since an attempt fails
-/// only if it fails at all of them.
-fn key(upstream: &Upstream) -> Places {
-    let mut places: Places = upstream.urls.iter().map(|url| (url.tls, url.place.clone())).collect();
-    places.sort_unstable();
-    places
-}
-
-/// The name of an upstream among gateways: the same for the same places. A place on the gateway's own machine is another one
-/// on each machine.
-fn name(places: &Places) -> Uuid {
-    let mut digest = Sha256::new();
-    for (tls, place) in places {
-        let (place, is_local) = match place {
-            UrlPlace::Tcp { host, port } => (format!("tls={tls} port={port} host={host}"), is_local(host)),
-            UrlPlace::Unix(path) => (format!("path={}", path.display()), true),
-        };
-        digest.update(place);
-        digest.update([0]);
-        if is_local {
-            digest.update(rustix::system::uname().nodename().to_bytes());
-        }
-        digest.update([0]);
-    }
-    let digest: [u8; 32] = digest.finalize().into();
-    Uuid::from_u128(digest.iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte)))
-}
-
-fn is_local(host: &str) -> bool {
-    let is_name = host == "localhost" || host.ends_with(".localhost");
-    is_name || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tcp(host: &str, port: u16) -> (bool, UrlPlace) {
-        (false, UrlPlace::Tcp { host: host.to_owned(), port })
-    }
-
-    #[test]
-    fn an_upstream_has_a_name_by_all_that_tells_it_apart() {
-        let places = [
-            vec![tcp("a.example", 80)],
-            vec![tcp("a.example", 81)],
-            vec![(true, tcp("a.example", 80).1)],
-            vec![tcp("a.example", 80), tcp("b.example", 80)],
-            vec![tcp("127.0.0.1", 80)],
-            vec![(false, UrlPlace::Unix("/run/a".into()))],
-        ];
-        let names: Vec<Uuid> = places.iter().map(name).collect();
-        let different: std::collections::HashSet<&Uuid> = names.iter().collect();
-        assert_eq!(different.len(), places.len());
-        assert_eq!(names, places.iter().map(name).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn only_names_and_addresses_of_the_machine_itself_are_local() {
-        for host in ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in ["localhost.example", "10.0.0.1", "handler", "::2"] {
-            assert!(!is_local(host), "{host}");
-        }
     }
 }

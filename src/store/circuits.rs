@@ -5,6 +5,7 @@
 //! is what is known then: it counts, unless something more was told meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -71,7 +72,9 @@ pub enum Prober {
 /// What is to be told and asked, and what is known.
 #[derive(Debug, Default)]
 pub struct Circuits {
-    untold: Mutex<HashMap<Uuid, Untold>>,
+    untold: Mutex<BTreeMap<Uuid, Untold>>,
+    /// The last one that was taken.
+    last: Mutex<Uuid>,
     known: Mutex<KnownCircuits>,
     /// Others have changed something.
     is_to_read: AtomicBool,
@@ -130,10 +133,13 @@ impl Circuits {
         is_other
     }
 
-    /// Takes what is to be told and asked of some circuits, `most` at most.
+    /// Takes what is to be told and asked of some circuits, `most` at most: of those whose turn it is.
     pub fn take(&self, most: usize) -> BTreeMap<Uuid, Untold> {
-        let mut untold = lock(&self.untold);
-        let some: Vec<Uuid> = untold.keys().copied().take(most).collect();
+        let (mut untold, mut last) = (lock(&self.untold), lock(&self.last));
+        let after = (Bound::Excluded(*last), Bound::Unbounded);
+        let some: Vec<Uuid> =
+            untold.range(after).chain(untold.range(..=*last)).map(|(key, _)| *key).take(most).collect();
+        *last = some.last().copied().unwrap_or_default();
         some.into_iter().filter_map(|upstream| untold.remove_entry(&upstream)).collect()
     }
 
@@ -188,6 +194,11 @@ impl Untold {
         self.asks.extend(later.asks);
     }
 
+    /// Whether somebody who wants to probe still waits for the answer.
+    pub fn is_asked(&self) -> bool {
+        self.asks.iter().any(|ask| !ask.is_closed())
+    }
+
     fn has_events(&self) -> bool {
         self.answered || self.probe.is_some() || self.failed.is_some()
     }
@@ -195,6 +206,8 @@ impl Untold {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const FAILED: CircuitEvent = CircuitEvent::Failed { limit: 9, wait: Duration::from_secs(1) };
@@ -234,6 +247,13 @@ mod tests {
         (0..5).for_each(|number| circuits.tell(Uuid::from_u128(number), FAILED));
         let taken: Vec<usize> = (0..4).map(|_| circuits.take(2).len()).collect();
         assert_eq!(taken, [2, 2, 1, 0]);
+        // Those that always have something to tell do not keep others from their turn.
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            (0..5).for_each(|number| circuits.tell(Uuid::from_u128(number), FAILED));
+            seen.extend(circuits.take(2).into_keys());
+        }
+        assert_eq!(seen.len(), 5);
     }
 
     #[test]

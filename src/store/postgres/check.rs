@@ -41,9 +41,11 @@ pub fn look(target: &Target) -> Result<Seen, OpenError> {
     let setup = setup(target)?;
     on(&setup, async |client| {
         let seen = fitness(client, target).await?;
-        match seen.schema {
-            Some(found) if found > schema::version() => Err(newer(target, found)),
-            _ => Ok(seen),
+        let Some(found) = seen.schema else { return Ok(seen) };
+        match schema::can_use(client, target.schema(), found).await {
+            Ok(true) => Ok(seen),
+            Ok(false) => Err(newer(target, found)),
+            Err(error) => Err(unreachable(target, error)),
         }
     })
 }
@@ -98,8 +100,12 @@ pub(super) fn on<T>(
     done.unwrap_or_else(|_late| Err(unreachable(target, PgError::Late)))
 }
 
-/// What to do about a server that takes no writes.
+/// What to do about a server that takes no writes. One that answers, and refuses the gateway or is refused by it, is not as the
+/// URL says: waiting does not help.
 fn explain(target: &Target, error: PgError) -> OpenError {
+    if error.is_refusal() {
+        return OpenError::Refused { target: target.to_string(), error };
+    }
     if error.to_string().contains("does not allow writes") {
         let why = "none of its hosts takes writes: a standby does not; name the primary, too".to_owned();
         return OpenError::Unfit { target: target.to_string(), why };

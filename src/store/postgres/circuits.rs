@@ -21,14 +21,25 @@ use crate::store::types::millis;
 /// Circuits that are told of in one transaction: so few that it ends in time where the database is far away.
 const MOST: usize = 16;
 
+/// After a failure nothing is told for so long: each batch of deliveries would wait for it otherwise.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Begins a transaction that does not wait long for the row of a gateway that holds it.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '200ms'";
+
 impl Postgres {
     /// Writes what is to be told of circuits, and reads all, if something is to be told, if others have changed something, or if
     /// it `is_time`; now and then, forgets old ones. If that fails, each gateway goes by its own circuits, and deliveries are
     /// accepted as before.
     pub(super) fn share_circuits(&mut self, is_time: bool, forgets: bool) {
+        let at = self.upkeep.now();
+        if self.upkeep.circuits_again.is_some_and(|again| at < again) {
+            return;
+        }
         let result =
             self.exchange_circuits(is_time).and_then(|()| if forgets { self.forget_circuits() } else { Ok(()) });
-        let worked = std::mem::replace(&mut self.upkeep.are_circuits_shared, result.is_ok());
+        let again = result.is_err().then(|| at + PAUSE);
+        let worked = std::mem::replace(&mut self.upkeep.circuits_again, again).is_none();
         match result {
             Err(error) if worked => tracing::warn!(%error, "circuits are not shared with other gateways for now"),
             Ok(()) if !worked => tracing::info!("circuits are shared with other gateways again"),
@@ -53,12 +64,19 @@ impl Postgres {
         if self.sharing.circuits.set_known(&known, &told) {
             self.news.set_circuits();
         }
+        let is_granted = |upstream: &Uuid| {
+            known.get(upstream).and_then(|circuit| circuit.open).is_some_and(|open| open.prober == Prober::Granted)
+        };
+        let granted: Vec<Uuid> = told.into_iter().filter(is_granted).collect();
         if let Some(others) = &self.others {
             (others.tell)(Heard::Circuits(known));
         }
-        for ask in untold.into_values().flat_map(|untold| untold.asks) {
-            // A dispatcher that has gone asks no more.
-            let _gone = ask.send(());
+        for (upstream, untold) in untold {
+            let heard = untold.asks.into_iter().filter_map(|ask| ask.send(()).ok()).count();
+            if heard == 0 && granted.contains(&upstream) {
+                // All who have asked have gone meanwhile: another gateway may probe.
+                self.sharing.circuits.tell(upstream, CircuitEvent::ProbeCancelled);
+            }
         }
         Ok(())
     }
@@ -77,13 +95,13 @@ impl Postgres {
 
     /// Writes this, all or nothing, and reads all circuits.
     fn write_circuits(&mut self, untold: &BTreeMap<Uuid, Untold>) -> Result<KnownCircuits, PgError> {
-        let asks = untold.values().any(|untold| !untold.asks.is_empty());
+        let asks = untold.values().any(Untold::is_asked);
         let session = if asks { self.session()? } else { 0 };
         let probes = self.probes.clone();
         let (granted, rows) = self.link.run_again(QUERY_TIME, async |connection| {
             let mut granted = Vec::new();
             if !untold.is_empty() {
-                connection.batch("BEGIN").await?;
+                connection.batch(BEGIN).await?;
                 let result = write_all(connection, untold, &probes, session).await;
                 connection.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
                 granted = result?;
@@ -119,7 +137,7 @@ async fn write_all(
     let mut granted = Vec::new();
     for (upstream, untold) in untold {
         write(connection, upstream, untold, probes.get(upstream).copied()).await?;
-        if !untold.asks.is_empty() && connection.execute(sql::ASK_TO_PROBE, &[upstream, &session]).await? > 0 {
+        if untold.is_asked() && connection.execute(sql::ASK_TO_PROBE, &[upstream, &session]).await? > 0 {
             granted.push(*upstream);
         }
     }

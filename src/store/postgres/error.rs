@@ -60,6 +60,25 @@ impl PgError {
         matches!(self, Self::Postgres(_)) && self.consequence() == Consequence::Reconnect
     }
 
+    /// Whether the server was reached and there is no agreement about TLS, the role or the database.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        if let Some(code) = error.code() {
+            return code.code().starts_with("28") || *code == SqlState::UNDEFINED_DATABASE;
+        }
+        let is_of_tls = error.to_string().starts_with("error performing TLS handshake");
+        let Some(cause) = error.source() else { return false };
+        match cause.downcast_ref::<std::io::Error>() {
+            Some(cause) => cause.get_ref().is_some_and(|cause| cause.downcast_ref::<rustls::Error>().is_some()),
+            None => is_of_tls,
+        }
+    }
+
+    /// Whether a delivery was to be stored under a session that has ended: the only NULL that no column takes.
+    pub fn is_of_ended_session(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::NOT_NULL_VIOLATION))
+    }
+
     /// What the store's callers are told.
     pub fn for_store(&self) -> StoreError {
         let code = match self {
@@ -118,6 +137,14 @@ pub enum OpenError {
         /// The database.
         target: String,
         /// The error.
+        error: PgError,
+    },
+    /// The server was reached and does not let the gateway in, or is none that the URL lets it trust.
+    #[error("cannot use the database {target}: {error}")]
+    Refused {
+        /// The database.
+        target: String,
+        /// What was said.
         error: PgError,
     },
     /// The database is not as it has to be, or has tables that this program does not know.

@@ -1,5 +1,7 @@
 //! Writes what a batch has changed, and commits: all in one round trip.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::error::PgError;
@@ -10,6 +12,10 @@ use super::{maintain, statements as sql};
 
 /// What a transaction sends without waiting for answers. All are prepared before it begins, so that they arrive in order.
 pub const STATEMENTS: &[&str] = &[
+    sql::LOCK_PART,
+    sql::TAKE,
+    sql::SETTLE,
+    sql::QUEUE_FRESH,
     sql::INSERT,
     sql::FIND_KEYS,
     sql::PUT_KEYS,
@@ -72,9 +78,9 @@ async fn put_attempts(connection: &Connection, work: &Work, gateway: &str) -> Re
     let numbers: Vec<i64> = each().map(|((.., number), _)| (*number).into()).collect();
     let each = || work.attempts.values();
     let at: Vec<i64> = each().map(|attempt| attempt.at).collect();
-    let results: Vec<String> = each().map(|attempt| clean(&attempt.result)).collect();
+    let results: Vec<Cow<'_, str>> = each().map(|attempt| clean(&attempt.result)).collect();
     let statuses: Vec<Option<i32>> = each().map(|attempt| attempt.status.map(i32::from)).collect();
-    let errors: Vec<Option<String>> = each().map(|attempt| attempt.error.as_deref().map(clean)).collect();
+    let errors: Vec<Option<Cow<'_, str>>> = each().map(|attempt| attempt.error.as_deref().map(clean)).collect();
     let durations: Vec<i64> = each().map(|attempt| attempt.duration_ms.into()).collect();
     let replays: Vec<bool> = each().map(|attempt| attempt.replay).collect();
     let heads: Vec<&[u8]> = each().map(|attempt| &*attempt.response_head).collect();
@@ -111,7 +117,7 @@ async fn update(connection: &Connection, work: &Work) -> Result<(), PgError> {
     let statuses: Vec<Option<i32>> = each().map(|loaded| loaded.status.map(i32::from)).collect();
     let durations: Vec<Option<i64>> = each().map(|loaded| loaded.duration_ms.map(i64::from)).collect();
     let settled: Vec<Option<i64>> = each().map(|loaded| loaded.settled_at).collect();
-    let reasons: Vec<Option<String>> = each().map(|loaded| loaded.reason.as_deref().map(clean)).collect();
+    let reasons: Vec<Option<Cow<'_, str>>> = each().map(|loaded| loaded.reason.as_deref().map(clean)).collect();
     let heads: Vec<Option<&[u8]>> = each().map(|loaded| loaded.head.as_deref()).collect();
     let params: super::link::Params<'_> =
         &[&rows, &states, &attempts, &statuses, &durations, &settled, &reasons, &heads];

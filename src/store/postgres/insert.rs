@@ -1,14 +1,16 @@
-//! New deliveries of a batch, all of them in one statement, and dedupe keys.
+//! New deliveries of a batch, those that are fresh in one statement and the others in another one, and dedupe keys.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::error::PgError;
-use super::link::Connection;
+use super::link::{Connection, Params};
+use super::row::clean;
+use super::statements;
 use super::work::Times;
-use super::{row, statements};
 use crate::store::attempt::Attempt;
 use crate::store::backend::Write;
 use crate::store::types::{DedupeKey, Delivery, Millis, Shown, State};
@@ -27,20 +29,59 @@ pub struct NewRows<'a> {
     skew: Millis,
 }
 
+/// What all new deliveries have.
+struct Columns<'a> {
+    ids: Vec<Uuid>,
+    received: Vec<i64>,
+    schemes: Vec<Cow<'a, str>>,
+    types: Vec<Option<Cow<'a, str>>>,
+    events: Vec<Option<Cow<'a, str>>>,
+    requests: Vec<Option<Cow<'a, str>>>,
+    peers: Vec<Cow<'a, str>>,
+    methods: Vec<Cow<'a, str>>,
+    paths: Vec<Cow<'a, str>>,
+    lengths: Vec<i64>,
+    details: Vec<&'a [u8]>,
+    heads: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(deliveries: &[&'a Delivery]) -> Self {
+        let each = || deliveries.iter().copied();
+        Self {
+            ids: each().map(|delivery| delivery.id).collect(),
+            received: each().map(|delivery| delivery.received_at).collect(),
+            schemes: each().map(|delivery| clean(&delivery.scheme)).collect(),
+            types: each().map(|delivery| delivery.event_type.as_deref().map(clean)).collect(),
+            events: each().map(|delivery| delivery.event_id.as_deref().map(clean)).collect(),
+            requests: each().map(|delivery| delivery.request_id.as_deref().map(clean)).collect(),
+            peers: each().map(|delivery| clean(&delivery.peer)).collect(),
+            methods: each().map(|delivery| clean(&delivery.method)).collect(),
+            paths: each().map(|delivery| clean(&delivery.path)).collect(),
+            lengths: each().map(|delivery| i64::try_from(delivery.request_bytes).unwrap_or(i64::MAX)).collect(),
+            details: each().map(|delivery| &*delivery.details).collect(),
+            heads: each().map(|delivery| &*delivery.head).collect(),
+        }
+    }
+}
+
 impl<'a> NewRows<'a> {
-    /// Those of a batch, each id and each key once.
-    pub fn of(batch: &'a [Write], routes: &HashMap<Arc<str>, i32>, skew: Millis) -> Self {
-        let mut new = Self { skew, ..Self::default() };
+    /// Those of a batch, each id and each key once: those that are stored as fresh ones, and the others.
+    pub fn of(batch: &'a [Write], routes: &HashMap<Arc<str>, i32>, skew: Millis, uses_fresh: bool) -> (Self, Self) {
+        let empty = || Self { skew, ..Self::default() };
+        let (mut fresh, mut others) = (empty(), empty());
         let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
         for write in batch {
             let (delivery, attempt, key, destinations, claim) = match write {
                 Write::Accept { delivery, key, destinations, claim } => {
-                    (&**delivery, None, *key, i32::from(*destinations), *claim)
+                    (&**delivery, None, *key, *destinations, *claim)
                 }
                 Write::Record(record) => (&record.delivery, record.attempt.as_ref(), None, 0, false),
                 Write::Key(..) | Write::Complete(_) | Write::Release(_) | Write::Change(_) => continue,
             };
             let Some(route) = routes.get(&delivery.route) else { continue };
+            let is_fresh = uses_fresh && is_fresh(delivery, destinations, claim);
+            let new = if is_fresh { &mut fresh } else { &mut others };
             if let Some(key) = key.map(|key| Uuid::from_bytes(key.key))
                 && !keys.insert(key)
             {
@@ -55,10 +96,57 @@ impl<'a> NewRows<'a> {
             new.routes.push(*route);
             new.attempts.push(attempt);
             new.keys.push(key);
-            new.destinations.push(destinations);
+            new.destinations.push(destinations.into());
             new.claims.push(claim);
         }
-        new
+        (fresh, others)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// Stores them as fresh ones of a session, and adds them to this part of the numbers; gives the rows of those that are
+    /// stored, by id.
+    pub async fn take(
+        &self,
+        connection: &Connection,
+        (gateway, part): (&str, i32),
+        session: Option<i64>,
+        times: Times,
+    ) -> Result<HashMap<Uuid, i64>, PgError> {
+        if self.deliveries.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let columns = Columns::of(&self.deliveries);
+        let bodies: Vec<&[u8]> = self.deliveries.iter().map(|new| new.body.as_deref().unwrap_or_default()).collect();
+        let (keys, untils) = self.keys();
+        let params: Params<'_> = &[
+            &columns.ids,
+            &columns.received,
+            &self.routes,
+            &columns.schemes,
+            &columns.types,
+            &columns.events,
+            &columns.requests,
+            &columns.peers,
+            &columns.methods,
+            &columns.paths,
+            &columns.lengths,
+            &columns.details,
+            &columns.heads,
+            &bodies,
+            &keys,
+            &untils,
+            &session,
+            &times.now,
+            &times.skew,
+            &gateway,
+            &part,
+        ];
+        let found = connection.query(statements::TAKE, params).await?;
+        found.iter().map(|row| Ok((row.try_get(1)?, row.try_get(0)?))).collect()
     }
 
     /// Stores them; gives the rows of those that are stored, by id.
@@ -73,66 +161,55 @@ impl<'a> NewRows<'a> {
             return Ok(HashMap::new());
         }
         let each = &self.deliveries;
-        let ids: Vec<Uuid> = each.iter().map(|delivery| delivery.id).collect();
-        let received: Vec<i64> = each.iter().map(|delivery| delivery.received_at).collect();
+        let columns = Columns::of(each);
         let settled: Vec<Option<i64>> =
             each.iter().map(|delivery| (delivery.state != State::Pending).then_some(times.now)).collect();
         let states: Vec<i16> = each.iter().map(|delivery| delivery.state.number().into()).collect();
         let attempts: Vec<i32> = self.attempts.iter().map(|attempt| i32::from(attempt.is_some())).collect();
-        let schemes: Vec<String> = each.iter().map(|delivery| row::clean(&delivery.scheme)).collect();
-        let reasons: Vec<Option<String>> = each.iter().map(|delivery| clean(delivery.reason.as_deref())).collect();
+        let reasons: Vec<Option<Cow<'_, str>>> =
+            each.iter().map(|delivery| delivery.reason.as_deref().map(clean)).collect();
         let statuses: Vec<Option<i32>> = each.iter().map(|delivery| delivery.status.map(i32::from)).collect();
-        let types: Vec<Option<String>> = each.iter().map(|delivery| clean(delivery.event_type.as_deref())).collect();
-        let events: Vec<Option<String>> = each.iter().map(|delivery| clean(delivery.event_id.as_deref())).collect();
-        let requests: Vec<Option<String>> = each.iter().map(|delivery| clean(delivery.request_id.as_deref())).collect();
-        let peers: Vec<String> = each.iter().map(|delivery| row::clean(&delivery.peer)).collect();
-        let methods: Vec<String> = each.iter().map(|delivery| row::clean(&delivery.method)).collect();
-        let paths: Vec<String> = each.iter().map(|delivery| row::clean(&delivery.path)).collect();
-        let lengths: Vec<i64> =
-            each.iter().map(|delivery| i64::try_from(delivery.request_bytes).unwrap_or(i64::MAX)).collect();
         let durations: Vec<Option<i64>> = each.iter().map(|delivery| delivery.duration_ms.map(i64::from)).collect();
-        let details: Vec<&[u8]> = each.iter().map(|delivery| &*delivery.details).collect();
-        let heads: Vec<&[u8]> = each.iter().map(|delivery| &*delivery.head).collect();
         let bodies: Vec<Option<&[u8]>> = each.iter().map(|delivery| delivery.body.as_deref()).collect();
-        let keys: Vec<Option<Uuid>> = self.keys.iter().map(|key| key.map(|key| Uuid::from_bytes(key.key))).collect();
-        let untils: Vec<Option<i64>> =
-            self.keys.iter().map(|key| key.map(|key| key.until.saturating_add(self.skew))).collect();
-        let found = connection
-            .query(
-                statements::INSERT,
-                &[
-                    &ids,
-                    &received,
-                    &settled,
-                    &self.routes,
-                    &states,
-                    &attempts,
-                    &schemes,
-                    &reasons,
-                    &statuses,
-                    &types,
-                    &events,
-                    &requests,
-                    &peers,
-                    &methods,
-                    &paths,
-                    &lengths,
-                    &durations,
-                    &details,
-                    &heads,
-                    &bodies,
-                    &keys,
-                    &untils,
-                    &self.destinations,
-                    &self.claims,
-                    &times.now,
-                    &gateway,
-                    &session,
-                    &times.skew,
-                ],
-            )
-            .await?;
+        let (keys, untils) = self.keys();
+        let params: Params<'_> = &[
+            &columns.ids,
+            &columns.received,
+            &settled,
+            &self.routes,
+            &states,
+            &attempts,
+            &columns.schemes,
+            &reasons,
+            &statuses,
+            &columns.types,
+            &columns.events,
+            &columns.requests,
+            &columns.peers,
+            &columns.methods,
+            &columns.paths,
+            &columns.lengths,
+            &durations,
+            &columns.details,
+            &columns.heads,
+            &bodies,
+            &keys,
+            &untils,
+            &self.destinations,
+            &self.claims,
+            &times.now,
+            &gateway,
+            &session,
+            &times.skew,
+        ];
+        let found = connection.query(statements::INSERT, params).await?;
         found.iter().map(|row| Ok((row.try_get(1)?, row.try_get(0)?))).collect()
+    }
+
+    fn keys(&self) -> (Vec<Option<Uuid>>, Vec<Option<i64>>) {
+        let each = || self.keys.iter();
+        let keys = each().map(|key| key.map(|key| Uuid::from_bytes(key.key))).collect();
+        (keys, each().map(|key| key.map(|key| key.until.saturating_add(self.skew))).collect())
     }
 
     /// The attempts that were made at once, of those that are stored.
@@ -159,13 +236,18 @@ impl<'a> NewRows<'a> {
     }
 }
 
+/// Whether a delivery is stored as a fresh one: it is attempted at once, and has one place to go.
+pub fn is_fresh(delivery: &Delivery, destinations: u16, claim: bool) -> bool {
+    claim && destinations == 1 && delivery.body.is_some()
+}
+
 /// Which deliveries the keys belong to of those that are not stored.
 pub async fn find_keys(
     connection: &Connection,
-    new: &NewRows<'_>,
+    new: [&NewRows<'_>; 2],
     stored: &HashMap<Uuid, i64>,
 ) -> Result<HashMap<Uuid, Uuid>, PgError> {
-    let open = new.open_keys(stored);
+    let open: Vec<Uuid> = new.iter().flat_map(|new| new.open_keys(stored)).collect();
     if open.is_empty() {
         return Ok(HashMap::new());
     }
@@ -188,8 +270,4 @@ pub async fn put_keys(connection: &Connection, batch: &[Write], skew: Millis) ->
     let (untils, ids): (Vec<i64>, Vec<Uuid>) = values.into_iter().unzip();
     connection.execute(statements::PUT_KEYS, &[&names, &untils, &ids]).await?;
     Ok(())
-}
-
-fn clean(text: Option<&str>) -> Option<String> {
-    text.map(row::clean)
 }

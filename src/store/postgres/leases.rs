@@ -3,10 +3,13 @@
 //! A session is a row of the database with a time until which it lives, by the clock of the database. Each connection that
 //! claims has one. What a session has claimed is its own as long as it lives; a gateway that dies renews its sessions
 //! no more, and its claims are free [`LEASE_SECONDS`] later. A claim may have been made though its answer was lost:
-//! so the next one begins a new session, and the old one is renewed only as long as an attempt under it is under way.
+//! so the next one begins a new session, and the old one is renewed only as long as an attempt under it is under way. Then this
+//! gateway ends it, so that what it may hold does not wait for the end of its time.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+
+use uuid::Uuid;
 
 use crate::lock::lock;
 use crate::store::attempt::Ticket;
@@ -30,6 +33,8 @@ pub struct Lease {
     pub session: i64,
     /// Its number among the claims of this delivery.
     pub fence: i64,
+    /// The delivery's id, if it was stored as a fresh one. It may be one that waits by now.
+    pub fresh: Option<Uuid>,
 }
 
 /// The claims of this process.
@@ -43,6 +48,8 @@ struct Held {
     current: HashMap<Role, (i64, u64)>,
     /// Sessions that have lived, with how many claims each has.
     sessions: HashMap<i64, usize>,
+    /// Sessions that nothing is claimed or attempted under any more, and that have not been ended.
+    idle: Vec<i64>,
 }
 
 impl Leases {
@@ -100,6 +107,16 @@ impl Leases {
         lock(&self.0).sessions.keys().copied().collect()
     }
 
+    /// Sessions that are to be ended.
+    pub fn idle(&self) -> Vec<i64> {
+        lock(&self.0).idle.clone()
+    }
+
+    /// Of the sessions that were to be ended these are still there.
+    pub fn ended(&self, asked: &[i64], left: &[i64]) {
+        lock(&self.0).idle.retain(|session| !asked.contains(session) || left.contains(session));
+    }
+
     /// Rows that are being attempted in this process: they are not to be claimed here a second time, though their session may
     /// have ended.
     pub fn rows(&self) -> Vec<i64> {
@@ -129,8 +146,14 @@ impl Held {
 
     /// Sessions of connections that are gone end with their last attempt.
     fn forget_idle(&mut self) {
-        let current = &self.current;
-        self.sessions.retain(|session, count| *count > 0 || current.values().any(|(used, _)| used == session));
+        let (current, idle) = (&self.current, &mut self.idle);
+        self.sessions.retain(|session, count| {
+            let is_used = *count > 0 || current.values().any(|(used, _)| used == session);
+            if !is_used {
+                idle.push(*session);
+            }
+            is_used
+        });
     }
 }
 
@@ -144,17 +167,21 @@ mod tests {
     fn the_session_of_a_lost_connection_lives_as_long_as_an_attempt_under_it() {
         let leases = Leases::default();
         leases.begin(Role::Writer, 1, 10);
-        leases.hold(TICKET, Lease { session: 10, fence: 1 });
+        leases.hold(TICKET, Lease { session: 10, fence: 1, fresh: None });
         assert_eq!(leases.session(Role::Writer, 2), None, "another connection");
         leases.begin(Role::Writer, 2, 11);
         let mut living = leases.living();
         living.sort_unstable();
         assert_eq!(living, [10, 11]);
-        leases.hold(TICKET, Lease { session: 10, fence: 2 });
-        leases.release(TICKET, Lease { session: 10, fence: 1 });
+        leases.hold(TICKET, Lease { session: 10, fence: 2, fresh: None });
+        leases.release(TICKET, Lease { session: 10, fence: 1, fresh: None });
         assert_eq!(leases.rows(), [1], "it has been claimed again");
-        leases.release(TICKET, Lease { session: 10, fence: 2 });
-        assert_eq!(leases.living(), [11]);
+        leases.release(TICKET, Lease { session: 10, fence: 2, fresh: None });
+        assert_eq!((leases.living(), leases.idle()), (vec![11], vec![10]));
+        leases.ended(&[10], &[10]);
+        assert_eq!(leases.idle(), [10], "it could not be ended yet");
+        leases.ended(&[10], &[]);
+        assert!(leases.idle().is_empty());
         leases.end_current(Role::Writer);
         assert_eq!((leases.session(Role::Writer, 2), leases.living()), (None, vec![]));
     }
@@ -163,10 +190,10 @@ mod tests {
     fn a_session_that_could_not_be_renewed_has_ended_and_its_attempts_are_known() {
         let leases = Leases::default();
         leases.begin(Role::Dispatch, 1, 10);
-        leases.hold(TICKET, Lease { session: 10, fence: 1 });
+        leases.hold(TICKET, Lease { session: 10, fence: 1, fresh: None });
         assert_eq!(leases.renewed(&[10], &[10]), 0);
         assert_eq!(leases.renewed(&[10], &[]), 1);
         assert_eq!((leases.session(Role::Dispatch, 1), leases.rows()), (None, vec![1]));
-        assert_eq!(leases.of(TICKET), Some(Lease { session: 10, fence: 1 }));
+        assert_eq!(leases.of(TICKET), Some(Lease { session: 10, fence: 1, fresh: None }));
     }
 }

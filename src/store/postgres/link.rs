@@ -34,6 +34,9 @@ const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a connection counts as used a moment ago.
+const WARM: Duration = Duration::from_millis(100);
+
 /// A statement's parameters.
 pub type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -69,6 +72,8 @@ pub struct Link {
     connection: Option<Connection>,
     /// How often a connection was made.
     made: u64,
+    /// When it was used last.
+    used: Option<Instant>,
     pause: Duration,
     /// When to connect again after it has failed, and why it has.
     retry_at: Option<(Instant, String)>,
@@ -87,7 +92,7 @@ impl Link {
     /// A link that is not connected yet.
     pub fn new(setup: Setup) -> Self {
         let clock = Clock::system().monotonic();
-        Self { setup, clock, runtime: None, connection: None, made: 0, pause: MIN_PAUSE, retry_at: None }
+        Self { setup, clock, runtime: None, connection: None, made: 0, used: None, pause: MIN_PAUSE, retry_at: None }
     }
 
     /// How often a connection was made: another number means another connection.
@@ -103,6 +108,12 @@ impl Link {
     /// Whether there is a connection, as far as is known.
     pub fn is_connected(&self) -> bool {
         self.connection.as_ref().is_some_and(|connection| !connection.client.is_closed())
+    }
+
+    /// Whether the connection was used a moment ago, so that it hardly was lost meanwhile.
+    pub fn is_warm(&self) -> bool {
+        let used = self.used.filter(|_| self.is_connected());
+        used.is_some_and(|used| self.clock.now().saturating_duration_since(used) < WARM)
     }
 
     /// Does `work` on the connection within `time`. After an error that leaves the connection in doubt, it is ended.
@@ -122,6 +133,7 @@ impl Link {
         };
         let result = runtime.block_on(self.run_on(time, work));
         self.runtime = Some(runtime);
+        self.used = Some(self.clock.now());
         result
     }
 

@@ -57,8 +57,8 @@ pub async fn list(
             }
             looked_at += 1;
             below = row.try_get(0)?;
-            if let Some((number, stored)) = passes
-                && looks.let_through(number, &stored).await?
+            if let Some(stored) = passes
+                && looks.let_through(&stored).await?
             {
                 page.deliveries.push(stored);
             }
@@ -89,18 +89,18 @@ async fn read(
 /// What has everything that the filter lets through.
 fn source(filter: &Filter, held: &Held) -> Source {
     if let Some(event) = &filter.event_id {
-        return Source::Ids(Some(clean(event)), None, None);
+        return Source::Ids(Some(clean(event).into_owned()), None, None);
     }
     if let Some(request) = &filter.request_id {
-        return Source::Ids(None, Some(clean(request)), None);
+        return Source::Ids(None, Some(clean(request).into_owned()), None);
     }
     if let Some(id) = &filter.some_id {
-        return Source::Ids(Some(clean(id)), Some(clean(id)), Uuid::try_parse(id).ok());
+        return Source::Ids(Some(clean(id).into_owned()), Some(clean(id).into_owned()), Uuid::try_parse(id).ok());
     }
     let routes: Option<Vec<String>> =
-        filter.routes.as_ref().map(|routes| routes.iter().map(|route| clean(route)).collect());
+        filter.routes.as_ref().map(|routes| routes.iter().map(|route| clean(route).into_owned()).collect());
     if let Some(reasons) = &filter.reasons {
-        return Source::Reasons(routes, reasons.iter().map(|reason| clean(reason)).collect());
+        return Source::Reasons(routes, reasons.iter().map(|reason| clean(reason).into_owned()).collect());
     }
     let states = filter.stored_states();
     if routes.is_none() && states.len() > MAX_STATES {
@@ -113,17 +113,13 @@ fn source(filter: &Filter, held: &Held) -> Source {
     Source::States(routes, states.into_iter().map(|state| state.number().into()).collect())
 }
 
-/// The deliveries that the filter lets through as far as their summaries say, with the numbers of their rows.
-fn passing(
-    filter: &Filter,
-    rows: &[Row],
-    (held, skew): (&Held, Millis),
-) -> Result<Vec<Option<(i64, Stored)>>, PgError> {
+/// The deliveries that the filter lets through as far as their summaries say.
+fn passing(filter: &Filter, rows: &[Row], (held, skew): (&Held, Millis)) -> Result<Vec<Option<Stored>>, PgError> {
     let passes = |row| {
         let stored = stored(row, |route| held.contains(route), skew)?;
         let parts = Parts { stored: &stored, kept: 0, body: None };
         let passes = summary_matches(filter, &stored) && filter.all_hold(Needs::Summary, &parts);
-        Ok(if passes { Some((row.try_get(18)?, stored)) } else { None })
+        Ok(passes.then_some(stored))
     };
     rows.iter().map(passes).collect()
 }
@@ -133,29 +129,25 @@ struct Looks<'a> {
     connection: &'a Connection,
     filter: &'a Filter,
     sees_body: bool,
-    /// Heads, details and lengths of bodies by row, if the filter sees them.
-    heads: Option<HashMap<i64, Row>>,
+    /// Heads, details and lengths of bodies by id, if the filter sees them.
+    heads: Option<HashMap<Uuid, Row>>,
 }
 
 impl<'a> Looks<'a> {
-    async fn new(
-        connection: &'a Connection,
-        filter: &'a Filter,
-        passing: &[Option<(i64, Stored)>],
-    ) -> Result<Self, PgError> {
+    async fn new(connection: &'a Connection, filter: &'a Filter, passing: &[Option<Stored>]) -> Result<Self, PgError> {
         let sees_body = filter.conditions(Needs::Body).next().is_some();
         let mut heads = None;
         if sees_body || filter.conditions(Needs::Details).next().is_some() {
-            let wanted: Vec<i64> = passing.iter().flatten().map(|(number, _)| *number).collect();
+            let wanted: Vec<Uuid> = passing.iter().flatten().map(|stored| stored.delivery.id).collect();
             let found = connection.query(sql::HEADS, &[&wanted]).await?;
             heads = Some(found.into_iter().map(|row| Ok((row.try_get(0)?, row))).collect::<Result<_, PgError>>()?);
         }
         Ok(Self { connection, filter, sees_body, heads })
     }
 
-    async fn let_through(&self, number: i64, stored: &Stored) -> Result<bool, PgError> {
+    async fn let_through(&self, stored: &Stored) -> Result<bool, PgError> {
         let Some(heads) = &self.heads else { return Ok(true) };
-        let Some(head) = heads.get(&number) else {
+        let Some(head) = heads.get(&stored.delivery.id) else {
             // It was deleted meanwhile.
             return Ok(false);
         };
@@ -169,7 +161,7 @@ impl<'a> Looks<'a> {
         if !self.sees_body {
             return Ok(true);
         }
-        let found = self.connection.query(sql::BODY_OF_ROW, &[&number]).await?;
+        let found = self.connection.query(sql::BODY, &[&stored.delivery.id]).await?;
         let body: Option<&[u8]> = found.first().map(|row| row.try_get(0)).transpose()?;
         Ok(self.filter.all_hold(Needs::Body, &Parts { body, ..parts }))
     }

@@ -12,7 +12,7 @@ use super::error::PgError;
 use super::link::Connection;
 use super::row::{number, state};
 use super::work::Deltas;
-use super::{COMMIT_TIME, MAX_SKEW, Postgres, QUERY_TIME, statements};
+use super::{COMMIT_TIME, MAX_SKEW, Postgres, QUERY_TIME, fresh, statements};
 use crate::clock::{Clock, MonotonicClock};
 use crate::lock::lock;
 use crate::store::backend::Heard;
@@ -21,7 +21,7 @@ use crate::store::types::{Millis, Shown, State};
 
 /// How often sessions are renewed and the rest is looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often clocks are compared, the size is measured, and old sessions are forgotten.
+/// How often clocks are compared and the size is measured.
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// How often retention takes a step, in milliseconds.
 const STEP_EVERY: Millis = 1_000;
@@ -41,8 +41,8 @@ pub struct Upkeep {
     next_step: Millis,
     /// Outcomes that were dropped and are not told yet.
     dropped: u64,
-    /// The last exchange of circuits has worked.
-    pub(super) are_circuits_shared: bool,
+    /// When circuits are exchanged again, after that has failed.
+    pub(super) circuits_again: Option<Instant>,
 }
 
 impl Default for Upkeep {
@@ -53,7 +53,7 @@ impl Default for Upkeep {
             next_rarely: None,
             next_step: Millis::MIN,
             dropped: 0,
-            are_circuits_shared: true,
+            circuits_again: None,
         }
     }
 }
@@ -88,7 +88,6 @@ impl Postgres {
             self.measure_size()?;
             let standbys = self.link.run(QUERY_TIME, async |connection| is_replicated(connection).await)?;
             self.sharing.is_replicated.store(standbys, Ordering::Relaxed);
-            self.link.run(QUERY_TIME, async |connection| connection.execute(statements::FORGET_SESSIONS, &[]).await)?;
             self.upkeep.next_rarely = Some(at + NOW_AND_THEN);
         }
         self.share_circuits(is_time, is_rare);
@@ -110,18 +109,20 @@ impl Postgres {
         self.sharing.late_outcomes.fetch_add(dropped, Ordering::Relaxed);
     }
 
-    /// Renews the sessions; finds out whether another gateway has followers.
-    fn renew(&mut self) -> Result<(), PgError> {
+    /// Renews the sessions; finds out whether another gateway has followers, or is of an older version.
+    pub(super) fn renew(&mut self) -> Result<(), PgError> {
         let asked = self.leases.living();
         let follows = self.others.as_ref().is_some_and(|others| (others.is_followed)());
         let seconds = super::leases::LEASE_SECONDS;
-        let (live, others_follow) = self.link.run_again(COMMIT_TIME, async |connection| {
+        let (live, others_follow, is_beside_older) = self.link.run_again(COMMIT_TIME, async |connection| {
             let live = connection.query(statements::RENEW, &[&asked, &seconds, &follows]).await?;
-            let others = connection.query(statements::OTHERS_FOLLOW, &[&asked]).await?;
+            let others = connection.query(statements::OTHERS, &[&asked]).await?;
             let live: Result<Vec<i64>, PgError> = live.iter().map(|row| Ok(row.try_get(0)?)).collect();
-            Ok((live?, others.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false)))
+            let others = others.first().ok_or_else(|| PgError::Other("no answer about other gateways".to_owned()))?;
+            Ok((live?, others.try_get(0)?, others.try_get(1)?))
         })?;
         self.news.set_followed(others_follow);
+        self.is_beside_older = is_beside_older;
         let ended = self.leases.renewed(&asked, &live);
         if ended > 0 {
             tracing::warn!(
@@ -140,6 +141,7 @@ impl Postgres {
     fn look_around(&mut self, now: Millis) -> Result<(), PgError> {
         self.read_routes(false)?;
         self.read_counts()?;
+        self.end_others()?;
         let Some(others) = self.others.clone() else { return Ok(()) };
         let now = self.times(now).now;
         let due = self.link.run(QUERY_TIME, async |connection| {
@@ -216,15 +218,41 @@ impl Postgres {
         Ok(())
     }
 
+    /// Ends the sessions of gateways that are gone, and those that this one does not use any more, and has what they have stored
+    /// wait.
+    fn end_others(&mut self) -> Result<(), PgError> {
+        let idle = self.leases.idle();
+        let (routes, left) = self.link.run(COMMIT_TIME, async |connection| {
+            let found = connection.query(statements::HAS_ENDED, &[]).await?;
+            let has_ended = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false);
+            if !has_ended && idle.is_empty() {
+                return Ok((Vec::new(), Vec::new()));
+            }
+            let routes = fresh::end(connection, &idle).await?;
+            // A lost connection of this gateway may still store something under one: that one is ended another time.
+            let left = connection.query(statements::LIVING, &[&idle]).await?;
+            let left: Vec<i64> = left.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_, PgError>>()?;
+            Ok((routes, left))
+        })?;
+        self.leases.ended(&idle, &left);
+        self.tell(&routes.into_iter().collect(), std::iter::empty());
+        Ok(())
+    }
+
+    /// The same at the start, and what was left by sessions that were forgotten.
+    pub(super) fn queue_left_over(&mut self) -> Result<(), PgError> {
+        self.end_others()?;
+        self.link.run(COMMIT_TIME, async |connection| connection.query(statements::QUEUE_OF_NONE, &[]).await)?;
+        Ok(())
+    }
+
     /// The claims of this process end.
     pub(super) fn end_sessions(&mut self) {
-        let sessions = self.leases.living();
+        let sessions = [self.leases.living(), self.leases.idle()].concat();
         if sessions.is_empty() || self.link.failure().is_some() {
             return;
         }
-        let ended = self
-            .link
-            .run(QUERY_TIME, async |connection| connection.execute(statements::END_SESSIONS, &[&sessions]).await);
+        let ended = self.link.run(QUERY_TIME, async |connection| fresh::end(connection, &sessions).await);
         if let Err(error) = ended {
             tracing::warn!(%error, "the claims of this gateway could not be ended; they end by themselves");
         }

@@ -11,7 +11,8 @@
 //!
 //! - [`url`] reads the URL, [`tls`] does what it says of TLS, [`link`] is a connection, [`error`] tells what its errors mean.
 //! - [`schema`] has the tables, [`statements`] the SQL, [`row`] what is in between.
-//! - [`write`](mod@write) is a batch: [`insert`] what is new, [`work`] what changes, [`flush`] how that is written.
+//! - [`write`](mod@write) is a batch: [`insert`] what is new, [`fresh`] what is attempted at once, [`work`] what changes
+//!   otherwise, [`flush`] how that is written.
 //! - [`read`] and [`list`] are the readers.
 //! - [`circuits`] are those of upstreams that gateways share.
 //! - [`maintain`] is what is done each second, [`check`] what `hooklatch check` says.
@@ -22,6 +23,7 @@ pub mod check;
 mod circuits;
 pub mod error;
 mod flush;
+mod fresh;
 mod hear;
 mod insert;
 mod leases;
@@ -52,7 +54,8 @@ use self::hear::{Ear, Hearing, News};
 use self::leases::Leases;
 use self::link::{Link, Setup};
 use self::url::Target;
-use self::work::{Times, Work};
+use self::work::Times;
+use self::write::Done;
 use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Others, Reader, Sharing, Write};
@@ -100,6 +103,8 @@ pub struct Postgres {
     upkeep: maintain::Upkeep,
     /// The upstreams that this process may probe, and the session that does it.
     probes: HashMap<Uuid, i64>,
+    /// A gateway lives that does not look into `fresh`: it has to find what this one was attempting if this one dies.
+    is_beside_older: bool,
     /// What the other gateways are to be told.
     news: News,
     others: Option<Others>,
@@ -137,6 +142,7 @@ impl Postgres {
             sizes: Mutex::default(),
             upkeep: maintain::Upkeep::default(),
             probes: HashMap::new(),
+            is_beside_older: false,
             news: News::new(),
             others: None,
             sharing: Arc::default(),
@@ -148,6 +154,8 @@ impl Postgres {
 
     /// The first look at what is stored.
     fn begin(&mut self) -> Result<(), PgError> {
+        self.renew()?;
+        self.queue_left_over()?;
         self.read_routes(true)?;
         self.read_counts()?;
         self.read_circuits()?;
@@ -161,16 +169,17 @@ impl Postgres {
     }
 
     /// Brings the book up to date with what was committed.
-    fn book_in(&self, batch: &[Write], work: &Work) {
+    fn book_in(&self, batch: &[Write], done: &Done) {
         let names = lock(&self.names);
         let mut book = lock(&self.book);
-        for ((route, shown), delta) in &work.deltas {
+        for ((route, shown), delta) in done.work.deltas.iter().chain(&done.settled.deltas) {
             if let Some(name) = names.get(route) {
                 book.add(name, *shown, *delta);
             }
         }
-        for loaded in work.rows.values().filter(|loaded| loaded.gone) {
-            book.removed.add(loaded.id);
+        let gone = done.work.rows.values().filter(|loaded| loaded.gone).map(|loaded| loaded.id);
+        for id in gone.chain(done.settled.gone.iter().copied()) {
+            book.removed.add(id);
         }
         for write in batch {
             let Write::Change(change) = write else { continue };
@@ -211,6 +220,10 @@ impl Backend for Postgres {
 
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
         self.do_upkeep(now).map_err(|error| error.for_writer())
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        self.keep = keep;
     }
 
     fn sizes(&self) -> Result<Sizes, StoreError> {

@@ -106,7 +106,7 @@ impl Reader for PostgresReader {
             rows.iter().map(|row| claimed(row, query.destination, skew)).collect();
         let claims = claims.map_err(|error| error.for_store())?;
         let taken = claims.into_iter().map(|(claimed, fence)| {
-            self.leases.hold(claimed.ticket, Lease { session, fence });
+            self.leases.hold(claimed.ticket, Lease { session, fence, fresh: None });
             claimed
         });
         Ok(taken.collect())

@@ -1,5 +1,6 @@
 //! Between a row of the database and the store's types.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use crate::store::types::{Delivery, Millis, Shown, State, Stored};
 use crate::store::waiting::Waiting;
 
 /// A text as the database can keep it: it takes no NUL.
-pub fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 /// A number that is not below zero; the next one that fits, if it does not.

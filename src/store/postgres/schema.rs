@@ -3,6 +3,9 @@
 //! The tables are in a schema of their own. Its table `version` has one row: which version the tables have. Each version is
 //! one script; those that are missing are applied in order, in one transaction under an advisory lock, so that of several
 //! gateways that start at once one applies them and the others wait.
+//!
+//! From version 3 on, `version` also says which is the least version whose program can use the tables: a later script that only
+//! adds something leaves that, so that an older program can still be started beside newer ones.
 
 use tokio_postgres::Client;
 
@@ -13,7 +16,7 @@ const MIGRATION_LOCK: i64 = 0x686b_6c74_0000_0001;
 
 /// The scripts; the first one makes version 1 in an empty schema. A later one leaves what earlier versions of the program read
 /// and write: they may run until they are replaced.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// The version that this program writes.
 pub fn version() -> i32 {
@@ -23,7 +26,7 @@ pub fn version() -> i32 {
 /// What [`migrate`] found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
-    /// The schema is of [`version`], by now.
+    /// The schema is of [`version`] by now, or of a newer one that this program can use.
     Ours,
     /// The schema is of this newer version, and was left as it is.
     Newer(i32),
@@ -50,6 +53,16 @@ pub async fn look(client: &Client, schema: &str) -> Result<Option<i32>, PgError>
     let sql = format!("SELECT version FROM {}.version", quoted(schema));
     let row = client.query_opt(&sql, &[]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Whether this program can use tables of this version.
+pub async fn can_use(client: &Client, schema: &str, found: i32) -> Result<bool, PgError> {
+    if found <= version() {
+        return Ok(true);
+    }
+    let sql = format!("SELECT least <= $1 FROM {}.version", quoted(schema));
+    let row = client.query_opt(&sql, &[&version()]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
 }
 
 pub(super) async fn migrate_to(client: &mut Client, schema: &str, scripts: &[&str]) -> Result<Found, PgError> {
@@ -82,7 +95,8 @@ pub(super) async fn migrate_to(client: &mut Client, schema: &str, scripts: &[&st
     };
     let known = i32::try_from(scripts.len()).unwrap_or(i32::MAX);
     if found > known {
-        return Ok(Found::Newer(found));
+        let least: i32 = transaction.query_one("SELECT least FROM version", &[]).await?.try_get(0)?;
+        return Ok(if least > known { Found::Newer(found) } else { Found::Ours });
     }
     for script in scripts.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.batch_execute(script).await?;
@@ -228,4 +242,52 @@ CREATE UNLOGGED TABLE circuits (
     prober     bigint,
     changed_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
+";
+
+const VERSION_3: &str = "
+-- The least version whose program can use the tables.
+ALTER TABLE version ADD COLUMN least integer NOT NULL DEFAULT 1;
+-- Which tables the gateway knows: those of version 2 do not look into fresh.
+ALTER TABLE sessions ADD COLUMN version integer NOT NULL DEFAULT 2;
+
+-- Deliveries that are attempted as soon as they are stored: whole, in one row, until it is known what came of the attempt. Such
+-- a row is the claim of its session. See postgres/fresh.rs.
+CREATE TABLE fresh (
+    id            uuid PRIMARY KEY,
+    -- That of the delivery from then on.
+    row           bigint NOT NULL DEFAULT nextval('deliveries_row_seq'),
+    session       bigint NOT NULL,
+    due_at        bigint NOT NULL,
+    received_at   bigint NOT NULL,
+    route         integer NOT NULL,
+    scheme        text NOT NULL,
+    event_type    text,
+    event_id      text,
+    request_id    text,
+    peer          text NOT NULL,
+    method        text NOT NULL,
+    path          text NOT NULL,
+    request_bytes bigint NOT NULL,
+    gateway       text NOT NULL,
+    details       bytea NOT NULL,
+    head          bytea NOT NULL,
+    body          bytea NOT NULL
+-- Most are written and deleted within a moment: what fits into a page stays out of the second table and its index.
+) WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE fresh ALTER COLUMN details SET STORAGE EXTERNAL, ALTER COLUMN head SET STORAGE EXTERNAL,
+    ALTER COLUMN body SET STORAGE EXTERNAL;
+
+-- Here, too, what fits into a page stays out of the second table.
+ALTER TABLE bodies SET (toast_tuple_target = 8160);
+
+-- All deliveries, those that are fresh with their body and when they are due.
+CREATE VIEW all_deliveries AS
+    SELECT row, id, received_at, settled_at, route, state, attempts, scheme, reason, status, event_type, event_id, request_id,
+        peer, method, path, request_bytes, duration_ms, gateway, details, head, NULL::bigint AS due_at, NULL::bytea AS body
+    FROM deliveries
+    UNION ALL
+    SELECT row, id, received_at, NULL, route, 0::smallint, 0, scheme, NULL, NULL, event_type, event_id, request_id,
+        peer, method, path, request_bytes, NULL, gateway, details, head, due_at, body
+    FROM fresh;
 ";

@@ -5,7 +5,7 @@ macro_rules! summary {
     () => {
         "d.id, d.received_at, r.name, d.state, d.attempts, d.scheme, d.reason, d.status, d.event_type, d.event_id, \
          d.request_id, d.peer, d.method, d.path, d.request_bytes, d.duration_ms, d.gateway, \
-         (SELECT min(q.due_at) FROM queue q WHERE q.row = d.row), d.row"
+         coalesce(d.due_at, (SELECT min(q.due_at) FROM queue q WHERE q.row = d.row)), d.row"
     };
 }
 
@@ -18,15 +18,15 @@ macro_rules! owner_lives {
 
 // --- Sessions -----------------------------------------------------------------------------------------------------------
 
-pub const BEGIN_SESSION: &str = "INSERT INTO sessions (gateway, lease_until) \
-    VALUES ($1, clock_timestamp() + make_interval(secs => $2::integer)) RETURNING number";
+pub const BEGIN_SESSION: &str = "INSERT INTO sessions (gateway, lease_until, version) \
+    VALUES ($1, clock_timestamp() + make_interval(secs => $2::integer), $3) RETURNING number";
 /// Sessions whose time is over stay so.
 pub const RENEW: &str = "UPDATE sessions SET lease_until = clock_timestamp() + make_interval(secs => $2::integer), \
     follows = $3 WHERE number = ANY($1) AND lease_until > clock_timestamp() RETURNING number";
 pub const END_SESSIONS: &str = "DELETE FROM sessions WHERE number = ANY($1)";
-pub const FORGET_SESSIONS: &str = "DELETE FROM sessions WHERE lease_until < clock_timestamp() - interval '1 hour'";
-pub const OTHERS_FOLLOW: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE follows AND number <> ALL($1) \
-    AND lease_until > clock_timestamp())";
+/// Whether other gateways have followers, and whether some know only the tables before version 3.
+pub const OTHERS: &str = "SELECT coalesce(bool_or(follows), false), coalesce(bool_or(version < 3), false) FROM sessions \
+    WHERE number <> ALL($1) AND lease_until > clock_timestamp()";
 pub const LIVING: &str = "SELECT number FROM sessions WHERE number = ANY($1) AND lease_until > clock_timestamp()";
 pub const IS_REPLICATED: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
 /// Milliseconds since 1970 by the clock of the database.
@@ -98,6 +98,79 @@ pub const PUT_KEYS: &str = "INSERT INTO dedupe (key, until, id) \
     ON CONFLICT (key) DO UPDATE SET until = excluded.until, id = excluded.id";
 pub const EXPIRE_KEYS: &str = "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE until <= $1 \
     ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED)";
+
+// --- Fresh ones: stored whole for an attempt at once -----------------------------------------------------------------------
+
+/// Locks this part of the numbers, so that two gateways that happen to have the same one do not wait for each other crosswise.
+pub const LOCK_PART: &str = "SELECT pg_advisory_xact_lock(x'686b6c74'::integer, $1)";
+/// Stores deliveries with their keys for an attempt at once, and counts them; gives row and id of those that are stored. One
+/// whose key is known, or whose id is stored, is not. If the session has ended, none is: the column takes no NULL.
+pub const TAKE: &str = "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], \
+    $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[], \
+    $15::uuid[], $16::bigint[]) WITH ORDINALITY AS t (id, received_at, route, scheme, event_type, event_id, request_id, peer, \
+    method, path, request_bytes, details, head, body, key, until, place)), \
+    living AS (SELECT number FROM sessions WHERE number = $17 AND lease_until > clock_timestamp() FOR KEY SHARE), \
+    keys AS (INSERT INTO dedupe (key, until, id) SELECT key, until, id FROM input WHERE key IS NOT NULL ORDER BY key \
+    ON CONFLICT (key) DO UPDATE SET until = excluded.until, id = excluded.id WHERE dedupe.until <= $18 RETURNING id), \
+    stored AS (INSERT INTO fresh (id, session, due_at, received_at, route, scheme, event_type, event_id, request_id, peer, \
+    method, path, request_bytes, gateway, details, head, body) SELECT i.id, (SELECT number FROM living), \
+    i.received_at + $19, i.received_at, i.route, i.scheme, i.event_type, i.event_id, i.request_id, i.peer, i.method, i.path, \
+    i.request_bytes, $20, i.details, i.head, i.body FROM input i WHERE i.key IS NULL OR i.id IN (SELECT id FROM keys) \
+    ORDER BY i.place ON CONFLICT (id) DO NOTHING RETURNING row, id, route), \
+    counted AS (INSERT INTO counts (part, route, kind, n) SELECT $21, route, 0, count(*) FROM stored GROUP BY route \
+    ORDER BY route ON CONFLICT (part, route, kind) DO UPDATE SET n = counts.n + excluded.n) \
+    SELECT row, id FROM stored";
+/// What attempts have come to, of deliveries that are still fresh: they get their row as settled ones, if anything of them
+/// stays, and are counted. Gives ids and routes of those that were there.
+pub const SETTLE: &str = "WITH ended AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], \
+    $5::boolean[], $6::bytea[], $7::boolean[], $8::bytea[], $9::bigint[], $10::text[], $11::integer[], $12::text[], \
+    $13::bigint[], $14::bytea[], $15::bytea[]) AS t (id, session, state, reason, stays, new_head, is_whole, new_body, at, \
+    result, status, error, duration_ms, response_head, response_body)), \
+    taken AS (DELETE FROM fresh f USING ended e WHERE f.id = e.id AND f.session = e.session RETURNING f.row, f.id, \
+    f.received_at, f.route, f.scheme, f.event_type, f.event_id, f.request_id, f.peer, f.method, f.path, f.request_bytes, \
+    f.gateway, f.details, coalesce(e.new_head, f.head) AS head, CASE WHEN e.is_whole THEN f.body ELSE e.new_body END AS body, \
+    e.state, e.reason, e.stays, e.at, e.result, e.status, e.error, e.duration_ms, e.response_head, e.response_body), \
+    settled AS (INSERT INTO deliveries (row, id, received_at, settled_at, route, state, attempts, scheme, reason, status, \
+    event_type, event_id, request_id, peer, method, path, request_bytes, duration_ms, gateway, details, head) \
+    OVERRIDING SYSTEM VALUE SELECT row, id, received_at, $16, route, state, 1, scheme, reason, status, event_type, event_id, \
+    request_id, peer, method, path, request_bytes, duration_ms, gateway, details, head FROM taken WHERE stays ORDER BY row \
+    ON CONFLICT (id) DO NOTHING), \
+    with_body AS (INSERT INTO bodies (row, body) SELECT row, body FROM taken WHERE stays AND body IS NOT NULL), \
+    attempted AS (INSERT INTO attempts (row, destination, number, at, result, status, error, duration_ms, replay, gateway, \
+    response_head, response_body) SELECT row, 0, 1, at, result, status, error, duration_ms, false, $17, response_head, \
+    response_body FROM taken WHERE stays ORDER BY row), \
+    counted AS (INSERT INTO counts (part, route, kind, n) SELECT $18, route, kind, sum(n) FROM (\
+    SELECT route, 0 AS kind, -1 AS n FROM taken UNION ALL SELECT route, state, 1 FROM taken WHERE stays) AS c \
+    GROUP BY route, kind ORDER BY route, kind ON CONFLICT (part, route, kind) DO UPDATE SET n = counts.n + excluded.n) \
+    SELECT id, route FROM taken";
+
+/// Gives deliveries that are fresh their rows as ones that wait, with the claims that they have.
+macro_rules! queue_fresh {
+    ($which:literal) => {
+        concat!(
+            "WITH taken AS (DELETE FROM fresh f WHERE ",
+            $which,
+            " RETURNING f.*), \
+             waiting AS (INSERT INTO deliveries (row, id, received_at, route, state, attempts, scheme, event_type, event_id, \
+             request_id, peer, method, path, request_bytes, gateway, details, head) OVERRIDING SYSTEM VALUE \
+             SELECT row, id, received_at, route, 0, 0, scheme, event_type, event_id, request_id, peer, method, path, \
+             request_bytes, gateway, details, head FROM taken ORDER BY row ON CONFLICT (id) DO NOTHING RETURNING row), \
+             with_body AS (INSERT INTO bodies (row, body) SELECT t.row, t.body FROM taken t JOIN waiting USING (row)), \
+             queued AS (INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, once, owner, \
+             fence) SELECT t.row, 0, t.route, t.due_at, 0, 0, t.received_at, false, false, t.session, 1 \
+             FROM taken t JOIN waiting USING (row)) \
+             SELECT DISTINCT route FROM taken"
+        )
+    };
+}
+
+pub const QUEUE_FRESH: &str = queue_fresh!("f.id = ANY($1)");
+pub const QUEUE_OF_SESSIONS: &str = queue_fresh!("f.session = ANY($1)");
+pub const QUEUE_OF_NONE: &str = queue_fresh!("NOT EXISTS (SELECT 1 FROM sessions s WHERE s.number = f.session)");
+/// Sessions that have ended, and these: nothing can be stored under them any more.
+pub const LOCK_ENDED: &str = "SELECT number FROM sessions WHERE lease_until <= clock_timestamp() OR number = ANY($1) \
+    ORDER BY number FOR UPDATE SKIP LOCKED";
+pub const HAS_ENDED: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE lease_until <= clock_timestamp())";
 
 // --- Changes ------------------------------------------------------------------------------------------------------------
 
@@ -196,55 +269,57 @@ pub const CLAIM: &str = concat!(
 pub const NEXT_DUE: &str = "SELECT min(q.due_at) FROM queue q JOIN routes r ON r.number = q.route \
     WHERE r.name = $1 AND q.destination = $2 AND q.due_at > $3";
 pub const KEY: &str = "SELECT id FROM dedupe WHERE key = $1 AND until > $2";
-pub const ROW: &str = "SELECT row FROM deliveries WHERE id = $1";
+pub const ROW: &str = "SELECT row FROM all_deliveries WHERE id = $1";
 pub const IS_CLAIMED: &str = concat!(
     "SELECT EXISTS (SELECT 1 FROM queue q JOIN deliveries d ON d.row = q.row WHERE d.id = $1 AND ",
     owner_lives!(),
-    ")"
+    ") OR EXISTS (SELECT 1 FROM fresh f JOIN sessions s ON s.number = f.session WHERE f.id = $1 \
+     AND s.lease_until > clock_timestamp())"
 );
-pub const OLDEST: &str = "SELECT d.received_at FROM deliveries d JOIN routes r ON r.number = d.route \
+pub const OLDEST: &str = "SELECT d.received_at FROM all_deliveries d JOIN routes r ON r.number = d.route \
     WHERE r.name = $1 AND d.state = 0 ORDER BY d.id LIMIT 1";
-pub const BODY: &str = "SELECT b.body FROM deliveries d JOIN bodies b ON b.row = d.row WHERE d.id = $1";
+pub const BODY: &str = "SELECT b.body FROM deliveries d JOIN bodies b ON b.row = d.row WHERE d.id = $1 \
+    UNION ALL SELECT f.body FROM fresh f WHERE f.id = $1";
 pub const ATTEMPTS: &str = "SELECT destination, number, at, result, status, error, duration_ms, replay, gateway, \
     response_head, response_body FROM attempts WHERE row = $1 ORDER BY destination, number";
 pub const DETAIL: &str = concat!(
     "SELECT ",
     summary!(),
-    ", d.head, d.details FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.id = $1"
+    ", d.head, d.details FROM all_deliveries d JOIN routes r ON r.number = d.route WHERE d.id = $1"
 );
 pub const SUMMARIES: &str =
-    concat!("SELECT ", summary!(), " FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.id = ANY($1)");
-pub const HEADS: &str = "SELECT d.row, d.head, d.details, octet_length(b.body) FROM deliveries d \
-    LEFT JOIN bodies b ON b.row = d.row WHERE d.row = ANY($1)";
-pub const BODY_OF_ROW: &str = "SELECT body FROM bodies WHERE row = $1";
+    concat!("SELECT ", summary!(), " FROM all_deliveries d JOIN routes r ON r.number = d.route WHERE d.id = ANY($1)");
+pub const HEADS: &str = "SELECT d.id, d.head, d.details, octet_length(coalesce(d.body, (SELECT b.body FROM bodies b \
+    WHERE b.row = d.row))) FROM all_deliveries d WHERE d.id = ANY($1)";
 
 // --- Lists: below an id, from another one on, so many at most ------------------------------------------------------------
 
 pub const LIST_ALL: &str = concat!(
     "SELECT ",
     summary!(),
-    " FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.id < $1 AND d.id >= $2 ORDER BY d.id DESC LIMIT $3"
+    " FROM all_deliveries d JOIN routes r ON r.number = d.route WHERE d.id < $1 AND d.id >= $2 ORDER BY d.id DESC LIMIT $3"
 );
 /// A delivery by an id of the provider, of the request, or its own.
 pub const LIST_IDS: &str = concat!(
     "SELECT ",
     summary!(),
-    " FROM deliveries d JOIN routes r ON r.number = d.route WHERE d.row IN (\
+    " FROM all_deliveries d JOIN routes r ON r.number = d.route WHERE d.row IN (\
      SELECT row FROM deliveries WHERE md5(event_id) = md5($4::text) AND event_id = $4 \
      UNION SELECT row FROM deliveries WHERE md5(request_id) = md5($5::text) AND request_id = $5 \
-     UNION SELECT row FROM deliveries WHERE id = $6) AND d.id < $1 AND d.id >= $2 ORDER BY d.id DESC LIMIT $3"
+     UNION SELECT row FROM all_deliveries WHERE id = $6 \
+     UNION SELECT row FROM fresh WHERE event_id = $4 OR request_id = $5) AND d.id < $1 AND d.id >= $2 ORDER BY d.id DESC LIMIT $3"
 );
 pub const LIST_STATES: &str = concat!(
     "SELECT ",
     summary!(),
     " FROM routes r CROSS JOIN LATERAL unnest($5::smallint[]) AS s (state) CROSS JOIN LATERAL (\
-     SELECT * FROM deliveries e WHERE e.route = r.number AND e.state = s.state AND e.id < $1 AND e.id >= $2 \
+     SELECT * FROM all_deliveries e WHERE e.route = r.number AND e.state = s.state AND e.id < $1 AND e.id >= $2 \
      ORDER BY e.id DESC LIMIT $3) AS d WHERE $4::text[] IS NULL OR r.name = ANY($4) ORDER BY d.id DESC LIMIT $3"
 );
 pub const LIST_REASONS: &str = concat!(
     "SELECT ",
     summary!(),
     " FROM routes r CROSS JOIN LATERAL unnest($5::text[]) AS s (reason) CROSS JOIN LATERAL (\
-     SELECT * FROM deliveries e WHERE e.route = r.number AND e.reason = s.reason AND e.id < $1 AND e.id >= $2 \
+     SELECT * FROM all_deliveries e WHERE e.route = r.number AND e.reason = s.reason AND e.id < $1 AND e.id >= $2 \
      ORDER BY e.id DESC LIMIT $3) AS d WHERE $4::text[] IS NULL OR r.name = ANY($4) ORDER BY d.id DESC LIMIT $3"
 );

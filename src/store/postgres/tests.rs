@@ -21,6 +21,7 @@ use crate::store::{
 };
 
 mod circuits;
+mod fresh;
 
 /// A gateway's backend with its reader of what is due.
 struct Gateway {
@@ -305,7 +306,7 @@ fn gateways_that_start_at_once_make_the_tables_once() {
 fn a_newer_schema_and_one_of_something_else_are_refused_and_left_as_they_are() {
     let Some(target_of_newer) = target() else { return };
     drop(open(&target_of_newer));
-    ask(&target_of_newer, "UPDATE version SET version = 99");
+    ask(&target_of_newer, "UPDATE version SET version = 99, least = 99");
     let refused = |target: &Target| match Postgres::open(settings(target, "one")) {
         Err(OpenError::Unfit { why, .. }) => why,
         other => panic!("{other:?}"),
@@ -316,6 +317,19 @@ fn a_newer_schema_and_one_of_something_else_are_refused_and_left_as_they_are() {
     let foreign = target().unwrap();
     ask(&foreign, &format!("CREATE SCHEMA {0}; CREATE TABLE {0}.orders (id integer)", foreign.schema()));
     assert!(refused(&foreign).contains("something else"));
+}
+
+#[test]
+fn a_newer_schema_that_only_has_more_is_used_and_left_as_it_is() {
+    let Some(target) = target() else { return };
+    drop(open(&target));
+    let newer = "UPDATE version SET version = 99; ALTER TABLE deliveries ADD COLUMN later integer";
+    ask(&target, newer);
+    let mut gateway = Gateway::new(&target, "one");
+    gateway.one(accept(0, None));
+    assert_eq!(gateway.claim(9).len(), 1);
+    assert_eq!(ask(&target, "SELECT version FROM version"), "99");
+    assert_eq!(check::look(&target).unwrap().schema, Some(99));
 }
 
 #[test]

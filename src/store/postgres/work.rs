@@ -227,7 +227,8 @@ impl Work {
         self.change_by_id(id, |loaded| {
             let state = loaded.state;
             let is_queued = !loaded.waits.is_empty();
-            if !from.contains(&state) || (is_queued && state != State::Pending) {
+            let is_replayed = loaded.waits.values().any(|waits| waits.waiting.is_replayed(at + skew));
+            if !from.contains(&state) || (is_queued && state != State::Pending) || is_replayed {
                 return Changed::Not(state);
             }
             if !loaded.is_whole {

@@ -1,9 +1,11 @@
-//! A batch in one transaction and two round trips: new deliveries are stored and changed ones are read and locked in the
-//! first, changes are written and committed in the second. [`super::work`] decides what the changes are.
+//! A batch in one transaction. One that only stores deliveries for an attempt at once, and has what came of such attempts, takes
+//! one round trip, with its commit. Any other takes two: in the first one, deliveries are stored, and those that are changed
+//! are read and locked; in the second one, changes are written and committed. [`super::work`] decides what the changes are.
 //!
-//! All gateways lock in the same order: keys, then deliveries by row. Where two stand in each other's way all the same, the
+//! All gateways lock in the same order: their part of the numbers, keys, fresh deliveries, others by row. Where two stand in each other's way all the same, the
 //! database refuses one of them, which tries again.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,11 +13,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::error::{Consequence, PgError};
-use super::insert::{NewRows, find_keys, put_keys};
-use super::leases::{Lease, Role};
+use super::fresh::{self, Endings, Settled};
+use super::insert::{NewRows, find_keys, is_fresh, put_keys};
+use super::leases::{LEASE_SECONDS, Lease, Role};
 use super::link::{Connection, Params};
 use super::work::{Loaded, QueueRow, Times, Work};
-use super::{COMMIT_TIME, Postgres, flush, row, statements};
+use super::{COMMIT_TIME, Postgres, flush, row, schema, statements};
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Write};
 use crate::store::feed::notice;
@@ -26,13 +29,17 @@ const TRIES: usize = 4;
 
 /// What a transaction has done.
 #[derive(Debug)]
-struct Done {
+pub(super) struct Done {
     answers: Vec<Answer>,
-    work: Work,
-    /// Deliveries that are claimed for those who stored them.
-    claims: Vec<Ticket>,
+    pub work: Work,
+    /// Deliveries that are claimed for those who stored them, with their ids where they are fresh.
+    claims: Vec<(Ticket, Option<Uuid>)>,
     /// Routes with deliveries that are due and not claimed.
     due: HashSet<i32>,
+    /// What was settled of what is fresh.
+    pub settled: Settled,
+    /// Some of it was not fresh any more, and is not written.
+    is_partial: bool,
 }
 
 /// What a transaction has to know.
@@ -49,6 +56,10 @@ struct Frame<'a> {
     /// The session that claims what is stored.
     session: Option<i64>,
     times: Times,
+    /// The connection was used a moment ago: nothing suggests that it was lost meanwhile.
+    is_warm: bool,
+    /// What is attempted at once is stored as a fresh one: all gateways know of these.
+    uses_fresh: bool,
 }
 
 impl Postgres {
@@ -74,27 +85,77 @@ impl Postgres {
     ) -> Result<Vec<Answer>, PgError> {
         self.know_routes(batch)?;
         let claims = batch.iter().any(|write| matches!(write, Write::Accept { claim: true, .. }));
-        let session = if claims { Some(self.session()?) } else { None };
+        let mut session = if claims { Some(self.session()?) } else { None };
         let held = |write: &Write| match write {
             Write::Complete(outcome) => vec![outcome.ticket],
             Write::Release(tickets) => tickets.clone(),
             _ => Vec::new(),
         };
         let tickets = batch.iter().flat_map(held);
-        let leases = tickets.filter_map(|ticket| Some((ticket, self.leases.of(ticket)?))).collect();
+        let leases: HashMap<Ticket, Lease> =
+            tickets.filter_map(|ticket| Some((ticket, self.leases.of(ticket)?))).collect();
+        let mut done = match self.transact(batch, session, &leases, now) {
+            // Nothing is stored under a session that has ended.
+            Err(error) if error.is_of_ended_session() => {
+                session = Some(self.session()?);
+                self.transact(batch, session, &leases, now)?
+            }
+            done => done?,
+        };
+        self.book_in(batch, &done);
+        if done.is_partial {
+            let is_open = |write: &&Write| {
+                let Write::Complete(outcome) = write else { return false };
+                !done.settled.routes.contains_key(&outcome.id)
+            };
+            let open: Vec<Write> = batch.iter().filter(is_open).cloned().collect();
+            let waits = |(ticket, lease): (&Ticket, &Lease)| (*ticket, Lease { fresh: None, ..*lease });
+            let rest = self.transact(&open, None, &leases.iter().map(waits).collect(), now);
+            if rest.is_err() {
+                // Who has stored something in the first transaction hears of an error, too, and attempts nothing.
+                self.leases.end_current(Role::Writer);
+            }
+            let rest = rest?;
+            self.book_in(&open, &rest);
+            done.work.dropped += rest.work.dropped;
+        }
+        if let Some(session) = session {
+            for (ticket, id) in &done.claims {
+                self.leases.hold(*ticket, Lease { session, fence: 1, fresh: *id });
+                claimed(*ticket);
+            }
+        }
+        for (ticket, lease) in leases {
+            self.leases.release(ticket, lease);
+        }
+        self.count_dropped(done.work.dropped);
+        self.tell(&done.due, batch.iter().zip(&done.answers).filter_map(|(write, answer)| notice(write, answer, true)));
+        Ok(done.answers)
+    }
+
+    /// Does it in one transaction, which is tried again where another one stood in its way.
+    fn transact(
+        &mut self,
+        batch: &[Write],
+        session: Option<i64>,
+        leases: &HashMap<Ticket, Lease>,
+        now: Millis,
+    ) -> Result<Done, PgError> {
         let commits = Cell::new(false);
         let frame = Frame {
             commits: &commits,
             batch,
             routes: &self.routes,
-            leases: &leases,
+            leases,
             gateway: &self.gateway,
             part: self.part,
             session,
             times: self.times(now),
+            is_warm: self.link.is_warm(),
+            uses_fresh: !self.is_beside_older,
         };
         let mut tried = 0;
-        let done = loop {
+        loop {
             tried += 1;
             match self.link.run(COMMIT_TIME, async |connection| transaction(connection, frame).await) {
                 Err(error) if error.consequence() == Consequence::Retry && tried < TRIES => {}
@@ -107,22 +168,9 @@ impl Postgres {
                     }
                     return Err(error);
                 }
-                Ok(done) => break done,
-            }
-        };
-        if let Some(session) = session {
-            for ticket in &done.claims {
-                self.leases.hold(*ticket, Lease { session, fence: 1 });
-                claimed(*ticket);
+                Ok(done) => return Ok(done),
             }
         }
-        for (ticket, lease) in leases {
-            self.leases.release(ticket, lease);
-        }
-        self.book_in(batch, &done.work);
-        self.count_dropped(done.work.dropped);
-        self.tell(&done.due, batch.iter().zip(&done.answers).filter_map(|(write, answer)| notice(write, answer, true)));
-        Ok(done.answers)
     }
 
     /// The session of the writer's connection; begins one if there is none.
@@ -153,7 +201,7 @@ impl Postgres {
         if new.is_empty() {
             return Ok(());
         }
-        let new: Vec<String> = new.into_iter().map(row::clean).collect();
+        let new: Vec<Cow<'_, str>> = new.into_iter().map(row::clean).collect();
         self.link
             .run_again(COMMIT_TIME, async |connection| connection.execute(statements::ADD_ROUTES, &[&new]).await)?;
         self.read_routes(false)
@@ -162,7 +210,7 @@ impl Postgres {
 
 /// Begins a session.
 pub async fn begin_session(connection: &Connection, gateway: &str) -> Result<i64, PgError> {
-    let rows = connection.query(statements::BEGIN_SESSION, &[&gateway, &super::leases::LEASE_SECONDS]).await?;
+    let rows = connection.query(statements::BEGIN_SESSION, &[&gateway, &LEASE_SECONDS, &schema::version()]).await?;
     let row = rows.first().ok_or_else(|| PgError::Other("no session was begun".to_owned()))?;
     Ok(row.try_get(0)?)
 }
@@ -179,24 +227,54 @@ async fn transaction(connection: &Connection, frame: Frame<'_>) -> Result<Done, 
 }
 
 async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgError> {
-    let new = NewRows::of(frame.batch, frame.routes, frame.times.skew);
-    let first = tokio::try_join!(
+    let (fresh, others) = NewRows::of(frame.batch, frame.routes, frame.times.skew, frame.uses_fresh);
+    let endings = Endings::of(frame.batch, frame.leases);
+    let is_simple = |write: &Write| matches!(write, Write::Accept { .. } | Write::Key(..) | Write::Complete(_));
+    let outcomes = frame.batch.iter().filter(|write| matches!(write, Write::Complete(_))).count();
+    let is_whole = others.is_empty() && endings.len() == outcomes && frame.batch.iter().all(is_simple);
+    if !frame.is_warm {
+        // Nothing is committed yet if it turns out here that the connection was lost.
+        connection.begin().await?;
+    }
+    frame.commits.set(is_whole);
+    let ((), (), mut stored, more, settled, (), ()) = tokio::try_join!(
         biased;
-        connection.begin(),
-        new.insert(connection, frame.gateway, frame.session, frame.times),
-        load(connection, frame),
-    );
-    let ((), stored, (mut work, living)) = first?;
-    let found = find_keys(connection, &new, &stored).await?;
-    put_keys(connection, frame.batch, frame.times.skew).await?;
-    let mut done = Done { answers: Vec::new(), work: Work::default(), claims: Vec::new(), due: HashSet::new() };
+        async { if frame.is_warm { connection.begin().await } else { Ok(()) } },
+        lock_part(connection, frame.part),
+        fresh.take(connection, (frame.gateway, frame.part), frame.session, frame.times),
+        others.insert(connection, frame.gateway, frame.session, frame.times),
+        endings.settle(connection, frame.part, frame.gateway, frame.times),
+        put_keys(connection, frame.batch, frame.times.skew),
+        async { if is_whole { connection.commit().await } else { Ok(()) } },
+    )?;
+    stored.extend(more);
+    let mut done = Done {
+        answers: Vec::new(),
+        work: Work::default(),
+        claims: Vec::new(),
+        due: HashSet::new(),
+        is_partial: is_whole && settled.routes.len() < endings.len(),
+        settled,
+    };
+    let mut work = Work::default();
+    let mut living = HashSet::new();
+    if !is_whole {
+        ((), (work, living)) = tokio::try_join!(
+            biased;
+            fresh::queue(connection, frame.batch, frame.leases, &done.settled),
+            load(connection, frame, &done.settled),
+        )?;
+    }
+    let found = find_keys(connection, [&fresh, &others], &stored).await?;
     for write in frame.batch {
         let answer = match write {
             Write::Accept { delivery, key, destinations, claim } => match stored.get(&delivery.id) {
                 Some(row) => {
                     let tickets = (0..*destinations).map(|destination| Ticket { row: *row, destination });
                     if *claim {
-                        done.claims.extend(tickets);
+                        let is_fresh = frame.uses_fresh && is_fresh(delivery, *destinations, *claim);
+                        let id = is_fresh.then_some(delivery.id);
+                        done.claims.extend(tickets.map(|ticket| (ticket, id)));
                     } else {
                         done.due.extend(frame.routes.get(&delivery.route));
                     }
@@ -205,6 +283,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
                 None => Answer::Duplicate(owner_of(key.as_ref(), &found).unwrap_or(delivery.id)),
             },
             Write::Record(_) | Write::Key(..) => Answer::Done,
+            Write::Complete(outcome) if is_whole || done.settled.routes.contains_key(&outcome.id) => Answer::Done,
             Write::Complete(outcome) => {
                 let lease = frame.leases.get(&outcome.ticket).copied();
                 work.complete(outcome, lease, &living, frame.times);
@@ -219,16 +298,25 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
         };
         done.answers.push(answer);
     }
-    for (route, shown) in new.counted(&stored) {
-        *work.deltas.entry((route, shown)).or_default() += 1;
+    if !is_whole {
+        for (route, shown) in others.counted(&stored) {
+            *work.deltas.entry((route, shown)).or_default() += 1;
+        }
+        for (row, attempt) in others.attempts(&stored) {
+            work.attempts.insert((row, attempt.destination, attempt.number), attempt.clone());
+        }
+        frame.commits.set(true);
+        flush::write_and_commit(connection, &work, frame.part, frame.gateway).await?;
     }
-    for (row, attempt) in new.attempts(&stored) {
-        work.attempts.insert((row, attempt.destination, attempt.number), attempt.clone());
+    for (route, shown) in fresh.counted(&stored) {
+        *done.settled.deltas.entry((route, shown)).or_default() += 1;
     }
-    frame.commits.set(true);
-    flush::write_and_commit(connection, &work, frame.part, frame.gateway).await?;
     done.work = work;
     Ok(done)
+}
+
+async fn lock_part(connection: &Connection, part: i32) -> Result<(), PgError> {
+    connection.query(statements::LOCK_PART, &[&part]).await.map(drop)
 }
 
 fn owner_of(key: Option<&DedupeKey>, found: &HashMap<Uuid, Uuid>) -> Option<Uuid> {
@@ -281,11 +369,12 @@ async fn release(connection: &Connection, frame: Frame<'_>, tickets: &[Ticket]) 
 }
 
 /// Reads and locks what a batch changes; tells which of the sessions live whose claims it ends.
-async fn load(connection: &Connection, frame: Frame<'_>) -> Result<(Work, HashSet<i64>), PgError> {
+async fn load(connection: &Connection, frame: Frame<'_>, settled: &Settled) -> Result<(Work, HashSet<i64>), PgError> {
     let mut rows = Vec::new();
     let (mut ids, mut requeued) = (Vec::new(), Vec::new());
     for write in frame.batch {
         match write {
+            Write::Complete(outcome) if settled.routes.contains_key(&outcome.id) => {}
             Write::Complete(outcome) => rows.push(outcome.ticket.row),
             Write::Change(Change::Settle { id, .. } | Change::Erase { id }) => ids.push(*id),
             Write::Change(Change::Requeue { id, .. }) => {

@@ -40,6 +40,15 @@ impl Cluster {
         self.connect(host, parameters);
         let (code, said) = self.does_not_serve(0);
         assert!(code == Some(status) && said.contains(words), "{host} {parameters}: {code:?} {said}");
+        self.fails_the_check(words);
+    }
+
+    /// That `check` of the first gateway's configuration fails with these words.
+    #[track_caller]
+    fn fails_the_check(&self, words: &str) {
+        let output = Command::new(BINARY).arg("check").arg("-c").arg(self.gateways.file(0)).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(words), "check: {:?} {said}", output.status);
     }
 }
 
@@ -159,5 +168,6 @@ fn a_role_logs_in_by_password_over_tls_where_the_server_takes_nothing_else() {
         by(user, mode);
         let (code, said) = cluster.does_not_serve(0);
         assert!(code == Some(1) && said.contains(words) && !said.contains(password), "{mode}: {code:?} {said}");
+        cluster.fails_the_check(words);
     }
 }

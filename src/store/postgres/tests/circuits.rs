@@ -102,6 +102,29 @@ fn one_gateway_at_a_time_probes_as_long_as_its_session_lives() {
 }
 
 #[test]
+fn a_probe_that_nobody_waits_for_any_more_is_left_to_another_gateway() {
+    let Some(target) = target() else { return };
+    let [mut one, mut two] = two(&target);
+    one.tell(DOWN);
+    drop(one.backend.sharing.circuits.ask(UPSTREAM));
+    assert_eq!(one.prober(), Prober::Nobody, "it was not asked for");
+    assert_eq!(two.probes(), Prober::ThisGateway);
+    two.tell(CircuitEvent::ProbeCancelled);
+    // Who asked has gone by the time it is allowed.
+    let asked = Mutex::new(Some(one.backend.sharing.circuits.ask(UPSTREAM)));
+    one.backend.others = Some(Others {
+        tell: Arc::new(move |_heard| drop(lock(&asked).take())),
+        is_followed: Arc::new(|| false),
+        wake: Arc::new(|| ()),
+    });
+    let end = Clock::system().now() + MINUTE;
+    while two.probes() != Prober::ThisGateway {
+        one.circuit();
+        assert!(Clock::system().now() < end, "the other may not probe");
+    }
+}
+
+#[test]
 fn what_cannot_be_told_now_is_told_when_the_database_is_back() {
     let Some(target) = target() else { return };
     let mut one = Gateway::new(&target, "one");
