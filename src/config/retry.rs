@@ -1,7 +1,7 @@
 //! `retry` of a route with a queue: how long to wait after a failed attempt, and when to give a delivery up.
 //!
-//! Refused, in addition to the errors of each reader: 1. `min_backoff` over `max_backoff`; 2. a jitter over 100 %; 3. a
-//! schedule without an entry; 4. a status in `give_up_on` that is no status, or that ends a delivery with success.
+//! Refused, in addition to the errors of each reader: 1. `min_backoff` over `max_backoff`, or beside a schedule; 2. a jitter
+//! over 100 %; 3. a schedule without an entry; 4. a status in `give_up_on` that is no status, or that ends a delivery with success.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -71,6 +71,10 @@ pub(super) fn read(field: &Field<'_>) -> Option<Retry> {
     let max_attempts = section.optional("max_attempts", None, |field| read_number(field).map(NonZeroU32::new));
     let give_up_on = section.optional("give_up_on", default.give_up_on, read_statuses);
     section.finish(|_| None);
+    if min_backoff.is_some_and(|wait| wait.is_some()) && schedule.as_ref().is_some_and(Option::is_some) {
+        field.error_below("min_backoff", "has no meaning beside schedule: remove one of them");
+        return None;
+    }
     let max_backoff = max_backoff?;
     let min_backoff = min_backoff?.unwrap_or(default.min_backoff.min(max_backoff));
     if min_backoff > max_backoff {

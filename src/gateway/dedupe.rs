@@ -8,6 +8,8 @@
 //! id, the key is the id together with a digest of the signed content: a captured delivery under another id is then new, and
 //! a foreign id cannot be used up.
 //!
+//! A proxy route outlives its store: what cannot be looked up there is forwarded.
+//!
 //! Does not protect a handler whose own work is not idempotent from a repetition after a crash.
 
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tower::Service;
 
-use super::accepted::{duplicate, not_stored};
+use super::accepted::duplicate;
 use super::stage::{Boxed, Next};
 use super::verify::Verified;
 use crate::clock::Clock;
@@ -80,7 +82,13 @@ where
         Ok(Reserved::First(reservation)) => reservation,
         Ok(Reserved::Duplicate(_)) => return Ok(duplicate(verified.route())),
         Ok(Reserved::InFlight) => return Err(Reject::DuplicateInFlight.into()),
-        Err(error) => return Err(not_stored(&error)),
+        // The handler would miss a delivery, rather than get a repetition; those in flight here are known.
+        Err((error, reservation)) => {
+            if let Some(suppressed) = log_limit.admit(clock.now()) {
+                tracing::warn!(%error, suppressed, "cannot look up a delivery: it is forwarded, also if it is a repetition");
+            }
+            reservation
+        }
     };
     let id = verified.info().delivery_id;
     let completed = next.run(Deduped { verified, key: None }).await?;

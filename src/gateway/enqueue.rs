@@ -23,7 +23,7 @@ use crate::http1::payload::Payload;
 use crate::queue::dispatch::Dispatcher;
 use crate::queue::lane::Queue;
 use crate::queue::stored;
-use crate::record::recorder;
+use crate::record::recorder::{self, Came};
 use crate::reject::{Outcome, Refusal, Reject};
 use crate::store::{self, Accepted, State};
 
@@ -87,7 +87,7 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
         status: None,
         event_type: event.kind,
         event_id: event.id,
-        request_id: info.request_id.to_str().ok().map(SmolStr::new),
+        request_id: info.shown_id(Some(route)).map(SmolStr::new),
         peer: recorder::client(info),
         method: SmolStr::new(info.head.method.as_str()),
         path: SmolStr::new(info.head.uri.path()),
@@ -99,7 +99,7 @@ fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: By
             info,
             Some(route),
             (route.config.record == config::Record::Full).then_some(route.config.record_body),
-            true,
+            Came::Queued,
         ),
     }
 }

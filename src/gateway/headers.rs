@@ -59,7 +59,7 @@ pub fn fields(
     let trace = timeline.trace();
     let cookies = if *version == Version::HTTP_2 { joined_cookies(headers) } else { None };
     for (name, value) in going_on(headers, &peer.forwarded_by) {
-        if route.signs && SIGN_HEADERS.contains(name) {
+        if route.signs && is_of_signature(name.as_str()) {
             continue;
         }
         if trace.is_none_or(|trace| !trace.replaces(name)) && (cookies.is_none() || name != COOKIE) {
@@ -184,6 +184,15 @@ fn is_spoofed(name: &str, is_trusted: bool) -> bool {
         || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == read_as.as_str())
 }
 
+/// Whether a handler could take a name for one of those under which it gets the gateway's own signature.
+fn is_of_signature(name: &str) -> bool {
+    let is_read_as = |own: &[u8]| {
+        let hyphen = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+        own.len() == name.len() && own.iter().zip(name.bytes()).all(|(own, byte)| *own == hyphen(byte))
+    };
+    SIGN_HEADERS.iter().any(|own| is_read_as(own.as_str().as_bytes()))
+}
+
 /// Whether a field of this name says who sent a request, or for which URL, by the word of a proxy.
 fn is_about_the_sender(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("x-") else { return false };
@@ -270,6 +279,16 @@ mod tests {
             map(&[("x-forwarded-port", "443"), ("x-real-ip", "10.0.0.1"), ("x_real_ip", "1"), ("hooklatch.x", "1")]);
         let names: Vec<_> = going_on(&headers, &ForwardedBy::XForwarded).map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-forwarded-port", "x-real-ip", "x_real_ip"], "a trusted proxy may say it");
+    }
+
+    #[test]
+    fn a_senders_signature_under_any_spelling_is_taken_for_the_gateways() {
+        for name in ["webhook-id", "webhook_id", "webhook_timestamp", "webhook.signature", "webhook-signature"] {
+            assert!(is_of_signature(name), "{name}");
+        }
+        for name in ["webhook-ids", "webhookid", "x-webhook-id", "webhook-signatures", "webhook-event"] {
+            assert!(!is_of_signature(name), "{name}");
+        }
     }
 
     /// The `X-Forwarded-*` values for a request from `peer` with these field lines.

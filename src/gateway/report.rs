@@ -52,7 +52,7 @@ impl Reporter {
         let own = delivery.route.shared.clone();
         let others: Vec<_> = self.routes.iter().filter(|other| !Arc::ptr_eq(other, &own)).cloned().collect();
         let head = delivery.info.head.clone();
-        let request_id = delivery.info.request_id.clone();
+        let request_id = delivery.info.shown_id(Some(&own)).map(str::to_owned);
         let payload = delivery.payload.clone();
         // The task is not awaited: it ends by itself, because `Effort` limits it.
         drop(tokio::task::spawn_blocking(move || {
@@ -64,7 +64,7 @@ impl Reporter {
                 route = own.config.name,
                 scheme = own.config.scheme.name,
                 reason = reject.reason(),
-                request_id = request_id.to_str().ok(),
+                request_id,
                 proven,
                 causes = causes.join("; "),
                 "why a delivery does not verify"

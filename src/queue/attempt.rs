@@ -15,7 +15,7 @@ use super::state::after_attempt;
 use crate::http1::client::request::Head;
 use crate::metrics::UpstreamResult;
 use crate::record::recorder::response_head;
-use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket, Waiting};
+use crate::store::{Attempt, AttemptOutcome, Millis, Next, Settled, State, Ticket, Waiting, received_at};
 use crate::upstream::pool::{ResponseBody, SendError};
 
 /// How much of a response's body is kept, in bytes.
@@ -36,7 +36,7 @@ pub struct Job {
     pub ticket: Ticket,
     /// The delivery's id.
     pub id: Uuid,
-    /// When it was received.
+    /// When it was received, by the clock of the queue.
     pub received_at: Millis,
     /// Its place in the queue.
     pub waiting: Waiting,
@@ -61,7 +61,7 @@ impl Job {
     pub fn fields(&self) -> Head {
         let mut fields = Head::default();
         fields.text_line(HOOKLATCH_ATTEMPT, &(self.waiting.attempts + 1).to_string());
-        fields.text_line(HOOKLATCH_RECEIVED_AT, &rfc3339(self.received_at));
+        fields.text_line(HOOKLATCH_RECEIVED_AT, &rfc3339(received_at(self.id)));
         if self.waiting.replay {
             fields.text_line(HOOKLATCH_REPLAY, "true");
         }
@@ -80,8 +80,9 @@ impl Job {
     ) -> AttemptOutcome {
         let delivered = matches!(ended.status, Some(200..=299));
         let (status, retry_after) = (ended.status, ended.retry_after);
-        let failure =
-            Failure { now, since: self.waiting.since, attempts: self.waiting.counted + 1, status, retry_after };
+        // A gateway that started with a slow clock has noted a receipt that is too early. Age makes nothing dead too early.
+        let since = self.waiting.since.max(received_at(self.id));
+        let failure = Failure { now, since, attempts: self.waiting.counted + 1, status, retry_after };
         let (retry_at, why) = match policy.after(&failure, random) {
             _ if delivered => (None, None),
             Verdict::RetryAt(at) => (Some(at), None),
@@ -201,6 +202,8 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
+        // More than a number can hold.
+        Err(_) if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => Some(Duration::MAX),
         Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
     }
 }
@@ -232,6 +235,7 @@ mod tests {
             retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]), now)
         };
         assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("99999999999999999999999"), Some(Duration::MAX));
         assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:00 GMT"), None, "a date that has passed asks for nothing");
         assert_eq!((asked("-1"), asked("soon"), asked("")), (None, None, None));

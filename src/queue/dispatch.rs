@@ -22,7 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use self::turn::Start;
 use super::attempt::{Ended, Job};
 use super::circuit::{Pass, Settings};
-use super::lane::{Gate, Lane, Queue};
+use super::lane::gate::GateUse;
+use super::lane::{Lane, Queue};
 use super::retry::RetryPolicy;
 use super::stored;
 use crate::clock::Clock;
@@ -71,7 +72,7 @@ pub struct Dispatcher {
     rate: Option<RateLimit>,
     lane: Arc<Lane>,
     /// `None` with `circuit: false`.
-    gate: Option<Arc<Gate>>,
+    gate: Option<GateUse>,
     /// `None` on a route in proxy mode.
     metrics: Option<QueueMetrics>,
     /// A newer generation has taken over.
@@ -103,8 +104,12 @@ impl Dispatcher {
         let lane = context.queue.lane(&config.name);
         let gate = settings.circuit.as_ref().map(|circuit| {
             let settings = Settings { failures: circuit.failures.get(), max_wait: circuit.max_wait };
-            context.queue.gate(&config.upstream, settings, &lane)
+            let is_open = metrics.as_ref().map(|metrics| metrics.circuit_open.clone());
+            context.queue.gate(&config.upstream, settings, &lane, is_open)
         });
+        if let (None, Some(metrics)) = (&gate, &metrics) {
+            metrics.circuit_open.set(0);
+        }
         lane.set_policy(RetryPolicy::from(&settings.retry));
         let rate = settings.max_rate.map(|per_second| RateLimit { per_second, burst: per_second });
         Rc::new(Self {
@@ -120,10 +125,10 @@ impl Dispatcher {
         })
     }
 
-    /// Stores a delivery, and attempts it if nothing stands against it. Returns once it is synced.
+    /// Stores a delivery, and attempts it if nothing stands against it. Returns once it is synced, or has waited too long.
     ///
     /// # Errors
-    /// The delivery is not stored.
+    /// The delivery is not stored. After [`StoreError::Slow`] it may be stored later.
     pub async fn accept(
         self: &Rc<Self>,
         delivery: Delivery,
@@ -134,7 +139,11 @@ impl Dispatcher {
         // A task of its own: if the sender goes away meanwhile, the delivery must not stay claimed without an attempt.
         // Boxed, as below: tokio moves a task several times, and this one has the buffers of a request in it.
         tokio::task::spawn_local(Box::pin(self.clone().store(delivery, key, message, answer)));
-        answered.await.unwrap_or(Err(StoreError::Closed))
+        match tokio::time::timeout(self.context.queue.store.patience(), answered).await {
+            Ok(accepted) => accepted.unwrap_or(Err(StoreError::Closed)),
+            // The disk or the database hangs. What is stored all the same is attempted, though the provider sends again.
+            Err(_late) => Err(StoreError::Slow),
+        }
     }
 
     /// Stores a delivery, answers, and attempts it.
@@ -202,6 +211,9 @@ impl Dispatcher {
     /// Ends [`Self::lead`]: a newer generation takes over.
     pub fn replace(&self) {
         self.is_replaced.set(true);
+        if let Some(gate) = &self.gate {
+            gate.end();
+        }
         self.lane.wake.notify_one();
     }
 
@@ -282,10 +294,7 @@ impl Dispatcher {
         let ended = Ended::of(sent.result, wall).await;
         let pass = open.attempt.take().and_then(|(_, pass)| pass);
         if let (Some(gate), Some(pass)) = (&self.gate, pass) {
-            let is_open = gate.leave(pass, ended.signal(), clock.now());
-            if let Some(metrics) = &self.metrics {
-                metrics.circuit_open.set(i64::from(is_open));
-            }
+            gate.leave(pass, ended.signal(), clock.now());
         }
         self.log(&job, &ended);
         let outcome = self.outcome(&job, ended, (started, answered), Some(stays));

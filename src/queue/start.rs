@@ -47,11 +47,7 @@ impl Queue {
                 Store::start(Box::new(backend), Limits::default(), clock.clone(), on_commit)?
             }
             Some(settings) => {
-                let keep = Keep {
-                    delivered: millis(settings.keep.delivered),
-                    dead: millis(settings.keep.dead),
-                    refused: millis(settings.keep.refused),
-                };
+                let keep = keep(settings);
                 let backend: Box<dyn Backend> = match &settings.place {
                     Place::Folder(path) => Box::new(Sqlite::open(path, keep, clock.clone())?),
                     Place::Postgres { target, .. } => {
@@ -66,6 +62,12 @@ impl Queue {
             }
         };
         Ok(Self::new(store, clock))
+    }
+
+    /// Has the store go by the settings of a new configuration, which names the same store.
+    pub fn adjust(&self, settings: &config::Store, metrics: &StoreMetrics) {
+        self.store.adjust(settings.max_size, settings.min_free, keep(settings));
+        metrics.max_bytes.set(i64::try_from(settings.max_size).unwrap_or(i64::MAX));
     }
 
     /// Tells the store which of its routes are missing from the configuration, and which are paused by it. Attempts that are
@@ -135,6 +137,11 @@ impl Queue {
         }
         waiting
     }
+}
+
+fn keep(settings: &config::Store) -> Keep {
+    let config::Keep { delivered, dead, refused } = settings.keep;
+    Keep { delivered: millis(delivered), dead: millis(dead), refused: millis(refused) }
 }
 
 /// Goes on cutting until no attempt is too far away: a change cuts a part of them.

@@ -94,7 +94,7 @@ impl RouteShared {
             metrics,
             limits: limits.route(&config),
             diagnose_limit: DiagnoseLimit::default(),
-            credentials: config.scheme.credentials(),
+            credentials: config.scheme.credentials().with_secrets(&config.scheme, &config.secrets),
             config,
         })
     }

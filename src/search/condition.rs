@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 use super::pattern::Pattern;
 use crate::record::details::Details;
 use crate::record::shown::has_secret;
-use crate::store::{Condition, Filter, Millis, Needs, Parts, Shown, Stored};
+use crate::store::{Condition, Filter, Millis, Needs, Parts, Shown, Stored, received_at};
 
 /// A text that a delivery has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -199,8 +199,8 @@ impl Test {
             Self::Peer(network) => {
                 delivery.peer.parse().is_ok_and(|address: IpAddr| network.contains(&address.to_canonical()))
             }
-            Self::Since(time) => delivery.received_at >= *time,
-            Self::Until(time) => delivery.received_at < *time,
+            Self::Since(time) => received_at(delivery.id) >= *time,
+            Self::Until(time) => received_at(delivery.id) < *time,
             Self::Size(range) => range.has(delivery.request_bytes),
             Self::Took(range) => delivery.duration_ms.is_some_and(|took| range.has(took)),
             Self::HasBody => parts.kept > 0,

@@ -20,7 +20,7 @@ use super::list::{Filter, Page};
 use super::record::Record;
 use super::removed::Removed;
 use super::types::{
-    Change, Changed, Counts, DedupeKey, Delivery, Millis, RouteState, Shown, Sizes, StoreError, Stored,
+    Change, Changed, Counts, DedupeKey, Delivery, Keep, Millis, RouteState, Shown, Sizes, StoreError, Stored,
 };
 
 /// One write of a batch.
@@ -121,6 +121,9 @@ pub trait Backend: Send {
     /// A small step of what has to be done now and then: retention, giving space back, checkpoints. Says whether more is
     /// left to do at once.
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError>;
+
+    /// How long records are kept, from the next [`Backend::maintain`] on.
+    fn keep(&mut self, keep: Keep);
 
     /// How much room is taken and left.
     fn sizes(&self) -> Result<Sizes, StoreError>;

@@ -16,7 +16,7 @@ use super::attempt::{KeptBody, Ticket};
 use super::backend::{Answer, Book, Write};
 use super::claims::Claims;
 use super::reservations::Reservations;
-use super::types::{Sizes, StoreError};
+use super::types::{Keep, Sizes, StoreError};
 use crate::clock::Clock;
 use crate::lock::lock;
 
@@ -38,7 +38,8 @@ pub struct Limits {
     pub records: usize,
     /// Bytes of the deliveries that may wait, unless a single one has more; half as many of records.
     pub bytes: usize,
-    /// How long a delivery may wait until its batch begins; while one has waited longer, no more are taken.
+    /// How long a delivery may wait until its batch begins, and its sender until it ends; while one has waited longer, no more are
+    /// taken.
     pub patience: Duration,
     /// Bytes of the store over which it takes no deliveries to queue. Records of others get a part of it, see [`Limits::room`].
     pub max_size: u64,
@@ -131,8 +132,12 @@ impl Queue {
 pub struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
-    /// The bounds.
+    /// The bounds of the start; [`Shared::limits`] has those of now.
     pub limits: Limits,
+    /// `max_size` and `min_free` of now.
+    room: Mutex<(u64, u64)>,
+    /// How long records are kept from now on, until the writer has heard of it.
+    pub keep: Mutex<Option<Keep>>,
     /// Why the store has failed, once it has.
     pub failed: OnceLock<Arc<str>>,
     /// Why the database cannot be reached, as long as it cannot.
@@ -174,6 +179,8 @@ impl Shared {
             }),
             wake: Condvar::new(),
             limits,
+            room: Mutex::new((limits.max_size, limits.min_free)),
+            keep: Mutex::default(),
             failed: OnceLock::new(),
             unreachable: Mutex::default(),
             full: AtomicBool::new(false),
@@ -186,6 +193,19 @@ impl Shared {
             book,
             sizes: Mutex::new(sizes),
         }
+    }
+
+    /// The bounds of now.
+    pub fn limits(&self) -> Limits {
+        let (max_size, min_free) = *lock(&self.room);
+        Limits { max_size, min_free, ..self.limits }
+    }
+
+    /// Says what counts from now on.
+    pub fn adjust(&self, max_size: u64, min_free: u64, keep: Keep) {
+        *lock(&self.room) = (max_size, min_free);
+        *lock(&self.keep) = Some(keep);
+        self.wake();
     }
 
     /// The store has failed for good.

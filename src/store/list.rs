@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::types::{Millis, Shown, State, Stored};
+use super::types::{Millis, Shown, State, Stored, received_at};
 
 /// Deliveries that one page looks at, at most.
 pub const LOOKED_AT: usize = 20_000;
@@ -165,8 +165,8 @@ pub fn summary_matches(filter: &Filter, stored: &Stored) -> bool {
         && is(&filter.event_id, delivery.event_id.as_deref())
         && is(&filter.request_id, delivery.request_id.as_deref())
         && filter.some_id.as_deref().is_none_or(has_id)
-        && filter.since.is_none_or(|since| delivery.received_at >= since)
-        && filter.until.is_none_or(|until| delivery.received_at < until)
+        && filter.since.is_none_or(|since| received_at(delivery.id) >= since)
+        && filter.until.is_none_or(|until| received_at(delivery.id) < until)
 }
 
 /// Whether a state is stored as pending.

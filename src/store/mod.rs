@@ -44,6 +44,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 pub use attempt::*;
 use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
@@ -69,6 +70,8 @@ use crate::lock::lock;
 
 /// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
 const CLAIM_BYTES: usize = 8 << 20;
+/// How long the store may take to say whether it knows a dedupe key: a sender waits, and then the handler has to answer.
+const KEY_TIME: Duration = Duration::from_secs(1);
 
 /// A store that is open. Clones are the same store; it closes with [`Store::close`], or when the last clone is dropped.
 #[derive(Clone)]
@@ -159,6 +162,16 @@ impl Store {
             Answer::Duplicate(id) => Ok(Accepted::Duplicate(id)),
             Answer::Done | Answer::Changed(_) => Err(StoreError::Closed),
         }
+    }
+
+    /// Sets its bounds anew, and how long records are kept.
+    pub fn adjust(&self, max_size: u64, min_free: u64, keep: Keep) {
+        self.shared().adjust(max_size, min_free, keep);
+    }
+
+    /// How long a sender waits for [`Store::accept`] at most.
+    pub fn patience(&self) -> Duration {
+        self.shared().limits.patience
     }
 
     /// Records a delivery that does not wait. It never waits, and says whether the record was taken: what finds no room is
@@ -280,13 +293,24 @@ impl Store {
     // --- Dedupe keys -----------------------------------------------------------------------------------------------------
 
     /// Reserves a dedupe key for a delivery that is not queued.
-    pub async fn reserve(&self, key: [u8; 16], now: Millis) -> Result<Reserved, StoreError> {
+    ///
+    /// # Errors
+    /// The store does not say, or not within [`KEY_TIME`], whether it knows the key. The key is the caller's all the same, in this
+    /// process.
+    pub async fn reserve(&self, key: [u8; 16], now: Millis) -> Result<Reserved, (StoreError, KeyReservation)> {
         let reservation = match self.shared().reservations.reserve(key) {
             Reserved::First(reservation) => reservation,
             other => return Ok(other),
         };
-        let known = self.ask_for_queue(move |reader| reader.key(&key, now)).await?;
-        Ok(known.map_or(Reserved::First(reservation), Reserved::Duplicate))
+        if let Some(why) = self.shared().unreachable() {
+            return Err((StoreError::Unreachable(why), reservation));
+        }
+        let known = self.ask_for_queue(move |reader| reader.key(&key, now));
+        match tokio::time::timeout(KEY_TIME, known).await {
+            Ok(Ok(known)) => Ok(known.map_or(Reserved::First(reservation), Reserved::Duplicate)),
+            Ok(Err(error)) => Err((error, reservation)),
+            Err(_late) => Err((StoreError::Slow, reservation)),
+        }
     }
 
     /// The handler has taken the delivery: its key is known until `until`. At once in this process; over a restart once it

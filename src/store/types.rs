@@ -210,12 +210,18 @@ pub struct DedupeKey {
     pub until: Millis,
 }
 
+/// When the delivery with this id was received, by the wall clock of that moment: the id is a UUID of version 7.
+pub fn received_at(id: Uuid) -> Millis {
+    i64::try_from(id.as_u128() >> 80).unwrap_or_default()
+}
+
 /// One delivery, as it is stored.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// A UUID of version 7: its order is the order of receipt.
     pub id: Uuid,
-    /// When the request's first byte came.
+    /// When the request's first byte came. Of a queued delivery by the clock of the queue, which goes on from the wall clock of the
+    /// start: people are told [`received_at`].
     pub received_at: Millis,
     /// The name of the route, or `none`.
     pub route: Arc<str>,
@@ -301,7 +307,7 @@ pub enum Change {
         /// The delivery.
         id: Uuid,
     },
-    /// Makes a delivery due again, if its state is one of `from`.
+    /// Makes a delivery due again, if its state is one of `from`, and no replay of it is due already.
     Requeue {
         /// The delivery.
         id: Uuid,

@@ -30,6 +30,11 @@ impl Waiting {
         Self { due_at, attempts, counted: 0, since, replay: true, once }
     }
 
+    /// Whether a replay of it waits for its attempt at this time: another one would be the same.
+    pub fn is_replayed(&self, at: Millis) -> bool {
+        self.replay && self.due_at <= at
+    }
+
     /// It is replayed while it waits.
     pub fn replay(&mut self, due_at: Millis, since: Millis) {
         (self.due_at, self.counted, self.since, self.replay) = (self.due_at.min(due_at), 0, since, true);
@@ -40,6 +45,7 @@ impl Waiting {
         self.due_at = due_at;
         self.attempts += 1;
         self.counted += 1;
+        self.replay = false;
     }
 
     /// An attempt of before its replay has ended: the replay goes on with the numbers.

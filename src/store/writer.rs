@@ -130,6 +130,9 @@ impl Writer {
 
     /// After a failure nothing more is synced.
     fn maintain(&mut self) -> Result<bool, StoreError> {
+        if let Some(keep) = lock(&self.shared.keep).take() {
+            self.backend.keep(keep);
+        }
         if self.shared.failed.get().is_some() { Ok(false) } else { self.backend.maintain(self.now()) }
     }
 
@@ -210,7 +213,7 @@ impl Writer {
         let Ok(sizes) = self.backend.sizes() else { return };
         *lock(&self.shared.sizes) = sizes;
         if is_written {
-            let limits = self.shared.limits;
+            let limits = self.shared.limits();
             let full = sizes.used > limits.max_size || sizes.free.is_some_and(|free| free <= limits.min_free);
             self.shared.full.store(full, Ordering::Relaxed);
         }
@@ -235,7 +238,7 @@ impl Writer {
         if !batch.iter().any(|entry| matches!(entry.write, Write::Accept { .. } | Write::Record(_))) {
             return batch;
         }
-        let limits = self.shared.limits;
+        let limits = self.shared.limits();
         let sizes = {
             let mut last = lock(&self.shared.sizes);
             // What cannot be looked at now, for instance for want of a file descriptor, is as it was a moment ago.

@@ -133,7 +133,8 @@ fn after_a_failed_sync_nothing_is_acknowledged_or_synced_and_a_restart_delivers_
     faulty.shim.set("");
     let synced = faulty.shim.notes().len();
     faulty.refuses(5, "storage_failed", "60");
-    assert_eq!(faulty.readiness(), 503);
+    let readiness = faulty.served.admin("/readyz");
+    assert_eq!((readiness.status, readiness.body.as_slice()), (503, &b"the store has failed\n"[..]));
     assert_eq!(faulty.served.admin("/livez").status, 200);
     poll("the metric says so", || faulty.metric("hooklatch_store_failed") == 1.0);
     Page::of(faulty.served.admin("/ui/status"))
@@ -199,13 +200,18 @@ fn what_has_waited_too_long_for_the_disk_is_refused_as_slow() {
     let clock = Clock::system();
     let begun = clock.now();
     poll("the second has waited", || clock.now() - begun > Duration::from_millis(3_100));
-    // While the disk hangs, what comes is refused at once.
+    // While the disk hangs, what has waited is told so, and what comes is refused at once.
+    is_problem(&first.receive(), 503, "storage_slow");
+    is_problem(&second.receive(), 503, "storage_slow");
     faulty.refuses(3, "storage_slow", "1");
     faulty.shim.set("");
-    assert_eq!(first.receive().status, 200);
-    is_problem(&second.receive(), 503, "storage_slow");
-    faulty.accepts(4);
+    poll("deliveries are accepted again", || faulty.send(4).status == 200);
+    // The first was stored after all. The provider, who was told to send it again, gets a duplicate's answer.
     faulty.delivers([1, 4], &[]);
+    assert_eq!(faulty.send(1).header("hooklatch-duplicate"), Some("true"));
+    faulty.accepts(2);
+    faulty.delivers([1, 2, 4], &[]);
+    assert_eq!(faulty.handled().len(), 3);
 }
 
 #[test]
@@ -274,6 +280,40 @@ fn less_room_than_min_free_refuses_deliveries_and_a_proxying_route_lives_on() {
     faulty.refuses(1, "storage_full", "60");
     assert_eq!(faulty.readiness(), 200);
     assert!(faulty.handled().is_empty());
+}
+
+#[test]
+fn the_time_of_receipt_is_right_also_after_a_start_with_a_wrong_clock_and_age_makes_nothing_dead_early() {
+    let keys = "retry: { schedule: [1ms], max_age: 72h, min_attempts: 0 }";
+    let Some(mut faulty) = Faulty::start("min_free: 0MiB", keys) else { return };
+    faulty.kill();
+    faulty.shim.set("clock -345600");
+    faulty.served.gateway = faulty.shim.serve(&faulty.served.path("gateway.yaml"));
+    faulty.shim.set("");
+    let clock = Clock::system();
+    let begun = clock.now();
+    // A thread compares the clocks once a second.
+    poll("the clocks are compared", || clock.now() - begun > Duration::from_millis(1_100));
+    let sent = humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + clock.unix()).to_string();
+    faulty.accepts(1);
+    faulty.delivers([1], &[]);
+    let received = faulty.served.upstream.entries()[0].header("hooklatch-received-at").unwrap().to_owned();
+    assert!(received >= sent, "{received} of what was sent at {sent}");
+    let list = String::from_utf8(faulty.served.admin("/api/v1/deliveries?since=1h&route=hook").body).unwrap();
+    assert!(list.contains(&received), "{list}");
+
+    faulty.served.upstream.hold();
+    faulty.accepts(2);
+    faulty.kill();
+    faulty.served.upstream.fail();
+    faulty.served.upstream.release();
+    faulty.restart();
+    poll("it fails again and again", || {
+        faulty.metric("hooklatch_queue_attempts_total{result=\"5xx\",route=\"hook\"}") >= 3.0
+    });
+    assert_eq!(faulty.waiting("dead"), 0.0);
+    faulty.served.upstream.recover();
+    faulty.delivers([1, 2], &[]);
 }
 
 #[test]

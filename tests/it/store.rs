@@ -13,6 +13,7 @@ use crate::support::process::{BINARY, GatewayProcess, Process, Stream, poll};
 use crate::support::queued::Queued;
 use crate::support::rig::is_problem;
 use crate::support::sender::Delivery;
+use crate::support::served::{self, Served};
 
 /// A configuration with a store, and the folder that it stands in.
 fn configured() -> (TempDir, PathBuf) {
@@ -149,6 +150,30 @@ fn a_full_store_refuses_deliveries_with_retry_after_and_goes_on_sending() {
 }
 
 #[test]
+fn a_reload_changes_the_bounds_of_the_store_and_how_long_it_keeps() {
+    let configured = |store: &str| {
+        let hook = served::route("hook", "[{ file: one }]", "delivery: queue, dedupe: false");
+        format!("{hook}store: {{ path: store, {store} }}\n")
+    };
+    let mut served = Served::start(&configured("min_free: 0MiB, max_size: 1KiB"), &[("one", "secret")]);
+    assert_eq!(served.deliver("/hook", "secret"), 503);
+    served.configure(&configured("min_free: 0MiB, max_size: 1GiB"));
+    served.reload();
+    assert_eq!(served.deliver("/hook", "secret"), 200);
+    assert_eq!(served.metric("hooklatch_store_max_bytes"), Some(f64::from(1 << 30)));
+    let status = String::from_utf8(served.admin("/api/v1/status").body).unwrap();
+    assert!(status.contains(&format!("\"max\":{}", 1 << 30)), "{status}");
+    served.configure(&configured("min_free: 1000000GiB, max_size: 1GiB"));
+    served.reload();
+    assert_eq!(served.deliver("/hook", "secret"), 503);
+    let delivered = || String::from_utf8(served.admin("/api/v1/deliveries?state=delivered").body).unwrap();
+    poll("it is delivered", || delivered().contains("\"id\""));
+    served.configure(&configured("min_free: 0MiB, keep: { delivered: 0s }"));
+    served.gateway.process.signal("HUP");
+    poll("it is not kept", || !delivered().contains("\"id\""));
+}
+
+#[test]
 fn a_proxying_route_goes_on_while_the_store_is_full() {
     let mut queued = Queued::with_server("", "max_size: 1KiB", "circleci", "delivery: proxy");
     let mut sender = queued.sending(&Delivery::circleci("{}"));
@@ -192,9 +217,31 @@ fn check_says_what_waits_in_a_store_and_makes_no_file() {
     let [_, warned] = check();
     assert!(warned.contains("2 waiting deliveries of the route \"hook\" are held"), "{warned}");
     assert_eq!(files(), before);
+}
 
-    let database = store.join("hooklatch.db");
-    fs::write(&database, "no database, but of some length").unwrap();
-    let [said, warned] = check();
-    assert!(said.contains("store  ") && warned.starts_with("warning: store: "), "{said} {warned}");
+#[test]
+fn check_ends_as_serve_does_where_the_store_cannot_be_used() {
+    let check = |file: &Path| {
+        let output = Command::new(BINARY).args(["check", "-c"]).arg(file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let same = |file: &Path, status, words: &str| {
+        for (found, said) in [check(file), fails(file)] {
+            assert_eq!(found, Some(status), "{said}");
+            assert!(said.contains(words), "{said}");
+        }
+    };
+    for (change, words) in [("user_version = 999", "has schema 999"), ("application_id = 7", "another application")] {
+        let (folder, file) = configured();
+        changed(&folder, &file, &format!("PRAGMA {change}"));
+        same(&file, 78, words);
+    }
+    let (folder, file) = configured();
+    let store = folder.path().join("store");
+    fs::write(&store, "a file").unwrap();
+    same(&file, 1, store.to_str().unwrap());
+    fs::remove_file(&store).unwrap();
+    fs::create_dir(&store).unwrap();
+    fs::write(store.join("hooklatch.db"), "garbage ".repeat(1_000)).unwrap();
+    same(&file, 1, "store check");
 }

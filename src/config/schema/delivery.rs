@@ -159,7 +159,7 @@ fn dedupe() -> Value {
         &[],
         [
             ("header", text("The header's name.", TOKEN)),
-            ("json", text("A JSON pointer into the body, such as /event/id.", "^/")),
+            ("json", text("A JSON pointer into the body, such as /event/id.", "^/([^~]|~[01])*$")),
         ],
     );
     put(&mut place, "oneOf", json!([{ "required": ["header"] }, { "required": ["json"] }]));

@@ -142,7 +142,7 @@ fn a_queue_has_defaults() {
 fn a_queue_can_be_set() {
     let queue = queue_of(&[
         "response: {status: 299, body: '{}', content_type: application/json}",
-        "retry: {min_backoff: 1ms, max_backoff: 1ms, jitter: 100%, schedule: [1s, 2d], max_age: 0s, min_attempts: 0, \
+        "retry: {max_backoff: 1ms, jitter: 100%, schedule: [1s, 2d], max_age: 0s, min_attempts: 0, \
          max_attempts: 3, give_up_on: [100, 199, 300, 599]}",
         "max_concurrent: 1",
         "max_rate: 1000000",
@@ -181,6 +181,10 @@ fn the_first_wait_is_never_longer_than_the_longest() {
     refused(
         "retry: {min_backoff: 7s, max_backoff: 6s}",
         "routes[0].retry.min_backoff: 7s is over max_backoff, which is 6s",
+    );
+    refused(
+        "retry: {min_backoff: 3s, schedule: [1s]}",
+        "routes[0].retry.min_backoff: has no meaning beside schedule: remove one of them",
     );
     refused("retry: {min_backoff: 2h}", "routes[0].retry.min_backoff: 2h is over max_backoff, which is 1h");
 }
@@ -299,6 +303,10 @@ fn the_key_of_duplicates_must_fit_the_scheme() {
     refused("{key: {header: a, json: /a}}", "routes[0].dedupe.key: has both header and json: set one of them");
     refused("{key: {header: a b}}", "routes[0].dedupe.key.header: must be the name of a header, such as x-event-id");
     refused("{key: {json: id}}", "routes[0].dedupe.key.json: must be a JSON pointer, such as /event/id");
+    for pointer in ["/a~2", "/~", "/a~/b"] {
+        let error = "routes[0].dedupe.key.json: must be a JSON pointer, such as /event/id";
+        refused(&format!("{{key: {{json: '{pointer}'}}}}"), error);
+    }
     refused("{key: {json: '/a/*'}}", "routes[0].dedupe.key.json: must name one value: * names several");
     refused("{window: 0s}", "routes[0].dedupe.window: must not be zero");
 }

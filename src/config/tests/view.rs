@@ -74,7 +74,6 @@ routes:
     delivery: queue
     response: { status: 202, body: taken, content_type: text/html }
     retry:
-      min_backoff: 6s
       max_backoff: 2h
       jitter: 21%
       schedule: [7s]
@@ -91,6 +90,7 @@ routes:
     record: full
     record_body: 66KiB
   - { name: m, path: /m, scheme: circleci, secrets: [{ env: SET }], upstream: "http://u", timeout: 9s, dedupe: false, delivery: queue }
+  - { name: w, path: /w, scheme: circleci, secrets: [{ env: SET }], upstream: "http://u", delivery: queue, retry: { min_backoff: 6s } }
 schemes:
   acme:
     signature: { at: { header: x-acme }, encoding: hex }
@@ -230,7 +230,7 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     ("routes[].response.status", "status: 202", "status: 200", "q response"),
     ("routes[].response.body", "body: taken", "body: thanks", "q response"),
     ("routes[].response.content_type", "text/html", "text/plain", "q response"),
-    ("routes[].retry.min_backoff", "min_backoff: 6s", "min_backoff: 5s", "q retry"),
+    ("routes[].retry.min_backoff", "min_backoff: 6s", "min_backoff: 5s", "w retry"),
     ("routes[].retry.max_backoff", "max_backoff: 2h", "max_backoff: 1h", "q retry"),
     ("routes[].retry.jitter", "21%", "20%", "q retry"),
     ("routes[].retry.schedule", "[7s]", "[7s, 8s]", "q retry"),
@@ -306,7 +306,7 @@ fn a_change_of_one_key_is_a_difference_at_that_key_and_no_other() {
         assert_eq!(BASE.matches(from).count(), 1, "{key}: {from}");
         let after = view(&made, &BASE.replace(from, to));
         let mut keys = before.changed_keys(&after);
-        for route in ["r", "url", "ask", "own", "q", "m"] {
+        for route in ["r", "url", "ask", "own", "q", "m", "w"] {
             let mut changed = before.changed_keys_of_route(&after, route);
             changed.sort_unstable();
             if !changed.is_empty() {

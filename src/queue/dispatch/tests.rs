@@ -153,6 +153,25 @@ fn a_delivery_that_cannot_be_read_is_dead_and_not_claimed_any_more() {
 }
 
 #[test]
+fn a_receipt_that_was_noted_by_a_slow_clock_makes_nothing_dead_early() {
+    runtime().block_on(async {
+        let dispatcher = dispatcher();
+        let now = dispatcher.context.queue.millis(dispatcher.context.clock.now());
+        let accepted = dispatcher.context.queue.store.accept(delivery(now), None, 1, true).await.unwrap();
+        let Accepted::Stored(ticket) = accepted else { panic!("{accepted:?}") };
+        let days = |count: i64| count * 86_400_000;
+        let next = |received: Millis, noted: Millis| {
+            let id = uuid::Builder::from_unix_timestamp_millis(received.unsigned_abs(), &[7; 10]).into_uuid();
+            let job =
+                Job { ticket, id, received_at: noted, waiting: Waiting { counted: 9, ..Waiting::received(noted) } };
+            job.outcome(Ended::panicked(), &RetryPolicy::default(), (now, now, Duration::ZERO), 0.5, None).next
+        };
+        assert!(matches!(next(now - days(1), now - days(4)), Next::Retry(_)));
+        assert_eq!(next(now - days(4), now - days(4)), Next::Settle(State::Dead));
+    });
+}
+
+#[test]
 fn on_a_paused_route_nothing_starts() {
     runtime().block_on(async {
         let dispatcher = dispatcher();

@@ -69,9 +69,6 @@ impl Dispatcher {
 
     /// How many attempts can begin now.
     pub(super) fn room(&self, now: Instant) -> Result<usize, NotYet> {
-        if let (Some(gate), Some(metrics)) = (&self.gate, &self.metrics) {
-            metrics.circuit_open.set(i64::from(gate.phase() != Phase::Closed));
-        }
         let free = usize::try_from(self.lane.free(self.settings.max_concurrent.get())).unwrap_or(CLAIM);
         match self.gate.as_ref().map(|gate| (gate.phase(), gate.wakes_at())) {
             _ if free == 0 => Err(NotYet::Full),

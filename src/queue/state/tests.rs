@@ -113,6 +113,8 @@ struct Reference {
     state: State,
     waits: bool,
     once: bool,
+    /// A replay that waits: all that waits here is due.
+    replayed: bool,
     attempts: u32,
 }
 
@@ -127,7 +129,10 @@ impl Reference {
             }
             Follows::Waits => {}
             Follows::Stays => self.waits = false,
-            Follows::Afresh => (self.state, self.waits, self.once) = (State::Pending, true, false),
+            Follows::Afresh if self.waits && self.replayed => return false,
+            Follows::Afresh => {
+                (self.state, self.waits, self.once, self.replayed) = (State::Pending, true, false, true);
+            }
             Follows::Once if self.waits => return false,
             Follows::Once => (self.waits, self.once) = (true, true),
             Follows::Refused => return false,
@@ -198,7 +203,13 @@ impl Run {
 
     fn accept(&mut self, claim: bool) -> Answer {
         let delivery = Box::new(delivery(self.reference.len()));
-        self.reference.push(Reference { state: State::Pending, waits: true, once: false, attempts: 0 });
+        self.reference.push(Reference {
+            state: State::Pending,
+            waits: true,
+            once: false,
+            replayed: false,
+            attempts: 0,
+        });
         self.write(Write::Accept { delivery, key: None, destinations: 1, claim })
     }
 

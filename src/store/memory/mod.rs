@@ -238,6 +238,10 @@ impl Backend for Memory {
         Ok(more)
     }
 
+    fn keep(&mut self, keep: Keep) {
+        self.keep = keep;
+    }
+
     fn sizes(&self) -> Result<Sizes, StoreError> {
         Ok(Sizes { used: u64::try_from(lock(&self.inner).bytes).unwrap_or(u64::MAX), free: None })
     }

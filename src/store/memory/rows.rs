@@ -319,7 +319,8 @@ pub fn requeue(
 ) -> Changed {
     let state = row.delivery.state;
     let queued = !row.waits.is_empty();
-    if !from.contains(&state) || (queued && state != State::Pending) {
+    let is_replayed = row.waits.values().any(|waiting| waiting.is_replayed(at));
+    if !from.contains(&state) || (queued && state != State::Pending) || is_replayed {
         return Changed::Not(state);
     }
     let kept = row.delivery.body.as_ref().map(|body| body.len() as u64);

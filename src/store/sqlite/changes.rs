@@ -73,7 +73,8 @@ impl Sqlite {
     ) -> rusqlite::Result<Changed> {
         let Some(known) = self.known_id(id)? else { return Ok(UNKNOWN) };
         let queued = self.others_wait(known.row)?;
-        if !from.contains(&known.state) || (queued && known.state != State::Pending) {
+        let is_replayed = || self.connection.prepare_cached(statements::HAS_DUE_REPLAY)?.exists((known.row, at));
+        if !from.contains(&known.state) || (queued && (known.state != State::Pending || is_replayed()?)) {
             return Ok(Changed::Not(known.state));
         }
         if !self.connection.prepare_cached(statements::HAS_WHOLE_BODY)?.exists([known.row])? {

@@ -98,9 +98,13 @@ impl Sqlite {
         let first_row = self.next_row;
         let result = self.try_transaction(write);
         match &result {
-            Ok((_, mark)) => self.fresh.committed(*mark),
+            Ok((_, mark)) => {
+                self.fresh.committed(*mark);
+                self.keys.committed();
+            }
             Err(_) => {
                 self.fresh.rolled_back(first_row);
+                self.keys.rolled_back();
                 // SQLite rolls back by itself after some errors.
                 if !self.connection.is_autocommit() {
                     self.connection.execute_batch("ROLLBACK")?;
@@ -117,6 +121,7 @@ impl Sqlite {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let result = write(self)?;
         self.queue_fresh(|fresh, batch| fresh.batch + AGE <= batch)?;
+        self.move_keys()?;
         let mark = self.fresh.next_mark(self.next_row);
         if let Some(mark) = mark {
             self.connection.prepare_cached(statements::SET_MARK)?.execute([mark])?;

@@ -141,11 +141,10 @@ fn sources<'a>(filter: &'a Filter, routes: &Routes) -> Vec<Source<'a>> {
         return vec![Source::Event(event)];
     }
     if let Some(request) = &filter.request_id {
-        return vec![Source::Request(request)];
+        return [Source::Request(request)].into_iter().chain(own_id(request)).collect();
     }
     if let Some(id) = &filter.some_id {
-        let own = Uuid::try_parse(id).ok().map(Source::Id);
-        return [Source::Event(id), Source::Request(id)].into_iter().chain(own).collect();
+        return [Source::Event(id), Source::Request(id)].into_iter().chain(own_id(id)).collect();
     }
     let wanted = |name: &str| filter.routes.as_ref().is_none_or(|wanted| wanted.iter().any(|route| route == name));
     let numbers = routes.iter().filter(|(_, (name, _))| wanted(name));
@@ -159,6 +158,11 @@ fn sources<'a>(filter: &'a Filter, routes: &Routes) -> Vec<Source<'a>> {
     }
     let numbers = numbers.filter(|(_, (_, held))| *held || !filter.is_of_held());
     numbers.flat_map(|(number, _)| states.iter().map(|state| Source::State(*number, *state))).collect()
+}
+
+/// The delivery whose id this is; it is its request id, too, unless the sender has named one.
+fn own_id<'a>(text: &str) -> Option<Source<'a>> {
+    Uuid::try_parse(text).ok().map(Source::Id)
 }
 
 impl<'a> Walk<'a> {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::error::store_error;
+use super::keys::Expired;
 use super::schema::PAGE_SIZE;
 use super::write::{Deltas, Known};
 use super::{BUSY_TIME, CHECKPOINT_PAGES, Sqlite, add_counts, lock, statements};
@@ -17,8 +18,8 @@ const STEP_EVERY: Millis = 1_000;
 const STEP: u32 = 256;
 /// Records of refused deliveries, over which the oldest ones go: more than an hour of one route's share.
 const MOST_REFUSED: u64 = 100_000;
-/// Dedupe keys that one step forgets.
-const KEY_STEP: u32 = 1_024;
+/// Dedupe keys of one step whose time was over, from which on the next step follows at once.
+const KEYS: usize = 64;
 /// Free pages that are not worth a vacuum.
 const SPARE_PAGES: i64 = 64;
 /// Pages that one step of the vacuum gives back at most.
@@ -156,21 +157,21 @@ impl Sqlite {
         if gone.is_empty() {
             self.oldest_refused(&mut gone)?;
         }
-        let mut keys = self.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM dedupe WHERE until <= ?1)")?;
-        let expired_keys: bool = keys.query_row([now], |row| row.get(0))?;
-        drop(keys);
-        if gone.is_empty() && !expired_keys {
+        self.move_keys_without_a_batch()?;
+        let keys = self.expired_keys(now)?;
+        if gone.is_empty() && keys.is_empty() {
             return Ok(false);
         }
         let mut deltas = Deltas::new();
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let result = self.delete(&gone, now, &mut deltas);
+        let result = self.delete(&gone, &keys, now, &mut deltas);
         if result.is_err() && !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
-        let keys = result?;
+        let count = result?;
+        self.forget_keys(&keys);
         add_counts(&self.book, &self.names, &deltas);
-        Ok(gone.len() >= usize::try_from(STEP).unwrap_or(usize::MAX) || keys >= KEY_STEP)
+        Ok(gone.len() >= usize::try_from(STEP).unwrap_or(usize::MAX) || count >= KEYS)
     }
 
     /// The oldest records of refused deliveries, if there are more than [`MOST_REFUSED`]: of the route that has most of them.
@@ -197,18 +198,18 @@ impl Sqlite {
         Ok(())
     }
 
-    fn delete(&self, gone: &[Known], now: Millis, deltas: &mut Deltas) -> rusqlite::Result<u32> {
+    fn delete(&self, gone: &[Known], keys: &Expired, now: Millis, deltas: &mut Deltas) -> rusqlite::Result<usize> {
         for known in gone {
             self.forget(known.row)?;
             *deltas.entry((known.route, known.shown())).or_default() -= 1;
         }
-        let keys = self.connection.prepare_cached(statements::EXPIRE_KEYS)?.execute((now, KEY_STEP))?;
+        let count = self.delete_keys(keys, now)?;
         for ((route, shown), delta) in deltas.iter() {
             let mut statement = self.connection.prepare_cached(statements::ADD_COUNT)?;
             statement.execute((route, shown.kind(), delta))?;
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(u32::try_from(keys).unwrap_or(u32::MAX))
+        Ok(count)
     }
 
     /// Gives free pages back to the file system, a part of them in each step.

@@ -16,6 +16,7 @@ mod changes;
 mod error;
 mod folder;
 mod fresh;
+mod keys;
 mod list;
 mod maintain;
 mod offline;
@@ -41,6 +42,7 @@ pub use error::OpenError;
 pub use folder::DATABASE;
 use folder::Folder;
 use fresh::FreshRows;
+use keys::Keys;
 pub use offline::{Checked, Inspected, backup, check, inspect, recover};
 
 use super::attempt::Ticket;
@@ -73,6 +75,7 @@ pub struct Sqlite {
     names: Names,
     next_row: i64,
     fresh: FreshRows,
+    keys: Keys,
     /// Pages of the log after the last commit.
     log_pages: Arc<AtomicI32>,
     upkeep: maintain::Upkeep,
@@ -116,10 +119,11 @@ impl Sqlite {
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
         let book = Arc::new(Mutex::new(book));
         let fresh = FreshRows::read(&connection).map_err(failed)?;
+        let keys = Keys::read(&connection).map_err(failed)?;
         // The last rows may have been deleted; below the mark, nothing without a row in the queue is looked for.
         let next_row = (last.unwrap_or(0) + 1).max(fresh.mark());
         let upkeep = maintain::Upkeep::default();
-        let mut this = Self { connection, folder, clock, keep, book, names, next_row, fresh, log_pages, upkeep };
+        let mut this = Self { connection, folder, clock, keep, book, names, next_row, fresh, keys, log_pages, upkeep };
         this.queue_left_over().map_err(failed)?;
         Ok(this)
     }
@@ -151,7 +155,8 @@ impl Sqlite {
 
 impl Backend for Sqlite {
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        let reader = read::SqliteReader::open(&self.folder.database(), self.clock.clone());
+        let new_keys = self.keys.new_keys();
+        let reader = read::SqliteReader::open(&self.folder.database(), self.clock.clone(), new_keys);
         Ok(Box::new(reader.map_err(|error| store_error(&error))?))
     }
 
@@ -166,6 +171,10 @@ impl Backend for Sqlite {
 
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
         self.queue_left_over().and_then(|()| self.do_upkeep(now)).map_err(|error| store_error(&error))
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        self.keep = keep;
     }
 
     fn sizes(&self) -> Result<Sizes, StoreError> {

@@ -177,19 +177,24 @@ fn sync(path: &Path) -> Result<(), OpenError> {
 }
 
 /// A table, its columns, and the name of the column by which it is read in pieces.
-const TABLES: [(&str, &str); 6] = [
+const TABLES: [(&str, &str); 7] = [
     ("routes", "number"),
     ("deliveries", "row"),
     ("bodies", "row"),
     ("queue", "row"),
     ("attempts", "row"),
     ("dedupe", "key"),
+    ("new_keys", "n"),
 ];
 
 fn copy_readable(source: &Connection, target: &Connection) -> rusqlite::Result<Checked> {
     let mut checked = Checked::default();
     target.execute_batch("BEGIN IMMEDIATE")?;
     for (table, key) in TABLES {
+        // An older version has no such table. If it cannot be seen whether there is one, the copy says why.
+        if !source.table_exists(None, table).unwrap_or(true) {
+            continue;
+        }
         if let Err(error) = copy_table(source, target, table, key) {
             checked.problems.push(format!("{table}: {error}"));
         }

@@ -1,16 +1,18 @@
 //! Reading: on a connection of its own, which cannot write, and for a bounded time.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params};
 use uuid::Uuid;
 
 use super::error::store_error;
+use super::keys::{NewKeys, find_key};
 use super::list::{list, read_routes};
-use super::write::find_key;
 use super::{QUERY_TIME, STATEMENTS, leave_log_alone, pragma, row, statements};
 use crate::clock::Clock;
+use crate::lock::lock;
 use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Due, Reader};
 use crate::store::list::{Filter, LOOK_TIME, Page};
@@ -24,11 +26,12 @@ const STEPS: i32 = 4_000;
 pub struct SqliteReader {
     connection: Connection,
     clock: Clock,
+    new_keys: Arc<Mutex<NewKeys>>,
 }
 
 impl SqliteReader {
     /// Opens one.
-    pub fn open(path: &Path, clock: Clock) -> rusqlite::Result<Self> {
+    pub fn open(path: &Path, clock: Clock, new_keys: Arc<Mutex<NewKeys>>) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         leave_log_alone(&connection)?;
@@ -38,7 +41,7 @@ impl SqliteReader {
             pragma(&connection, name, value)?;
         }
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { connection, clock })
+        Ok(Self { connection, clock, new_keys })
     }
 
     /// Runs a query on one state of the database, and ends it when its time is over.
@@ -91,7 +94,9 @@ impl Reader for SqliteReader {
     }
 
     fn key(&mut self, key: &[u8; 16], now: Millis) -> Result<Option<Uuid>, StoreError> {
-        self.read(|connection| find_key(connection, key, now))
+        let new = lock(&self.new_keys).find(key);
+        // One that has moved meanwhile was committed before.
+        new.map_or_else(|| self.read(|connection| find_key(connection, key, now)), |known| Ok(known.at(now)))
     }
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Row, params};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, ToSmolStr as _};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::store::attempt::Attempt;
 use crate::store::types::{Delivery, Millis, Shown, State, Stored};
@@ -32,7 +33,7 @@ pub fn insert_delivery(
         delivery.status,
         delivery.event_type.as_deref(),
         delivery.event_id.as_deref(),
-        delivery.request_id.as_deref(),
+        request_id(delivery),
         delivery.peer.as_str(),
         delivery.method.as_str(),
         delivery.path.as_str(),
@@ -45,13 +46,23 @@ pub fn insert_delivery(
     Ok(rows == 1)
 }
 
+/// What stands for the request id: nothing for the delivery's own id, which most have, so that it takes no room in the row and in
+/// the index; an empty text for none.
+fn request_id(delivery: &Delivery) -> Option<&str> {
+    let mut own = [0; Hyphenated::LENGTH];
+    let own = delivery.id.hyphenated().encode_lower(&mut own);
+    let named = delivery.request_id.as_deref().unwrap_or_default();
+    (named != own).then_some(named)
+}
+
 /// A delivery as the statement of summaries gives it; head and details are the caller's.
 pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>) -> rusqlite::Result<Stored> {
     let (name, held) = route(row.get(2)?).ok_or_else(|| unreadable(2, Type::Integer, "an unknown route"))?;
     let state = state(row, 3)?;
     let attempts = row.get(4)?;
+    let id = id(row, 0)?;
     let delivery = Delivery {
-        id: id(row, 0)?,
+        id,
         received_at: row.get(1)?,
         route: name,
         state,
@@ -60,7 +71,10 @@ pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>
         status: row.get(7)?,
         event_type: optional_text(row, 8)?,
         event_id: optional_text(row, 9)?,
-        request_id: optional_text(row, 10)?,
+        request_id: match optional_text(row, 10)? {
+            None if state != State::Erased => Some(id.to_smolstr()),
+            named => named.filter(|named| !named.is_empty()),
+        },
         peer: text(row, 11)?,
         method: text(row, 12)?,
         path: text(row, 13)?,

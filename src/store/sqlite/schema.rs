@@ -12,7 +12,7 @@ pub const APPLICATION_ID: i32 = 0x484b_4c54;
 pub const PAGE_SIZE: u32 = 16_384;
 
 /// The scripts; the first one makes version 1 of an empty database.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// The version that this program writes.
 pub fn version() -> i32 {
@@ -127,4 +127,17 @@ CREATE TABLE marks (
     fresh INTEGER NOT NULL
 ) STRICT;
 INSERT INTO marks SELECT coalesce(max(row), 0) + 1 FROM deliveries;
+";
+
+const VERSION_3: &str = "
+-- Keys on their way to dedupe.
+CREATE TABLE new_keys (
+    n     INTEGER PRIMARY KEY,
+    key   BLOB NOT NULL,
+    until INTEGER NOT NULL,
+    id    BLOB NOT NULL
+) STRICT;
+DROP INDEX dedupe_until;
+-- From here on NULL stands for the delivery's own id.
+UPDATE deliveries SET request_id = '' WHERE request_id IS NULL AND state <> 4;
 ";

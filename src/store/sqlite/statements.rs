@@ -22,10 +22,13 @@ pub const ADD_COUNT: &str = "INSERT INTO counts (route, kind, n) VALUES (?1, ?2,
 
 pub const FIND_KEY: &str = "SELECT id FROM dedupe WHERE key = ?1 AND until > ?2";
 pub const INSERT_KEY: &str = "INSERT OR REPLACE INTO dedupe (key, until, id) VALUES (?1, ?2, ?3)";
-pub const INSERT_NEW_KEY: &str = "INSERT INTO dedupe (key, until, id) VALUES (?1, ?2, ?3) \
-    ON CONFLICT (key) DO UPDATE SET until = excluded.until, id = excluded.id WHERE until <= ?4";
-pub const EXPIRE_KEYS: &str =
-    "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE until <= ?1 ORDER BY until LIMIT ?2)";
+pub const NEW_KEYS: &str = "SELECT n, key, until, id FROM new_keys WHERE n > 0 ORDER BY n";
+pub const INSERT_NEW_KEY: &str = "INSERT INTO new_keys (n, key, until, id) VALUES (?1, ?2, ?3, ?4)";
+pub const TRIM_NEW_KEYS: &str = "DELETE FROM new_keys WHERE n < ?1";
+pub const DELETE_NEW_KEY: &str = "DELETE FROM new_keys WHERE n = ?1";
+pub const KEY_AFTER: &str = "SELECT key FROM dedupe WHERE key > ?1 ORDER BY key LIMIT 1 OFFSET ?2";
+pub const HAS_EXPIRED_KEYS: &str = "SELECT 1 FROM dedupe WHERE key > ?1 AND key <= ?2 AND until <= ?3 LIMIT 1";
+pub const EXPIRE_KEYS: &str = "DELETE FROM dedupe WHERE key > ?1 AND key <= ?2 AND until <= ?3";
 
 pub const FIND_ATTEMPTED: &str = "SELECT row, route, state, attempts, \
     (SELECT since FROM queue q WHERE q.row = d.row AND destination = ?2), \
@@ -34,11 +37,12 @@ pub const FIND_BY_ID: &str = "SELECT row, route, state, attempts FROM deliveries
 pub const IS_QUEUED: &str = "SELECT 1 FROM queue WHERE row = ?1 LIMIT 1";
 pub const DELETE_QUEUE: &str = "DELETE FROM queue WHERE row = ?1 AND destination = ?2";
 pub const DELETE_QUEUE_OF_ROW: &str = "DELETE FROM queue WHERE row = ?1";
-pub const RETRY: &str = "UPDATE queue SET due_at = ?3, attempts = attempts + 1, counted = counted + 1 \
-    WHERE row = ?1 AND destination = ?2";
+pub const RETRY: &str = "UPDATE queue SET due_at = ?3, attempts = attempts + 1, counted = counted + 1, \
+    replay = 0 WHERE row = ?1 AND destination = ?2";
 pub const NUMBER_QUEUE: &str = "UPDATE queue SET attempts = max(attempts, ?3) WHERE row = ?1 AND destination = ?2";
 pub const REQUEUE: &str =
     "UPDATE queue SET due_at = min(due_at, ?2), counted = 0, since = ?2, replay = 1 WHERE row = ?1";
+pub const HAS_DUE_REPLAY: &str = "SELECT 1 FROM queue WHERE row = ?1 AND replay = 1 AND due_at <= ?2";
 pub const CUT: &str = "UPDATE queue SET due_at = ?2 WHERE (row, destination) IN (SELECT row, destination FROM queue \
     WHERE route = ?1 AND destination = ?3 AND due_at > ?2 LIMIT 1000)";
 pub const INSERT_ATTEMPT: &str = "INSERT OR REPLACE INTO attempts (row, destination, number, at, result, status, error, \
@@ -109,6 +113,7 @@ pub const ALL: &[&str] = &[
     INSERT_BODY,
     DELETE_BODY,
     HAS_WHOLE_BODY,
+    HAS_DUE_REPLAY,
     INSERT_QUEUE,
     MARK,
     SET_MARK,
@@ -118,7 +123,12 @@ pub const ALL: &[&str] = &[
     ADD_COUNT,
     FIND_KEY,
     INSERT_KEY,
+    NEW_KEYS,
     INSERT_NEW_KEY,
+    TRIM_NEW_KEYS,
+    DELETE_NEW_KEY,
+    KEY_AFTER,
+    HAS_EXPIRED_KEYS,
     EXPIRE_KEYS,
     FIND_ATTEMPTED,
     FIND_BY_ID,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::attempt::{AttemptOutcome, KeptBody, Next, Settled};
 use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
-use crate::store::types::{Change, Delivery, Shown, State};
+use crate::store::types::{Change, DedupeKey, Delivery, Shown, State};
 
 fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
     let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -41,7 +41,8 @@ fn no_query_scans_a_table() {
         (statements::LIST_EVENT, "deliveries_by_event"),
         (statements::LIST_REQUEST, "deliveries_by_request"),
         (statements::EXPIRED, "deliveries_by_state"),
-        (statements::EXPIRE_KEYS, "dedupe_until"),
+        (statements::EXPIRE_KEYS, "PRIMARY KEY"),
+        (statements::KEY_AFTER, "PRIMARY KEY"),
     ] {
         let steps = plan(&store, sql);
         assert!(steps.iter().any(|step| step.contains(index)), "{sql}\n{steps:#?}");
@@ -69,7 +70,7 @@ fn the_database_is_set_up_as_the_module_says() {
         ("mmap_size", "0"),
         ("secure_delete", "1"),
         ("application_id", "1212894292"),
-        ("user_version", "2"),
+        ("user_version", "3"),
     ] {
         let value: rusqlite::types::Value =
             store.connection.pragma_query_value(None, pragma, |row| row.get(0)).unwrap();
@@ -117,7 +118,7 @@ fn a_foreign_a_newer_and_a_damaged_database_are_told_apart_and_left_alone() {
     let error = open(&make("CREATE TABLE t (x)"));
     assert!(matches!(error, OpenError::Foreign { id: 0, .. }), "{error}");
     let error = open(&make("PRAGMA application_id = 1212894292; PRAGMA user_version = 99; CREATE TABLE t (x)"));
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("hooklatch.db"), vec![b'x'; 4096]).unwrap();
     let error = open(&folder);
@@ -417,12 +418,33 @@ fn a_store_that_closes_has_everything_in_the_queue() {
     assert_eq!(queued(&store).len(), 1);
 }
 
+/// Makes a database of the second version of one that is new.
+const TO_VERSION_2: &str = "INSERT INTO dedupe SELECT key, until, id FROM new_keys; DROP TABLE new_keys;
+    CREATE INDEX dedupe_until ON dedupe (until); UPDATE deliveries SET request_id = NULL WHERE row = 2;
+    PRAGMA user_version = 2;";
+
+#[test]
+fn a_database_of_the_second_version_keeps_its_keys_and_request_ids() {
+    let folder = TempDir::new().unwrap();
+    let mut store = open_sqlite(&folder);
+    let key = DedupeKey { key: [7; 16], until: NOW + 1 };
+    store.commit(&[accept(0, Some(key)), accept(1, None)], NOW, &mut |_| ()).unwrap();
+    store.connection.execute_batch(TO_VERSION_2).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let mut store = open_sqlite(&folder);
+    assert_eq!(store.commit(&[accept(2, Some(key))], NOW, &mut |_| ()), Ok(vec![Answer::Duplicate(id(0))]));
+    let mut reader = store.reader().unwrap();
+    let mut request_id = |number| reader.get(id(number)).unwrap().unwrap().0.delivery.request_id;
+    assert_eq!((request_id(0).as_deref(), request_id(1)), (Some("req_0"), None));
+}
+
 #[test]
 fn a_database_of_the_first_version_is_brought_up_to_date_with_what_waits_in_it() {
     let folder = TempDir::new().unwrap();
     let mut store = open_sqlite(&folder);
     store.commit(&[accept(0, None), accept(1, None)], NOW, &mut |_| ()).unwrap();
-    store.connection.execute_batch("DROP TABLE marks; PRAGMA user_version = 1").unwrap();
+    store.connection.execute_batch(&format!("{TO_VERSION_2} DROP TABLE marks; PRAGMA user_version = 1")).unwrap();
     store.close().unwrap();
     drop(store);
     let store = open_sqlite(&folder);

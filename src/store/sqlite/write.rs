@@ -1,17 +1,17 @@
-//! A batch in one transaction: deliveries, records and keys. [`super::attempts`] has the outcomes of attempts,
-//! [`super::changes`] what people ask for.
+//! A batch in one transaction: deliveries and records. [`super::attempts`] has the outcomes of attempts,
+//! [`super::keys`] the dedupe keys, [`super::changes`] what people ask for.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
 use uuid::Uuid;
 
 use super::error::store_error;
 use super::row::{self, insert_delivery};
 use super::{Sqlite, add_counts, statements};
-use crate::store::attempt::Ticket;
+use crate::store::attempt::{AttemptOutcome, Ticket};
 use crate::store::backend::{Answer, Write};
-use crate::store::types::{Change, Changed, DedupeKey, Delivery, Millis, Shown, State, StoreError};
+use crate::store::types::{Change, Changed, Delivery, Millis, Shown, State, StoreError};
 
 /// Changes of the numbers, by route and kind.
 pub type Deltas = HashMap<(i64, Shown), i64>;
@@ -71,6 +71,10 @@ impl Sqlite {
         claimed: &mut dyn FnMut(Ticket),
     ) -> rusqlite::Result<(Vec<Answer>, Deltas)> {
         let mut deltas = Deltas::new();
+        // Outcomes free pages of bodies, which the batch's deliveries then fill: each of them is written once.
+        for outcome in batch.iter().filter_map(outcome_of) {
+            self.complete(outcome, now, &mut deltas)?;
+        }
         let mut answers = Vec::with_capacity(batch.len());
         for write in batch {
             answers.push(self.apply(write, now, &mut deltas, claimed)?);
@@ -122,8 +126,9 @@ impl Sqlite {
                 }
                 Ok(Answer::Done)
             }
-            Write::Key(id, key) => insert_key(&self.connection, *id, key).map(|()| Answer::Done),
-            Write::Complete(outcome) => self.complete(outcome, now, deltas).map(|()| Answer::Done),
+            Write::Key(id, key) => self.insert_key(*id, key).map(|()| Answer::Done),
+            // Written before.
+            Write::Complete(_) => Ok(Answer::Done),
             Write::Release(tickets) => {
                 tickets.iter().try_for_each(|ticket| self.queue_one(ticket.row)).map(|()| Answer::Done)
             }
@@ -151,15 +156,6 @@ impl Sqlite {
         }
         *deltas.entry((route, Shown::of(delivery.state, attempts, false))).or_default() += 1;
         Ok(Some(row))
-    }
-
-    /// Notes a key; if it is known and its time is not over, gives the delivery that it belongs to.
-    fn insert_new_key(&self, id: Uuid, key: &DedupeKey, now: Millis) -> rusqlite::Result<Option<Uuid>> {
-        let mut statement = self.connection.prepare_cached(statements::INSERT_NEW_KEY)?;
-        if statement.execute((key.key, key.until, id.as_bytes(), now))? > 0 {
-            return Ok(None);
-        }
-        find_key(&self.connection, &key.key, now)
     }
 
     /// A delivery by its id.
@@ -196,14 +192,8 @@ pub fn known(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
     Ok(Known { row: row.get(0)?, route: row.get(1)?, state: row::state(row, 2)?, attempts: row.get(3)? })
 }
 
-/// Which delivery a key belongs to.
-pub fn find_key(connection: &Connection, key: &[u8; 16], now: Millis) -> rusqlite::Result<Option<Uuid>> {
-    connection.prepare_cached(statements::FIND_KEY)?.query_row((key, now), |found| row::id(found, 0)).optional()
-}
-
-fn insert_key(connection: &Connection, id: Uuid, key: &DedupeKey) -> rusqlite::Result<()> {
-    connection.prepare_cached(statements::INSERT_KEY)?.execute((key.key, key.until, id.as_bytes()))?;
-    Ok(())
+fn outcome_of(write: &Write) -> Option<&AttemptOutcome> {
+    if let Write::Complete(outcome) = write { Some(outcome) } else { None }
 }
 
 fn removes_a_secret(write: &Write) -> bool {

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use proptest::prelude::*;
+use smol_str::{SmolStr, ToSmolStr as _};
 
 use super::*;
 
@@ -12,6 +13,22 @@ on_each_store! {
     a_condition_sees_what_it_needs_of_what_the_rest_lets_through
     pages_follow_one_another_without_gap_or_repetition
     a_delivery_of_an_unknown_id_is_none
+    a_request_id_is_kept_as_it_was_named
+}
+
+fn a_request_id_is_kept_as_it_was_named(mut store: Fixture) {
+    let [own, other] = [0, 1].map(|number| Some(id(number).to_smolstr()));
+    // Named by nobody, by another delivery's id, and as it is by default: by its own.
+    for (number, request_id) in [None, own.clone(), Some(id(2).to_smolstr())].into_iter().enumerate() {
+        let number = u64::try_from(number).unwrap();
+        store.record(Delivery { request_id: request_id.clone(), ..delivery(number, State::Forwarded) });
+        assert_eq!(store.get(number).0.delivery.request_id, request_id);
+    }
+    let by = |request_id: Option<SmolStr>| Filter { request_id: request_id.map(String::from), ..Filter::default() };
+    assert_eq!((store.ids(&by(own)), store.ids(&by(other))), (vec![1], Vec::new()));
+    assert_eq!(store.ids(&by(Some(id(2).to_smolstr()))), [2]);
+    assert!(store.ids(&by(Some(id(2).to_string().to_uppercase().into()))).is_empty());
+    assert_eq!(store.ids(&Filter { some_id: Some(id(0).to_string()), ..Filter::default() }), [1, 0]);
 }
 
 fn a_list_comes_newest_first_by_id_whatever_the_order_of_writing(mut store: Fixture) {

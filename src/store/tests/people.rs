@@ -84,8 +84,14 @@ fn a_replay_of_a_dead_delivery_waits_afresh_and_goes_on_with_the_numbers(mut sto
     );
     assert_eq!(store.shown(0), Shown::Retrying);
     assert_eq!(store.change(requeue(0, &[State::Dead], false)), Changed::Not(State::Pending), "it waits already");
-    store.complete(due.ticket, 3, settled(State::Delivered));
-    assert_eq!(store.get(0).1.len(), 3);
+    let again = requeue(0, &[State::Pending], false);
+    assert_eq!(store.change(again), Changed::Not(State::Pending), "this very replay waits");
+    let failed = outcome(due.ticket, 3, Next::Retry(NOW + 60));
+    store.one(Write::Complete(Box::new(AttemptOutcome { since: due.waiting.since, ..failed })));
+    let retried = store.due_at(NOW + 60).remove(0);
+    assert_eq!((retried.waiting.attempts, retried.waiting.replay), (3, false), "nobody has asked for this attempt");
+    store.complete(retried.ticket, 4, settled(State::Delivered));
+    assert_eq!(store.get(0).1.len(), 4);
     assert_eq!(store.counts(), [(Shown::Settled(State::Delivered), 1)]);
 }
 

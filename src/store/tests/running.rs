@@ -71,6 +71,9 @@ impl Backend for Told {
     fn maintain(&mut self, now: Millis) -> Result<bool, StoreError> {
         self.inner.maintain(now)
     }
+    fn keep(&mut self, keep: Keep) {
+        self.inner.keep(keep);
+    }
     fn sizes(&self) -> Result<Sizes, StoreError> {
         lock(&self.sizes).ok_or(StoreError::Failed("too many open files".into()))
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::support::process::{BINARY, Process, Stream, poll};
+use crate::support::process::{BINARY, GatewayProcess, Process, Stream, poll};
 use crate::support::served::{Served, route};
 
 use super::{DATABASE, SECRET, body, delivery};
@@ -103,6 +103,28 @@ fn damage_of_a_larger_database_names_the_file_too_if_it_shows_at_the_start() {
         }
     }
     assert!(refused >= 3, "{refused}");
+}
+
+#[test]
+fn a_delivery_of_which_a_bit_was_changed_is_dead_and_reaches_no_handler() {
+    let mut served = filled();
+    let (file, database) = (served.path("gateway.yaml"), served.path("store").join(DATABASE));
+    let (body, mut bytes) = (b"{\"id\":7,\"text\"", fs::read(&database).unwrap());
+    let places: Vec<usize> = memchr::memmem::find_iter(&bytes, body).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| bytes[at + body.len() - 2] ^= 1);
+    fs::write(&database, bytes).unwrap();
+    let yaml = fs::read_to_string(&file).unwrap();
+    served.write("gateway.yaml", &yaml.replace("paused: true", ""));
+    served.gateway = GatewayProcess::start(&file);
+    poll("the others are delivered", || served.metric(super::DELIVERED) == Some(59.0));
+    poll("it is dead", || served.metric("hooklatch_queue_dead_total{route=\"hook\"}") == Some(1.0));
+    assert!(served.upstream.entries().iter().all(|entry| !entry.body.starts_with(b"{\"id\":7,")));
+    let mut reason = Vec::new();
+    poll("its reason is written", || {
+        reason = served.admin("/api/v1/deliveries?state=dead").body;
+        memchr::memmem::find(&reason, b"\"reason\":\"unreadable\"").is_some()
+    });
 }
 
 /// That `serve` refuses these bytes as a database.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hooklatch::clock::Clock;
 
 use super::ATTEMPTS;
+use crate::support::api;
 use crate::support::process::{Stream, poll};
 use crate::support::queued::Queued;
 use crate::support::sender::Delivery;
@@ -106,19 +107,50 @@ fn an_upstream_that_is_down_gets_one_probe_and_its_deliveries_use_up_no_attempts
 #[test]
 fn a_circuit_counts_by_upstream_and_holds_back_all_routes_to_it() {
     let nobody = Nobody::bind();
-    let keys = format!(
-        "delivery: queue, secrets: [{{ env: SECRET }}], retry: {{ schedule: [1ms] }}, circuit: {{ failures: 3 }}, \
-         upstream: \"http://{}/in\"",
-        nobody.address
-    );
-    let other = format!("name: other, path: /other, scheme: circleci, {keys}");
-    let queued = Queued::of("circleci", &format!("{keys} }}\n  - {{ {other}"));
+    let keys = |circuit| {
+        let upstream = nobody.address;
+        format!(
+            "delivery: queue, secrets: [{{ env: SECRET }}], retry: {{ schedule: [1ms] }}, circuit: {circuit}, \
+             upstream: \"http://{upstream}/in\""
+        )
+    };
+    // The strictest of the routes decides, wherever it stands in the file.
+    let hook = keys("{ failures: 3, max_wait: 10m }");
+    let other = format!("name: other, path: /other, scheme: circleci, {}", keys("{ failures: 1000000 }"));
+    let without = format!("name: without, path: /without, scheme: circleci, {}", keys("false"));
+    let queued = Queued::of("circleci", &format!("{hook} }}\n  - {{ {other} }}\n  - {{ {without}"));
     queued.accepts(&delivery(0));
     queued.wait_for("hooklatch_queue_circuit_open", &[], 1.0);
+    let of_route =
+        |route, name, label: &[(&str, &str)]| queued.metrics().get(name, &[&[("route", route)], label].concat());
+    let circuit = |route| {
+        let shown = api::json(queued.admin(), &format!("/api/v1/routes/{route}"))["circuit"].clone();
+        (of_route(route, "hooklatch_queue_circuit_open", &[]), shown != "closed")
+    };
+    assert_eq!(["hook", "other", "without"].map(circuit), [(1.0, true), (1.0, true), (0.0, false)]);
     queued.accepts(&delivery(1).target("/other"));
-    let of_other = |name, label: &[(&str, &str)]| queued.metrics().get(name, &[&[("route", "other")], label].concat());
-    poll("the other route's circuit", || of_other("hooklatch_queue_circuit_open", &[]) == 1.0);
-    poll("it waits", || of_other("hooklatch_queue_deliveries", &[("state", "pending")]) == 1.0);
+    poll("it waits", || of_route("other", "hooklatch_queue_deliveries", &[("state", "pending")]) == 1.0);
+}
+
+#[test]
+fn the_metric_of_a_circuit_follows_it_while_the_route_is_paused_and_ends_with_it() {
+    let nobody = Nobody::bind();
+    let routes = |keys: &str| {
+        let keys = format!("delivery: queue, retry: {{ schedule: [1h] }}, {keys}");
+        let two = route("hook", "[{ file: one }]", &keys) + &route("other", "[{ file: one }]", "delivery: queue");
+        two.replace("UPSTREAM", &format!("\"http://{}/in\"", nobody.address)) + STORE
+    };
+    let mut served = Served::start(&routes("circuit: { failures: 1, max_wait: 1s }"), &[("one", "secret")]);
+    assert_eq!(served.deliver("/hook", "secret"), 200);
+    poll("it is open", || of_queue(&served, "circuit_open", "") == Some(1.0));
+    served.configure(&routes("paused: true, circuit: { failures: 1, max_wait: 1s }"));
+    served.reload();
+    assert_eq!(of_queue(&served, "circuit_open", ""), Some(1.0));
+    // The other route's delivery is the probe.
+    let upstream = nobody.listen();
+    upstream.answer_always();
+    assert_eq!(served.deliver("/other", "secret"), 200);
+    poll("it is closed", || of_queue(&served, "circuit_open", "") == Some(0.0));
 }
 
 #[test]
