@@ -38,6 +38,8 @@ pub(super) struct Generation {
     pub(super) running: Arc<Running>,
     /// The exporter of traces. It is kept, with its queue, until its section of the configuration changes.
     pub(super) telemetry: Option<Arc<Telemetry>>,
+    /// The store; its limits can change with a generation.
+    pub(super) store: Option<config::Store>,
     /// The PROXY protocol and TLS settings of connections from senders.
     pub(super) handshake: Handshake,
     /// The counters of the limits by route, shared by all generations.
@@ -116,7 +118,7 @@ impl Generation {
                 Some(Place::Folder(_)) => "sqlite",
                 Some(Place::Postgres { .. }) => "postgres",
             },
-            max_bytes: config.store.map(|store| store.max_size),
+            max_bytes: config.store.as_ref().map(|store| store.max_size),
         });
         Ok(Self {
             routes,
@@ -124,6 +126,7 @@ impl Generation {
             server,
             view,
             telemetry,
+            store: config.store,
             handshake,
             limits: limits.clone(),
             connectors,

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Config;
@@ -97,6 +98,10 @@ fn what_to_do(error: &io::Error, address: SocketAddr, key: &str) -> String {
         }
         io::ErrorKind::PermissionDenied => {
             format!("; ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): use a higher one in {key}")
+        }
+        _ if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {
+            "; this process may not open more: raise LimitNOFILE in the unit or `ulimit -n`, or lower server.threads"
+                .to_owned()
         }
         _ => String::new(),
     }

@@ -2,7 +2,7 @@
 //!
 //! Each worker thread has its own runtime, listening sockets (SO_REUSEPORT, so that the kernel distributes connections), routes
 //! and upstream connections. Deliveries of different threads share only counters and read-only data. The admin listener has a
-//! thread of its own.
+//! thread of its own. As many connections are accepted as fit into the limit of open files ([`open_files`]).
 //!
 //! Reload: a new configuration is built completely before it replaces the running one ([`Order::Reload`]).
 //!
@@ -12,7 +12,7 @@
 mod gauges;
 mod generation;
 mod listeners;
-mod open_files;
+pub mod open_files;
 mod reload;
 mod worker;
 
@@ -72,6 +72,15 @@ pub enum Order {
     Stop,
 }
 
+/// What came of the order before, when the gateway asks for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// It is done, or there was none.
+    Done,
+    /// A reload failed: what ran goes on.
+    Failed,
+}
+
 /// The phase of the gateway's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Phase {
@@ -106,7 +115,7 @@ pub fn run_with(
 ) -> Result<ShutdownResult, StartError> {
     let mut shutdown = pin!(shutdown);
     let mut ordered = false;
-    let orders = async || {
+    let orders = async |_| {
         if ordered {
             std::future::pending::<()>().await;
         }
@@ -118,7 +127,7 @@ pub fn run_with(
 }
 
 /// Runs the gateway until [`Order::Drain`] came and every delivery in flight is answered, or until [`Order::Stop`]. `orders`
-/// returns the next order. It runs on `runtime`, and its future may be dropped while it waits. `dropped_lines` says how many
+/// returns the next order, and is told what came of the one before. It runs on `runtime`, and its future may be dropped while it waits. `dropped_lines` says how many
 /// lines the log has dropped, for the metric.
 ///
 /// # Errors
@@ -129,7 +138,7 @@ pub fn run_under(
     listeners: Listeners,
     clock: Clock,
     dropped_lines: impl Fn() -> u64 + 'static,
-    orders: impl AsyncFnMut() -> Order,
+    orders: impl AsyncFnMut(Followed) -> Order,
 ) -> Result<ShutdownResult, StartError> {
     runtime.block_on(serve(config, listeners, clock, dropped_lines, orders, drop))
 }
@@ -139,7 +148,7 @@ async fn serve(
     listeners: Listeners,
     clock: Clock,
     dropped_lines: impl Fn() -> u64 + 'static,
-    mut orders: impl AsyncFnMut() -> Order,
+    mut orders: impl AsyncFnMut(Followed) -> Order,
     started: impl FnOnce(Acts),
 ) -> Result<ShutdownResult, StartError> {
     let mut gateway = Gateway::start(config, listeners, clock, dropped_lines).await?;
@@ -219,26 +228,34 @@ impl Gateway {
     }
 
     /// Follows `orders` until one of them ends the gateway. Returns whether to end at once.
-    async fn run(&mut self, orders: &mut impl AsyncFnMut() -> Order) -> bool {
+    async fn run(&mut self, orders: &mut impl AsyncFnMut(Followed) -> Order) -> bool {
+        let mut before = Followed::Done;
         loop {
-            match orders().await {
-                Order::Reload(loaded) => self.reload(*loaded).await,
+            match orders(before).await {
+                Order::Reload(loaded) => before = self.reload(*loaded).await,
                 Order::Drain => return false,
                 Order::Stop => return true,
             }
         }
     }
 
-    async fn reload(&mut self, loaded: Result<Config, LoadError>) {
+    async fn reload(&mut self, loaded: Result<Config, LoadError>) -> Followed {
         let running = self.generations.borrow().clone();
         match reload::prepare(&running, loaded, &self.metrics) {
             Ok(next) => {
                 self.generations.send_replace(next.clone());
+                if let Some(store) = &next.store {
+                    self.queue.adjust(store, &self.metrics.store);
+                }
                 next.taken_up_by(self.threads.len()).await;
                 self.tell_store(next.clone()).await;
                 reload::succeeded(&running, &next, &self.metrics, &self.clock);
+                Followed::Done
             }
-            Err(errors) => reload::failed(&running, &errors, &self.metrics),
+            Err(errors) => {
+                reload::failed(&running, &errors, &self.metrics);
+                Followed::Failed
+            }
         }
     }
 
@@ -258,7 +275,7 @@ impl Gateway {
     /// Drains, unless the gateway is to end `at_once`, and ends the threads.
     async fn stop(
         mut self,
-        orders: &mut impl AsyncFnMut() -> Order,
+        orders: &mut impl AsyncFnMut(Followed) -> Order,
         at_once: bool,
     ) -> Result<ShutdownResult, StartError> {
         let grace = self.generations.borrow().server.shutdown_grace;
@@ -314,12 +331,14 @@ async fn tell_store(queue: Arc<Queue>, generation: Arc<Generation>, clock: Clock
 }
 
 /// Ready at [`Order::Stop`] while the gateway drains. A reload during this time fails, and is counted and logged as a failure.
-async fn ordered_to_stop(orders: &mut impl AsyncFnMut() -> Order, running: &Generation, metrics: &Metrics) {
+async fn ordered_to_stop(orders: &mut impl AsyncFnMut(Followed) -> Order, running: &Generation, metrics: &Metrics) {
+    let mut before = Followed::Done;
     loop {
-        match orders().await {
+        match orders(before).await {
             Order::Stop => return,
             Order::Drain => {}
             Order::Reload(_) => {
+                before = Followed::Failed;
                 let message = "the gateway is shutting down".to_owned();
                 reload::failed(running, &[ConfigError::new("", message)], metrics);
             }

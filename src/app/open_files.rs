@@ -25,19 +25,40 @@ pub(super) fn raise() {
     }
 }
 
+/// Connections that do not all fit into the number of files that the process may have open.
+#[derive(Debug, thiserror::Error)]
+#[error("max_connections is more than the limit of open files allows: raise LimitNOFILE or `ulimit -n`, or lower it")]
+pub struct TooMany {
+    /// The limit of open files.
+    pub open_files: u64,
+    /// How many connections fit into it.
+    pub fit: u32,
+}
+
 /// How many of `wanted` connections fit into the number of files that the process may have open. Warns if that is not all.
 pub(super) fn connections(wanted: u32) -> u32 {
-    let Some(open_files) = getrlimit(Resource::Nofile).current else { return wanted };
-    let fit = fitting(open_files, wanted);
-    if fit < wanted {
-        tracing::warn!(
-            max_connections = wanted,
-            open_files,
-            connections = fit,
-            "max_connections is more than the limit of open files allows: raise LimitNOFILE or `ulimit -n`, or lower it"
-        );
+    match within(getrlimit(Resource::Nofile).current, wanted) {
+        Ok(()) => wanted,
+        Err(error) => {
+            let TooMany { open_files, fit } = error;
+            tracing::warn!(max_connections = wanted, open_files, connections = fit, "{error}");
+            fit
+        }
     }
-    fit
+}
+
+/// Whether as many connections will fit into the number of files that a gateway may have open, if it is started here.
+///
+/// # Errors
+/// They do not.
+pub fn check(wanted: u32) -> Result<(), TooMany> {
+    within(getrlimit(Resource::Nofile).maximum.or(WITHOUT_LIMIT), wanted)
+}
+
+fn within(open_files: Option<u64>, wanted: u32) -> Result<(), TooMany> {
+    let Some(open_files) = open_files else { return Ok(()) };
+    let fit = fitting(open_files, wanted);
+    if fit < wanted { Err(TooMany { open_files, fit }) } else { Ok(()) }
 }
 
 fn fitting(open_files: u64, wanted: u32) -> u32 {

@@ -2,9 +2,11 @@
 //! the route answers challenges, and one for the store. Never prints a secret. Warnings about valid but unwise values go to
 //! stderr, and so do those about deliveries in the store that are held because the configuration has no route for them.
 
+use std::io;
 use std::path::Path;
 
 use super::{Failure, load};
+use crate::app::open_files::{self, TooMany};
 use crate::config::{Config, Place, Store};
 use crate::store::Sizes;
 use crate::store::postgres::check::{Seen, look};
@@ -17,6 +19,10 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
     for warning in &config.warnings {
         errln!("warning: {}", warning.with_place());
+    }
+    if let Err(error) = open_files::check(config.server.max_connections) {
+        let TooMany { open_files, fit } = error;
+        errln!("warning: server.max_connections: {error} (here {open_files} files, for {fit} connections)");
     }
     for route in &config.routes {
         let count = route.secret_ids.len();
@@ -32,8 +38,8 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what is in the store and what room there is. A store that cannot be read, for instance by another user, is no error of
-/// the configuration.
+/// Says what is in the store and what room there is. A store that cannot be read, for instance by another user, is no error;
+/// one that `serve` would refuse is, with the same exit status.
 fn tell_store(config: &Config, store: &Store) -> Result<(), Failure> {
     let folder = match &store.place {
         Place::Folder(path) => path,
@@ -48,6 +54,15 @@ fn tell_store(config: &Config, store: &Store) -> Result<(), Failure> {
             outln!("store  {path}  nothing stored yet");
             return Ok(());
         }
+        Err(error @ (sqlite::OpenError::Foreign { .. } | sqlite::OpenError::Newer { .. })) => {
+            return Err(Failure::Unusable(error.to_string()));
+        }
+        Err(error @ sqlite::OpenError::Damaged { .. }) => return Err(Failure::Failed(error.to_string())),
+        Err(sqlite::OpenError::Folder { path, error }) if error.kind() == io::ErrorKind::NotADirectory => {
+            let error = sqlite::OpenError::Folder { path, error };
+            return Err(Failure::Failed(error.to_string()));
+        }
+        // Another user may be able to.
         Err(error) => {
             errln!("warning: store: {error}");
             outln!("store  {path}");
@@ -79,7 +94,8 @@ fn tell_database(target: &Target) -> Result<(), Failure> {
             let commits = if is_synchronous { "synchronous" } else { "without a synchronous standby" };
             outln!("store  {target}  PostgreSQL {server}, {tables}, {commits}");
         }
-        Err(error @ OpenError::Unfit { .. }) => return Err(Failure::Failed(error.to_string())),
+        Err(error @ OpenError::Unfit { .. }) => return Err(Failure::Unusable(error.to_string())),
+        Err(error @ OpenError::Refused { .. }) => return Err(Failure::Failed(error.to_string())),
         Err(error @ OpenError::Unreachable { .. }) => {
             errln!("warning: store: {error}");
             outln!("store  {target}");

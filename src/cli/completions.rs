@@ -8,18 +8,25 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::CommandFactory;
 use clap_complete::engine::CompletionCandidate;
-use clap_complete::env::Shells;
+use clap_complete::env::{Elvish, Fish, Powershell, Shells, Zsh};
 use clap_complete::{CompleteEnv, Shell};
 
+use super::support::bash::{self, Bash};
 use super::{Cli, Failure, written};
 use crate::config;
 use crate::schemes;
 
 /// Set by the scripts: which shell asks.
 const VARIABLE: &str = "HOOKLATCH_COMPLETE";
+
+const SHELLS: Shells<'static> = Shells(&[&Bash, &Elvish, &Fish, &Powershell, &Zsh]);
+
+/// The words of the line that is completed, without quotes.
+static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,27 +37,43 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut script = Vec::new();
     let shell = args.shell.to_string();
-    let shells = Shells::builtins();
-    let completer = shells.completer(&shell).ok_or_else(|| Failure::Usage(format!("no completions for {shell}")))?;
+    let completer = SHELLS.completer(&shell).ok_or_else(|| Failure::Usage(format!("no completions for {shell}")))?;
     completer.write_registration(VARIABLE, "hooklatch", "hooklatch", "hooklatch", &mut script)?;
     if args.shell == Shell::Zsh {
-        // zsh runs the file instead of a function when it completes the command for the first time.
-        script.extend_from_slice(
-            b"if [[ $funcstack[1] == _hooklatch ]]; then _clap_dynamic_completer_hooklatch \"$@\"; fi\n",
-        );
+        script = for_zsh(&String::from_utf8_lossy(&script)).into_bytes();
     }
     written(io::stdout().write_all(&script))
 }
 
-/// Answers a shell that asks for completions, and ends the process. Returns if none does.
-pub(super) fn answer() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+/// clap's script passes the words of the line with their quotes. And zsh runs the file instead of a function when it completes the
+/// command for the first time.
+fn for_zsh(script: &str) -> String {
+    let unquoted = script.replace("\"${words[@]}\"", "\"${(Q@)words}\"");
+    format!("{unquoted}if [[ $funcstack[1] == _hooklatch ]]; then _clap_dynamic_completer_hooklatch \"$@\"; fi\n")
+}
+
+/// Answers a shell that asks for completions. `false` if none does.
+///
+/// # Errors
+/// The variable names no shell, or the answer cannot be written.
+pub(super) fn answer() -> Result<bool, clap::Error> {
+    let Some(shell) = env::var_os(VARIABLE) else { return Ok(false) };
+    let mut words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    if shell == "bash"
+        && let [line] = words.as_slice()
+    {
+        words = bash::words(&line.to_string_lossy()).into_iter().map(OsString::from).collect();
+    }
+    let words = WORDS.get_or_init(|| words);
+    let arguments = ["hooklatch".into(), "--".into()].into_iter().chain(words.iter().cloned());
+    let folder = env::current_dir().ok();
+    CompleteEnv::with_factory(Cli::command).var(VARIABLE).shells(SHELLS).try_complete(arguments, folder.as_deref())
 }
 
 /// The routes of the configuration that the line names.
 pub(super) fn routes() -> Vec<CompletionCandidate> {
-    let words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    config::route_names(&configuration(&words)).into_iter().map(CompletionCandidate::new).collect()
+    let path = configuration(WORDS.get().map_or(&[], Vec::as_slice));
+    config::route_names(&path).into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// The names of all schemes, with the providers' names.
@@ -59,15 +82,14 @@ pub(super) fn schemes() -> Vec<CompletionCandidate> {
     specs.map(|spec| CompletionCandidate::new(&spec.name).help(Some(spec.title.clone().into()))).collect()
 }
 
-/// The configuration that the words of a line name with `-c`, as the shell gives them.
+/// The configuration that the words of a line name with `-c`.
 fn configuration(words: &[OsString]) -> PathBuf {
     let mut words = words.iter().filter_map(|word| word.to_str());
     while let Some(word) = words.next() {
         let value = match word.strip_prefix("--config").or_else(|| word.strip_prefix("-c")) {
-            // bash splits a word at `=`.
-            Some("") => words.find(|word| *word != "="),
+            Some("") => words.next(),
             Some(rest) if word.starts_with("--") => rest.strip_prefix('='),
-            Some(rest) => Some(rest.trim_start_matches('=')),
+            Some(rest) => Some(rest.strip_prefix('=').unwrap_or(rest)),
             None => None,
         };
         if let Some(value) = value {
@@ -97,7 +119,7 @@ mod tests {
             ("hooklatch send -chooks.yaml ", "hooks.yaml"),
             ("hooklatch --log-level debug send --config hooks.yaml a", "hooks.yaml"),
             ("hooklatch send --config=hooks.yaml ", "hooks.yaml"),
-            ("hooklatch send --config = hooks.yaml ", "hooks.yaml"),
+            ("hooklatch send -c=hooks.yaml ", "hooks.yaml"),
             ("hooklatch send --configuration ", "gateway.yaml"),
             ("hooklatch send -c", "gateway.yaml"),
         ] {

@@ -198,6 +198,21 @@ fn route(spec: &Spec) -> String {
     )
 }
 
+/// Where at its provider URL and secret are entered.
+fn place(spec: &Spec) -> String {
+    let signature = spec.signature_in_words().replace('`', "");
+    match (&spec.setup, spec.secret_from) {
+        (Some(setup), _) => setup.clone(),
+        (None, SecretFrom::User) => {
+            format!("where your account registers a webhook: enter URL and secret; deliveries then have {signature}")
+        }
+        (None, SecretFrom::Provider) => format!(
+            "where your account registers a webhook: enter the URL, and take the secret from there; deliveries then have \
+             {signature}"
+        ),
+    }
+}
+
 /// Says what to enter at each provider, and how to start the gateway.
 fn tell(args: &Args, specs: &[&Spec]) -> Result<(), Failure> {
     let config = match args.config == Path::new("gateway.yaml") {
@@ -224,10 +239,8 @@ fn tell(args: &Args, specs: &[&Spec]) -> Result<(), Failure> {
             };
             outln!("  also     {at}: {}", parameter.description);
         }
-        if let Some(setup) = &spec.setup {
-            outln!("  where    {setup}");
-        }
-        for page in spec.documentation.iter().take(1) {
+        outln!("  where    {}", place(spec));
+        for page in spec.documentation.iter().chain(&spec.source).take(1) {
             outln!("  see      {page} and `hooklatch schemes {}`", spec.name);
         }
     }

@@ -32,13 +32,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     fs::create_dir_all(&args.folder).map_err(|error| cannot(&args.folder, &error))?;
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
+    let whole = [command.get_name()];
     let subcommands = command.get_subcommands().map(|command| {
         let below = command.get_subcommands().flat_map(Command::get_arguments);
         let has_configuration = command.get_arguments().chain(below).any(|argument| argument.get_id() == "config");
         let more = if has_configuration { &OF_CONFIGURATION[..] } else { &[] };
-        page(command, &[&COMMON[..], more].concat())
+        page(command, &[&COMMON[..], more].concat(), &whole)
     });
-    for page in subcommands.chain([page(&command, &[])]) {
+    let others: Vec<&str> = command.get_subcommands().filter_map(Command::get_display_name).collect();
+    for page in subcommands.chain([page(&command, &[], &others)]) {
         let (name, text) = page?;
         let path = args.folder.join(name);
         fs::write(&path, text).map_err(|error| cannot(&path, &error))?;
@@ -46,8 +48,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name and the text of a command's page. `more` are terms of the general help that hold for this command too.
-fn page(command: &Command, more: &[&str]) -> io::Result<(String, Vec<u8>)> {
+/// The name and the text of a command's page. `more` are terms of the general help that hold for this command too; `others` are the
+/// names of pages to read as well.
+fn page(command: &Command, more: &[&str], others: &[&str]) -> io::Result<(String, Vec<u8>)> {
     // An empty date would be omitted, and the next field would take its place.
     let title = command.get_display_name().unwrap_or_else(|| command.get_name()).to_uppercase();
     // The notes get sections of their own, below.
@@ -72,6 +75,11 @@ fn page(command: &Command, more: &[&str]) -> io::Result<(String, Vec<u8>)> {
             roff.text([bold(term)]);
             roff.text([roman(meaning)]);
         }
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    for (index, name) in others.iter().enumerate() {
+        let end = if index + 1 < others.len() { "(1)," } else { "(1)" };
+        roff.control("BR", [name.replace('-', "\\-").as_str(), end]);
     }
     roff.to_writer(&mut text)?;
     Ok((man.get_filename(), text))

@@ -19,8 +19,8 @@ Examples:
 Exit status:
   0   done
   1   failed while running: an address cannot be bound, a delivery was refused, no gateway answers
-  2   wrong usage: an unknown command, option, route or scheme
-  78  the configuration is missing, unreadable or invalid, or the store is of a newer version
+  2   wrong usage, such as an unknown command, option or scheme
+  78  the configuration is missing, unreadable or invalid; serve: or the store is of a newer version
 
 Environment:
   RUST_LOG       the log level or filter, unless --log-level overrides it
@@ -100,7 +100,7 @@ Examples:
 
 Exit status:
   0  the database is whole, copied or repaired
-  1  it is damaged, or cannot be read or written
+  1  it is damaged, cannot be read or written, or there is none: store.path names no folder
 
 Files:
   hooklatch.db  the store, in the folder that store.path names";
@@ -124,7 +124,8 @@ Examples:
 
 Exit status:
   0  the answer was a 2xx
-  1  the answer was none, or no gateway answered
+  1  the answer was not a 2xx, or no gateway answered
+  2  wrong usage, or the configuration has no such route
 
 Environment:
   SSL_CERT_FILE  a file of root certificates for TLS, instead of the system's
@@ -141,7 +142,8 @@ Examples:
 
 Exit status:
   0  the gateway would accept the request
-  1  it would refuse the request, or the request cannot be read";
+  1  it would refuse the request, there is no such recorded delivery, or no gateway answers
+  2  wrong usage, the request cannot be read, or the configuration has no such route";
 
 pub(super) const DELIVERIES: &str = "\
 Examples:
@@ -168,7 +170,7 @@ Examples:
   hooklatch tail 'is:refused route:stripe' --json
 
 Exit status:
-  0  ended by a signal
+  0  ended by Ctrl-C (INT)
   1  no gateway answers
 
 Signals:
@@ -180,8 +182,8 @@ Examples:
   hooklatch listen civo --to http://localhost:3000/ --since 10m --url http://127.0.0.1:9797
 
 Exit status:
-  0  ended by a signal
-  1  the route keeps no bodies, or no gateway answers
+  0  ended by Ctrl-C (INT)
+  1  no gateway answers, it has no such route, or the route keeps no bodies
 
 Signals:
   INT  end, and say how many deliveries were not sent";

@@ -6,6 +6,9 @@ use super::{Failure, completions};
 use crate::config;
 use crate::schemes::{self, Spec};
 
+/// As many schemes are named that a word may mean, at most.
+const FEW: usize = 3;
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A scheme's name, or a word to search for in names, titles and documentation hosts [default: list all]
@@ -49,9 +52,14 @@ fn mentions(spec: &Spec, word: &str) -> bool {
     spec.name.contains(word) || spec.title.to_lowercase().contains(word) || spec.documentation.iter().any(host)
 }
 
-/// The failure for a name that no scheme has, with similar names.
+/// The failure for a name that no scheme has, with the few schemes that a search for it finds, or else with similar names.
 pub(super) fn unknown(name: &str) -> Failure {
-    let names: Vec<&str> = schemes::names().collect();
-    let hint = config::suggestion(name, &names);
+    let word = name.to_lowercase();
+    let found: Vec<String> =
+        all().filter(|spec| mentions(spec, &word)).map(|spec| format!("\"{}\"", spec.name)).collect();
+    let hint = match found.len() {
+        1..=FEW => format!("; did you mean {}?", found.join(" or ")),
+        _ => config::suggestion(name, &schemes::names().collect::<Vec<_>>()),
+    };
     Failure::Usage(format!("unknown scheme \"{name}\": `hooklatch schemes` lists all{hint}"))
 }

@@ -20,7 +20,7 @@ use super::support::http::reachable;
 use super::support::logging::Logging;
 use super::support::systemd::Manager;
 use super::{Failure, failure};
-use crate::app::{self, Listeners, Order, ShutdownResult};
+use crate::app::{self, Followed, Listeners, Order, ShutdownResult};
 use crate::clock::Clock;
 use crate::config::reload::{self, Progress, Watched};
 use crate::config::{AccessLog, Config, LoadError};
@@ -47,9 +47,9 @@ pub(super) fn run(path: &Path, logging: &Logging) -> Result<(), Failure> {
         show_all(&mut config);
         introduce(&config, &listeners)?;
     }
-    let orders = async || {
+    let orders = async |before: Followed| {
         // The gateway asks for an order once it runs, and again once it has followed it.
-        manager.ready();
+        manager.ready(before == Followed::Failed);
         let mut order = operator.order().await;
         match &mut order {
             Order::Reload(loaded) => {

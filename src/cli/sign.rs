@@ -65,13 +65,24 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let head = RequestHead { method: &Method::POST, path, query, headers: &headers };
     let signed = verifier.sign(0, &Unsigned { head, body: &body }, Clock::system().unix());
     let signed = signed.map_err(|error| Failure::Failed(error.to_string()))?;
-    if signed.body.is_some() || signed.query.is_some() {
-        let place = if signed.body.is_some() { "body" } else { "query" };
-        return Err(Failure::Failed(format!(
-            "{} puts its signature or its time into the {place}, so header lines alone do not make a valid delivery: \
-             use `hooklatch send`",
-            spec.name
-        )));
+    // The target may have already what belongs into the query.
+    let missing = signed.query.as_deref().filter(|needed| query != Some(*needed));
+    match (&signed.body, missing) {
+        (None, None) => {}
+        (None, Some(query)) if !signed.headers.is_empty() => {
+            return Err(Failure::Failed(format!(
+                "{} needs more in the query: send the delivery to this target, and sign it with --target '{path}?{query}'",
+                spec.name
+            )));
+        }
+        (body, _) => {
+            let place = if body.is_some() { "body" } else { "query" };
+            return Err(Failure::Failed(format!(
+                "{} puts its signature or its time into the {place}, so header lines alone do not make a valid delivery: \
+                 use `hooklatch send`",
+                spec.name
+            )));
+        }
     }
     for (name, value) in signed.headers {
         outln!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));

@@ -17,8 +17,13 @@ const FOLDERS: [(&str, &[&str]); 3] =
 
 /// What `helm template` makes of the chart, as the release `hooklatch`. `None` without Helm.
 fn template(arguments: &[&str]) -> Option<Command> {
+    template_of("hooklatch", arguments)
+}
+
+/// The same as another release.
+fn template_of(release: &str, arguments: &[&str]) -> Option<Command> {
     let mut helm = tool("helm")?;
-    helm.args(["template", "hooklatch", "--namespace", "webhooks"]).arg(deployed("helm/hooklatch")).args(arguments);
+    helm.args(["template", release, "--namespace", "webhooks"]).arg(deployed("helm/hooklatch")).args(arguments);
     Some(helm)
 }
 
@@ -28,10 +33,10 @@ fn gateway(folder: &str) -> String {
 }
 
 /// What Helm says when it fails.
-fn failure(arguments: &[&str]) -> Option<String> {
-    let output = template(arguments)?.output().unwrap();
-    assert!(!output.status.success(), "{arguments:?}: {output:?}");
-    Some(String::from_utf8(output.stderr).unwrap())
+fn failure(mut helm: Command) -> String {
+    let output = helm.output().unwrap();
+    assert!(!output.status.success(), "{helm:?}: {output:?}");
+    String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
@@ -177,7 +182,7 @@ fn every_value_of_the_chart_reaches_the_manifests() {
         let text = values[key].to_string();
         assert!(made.contains(text.trim_matches(['{', '}', '[', ']'])), "{text}: {made}");
     }
-    assert!(made.contains("\"role\":\"handler\""), "beside the chart's own label: {made}");
+    assert!(made.contains("\"role\":\"handler\""), "{made}");
     for pointer in ["/volumes/0", "/volumeMounts/0", "/networkPolicy/egress/0"] {
         assert!(made.contains(&values.pointer(pointer).unwrap().to_string()), "{pointer}: {made}");
     }
@@ -226,8 +231,89 @@ fn the_chart_refuses_what_cannot_work() {
             "--set-string=gateway=admin: { listen: here }\nroutes: [a]",
             "admin.listen in gateway is no address with a port",
         ),
+        (
+            "--set-string=gateway=store: { path: data }\nroutes: [a]",
+            "store.path in gateway is data, below the folder of gateway.yaml, where a pod cannot write: make it absolute",
+        ),
+        ("--set=autoscaling.minReplicas=20", "autoscaling.minReplicas is 20, more than maxReplicas, which is 10"),
+        (
+            "--set=podDisruptionBudget.maxUnavailable=abc",
+            "at '/podDisruptionBudget/maxUnavailable': 'abc' does not match",
+        ),
+        ("--set=podDisruptionBudget.maxUnavailable=101%", "'101%' does not match"),
+        (
+            "--set=fullnameOverride=Foo_Bar",
+            "Foo_Bar cannot be the name of a Service: set fullnameOverride to lower-case",
+        ),
+        ("--set=secrets.name=Foo_Bar", "at '/secrets/name': 'Foo_Bar' does not match"),
+        // Helm's way to drop a value.
+        ("--set-json=networkPolicy.monitoringNamespace=null", "missing property 'monitoringNamespace'"),
+        ("--set-json=volume=null", "missing property 'volume'"),
+        (
+            "--set-string=podLabels.app\\.kubernetes\\.io/name=other",
+            "podLabels has app.kubernetes.io/name, which the chart sets itself",
+        ),
+        (
+            "--set-json=prometheusRule={\"enabled\":true,\"labels\":{\"helm.sh/chart\":\"other\"}}",
+            "prometheusRule.labels has helm.sh/chart, which the chart sets itself",
+        ),
     ] {
-        let Some(said) = failure(&[arguments]) else { return };
+        let Some(helm) = template(&[arguments]) else { return };
+        let said = failure(helm);
         assert!(said.contains(words), "{arguments}: {said}");
     }
+    let said = failure(template_of("123", &[]).unwrap());
+    assert!(said.contains("123-hooklatch cannot be the name of a Service: set fullnameOverride"), "{said}");
+}
+
+#[test]
+fn labels_that_are_given_select_pods_in_place_of_the_charts() {
+    // What the gateway may reach in its namespace, and which pods only it may reach. Without a label it would be all pods.
+    let selected = |arguments: &[&str]| {
+        let mut helm = template(&[&[gateway("kubernetes-cluster").as_str()], arguments].concat())?;
+        let mut objects = compared(&documents(&succeeds(&mut helm)));
+        let mut policy = |name: &str| objects.remove(&format!("NetworkPolicy {name}")).unwrap();
+        let (gateway, handlers) = (policy("hooklatch"), policy("hooklatch-handlers"));
+        let to = |rule: usize| gateway["spec"]["egress"][rule]["to"][0]["podSelector"]["matchLabels"].clone();
+        assert_eq!(to(1), handlers["spec"]["podSelector"]["matchLabels"], "{arguments:?}");
+        Some([to(1), to(2)])
+    };
+    let (handler, database) =
+        (json!({ "app.kubernetes.io/component": "webhook-handler" }), json!({ "cnpg.io/cluster": "hooklatch-db" }));
+    let (of_handlers, of_database) = ("networkPolicy.handlerLabels", "database.podLabels");
+    for nothing in ["null", "{}"] {
+        let set = [of_handlers, of_database].map(|key| format!("--set-json={key}={nothing}"));
+        let Some(selected) = selected(&[&set[0], &set[1]]) else { return };
+        assert_eq!(selected, [handler.clone(), database.clone()], "{nothing}");
+    }
+    let set = [of_handlers, of_database].map(|key| format!("--set-string={key}.role=1"));
+    assert_eq!(selected(&[&set[0], &set[1]]).unwrap(), [json!({ "role": "1" }), json!({ "role": "1" })]);
+}
+
+#[test]
+fn names_that_look_like_numbers_or_booleans_are_text() {
+    let names = ["secrets.name=123", "priorityClassName=1", "fullnameOverride=true", "volume.storageClassName=2"];
+    let more = ["volume.size=3", "serviceMonitor.interval=4s", "networkPolicy.monitoringNamespace=5"];
+    let set: Vec<String> = names.iter().chain(&more).map(|value| format!("--set-string={value}")).collect();
+    let arguments: Vec<&str> = set.iter().map(String::as_str).collect();
+    let gateway = gateway("kubernetes-queue");
+    let Some(mut helm) = template_of("123", &[arguments.as_slice(), &[&gateway]].concat()) else { return };
+    let made = succeeds(&mut helm);
+    assert_fits_kubernetes(&made);
+    let made = json!(documents(&made)).to_string();
+    for text in [
+        "\"app.kubernetes.io/instance\":\"123\"",
+        "\"secretName\":\"123\"",
+        "\"priorityClassName\":\"1\"",
+        "\"name\":\"true\"",
+        "\"storageClassName\":\"2\"",
+        "\"storage\":\"3\"",
+        "\"kubernetes.io/metadata.name\":\"5\"",
+    ] {
+        assert!(made.contains(text), "{text}: {made}");
+    }
+
+    let database = crate::chart::gateway("kubernetes-cluster");
+    let set = ["--set-string=database.secret=6", "--set-string=database.key=7", database.as_str()];
+    assert_fits_kubernetes(&succeeds(&mut template(&set).unwrap()));
 }

@@ -110,6 +110,60 @@ fn a_wrong_search_is_wrong_usage_and_no_gateway_is_a_failure() {
     }
 }
 
+/// What the manual page of a command says of an exit status.
+fn meaning(command: &str, status: i32) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(done(Command::new(BINARY).arg("man").arg(folder.path())).status, 0);
+    let page = fs::read_to_string(folder.path().join(format!("hooklatch-{command}.1"))).unwrap();
+    let (_, after) = page.split_once(".SH \"EXIT STATUS\"\n").unwrap();
+    let (statuses, _) = after.split_once(".SH").unwrap();
+    let (_, after) = statuses.split_once(&format!("\\fB{status}\\fR\n")).unwrap();
+    after.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn the_manual_pages_say_which_exit_status_a_failure_has() {
+    let gateway = Gateway::start(&route("circleci", "upstream: \"http://127.0.0.1:1\""));
+    // A gateway that has no such route answers so; a configuration that has none is wrong usage.
+    for command in ["pause", "resume", "listen"] {
+        let to = ["--to", "http://127.0.0.1:1"];
+        let more = if command == "listen" { &to[..] } else { &[] };
+        run(gateway.admin, &[&[command, "nobody"], more].concat()).fails(1, "hooklatch: ");
+        assert!(meaning(command, 1).contains("it has no such route"), "{command}");
+        assert!(!meaning(command, 2).contains("route"), "{command}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("secret", SECRET);
+    let route =
+        "{ name: hook, path: /hook, scheme: circleci, secrets: [{ file: secret }], upstream: \"http://127.0.0.1:1\" }";
+    let address = "postgresql://nobody@127.0.0.1:1/none";
+    let configuration = format!("store: {{ postgres: {{ url: {{ file: address }} }} }}\nroutes:\n  - {route}\n");
+    write("address", address);
+    write("gateway.yaml", &configuration);
+    write("request", "no request");
+    let in_folder = |arguments: &[&str]| {
+        done(Command::new(BINARY).args(arguments).current_dir(&folder).stdin(Stdio::null()).env_remove("RUST_LOG"))
+    };
+    let none = "has no such route";
+    for (arguments, status, words) in [
+        (&["send", "nobody"][..], 2, none),
+        (&["send", "hook", "--url", "http://127.0.0.1:1"], 1, "no gateway answered"),
+        (&["explain", "nobody", "--request", "request"], 2, none),
+        (&["explain", "hook", "--request", "request"], 2, "the request cannot be read"),
+        (&["explain", "hook", "--request", "missing"], 2, "the request cannot be read"),
+        (&["store", "check"], 1, "store.path names no folder"),
+    ] {
+        in_folder(arguments).fails(status, "");
+        assert!(meaning(arguments[0], status).contains(words), "{arguments:?}");
+    }
+    assert!(!meaning("explain", 1).contains("read"));
+    assert_eq!(meaning("send", 1), "the answer was not a 2xx, or no gateway answered");
+    for command in ["tail", "listen"] {
+        assert_eq!(meaning(command, 0), "ended by Ctrl\\-C (INT)", "TERM ends it as the system does");
+    }
+}
+
 #[test]
 fn the_configuration_names_the_address_and_the_token() {
     let gateway =
@@ -228,7 +282,7 @@ fn tail_prints_what_comes_and_goes_on_after_a_restart_of_the_connection() {
     };
     let delivery: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&delivery["state"], &delivery["route"]), (&"delivered".into(), &"hook".into()));
-    tail.signal("INT");
+    tail.signal("TERM");
     assert_eq!(tail.wait().code(), Some(0));
     assert!(tail.printed(Stream::Stderr).is_empty());
 }

@@ -2,7 +2,7 @@
 //! left with it, or those of a `.socket` unit. And what the gateway tells the manager of its life.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
@@ -274,6 +274,22 @@ fn a_gateway_that_cannot_start_leaves_nobody_waiting() {
 }
 
 #[test]
+fn a_socket_that_is_none_of_tcp_leaves_nobody_waiting_for_those_that_are_kept() {
+    let mut service = Service::new();
+    service.configure(2);
+    let gateway = service.start();
+    service.stop(gateway);
+    assert_eq!(service.manager.kept().len(), 3);
+    service.manager.open(UdpSocket::bind("127.0.0.1:0").unwrap().into());
+    let said = service.fails(1);
+    assert!(said.contains("a socket of systemd: "), "{said}");
+    while !service.manager.kept().is_empty() {
+        service.manager.hear();
+    }
+    nobody_listens(&[service.server, service.admin]);
+}
+
+#[test]
 fn a_restart_with_a_socket_unit_refuses_no_connection_either() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut service = Service::under(ServiceManager::with_socket(&listener));
@@ -308,6 +324,19 @@ fn the_service_manager_is_told_when_the_gateway_is_ready_reloads_and_stops() {
     let reloading = service.manager.hear();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
     assert_eq!(service.manager.hear(), "READY=1", "the listeners are as they were");
+
+    // What can be read but not applied, and what cannot be read.
+    for wrong in [text.replace("threads: 1", "threads: 2"), format!("{text}\nnonsense: 1\n")] {
+        fs::write(service.file(), wrong).unwrap();
+        gateway.process.signal("HUP");
+        assert!(service.manager.hear().starts_with("RELOADING=1\n"));
+        let failed = "READY=1\nSTATUS=The configuration was not reloaded: what ran goes on. See the log";
+        assert_eq!(service.manager.hear(), failed);
+    }
+    fs::write(service.file(), text).unwrap();
+    gateway.process.signal("HUP");
+    assert!(service.manager.hear().starts_with("RELOADING=1\n"));
+    assert_eq!(service.manager.hear(), "READY=1\nSTATUS=", "it is taken back");
     gateway.process.signal("TERM");
     assert_eq!(service.manager.hear(), "STOPPING=1");
     assert_eq!(gateway.process.wait().code(), Some(0));

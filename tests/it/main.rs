@@ -125,6 +125,9 @@ mod newcomers;
 /// Completions and manual pages.
 mod shipped;
 
+/// Completions of lines that are typed into real shells.
+mod completing;
+
 /// The JSON Schema of gateway.yaml, as editors use it.
 mod schema;
 

@@ -141,6 +141,10 @@ fn a_scheme_that_is_not_known_brings_the_nearest_names() {
     let (status, said) = told(folder.path(), &["check"]);
     assert_eq!(status, 78);
     assert!(said.contains("`hooklatch schemes` lists all schemes; did you mean \"circleci\"?"), "{said}");
+    // A name that the documentation's address has.
+    let (status, said) = told(folder.path(), &["init", "carbon", "-c", "new.yaml"]);
+    assert_eq!(status, 2);
+    assert_eq!(said, "hooklatch: unknown scheme \"carbon\": `hooklatch schemes` lists all; did you mean \"icr\"?\n");
     for arguments in [&["schemes", "githb"][..], &["sign", "--scheme", "githb", "--secret-env", "SET"]] {
         let (status, said) = told(folder.path(), arguments);
         assert_eq!(status, 2);
@@ -148,6 +152,62 @@ fn a_scheme_that_is_not_known_brings_the_nearest_names() {
             said,
             "hooklatch: unknown scheme \"githb\": `hooklatch schemes` lists all; did you mean \"github\"?\n"
         );
+    }
+}
+
+#[test]
+fn sign_says_which_target_it_needs_and_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = "{\"a\":1}";
+    fs::write(folder.path().join("body"), body).unwrap();
+    let url = "public_url=https://hooks.example.com/x";
+    let kind = "Content-Type: application/json";
+    let sign =
+        ["sign", "--scheme", "twilio", "--secret-env", "SET", "--body", "body", "--option", url, "--header", kind];
+    let (status, said) = told(folder.path(), &[&sign[..], &["--target", "/x?a=1"]].concat());
+    assert_eq!(status, 1);
+    let (_, target) = said.trim_end().split_once("sign it with --target ").expect(&said);
+    let target = target.trim_matches('\'');
+    assert!(target.starts_with("/x?a=1&bodySHA256="), "{target}");
+    let signed = hooklatch(folder.path(), &[&sign[..], &["--target", target]].concat());
+    assert!(signed.status.success(), "{signed:?}");
+
+    let keys =
+        "upstream: \"http://127.0.0.1:1\", scheme: { name: twilio, public_url: \"https://hooks.example.com/x\" }";
+    let configuration = format!("routes:\n  - {{ name: x, path: /x, secrets: [{{ env: SET }}], {keys} }}\n");
+    fs::write(folder.path().join("gateway.yaml"), configuration).unwrap();
+    let lines = String::from_utf8(signed.stdout).unwrap().replace('\n', "\r\n");
+    let head = format!("POST {target} HTTP/1.1\r\nHost: x\r\n{kind}\r\nContent-Length: {}\r\n{lines}\r\n", body.len());
+    fs::write(folder.path().join("request"), head + body).unwrap();
+    let explained = hooklatch(folder.path(), &["explain", "x", "--request", "request"]);
+    assert!(explained.status.success(), "{explained:?}");
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_told_by_check_and_with_what_to_do_when_nothing_can_be_opened() {
+    let folder = folder("127.0.0.1:0", "civo", "SET", "http://127.0.0.1:1");
+    let limited = |files: u32, command: &str| {
+        let script = format!("ulimit -n {files} && exec \"$0\" {command}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, BINARY]).current_dir(folder.path()).env_remove("RUST_LOG").env("SET", SECRET);
+        let output = shell.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, said) = limited(160, "check");
+    assert_eq!(status, 0, "{said}");
+    assert!(
+        said.contains(
+            "warning: server.max_connections: max_connections is more than the limit of open files allows: raise \
+             LimitNOFILE or `ulimit -n`, or lower it (here 160 files, for 80 connections)\n"
+        ),
+        "{said}"
+    );
+    let text = fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    fs::write(folder.path().join("gateway.yaml"), text.replace("access_log", "threads: 64, access_log")).unwrap();
+    let (status, said) = limited(48, "serve");
+    assert_eq!(status, 1, "{said}");
+    for part in ["hooklatch: cannot listen on 127.0.0.1:0 (server.listen): ", "LimitNOFILE", "server.threads"] {
+        assert!(said.contains(part), "{part}: {said}");
     }
 }
 

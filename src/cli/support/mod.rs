@@ -1,6 +1,7 @@
 //! What several commands share.
 
 pub(super) mod api;
+pub(super) mod bash;
 pub(super) mod captured;
 pub(super) mod confirm;
 pub(super) mod events;
@@ -11,6 +12,7 @@ pub(super) mod line;
 pub(super) mod logging;
 pub(super) mod loopback;
 pub(super) mod pinned;
+pub(super) mod stop;
 pub(super) mod summary;
 pub(super) mod systemd;
 pub(super) mod vectors;

@@ -15,6 +15,8 @@ use crate::app::{Listeners, PassedSocket};
 
 /// How many file descriptors fit into a message (unix(7), `SCM_RIGHTS`), at most.
 const IN_A_MESSAGE: usize = 253;
+/// What `systemctl status` shows after a reload that failed, until one succeeds. The reasons are in the log.
+const NOT_RELOADED: &str = "The configuration was not reloaded: what ran goes on. See the log";
 
 /// systemd, as it is talked to by a unit with `Type=notify`. If it is dropped before the gateway was [ready](Self::ready), the
 /// gateway could not start, and systemd is told to close what it keeps: what connects is then refused instead of waiting in vain.
@@ -23,6 +25,8 @@ pub struct Manager {
     told: Told,
     /// The names of the sockets that it passed or keeps.
     names: BTreeSet<String>,
+    /// What it shows of the gateway is [`NOT_RELOADED`].
+    shows_failure: bool,
 }
 
 /// What it was told last.
@@ -44,13 +48,13 @@ impl Manager {
         let mut passed = ListenFd::from_env();
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
+        let names: Vec<String> = names.take(passed.len()).collect();
+        self.names.extend(names.iter().cloned());
         let sockets = (0..passed.len()).zip(names).filter_map(|(index, name)| {
             let taken = passed.take_tcp_listener(index);
             taken.map(|socket| Some(PassedSocket { socket: socket?, name })).transpose()
         });
-        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-        self.names.extend(sockets.iter().map(|passed| passed.name.clone()));
-        Ok(sockets)
+        sockets.collect()
     }
 
     /// Leaves the sockets that this process has opened for the next one.
@@ -64,11 +68,18 @@ impl Manager {
         }
     }
 
-    /// The gateway takes deliveries: it has started, or has reloaded.
-    pub fn ready(&mut self) {
+    /// The gateway takes deliveries: it has started or reloaded, or goes on as it was because the reload has failed.
+    pub fn ready(&mut self, has_failed: bool) {
         if matches!(self.told, Told::Nothing | Told::Reloading) {
-            tell(&[NotifyState::Ready]);
+            let status = match (has_failed, self.shows_failure) {
+                (true, _) => Some(NotifyState::Status(NOT_RELOADED)),
+                (false, true) => Some(NotifyState::Status("")),
+                (false, false) => None,
+            };
+            let states: Vec<_> = [NotifyState::Ready].into_iter().chain(status).collect();
+            tell(&states);
             self.told = Told::Ready;
+            self.shows_failure = has_failed;
         }
     }
 

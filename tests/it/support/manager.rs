@@ -42,6 +42,11 @@ impl ServiceManager {
         Self { opened: vec![listener.try_clone().unwrap().into()], ..Self::new() }
     }
 
+    /// The `.socket` unit opens this socket as well.
+    pub fn open(&mut self, socket: OwnedFd) {
+        self.opened.push(socket);
+    }
+
     /// `serve` with this configuration, and with the sockets and variables that systemd starts a service with.
     pub fn serve(&self, file: &Path) -> Command {
         let unit = self.opened.iter().map(|socket| ("hooklatch.socket", socket));

@@ -4,13 +4,17 @@
 {{- if not $name -}}
 {{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
 {{- end -}}
-{{- $name | trunc 52 | trimSuffix "-" -}}
+{{- $name = $name | trunc 52 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%s cannot be the name of a Service: set fullnameOverride to lower-case letters, digits and hyphens that start with a letter" $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* By which the pods are found. */}}
 {{- define "hooklatch.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "hooklatch.labels" -}}
@@ -18,6 +22,30 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* The chart's labels and those of a value, which may replace none: `key` names the value. */}}
+{{- define "hooklatch.labels.with" -}}
+{{- $own := include "hooklatch.labels" .root -}}
+{{- range $label, $_ := .labels -}}
+{{- if hasKey (fromYaml $own) $label -}}
+{{- fail (printf "%s has %s, which the chart sets itself" $.key $label) -}}
+{{- end -}}
+{{- end -}}
+{{- $own -}}
+{{- with .labels }}
+{{ toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The pods of the handlers. Without a label it would be all pods. */}}
+{{- define "hooklatch.handlers" -}}
+{{- .Values.networkPolicy.handlerLabels | default (dict "app.kubernetes.io/component" "webhook-handler") | toYaml -}}
+{{- end -}}
+
+{{/* The pods of the database: those of deploy/kubernetes-cluster unless others are given. */}}
+{{- define "hooklatch.database" -}}
+{{- .Values.database.podLabels | default (dict "cnpg.io/cluster" "hooklatch-db") | toYaml -}}
 {{- end -}}
 
 {{/* The gateway.yaml, read. */}}
@@ -34,6 +62,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (get $read .) -}}
 {{- $_ := unset $read . -}}
 {{- end -}}
+{{- end -}}
+{{- $path := dig "store" "path" "" $read -}}
+{{- if and $path (not (hasPrefix "/" $path)) -}}
+{{- fail (printf "store.path in gateway is %s, below the folder of gateway.yaml, where a pod cannot write: make it absolute, such as /var/lib/hooklatch" $path) -}}
 {{- end -}}
 {{- toYaml $read -}}
 {{- end -}}

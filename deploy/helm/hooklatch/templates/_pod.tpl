@@ -5,16 +5,13 @@
 {{- $hasDatabase := and (dig "store" "postgres" "" $gateway) .Values.database.secret -}}
 metadata:
   labels:
-    {{- include "hooklatch.labels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "hooklatch.labels.with" (dict "root" . "key" "podLabels" "labels" .Values.podLabels) | nindent 4 }}
   {{- with .Values.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "hooklatch.fullname" . }}
+  serviceAccountName: {{ include "hooklatch.fullname" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
@@ -23,7 +20,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with .Values.nodeSelector }}
   nodeSelector:
@@ -100,8 +97,8 @@ spec:
     {{- if $hasDatabase }}
     - name: database
       secret:
-        secretName: {{ .Values.database.secret }}
-        items: [{ key: {{ .Values.database.key }}, path: url }]
+        secretName: {{ .Values.database.secret | quote }}
+        items: [{ key: {{ .Values.database.key | quote }}, path: url }]
         defaultMode: 288  # 0440
     {{- end }}
     - name: config
@@ -109,7 +106,7 @@ spec:
         name: {{ include "hooklatch.fullname" . }}-config
     - name: secrets
       secret:
-        secretName: {{ .Values.secrets.name }}
+        secretName: {{ .Values.secrets.name | quote }}
         defaultMode: 288  # 0440
     {{- with .Values.volumes }}
     {{- toYaml . | nindent 4 }}

@@ -117,7 +117,9 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     let text = std::str::from_utf8(without_prompt(file.trim_ascii_start()));
     let text = text.map_err(|_| "is a curl command with bytes that are not UTF-8".to_owned())?;
     let first_word = text.split_ascii_whitespace().nth(1).unwrap_or_default();
-    let of_windows = first_word.starts_with("^\"") || text.lines().any(|line| line.ends_with(" ^"));
+    let of_windows = first_word.starts_with("^\"")
+        || text.lines().any(|line| line.ends_with(" ^"))
+        || (first_word.starts_with('"') && has_doubled_quote(text));
     let split = if of_windows { shell::cmd } else { shell::bash };
     let split = |text: &str| split(text).map_err(|why| format!("is a curl command that {why}"));
     let mut words = split(text)?;
@@ -146,6 +148,16 @@ pub fn read(file: &[u8], context: &Context<'_>) -> Result<Draft, String> {
     };
     draft.lost = Some(Lost::Bytes(lost.to_owned()));
     Ok(draft)
+}
+
+/// Whether a quote is written as two, as older versions of Firefox do for Windows. An empty word is no such.
+fn has_doubled_quote(text: &str) -> bool {
+    text.match_indices("\"\"").any(|(at, quotes)| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        let after = text.get(at + quotes.len()..).and_then(|after| after.chars().next());
+        let is_blank = |char: Option<char>| char.is_none_or(char::is_whitespace);
+        before != Some('\\') && !(is_blank(before) && is_blank(after))
+    })
 }
 
 impl Command {

@@ -209,10 +209,11 @@ pub fn cmd(text: &str) -> Result<Words, &'static str> {
     Ok(out)
 }
 
-/// Splits a line as programs of Windows do: a backslash counts only before a quote.
+/// Splits a line as programs of Windows do: a backslash counts only before a quote, and two quotes in a quoted part are one.
 fn arguments(line: &str) -> Result<Vec<String>, &'static str> {
     let (mut words, mut word, mut quoted, mut backslashes) = (Vec::new(), None::<String>, false, 0);
-    for char in line.chars() {
+    let mut chars = line.chars().peekable();
+    while let Some(char) = chars.next() {
         if char == '\\' {
             backslashes += 1;
             continue;
@@ -224,6 +225,7 @@ fn arguments(line: &str) -> Result<Vec<String>, &'static str> {
             backslashes = 0;
         }
         match char {
+            '"' if !literal && quoted && chars.next_if_eq(&'"').is_some() => word.get_or_insert_default().push('"'),
             '"' if !literal => {
                 word.get_or_insert_default();
                 quoted = !quoted;
@@ -301,6 +303,7 @@ mod tests {
             assert_eq!(words, [name, "https://a.example/", "-H", "a: b", "--data-raw", body]);
         }
         assert_eq!(cmd("a ^\"b^\n\nc^\" d\\\\e \"f\\\\\"").unwrap().words, ["a", "b\nc", r"d\\e", r"f\"]);
+        assert_eq!(cmd(r#"a "" "b ""c""" """d""""#).unwrap().words, ["a", "", r#"b "c""#, r#""d""#]);
         assert!(cmd("a \"b").is_err() && cmd("a %PATH% | b").unwrap().expands);
     }
 }

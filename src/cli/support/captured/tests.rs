@@ -204,6 +204,22 @@ fn what_is_no_request_is_told_without_its_content() {
     assert!(read(deep.as_bytes()).is_err());
 }
 
+#[test]
+fn a_command_of_older_firefox_for_windows_has_doubled_quotes() {
+    let request = |command: &str| read(command.as_bytes()).unwrap().request;
+    let windows =
+        "curl \"https://a.example/hook\" -X POST -H \"X-A: \"\"b\"\"\" --data-raw \"{\"\"a\"\":\"\"b c\"\"}\"";
+    let body = request(windows).body;
+    assert_eq!(String::from_utf8_lossy(&body), r#"{"a":"b c"}"#);
+    for bash in [
+        r#"curl "https://a.example/hook" -H "X-A;" --data-raw "" "#,
+        r#"curl "https://a.example/hook" --data-raw "{\"a\":\"\"}""#,
+    ] {
+        let expected = if bash.contains('{') { r#"{"a":""}"# } else { "" };
+        assert_eq!(String::from_utf8_lossy(&request(bash).body), expected, "{bash}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
