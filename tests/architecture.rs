@@ -19,7 +19,7 @@ mod rust;
 
 /// The rooms of the house, from the top down, and what each may import of the rooms below it.
 const ROOMS: &[(&str, &str)] = &[
-    ("cli", "acts app clock config http1 lock net reject schemes store text upstream"),
+    ("cli", "acts app clock config crypto http1 lock net reject schemes store text upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
     ("admin", "acts clock config lock metrics net queue record reject routing schemes search store text"),
     ("acts", "clock config delivery gateway http1 lock metrics queue record reject routing schemes store upstream"),
@@ -33,12 +33,13 @@ const ROOMS: &[(&str, &str)] = &[
     ("routing", "config http1 lock metrics reject schemes upstream"),
     ("upstream", "clock config http1 lock metrics net"),
     ("http1", "clock net"),
-    ("net", "config"),
+    ("net", "config crypto"),
     ("metrics", "config reject"),
-    ("config", "schemes store"),
+    ("config", "crypto schemes store"),
     ("reject", "schemes"),
-    ("schemes", ""),
-    ("store", "clock lock"),
+    ("schemes", "crypto"),
+    ("store", "clock crypto lock"),
+    ("crypto", ""),
     ("clock", ""),
     ("lock", ""),
     ("text", ""),

@@ -107,12 +107,11 @@ fn explain(
     now: Instant,
 ) -> Result<Explanation, Refused> {
     let (info, payload) = (recorded.info(now), recorded.payload());
-    let body = recorded.body.clone().unwrap_or_default();
     let question = Question {
         route: &route.config,
         routes: routes.iter().map(|route| &route.config).collect(),
         head: Some(&recorded.head),
-        body: &body,
+        body: recorded.body.as_ref(),
         received_at: recorded.received_at(),
     };
     let verdict = match judge(route, &info, payload.as_ref(), recorded.received_at()) {

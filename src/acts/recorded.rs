@@ -20,7 +20,7 @@ use crate::queue::stored;
 use crate::record::details::{Details, RequestRecord};
 use crate::record::shown::is_as_it_came;
 use crate::routing::table::RouteShared;
-use crate::store::{Delivery, Shown};
+use crate::store::{Delivery, Shown, received_at};
 
 /// In an answer with a recorded body, says that it is only the first part of what came.
 pub const BODY_CUT: HeaderName = HeaderName::from_static("hooklatch-body-cut");
@@ -62,7 +62,7 @@ impl Recorded {
 
     /// When it was received, since 1970-01-01T00:00:00Z.
     pub fn received_at(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.delivery.received_at).unwrap_or_default())
+        Duration::from_millis(u64::try_from(received_at(self.delivery.id)).unwrap_or_default())
     }
 
     /// The body, in the form that the gateway works with.

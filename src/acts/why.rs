@@ -9,7 +9,7 @@ use http::request::Parts;
 use crate::config::units::display_size;
 use crate::config::{PathPattern, Route};
 use crate::reject::Reject;
-use crate::schemes::diagnose::{Diagnosis, Effort, Suspect, diagnose};
+use crate::schemes::diagnose::{Diagnosis, Effort, Suspect, diagnose, diagnose_head};
 use crate::schemes::{RequestHead, SignedRequest, VerifyError};
 
 /// The question why a route refuses a request.
@@ -20,8 +20,8 @@ pub struct Question<'a> {
     pub routes: Vec<&'a Route>,
     /// The request's head; `None` if it is not HTTP.
     pub head: Option<&'a Parts>,
-    /// The request's body.
-    pub body: &'a Bytes,
+    /// The request's body; `None` if it is not known.
+    pub body: Option<&'a Bytes>,
     /// When it was received, since 1970-01-01T00:00:00Z.
     pub received_at: Duration,
 }
@@ -44,8 +44,11 @@ impl Question<'_> {
                 vec![format!("the route takes {}", methods.join(", "))]
             }
             reason if reason == Reject::BodyTooLarge.reason() => {
-                let (length, most) = (self.body.len(), display_size(self.route.max_body));
-                vec![format!("the body has {length} bytes, and the route's max_body is {most}")]
+                let most = display_size(self.route.max_body);
+                vec![match self.body {
+                    Some(body) => format!("the body has {} bytes, and the route's max_body is {most}", body.len()),
+                    None => format!("the route's max_body is {most}"),
+                }]
             }
             _ => Vec::new(),
         };
@@ -73,8 +76,10 @@ impl Question<'_> {
         let Some(head) = self.head else { return Diagnosis::default() };
         let others = self.routes.iter().filter(|other| other.name != self.route.name);
         let others: Vec<Suspect<'_>> = others.map(|other| other.suspect()).collect();
-        let body = [self.body.clone()];
-        let request = SignedRequest { head: RequestHead::of(head), body: &body };
+        let head = RequestHead::of(head);
+        let Some(body) = self.body else { return diagnose_head(self.route.suspect(), head, self.received_at) };
+        let body = [body.clone()];
+        let request = SignedRequest { head, body: &body };
         diagnose(self.route.suspect(), &others, &request, self.received_at, effort)
     }
 

@@ -9,6 +9,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use super::AdminContext;
+use crate::store::Health;
 
 /// The body of a 404.
 const NOT_FOUND: &str = "not found: try /metrics, /livez, /readyz or /config\n";
@@ -42,7 +43,15 @@ pub async fn livez() -> Response {
 pub async fn readyz(State(context): State<Arc<AdminContext>>) -> Response {
     match (context.ready)() {
         true => reply(StatusCode::OK, TEXT, "ready\n"),
-        false => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "starting or draining\n"),
+        // Anyone may ask: what it says has no path and no address in it.
+        false => {
+            let why = match context.queue.store.health() {
+                Health::Failed(_) => "the store has failed\n",
+                Health::Unreachable(_) => "the database cannot be reached\n",
+                Health::Good | Health::Full => "starting or draining\n",
+            };
+            reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, why)
+        }
     }
 }
 

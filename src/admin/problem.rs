@@ -54,6 +54,11 @@ impl Problem {
         Self::new(StatusCode::GONE, "gone", detail)
     }
 
+    /// A change, where there may be none.
+    pub fn read_only() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "read_only", "admin.read_only is true: nothing can be changed")
+    }
+
     /// A fault of the gateway, which has been logged.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "the gateway has a fault: see its log")

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let now = args.at.unwrap_or_else(|| Clock::system().unix());
     let body = Bytes::copy_from_slice(&captured.request.body);
     let (head, routes) = (captured.parts.as_ref(), config.routes.iter().collect());
-    let question = Question { route, routes, head, body: &body, received_at: now };
+    let question = Question { route, routes, head, body: Some(&body), received_at: now };
     let question = Judged { config: &config, captured: &captured, question };
     let accepted = match &captured.cut_short {
         Some(missing) => {
@@ -174,7 +174,7 @@ impl Judged<'_> {
             outln!("apart from that, the signature is right");
             return Ok(());
         }
-        if self.captured.lost.is_some() && !diagnosis.proven {
+        if (self.captured.lost.is_some() || self.captured.cut_short.is_some()) && !diagnosis.proven {
             outln!("whether the signature is right cannot be said: the file may not have the body that came");
             return Ok(());
         }

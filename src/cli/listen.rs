@@ -1,5 +1,5 @@
 //! `hooklatch listen ROUTE --to URL`: sends a copy of each delivery that a running gateway lets in on a route to a handler on
-//! this machine, until Ctrl-C.
+//! this machine, until Ctrl-C or SIGTERM.
 //!
 //! The request is the one that the upstream gets, but for `Host` and for what the gateway adds to each attempt. Copies are
 //! fetched as soon as the gateway tells of a delivery: of a queued one the gateway keeps little once its handler has taken it,
@@ -26,6 +26,7 @@ use super::support::events::{left_out, several};
 use super::support::follow::{Heard, WAITS, follow};
 use super::support::http::{Transport, beginning, send};
 use super::support::line::Line;
+use super::support::stop::asked_to_stop;
 use super::{Failure, completions};
 use crate::acts::recorded::{BODY_CUT, BODY_REDACTED};
 use crate::app;
@@ -119,7 +120,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let ended = app::runtime()?.block_on(async {
         tokio::select! {
             result = listen.copy(&path, last_id, before) => result,
-            signal = tokio::signal::ctrl_c() => Ok(signal?),
+            signal = asked_to_stop() => Ok(signal?),
         }
     });
     let lost = listen.lost.get();

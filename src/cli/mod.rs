@@ -200,8 +200,11 @@ impl Cli {
     /// The process's command line. Ends the process if the command line is wrong or asks for help, or if a shell asks for
     /// completions.
     pub fn of_process() -> Self {
-        completions::answer();
-        Self::try_parse().unwrap_or_else(|error| advised(error).exit())
+        match completions::answer() {
+            Ok(true) => std::process::exit(0),
+            Ok(false) => Self::try_parse().unwrap_or_else(|error| advised(error).exit()),
+            Err(error) => error.exit(),
+        }
     }
 
     /// Runs the command. Prints an error to stderr.

@@ -38,10 +38,13 @@ fn told(id: &str, verdict: &Value) -> String {
             format!("refused: {reason}{}{}", status.unwrap_or_default(), title.unwrap_or_default())
         }
     });
-    let proven = verdict.get("proven").and_then(Value::as_bool).unwrap_or(true);
-    for (key, kind) in [("causes", if proven { "cause" } else { "hint" }), ("notes", "note")] {
+    let proven = verdict.get("proven").and_then(Value::as_bool);
+    for (key, kind) in [("causes", if proven == Some(false) { "hint" } else { "cause" }), ("notes", "note")] {
         let texts = verdict.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         lines.extend(texts.map(|text| format!("{kind}: {}", plain(text))));
+        if key == "causes" && proven == Some(true) && !accepted {
+            lines.push("but for that, the signature is right".to_owned());
+        }
     }
     lines.join("\n") + "\n"
 }
@@ -60,6 +63,12 @@ mod tests {
             told("0190", &refused),
             "delivery: 0190\nrefused: signature_mismatch (401): It does not verify\n\
              hint: the body\\u{1b} was changed\nnote: enforce is false\n"
+        );
+        let proven =
+            serde_json::json!({"accepted": false, "reason": "stale_timestamp", "proven": true, "causes": ["a"]});
+        assert_eq!(
+            told("1", &proven),
+            "delivery: 1\nrefused: stale_timestamp\ncause: a\nbut for that, the signature is right\n"
         );
         let least = serde_json::json!({"accepted": false, "reason": "no_route", "causes": ["a"]});
         assert_eq!(told("1", &least), "delivery: 1\nrefused: no_route\ncause: a\n");

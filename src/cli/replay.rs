@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::support::api::{Api, GatewayArgs, encoded};
 use super::support::confirm::confirm;
+use super::support::stop::asked_to_stop;
 use crate::app;
 use crate::text::plain;
 
@@ -87,7 +88,7 @@ pub(super) fn each(ids: &[String], act: impl Fn(&str) -> Result<String, Failure>
     if failed { Err(Failure::Told) } else { Ok(()) }
 }
 
-/// Follows a replay in bulk to its end. Ctrl-C stops it.
+/// Follows a replay in bulk to its end. Ctrl-C or SIGTERM stops it.
 fn watch(api: &Api, started: Value) -> Result<(), Failure> {
     let path = match started.get("id").and_then(Value::as_str) {
         Some(id) => format!("/api/v1/replays/{}", encoded(id)),
@@ -99,7 +100,7 @@ fn watch(api: &Api, started: Value) -> Result<(), Failure> {
         let interrupted = app::runtime()?.block_on(async {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => false,
-                _ = tokio::signal::ctrl_c() => true,
+                _ = asked_to_stop() => true,
             }
         });
         if interrupted && !stopped {

@@ -56,7 +56,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let path = format!("/api/v1/deliveries/{}", encoded(&args.id));
     let form = [(args.http, "/http"), (args.curl, "/curl"), (args.body, "/body")];
     if let Some((_, form)) = form.into_iter().find(|(wanted, _)| *wanted) {
-        return print_bytes(&api.get_bytes(&format!("{path}{form}"))?);
+        let bytes = api.get_bytes(&format!("{path}{form}"))?;
+        warn_of_cut(&api.get(&path)?);
+        return print_bytes(&bytes);
     }
     let delivery = api.get(&path)?;
     if args.json {
@@ -65,6 +67,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         out!("{}", described(&delivery));
     }
     Ok(())
+}
+
+/// Says on stderr that only a part of the body is kept, which its bytes do not show.
+fn warn_of_cut(delivery: &Value) {
+    if delivery.get("body_cut").and_then(Value::as_bool) == Some(true) {
+        let of_body = |key: &str| delivery.get("body").and_then(|body| body.get(key)?.as_u64()).unwrap_or_default();
+        let (kept, bytes) = (of_body("kept"), of_body("bytes"));
+        errln!("hooklatch: the body is cut (record_body): {kept} of its {bytes} bytes are kept");
+    }
 }
 
 /// Prints a sender's bytes: as they are into a file or a pipe, escaped on a terminal.

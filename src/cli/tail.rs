@@ -1,4 +1,4 @@
-//! `hooklatch tail`: a line for each delivery as it comes and when its state changes, until Ctrl-C.
+//! `hooklatch tail`: a line for each delivery as it comes and when its state changes, until Ctrl-C or SIGTERM.
 
 use serde_json::Value;
 
@@ -6,6 +6,7 @@ use super::Failure;
 use super::support::api::{Api, GatewayArgs, with_query};
 use super::support::events::{Event, left_out, several};
 use super::support::follow::{Heard, follow};
+use super::support::stop::asked_to_stop;
 use super::support::summary::Summary;
 use crate::app;
 use crate::text;
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     app::runtime()?.block_on(async {
         tokio::select! {
             failure = follow(&api, &path, None, act) => Err(failure),
-            signal = tokio::signal::ctrl_c() => Ok(signal?),
+            signal = asked_to_stop() => Ok(signal?),
         }
     })
 }

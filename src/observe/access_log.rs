@@ -17,7 +17,7 @@ use crate::reject::{Outcome, Reject};
 
 /// Writes the line of a delivery. `suppressed` is the number of lines left out since the last one.
 pub fn log(info: &RequestInfo, answer: &FinalResponse, period: Period, suppressed: u64) {
-    let RequestInfo { head, peer, request_id, timeline, .. } = info;
+    let RequestInfo { head, peer, timeline, .. } = info;
     let route = answer.route.as_deref();
     let event = info.event(route.map(|route| &*route.shared));
     let seconds = |period: Option<Period>| period.map(|period| period.length().as_secs_f64());
@@ -27,7 +27,7 @@ pub fn log(info: &RequestInfo, answer: &FinalResponse, period: Period, suppresse
         outcome = answer.outcome.as_str(),
         reason = answer.rejected.map(Reject::reason),
         status = answer.response.status().as_u16(),
-        request_id = request_id.to_str().ok(),
+        request_id = info.shown_id(route.map(|route| &*route.shared)),
         trace_id = timeline.trace().map(TraceContext::trace_id),
         event_type = event.kind.as_deref(),
         event_id = event.id.as_deref(),

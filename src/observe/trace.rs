@@ -105,7 +105,7 @@ impl Tracer {
 
     /// Hands a delivery over for export, if it is sampled. `at` is the end of `period`, since 1970-01-01T00:00:00Z.
     pub fn end(&self, info: &RequestInfo, answer: &FinalResponse, period: Period, at: Duration) {
-        let RequestInfo { head, peer, request_id, timeline, .. } = info;
+        let RequestInfo { head, peer, timeline, .. } = info;
         let Some(context) = timeline.trace().filter(|context| context.sampled) else { return };
         let ended = EndedDelivery {
             context: context.clone(),
@@ -116,7 +116,7 @@ impl Tracer {
             tls: peer.tls,
             peer: peer.address,
             client: peer.client,
-            request_id: request_id.to_str().ok().map(str::to_owned),
+            request_id: info.shown_id(answer.route.as_deref().map(|route| &*route.shared)).map(str::to_owned),
             event: info.event(answer.route.as_deref().map(|route| &*route.shared)),
             outcome: answer.outcome,
             rejected: answer.rejected,

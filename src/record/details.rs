@@ -52,6 +52,10 @@ pub struct Details {
     /// The address of the connection's other end, if that is a trusted proxy and not the client.
     #[prost(string, optional, tag = "13")]
     pub proxy: Option<String>,
+    /// The name of the refusal that the sender got. A replay that the handler takes ends the refusal, and not what the sender
+    /// got.
+    #[prost(string, optional, tag = "14")]
+    pub refused: Option<String>,
 }
 
 /// Those of the [`Details`] that every record has, borrowed: written without a copy of each, since this is done for every
@@ -212,6 +216,7 @@ mod tests {
             verification_us: Some(21),
             upstream_us: Some(u64::MAX),
             proxy: Some("10.0.0.1".to_owned()),
+            refused: Some("overloaded".to_owned()),
         }
     }
 
@@ -232,6 +237,7 @@ mod tests {
         brief.write(&mut bytes);
         let rest = Details { request: whole.request.clone(), redacted: whole.redacted.clone(), ..Details::default() };
         let rest = Details { body_cut: true, trace_id: whole.trace_id.clone(), proxy: whole.proxy.clone(), ..rest };
+        let rest = Details { refused: whole.refused.clone(), ..rest };
         bytes.extend_from_slice(&rest.encode());
         assert_eq!(Details::decode(&bytes), Ok(whole));
         bytes.clear();

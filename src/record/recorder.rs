@@ -36,7 +36,7 @@ use crate::reject::{Outcome, Reject};
 use crate::routing::limits::RecordLimit;
 use crate::routing::table::{Route, RouteShared};
 use crate::schemes::Redacted;
-use crate::store::{Attempt, Delivery, KeptBody, Millis, Record, State, Store};
+use crate::store::{Attempt, Delivery, KeptBody, Record, State, Store, received_at};
 
 /// Refused deliveries of a route that are recorded in a second.
 pub use crate::routing::limits::RECORDS_PER_SECOND as PER_SECOND;
@@ -165,7 +165,7 @@ impl Recorder {
             status: Some(answer.response.status().as_u16()),
             event_type: kind,
             event_id: id,
-            request_id: text(&info.request_id),
+            request_id: info.shown_id(route.map(|route| &*route.shared)).map(SmolStr::new),
             peer: client(info),
             method: SmolStr::new(info.head.method.as_str()),
             path: SmolStr::new(info.head.uri.path()),
@@ -177,7 +177,12 @@ impl Recorder {
                 KeptBody::Only(body) => Some(body),
                 KeptBody::Nothing => None,
             }),
-            details: details(info, route.map(|route| &*route.shared), full.map(|(_, most)| most), false),
+            details: details(
+                info,
+                route.map(|route| &*route.shared),
+                full.map(|(_, most)| most),
+                Came::Answered(answer.rejected),
+            ),
         }
     }
 
@@ -231,9 +236,18 @@ fn state(outcome: Outcome) -> Option<State> {
     }
 }
 
+/// What became of a delivery when it came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Came {
+    /// It was queued: the store has its secrets.
+    Queued,
+    /// It was answered, with a refusal or without.
+    Answered(Option<Reject>),
+}
+
 /// What is kept of a delivery beside its summary; with `full` the head of its request too, where so many bytes of its body are
 /// kept. Of a delivery that is queued, where its secrets stand is kept whatever the route records: the store has them.
-pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64>, is_queued: bool) -> Bytes {
+pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64>, came: Came) -> Bytes {
     let (timeline, peer) = (&info.timeline, &info.peer);
     let micros = |period: Period| u64::try_from(period.length().as_micros()).unwrap_or(u64::MAX);
     let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.config.secret_ids.get(secret));
@@ -256,11 +270,16 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
     let mut bytes = Written::new();
     brief.write(&mut bytes);
     let trace_id = timeline.trace().map(TraceContext::trace_id);
-    let redacted = route.filter(|_| is_queued || full.is_some()).map(|route| secrets(info, route)).unwrap_or_default();
+    let has_secrets = came == Came::Queued || full.is_some();
+    let redacted = route.filter(|_| has_secrets).map(|route| secrets(info, route)).unwrap_or_default();
     let full = route.zip(full).map(|(route, most)| request(info, route, most));
-    if full.is_some() || !redacted.is_empty() || trace_id.is_some() || !is_client {
+    let refused = match came {
+        Came::Answered(Some(reject)) => Some(reject.reason().to_owned()),
+        Came::Answered(None) | Came::Queued => None,
+    };
+    if full.is_some() || !redacted.is_empty() || trace_id.is_some() || refused.is_some() || !is_client {
         let proxy = (!is_client).then(|| address.to_owned());
-        let more = Details { trace_id, proxy, redacted, ..full.unwrap_or_default() };
+        let more = Details { trace_id, proxy, redacted, refused, ..full.unwrap_or_default() };
         bytes.extend_from_slice(&more.encode());
     }
     Bytes::copy_from_slice(&bytes)
@@ -293,11 +312,6 @@ pub fn client(info: &RequestInfo) -> SmolStr {
         Ok(address) if peer.client == peer.address.ip() => SmolStr::new(address),
         _ => peer.client.to_smolstr(),
     }
-}
-
-/// The time of receipt that a delivery's id has in it.
-fn received_at(id: Uuid) -> Millis {
-    i64::try_from(id.as_u128() >> 80).unwrap_or_default()
 }
 
 fn text(value: &HeaderValue) -> Option<SmolStr> {

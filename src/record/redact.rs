@@ -2,11 +2,13 @@
 //!
 //! - `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie`, for any server;
 //! - every header, query parameter and field of a body that is itself the secret of the route's
-//!   [scheme](crate::schemes::Credentials).
+//!   [scheme](crate::schemes::Credentials);
+//! - every other header and parameter that has such a secret in it, and the secret wherever it stands in a body.
 //!
 //! Signatures stay: they are worth nothing for another delivery, and explain why one was refused.
 //!
-//! Does not protect against a secret in a place where no scheme expects one, for instance in a path.
+//! Does not protect against a secret that no scheme sends, a secret of less than eight bytes in another place than its own, nor
+//! one in a path.
 
 use std::borrow::Cow;
 
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderName, Uri, Version};
+use memchr::memchr;
 
 use super::details::{Details, FieldLine, RequestRecord};
 use crate::http1::as_sent::SentHead;
@@ -93,10 +96,12 @@ fn hides(credentials: &Credentials, name: &[u8]) -> bool {
 
 /// What is taken out of a request with this head, in the words of [`Details::redacted`](super::details::Details::redacted).
 pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
+    let has_secret =
+        |name: &&HeaderName| head.headers.get_all(*name).iter().any(|value| credentials.are_in(value.as_bytes()));
     let headers = head
         .headers
         .keys()
-        .filter(|name| hides(credentials, name.as_str().as_bytes()))
+        .filter(|name| hides(credentials, name.as_str().as_bytes()) || has_secret(name))
         .map(|name| format!("header {name}"));
     let query = head.uri.query().and_then(|query| credentials.redact_query(query));
     let query = query.into_iter().flat_map(|(_, names)| names).map(|name| format!("query {name}"));
@@ -106,7 +111,7 @@ pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
 /// A head without secrets; its names are spelt as they were `sent`.
 pub fn request(credentials: &Credentials, head: &Parts, sent: &SentHead) -> RequestRecord {
     let fields = head.headers.iter().map(|(name, value)| {
-        let redacted = hides(credentials, name.as_str().as_bytes());
+        let redacted = hides(credentials, name.as_str().as_bytes()) || credentials.are_in(value.as_bytes());
         let name = Bytes::copy_from_slice(sent.name(name, value));
         let value =
             if redacted { Bytes::from_static(REDACTED.as_bytes()) } else { Bytes::copy_from_slice(value.as_bytes()) };
@@ -124,7 +129,8 @@ pub fn request(credentials: &Credentials, head: &Parts, sent: &SentHead) -> Requ
 /// A message without secrets, with an empty body; `None` if its head has none.
 pub fn message(credentials: &Credentials, message: &Message) -> Option<Message> {
     let (text, prefix) = message.target.parts();
-    let target = text.parse().ok().and_then(|uri| redacted_target(credentials, &uri));
+    let query = text.contains('?').then(|| text.parse().ok()).flatten();
+    let target = query.and_then(|uri| redacted_target(credentials, &uri));
     let fields = redacted_lines(credentials, message.fields.bytes());
     if target.is_none() && fields.is_none() {
         return None;
@@ -171,10 +177,17 @@ fn redacted_target(credentials: &Credentials, uri: &Uri) -> Option<String> {
 /// no such lines.
 fn redacted_lines(credentials: &Credentials, lines: &[u8]) -> Option<Vec<u8>> {
     let hidden = |line: &[u8]| {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        hides(credentials, name)
+        let name = memchr(b':', line).and_then(|end| line.get(..end)).unwrap_or(line);
+        hides(credentials, name) || credentials.are_in(line)
     };
-    let each = || lines.split_inclusive(|byte| *byte == b'\n');
+    let each = || {
+        let mut rest = lines;
+        std::iter::from_fn(move || {
+            let (line, next) = rest.split_at(memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
+            rest = next;
+            (!line.is_empty()).then_some(line)
+        })
+    };
     each().any(hidden).then(|| each().filter(|line| !hidden(line)).flatten().copied().collect())
 }
 

@@ -46,8 +46,8 @@ fn names_inside(value: &HeaderValue, upstream: &Upstream) -> bool {
     let text = String::from_utf8_lossy(value.as_bytes());
     // Without a scheme, it has that of the request.
     let uri = if text.starts_with("//") { format!("http:{text}").parse() } else { text.parse() };
-    // What cannot be read may be an address of the inside.
-    uri.map_or(true, |uri: Uri| is_inside(&uri, upstream))
+    // What cannot be read may be an address of the inside. A path alone, such as `in`, is none.
+    uri.map_or(true, |uri: Uri| uri.scheme().is_some() && is_inside(&uri, upstream))
 }
 
 /// A URL without the user and the password before its host (RFC 3986 section 3.2.1).

@@ -207,11 +207,29 @@ fn without_a_page_there_is_no_api() {
 }
 
 #[test]
+fn an_unknown_run_is_called_so_and_the_description_takes_no_key() {
+    let gateway = gateway("");
+    for id in ["x", "01890a5d-ac96-774b-bcce-b302099a8057"] {
+        let path = format!("/api/v1/replays/{id}");
+        assert_eq!(problem(&Call::get(&path).send(gateway.admin)), (404, "unknown_run".to_owned()), "{id}");
+    }
+    let described = Call::get("/api/v1/openapi.json?x=1").send(gateway.admin);
+    assert_eq!(problem(&described), (400, "bad_query".to_owned()));
+}
+
+#[test]
 fn a_listener_for_reading_refuses_every_change() {
     let gateway = gateway("read_only: true");
-    for path in ["/api/v1/routes/hook/pause", "/api/v1/replays", "/api/v1/nothing"] {
-        assert_eq!(problem(&Call::post(path, &json!({})).send(gateway.admin)), (403, "read_only".to_owned()));
+    let posted = |path: &str, body: &serde_json::Value| problem(&Call::post(path, body).send(gateway.admin));
+    let id = "/api/v1/deliveries/01890a5d-ac96-774b-bcce-b302099a8057";
+    for path in ["/api/v1/routes/hook/pause", "/api/v1/nothing", &format!("{id}/replay"), &format!("{id}/x/explain")] {
+        assert_eq!(posted(path, &json!({})), (403, "read_only".to_owned()), "{path}");
     }
+    // What changes nothing is not refused: to explain, and to count.
+    assert_eq!(posted(&format!("{id}/explain"), &json!({})), (404, "not_found".to_owned()));
+    assert_eq!(posted("/api/v1/replays", &json!({ "q": "state:dead" })), (403, "read_only".to_owned()));
+    let counted = Call::post("/api/v1/replays", &json!({ "q": "state:dead", "dry_run": true })).send(gateway.admin);
+    assert_eq!((counted.status, &counted.json()["matched"]), (200, &json!(0)));
     let stop = Call::of("DELETE", "/api/v1/replays/x").line("Sec-Fetch-Site: same-origin").send(gateway.admin);
     assert_eq!(problem(&stop), (403, "read_only".to_owned()));
     assert_eq!(json(gateway.admin, "/api/v1/status")["read_only"], true);

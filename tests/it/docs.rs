@@ -186,7 +186,8 @@ fn the_table_of_attempts_is_what_the_default_waits_add_up_to() {
 #[test]
 fn each_test_that_the_pages_on_failures_name_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (mut code, mut folders) = (String::new(), vec![root.join("tests/it"), root.join("src/store")]);
+    let (mut code, mut folders) =
+        (String::new(), ["tests/it", "src/store", "src/queue"].map(|folder| root.join(folder)).to_vec());
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {

@@ -66,6 +66,21 @@ fn the_configuration_loads_and_secrets_are_nowhere_else() {
 }
 
 #[test]
+fn every_scheme_says_where_its_url_and_its_secret_are_entered() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = schemes::names().filter_map(schemes::find).filter(|spec| spec.unsupported.is_none());
+    let names: Vec<&str> = std::iter::once("init").chain(all.map(|spec| spec.name.as_str())).collect();
+    let done = run(folder.path(), &names);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let said = text(&done.stdout);
+    let beginning = |word: &str| said.lines().filter(|line| line.starts_with(word)).count();
+    assert_eq!(
+        (beginning("  URL "), beginning("  where "), beginning("  see ")),
+        (names.len() - 1, names.len() - 1, names.len() - 1)
+    );
+}
+
+#[test]
 fn in_the_folder_that_a_package_has_made_secrets_are_for_its_group_too() {
     let folder = tempfile::tempdir().unwrap();
     let secrets = folder.path().join("secrets");

@@ -113,7 +113,7 @@ fn refused_deliveries_are_not_sent_and_an_answer_is_shown_as_it_is() {
     let copy = listener.takes("503 Busy");
     assert_eq!((copy.line().as_str(), copy.body.as_slice()), ("POST / HTTP/1.1", &b"{\"n\":1}"[..]));
     assert_eq!(listener.outcome(), "hook 7 B → 503");
-    listener.process.signal("INT");
+    listener.process.signal("TERM");
     assert_eq!(listener.process.wait().code(), Some(0));
     assert_eq!(listener.process.printed(Stream::Stdout).len(), 1);
 }

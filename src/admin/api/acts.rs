@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{self, Fields};
 use super::deliveries;
-use super::query::{Id, Name, Query};
+use super::query::{Id, Name, Query, Run};
 use crate::acts::Refused;
 use crate::acts::bulk::{DEFAULT_PER_SECOND, MAX_DELIVERIES, MAX_PER_SECOND, Progress};
 use crate::acts::explain::Explanation;
@@ -84,7 +84,7 @@ pub async fn explain(State(context): State<Arc<AdminContext>>, Id(id): Id, query
 /// `POST /api/v1/replays`
 ///
 /// # Errors
-/// 400 for a wrong body or a mistake in `q`, 503.
+/// 400 for a wrong body or a mistake in `q`, 403 for more than a dry run if `admin.read_only` is true, 503.
 pub async fn start_bulk(State(context): State<Arc<AdminContext>>, query: Query, bytes: Bytes) -> Answer {
     query.only(&[], &[])?;
     let mut fields = body::object(&bytes)?;
@@ -100,6 +100,9 @@ pub async fn start_bulk(State(context): State<Arc<AdminContext>>, query: Query, 
         let matched = context.acts.count(filter, max).await?;
         return Ok(super::json(StatusCode::OK, &json!({ "matched": matched })));
     }
+    if (context.running)().admin.read_only {
+        return Err(Problem::read_only());
+    }
     let per_second = u32::try_from(per_second).unwrap_or(MAX_PER_SECOND);
     let started = context.acts.start_bulk(filter, max, per_second).await?;
     Ok(super::json(StatusCode::ACCEPTED, &progress(&started)))
@@ -109,18 +112,18 @@ pub async fn start_bulk(State(context): State<Arc<AdminContext>>, query: Query, 
 ///
 /// # Errors
 /// 404.
-pub async fn bulk(State(context): State<Arc<AdminContext>>, Id(id): Id, query: Query) -> Answer {
+pub async fn bulk(State(context): State<Arc<AdminContext>>, run: Run, query: Query) -> Answer {
     query.only(&[], &[])?;
-    Ok(super::json(StatusCode::OK, &progress(&context.acts.bulk(id)?)))
+    Ok(super::json(StatusCode::OK, &progress(&context.acts.bulk(run.0)?)))
 }
 
 /// `DELETE /api/v1/replays/ID`
 ///
 /// # Errors
 /// 404.
-pub async fn stop_bulk(State(context): State<Arc<AdminContext>>, Id(id): Id, query: Query, bytes: Bytes) -> Answer {
+pub async fn stop_bulk(State(context): State<Arc<AdminContext>>, run: Run, query: Query, bytes: Bytes) -> Answer {
     nothing(query, &bytes)?;
-    Ok(super::json(StatusCode::OK, &progress(&context.acts.stop_bulk(id)?)))
+    Ok(super::json(StatusCode::OK, &progress(&context.acts.stop_bulk(run.0)?)))
 }
 
 /// `POST /api/v1/routes/NAME/pause`

@@ -10,7 +10,7 @@ use crate::admin::AdminContext;
 use crate::record::details::Details;
 use crate::routing::copies::DeliveryCopy;
 use crate::routing::table::RouteShared;
-use crate::store::{Delivery, Millis, Shown, State, Stored};
+use crate::store::{Delivery, Shown, State, Stored, received_at};
 
 /// The delivery of a copy, without head and body. It had been let in, and its handler has taken it.
 pub fn stored(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
@@ -46,12 +46,4 @@ pub fn find(context: &AdminContext, id: Uuid) -> Option<Found> {
     stored.delivery.head = copy.head;
     let details = Details::decode(&copy.details).unwrap_or_default();
     Some(Found { stored, attempts: Vec::new(), details, body: Some(copy.body) })
-}
-
-/// The time of receipt that an id has in it.
-fn received_at(id: Uuid) -> Millis {
-    let time = id.get_timestamp().map(|time| time.to_unix());
-    time.map_or(0, |(seconds, nanos)| {
-        i64::try_from(seconds).unwrap_or_default().saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000))
-    })
 }

@@ -138,8 +138,7 @@ pub async fn http(State(context): State<Arc<AdminContext>>, id: Id, query: Query
 /// 404, 410, 503.
 pub async fn curl(State(context): State<Arc<AdminContext>>, id: Id, query: Query) -> Result<Response, Problem> {
     let query = query.only(&["signatures"], &[])?;
-    let write = |_: &Found, request: &RecordedRequest, body: &[u8]| export::curl(request, body);
-    exported(&context, id, &query, as_it_came, ("text/plain; charset=utf-8", "sh"), write).await
+    exported(&context, id, &query, as_it_came, ("text/plain; charset=utf-8", "sh"), export::curl).await
 }
 
 /// `GET /api/v1/deliveries/ID/har`

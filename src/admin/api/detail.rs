@@ -10,7 +10,7 @@ use super::summary::Summary;
 use crate::queue::attempt::rfc3339;
 use crate::record::details::Details;
 use crate::record::shown::is_as_it_came;
-use crate::store::{Attempt, Stored};
+use crate::store::{Attempt, Shown, State, Stored};
 
 /// A delivery as the store has it.
 #[derive(Debug)]
@@ -33,6 +33,12 @@ impl Found {
         let may_be_cut = self.details.body_cut || !self.details.had_secret_in_body();
         is_shorter && may_be_cut && !is_as_it_came(self.stored.shown)
     }
+
+    /// Whether the response of an attempt went through to the sender: nothing of its body was kept then.
+    pub fn went_through(&self, attempt: &Attempt) -> bool {
+        // Of a queued delivery, the time of the handler is not known when it comes.
+        !attempt.replay && self.details.upstream_us.is_some()
+    }
 }
 
 /// The JSON of a delivery: its summary, with the attempts as a list, and more.
@@ -40,6 +46,8 @@ pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
     let Found { stored, attempts, details, body } = found;
     let mut detail = json!(Summary::from(stored));
     let micros = |micros: Option<u64>| micros.map(|micros| micros as f64 / 1000.0);
+    let is_erased = stored.shown == Shown::Settled(State::Erased);
+    let verified = (!is_erased).then_some(details.verified);
     let fields = [
         ("target", json!(request.map(|request| &request.target))),
         ("version", json!(request.map(|request| &request.version))),
@@ -51,7 +59,7 @@ pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
         ("redacted", json!(details.redacted)),
         ("body", body_of(stored.delivery.request_bytes, body.as_ref())),
         ("body_cut", json!(found.is_body_cut())),
-        ("verification", json!({ "verified": details.verified, "secret_id": details.secret_id })),
+        ("verification", json!({ "verified": verified, "secret_id": details.secret_id })),
         (
             "timing",
             json!({
@@ -60,7 +68,7 @@ pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
                 "upstream_ms": micros(details.upstream_us),
             }),
         ),
-        ("attempts", attempts.iter().map(attempt).collect()),
+        ("attempts", attempts.iter().map(|one| attempt(one, found.went_through(one))).collect()),
     ];
     if let Some(detail) = detail.as_object_mut() {
         detail.extend(fields.map(|(key, value)| (key.to_owned(), value)));
@@ -91,7 +99,8 @@ fn text_or_base64(bytes: &[u8]) -> (String, Value) {
     }
 }
 
-fn attempt(attempt: &Attempt) -> Value {
+fn attempt(attempt: &Attempt, went_through: bool) -> Value {
+    let body = (!went_through).then(|| Map::from_iter([text_or_base64(&attempt.response_body)]));
     json!({
         "number": attempt.number,
         "at": rfc3339(attempt.at),
@@ -102,7 +111,7 @@ fn attempt(attempt: &Attempt) -> Value {
         "replay": attempt.replay,
         "gateway": attempt.gateway.as_deref(),
         "response_headers": pairs(&attempt.response_head),
-        "response_body": Map::from_iter([text_or_base64(&attempt.response_body)]),
+        "response_body": body,
     })
 }
 

@@ -8,6 +8,7 @@ use http::request::Parts;
 use percent_encoding::percent_decode;
 use uuid::Uuid;
 
+use crate::acts::Refused;
 use crate::admin::problem::Problem;
 
 /// The length of an id as text.
@@ -116,6 +117,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
         Self::parse(text.as_ref().map_or("", |Path(text)| text.as_str()))
+    }
+}
+
+/// The id of a bulk replay in a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Run(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for Run {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let id = Id::from_request_parts(parts, state).await;
+        id.map(|id| Self(id.0)).map_err(|_| Refused::UnknownRun.into())
     }
 }
 

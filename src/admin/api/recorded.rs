@@ -3,18 +3,31 @@
 //! Secrets were taken out before it was recorded. Signatures are shown only on request: with one, the delivery can be sent again
 //! until its signed time is too old.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::HeaderName;
 
 use crate::record::details::{Details, RequestRecord};
 use crate::routing::table::RouteShared;
-use crate::schemes::Verifier;
+use crate::schemes::{self, REDACTED, Verifier};
 
 /// What stands in the place of a signature that is not shown.
 pub const HIDDEN: &str = "hidden";
 /// What names of headers and parameters contain that could be signatures, for a delivery of a route or a scheme that the
 /// configuration does not have any more.
 const SUSPECT: [&str; 7] = ["sign", "hmac", "token", "digest", "auth", "secret", "key"];
+
+/// What names of headers and parameters contain that are signatures, whatever the scheme: providers send several, of which a
+/// scheme reads one, and a sender may have put one in a wrong place.
+const SIGNATURE: [&str; 4] = ["signature", "hmac", "-sign", "_sign"];
+
+/// The headers that any built-in scheme reads a signature from.
+static OF_ANY_SCHEME: LazyLock<HashSet<HeaderName>> = LazyLock::new(|| {
+    let specs = schemes::names().filter_map(schemes::find);
+    specs.flat_map(|spec| spec.signature_headers()).collect()
+});
 
 /// Where signatures stand in the requests of a route.
 #[derive(Debug)]
@@ -68,7 +81,9 @@ impl Signatures {
     }
 
     fn has_header(&self, name: &str) -> bool {
-        self.headers.iter().any(|header| header.as_str().eq_ignore_ascii_case(name)) || self.suspects(name)
+        self.headers.iter().any(|header| header.as_str().eq_ignore_ascii_case(name))
+            || name.parse().is_ok_and(|name: HeaderName| OF_ANY_SCHEME.contains(&name))
+            || self.suspects(name)
     }
 
     fn has_parameter(&self, name: &str) -> bool {
@@ -77,16 +92,17 @@ impl Signatures {
 
     fn suspects(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        self.guess && SUSPECT.iter().any(|part| name.contains(part))
+        let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        has(&SIGNATURE) || (self.guess && has(&SUSPECT))
     }
 
     /// The target with [`HIDDEN`] in place of signatures.
     fn hidden_in(&self, target: &str) -> String {
         let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
         let pairs = query.split('&').map(|pair| {
-            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
-            if self.has_parameter(&decoded) { format!("{name}={HIDDEN}") } else { pair.to_owned() }
+            if value != REDACTED && self.has_parameter(&decoded) { format!("{name}={HIDDEN}") } else { pair.to_owned() }
         });
         format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
     }
@@ -111,8 +127,11 @@ impl RecordedRequest {
         let RequestRecord { method, target, version, fields } = details.request.as_ref()?;
         let fields = fields.iter().map(|line| {
             let name = String::from_utf8_lossy(&line.name).into_owned();
-            let field = Field::new(name, line.value.clone(), signatures, with_signatures);
-            Field { shown: field.shown && !line.redacted, ..field }
+            match line.redacted {
+                // Not even those who ask for signatures see it.
+                true => Field { name, value: line.value.clone(), shown: false },
+                false => Field::new(name, line.value.clone(), signatures, with_signatures),
+            }
         });
         let line = (method.as_str(), target.clone(), version.as_str());
         Some(Self::new(line, fields.collect(), details, signatures, with_signatures))
@@ -210,7 +229,10 @@ mod tests {
         let fields = vec![
             line("host", "hooks.example.com", false),
             line("x-proof", "5ecret", false),
-            line("X-Hub-Signature", "other", false),
+            line("X-Hub-Signature", "an0ther", false),
+            line("X-GitLab-Token", "t0ken", false),
+            line("X-Wrong-Hmac", "wr0ng", false),
+            line("X-Plain", "plain", false),
             line("authorization", "redacted", true),
             line("content-length", "2", false),
         ];
@@ -227,19 +249,27 @@ mod tests {
     fn a_signature_is_hidden_unless_it_is_asked_for() {
         let hidden = RecordedRequest::of(&details(), &signatures(false), false).unwrap();
         assert_eq!(hidden.target, "/in?p=hidden&%70=hidden&q=1&p=hidden");
-        assert!(!format!("{hidden:?}").contains("5ecret"), "{hidden:?}");
+        let text = format!("{hidden:?}");
+        assert!(!["5ecret", "an0ther", "t0ken", "wr0ng"].iter().any(|value| text.contains(value)), "{text}");
+        let field = |name: &str| hidden.fields.iter().find(|field| field.name == name).unwrap();
+        assert_eq!((&*field("authorization").value, field("authorization").is_hidden()), (&b"redacted"[..], false));
+        assert_eq!((&*field("X-Hub-Signature").value, field("X-Hub-Signature").is_hidden()), (&b"hidden"[..], true));
         let sendable: Vec<_> = hidden.sendable().map(|field| field.name.as_str()).collect();
-        assert_eq!(sendable, ["X-Hub-Signature"]);
+        assert_eq!(sendable, ["X-Plain"]);
         let shown = RecordedRequest::of(&details(), &signatures(false), true).unwrap();
         assert_eq!(shown.target, "/in?p=5ecret&%70=5ecret&q=1&p");
         let sendable: Vec<_> = shown.sendable().map(|field| field.name.as_str()).collect();
-        assert_eq!(sendable, ["x-proof", "X-Hub-Signature"]);
+        assert_eq!(sendable, ["x-proof", "X-Hub-Signature", "X-GitLab-Token", "X-Wrong-Hmac", "X-Plain"]);
+        let mut redacted = details();
+        redacted.request.as_mut().unwrap().target = "/in?p=redacted".to_owned();
+        let shown = RecordedRequest::of(&redacted, &signatures(false), false).unwrap();
+        assert_eq!((shown.target.as_str(), shown.hides_parameter), ("/in?p=redacted", false));
     }
 
     #[test]
     fn what_could_be_a_signature_of_an_unknown_scheme_is_hidden() {
         let hidden = RecordedRequest::of(&details(), &signatures(true), false).unwrap();
-        assert_eq!(hidden.sendable().count(), 0);
+        assert_eq!(hidden.sendable().map(|field| field.name.as_str()).collect::<Vec<_>>(), ["X-Plain"]);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::acts::Refused;
 use crate::admin::AdminContext;
 use crate::admin::hours::LastHour;
 use crate::admin::problem::Problem;
-use crate::config::Delivery;
 use crate::queue::attempt::rfc3339;
 use crate::queue::circuit::Phase;
 use crate::routing::capture::Captured;
@@ -89,10 +88,7 @@ impl Facts {
             queue,
             oldest_waiting_seconds: store.oldest(&config.name).await?.map(age),
             paused: store.route(&config.name).paused,
-            circuit: match &config.delivery {
-                Delivery::Proxy => Phase::Closed,
-                Delivery::Queue(_) => context.queue.phase(&config.upstream),
-            },
+            circuit: context.queue.phase(config),
             secrets: secrets.zip(route.metrics.last_match.iter().map(|last_match| time(last_match.get()))).collect(),
             capture: route.limits.capture().left(context.clock.now()),
             last_hour: context.hours.last(route),

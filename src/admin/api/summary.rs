@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::queue::attempt::rfc3339;
-use crate::store::Stored;
+use crate::store::{Stored, received_at};
 
 /// The summary of a delivery. Every key is always there, `null` where nothing applies, but for `gateway`.
 ///
@@ -38,7 +38,7 @@ impl<'a> From<&'a Stored> for Summary<'a> {
         let some = |text: &'a str| Some(text).filter(|text| !text.is_empty());
         Self {
             id: delivery.id.to_string(),
-            received_at: rfc3339(delivery.received_at),
+            received_at: rfc3339(received_at(delivery.id)),
             route: &delivery.route,
             scheme: some(&delivery.scheme),
             state: stored.shown.name(),

@@ -6,7 +6,7 @@
 //!    to a page, but not use one otherwise;
 //! 4. 401 without the right [`token`] or a [session](super::ui::session); the form that opens one, script and style need none;
 //! 5. [`origin::declared`]: 403 for a change without the token that a form of another site could send, too;
-//! 6. `read_only`: 403 for every change if `admin.read_only` is true;
+//! 6. `read_only`: 403 for every change if `admin.read_only` is true; `explain` and a dry run of a bulk replay change nothing;
 //! 7. [`body`]: 413 for a body that is longer than any call needs.
 //!
 //! [`headers`] adds to every response what keeps browsers from doing more than showing it.
@@ -89,15 +89,20 @@ fn check(request: &Request, context: &AdminContext, running: &Running) -> Result
             LetIn::Open => origin::declared_or_json(headers)?,
         }
     }
-    // To log out changes nothing of the gateway.
-    if changes && running.admin.read_only && path != login::LOGOUT {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "read_only",
-            "admin.read_only is true: nothing can be changed",
-        ));
+    if changes && running.admin.read_only && !changes_nothing(request.method(), path) {
+        return Err(Problem::read_only());
     }
     Ok(())
+}
+
+/// Whether a request changes nothing of the gateway, for all its method: to log out, to ask why a delivery is refused, to count
+/// what a bulk replay would send. The last call sees itself to it that it is no more than that.
+fn changes_nothing(method: &Method, path: &str) -> bool {
+    let is_explain = path
+        .strip_prefix("/api/v1/deliveries/")
+        .and_then(|rest| rest.strip_suffix("/explain"))
+        .is_some_and(|id| !id.contains('/'));
+    *method == Method::POST && (path == login::LOGOUT || path == "/api/v1/replays" || is_explain)
 }
 
 fn let_in(request: &Request, context: &AdminContext, running: &Running) -> Result<LetIn, Problem> {

@@ -2,7 +2,7 @@
 
 use super::view::{self, Time, shown};
 use crate::config::NO_ROUTE;
-use crate::store::{Shown, State, Stored};
+use crate::store::{Shown, State, Stored, received_at};
 use crate::text::size;
 
 /// A line of a list.
@@ -92,7 +92,7 @@ impl Row {
             status: delivery.status,
             size: size(delivery.request_bytes),
             took: delivery.duration_ms.map(view::took_whole).unwrap_or_default(),
-            received: Time::of(delivery.received_at),
+            received: Time::of(received_at(delivery.id)),
             peer: shown(&delivery.peer),
         }
     }

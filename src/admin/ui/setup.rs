@@ -10,7 +10,7 @@ pub struct Setup {
     pub route: String,
     /// The provider.
     pub provider: String,
-    /// The URL, of which the host and the way to it are not known here.
+    /// The URL: the one that the route has as its public URL. Otherwise its host and the way to it may not be known here.
     pub url: String,
     /// Where URL and secret are entered, or the secret is shown; empty if that is not known.
     pub place: String,
@@ -57,10 +57,10 @@ impl Setup {
                 SecretFrom::Provider => format!("{provider} makes it"),
             },
             provider,
-            url: format!("https://{host}{path}"),
+            url: route.scheme_options.public_url.clone().unwrap_or_else(|| format!("https://{host}{path}")),
             signature: scheme.signature_in_words().replace('`', ""),
             algorithm: scheme.algorithm_in_words(),
-            covers: scheme.covers.clone().unwrap_or_else(|| "the body".to_owned()),
+            covers: scheme.covers_in_words().replace('`', ""),
             event_id: scheme.event_id_in_words().replace('`', ""),
             deadline: scheme.deadline_in_words(),
             retries: scheme.retries.clone().unwrap_or_default(),

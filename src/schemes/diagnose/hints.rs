@@ -16,6 +16,23 @@ use crate::schemes::{codec, multipart, payload};
 
 /// Possible reasons, and what to check.
 pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'_>, error: VerifyError) -> Vec<String> {
+    let mut hints = of_head(lines, request, error);
+    if hints.is_empty() {
+        hints.push(
+            "nothing that was tried makes the signature right: most likely it was made with a wrong secret, one that the \
+             configuration does not have"
+                .to_owned(),
+        );
+    }
+    hints.extend(of_form(lines, request, body));
+    if lines.iter().any(Line::covers_body) && error == VerifyError::SignatureMismatch {
+        hints.extend(of_body(request, body));
+    }
+    hints
+}
+
+/// Those of a signature that is not there, or cannot be read. None, if a body is needed to judge it.
+pub(super) fn of_head(lines: &[Line<'_>], request: &SignedRequest<'_>, error: VerifyError) -> Vec<String> {
     let mut hints = Vec::new();
     let expected = || {
         let formats = lines.iter().map(|line| words::format(&line.way.signature, signature_len(&line.way.algorithm)));
@@ -34,15 +51,7 @@ pub(super) fn all(lines: &[Line<'_>], request: &SignedRequest<'_>, body: &Body<'
         VerifyError::MalformedSignature => {
             hints.push(format!("the signature is not in the scheme's format; expected: {}", expected()));
         }
-        _ => hints.push(
-            "nothing that was tried makes the signature right: most likely it was made with a wrong secret, one that the \
-             configuration does not have"
-                .to_owned(),
-        ),
-    }
-    hints.extend(of_form(lines, request, body));
-    if lines.iter().any(Line::covers_body) && error == VerifyError::SignatureMismatch {
-        hints.extend(of_body(request, body));
+        _ => {}
     }
     hints
 }

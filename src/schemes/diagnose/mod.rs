@@ -35,7 +35,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::content::Body;
-use super::request::SignedRequest;
+use super::request::{RequestHead, SignedRequest};
+use super::spec::{Timestamp, Way};
 pub use effort::Effort;
 use line::Line;
 use search::{ANY_TIME, Search};
@@ -50,6 +51,36 @@ pub struct Diagnosis {
     pub causes: Vec<String>,
     /// When it was signed, if that is too far from the clock: in seconds since 1970-01-01T00:00:00Z.
     pub signed_at: Option<u64>,
+}
+
+/// Why `route` does not take a delivery of which only the head is known; `now` is the time since 1970-01-01T00:00:00Z. Nothing
+/// is said of what depends on the body. Without causes, nothing in the head is wrong.
+pub fn diagnose_head(route: Suspect<'_>, head: RequestHead<'_>, now: Duration) -> Diagnosis {
+    let Err(error) = route.inspect(head, now, None) else { return Diagnosis::default() };
+    let (request, body) = (SignedRequest { head, body: &[] }, Body::new(&[]));
+    let is_in_body = |way: &&Way| way.is_in_body() || way.timestamp.as_ref().is_some_and(Timestamp::is_in_body);
+    let ways = route.spec.ways.iter().filter(|way| !is_in_body(way));
+    let lines: Vec<Line<'_>> = ways.filter_map(|way| Line::new(way, route, &[], &request, &body)).collect();
+    let (mut causes, signed_at) = skews(&lines, head, &body, now);
+    if let Err(timeless) = route.inspect(head, now, Some(ANY_TIME)) {
+        causes.extend(hints::of_head(&lines, &request, timeless));
+    }
+    if causes.is_empty() {
+        causes.push(error.to_string());
+    }
+    Diagnosis { proven: false, causes, signed_at }
+}
+
+/// The errors in the signed times, and when it was signed, if one is too far from the clock.
+fn skews(lines: &[Line<'_>], head: RequestHead<'_>, body: &Body<'_>, now: Duration) -> (Vec<String>, Option<u64>) {
+    let (mut causes, mut signed_at) = (Vec::new(), None);
+    for skew in lines.iter().filter_map(|line| skew::skew(line, head, body, now)) {
+        if !causes.contains(&skew.words) {
+            causes.push(skew.words);
+            signed_at = signed_at.or(skew.signed_at);
+        }
+    }
+    (causes, signed_at)
 }
 
 /// Finds out why `route` does not take a delivery; `now` is the time since 1970-01-01T00:00:00Z.
@@ -67,13 +98,7 @@ pub fn diagnose(
     let body = Body::new(&frames);
     let lines: Vec<Line<'_>> =
         route.spec.ways.iter().filter_map(|way| Line::new(way, route, others, &request, &body)).collect();
-    let (mut causes, mut signed_at) = (Vec::new(), None);
-    for skew in lines.iter().filter_map(|line| skew::skew(line, request.head, &body, now)) {
-        if !causes.contains(&skew.words) {
-            causes.push(skew.words);
-            signed_at = signed_at.or(skew.signed_at);
-        }
-    }
+    let (mut causes, signed_at) = skews(&lines, request.head, &body, now);
     let proven = match route.judge(&request, now, Some(ANY_TIME)) {
         Ok(()) => true,
         Err(timeless) => {

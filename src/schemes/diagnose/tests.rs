@@ -267,3 +267,25 @@ fn dirt_in_a_secret_is_proven() {
     let dirty = [b"whsec_whsec_", signed.secret.expose()].concat();
     has("standard-webhooks", &signed.diagnose_alone(dirty.into()), "a prefix before whsec_");
 }
+
+#[test]
+fn of_a_body_that_was_not_read_nothing_is_said() {
+    let mut stale = 0;
+    for signed in Signed::all() {
+        let (secrets, ids) = ([signed.secret.clone()], ["0".to_owned()]);
+        let own = Suspect { route: "own", spec: signed.spec, options: &signed.options, secrets: &secrets, ids: &ids };
+        let head =
+            |headers| RequestHead { method: &signed.method, path: "/in", query: signed.query.as_deref(), headers };
+        let name = &signed.spec.name;
+        assert_eq!(diagnose_head(own, head(&signed.headers), NOW), Diagnosis::default(), "{name}");
+        let late = diagnose_head(own, head(&signed.headers), NOW + Duration::from_secs(7200));
+        stale += usize::from(!late.causes.is_empty());
+        let bare = diagnose_head(own, head(&HeaderMap::new()), NOW);
+        for diagnosis in [late, bare] {
+            let said = diagnosis.causes.join("; ");
+            let of_body = ["body", "wrong secret", "nothing that was tried"].iter().any(|words| said.contains(words));
+            assert!(!diagnosis.proven && !of_body, "{name}: {said}");
+        }
+    }
+    assert!(stale > 20, "only {stale} schemes sign a time in the head");
+}

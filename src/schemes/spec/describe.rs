@@ -2,6 +2,7 @@
 
 use super::algorithm::{Algorithm, Hash};
 use super::challenge::Challenge;
+use super::content::{Form, Part, Requirement};
 use super::facts::{Fact, Place};
 use super::scheme::Spec;
 use super::signature::Location;
@@ -37,6 +38,27 @@ impl Spec {
         }))
     }
 
+    /// What the signature covers.
+    pub fn covers_in_words(&self) -> String {
+        if let Some(covers) = &self.covers {
+            return covers.clone();
+        }
+        let ways = self.ways.iter().flat_map(|way| match &way.algorithm {
+            Algorithm::Token => vec!["nothing: the secret itself is sent".to_owned()],
+            Algorithm::Jwt(_) if matches!(way.signature.at, Location::Body) => {
+                vec!["the claims of the token that the body is".to_owned()]
+            }
+            Algorithm::Jwt(jwt) if jwt.ties_body() => {
+                vec!["the claims of the token, and by its digest the body".to_owned()]
+            }
+            Algorithm::Jwt(_) => vec!["the claims of the token".to_owned()],
+            _ => way.forms.iter().map(Form::in_words).collect(),
+        });
+        let mut ways: Vec<String> = ways.collect();
+        ways.dedup();
+        ways.join("; or ")
+    }
+
     /// How far a signed time may be from the clock, if there is one.
     pub fn time_in_words(&self) -> String {
         let times = self.ways.iter().map(|way| match (&way.algorithm, &way.timestamp) {
@@ -55,6 +77,49 @@ impl Spec {
     /// The place of the provider's id of the event, and whether it is signed.
     pub fn event_id_in_words(&self) -> String {
         self.event_id.as_ref().map_or_else(|| "none".to_owned(), Fact::in_words)
+    }
+}
+
+impl Form {
+    fn in_words(&self) -> String {
+        let tied = self.requires.iter().filter_map(|requirement| match requirement {
+            Requirement::QueryDigest { .. } => Some("the body, by its digest in the query".to_owned()),
+            _ => None,
+        });
+        each(self.content.iter().filter_map(Part::in_words).chain(tied))
+    }
+}
+
+impl Part {
+    /// `None` for what the request does not have.
+    fn in_words(&self) -> Option<String> {
+        Some(match self {
+            Self::Text(_) | Self::Secret => return None,
+            Self::Body => "the body".to_owned(),
+            Self::UncompressedBody | Self::UncompressedUpTo(_) => "the body without its gzip".to_owned(),
+            Self::Digest(_) => "the body, by its digest".to_owned(),
+            Self::Timestamp => "the signed time".to_owned(),
+            Self::Parameter(name) => format!("`{name}` of the route"),
+            Self::Header(name) => format!("header `{name}`"),
+            Self::ListedHeaders(listed) => format!("the headers that `{}` lists", listed.list),
+            Self::Method => "the method".to_owned(),
+            Self::Url | Self::UrlUnescaped(_) => "the public URL with its query".to_owned(),
+            Self::UrlWithoutQuery => "the public URL".to_owned(),
+            Self::Path => "the path".to_owned(),
+            Self::PathAndQuery => "path and query".to_owned(),
+            Self::SortedQuery => "the query".to_owned(),
+            Self::Query(name) | Self::QueryLower(name) => format!("query `{name}`"),
+            Self::Form(name) => format!("form `{name}`"),
+            Self::Multipart(field) => format!("multipart `{field}`"),
+            Self::SortedForm(_) => "all fields of the form".to_owned(),
+            Self::Json(pointer) | Self::JsonValue(pointer) | Self::JsonOrEmpty(pointer) => {
+                format!("`{pointer}` of the body")
+            }
+            Self::Optional(parts) => {
+                let parts = each(parts.iter().filter_map(Self::in_words));
+                return (!parts.is_empty()).then(|| format!("{parts} (if there)"));
+            }
+        })
     }
 }
 
@@ -124,4 +189,32 @@ fn each(texts: impl Iterator<Item = String>) -> String {
         }
     }
     all.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::schemes::{find, names};
+
+    #[test]
+    fn what_a_signature_covers_is_said_of_every_scheme() {
+        let covers = |name: &str| find(name).unwrap().covers_in_words();
+        assert_eq!(covers("github"), "the body");
+        assert_eq!(covers("stripe"), "the signed time, the body");
+        assert_eq!(covers("standard-webhooks"), "header `webhook-id`, the signed time, the body");
+        for (name, part) in [("twilio", "the public URL"), ("slack", "the signed time"), ("icr", "`/signedData`")] {
+            assert!(covers(name).contains(part), "{name}: {}", covers(name));
+        }
+        for name in names().filter(|name| find(name).unwrap().unsupported.is_none()) {
+            let covers = covers(name);
+            assert!(!covers.is_empty() && !covers.contains("  ") && !covers.starts_with(';'), "{name}: {covers:?}");
+            let spec = find(name).unwrap();
+            let signs_time = spec.covers.is_none()
+                && spec.ways.iter().all(|way| {
+                    // A time in the body is signed with it.
+                    way.timestamp.as_ref().is_some_and(|timestamp| !timestamp.is_in_body())
+                });
+            let says_time = covers.contains("time") || covers != "the body";
+            assert!(!signs_time || says_time, "{name}: {covers}");
+        }
+    }
 }

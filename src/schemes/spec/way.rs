@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::algorithm::{Algorithm, ClaimValue, SecretStep};
-use super::content::{Form, Part, Requirement, Timestamp};
+use super::content::{Form, Part, Requirement, TimeLocation, Timestamp};
 use super::facts::Place;
 use super::faults::{SpecError, SpecFault};
 use super::signature::{Location, Signature};
@@ -82,6 +82,13 @@ impl Way {
     /// Whether the signature stands in the body.
     pub(in crate::schemes) fn is_in_body(&self) -> bool {
         matches!(self.signature.at, Location::Form(_) | Location::Multipart(_) | Location::Json(_) | Location::Body)
+    }
+}
+
+impl Timestamp {
+    /// Whether the time stands in a field of the body.
+    pub(in crate::schemes) fn is_in_body(&self) -> bool {
+        matches!(self.at, TimeLocation::Form(_) | TimeLocation::Multipart(_) | TimeLocation::Json(_))
     }
 }
 

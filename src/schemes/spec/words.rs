@@ -141,6 +141,10 @@ impl TryFrom<String> for Pointer {
 
     fn try_from(pointer: String) -> Result<Self, Self::Error> {
         let path = pointer.strip_prefix('/').ok_or("a JSON pointer begins with /")?;
+        // RFC 6901: a tilde stands for nothing but itself and a slash, and is followed by 0 or 1.
+        if pointer.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
+            return Err("in a JSON pointer ~ is written ~0, and / in a name ~1");
+        }
         let token = |text: &str| match text {
             "*" => Token::Every,
             key => Token::Key(key.replace("~1", "/").replace("~0", "~")),

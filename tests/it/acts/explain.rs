@@ -42,6 +42,9 @@ fn what_the_head_decides_needs_no_body() {
     let told = done(queued.acts().explain(id)).unwrap();
     assert_eq!((told.reason, told.proven), (Some("missing_signature"), false));
     assert!(told.notes.iter().any(|note| note.contains("body")), "{told:?}");
+    let said = told.causes.join("; ");
+    assert!(said.contains("there is no signature") && !said.contains("wrong secret"), "{said}");
+    assert!(!said.contains("empty: did something"), "nobody looked at the body: {said}");
 }
 
 #[test]

@@ -30,12 +30,27 @@ fn a_dead_delivery_is_retried_afresh_and_its_numbers_go_on() {
     let dead = queued.stored()[0].delivery.id;
     queued.restart("circuit: false, retry: { schedule: [20ms], max_attempts: 2 }");
     assert_eq!(done(queued.acts().replay(dead)), Ok(3));
-    for number in ["3", "4"] {
-        let seen = queued.fails("500 Internal Server Error");
-        assert_eq!((seen.one("hooklatch-attempt"), seen.one("hooklatch-replay")), (number.into(), "true".into()));
-    }
+    let seen = queued.fails("500 Internal Server Error");
+    assert_eq!((seen.one("hooklatch-attempt"), seen.one("hooklatch-replay")), ("3".into(), "true".into()));
+    // Nobody has asked for this one.
+    let seen = queued.fails("500 Internal Server Error");
+    assert_eq!((seen.one("hooklatch-attempt"), seen.all("hooklatch-replay")), ("4".into(), Vec::new()));
     poll("it is replayed", || done(queued.acts().replay(dead)) == Ok(5));
     queued.takes();
+    queued.wait_for_delivered(1.0);
+}
+
+#[test]
+fn a_replay_that_waits_already_is_not_asked_for_twice() {
+    let mut queued = Queued::start(GIVES_UP);
+    let dead = id(&failed_once(&mut queued, "{\"id\":1}"));
+    queued.wait_for_state("dead", 1.0);
+    assert_eq!(done(queued.acts().pause("hook")), Ok(()));
+    assert_eq!(done(queued.acts().replay(dead)), Ok(2));
+    assert_eq!(done(queued.acts().replay(dead)), Err(Refused::InFlight));
+    assert_eq!(queued.metric("hooklatch_replays_total", &[]), 1.0);
+    assert_eq!(done(queued.acts().resume("hook")), Ok(()));
+    assert_eq!(queued.takes().one("hooklatch-attempt"), "2");
     queued.wait_for_delivered(1.0);
 }
 

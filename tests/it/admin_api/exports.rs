@@ -139,3 +139,36 @@ fn a_har_file_has_the_request_once() {
         (&"{}".into(), &"application/json".into())
     );
 }
+
+#[test]
+fn a_body_that_is_cut_is_called_so_in_every_form() {
+    let queued = Queued::of("circleci", "record: full, record_body: 10B");
+    assert_eq!(queued.send(&Delivery::circleci("{}").body("{\"a\":\"0123456789\"}")).status, 401);
+    let mut path = String::new();
+    crate::support::process::poll("recorded", || {
+        let page = json(queued.admin(), "/api/v1/deliveries?limit=1");
+        path = format!("/api/v1/deliveries/{}", page["deliveries"][0]["id"].as_str().unwrap_or_default());
+        page["deliveries"][0]["id"].is_string()
+    });
+    let export = |form: &str| Call::get(&format!("{path}/{form}?signatures=true")).send(queued.admin());
+    let (http, curl) = (export("http").body, String::from_utf8(export("curl").body).unwrap());
+    assert!(String::from_utf8_lossy(&http).contains("\r\ncontent-length: 18\r\n\r\n"), "{http:?}");
+    assert!(curl.ends_with("# The body is cut: 10 of its 18 bytes are kept.\n"), "{curl}");
+    assert_eq!(export("har").json()["log"]["entries"][0]["request"]["bodySize"], 18);
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("request"), &http).unwrap();
+    let file = route("circleci", "upstream: \"http://127.0.0.1:1\"");
+    fs::write(folder.path().join("gateway.yaml"), format!("routes:\n{file}")).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hooklatch"));
+        command.args(arguments).current_dir(folder.path()).env("SECRET", SECRET).output().unwrap()
+    };
+    let explained = run(&["explain", "hook", "--request", "request"]);
+    let said = String::from_utf8(explained.stdout).unwrap();
+    assert!(said.contains("8 are missing") && said.contains("cannot be said"), "{said}");
+    let id = path.rsplit('/').next().unwrap();
+    let shown = run(&["show", id, "--http", "--url", &format!("http://{}", queued.admin())]);
+    let warned = String::from_utf8(shown.stderr).unwrap();
+    assert!(warned.contains("10 of its 18 bytes are kept"), "{warned}");
+}

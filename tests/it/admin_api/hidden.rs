@@ -74,3 +74,42 @@ fn no_search_tells_of_a_body_that_has_a_secret() {
     assert_eq!(guessed.ids("update"), [delivered]);
     assert_eq!((found(&queued, "body:redacted"), found(&queued, &format!("body:{part}"))), (1, 0));
 }
+
+#[test]
+fn a_token_is_in_no_record_wherever_its_sender_has_put_it() {
+    for keys in ["delivery: queue, record: full", "delivery: proxy, record: full"] {
+        let mut queued = Queued::of("gitlab", keys);
+        let delivery = Delivery::unsigned(format!("{{\"token\":\"{SECRET}\",\"kept\":\"yes\"}}"))
+            .target(&format!("/hook?again={SECRET}&a=b"))
+            .header("X-Gitlab-Token", SECRET)
+            .header("X-Copy", &format!("before {SECRET}"))
+            .header("Referer", &format!("https://gitlab.example/?{SECRET}"))
+            .header("X-Request-Id", SECRET);
+        let mut sender = queued.sending(&delivery);
+        let seen = queued.takes();
+        assert_eq!(sender.receive().status, 200);
+        assert_eq!(seen.one("x-copy"), format!("before {SECRET}"), "the handler gets all as it came");
+        let path = format!("/api/v1/deliveries/{}", seen.one("hooklatch-delivery-id"));
+        poll("recorded", || {
+            let response = Call::get(&path).send(queued.admin());
+            response.status == 200 && ["delivered", "forwarded"].iter().any(|state| response.json()["state"] == *state)
+        });
+        for part in ["?", "/body?", "/http?signatures=true", "/curl?signatures=true", "/har?signatures=true"] {
+            // The body takes no key of the query.
+            let response = Call::get(&format!("{path}{part}")).send(queued.admin());
+            let text = String::from_utf8(response.body).unwrap();
+            assert_eq!(response.status, 200, "{part}: {text}");
+            assert!(!text.contains(SECRET), "{keys} {part}: {text}");
+        }
+        let detail = json(queued.admin(), &path);
+        assert_eq!(detail["body"]["text"], "{\"token\":\"redacted\",\"kept\":\"yes\"}");
+        assert_eq!(
+            (&detail["request_id"], &detail["target"]),
+            (&json!("redacted"), &json!("/hook?again=redacted&a=b"))
+        );
+        queued.stop();
+        for stored in queued.stored() {
+            assert!(!format!("{stored:?}").contains(SECRET), "{stored:?}");
+        }
+    }
+}

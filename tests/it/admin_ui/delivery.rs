@@ -9,7 +9,7 @@ use crate::support::gateway::{Gateway, OLD_SECRET, SECRET};
 use crate::support::page::{Page, does, form};
 use crate::support::process::poll;
 use crate::support::queued::Queued;
-use crate::support::rig::route;
+use crate::support::rig::{Rig, route};
 use crate::support::sender::Delivery;
 
 fn page(gateway: &Gateway, id: &str, query: &str) -> Page {
@@ -179,6 +179,59 @@ fn after_the_secret_is_corrected_a_refused_delivery_is_accepted_and_can_be_repla
     let seen = queued.takes();
     assert_eq!((seen.body.as_slice(), seen.one("hooklatch-replay")), (&b"{\"a\":1}"[..], "true".to_owned()));
     poll("delivered", || Page::get(queued.admin(), &path).html.contains("✓</span> delivered"));
+    let delivered = Page::get(queued.admin(), &path);
+    delivered.has("✓</span> delivered</span> (200)").has("<dt>Verified</dt><dd>not when it came</dd>");
+    delivered.has("401, application/problem+json: The signature matches no secret of the route");
+}
+
+#[test]
+fn a_status_beside_the_outcome_is_that_of_the_last_attempt() {
+    let mut queued = Queued::start("record: full, circuit: false, retry: { max_attempts: 1 }");
+    queued.accepts(&Delivery::circleci("{\"a\":1}"));
+    let id = queued.fails("500 Oops").one("hooklatch-delivery-id");
+    queued.wait_for_state("dead", 1.0);
+    let path = format!("/ui/deliveries/{id}");
+    Page::get(queued.admin(), &path).has("dead</span>").has("(500)</h1>");
+    does(queued.admin(), &format!("{path}/replay"), "attempts=1");
+    queued.takes();
+    poll("delivered", || Page::get(queued.admin(), &path).html.contains("✓</span> delivered"));
+    assert_eq!(json(queued.admin(), &format!("/api/v1/deliveries/{id}"))["status"], 200);
+    Page::get(queued.admin(), &path).has("delivered</span> (200)</h1>").has("200, once the delivery was stored");
+}
+
+#[test]
+fn a_capture_is_offered_where_the_body_was_not_read_though_the_route_records_all() {
+    let gateway = gateway("");
+    let id = refused(&gateway, &Delivery::unsigned("{\"a\":1}"), "missing_signature");
+    page(&gateway, &id, "").has(">Capture for 5 minutes</button>").lacks("the body is empty").lacks("wrong secret");
+    let id = refused(&gateway, &Delivery::circleci("{}").body("[]"), "signature_mismatch");
+    page(&gateway, &id, "").lacks(">Capture for 5 minutes</button>");
+}
+
+#[test]
+fn a_secret_is_never_called_hidden() {
+    let gateway = Gateway::start_admin("", "", &route("gitlab", "record: full, upstream: \"http://127.0.0.1:1\""));
+    let wrong = Delivery::unsigned("{}").header("X-Gitlab-Token", "an-0ther-secret");
+    let id = refused(&gateway, &wrong, "signature_mismatch");
+    page(&gateway, &id, "").has("<th scope=\"row\">X-Gitlab-Token</th><td><em>not stored (redacted)</em>");
+    let detail = json(gateway.admin, &format!("/api/v1/deliveries/{id}"));
+    let headers = detail["request_headers"].as_array().unwrap();
+    assert!(headers.contains(&json!(["X-Gitlab-Token", "redacted"])), "{headers:?}");
+}
+
+#[test]
+fn a_body_that_is_cut_is_not_offered_for_a_replay_and_a_response_that_went_through_is_not_empty() {
+    let mut rig = Rig::with("record: full, record_body: 10B");
+    let ids = [rig.forwards(&Delivery::circleci("{\"a\":\"0123456789\"}")), rig.forwards(&Delivery::circleci("{}"))]
+        .map(|seen| seen.one("hooklatch-delivery-id"));
+    for (id, is_offered) in ids.iter().zip([false, true]) {
+        poll("recorded", || Call::get(&format!("/ui/deliveries/{id}")).send(rig.gateway.admin).status == 200);
+        let page = page(&rig.gateway, id, "");
+        assert_eq!(page.html.contains(">Replay</button>"), is_offered, "{page:?}");
+        page.has("The body went through to the sender: it is not kept.");
+        let detail = json(rig.gateway.admin, &format!("/api/v1/deliveries/{id}"));
+        assert_eq!(detail["attempts"][0]["response_body"], Value::Null);
+    }
 }
 
 #[test]

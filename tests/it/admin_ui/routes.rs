@@ -76,7 +76,13 @@ fn every_scheme_says_what_to_enter_and_where_its_provider_says_so() {
         let page = Page::get(gateway.admin, &format!("/ui/routes/{}", spec.name));
         let signature = escaped(&spec.signature_in_words().replace('`', ""));
         page.has(&format!("<dt>Signature in</dt><dd>{signature}</dd>"));
-        page.has(&format!("https://YOUR-HOST/webhooks/{}", spec.name));
+        // `init` writes a public URL where the scheme signs it.
+        let host = if routes.contains(&format!("https://hooks.example.com/webhooks/{} }}", spec.name)) {
+            "hooks.example.com"
+        } else {
+            "YOUR-HOST"
+        };
+        page.has(&format!("https://{host}/webhooks/{}", spec.name));
         for document in &spec.documentation {
             page.has(&format!("<a href=\"{}\"", escaped(document)));
         }
@@ -123,4 +129,17 @@ fn the_status_shows_version_store_and_records() {
     page.has(env!("CARGO_PKG_VERSION")).has("sqlite").has("✓</span> good").has("of 10.0 GiB").has("Free on its disk");
     page.has("<dt>Dropped since the start</dt><dd>0</dd>").has("allowed");
     assert_eq!(Page::get(queued.admin(), "/ui/status?x").status, 400);
+}
+
+#[test]
+fn what_is_signed_and_the_url_to_enter_are_those_of_the_route() {
+    let of = |scheme: &str| {
+        let gateway = Gateway::start_admin("", "", &route(scheme, "upstream: \"http://127.0.0.1:1\""));
+        Page::get(gateway.admin, "/ui/routes/hook")
+    };
+    let twilio = of("{ name: twilio, public_url: \"https://hooks.example.com/sms\" }");
+    twilio.has("<code>https://hooks.example.com/sms</code>").lacks("YOUR-HOST");
+    assert!(twilio.after("<dt>What is signed</dt><dd>", "</dd>").contains("public URL"), "{twilio:?}");
+    of("slack").has("<dt>What is signed</dt><dd>the signed time, the body</dd>");
+    of("github").has("<dt>What is signed</dt><dd>the body</dd>");
 }

@@ -3,14 +3,25 @@
 use std::fmt::Write as _;
 
 use super::{host, url};
+use crate::admin::api::detail::Found;
 use crate::admin::api::recorded::RecordedRequest;
 use crate::text::misleads;
 
 /// Fields that curl adds unless it is told not to.
 const OF_CURL: [&str; 4] = ["Accept", "User-Agent", "Content-Type", "Expect"];
 
+/// The command; behind it a comment, if the body is not whole.
+pub fn curl(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
+    let mut command = command(request, body);
+    if found.is_body_cut() {
+        let (kept, came) = (body.len(), found.stored.delivery.request_bytes);
+        command.extend_from_slice(format!("# The body is cut: {kept} of its {came} bytes are kept.\n").as_bytes());
+    }
+    command
+}
+
 /// The command. Bytes that are not text, such as NUL, are spelled as octal numbers where they stand.
-pub fn curl(request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
+fn command(request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
     let mut command = String::new();
     if !body.is_empty() {
         // The shell's own printf takes a text of any length, which an argument of curl cannot have.
@@ -128,7 +139,7 @@ mod tests {
     #[test]
     fn a_command_reads_well() {
         let request = request("/in?a=b", &[("content-type", b"application/json"), ("x-empty", b""), ("x-q", b"it's")]);
-        let command = String::from_utf8(curl(&request, b"{\"a\": \"100%\"}\n")).unwrap();
+        let command = String::from_utf8(command(&request, b"{\"a\": \"100%\"}\n")).unwrap();
         assert_eq!(
             command,
             r#"printf '{"a": "100%%"}
@@ -147,13 +158,13 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_spelled() {
-        let command = curl(&request("/", &[("x", b"\x1b[2J")]), "\u{202e}\r\0".as_bytes());
-        let text = String::from_utf8(command).unwrap();
+        let spelled = command(&request("/", &[("x", b"\x1b[2J")]), "\u{202e}\r\0".as_bytes());
+        let text = String::from_utf8(spelled).unwrap();
         assert!(text.starts_with(r"printf '\342\200\256\015\000' | curl"), "{text}");
         assert!(text.contains(r#"--header "$(printf 'x: \033[2J')""#), "{text}");
         // On a terminal the command-line tool would escape what is left of these, in a way of its own.
         let hidden = ('\u{80}'..='\u{ffff}').filter(|character| misleads(*character)).collect::<String>();
-        let text = String::from_utf8(curl(&request("/", &[]), hidden.as_bytes())).unwrap();
+        let text = String::from_utf8(command(&request("/", &[]), hidden.as_bytes())).unwrap();
         assert!(hidden.contains('\u{2028}') && !text.replace('\n', "").contains(misleads), "{text}");
     }
 

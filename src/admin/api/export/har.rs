@@ -8,6 +8,7 @@ use super::url;
 use crate::admin::api::detail::Found;
 use crate::admin::api::recorded::{self, RecordedRequest};
 use crate::queue::attempt::rfc3339;
+use crate::store::received_at;
 
 /// A log with the request as its only entry. The response is the status that the sender got.
 pub fn har(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
@@ -17,7 +18,7 @@ pub fn har(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
     let host = request.host().map(|host| header("host", host.as_bytes()));
     let headers = host.into_iter().chain(request.sendable().map(|field| header(&field.name, &field.value)));
     let entry = json!({
-        "startedDateTime": rfc3339(delivery.received_at),
+        "startedDateTime": rfc3339(received_at(delivery.id)),
         "time": time,
         "request": {
             "method": request.method,
@@ -28,7 +29,7 @@ pub fn har(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
             "queryString": parameters(&request.target),
             "postData": post_data(request, body),
             "headersSize": -1,
-            "bodySize": body.len(),
+            "bodySize": super::length(found, body),
         },
         "response": {
             "status": delivery.status.unwrap_or_default(),

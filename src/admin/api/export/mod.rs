@@ -9,8 +9,9 @@ use super::recorded::RecordedRequest;
 pub use curl::curl;
 pub use har::har;
 
-/// The request as HTTP/1.1 writes it, which `hooklatch explain --request` reads.
-pub fn http(_: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
+/// The request as HTTP/1.1 writes it, which `hooklatch explain --request` reads. Of a body that is cut, `Content-Length` says how
+/// long it was, so that nobody takes the message for a whole one.
+pub fn http(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
     let mut message = format!("{} {} HTTP/1.1\r\n", request.method, request.target).into_bytes();
     let mut line = |name: &str, value: &[u8]| {
         message.extend_from_slice(name.as_bytes());
@@ -24,10 +25,15 @@ pub fn http(_: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
     for field in request.sendable() {
         line(&field.name, &field.value);
     }
-    line("content-length", body.len().to_string().as_bytes());
+    line("content-length", length(found, body).to_string().as_bytes());
     message.extend_from_slice(b"\r\n");
     message.extend_from_slice(body);
     message
+}
+
+/// The length of the body of which this is kept.
+fn length(found: &Found, body: &[u8]) -> u64 {
+    if found.is_body_cut() { found.stored.delivery.request_bytes } else { body.len() as u64 }
 }
 
 /// The URL that the request was for.

@@ -55,6 +55,8 @@ struct Page {
     /// The path of the delivery in the API.
     api: String,
     offers: Offers,
+    /// The route that can be captured, where it would help.
+    capture: Option<String>,
     /// What can be asked for.
     questions: Vec<&'static Question>,
     /// Whether signatures are shown; `None` if there is none, or no head.
@@ -144,6 +146,7 @@ impl Page {
                 .filter(|reject| !(why.has_causes() && is_of_signature(reject.reason())))
                 .map_or("", Reject::hint),
             facts: parts::facts(found),
+            capture: why.capture(found, route),
             questions: offers.questions(),
             offers,
             signatures: request.and_then(|request| {
@@ -154,7 +157,7 @@ impl Page {
                 .map(|request| shown(&format!("{} {} {}", request.method, request.target, request.version)))
                 .unwrap_or_default(),
             body: Body::of(found, request, route, shape, &here),
-            attempts: found.attempts.iter().map(Attempt::of).collect(),
+            attempts: found.attempts.iter().map(|attempt| Attempt::of(found, attempt)).collect(),
             timing: parts::timing(found),
             answer: parts::answer(found, route),
             chrome,

@@ -38,7 +38,9 @@ impl Offers {
                 Why::NotAsked | Why::Explained(_) => "it does not verify".to_owned(),
             },
             Ok(_) if delivery.state == State::Refused => String::new(),
-            Ok(once) if delivery.head.is_empty() || (once && lacks_a_part(delivery)) => Refused::NoBody.to_string(),
+            Ok(once) if delivery.head.is_empty() || (once && (lacks_a_part(delivery) || found.is_body_cut())) => {
+                Refused::NoBody.to_string()
+            }
             Ok(_) => String::new(),
         };
         Self {

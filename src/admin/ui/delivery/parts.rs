@@ -75,6 +75,8 @@ pub struct Attempt {
     pub head: Vec<[String; 2]>,
     /// The first lines of the response's body.
     pub body: Vec<String>,
+    /// Whether the response's body went through to the sender, and nothing of it is kept.
+    pub went_through: bool,
 }
 
 /// A part of the time that a delivery took, and where it is in a bar: from 0 to 100.
@@ -110,7 +112,16 @@ pub fn facts(found: &Found) -> Vec<Fact> {
     add("Host", details.host.as_deref());
     add("Request", Some(&format!("{} {}", delivery.method, delivery.path)));
     add("TLS", Some(if details.tls { "yes" } else { "no" }));
-    add("Verified", Some(if details.verified { "yes" } else { "no" }));
+    let was_refused = details.refused.is_some() && found.stored.shown == Shown::Settled(State::Delivered);
+    add(
+        "Verified",
+        match (details.verified, found.stored.shown) {
+            (_, Shown::Settled(State::Erased)) => None,
+            (true, _) => Some("yes"),
+            (false, _) if was_refused => Some("not when it came"),
+            (false, _) => Some("no"),
+        },
+    );
     add("Secret", details.secret_id.as_deref());
     add("Trace", details.trace_id.as_deref());
     add("Gateway", found.stored.gateway.as_deref());
@@ -167,8 +178,9 @@ impl Body {
 }
 
 /// Whether it was refused by its head.
-fn is_unread(found: &Found) -> bool {
-    found.details.body_done_us.is_none() && found.stored.shown == Shown::Settled(State::Refused)
+pub fn is_unread(found: &Found) -> bool {
+    // Of a captured one the body was read, and not verified.
+    found.details.body_done_us.is_none() && found.body.is_none() && found.stored.shown == Shown::Settled(State::Refused)
 }
 
 /// Why nothing, or not all, of a body is there.
@@ -201,7 +213,7 @@ fn note(found: &Found, route: Option<&RouteShared>) -> String {
 
 impl Attempt {
     /// What is shown of an attempt.
-    pub fn of(attempt: &store::Attempt) -> Self {
+    pub fn of(found: &Found, attempt: &store::Attempt) -> Self {
         let (class, icon) = match (&*attempt.result, attempt.status) {
             ("2xx", _) => ("good", "✓"),
             (_, Some(_)) => ("warn", "!"),
@@ -221,6 +233,7 @@ impl Attempt {
             gateway: attempt.gateway.as_deref().map(shown).unwrap_or_default(),
             head: pairs(&attempt.response_head).into_iter().map(|pair| pair.map(|text| shown(&text))).collect(),
             body,
+            went_through: found.went_through(attempt),
         }
     }
 }
@@ -260,12 +273,25 @@ pub fn reject(found: &Found) -> Option<Reject> {
     found.stored.delivery.reason.as_deref().and_then(Reject::named)
 }
 
-/// The status that the sender got, or else the handler's last one. A replay writes its status over that of the receipt.
+/// The status beside the outcome: that of a refusal where it was refused, or else of what came last.
 pub fn status(found: &Found, route: Option<&RouteShared>) -> Option<u16> {
+    match found.stored.shown {
+        Shown::Settled(State::Refused | State::Failed) => sender_status(found, route),
+        _ => found.stored.delivery.status,
+    }
+}
+
+/// The refusal that the sender got.
+fn refused(found: &Found) -> Option<Reject> {
+    found.details.refused.as_deref().and_then(Reject::named).or_else(|| reject(found))
+}
+
+/// The status that the sender got. A replay writes its status over it.
+fn sender_status(found: &Found, route: Option<&RouteShared>) -> Option<u16> {
     if !found.attempts.iter().any(|attempt| attempt.replay) {
         return found.stored.delivery.status;
     }
-    match reject(found) {
+    match refused(found) {
         Some(reject) => {
             let signature = route.map_or(StatusCode::UNAUTHORIZED, |route| route.config.reject_status);
             Some(reject.status(signature).as_u16())
@@ -276,16 +302,13 @@ pub fn status(found: &Found, route: Option<&RouteShared>) -> Option<u16> {
 
 /// What the sender got.
 pub fn answer(found: &Found, route: Option<&RouteShared>) -> String {
-    let reject = reject(found);
-    let status = status(found, route).map_or_else(|| "an answer".to_owned(), |status| status.to_string());
+    let status = sender_status(found, route).map_or_else(|| "an answer".to_owned(), |status| status.to_string());
     let queue = route.and_then(|route| match &route.config.delivery {
         Delivery::Queue(queue) => Some(queue.response.status.as_u16()),
         Delivery::Proxy => None,
     });
-    match (found.stored.shown, reject, queue) {
-        (Shown::Settled(State::Refused | State::Failed), Some(reject), _) => {
-            format!("{status}, application/problem+json: {}", reject.facts().title)
-        }
+    match (found.stored.shown, refused(found), queue) {
+        (_, Some(reject), _) => format!("{status}, application/problem+json: {}", reject.facts().title),
         (Shown::Settled(State::Duplicate), ..) => format!("{status}, with Hooklatch-Duplicate: true"),
         (Shown::Settled(State::Challenge), ..) => format!("{status}, the answer to its challenge"),
         (Shown::Settled(State::Forwarded), ..) => format!("{status}, as the handler answered"),

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::parts::is_unread;
 use crate::acts::Refused;
 use crate::acts::explain::{Explanation, Kept};
 use crate::admin::AdminContext;
-use crate::admin::api::deliveries;
 use crate::admin::api::detail::Found;
 use crate::admin::problem::Problem;
 use crate::admin::ui::view::{Time, shown};
+use crate::routing::table::RouteShared;
 use crate::store::{Shown, State};
 
 /// How long a page waits for the causes of a refusal, unless a person has asked for them.
@@ -22,8 +23,8 @@ pub enum Why {
     Explained(Box<Explained>),
     /// It takes long to find out.
     Long,
-    /// What would be looked at is not kept. Whether the body was read, and whether the route can capture.
-    NotKept { unread: bool, route: Option<String> },
+    /// What would be looked at is not kept, or was not even read.
+    NotKept { unread: bool },
     /// It cannot be found out, for this reason.
     Not(String),
 }
@@ -46,7 +47,6 @@ pub struct Explained {
 /// # Errors
 /// 503.
 pub async fn why(context: &AdminContext, kept: Kept, found: &Found, asked: bool) -> Result<Why, Problem> {
-    let delivery = &found.stored.delivery;
     let is_refused = found.stored.shown == Shown::Settled(State::Refused);
     if !is_refused && !asked {
         return Ok(Why::NotAsked);
@@ -61,13 +61,7 @@ pub async fn why(context: &AdminContext, kept: Kept, found: &Found, asked: bool)
     };
     match explained {
         Ok(explanation) => Ok(Why::Explained(Box::new(Explained::of(explanation)))),
-        Err(Refused::NoBody) => {
-            let route = deliveries::route(context, &delivery.route);
-            Ok(Why::NotKept {
-                unread: is_refused && found.details.body_done_us.is_none(),
-                route: route.map(|route| route.config.name.clone()),
-            })
-        }
+        Err(Refused::NoBody) => Ok(Why::NotKept { unread: is_unread(found) }),
         Err(refused @ (Refused::UnknownRoute | Refused::NotVerified)) => Ok(Why::Not(refused.to_string())),
         Err(refused) => Err(refused.into()),
     }
@@ -77,6 +71,16 @@ impl Why {
     /// Whether there is something to say.
     pub fn was_asked(&self) -> bool {
         !matches!(self, Self::NotAsked)
+    }
+
+    /// The route of which a capture would help: its bodies are not kept, or it refuses by the head, before it reads one.
+    pub fn capture(&self, found: &Found, route: Option<&RouteShared>) -> Option<String> {
+        let would_help = match self {
+            Self::NotKept { .. } => true,
+            Self::Explained(explained) => !explained.is_accepted && is_unread(found),
+            Self::NotAsked | Self::Long | Self::Not(_) => false,
+        };
+        route.filter(|_| would_help).map(|route| route.config.name.clone())
     }
 
     /// Whether it says more than the name of the refusal.
