@@ -127,7 +127,8 @@ impl Reference {
                 self.state = state;
                 self.waits = false;
             }
-            Follows::Waits => {}
+            // What waits now is no replay: its attempt was made.
+            Follows::Waits => self.replayed = false,
             Follows::Stays => self.waits = false,
             Follows::Afresh if self.waits && self.replayed => return false,
             Follows::Afresh => {
