@@ -170,11 +170,11 @@ Examples:
   hooklatch tail 'is:refused route:stripe' --json
 
 Exit status:
-  0  ended by Ctrl-C (INT)
+  0  ended by Ctrl-C (INT) or TERM
   1  no gateway answers
 
 Signals:
-  INT  end";
+  INT, TERM  end";
 
 pub(super) const LISTEN: &str = "\
 Examples:
@@ -182,11 +182,11 @@ Examples:
   hooklatch listen civo --to http://localhost:3000/ --since 10m --url http://127.0.0.1:9797
 
 Exit status:
-  0  ended by Ctrl-C (INT)
+  0  ended by Ctrl-C (INT) or TERM
   1  no gateway answers, it has no such route, or the route keeps no bodies
 
 Signals:
-  INT  end, and say how many deliveries were not sent";
+  INT, TERM  end, and say how many deliveries were not sent";
 
 pub(super) const REPLAY: &str = "\
 Examples:

@@ -33,7 +33,7 @@ struct State {
     error: Option<BoxError>,
     /// What the sender has not taken.
     parts: VecDeque<Bytes>,
-    /// The bytes of `parts`.
+    /// For the bytes of `parts`; it has fewer if the budget has no room.
     held: Reservation,
     /// Whether no more is read until the sender takes something.
     is_full: bool,
@@ -66,7 +66,7 @@ impl Ahead {
     pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut state = self.0.borrow_mut();
         if let Some(part) = state.parts.pop_front() {
-            let left = state.held.bytes() - part.len() as u64;
+            let left = state.waiting();
             state.held.shrink_to(left);
             state.is_full = false;
             wake(&mut state.reader);
@@ -88,7 +88,7 @@ impl Ahead {
     /// The bytes that have not been taken.
     pub fn size_hint(&self) -> SizeHint {
         let state = self.0.borrow();
-        let waiting: u64 = state.parts.iter().map(|part| part.len() as u64).sum();
+        let waiting = state.waiting();
         match (&state.body, &state.error) {
             (None, None) => SizeHint::with_exact(waiting),
             (None, Some(_)) => SizeHint::default(),
@@ -119,7 +119,7 @@ impl State {
                 Some(Ok(frame)) => {
                     let is_end = body.is_end_stream();
                     self.parts.extend(frame.into_data().ok());
-                    let total = self.parts.iter().map(|part| part.len() as u64).sum();
+                    let total = self.waiting();
                     // What has been read stays, even if the budget has no room for it: that is one part at most.
                     let is_over = self.held.grow_to(total).is_err();
                     self.is_full = is_over || total >= MOST as u64;
@@ -136,6 +136,11 @@ impl State {
             wake(&mut self.taker);
         }
         Poll::Ready(())
+    }
+
+    /// The bytes of `parts`.
+    fn waiting(&self) -> u64 {
+        self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
     /// The handler is done, or nobody wants what it sends.

@@ -176,11 +176,6 @@ impl Reservation {
         Ok(())
     }
 
-    /// The bytes that it holds.
-    pub fn bytes(&self) -> u64 {
-        u64::try_from(self.bytes).unwrap_or_default()
-    }
-
     /// Gives bytes back, so that the reservation holds at most `total`.
     pub fn shrink_to(&mut self, total: u64) {
         self.add(i64::try_from(total).unwrap_or(i64::MAX).min(self.bytes) - self.bytes);
