@@ -7,9 +7,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::durable::own_cpu;
 use crate::exchange::Connections;
-use crate::load::Load;
+use crate::load::{Load, own_cpu};
 use crate::peers::{Gateway, QUEUE, Setting, hooklatch_with};
 use crate::programs;
 use crate::requests::never_used;

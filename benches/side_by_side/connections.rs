@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::capacity::{self, Costs};
 use crate::certificate::{Certificate, ECDSA_P256, RSA_2048};
 use crate::load::wire::Secure;
-use crate::load::{Load, Plan, Senders, find};
+use crate::load::{CLOSING, Load, Plan, Senders, closes};
 use crate::memory;
 use crate::peers::{ALL, Gateway, SECURE, Setting, Start};
 use crate::requests::{signed, signed_with};
@@ -28,8 +28,6 @@ const USUAL_LINES: usize = 8;
 const RESUMED: f64 = 0.8;
 /// Before a sample.
 const WARM_UP: Duration = Duration::from_millis(200);
-/// Gives each delivery a connection of its own.
-const CLOSING: &str = "Connection: close\r\n";
 
 /// How a case differs from deliveries in the clear on kept connections.
 #[derive(Clone, Copy, Default)]
@@ -108,7 +106,7 @@ fn row(
     let senders =
         |_: &Gateway| case.version.map(|version| Secure::new(version, case.resumes, case.is_http2)).transpose();
     let senders: Vec<_> = gateways.iter().map(senders).collect::<io::Result<_>>()?;
-    let is_kept = find(request, CLOSING.as_bytes()).is_none();
+    let is_kept = !closes(request);
     let sample = |gateway: &Gateway| {
         let at = gateways.iter().position(|other| other.address == gateway.address).unwrap();
         let plan = Plan { secure: senders[at].as_ref(), ..plan(gateway, request, 200, effort.slice) };

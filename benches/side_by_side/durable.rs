@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::exchange::{Connections, Protocol};
-use crate::load::Load;
+use crate::load::{Load, own_cpu};
 use crate::peers::{Gateway, Setting, hooklatch, queue};
 use crate::requests::never_used;
 use crate::stores::{HTTP, POSTGRES, REDIS, append, postgres, postgres_request, redis, redis_request};
@@ -158,13 +158,6 @@ fn append_bare(effort: &Effort, files: &Path, figures: &mut Figures) -> io::Resu
     figures.cpu.push(cpu.as_secs_f64() * 1e6 / count);
     figures.answers(took);
     std::fs::remove_dir_all(&folder)
-}
-
-/// The CPU time of this thread.
-pub fn own_cpu() -> io::Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let time = stat.split_whitespace().next().and_then(|time| time.parse().ok());
-    Ok(Duration::from_nanos(time.ok_or_else(|| io::Error::other("no schedstat"))?))
 }
 
 impl Figures {

@@ -57,6 +57,9 @@ pub struct Plan<'a> {
     pub shares_core: bool,
 }
 
+/// Gives a delivery a connection of its own.
+pub const CLOSING: &str = "Connection: close\r\n";
+
 /// Connections that are there.
 pub struct Senders(Vec<Sender>);
 
@@ -397,6 +400,18 @@ pub fn ready<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The CPU time of this thread.
+pub fn own_cpu() -> io::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let time = stat.split_whitespace().next().and_then(|time| time.parse().ok());
+    Ok(Duration::from_nanos(time.ok_or_else(|| io::Error::other("no schedstat"))?))
+}
+
+/// Whether a request wants a connection of its own.
+pub fn closes(request: &[u8]) -> bool {
+    find(request, CLOSING.as_bytes()).is_some()
 }
 
 /// Where `needle` begins.

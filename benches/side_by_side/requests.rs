@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hooklatch::schemes::{self, SchemeOptions, Secret};
 
+use crate::load::find;
 use crate::peers::{PATH, SECRET};
 
 /// Deliveries that are signed for each second of a slice: more than any gateway takes.
@@ -26,7 +27,7 @@ pub fn signed_with(size: usize, lines: &str) -> Vec<u8> {
 /// The same with this many field lines: those that it needs, and others.
 pub fn signed_with_lines(size: usize, lines: usize) -> Vec<u8> {
     let request = signed(size);
-    let end = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let end = find(&request, b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&request[..end]).into_owned();
     let is_needed = |line: &&str| !["User-Agent: ", "Accept"].iter().any(|other| line.starts_with(other));
     let mut kept: Vec<String> = head.split("\r\n").filter(is_needed).map(str::to_owned).collect();

@@ -27,7 +27,7 @@ use crate::queue::stored;
 use crate::record::redact;
 use crate::reject::{Outcome, Reject};
 use crate::upstream::pool::SendError;
-use crate::upstream::redirect::{REDIRECT_HINT, Redirect, hide_inside};
+use crate::upstream::redirect::{REDIRECT_HINT, hide_inside, location};
 use crate::upstream::send::send;
 
 /// The values of the worker thread that the forwarding stage uses.
@@ -54,8 +54,8 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
     info.timeline.upstream(period, sent.url, sent.result.as_ref().ok().map(Response::status));
     match sent.result {
         Ok(mut response) => {
-            if let Some(redirect) = Redirect::of(response.status(), response.headers()) {
-                context.warn_of(&redirect, &route.shared.config.name);
+            if let Some(location) = location(response.status(), response.headers()) {
+                context.warn_of_redirect(&location, &route.shared.config.name);
             }
             hide_inside(response.headers_mut(), &route.shared.config.upstream);
             Ok(Completed {
@@ -80,9 +80,8 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
 
 impl ForwardContext {
     /// Tells the operator that the handler redirects.
-    fn warn_of(&self, redirect: &Redirect, route: &str) {
+    fn warn_of_redirect(&self, location: &str, route: &str) {
         if let Some(suppressed) = self.log_limit.admit(self.clock.now()) {
-            let location = &*redirect.location;
             tracing::warn!(route, location, suppressed, hint = REDIRECT_HINT, "the handler redirects");
         }
     }

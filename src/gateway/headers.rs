@@ -175,22 +175,28 @@ fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, between: &[u8]) -> Header
 /// section 4.1.18), and PHP dots and other characters too.
 fn is_spoofed(name: &str, is_trusted: bool) -> bool {
     let is_reserved = |name: &str| is_own(name) || (!is_trusted && is_about_the_sender(name));
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return is_reserved(name);
+    match read_as(name) {
+        Cow::Borrowed(name) => is_reserved(name),
+        Cow::Owned(name) => {
+            is_reserved(&name)
+                || is_hop_by_hop(&name)
+                || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == name.as_str())
+        }
     }
-    let read_as = name.replace(|character: char| !character.is_ascii_alphanumeric(), "-");
-    is_reserved(&read_as)
-        || is_hop_by_hop(&read_as)
-        || [X_REQUEST_ID, CONTENT_LENGTH].iter().any(|own| own == read_as.as_str())
 }
 
 /// Whether a handler could take a name for one of those under which it gets the gateway's own signature.
 fn is_of_signature(name: &str) -> bool {
-    let is_read_as = |own: &[u8]| {
-        let hyphen = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
-        own.len() == name.len() && own.iter().zip(name.bytes()).all(|(own, byte)| *own == hyphen(byte))
-    };
-    SIGN_HEADERS.iter().any(|own| is_read_as(own.as_str().as_bytes()))
+    let name = read_as(name);
+    SIGN_HEADERS.iter().any(|own| own == &*name)
+}
+
+/// The name with hyphens, for which a handler could take this one; borrowed if it is the name itself.
+fn read_as(name: &str) -> Cow<'_, str> {
+    match name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        true => name.into(),
+        false => name.replace(|character: char| !character.is_ascii_alphanumeric(), "-").into(),
+    }
 }
 
 /// Whether a field of this name says who sent a request, or for which URL, by the word of a proxy.

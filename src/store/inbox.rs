@@ -133,7 +133,7 @@ pub struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     /// The bounds of the start; [`Shared::limits`] has those of now.
-    pub limits: Limits,
+    limits: Limits,
     /// `max_size` and `min_free` of now.
     room: Mutex<(u64, u64)>,
     /// How long records are kept from now on, until the writer has heard of it.

@@ -171,7 +171,7 @@ impl Store {
 
     /// How long a sender waits for [`Store::accept`] at most.
     pub fn patience(&self) -> Duration {
-        self.shared().limits.patience
+        self.shared().limits().patience
     }
 
     /// Records a delivery that does not wait. It never waits, and says whether the record was taken: what finds no room is

@@ -14,22 +14,12 @@ use crate::config::{Upstream, UrlPlace};
 pub const REDIRECT_HINT: &str =
     "senders do not follow redirects: set the route's upstream to the URL that the handler answers at";
 
-/// Where a handler redirects to.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Redirect {
-    /// `Location` without its query, in which there may be a key, and without a password; for the log.
-    pub location: String,
-}
-
-impl Redirect {
-    /// That of a response with this head; `None` if it is no redirect.
-    pub fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        if !status.is_redirection() {
-            return None;
-        }
-        let text = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes());
-        Some(Self { location: without_user(text.split(['?', '#']).next().unwrap_or_default()) })
-    }
+/// Where a response with this head redirects to, for the log: `Location` without its query, in which there may be a key, and
+/// without a password. `None` if it is no redirect.
+pub fn location(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+    let location = headers.get(LOCATION).filter(|_| status.is_redirection())?;
+    let text = String::from_utf8_lossy(location.as_bytes());
+    Some(without_user(text.split(['?', '#']).next().unwrap_or_default()))
 }
 
 /// Removes `Location` and `Content-Location` that name the inside, which no sender is to see: the upstream, this machine, a private
@@ -183,17 +173,17 @@ mod tests {
     fn only_a_redirect_with_a_location_is_one_and_no_query_is_logged() {
         let found = |status: u16, location: &str| {
             let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap())]);
-            Redirect::of(StatusCode::from_u16(status).unwrap(), &headers)
+            super::location(StatusCode::from_u16(status).unwrap(), &headers)
         };
         assert_eq!(found(201, "/new"), None);
-        assert_eq!(Redirect::of(StatusCode::FOUND, &HeaderMap::new()), None);
+        assert_eq!(super::location(StatusCode::FOUND, &HeaderMap::new()), None);
         for (location, shown) in [
             ("/in/?code=hunter2#x", "/in/"),
             ("https://user:hunter2@127.0.0.1/in?x", "https://127.0.0.1/in"),
             ("//a:b@c@www.example.com", "//www.example.com"),
             ("http://www.example.com/@x", "http://www.example.com/@x"),
         ] {
-            assert_eq!(found(302, location).unwrap().location, shown);
+            assert_eq!(found(302, location).unwrap(), shown);
         }
     }
 }

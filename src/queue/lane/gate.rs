@@ -44,11 +44,6 @@ pub struct GateUse {
 }
 
 impl Gate {
-    /// Asks for an attempt at `now`; `None` if it has to wait.
-    pub fn enter(&self, now: Instant) -> Option<Pass> {
-        lock(&self.circuit).enter(self.elapsed(now))
-    }
-
     /// A closed circuit, or what gateways that share the store know of it. `started` is the moment from which its times are counted.
     pub fn new(places: &Places, settings: Settings, sharing: Option<&Arc<Sharing>>, started: Instant) -> Self {
         let shared = sharing.map(|sharing| (name(places), Arc::clone(sharing)));
@@ -101,6 +96,11 @@ impl Gate {
         lock(&self.users).iter().filter_map(|user| user.is_open.as_ref()).for_each(|gauge| gauge.set(is_open));
     }
 
+    /// Asks for an attempt at `now`; `None` if it has to wait.
+    pub fn enter(&self, now: Instant) -> Option<Pass> {
+        lock(&self.circuit).enter(self.elapsed(now))
+    }
+
     /// An attempt has ended.
     pub fn leave(&self, pass: Pass, signal: Signal, now: Instant) {
         let mut circuit = lock(&self.circuit);
@@ -110,7 +110,11 @@ impl Gate {
             self.show(&circuit);
         }
         drop(circuit);
-        // Each dispatcher finds out what it may do now.
+        self.wake_lanes();
+    }
+
+    /// Each dispatcher finds out what it may do now.
+    fn wake_lanes(&self) {
         for lane in lock(&self.lanes).iter().filter_map(Weak::upgrade).filter(|lane| lane.has_backlog()) {
             lane.wake.notify_one();
         }
@@ -151,9 +155,7 @@ impl Gate {
         }
         self.show(&circuit);
         drop(circuit);
-        for lane in lock(&self.lanes).iter().filter_map(Weak::upgrade).filter(|lane| lane.has_backlog()) {
-            lane.wake.notify_one();
-        }
+        self.wake_lanes();
     }
 
     /// What people see.

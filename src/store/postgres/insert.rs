@@ -237,7 +237,7 @@ impl<'a> NewRows<'a> {
 }
 
 /// Whether a delivery is stored as a fresh one: it is attempted at once, and has one place to go.
-pub fn is_fresh(delivery: &Delivery, destinations: u16, claim: bool) -> bool {
+fn is_fresh(delivery: &Delivery, destinations: u16, claim: bool) -> bool {
     claim && destinations == 1 && delivery.body.is_some()
 }
 

@@ -2,8 +2,8 @@
 //! one round trip, with its commit. Any other takes two: in the first one, deliveries are stored, and those that are changed
 //! are read and locked; in the second one, changes are written and committed. [`super::work`] decides what the changes are.
 //!
-//! All gateways lock in the same order: their part of the numbers, keys, fresh deliveries, others by row. Where two stand in each other's way all the same, the
-//! database refuses one of them, which tries again.
+//! All gateways lock in the same order: their part of the numbers, keys, fresh deliveries, others by row. Where two stand in each
+//! other's way all the same, the database refuses one of them, which tries again.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::error::{Consequence, PgError};
 use super::fresh::{self, Endings, Settled};
-use super::insert::{NewRows, find_keys, is_fresh, put_keys};
+use super::insert::{NewRows, find_keys, put_keys};
 use super::leases::{LEASE_SECONDS, Lease, Role};
 use super::link::{Connection, Params};
 use super::work::{Loaded, QueueRow, Times, Work};
@@ -237,7 +237,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
         connection.begin().await?;
     }
     frame.commits.set(is_whole);
-    let ((), (), mut stored, more, settled, (), ()) = tokio::try_join!(
+    let ((), (), taken, mut stored, settled, (), ()) = tokio::try_join!(
         biased;
         async { if frame.is_warm { connection.begin().await } else { Ok(()) } },
         lock_part(connection, frame.part),
@@ -247,7 +247,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
         put_keys(connection, frame.batch, frame.times.skew),
         async { if is_whole { connection.commit().await } else { Ok(()) } },
     )?;
-    stored.extend(more);
+    stored.extend(&taken);
     let mut done = Done {
         answers: Vec::new(),
         work: Work::default(),
@@ -272,8 +272,7 @@ async fn steps(connection: &Connection, frame: Frame<'_>) -> Result<Done, PgErro
                 Some(row) => {
                     let tickets = (0..*destinations).map(|destination| Ticket { row: *row, destination });
                     if *claim {
-                        let is_fresh = frame.uses_fresh && is_fresh(delivery, *destinations, *claim);
-                        let id = is_fresh.then_some(delivery.id);
+                        let id = taken.contains_key(&delivery.id).then_some(delivery.id);
                         done.claims.extend(tickets.map(|ticket| (ticket, id)));
                     } else {
                         done.due.extend(frame.routes.get(&delivery.route));
