@@ -12,16 +12,16 @@ use super::error::PgError;
 use super::link::Connection;
 use super::row::{number, state};
 use super::work::Deltas;
-use super::{COMMIT_TIME, MAX_SKEW, Postgres, QUERY_TIME, fresh, statements};
+use super::{COMMIT_TIME, Postgres, QUERY_TIME, fresh, statements};
 use crate::clock::{Clock, MonotonicClock};
 use crate::lock::lock;
 use crate::store::backend::Heard;
 use crate::store::list::least_id;
 use crate::store::types::{Millis, Shown, State};
 
-/// How often sessions are renewed and the rest is looked at.
+/// How often sessions are renewed, clocks compared, and the rest is looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often clocks are compared and the size is measured.
+/// How often the size is measured and standbys are asked for.
 const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// How often retention takes a step, in milliseconds.
 const STEP_EVERY: Millis = 1_000;
@@ -72,6 +72,7 @@ impl Postgres {
         let is_time = self.upkeep.next.is_none_or(|next| at >= next) || !self.link.is_connected();
         if is_time {
             self.renew()?;
+            self.compare_clocks(now)?;
             self.look_around(now)?;
             self.upkeep.next = Some(at + EVERY);
             if self.upkeep.dropped > 0 {
@@ -84,7 +85,6 @@ impl Postgres {
         }
         let is_rare = self.upkeep.next_rarely.is_none_or(|next| at >= next);
         if is_rare {
-            self.compare_clocks(now)?;
             self.measure_size()?;
             let standbys = self.link.run(QUERY_TIME, async |connection| is_replicated(connection).await)?;
             self.sharing.is_replicated.store(standbys, Ordering::Relaxed);
@@ -187,24 +187,18 @@ impl Postgres {
         Ok(())
     }
 
+    /// Finds out what the database's clock says.
     fn compare_clocks(&mut self, now: Millis) -> Result<(), PgError> {
         if self.trust_clock {
             return Ok(());
         }
-        let theirs: i64 = self.link.run(QUERY_TIME, async |connection| {
+        let asked = self.skew.asks();
+        let theirs: Option<i64> = self.link.run(QUERY_TIME, async |connection| {
             let rows = connection.query(statements::TIME, &[]).await?;
-            Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(now))
+            Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
         })?;
-        let (skew, known) = (theirs.saturating_sub(now), self.skew.load(Ordering::Relaxed));
-        // Small differences are those of the way to the database.
-        if (skew - known).abs() > MAX_SKEW {
-            let skew = if skew.abs() > MAX_SKEW { skew } else { 0 };
-            self.skew.store(skew, Ordering::Relaxed);
-            tracing::warn!(
-                ahead_ms = skew,
-                "the clock of the database is another one than this gateway's: its time counts"
-            );
-        }
+        let Some(ahead_ms) = theirs.and_then(|theirs| self.skew.compare(asked, theirs, now)) else { return Ok(()) };
+        tracing::warn!(ahead_ms, "the clock of the database is another one than this gateway's: its time counts");
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! are in another one, which a change of state does not touch.
 //!
 //! A gateway claims what it attempts ([`leases`]), so that no other one attempts it meanwhile. Claims go by the clock of the
-//! database. So do times at which something is due or over, where a gateway's clock is more than [`MAX_SKEW`] wrong.
+//! database. So do times at which something is due or over, where a gateway's clock is wrong ([`skew`]).
 //!
 //! Gateways tell each other what is due by `NOTIFY` ([`hear`]); what is not heard is found a second later.
 //!
@@ -33,6 +33,7 @@ mod maintain;
 mod read;
 mod row;
 mod schema;
+mod skew;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,6 @@ mod work;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -53,6 +53,7 @@ use self::error::{OpenError, PgError};
 use self::hear::{Ear, Hearing, News};
 use self::leases::Leases;
 use self::link::{Link, Setup};
+use self::skew::Skew;
 use self::url::Target;
 use self::work::Times;
 use self::write::Done;
@@ -65,8 +66,6 @@ use crate::store::types::{Change, Keep, Millis, Sizes, StoreError};
 const COMMIT_TIME: Duration = Duration::from_secs(10);
 /// How long a query of a reader may take.
 const QUERY_TIME: Duration = Duration::from_secs(2);
-/// How far a gateway's clock may be wrong before times are corrected, in milliseconds.
-const MAX_SKEW: Millis = 1_000;
 /// Parts of the numbers; a gateway adds to one of them.
 const PARTS: i32 = 64;
 
@@ -91,8 +90,7 @@ pub struct Postgres {
     gateway: Arc<str>,
     keep: Keep,
     trust_clock: bool,
-    /// What the database's clock is ahead of ours, in milliseconds; 0 where the difference is small.
-    skew: Arc<AtomicI64>,
+    skew: Arc<Skew>,
     /// The part of the numbers that this process adds to.
     part: i32,
     routes: HashMap<Arc<str>, i32>,
@@ -133,7 +131,7 @@ impl Postgres {
             gateway,
             keep,
             trust_clock,
-            skew: Arc::default(),
+            skew: Arc::new(Skew::new()),
             part: i32::from(rand::random::<u8>()) % PARTS,
             routes: HashMap::new(),
             names: Arc::default(),
@@ -164,7 +162,7 @@ impl Postgres {
 
     /// The time by the clock of the database.
     fn times(&self, now: Millis) -> Times {
-        let skew = self.skew.load(Ordering::Relaxed);
+        let skew = self.skew.at(now);
         Times { now: now.saturating_add(skew), skew }
     }
 

@@ -1,7 +1,6 @@
 //! Reading, and claiming what is due: on a connection of its own, and for a bounded time.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::leases::{Lease, Leases, Role};
 use super::link::{Connection, Link, Params, Setup};
 use super::list::{Held, list};
 use super::row::{attempt, bytes, stored, waiting};
+use super::skew::Skew;
 use super::statements;
 use super::write::begin_session;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::lock::lock;
 use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::list::{Filter, Page};
-use crate::store::types::{Millis, StoreError, Stored};
+use crate::store::types::{Millis, StoreError, Stored, millis};
 use crate::store::waiting::Waiting;
 
 /// How long a query may take here: the server ends it earlier.
@@ -35,23 +35,18 @@ pub struct PostgresReader {
     gateway: Arc<str>,
     leases: Arc<Leases>,
     book: Arc<Mutex<Book>>,
-    skew: Arc<AtomicI64>,
+    skew: Arc<Skew>,
 }
 
 impl PostgresReader {
     /// One that connects with its first question.
-    pub fn new(
-        setup: Setup,
-        gateway: Arc<str>,
-        leases: Arc<Leases>,
-        book: Arc<Mutex<Book>>,
-        skew: Arc<AtomicI64>,
-    ) -> Self {
+    pub fn new(setup: Setup, gateway: Arc<str>, leases: Arc<Leases>, book: Arc<Mutex<Book>>, skew: Arc<Skew>) -> Self {
         Self { link: Link::new(setup), gateway, leases, book, skew }
     }
 
+    /// For what people see.
     fn skew(&self) -> Millis {
-        self.skew.load(Ordering::Relaxed)
+        self.skew.at(millis(Clock::system().unix()))
     }
 
     /// Which routes are missing from the configuration.
@@ -79,7 +74,7 @@ impl PostgresReader {
 impl Reader for PostgresReader {
     fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError> {
         let session = self.session()?;
-        let skew = self.skew();
+        let skew = self.skew.at(query.now);
         let destination = i32::from(query.destination);
         let (now, limit) = (query.now.saturating_add(skew), i64::try_from(query.limit).unwrap_or(i64::MAX));
         let bytes = i64::try_from(query.max_bytes).unwrap_or(i64::MAX);
@@ -113,14 +108,14 @@ impl Reader for PostgresReader {
     }
 
     fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
-        let skew = self.skew();
+        let skew = self.skew.at(now);
         let (destination, now) = (i32::from(destination), now.saturating_add(skew));
         let at: Option<Option<i64>> = self.one(statements::NEXT_DUE, &[&route, &destination, &now])?;
         Ok(at.flatten().map(|at| at.saturating_sub(skew)))
     }
 
     fn key(&mut self, key: &[u8; 16], now: Millis) -> Result<Option<Uuid>, StoreError> {
-        let (key, now) = (Uuid::from_bytes(*key), now.saturating_add(self.skew()));
+        let (key, now) = (Uuid::from_bytes(*key), now.saturating_add(self.skew.at(now)));
         self.one(statements::KEY, &[&key, &now])
     }
 

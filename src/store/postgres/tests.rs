@@ -249,12 +249,16 @@ fn a_clock_that_is_wrong_delays_nothing_of_what_its_gateway_has_taken() {
     wrong.backend.trust_clock = false;
     while wrong.backend.maintain(NOW).unwrap() {}
     wrong.one(accept(0, None));
-    assert_eq!(wrong.reader.next_due("github", 0, NOW - 1).unwrap(), Some(NOW));
+    assert_eq!(wrong.reader.next_due("github", 0, NOW).unwrap(), None, "it is due");
     let due: i64 = ask(&target, "SELECT due_at FROM queue").parse().unwrap();
     let now: i64 = ask(&target, "SELECT (extract(epoch FROM now()) * 1000)::bigint").parse().unwrap();
     assert!((now - due).abs() < 60_000, "{due} by the clock of the database, which is {now}");
     let claimed = wrong.claim(1).remove(0);
-    assert_eq!((claimed.waiting.due_at, claimed.waiting.since), (NOW, NOW));
+    // Its own clock stands still, unlike that of the database.
+    assert!(
+        (NOW - 60_000..=NOW + 1_000).contains(&claimed.waiting.due_at) && claimed.waiting.since == NOW,
+        "{claimed:?}"
+    );
 }
 
 /// Does something with a plain connection, on this thread.

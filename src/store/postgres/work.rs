@@ -277,7 +277,8 @@ fn apply(loaded: &mut Loaded, outcome: &AttemptOutcome, is_ours: impl Fn(&QueueR
         }
         Some(waits) => {
             if let Next::Retry(at) = outcome.next {
-                waits.waiting.retry(at + times.skew);
+                // The clock may have been set back since: it waits no longer than it would from now on.
+                waits.waiting.retry((at + times.skew).min(times.now + (at - attempt.at)));
                 (waits.owner, waits.changed) = (None, true);
             }
             true

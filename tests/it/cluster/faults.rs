@@ -264,7 +264,19 @@ fn with_wrong_clock(seconds: i64) -> Option<(Cluster, Shim)> {
 
 #[test]
 fn a_clock_that_is_an_hour_ahead_delays_nothing_that_its_gateway_has_accepted() {
-    let Some((mut cluster, _shim)) = with_wrong_clock(3_600) else { return };
+    is_delivered_by_the_other(3_600, |_shim| ());
+}
+
+#[test]
+fn a_clock_that_was_an_hour_behind_and_is_set_right_delays_nothing_either() {
+    is_delivered_by_the_other(-3_600, |shim| shim.set(""));
+}
+
+/// A gateway whose clock is so wrong accepts a delivery, and dies in the attempt.
+#[track_caller]
+fn is_delivered_by_the_other(wrong: i64, before: impl FnOnce(&Shim)) {
+    let Some((mut cluster, shim)) = with_wrong_clock(wrong) else { return };
+    before(&shim);
     cluster.handler.hold();
     cluster.accepts(0, 1);
     poll("it is attempted", || !cluster.handled().is_empty());

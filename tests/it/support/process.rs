@@ -1,7 +1,7 @@
 //! Child processes of the tests: the gateway's own binary and the handlers behind it.
 //!
 //! A process is ready when it says so on its output; nothing here sleeps. What it prints is read by a thread a stream,
-//! so that a full pipe never stalls it. It is killed when its value is dropped, also when the test panics.
+//! so that a full pipe never stalls it. It is killed when its value is dropped; when the test has failed, its last lines are shown.
 
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
@@ -17,6 +17,8 @@ use serde_json::Value;
 
 /// How long a process may take to say that it is ready, or to end: far more than it needs, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How many of its last lines are shown when a test fails.
+const LAST: usize = 60;
 
 /// The binary that is tested.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hooklatch");
@@ -178,6 +180,13 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            self.printed.extend(self.lines.try_iter());
+            let last = self.printed.len().saturating_sub(LAST);
+            for (stream, line) in &self.printed[last..] {
+                eprintln!("{} {stream:?}: {line}", self.name);
+            }
+        }
     }
 }
 

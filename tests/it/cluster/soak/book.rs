@@ -71,6 +71,13 @@ impl Book {
         numbers.iter().all(|number| taken.contains_key(number))
     }
 
+    /// Which of these were not delivered, and how many deliveries were begun.
+    pub fn missing(&self, numbers: &BTreeSet<u64>) -> (Vec<u64>, u64) {
+        let taken = self.taken.lock().unwrap();
+        let missing = numbers.iter().filter(|number| !taken.contains_key(number));
+        (missing.copied().collect(), self.next.load(Ordering::Relaxed))
+    }
+
     /// What the handler answers: it fails some deliveries once.
     pub fn answer(&self, seen: &Seen) -> &'static str {
         let number = number(&seen.body);

@@ -8,6 +8,7 @@
 mod book;
 mod faults;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +36,18 @@ const QUIET: Duration = Duration::from_secs(2);
 const RECOVERY: Duration = Duration::from_secs(60);
 /// Set by `scripts/soak --cluster`: for how long.
 const SECONDS: &str = "HOOKLATCH_CLUSTER_SECONDS";
+
+/// All that waits in the store, and whose claims these are.
+const WHAT_WAITS: &str = "
+    SET search_path TO hooklatch; SELECT clock_timestamp(), txid_current(), pg_is_in_recovery();
+    SELECT 'session', s.* FROM sessions s;
+    SELECT 'fresh', row, session, received_at, gateway, left(encode(body, 'escape'), 20) FROM fresh ORDER BY row LIMIT 100;
+    SELECT 'waits', q.*, d.state, d.attempts, d.gateway, left(encode(b.body, 'escape'), 20) FROM queue q
+        LEFT JOIN deliveries d USING (row) LEFT JOIN bodies b USING (row) ORDER BY row LIMIT 100;
+    SELECT 'pending', d.row, d.id, d.gateway, d.attempts FROM deliveries d
+        WHERE state = 0 AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.row = d.row) LIMIT 100;
+    SELECT 'connection', pid, state, wait_event, xact_start, query_start, left(query, 60) FROM pg_stat_activity
+        WHERE datname = current_database()";
 
 /// All that takes part.
 struct Scene {
@@ -90,7 +103,7 @@ fn three_gateways_lose_nothing_and_repeat_only_what_a_fault_interrupted() {
         thread::sleep(QUIET);
     });
     let acknowledged = book.acknowledged();
-    scene.wait("what was acknowledged is delivered", || book.has_delivered(&acknowledged));
+    scene.wait_for_all(&book, &acknowledged);
     for at in 0..NAMES.len() {
         scene.wait("nothing waits", || scene.waiting(at) == 0.0);
         assert!(scene.gateways.take(at).process.terminate().success());
@@ -127,8 +140,7 @@ impl Scene {
             (0..NAMES.len()).all(|at| self.gateways.readiness(at) == 200 && book.takes(self.gateways.all[at].server))
         });
         let back = book.now() - begun;
-        let due = book.acknowledged();
-        self.wait("what was acknowledged is delivered", || book.has_delivered(&due));
+        self.wait_for_all(book, &book.acknowledged());
         let caught_up = book.now() - begun;
         println!(
             "{}: back after {:.1} s, caught up after {:.1} s",
@@ -150,14 +162,34 @@ impl Scene {
         count("pending") + count("retrying")
     }
 
+    /// Waits until these are delivered, and tells what the store has of those that are not.
+    #[track_caller]
+    fn wait_for_all(&self, book: &Book, acknowledged: &BTreeSet<u64>) {
+        if !holds_in_time(|| book.has_delivered(acknowledged)) {
+            let stored = self.primary.ask(&self.gateways.database, WHAT_WAITS);
+            let (missing, all) = book.missing(acknowledged);
+            panic!(
+                "acknowledged and not delivered within {RECOVERY:?}: {missing:?} of {all}; the store has:\n{stored}"
+            );
+        }
+    }
+
     /// Asks again and again until it is so.
     #[track_caller]
     fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
-        let clock = Clock::system();
-        let until = clock.now() + RECOVERY;
-        while !is_so() {
-            assert!(clock.now() < until, "{what}: not within {RECOVERY:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
+        assert!(holds_in_time(is_so), "{what}: not within {RECOVERY:?}");
     }
+}
+
+/// Whether it is so in time: it is asked again and again.
+fn holds_in_time(is_so: impl Fn() -> bool) -> bool {
+    let clock = Clock::system();
+    let until = clock.now() + RECOVERY;
+    while !is_so() {
+        if clock.now() >= until {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    true
 }
