@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::{ConfigArgs, Failure, load};
 use crate::clock::Clock;
 use crate::config::Place;
+use crate::queue::stored::decode_whole;
 use crate::store::sqlite::{self, Checked, OpenError};
 
 #[derive(Debug, clap::Args)]
@@ -56,15 +57,24 @@ fn folder(config: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn check(folder: &Path) -> Result<(), Failure> {
-    let Checked { deliveries, problems } = sqlite::check(folder).map_err(failed)?;
+    let is_whole = |id, head: &[u8], body| decode_whole(id, head, body).is_ok();
+    let Checked { deliveries, problems, changed } = sqlite::check(folder, is_whole).map_err(failed)?;
     for problem in &problems {
         errln!("{problem}");
     }
-    if problems.is_empty() {
+    for id in &changed {
+        errln!(
+            "delivery {id} waits, and its bytes are not those that were stored: it will not be sent, but become dead"
+        );
+    }
+    if !problems.is_empty() {
+        errln!("the database is damaged: stop the gateway, then run `hooklatch store recover`");
+    } else if !changed.is_empty() {
+        errln!("the disk has changed bytes: check it, and have the providers send these deliveries again");
+    } else {
         outln!("ok: {deliveries} deliveries");
         return Ok(());
     }
-    errln!("the database is damaged: stop the gateway, then run `hooklatch store recover`");
     Err(Failure::Told)
 }
 
@@ -72,7 +82,7 @@ fn recover(folder: &Path) -> Result<(), Failure> {
     let since_epoch = Clock::system().unix();
     let now = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch).to_string();
     let suffix = format!(".damaged-{}", now.replace(':', ""));
-    let Checked { deliveries, problems } = sqlite::recover(folder, &suffix).map_err(failed)?;
+    let Checked { deliveries, problems, .. } = sqlite::recover(folder, &suffix).map_err(failed)?;
     for problem in &problems {
         errln!("{problem}");
     }

@@ -52,7 +52,8 @@ impl Queue {
                     Place::Folder(path) => Box::new(Sqlite::open(path, keep, clock.clone())?),
                     Place::Postgres { target, .. } => {
                         let (target, gateway) = (target.as_ref().clone(), config.server.name.as_str().into());
-                        let settings = postgres::Settings { target, gateway, keep, trust_clock: false };
+                        let clock = clock.clone();
+                        let settings = postgres::Settings { target, gateway, keep, clock, trust_clock: false };
                         Box::new(Postgres::open(settings)?)
                     }
                 };

@@ -9,6 +9,7 @@ use hooklatch::record::details::Details;
 use hooklatch::routing::capture::Captured;
 use hooklatch::store::{Attempt, Shown, State, Stored};
 
+use crate::support::api::json;
 use crate::support::gateway::{Gateway, SECRET};
 use crate::support::http::Connection;
 use crate::support::process::poll;
@@ -349,6 +350,7 @@ fn a_flood_of_refusals_is_recorded_in_part_and_counted() {
         sent += 20;
     }
     let over = dropped(&queued, "rate") as usize;
+    assert_eq!(json(queued.admin(), "/api/v1/status")["records"]["dropped"], over);
     forwards(&mut queued, &event(2), OK);
     let records = records(&mut queued);
     let of = |state| records.iter().filter(|record| record.state() == state).count();

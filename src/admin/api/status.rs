@@ -11,6 +11,7 @@ use super::query::Query;
 use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::queue::attempt::rfc3339;
+use crate::store::memory::Bounds;
 use crate::store::{Health, Millis, Sizes};
 
 /// How the gateway is.
@@ -22,7 +23,7 @@ pub struct Status {
     pub kind: &'static str,
     /// How much room the store takes.
     pub sizes: Sizes,
-    /// `store.max_size` in bytes; `None` in memory.
+    /// `store.max_size` in bytes; `None` in memory, where [`Bounds`] hold.
     pub max_bytes: Option<u64>,
     /// How the store is.
     pub health: Health,
@@ -30,6 +31,8 @@ pub struct Status {
     pub kept: u64,
     /// Deliveries that could not be recorded, since the start.
     pub dropped: u64,
+    /// Refused ones that were not recorded since more than 20 of a route came in a second, since the start.
+    pub over_rate: u64,
     /// Whether the last reload succeeded.
     pub reload_successful: bool,
     /// When the configuration that runs was loaded.
@@ -51,6 +54,7 @@ impl Status {
             health: store.health(),
             kept: store.counts().values().sum(),
             dropped: store.dropped(),
+            over_rate: context.metrics.records.over_rate.get(),
             reload_successful,
             // Milliseconds fit a double.
             loaded_at: (loaded_at * 1000.0) as Millis,
@@ -86,12 +90,12 @@ pub async fn status(State(context): State<Arc<AdminContext>>, query: Query) -> R
             "store": {
                 "kind": status.kind,
                 "bytes": status.sizes.used,
-                "max": status.max_bytes,
+                "max": status.max_bytes.unwrap_or(Bounds::default().bytes as u64),
                 "free": status.max_bytes.map(|_| status.sizes.free),
                 "state": state,
                 "error": error,
             },
-            "records": { "kept": status.kept, "dropped": status.dropped },
+            "records": { "kept": status.kept, "dropped": status.dropped + status.over_rate },
             "reload": { "successful": status.reload_successful, "loaded_at": rfc3339(status.loaded_at) },
         }),
     ))

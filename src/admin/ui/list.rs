@@ -244,9 +244,9 @@ fn first_route(context: &AdminContext) -> String {
 
 /// How much is recorded, in words.
 fn records(context: &AdminContext) -> String {
-    let Status { kept, sizes, max_bytes, dropped, .. } = Status::of(context);
+    let Status { kept, sizes, max_bytes, dropped, over_rate, .. } = Status::of(context);
     let (kept, used) = (number(kept), size(sizes.used));
-    let dropped = dropped + context.metrics.records.over_rate.get();
+    let dropped = dropped + over_rate;
     let dropped = if dropped > 0 { format!(", {} not recorded", number(dropped)) } else { String::new() };
     match max_bytes {
         Some(max) => format!("{kept} kept{dropped}, {used} of {}", size(max)),

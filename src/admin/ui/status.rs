@@ -58,7 +58,7 @@ pub async fn page(State(context): State<Arc<AdminContext>>, query: Query) -> Ans
         percent: percent.min(100),
         kept: number(status.kept),
         dropped: number(status.dropped),
-        over_rate: number(context.metrics.records.over_rate.get()),
+        over_rate: number(status.over_rate),
         reload_successful: status.reload_successful,
         loaded: Time::of(status.loaded_at),
     };

@@ -141,7 +141,7 @@ impl<'a> NewRows<'a> {
             &untils,
             &session,
             &times.now,
-            &times.skew,
+            &times.of_queue,
             &gateway,
             &part,
         ];
@@ -200,7 +200,7 @@ impl<'a> NewRows<'a> {
             &times.now,
             &gateway,
             &session,
-            &times.skew,
+            &times.of_queue,
         ];
         let found = connection.query(statements::INSERT, params).await?;
         found.iter().map(|row| Ok((row.try_get(1)?, row.try_get(0)?))).collect()

@@ -72,6 +72,8 @@ impl Leases {
         held.release(ticket);
         *held.sessions.entry(lease.session).or_default() += 1;
         held.tickets.insert(ticket, lease);
+        // It may have had the last claim of another session.
+        held.forget_idle();
     }
 
     /// The claim of a delivery, if this process has it.

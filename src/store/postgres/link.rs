@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Row, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Consequence, PgError};
@@ -21,8 +22,11 @@ use super::schema;
 use super::url::Target;
 use crate::clock::{Clock, MonotonicClock};
 
-/// How long connecting may take, over all hosts.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// How long one host may take to let the gateway in. One that takes the connection and then says nothing must not keep it from
+/// the next one.
+const HOST_TIME: Duration = Duration::from_secs(5);
+/// How long it may take then until the connection is set up.
+const SETUP_TIME: Duration = Duration::from_secs(5);
 /// How long it may take to cancel a statement at the server.
 const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// How long a statement waits for another transaction.
@@ -51,6 +55,9 @@ pub struct Setup {
     /// all the same, but no standby may have it.
     pub statement_time: Option<Duration>,
 }
+
+/// A connection, and what drives it.
+type Connected = (Client, tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
 
 /// Does TLS.
 #[derive(Clone)]
@@ -277,23 +284,23 @@ async fn connect(setup: &Setup) -> Result<Connection, PgError> {
 /// Connects, checks that commits are durable, and uses the schema of the tables. `hear` gets what the server sends unasked,
 /// as long as the runtime runs.
 pub async fn open(setup: &Setup, hear: impl FnMut(AsyncMessage) + Send + 'static) -> Result<Client, PgError> {
-    let opening = async {
-        let client = bare(setup, hear).await?;
+    let client = bare(setup, hear).await?;
+    let setting_up = async {
         let path = schema::select(setup.target.schema());
         let statement = setup.statement_time.unwrap_or_default().as_millis();
         let lock = LOCK_TIME.as_millis();
         let times = format!("SET statement_timeout = {statement}; SET lock_timeout = {lock}");
         client.batch_execute(&format!("{path}; {times}; {GIVE_UP}")).await?;
         let is_durable = client.query_one("SHOW synchronous_commit", &[]).await?;
-        check_durable(is_durable.try_get(0)?).map_err(PgError::Other)?;
-        Ok(client)
+        check_durable(is_durable.try_get(0)?).map_err(PgError::Other)
     };
-    tokio::time::timeout(CONNECT_TIME, opening).await.unwrap_or(Err(PgError::Late))
+    tokio::time::timeout(SETUP_TIME, setting_up).await.unwrap_or(Err(PgError::Late))?;
+    Ok(client)
 }
 
 /// Connects, and nothing more.
 pub async fn bare(setup: &Setup, mut hear: impl FnMut(AsyncMessage) + Send + 'static) -> Result<Client, PgError> {
-    let (client, mut connection) = setup.target.config().connect(setup.connector.0.clone()).await?;
+    let (client, mut connection) = connect_to_one(setup).await?;
     tokio::spawn(async move {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             match message {
@@ -304,6 +311,19 @@ pub async fn bare(setup: &Setup, mut hear: impl FnMut(AsyncMessage) + Send + 'st
         }
     });
     Ok(client)
+}
+
+/// Connects to the first host that lets the gateway in and takes writes; the error is that of the last one.
+async fn connect_to_one(setup: &Setup) -> Result<Connected, PgError> {
+    let mut last = PgError::Late;
+    for host in setup.target.hosts() {
+        match tokio::time::timeout(HOST_TIME, host.connect(setup.connector.0.clone())).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => last = error.into(),
+            Err(_late) => last = PgError::Late,
+        }
+    }
+    Err(last)
 }
 
 /// Refuses a server that answers a commit before it is on disk.

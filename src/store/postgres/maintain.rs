@@ -137,11 +137,16 @@ impl Postgres {
         Ok(())
     }
 
-    /// Reads what other gateways may have changed; wakes the routes of which something is due.
+    /// Reads what other gateways may have changed; finds what is due, and what nobody has any more.
     fn look_around(&mut self, now: Millis) -> Result<(), PgError> {
         self.read_routes(false)?;
         self.read_counts()?;
-        self.end_others()?;
+        self.tell_due(now)?;
+        self.end_others()
+    }
+
+    /// Wakes the routes of which something is due.
+    fn tell_due(&mut self, now: Millis) -> Result<(), PgError> {
         let Some(others) = self.others.clone() else { return Ok(()) };
         let now = self.times(now).now;
         let due = self.link.run(QUERY_TIME, async |connection| {
@@ -188,7 +193,7 @@ impl Postgres {
     }
 
     /// Finds out what the database's clock says.
-    fn compare_clocks(&mut self, now: Millis) -> Result<(), PgError> {
+    pub(super) fn compare_clocks(&mut self, now: Millis) -> Result<(), PgError> {
         if self.trust_clock {
             return Ok(());
         }

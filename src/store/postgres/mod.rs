@@ -57,10 +57,11 @@ use self::skew::Skew;
 use self::url::Target;
 use self::work::Times;
 use self::write::Done;
+use crate::clock::Clock;
 use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Others, Reader, Sharing, Write};
-use crate::store::types::{Change, Keep, Millis, Sizes, StoreError};
+use crate::store::types::{Change, Keep, Millis, Sizes, StoreError, millis};
 
 /// How long a batch may take.
 const COMMIT_TIME: Duration = Duration::from_secs(10);
@@ -78,6 +79,8 @@ pub struct Settings {
     pub gateway: Arc<str>,
     /// How long settled deliveries stay.
     pub keep: Keep,
+    /// The gateway's clock.
+    pub clock: Clock,
     /// Times are not corrected by the clock of the database.
     pub trust_clock: bool,
 }
@@ -122,7 +125,7 @@ impl Postgres {
     }
 
     fn open_here(settings: Settings) -> Result<Self, OpenError> {
-        let Settings { target, gateway, keep, trust_clock } = settings;
+        let Settings { target, gateway, keep, clock, trust_clock } = settings;
         let setup = check::setup(&target)?;
         check::prepare(&setup)?;
         let mut store = Self {
@@ -131,7 +134,7 @@ impl Postgres {
             gateway,
             keep,
             trust_clock,
-            skew: Arc::new(Skew::new()),
+            skew: Arc::new(Skew::new(&clock)),
             part: i32::from(rand::random::<u8>()) % PARTS,
             routes: HashMap::new(),
             names: Arc::default(),
@@ -146,13 +149,14 @@ impl Postgres {
             sharing: Arc::default(),
             ear: None,
         };
-        store.begin().map_err(|error| OpenError::Unreachable { target: target.to_string(), error })?;
+        store.begin(&clock).map_err(|error| OpenError::Unreachable { target: target.to_string(), error })?;
         Ok(store)
     }
 
     /// The first look at what is stored.
-    fn begin(&mut self) -> Result<(), PgError> {
+    fn begin(&mut self, clock: &Clock) -> Result<(), PgError> {
         self.renew()?;
+        self.compare_clocks(millis(clock.unix()))?;
         self.queue_left_over()?;
         self.read_routes(true)?;
         self.read_counts()?;
@@ -162,8 +166,8 @@ impl Postgres {
 
     /// The time by the clock of the database.
     fn times(&self, now: Millis) -> Times {
-        let skew = self.skew.at(now);
-        Times { now: now.saturating_add(skew), skew }
+        let skew = self.skew.of_system(now);
+        Times { now: now.saturating_add(skew), skew, of_queue: self.skew.of_queue() }
     }
 
     /// Brings the book up to date with what was committed.

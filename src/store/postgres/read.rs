@@ -22,7 +22,7 @@ use crate::lock::lock;
 use crate::store::attempt::{Attempt, Claimed, Ticket};
 use crate::store::backend::{Book, Due, Reader};
 use crate::store::list::{Filter, Page};
-use crate::store::types::{Millis, StoreError, Stored, millis};
+use crate::store::types::{Millis, StoreError, Stored};
 use crate::store::waiting::Waiting;
 
 /// How long a query may take here: the server ends it earlier.
@@ -42,11 +42,6 @@ impl PostgresReader {
     /// One that connects with its first question.
     pub fn new(setup: Setup, gateway: Arc<str>, leases: Arc<Leases>, book: Arc<Mutex<Book>>, skew: Arc<Skew>) -> Self {
         Self { link: Link::new(setup), gateway, leases, book, skew }
-    }
-
-    /// For what people see.
-    fn skew(&self) -> Millis {
-        self.skew.at(millis(Clock::system().unix()))
     }
 
     /// Which routes are missing from the configuration.
@@ -74,7 +69,7 @@ impl PostgresReader {
 impl Reader for PostgresReader {
     fn due(&mut self, query: &Due<'_>) -> Result<Vec<Claimed>, StoreError> {
         let session = self.session()?;
-        let skew = self.skew.at(query.now);
+        let skew = self.skew.of_queue();
         let destination = i32::from(query.destination);
         let (now, limit) = (query.now.saturating_add(skew), i64::try_from(query.limit).unwrap_or(i64::MAX));
         let bytes = i64::try_from(query.max_bytes).unwrap_or(i64::MAX);
@@ -99,6 +94,10 @@ impl Reader for PostgresReader {
         let rows = rows.map_err(|error| error.for_store())?;
         let claims: Result<Vec<(Claimed, i64)>, PgError> =
             rows.iter().map(|row| claimed(row, query.destination, skew)).collect();
+        if claims.is_err() {
+            // They are claimed, and nobody knows.
+            self.leases.end_current(Role::Dispatch);
+        }
         let claims = claims.map_err(|error| error.for_store())?;
         let taken = claims.into_iter().map(|(claimed, fence)| {
             self.leases.hold(claimed.ticket, Lease { session, fence, fresh: None });
@@ -108,24 +107,24 @@ impl Reader for PostgresReader {
     }
 
     fn next_due(&mut self, route: &str, destination: u16, now: Millis) -> Result<Option<Millis>, StoreError> {
-        let skew = self.skew.at(now);
+        let skew = self.skew.of_queue();
         let (destination, now) = (i32::from(destination), now.saturating_add(skew));
         let at: Option<Option<i64>> = self.one(statements::NEXT_DUE, &[&route, &destination, &now])?;
         Ok(at.flatten().map(|at| at.saturating_sub(skew)))
     }
 
     fn key(&mut self, key: &[u8; 16], now: Millis) -> Result<Option<Uuid>, StoreError> {
-        let (key, now) = (Uuid::from_bytes(*key), now.saturating_add(self.skew.at(now)));
+        let (key, now) = (Uuid::from_bytes(*key), now.saturating_add(self.skew.of_system(now)));
         self.one(statements::KEY, &[&key, &now])
     }
 
     fn list(&mut self, filter: &Filter, limit: usize) -> Result<Page, StoreError> {
-        let (held, skew, clock) = (self.held(), self.skew(), Clock::system());
+        let (held, skew, clock) = (self.held(), self.skew.of_queue(), Clock::system());
         self.run(async |connection| list(connection, filter, limit, (&held, skew), &clock).await)
     }
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
-        let (held, skew) = (self.held(), self.skew());
+        let (held, skew) = (self.held(), self.skew.of_queue());
         self.run(async |connection| {
             let found = connection.query(statements::DETAIL, &[&id]).await?;
             let Some(found) = found.first() else { return Ok(None) };
@@ -158,7 +157,7 @@ impl Reader for PostgresReader {
     }
 
     fn summaries(&mut self, of: &[Uuid]) -> Result<Vec<Stored>, StoreError> {
-        let (held, skew) = (self.held(), self.skew());
+        let (held, skew) = (self.held(), self.skew.of_queue());
         let found: HashMap<Uuid, Stored> = self.run(async |connection| {
             let found = connection.query(statements::SUMMARIES, &[&of]).await?;
             let read = |row: &Row| stored(row, |route| held.contains(route), skew).map(|one| (one.delivery.id, one));

@@ -1,14 +1,14 @@
-//! How far the clock of this gateway is from that of the database, whose time counts.
+//! How far this gateway's clocks are from that of the database, whose time counts.
 //!
-//! The database's clock is compared with this machine's monotonic one, each second. So it is known at once when the system's
-//! clock is set, and what is stored then is not due at a wrong time, though the database may not be reached for the next
-//! comparison.
+//! A gateway has two clocks: that of the system, which can be set; and that of its queue, which began with the system's time at
+//! the start and goes on by the monotonic one. The database's time is compared with the monotonic clock, each second. So the
+//! difference to both is known, also right after the system's clock was set, and while the database cannot be asked.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use crate::clock::{Clock, MonotonicClock};
-use crate::store::types::Millis;
+use crate::store::types::{Millis, millis};
 
 /// How far a gateway's clock may be wrong before times are corrected, in milliseconds: a difference that is smaller may be
 /// that of the way to the database.
@@ -21,7 +21,9 @@ const UNKNOWN: Millis = Millis::MIN;
 pub struct Skew {
     clock: MonotonicClock,
     origin: Instant,
-    /// The database's time at `origin`, in milliseconds since 1970.
+    /// The system's time at `origin`, in milliseconds since 1970.
+    ours: Millis,
+    /// The database's time at `origin`.
     theirs: AtomicI64,
     /// The difference that was told last.
     told: AtomicI64,
@@ -29,18 +31,19 @@ pub struct Skew {
 
 impl Skew {
     /// No clock was compared yet: until then that of the gateway counts.
-    pub fn new() -> Self {
-        let clock = Clock::system().monotonic();
-        Self { clock, origin: clock.now(), theirs: AtomicI64::new(UNKNOWN), told: AtomicI64::new(0) }
+    pub fn new(clock: &Clock) -> Self {
+        let (origin, ours) = (clock.now(), millis(clock.unix()));
+        Self { clock: clock.monotonic(), origin, ours, theirs: AtomicI64::new(UNKNOWN), told: AtomicI64::new(0) }
     }
 
-    /// What the database's clock is ahead of this gateway's, where it is `now`, in milliseconds; 0 where the difference is
-    /// small.
-    pub fn at(&self, now: Millis) -> Millis {
-        match self.theirs.load(Ordering::Relaxed) {
-            UNKNOWN => 0,
-            theirs => corrected(theirs.saturating_add(self.elapsed()).saturating_sub(now)),
-        }
+    /// What the database's clock is ahead of that of the queue, in milliseconds; 0 where the difference is small.
+    pub fn of_queue(&self) -> Millis {
+        self.theirs().map_or(0, |theirs| corrected(theirs.saturating_sub(self.ours)))
+    }
+
+    /// The same for that of the system, which is `now`.
+    pub fn of_system(&self, now: Millis) -> Millis {
+        self.theirs().map_or(0, |theirs| corrected(theirs.saturating_add(self.elapsed()).saturating_sub(now)))
     }
 
     /// The database is about to be asked for its time.
@@ -48,15 +51,15 @@ impl Skew {
         self.elapsed()
     }
 
-    /// The database, which was asked at `asked`, has said `theirs`; the gateway's clock is `now`. Gives the difference of the
-    /// clocks if it is another one than before. An answer that took long counts for nothing: it may be as old as that.
+    /// The database, which was asked at `asked`, has said `theirs`; the system's clock is `now`. Gives the difference to that if
+    /// it is another one than before. An answer that took long may be as old as that, and counts only if none did before.
     pub fn compare(&self, asked: Millis, theirs: Millis, now: Millis) -> Option<Millis> {
         let elapsed = self.elapsed();
-        if elapsed - asked > MAX_SKEW {
+        if elapsed - asked > MAX_SKEW && self.theirs().is_some() {
             return None;
         }
         self.theirs.store(theirs.saturating_sub(asked.midpoint(elapsed)), Ordering::Relaxed);
-        let (skew, told) = (self.at(now), self.told.load(Ordering::Relaxed));
+        let (skew, told) = (self.of_system(now), self.told.load(Ordering::Relaxed));
         let is_other = (skew - told).abs() > MAX_SKEW;
         if is_other {
             self.told.store(skew, Ordering::Relaxed);
@@ -64,9 +67,12 @@ impl Skew {
         is_other.then_some(skew)
     }
 
+    fn theirs(&self) -> Option<Millis> {
+        Some(self.theirs.load(Ordering::Relaxed)).filter(|theirs| *theirs != UNKNOWN)
+    }
+
     fn elapsed(&self) -> Millis {
-        let elapsed = self.clock.now().saturating_duration_since(self.origin);
-        Millis::try_from(elapsed.as_millis()).unwrap_or(Millis::MAX)
+        millis(self.clock.now().saturating_duration_since(self.origin))
     }
 }
 
@@ -76,24 +82,41 @@ fn corrected(difference: Millis) -> Millis {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
+    const NOW: Millis = 1_800_000_000_000;
+    const HOUR: Millis = 3_600_000;
+
+    fn skew() -> Skew {
+        Skew::new(&Clock::fixed(UNIX_EPOCH + Duration::from_millis(NOW.unsigned_abs())))
+    }
+
     #[test]
-    fn a_clock_that_is_set_is_known_to_be_wrong_without_another_comparison() {
-        const NOW: Millis = 1_800_000_000_000;
-        let skew = Skew::new();
-        assert_eq!(skew.at(NOW), 0, "not compared yet");
-        let hour = 3_600_000;
-        assert_eq!(skew.compare(-2 * MAX_SKEW, NOW + hour, NOW), None, "an answer that was long under way");
-        assert_eq!(skew.compare(skew.asks(), NOW, NOW), None);
-        assert_eq!((skew.at(NOW), skew.at(NOW + 900)), (0, 0));
-        let told = skew.compare(skew.asks(), NOW, NOW - hour).unwrap();
-        assert!((hour..hour + MAX_SKEW).contains(&told), "{told}");
-        assert_eq!(skew.compare(skew.asks(), NOW, NOW - hour), None, "it is known");
-        for wrong in [hour, -hour] {
-            let corrected = skew.at(NOW + wrong) + wrong;
-            assert!((0..MAX_SKEW).contains(&corrected), "{corrected} ms after {wrong} ms");
+    fn a_clock_that_is_set_is_known_to_be_wrong_without_another_comparison_and_that_of_the_queue_is_not() {
+        let skew = skew();
+        assert_eq!((skew.of_queue(), skew.of_system(NOW)), (0, 0), "not compared yet");
+        assert_eq!(skew.compare(0, NOW + 900, NOW), None);
+        assert_eq!((skew.of_queue(), skew.of_system(NOW)), (0, 0), "as good as none");
+        assert_eq!(skew.compare(0, NOW, NOW), None);
+        for wrong in [HOUR, -HOUR] {
+            assert_eq!((skew.of_system(NOW + wrong), skew.of_queue()), (-wrong, 0));
         }
-        assert_eq!(skew.at(NOW), 0, "and it is right again");
+        assert_eq!(skew.of_system(NOW), 0, "and it is right again");
+    }
+
+    #[test]
+    fn a_difference_is_told_once_and_an_answer_that_took_long_counts_only_as_the_first_one() {
+        let skew = skew();
+        let (late, at_once) = (-2 * MAX_SKEW, 0);
+        assert_eq!(skew.compare(late, NOW + HOUR, NOW), Some(HOUR + MAX_SKEW));
+        assert_eq!(skew.of_queue(), HOUR + MAX_SKEW);
+        assert_eq!(skew.compare(at_once, NOW + HOUR, NOW), None, "it is nearly the same");
+        assert_eq!(skew.of_queue(), HOUR);
+        assert_eq!(skew.compare(late, NOW, NOW), None);
+        assert_eq!(skew.of_queue(), HOUR);
+        assert_eq!(skew.compare(at_once, NOW, NOW), Some(0));
+        assert_eq!(skew.of_queue(), 0);
     }
 }

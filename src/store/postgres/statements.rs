@@ -71,8 +71,7 @@ pub const FORGET_CIRCUITS: &str = "DELETE FROM circuits WHERE changed_at < clock
 // --- New deliveries -----------------------------------------------------------------------------------------------------
 
 /// Stores deliveries with their keys, bodies and places in the queue; gives row and id of those that are stored. A delivery
-/// whose key is known, or whose id is stored, is not. None is due later than in a second, though the clock of the gateway was
-/// set back since it came.
+/// whose key is known, or whose id is stored, is not.
 pub const INSERT: &str = "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::integer[], \
     $5::smallint[], $6::integer[], $7::text[], $8::text[], $9::integer[], $10::text[], $11::text[], $12::text[], \
     $13::text[], $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::bytea[], $19::bytea[], $20::bytea[], \
@@ -90,7 +89,7 @@ pub const INSERT: &str = "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::bi
     with_body AS (INSERT INTO bodies (row, body) SELECT s.row, i.body FROM stored s JOIN input i USING (id) \
     WHERE i.body IS NOT NULL), \
     queued AS (INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, once, owner, fence) \
-    SELECT s.row, n, i.route, least(i.received_at + $28, $25 + 1000), 0, 0, i.received_at, false, false, CASE WHEN i.claim THEN $27::bigint END, 1 \
+    SELECT s.row, n, i.route, i.received_at + $28, 0, 0, i.received_at, false, false, CASE WHEN i.claim THEN $27::bigint END, 1 \
     FROM stored s JOIN input i USING (id), generate_series(0, i.destinations - 1) AS n) \
     SELECT row, id FROM stored";
 pub const FIND_KEYS: &str = "SELECT key, id FROM dedupe WHERE key = ANY($1)";
@@ -115,7 +114,7 @@ pub const TAKE: &str = "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::bigi
     ON CONFLICT (key) DO UPDATE SET until = excluded.until, id = excluded.id WHERE dedupe.until <= $18 RETURNING id), \
     stored AS (INSERT INTO fresh (id, session, due_at, received_at, route, scheme, event_type, event_id, request_id, peer, \
     method, path, request_bytes, gateway, details, head, body) SELECT i.id, (SELECT number FROM living), \
-    least(i.received_at + $19, $18 + 1000), i.received_at, i.route, i.scheme, i.event_type, i.event_id, i.request_id, i.peer, i.method, i.path, \
+    i.received_at + $19, i.received_at, i.route, i.scheme, i.event_type, i.event_id, i.request_id, i.peer, i.method, i.path, \
     i.request_bytes, $20, i.details, i.head, i.body FROM input i WHERE i.key IS NULL OR i.id IN (SELECT id FROM keys) \
     ORDER BY i.place ON CONFLICT (id) DO NOTHING RETURNING row, id, route), \
     counted AS (INSERT INTO counts (part, route, kind, n) SELECT $21, route, 0, count(*) FROM stored GROUP BY route \

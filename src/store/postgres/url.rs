@@ -71,6 +71,35 @@ impl Target {
         &self.config
     }
 
+    /// The same for each host alone, in order.
+    pub fn hosts(&self) -> impl Iterator<Item = Config> + '_ {
+        let (config, ports) = (&self.config, self.config.get_ports());
+        let alone = |(index, host): (usize, &Host)| {
+            let mut alone = Config::new();
+            match host {
+                Host::Tcp(name) => alone.host(name),
+                Host::Unix(path) => alone.host_path(path),
+            };
+            ports.get(index).or(ports.first()).map(|port| alone.port(*port));
+            config.get_user().map(|user| alone.user(user));
+            config.get_password().map(|password| alone.password(password));
+            config.get_dbname().map(|name| alone.dbname(name));
+            config.get_options().map(|options| alone.options(options));
+            config.get_application_name().map(|name| alone.application_name(name));
+            config.get_connect_timeout().map(|timeout| alone.connect_timeout(*timeout));
+            config.get_tcp_user_timeout().map(|timeout| alone.tcp_user_timeout(*timeout));
+            config.get_keepalives_interval().map(|interval| alone.keepalives_interval(interval));
+            config.get_keepalives_retries().map(|retries| alone.keepalives_retries(retries));
+            alone.keepalives(config.get_keepalives()).keepalives_idle(config.get_keepalives_idle());
+            alone.ssl_mode(config.get_ssl_mode()).ssl_negotiation(config.get_ssl_negotiation());
+            alone.channel_binding(config.get_channel_binding());
+            alone.load_balance_hosts(config.get_load_balance_hosts());
+            alone.target_session_attrs(config.get_target_session_attrs());
+            alone
+        };
+        config.get_hosts().iter().enumerate().map(alone)
+    }
+
     /// What is checked of the server's certificate.
     pub fn verify(&self) -> &Verify {
         &self.verify
@@ -265,6 +294,17 @@ mod tests {
         assert!(!format!("{target:?}").contains("s3cret"));
         assert_eq!(target.config().get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         assert_eq!(target.config().get_password(), Some(&b"s3cret"[..]));
+    }
+
+    #[test]
+    fn each_host_is_connected_to_as_the_url_says() {
+        let rest = "orders?sslmode=require&application_name=x&options=-c%20geqo%3Doff&keepalives=0&channel_binding=disable\
+            &keepalives_retries=7&connect_timeout=9&load_balance_hosts=random&tcp_user_timeout=4";
+        let both = target(&format!("postgres://user:s3cret@one:6543,%2Frun%2Fpg/{rest}"));
+        let alone =
+            [format!("postgres://user:s3cret@one:6543/{rest}"), format!("postgres://user:s3cret@%2Frun%2Fpg/{rest}")];
+        let alone = alone.map(|url| target(&url).config().clone());
+        assert_eq!(both.hosts().collect::<Vec<_>>(), alone);
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub type Deltas = HashMap<(i32, Shown), i64>;
 pub struct Times {
     /// Now.
     pub now: Millis,
-    /// What has to be added to a time of this gateway.
+    /// What has to be added to a time of this gateway's system.
     pub skew: Millis,
+    /// What has to be added to a time of its queue.
+    pub of_queue: Millis,
 }
 
 /// A row of the queue.
@@ -277,8 +279,7 @@ fn apply(loaded: &mut Loaded, outcome: &AttemptOutcome, is_ours: impl Fn(&QueueR
         }
         Some(waits) => {
             if let Next::Retry(at) = outcome.next {
-                // The clock may have been set back since: it waits no longer than it would from now on.
-                waits.waiting.retry((at + times.skew).min(times.now + (at - attempt.at)));
+                waits.waiting.retry(at + times.of_queue);
                 (waits.owner, waits.changed) = (None, true);
             }
             true

@@ -330,20 +330,20 @@ async fn make(
     work: &mut Work,
     due: &mut HashSet<i32>,
 ) -> Result<Changed, PgError> {
-    let Times { now, skew } = frame.times;
+    let Times { now, of_queue, .. } = frame.times;
     let number = |route: &Arc<str>| frame.routes.get(route).copied().unwrap_or_default();
     let (route, paused, held, by_file) = match change {
         Change::Settle { id, from, to } => return Ok(work.settle(*id, from, *to, now)),
         Change::Erase { id } => return Ok(work.erase(*id, now)),
         Change::Requeue { id, from, destinations, at, once, head } => {
-            let changed = work.requeue(*id, from, *destinations, (*at, *once, head.as_ref()), skew);
+            let changed = work.requeue(*id, from, *destinations, (*at, *once, head.as_ref()), of_queue);
             if matches!(changed, Changed::Done(_)) {
                 due.extend(work.route_of(*id));
             }
             return Ok(changed);
         }
         Change::Cut { route, latest } => {
-            let cut = connection.execute(statements::CUT, &[&number(route), &(latest + skew)]).await?;
+            let cut = connection.execute(statements::CUT, &[&number(route), &(latest + of_queue)]).await?;
             return Ok(Changed::Done(u32::try_from(cut).unwrap_or(u32::MAX)));
         }
         Change::Pause { route, paused } => (route, Some(*paused), None, None),

@@ -127,7 +127,7 @@ fn free(folder: &Path) -> io::Result<u64> {
 
 /// Makes a folder and those above it, if they are missing. Their entries are synced, so that what is written into them
 /// outlives a loss of power.
-fn make(path: &Path) -> io::Result<()> {
+pub fn make(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> =
         path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir()).collect();
     if missing.is_empty() {

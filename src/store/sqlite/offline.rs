@@ -7,13 +7,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::backup::Backup;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
+use uuid::Uuid;
 
-use super::folder::{DATABASE, Folder, LOG, sizes};
-use super::{BUSY_TIME, OpenError, identify, open_database};
+use super::folder::{DATABASE, Folder, LOG, make, sizes};
+use super::{BUSY_TIME, OpenError, identify, open_database, row};
 use crate::store::types::{Shown, Sizes};
 
 /// Pages that a backup copies at once; the gateway's writer goes on meanwhile.
@@ -28,6 +30,8 @@ pub struct Checked {
     pub deliveries: u64,
     /// What is wrong, in SQLite's words.
     pub problems: Vec<String>,
+    /// Deliveries that wait, and are not as they were stored.
+    pub changed: Vec<Uuid>,
 }
 
 /// What is in a store, and the room for it.
@@ -79,8 +83,9 @@ fn unchanging(path: &Path) -> String {
     format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_encoded_bytes(), SPECIAL))
 }
 
-/// Reads a database from end to end. The gateway may be running.
-pub fn check(folder: &Path) -> Result<Checked, OpenError> {
+/// Reads a database from end to end. `is_whole` tells whether a delivery with this id, head and body is as it was stored. The
+/// gateway may be running.
+pub fn check(folder: &Path, is_whole: impl Fn(Uuid, &[u8], Bytes) -> bool) -> Result<Checked, OpenError> {
     let path = folder.join(DATABASE);
     let connection = open_to_read(&path)?;
     let failed = |error| OpenError::sqlite(path.clone(), &error);
@@ -101,7 +106,26 @@ pub fn check(folder: &Path) -> Result<Checked, OpenError> {
             0
         }
     };
-    Ok(Checked { deliveries, problems })
+    let changed = changed(&connection, is_whole).unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        Vec::new()
+    });
+    Ok(Checked { deliveries, problems, changed })
+}
+
+/// Deliveries that wait and are not whole.
+fn changed(connection: &Connection, is_whole: impl Fn(Uuid, &[u8], Bytes) -> bool) -> rusqlite::Result<Vec<Uuid>> {
+    let sql = "SELECT id, head, body FROM deliveries LEFT JOIN bodies USING (row) WHERE state = 0";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut changed = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, head, body): (_, Vec<u8>, Option<Vec<u8>>) = (row::id(row, 0)?, row.get(1)?, row.get(2)?);
+        if !is_whole(id, &head, body.unwrap_or_default().into()) {
+            changed.push(id);
+        }
+    }
+    Ok(changed)
 }
 
 /// Copies a database into another folder, which must not have one yet. The gateway may be running.
@@ -163,7 +187,7 @@ fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
 
 fn make_empty(folder: &Path) -> Result<PathBuf, OpenError> {
     let failed = |error| OpenError::Folder { path: folder.to_owned(), error };
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    make(folder).map_err(failed)?;
     let path = folder.join(DATABASE);
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     Ok(path)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::postgres::url::Target;
 use super::super::postgres::{Postgres, Settings};
-use super::KEEP;
+use super::{KEEP, clock};
 
 #[allow(dead_code, unused_imports, reason = "the tests in tests/it use more of it")]
 #[path = "../../../tests/it/support/postgres/mod.rs"]
@@ -25,7 +25,7 @@ pub fn target() -> Option<Target> {
 
 /// Settings of a gateway of this name.
 pub fn settings(target: &Target, gateway: &str) -> Settings {
-    Settings { target: target.clone(), gateway: gateway.into(), keep: KEEP, trust_clock: true }
+    Settings { target: target.clone(), gateway: gateway.into(), keep: KEEP, clock: clock(), trust_clock: true }
 }
 
 /// A gateway's store.

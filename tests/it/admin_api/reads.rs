@@ -227,7 +227,8 @@ fn the_status_shows_the_store_and_the_last_load() {
     assert_eq!((&status["reload"]["successful"], &status["records"]["dropped"]), (&true.into(), &0.into()));
     let gateway = Gateway::start(&route("circleci", "upstream: \"http://127.0.0.1:1\""));
     let store = &json(gateway.admin, "/api/v1/status")["store"];
-    assert_eq!((&store["kind"], &store["max"], &store["free"]), (&"memory".into(), &Value::Null, &Value::Null));
+    let max = (32_u64 << 20).into();
+    assert_eq!((&store["kind"], &store["max"], &store["free"]), (&"memory".into(), &max, &Value::Null));
 }
 
 #[test]

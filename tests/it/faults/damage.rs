@@ -114,6 +114,9 @@ fn a_delivery_of_which_a_bit_was_changed_is_dead_and_reaches_no_handler() {
     assert!(!places.is_empty());
     places.iter().for_each(|at| bytes[at + body.len() - 2] ^= 1);
     fs::write(&database, bytes).unwrap();
+    let checked = Command::new(BINARY).args(["store", "check", "-c"]).arg(&file).output().unwrap();
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!((checked.status.code(), said.matches("not those that were stored").count()), (Some(1), 1), "{said}");
     let yaml = fs::read_to_string(&file).unwrap();
     served.write("gateway.yaml", &yaml.replace("paused: true", ""));
     served.gateway = GatewayProcess::start(&file);

@@ -98,13 +98,10 @@ impl Upstream {
         let (listener, answer) = (self.listener.try_clone().unwrap(), Arc::new(answer));
         thread::spawn(move || {
             loop {
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        let answer = answer.clone();
-                        thread::spawn(move || Peer::from(stream).answer_until_closed(&*answer));
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(_) => return,
+                // Otherwise none waits, or what is wrong passes.
+                if let Ok((stream, _)) = listener.accept() {
+                    let answer = answer.clone();
+                    thread::spawn(move || Peer::from(stream).answer_until_closed(&*answer));
                 }
             }
         });

@@ -1,5 +1,6 @@
 //! What happens to gateways and database, one after the other. Each fault has ended when its function returns.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{NAMES, Scene};
@@ -95,14 +96,14 @@ fn clock_behind(scene: &mut Scene) {
 }
 
 fn fail_over(scene: &mut Scene) {
-    scene.primary.kill();
+    scene.kill_primary();
     scene.last(Duration::from_millis(500), Duration::from_secs(5));
     scene.promote();
 }
 
 fn fail_over_without_one(scene: &mut Scene) {
     scene.gateways.kill(0);
-    scene.primary.kill();
+    scene.kill_primary();
     scene.promote();
     scene.run_out(0);
     scene.serve(0);
@@ -122,6 +123,13 @@ impl Scene {
         if !self.is_long {
             end_leases(&self.primary, &self.gateways, at);
         }
+    }
+
+    /// Where the primary was, nothing listens any more; another test may.
+    fn kill_primary(&mut self) {
+        self.primary.kill();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.gateways.all.iter().for_each(|gateway| gateway.ways[self.primary_way].lead_to(nowhere));
     }
 
     /// The standby becomes the primary, and gets a standby of its own where the old primary was.

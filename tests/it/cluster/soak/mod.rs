@@ -42,10 +42,12 @@ const WHAT_WAITS: &str = "
     SET search_path TO hooklatch; SELECT clock_timestamp(), txid_current(), pg_is_in_recovery();
     SELECT 'session', s.* FROM sessions s;
     SELECT 'fresh', row, session, received_at, gateway, left(encode(body, 'escape'), 20) FROM fresh ORDER BY row LIMIT 100;
-    SELECT 'waits', q.*, d.state, d.attempts, d.gateway, left(encode(b.body, 'escape'), 20) FROM queue q
+    SELECT 'waits', q.due_at - (extract(epoch FROM clock_timestamp()) * 1000)::bigint, q.*, d.state, d.attempts, d.gateway, left(encode(b.body, 'escape'), 20) FROM queue q
         LEFT JOIN deliveries d USING (row) LEFT JOIN bodies b USING (row) ORDER BY row LIMIT 100;
     SELECT 'pending', d.row, d.id, d.gateway, d.attempts FROM deliveries d
         WHERE state = 0 AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.row = d.row) LIMIT 100;
+    SELECT 'lock', l.pid, l.locktype, l.relation::regclass, l.mode FROM pg_locks l WHERE NOT l.granted;
+    SELECT 'standby', state, sync_state FROM pg_stat_replication;
     SELECT 'connection', pid, state, wait_event, xact_start, query_start, left(query, 60) FROM pg_stat_activity
         WHERE datname = current_database()";
 
@@ -135,6 +137,7 @@ impl Scene {
     /// Has a fault happen and end, and waits until all is well.
     fn strike(&mut self, fault: &'static Fault, book: &Book) -> Struck {
         let (begun, before) = (book.now(), book.acknowledged().len());
+        println!("{} …", fault.name);
         (fault.strike)(self);
         self.wait("each gateway takes deliveries", || {
             (0..NAMES.len()).all(|at| self.gateways.readiness(at) == 200 && book.takes(self.gateways.all[at].server))

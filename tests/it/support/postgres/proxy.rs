@@ -7,6 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+/// How long a server may take to take a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// A listener whose address lasts as long as this value; connections that wait to be passed on end with it.
 pub struct Proxy {
     /// Where to connect.
@@ -47,9 +50,10 @@ impl Proxy {
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = shared.clone();
         thread::spawn(move || {
-            // It ends with the process, as other listeners of tests do.
-            for stream in listener.incoming().map_while(Result::ok) {
-                accepting.connect(stream);
+            // It ends with the process, as other listeners of tests do. An error is that of one connection, or passes.
+            for stream in listener.incoming().flatten() {
+                let accepting = accepting.clone();
+                thread::spawn(move || accepting.connect(stream));
             }
         });
         Self { address, shared }
@@ -111,7 +115,7 @@ impl Shared {
             let state = self.lock();
             (state.mode != Mode::Cut).then_some(state.target)?
         };
-        let server = TcpStream::connect(target).ok()?;
+        let server = TcpStream::connect_timeout(&target, CONNECT).ok()?;
         for stream in [&client, &server] {
             stream.set_nodelay(true).ok()?;
         }

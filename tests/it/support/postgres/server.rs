@@ -138,6 +138,8 @@ impl Server {
         wait("the standby is synchronous", || {
             self.ask("postgres", "SELECT sync_state FROM pg_stat_replication") == "sync"
         });
+        // No commit waits before the checkpointer has read the setting.
+        self.ask("postgres", "CHECKPOINT");
         standby
     }
 
