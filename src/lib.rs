@@ -51,6 +51,7 @@ pub mod lock;
 pub mod metrics;
 pub mod net;
 pub mod observe;
+pub mod priority;
 pub mod queue;
 pub mod record;
 pub mod reject;

@@ -21,7 +21,7 @@ mod rust;
 const ROOMS: &[(&str, &str)] = &[
     ("cli", "acts app clock config crypto http1 lock net reject schemes store text upstream"),
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
-    ("admin", "acts clock config lock metrics net queue record reject routing schemes search store text"),
+    ("admin", "acts clock config lock metrics net priority queue record reject routing schemes search store text"),
     ("acts", "clock config delivery gateway http1 lock metrics queue record reject routing schemes store upstream"),
     ("server", "clock config delivery gateway http1 metrics net observe record reject"),
     ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),
@@ -38,10 +38,11 @@ const ROOMS: &[(&str, &str)] = &[
     ("config", "crypto schemes store"),
     ("reject", "schemes"),
     ("schemes", "crypto"),
-    ("store", "clock crypto lock"),
+    ("store", "clock crypto lock priority"),
     ("crypto", ""),
     ("clock", ""),
     ("lock", ""),
+    ("priority", ""),
     ("text", ""),
 ];
 

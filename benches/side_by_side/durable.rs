@@ -58,18 +58,23 @@ const SYSTEMS: [System; 4] = [
 /// Prints all tables.
 pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
     let files = folder()?;
+    let systems: Vec<&System> = SYSTEMS.iter().filter(|system| effort.wants(system.name)).collect();
     let mut all: Vec<Figures> =
-        SYSTEMS.iter().map(|system| Figures { name: system.name, ..Figures::default() }).collect();
+        systems.iter().map(|system| Figures { name: system.name, ..Figures::default() }).collect();
     let mut bare = Figures { name: "append + fdatasync, 64 at once", ..Figures::default() };
     let mut number = 0;
     for round in 0..effort.rounds {
-        for (system, figures) in SYSTEMS.iter().zip(&mut all) {
+        for (system, figures) in systems.iter().zip(&mut all) {
             let folder = files.path().join(format!("{round}-{}", figures.name.replace([' ', ','], "-")));
             measure(load, effort, system, figures, &folder, &mut number)?;
         }
-        append_bare(effort, files.path(), &mut bare)?;
+        if effort.wants(bare.name) {
+            append_bare(effort, files.path(), &mut bare)?;
+        }
     }
-    all.push(bare);
+    if effort.wants(bare.name) {
+        all.push(bare);
+    }
     println!(
         "| {:<30} | accepted/s | delivered/s | CPU each | answer p50 | answer p99 | both cores/s |",
         "3 KB, 64 connections"
@@ -77,6 +82,9 @@ pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
     println!("| {} | --- | --- | --- | --- | --- | --- |", "-".repeat(30));
     for figures in all {
         figures.print();
+    }
+    if effort.only.is_some() {
+        return Ok(());
     }
     println!();
     cluster::run(load, effort, files.path(), &mut number)?;

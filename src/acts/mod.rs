@@ -19,12 +19,14 @@ pub mod why;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::Delivery;
 use crate::queue::lane::Queue;
 use crate::queue::state::DISCARDED_FROM;
+use crate::queue::stored::decode_whole;
 use crate::routing::capture::Captured;
 use crate::routing::table::RouteShared;
 use crate::store::{Change, Changed, State};
@@ -43,6 +45,11 @@ pub struct Acts {
     runs: Arc<Runs>,
     /// Held while a delivery is explained.
     explaining: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Whether head and body of a delivery that waits are the bytes that were stored.
+pub fn is_as_stored(id: Uuid, head: &[u8], body: Bytes) -> bool {
+    decode_whole(id, head, body).is_ok()
 }
 
 impl Acts {

@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 use super::guard::host::{LocalAddress, PeerAddress};
 use super::{AdminContext, hours, router};
 use crate::net::ACCEPT_PAUSE;
+use crate::priority::give_way;
 
 /// The time to receive a whole request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -55,6 +56,7 @@ impl AdminServer {
             .build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+            give_way();
             runtime.block_on(async {
                 match TcpListener::from_std(listener) {
                     Ok(listener) => tokio::select! {

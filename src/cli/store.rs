@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use clap::Subcommand;
 
 use super::{ConfigArgs, Failure, load};
+use crate::acts::is_as_stored;
 use crate::clock::Clock;
 use crate::config::Place;
-use crate::queue::stored::decode_whole;
 use crate::store::sqlite::{self, Checked, OpenError};
 
 #[derive(Debug, clap::Args)]
@@ -57,8 +57,7 @@ fn folder(config: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn check(folder: &Path) -> Result<(), Failure> {
-    let is_whole = |id, head: &[u8], body| decode_whole(id, head, body).is_ok();
-    let Checked { deliveries, problems, changed } = sqlite::check(folder, is_whole).map_err(failed)?;
+    let Checked { deliveries, problems, changed } = sqlite::check(folder, is_as_stored).map_err(failed)?;
     for problem in &problems {
         errln!("{problem}");
     }

@@ -67,6 +67,7 @@ pub use writer::{Committed, OnCommit};
 
 use crate::clock::{Clock, MonotonicClock};
 use crate::lock::lock;
+use crate::priority::give_way;
 
 /// Bytes of heads and bodies that one claim reads, unless a single delivery has more.
 const CLAIM_BYTES: usize = 8 << 20;
@@ -129,8 +130,8 @@ impl Store {
         let sharing = backend.join(others(&feed, &hearers));
         let shared = Arc::new(Shared::new(limits, backend.book(), sizes, sharing.is_some()));
         let _first = hearers.shared.set(Arc::clone(&shared));
-        let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?)?;
-        let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?)?;
+        let dispatch = ReaderThread::start("store-due", backend.reader().map_err(failed)?, || ())?;
+        let people = ReaderThread::start("store-read", backend.reader().map_err(failed)?, give_way)?;
         let writer = Writer { shared: Arc::clone(&shared), backend, clock: clock.clone(), on_commit, feed, commits: 0 };
         let writer = thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run())?;
         let threads = Threads { shared, writer: Mutex::new(Some(writer)), dispatch, people, news, hearers, sharing };

@@ -26,10 +26,13 @@ pub struct ReaderThread {
 }
 
 impl ReaderThread {
-    /// Starts one.
-    pub fn start(name: &str, reader: Box<dyn Reader>) -> io::Result<Self> {
+    /// Starts one, which does `begin` first.
+    pub fn start(name: &str, reader: Box<dyn Reader>, begin: fn()) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(WAITING);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(reader, &waiting))?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            begin();
+            run(reader, &waiting);
+        })?;
         Ok(Self { jobs: Some(jobs), turns: Semaphore::new(IN_TURN), thread: Some(thread) })
     }
 

@@ -16,7 +16,7 @@ const MIGRATION_LOCK: i64 = 0x686b_6c74_0000_0001;
 
 /// The scripts; the first one makes version 1 in an empty schema. A later one leaves what earlier versions of the program read
 /// and write: they may run until they are replaced.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// The version that this program writes.
 pub fn version() -> i32 {
@@ -290,4 +290,10 @@ CREATE VIEW all_deliveries AS
     SELECT row, id, received_at, NULL, route, 0::smallint, 0, scheme, NULL, NULL, event_type, event_id, request_id,
         peer, method, path, request_bytes, NULL, gateway, details, head, due_at, body
     FROM fresh;
+";
+
+const VERSION_4: &str = "
+-- Whether a session lives, as it is now: a statement does not see a session that has begun after it.
+CREATE FUNCTION session_lives(bigint) RETURNS boolean LANGUAGE sql VOLATILE AS
+    'SELECT EXISTS (SELECT 1 FROM sessions s WHERE s.number = $1 AND s.lease_until > clock_timestamp())';
 ";

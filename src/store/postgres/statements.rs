@@ -59,8 +59,8 @@ pub const FAIL_CIRCUIT: &str = "INSERT INTO circuits AS c (upstream, failures, w
     WHERE c.wait_ms IS NULL";
 pub const CLOSE_CIRCUIT: &str = "DELETE FROM circuits WHERE upstream = $1";
 pub const ASK_TO_PROBE: &str = "UPDATE circuits c SET prober = $2, changed_at = clock_timestamp() \
-    WHERE c.upstream = $1 AND c.probe_at <= clock_timestamp() AND (c.prober IS NULL OR c.prober = $2 OR NOT EXISTS (\
-    SELECT 1 FROM sessions s WHERE s.number = c.prober AND s.lease_until > clock_timestamp()))";
+    WHERE c.upstream = $1 AND c.probe_at <= clock_timestamp() AND (c.prober IS NULL OR c.prober = $2 \
+    OR NOT session_lives(c.prober))";
 pub const FAIL_PROBE: &str = "UPDATE circuits SET prober = NULL, wait_ms = least(wait_ms * 2, $3::bigint), \
     probe_at = clock_timestamp() + least(wait_ms * 2, $3::bigint) * interval '1 millisecond', \
     changed_at = clock_timestamp() WHERE upstream = $1 AND prober = $2";
@@ -250,12 +250,13 @@ pub const TELL: &str = "SELECT pg_notify($1, $2)";
 
 // --- Reading ------------------------------------------------------------------------------------------------------------
 
-/// Claims what is due: the oldest first, so many and so many bytes at most, but at least one.
+/// Claims what is due: the oldest first, so many and so many bytes at most, but at least one. A row may have been claimed since
+/// the statement began, under a session that it does not see: so it is asked again of an owner that does not seem to live.
 pub const CLAIM: &str = concat!(
     "WITH due AS (SELECT q.row, q.destination, q.due_at FROM queue q JOIN routes r ON r.number = q.route \
-     WHERE r.name = $1 AND q.destination = $2 AND q.due_at <= $3 AND (q.owner IS NULL OR NOT ",
+     WHERE r.name = $1 AND q.destination = $2 AND q.due_at <= $3 AND (q.owner IS NULL OR (NOT ",
     owner_lives!(),
-    ") AND q.row <> ALL($6::bigint[]) ORDER BY q.due_at, q.row LIMIT $4 FOR UPDATE OF q SKIP LOCKED), \
+    " AND NOT session_lives(q.owner))) AND q.row <> ALL($6::bigint[]) ORDER BY q.due_at, q.row LIMIT $4 FOR UPDATE OF q SKIP LOCKED), \
      sized AS (SELECT due.row, due.destination, \
      sum(d.request_bytes + octet_length(d.head)) OVER (ORDER BY due.due_at, due.row) AS bytes, \
      row_number() OVER (ORDER BY due.due_at, due.row) AS place FROM due JOIN deliveries d ON d.row = due.row), \

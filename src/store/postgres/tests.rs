@@ -293,6 +293,38 @@ fn a_schema_of_each_version_is_brought_up_to_date_and_its_deliveries_stay() {
 }
 
 #[test]
+fn what_was_claimed_since_a_statement_began_under_a_session_that_it_does_not_see_is_not_claimed_by_it() {
+    let Some(target) = target() else { return };
+    let [mut dead, mut fast] = ["dead", "fast"].map(|name| Gateway::new(&target, name));
+    dead.one(accept(0, None));
+    assert_eq!(dead.claim(9).len(), 1);
+    let_leases_end(&target, "dead");
+    // The slow one looks at the delivery, and waits until it may go on.
+    ask(
+        &target,
+        "CREATE OR REPLACE FUNCTION session_lives(bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN \
+         IF current_setting('test.waits', true) = 'yes' THEN PERFORM 1 FROM pause FOR UPDATE; END IF; \
+         RETURN EXISTS (SELECT 1 FROM sessions s WHERE s.number = $1 AND s.lease_until > clock_timestamp()); END $$; \
+         CREATE TABLE pause (id integer); INSERT INTO pause VALUES (1)",
+    );
+    let mut config = target.config().clone();
+    config.options("-c test.waits=yes");
+    let mut slow = Gateway::new(&Target { config, ..target.clone() }, "slow");
+    let holder = on(&target, async |client| {
+        client.batch_execute(&schema::select(target.schema())).await?;
+        client.batch_execute("BEGIN; SELECT 1 FROM pause FOR UPDATE").await?;
+        let looks = thread::spawn(move || slow.claim(9).len());
+        let waits = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+            WHERE c.relname = 'pause' AND c.relnamespace = to_regnamespace(current_schema)::oid AND l.mode = 'RowShareLock'";
+        while client.query_one(waits, &[]).await?.try_get::<_, i64>(0)? < 2 {}
+        assert_eq!(thread::spawn(move || fast.claim(9).len()).join().unwrap(), 1);
+        client.batch_execute("COMMIT").await?;
+        Ok(looks)
+    });
+    assert_eq!(holder.join().unwrap(), 0, "it is under way already");
+}
+
+#[test]
 fn gateways_that_start_at_once_make_the_tables_once() {
     let Some(target) = target() else { return };
     thread::scope(|scope| {
