@@ -35,6 +35,7 @@
 //! - [`crypto`] has what TLS and public-key signatures compute with.
 //! - [`clock`] reads the time.
 //! - [`lock`] locks what outlives a panic.
+//! - [`priority`] has threads give way to those that handle deliveries.
 //! - [`text`] makes text of others harmless for its readers.
 
 pub mod acts;

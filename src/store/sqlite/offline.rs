@@ -1,6 +1,9 @@
 //! What is done with a database beside the gateway: look into it, check it, copy it, take out of a damaged one what can be
 //! read.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;

@@ -51,6 +51,15 @@ const WHAT_WAITS: &str = "
     SELECT 'connection', pid, state, wait_event, xact_start, query_start, left(query, 60) FROM pg_stat_activity
         WHERE datname = current_database()";
 
+/// What has become of a delivery of this number.
+const WHAT_BECAME: &str = "
+    SET search_path TO hooklatch;
+    SELECT 'delivery', d.row, d.id, d.state, d.attempts, d.reason, d.gateway, to_timestamp(d.received_at / 1000.0),
+        to_timestamp(d.settled_at / 1000.0) FROM deliveries d JOIN bodies b USING (row)
+        WHERE encode(b.body, 'escape') LIKE '{\"id\":NUMBER,%';
+    SELECT 'attempt', a.row, a.number, a.result, a.status, a.error, a.duration_ms, a.gateway, to_timestamp(a.at / 1000.0)
+        FROM attempts a JOIN bodies b USING (row) WHERE encode(b.body, 'escape') LIKE '{\"id\":NUMBER,%'";
+
 /// All that takes part.
 struct Scene {
     gateways: Gateways,
@@ -169,10 +178,15 @@ impl Scene {
     #[track_caller]
     fn wait_for_all(&self, book: &Book, acknowledged: &BTreeSet<u64>) {
         if !holds_in_time(|| book.has_delivered(acknowledged)) {
-            let stored = self.primary.ask(&self.gateways.database, WHAT_WAITS);
             let (missing, all) = book.missing(acknowledged);
+            let ask = |what: &str| self.primary.ask(&self.gateways.database, what);
+            let of = |number: &u64| ask(&WHAT_BECAME.replace("NUMBER", &number.to_string()));
+            let became: Vec<String> = missing.iter().map(of).collect();
             panic!(
-                "acknowledged and not delivered within {RECOVERY:?}: {missing:?} of {all}; the store has:\n{stored}"
+                "acknowledged and not delivered within {RECOVERY:?}: {missing:?} of {all}; of these the store has:\n{}\n\
+                 and this waits:\n{}",
+                became.join("\n"),
+                ask(WHAT_WAITS)
             );
         }
     }
