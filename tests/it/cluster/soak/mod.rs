@@ -41,6 +41,11 @@ const SECONDS: &str = "HOOKLATCH_CLUSTER_SECONDS";
 const WHAT_WAITS: &str = "
     SET search_path TO hooklatch; SELECT clock_timestamp(), txid_current(), pg_is_in_recovery();
     SELECT 'session', s.* FROM sessions s;
+    SELECT 'state', state, attempts, count(*) FROM deliveries GROUP BY state, attempts;
+    SELECT 'never succeeded', d.row, d.id, d.state, d.attempts, d.status, d.reason, d.gateway, a.number, a.result, a.status, a.error,
+        a.duration_ms, a.gateway, to_timestamp(a.at / 1000.0), to_timestamp(d.settled_at / 1000.0)
+        FROM deliveries d LEFT JOIN attempts a USING (row)
+        WHERE NOT EXISTS (SELECT 1 FROM attempts b WHERE b.row = d.row AND b.result = '2xx') ORDER BY row LIMIT 100;
     SELECT 'fresh', row, session, received_at, gateway, left(encode(body, 'escape'), 20) FROM fresh ORDER BY row LIMIT 100;
     SELECT 'waits', q.due_at - (extract(epoch FROM clock_timestamp()) * 1000)::bigint, q.*, d.state, d.attempts, d.gateway, left(encode(b.body, 'escape'), 20) FROM queue q
         LEFT JOIN deliveries d USING (row) LEFT JOIN bodies b USING (row) ORDER BY row LIMIT 100;
