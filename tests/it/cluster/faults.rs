@@ -64,6 +64,27 @@ fn a_database_that_does_not_answer_holds_up_no_answer_for_long() {
     assert!(cluster.handled().values().all(|times| *times == 1), "{:?}", cluster.handled());
 }
 
+/// The provider's retry is a duplicate then, so that nobody else brings it.
+#[test]
+fn what_is_stored_after_its_sender_was_refused_is_delivered_though_its_first_attempt_fails() {
+    let Some(primary) = Server::start() else { return };
+    let standby = primary.standby();
+    let keys = "retry: { schedule: [200ms, 200ms, 60s] }, circuit: false";
+    let mut cluster = Cluster::new(&[&primary, &standby], &["a"], keys);
+    cluster.gateways.serve(0);
+    cluster.handler.fail();
+    // The commit waits for the standby.
+    primary.replication.stall();
+    let response = cluster.send(0, 1);
+    assert_eq!(response.status, 503, "{response:?}");
+    primary.replication.restore();
+    poll("it is attempted twice", || cluster.handled().get(&1).is_some_and(|times| *times >= 2));
+    cluster.handler.recover();
+    let retried = cluster.send(0, 1);
+    assert_eq!((retried.status, retried.header("hooklatch-duplicate")), (200, Some("true")), "{retried:?}");
+    cluster.settles(0);
+}
+
 #[test]
 fn a_route_without_a_queue_forwards_while_the_database_is_away_and_knows_repetitions_when_it_is_back() {
     let Some(server) = Server::shared() else { return };
@@ -194,7 +215,11 @@ fn a_gateway_that_starts_finds_the_primary_among_the_hosts() {
     cluster.delivers([1]);
     // The standby alone takes no delivery.
     cluster.gateways.kill(0);
-    cluster.gateways.connect(0, &standby.url(&cluster.gateways.database));
+    let database = &cluster.gateways.database;
+    // A commit waits until the standby has it on disk, not until it can be seen there.
+    let known = format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'");
+    poll("the standby knows the database", || standby.ask("postgres", &known) == "1");
+    cluster.gateways.connect(0, &standby.url(database));
     let (status, said) = cluster.does_not_serve(0);
     assert!(matches!(status, Some(1 | 78)), "{status:?}");
     assert!(said.contains("standby") || said.contains("read-only"), "{said}");
