@@ -18,7 +18,7 @@ use serde_json::Value;
 /// How long a process may take to say that it is ready, or to end: far more than it needs, even on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How many of its last lines are shown when a test fails.
-const LAST: usize = 3000;
+const LAST: usize = 200;
 
 /// The binary that is tested.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hooklatch");
