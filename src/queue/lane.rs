@@ -81,7 +81,11 @@ pub struct Slot {
 impl Queue {
     /// A queue in `store`.
     pub fn new(store: Store, clock: &Clock) -> Self {
-        let started = (clock.now(), clock.unix());
+        Self::since((clock.now(), clock.unix()), store, clock)
+    }
+
+    /// The same, whose time counts from this moment.
+    pub(super) fn since(started: (Instant, Duration), store: Store, clock: &Clock) -> Self {
         let lanes = Arc::default();
         let of_store = Arc::clone(&lanes);
         store.on_due(move |route| wake(&of_store, route));

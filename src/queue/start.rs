@@ -40,6 +40,8 @@ impl Queue {
                 observed.batch.observe(committed.deliveries as f64);
             }
         });
+        // The store reads the clock as well, as it is opened.
+        let started = (clock.now(), clock.unix());
         let store = match &config.store {
             None => {
                 let keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
@@ -62,7 +64,7 @@ impl Queue {
                 Store::start(backend, limits, clock.clone(), on_commit)?
             }
         };
-        Ok(Self::new(store, clock))
+        Ok(Self::since(started, store, clock))
     }
 
     /// Has the store go by the settings of a new configuration, which names the same store.

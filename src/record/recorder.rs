@@ -144,7 +144,7 @@ impl Recorder {
         full: Option<(&Route, u64)>,
     ) -> Delivery {
         let route = answer.route.as_deref();
-        let Event { kind, id } = info.event(route.map(|route| &*route.shared));
+        let Event { kind, id: event_id } = info.event(route.map(|route| &*route.shared));
         let payload = info.timeline.payload();
         let head = full.filter(|_| matches!(state, State::Forwarded | State::Failed)).and(info.timeline.sent_message());
         let body = full.zip(payload).map(|((route, most), payload)| {
@@ -155,16 +155,21 @@ impl Recorder {
             }
             (kept::body(redacted, payload, most), payload)
         });
+        let id = if matches!(answer.rejected, Some(Reject::StorageSlow | Reject::StorageFailed)) {
+            beside(info.delivery_id)
+        } else {
+            info.delivery_id
+        };
         Delivery {
-            id: info.delivery_id,
-            received_at: received_at(info.delivery_id),
+            id,
+            received_at: received_at(id),
             route: route.map_or(&self.texts.none, |route| &route.name).clone(),
             scheme: route.map_or(&self.texts.no_scheme, |route| &route.scheme).clone(),
             state,
             reason: answer.rejected.map(|reject| Arc::from(reject.reason())),
             status: Some(answer.response.status().as_u16()),
             event_type: kind,
-            event_id: id,
+            event_id,
             request_id: info.shown_id(route.map(|route| &*route.shared)).map(SmolStr::new),
             peer: client(info),
             method: SmolStr::new(info.head.method.as_str()),
@@ -312,6 +317,12 @@ pub fn client(info: &RequestInfo) -> SmolStr {
         Ok(address) if peer.client == peer.address.ip() => SmolStr::new(address),
         _ => peer.client.to_smolstr(),
     }
+}
+
+/// The id for the record of a refusal beside a delivery that may be stored all the same, under its own id: its sender has waited
+/// too long, or the answer to the commit was lost.
+fn beside(id: Uuid) -> Uuid {
+    Uuid::from_u128(id.as_u128() ^ 1)
 }
 
 fn text(value: &HeaderValue) -> Option<SmolStr> {

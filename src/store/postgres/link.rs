@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rand::seq::SliceRandom as _;
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::config::LoadBalanceHosts;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Row, Socket, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Row, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{Consequence, PgError};
@@ -22,7 +24,7 @@ use super::schema;
 use super::url::Target;
 use crate::clock::{Clock, MonotonicClock};
 
-/// How long one host may take to let the gateway in. One that takes the connection and then says nothing must not keep it from
+/// How long one host may take to let the gateway in, or `connect_timeout` if that is longer. One that takes the connection and then says nothing must not keep it from
 /// the next one.
 const HOST_TIME: Duration = Duration::from_secs(5);
 /// How long it may take then until the connection is set up.
@@ -316,8 +318,13 @@ pub async fn bare(setup: &Setup, mut hear: impl FnMut(AsyncMessage) + Send + 'st
 /// Connects to the first host that lets the gateway in and takes writes; the error is that of the last one.
 async fn connect_to_one(setup: &Setup) -> Result<Connected, PgError> {
     let mut last = PgError::Late;
-    for host in setup.target.hosts() {
-        match tokio::time::timeout(HOST_TIME, host.connect(setup.connector.0.clone())).await {
+    let mut hosts: Vec<Config> = setup.target.hosts().collect();
+    if hosts.first().is_some_and(|host| host.get_load_balance_hosts() == LoadBalanceHosts::Random) {
+        hosts.shuffle(&mut rand::rng());
+    }
+    for host in hosts {
+        let time = host.get_connect_timeout().map_or(HOST_TIME, |timeout| HOST_TIME.max(*timeout));
+        match tokio::time::timeout(time, host.connect(setup.connector.0.clone())).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error)) => last = error.into(),
             Err(_late) => last = PgError::Late,

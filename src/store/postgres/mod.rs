@@ -126,6 +126,7 @@ impl Postgres {
 
     fn open_here(settings: Settings) -> Result<Self, OpenError> {
         let Settings { target, gateway, keep, clock, trust_clock } = settings;
+        let skew = Arc::new(Skew::new(&clock));
         let setup = check::setup(&target)?;
         check::prepare(&setup)?;
         let mut store = Self {
@@ -134,7 +135,7 @@ impl Postgres {
             gateway,
             keep,
             trust_clock,
-            skew: Arc::new(Skew::new(&clock)),
+            skew,
             part: i32::from(rand::random::<u8>()) % PARTS,
             routes: HashMap::new(),
             names: Arc::default(),

@@ -13,6 +13,8 @@ use crate::store::types::{Millis, millis};
 /// How far a gateway's clock may be wrong before times are corrected, in milliseconds: a difference that is smaller may be
 /// that of the way to the database.
 const MAX_SKEW: Millis = 1_000;
+/// A difference from what is known that may be that of the way, in milliseconds: times of the queue do not go back and forth by it.
+const NOISE: Millis = 100;
 /// Not compared yet.
 const UNKNOWN: Millis = Millis::MIN;
 
@@ -52,13 +54,14 @@ impl Skew {
     }
 
     /// The database, which was asked at `asked`, has said `theirs`; the system's clock is `now`. Gives the difference to that if
-    /// it is another one than before. An answer that took long may be as old as that, and counts only if none did before.
+    /// it is another one than before. An answer that took over a second is too inexact, and counts only if there is no other.
     pub fn compare(&self, asked: Millis, theirs: Millis, now: Millis) -> Option<Millis> {
         let elapsed = self.elapsed();
-        if elapsed - asked > MAX_SKEW && self.theirs().is_some() {
-            return None;
+        let found = theirs.saturating_sub(asked.midpoint(elapsed));
+        let is_exact = elapsed - asked <= MAX_SKEW;
+        if self.theirs().is_none_or(|known| is_exact && (found - known).abs() > NOISE) {
+            self.theirs.store(found, Ordering::Relaxed);
         }
-        self.theirs.store(theirs.saturating_sub(asked.midpoint(elapsed)), Ordering::Relaxed);
         let (skew, told) = (self.of_system(now), self.told.load(Ordering::Relaxed));
         let is_other = (skew - told).abs() > MAX_SKEW;
         if is_other {
@@ -104,6 +107,19 @@ mod tests {
             assert_eq!((skew.of_system(NOW + wrong), skew.of_queue()), (-wrong, 0));
         }
         assert_eq!(skew.of_system(NOW), 0, "and it is right again");
+    }
+
+    #[test]
+    fn the_database_is_compared_with_the_time_that_has_passed() {
+        let mut skew = skew();
+        skew.origin -= Duration::from_secs(10);
+        assert_eq!(skew.compare(skew.asks(), NOW, NOW), None);
+        // The clock of the queue is at NOW + 10 s.
+        assert_eq!((skew.of_system(NOW), skew.of_queue()), (0, -10_000));
+        skew.compare(skew.asks(), NOW + NOISE, NOW);
+        assert_eq!(skew.of_queue(), -10_000, "the way may have taken that");
+        skew.compare(skew.asks(), NOW + NOISE + 1, NOW);
+        assert_eq!(skew.of_queue(), -10_000 + NOISE + 1);
     }
 
     #[test]

@@ -71,23 +71,20 @@ pub const FORGET_CIRCUITS: &str = "DELETE FROM circuits WHERE changed_at < clock
 // --- New deliveries -----------------------------------------------------------------------------------------------------
 
 /// Stores deliveries with their keys, bodies and places in the queue; gives row and id of those that are stored. A delivery
-/// whose key is known, or whose id is stored, is not: so a record of a refusal does not take the place of a delivery that was
-/// stored all the same, after its sender had waited too long.
+/// whose key is known, or whose id is stored, is not.
 pub const INSERT: &str = "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::integer[], \
     $5::smallint[], $6::integer[], $7::text[], $8::text[], $9::integer[], $10::text[], $11::text[], $12::text[], \
     $13::text[], $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::bytea[], $19::bytea[], $20::bytea[], \
     $21::uuid[], $22::bigint[], $23::integer[], $24::boolean[]) WITH ORDINALITY AS t (id, received_at, settled_at, route, \
     state, attempts, scheme, reason, status, event_type, event_id, request_id, peer, method, path, request_bytes, \
     duration_ms, details, head, body, key, until, destinations, claim, place)), \
-    keys AS (INSERT INTO dedupe (key, until, id) SELECT key, until, id FROM input i WHERE key IS NOT NULL \
-    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = i.id) ORDER BY key \
+    keys AS (INSERT INTO dedupe (key, until, id) SELECT key, until, id FROM input WHERE key IS NOT NULL ORDER BY key \
     ON CONFLICT (key) DO UPDATE SET until = excluded.until, id = excluded.id WHERE dedupe.until <= $25 RETURNING id), \
     stored AS (INSERT INTO deliveries (id, received_at, settled_at, route, state, attempts, scheme, reason, status, \
     event_type, event_id, request_id, peer, method, path, request_bytes, duration_ms, gateway, details, head) \
     SELECT id, received_at, settled_at, route, state, attempts, scheme, reason, status, event_type, event_id, request_id, \
     peer, method, path, request_bytes, duration_ms, $26, details, head FROM input i \
-    WHERE (i.key IS NULL OR EXISTS (SELECT 1 FROM keys WHERE keys.id = i.id)) \
-    AND NOT EXISTS (SELECT 1 FROM fresh f WHERE f.id = i.id) ORDER BY i.place \
+    WHERE i.key IS NULL OR EXISTS (SELECT 1 FROM keys WHERE keys.id = i.id) ORDER BY i.place \
     ON CONFLICT (id) DO NOTHING RETURNING row, id), \
     with_body AS (INSERT INTO bodies (row, body) SELECT s.row, i.body FROM stored s JOIN input i USING (id) \
     WHERE i.body IS NOT NULL), \
@@ -123,19 +120,9 @@ pub const TAKE: &str = "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::bigi
     counted AS (INSERT INTO counts (part, route, kind, n) SELECT $21, route, 0, count(*) FROM stored GROUP BY route \
     ORDER BY route ON CONFLICT (part, route, kind) DO UPDATE SET n = counts.n + excluded.n) \
     SELECT row, id FROM stored";
-/// A record of a refusal may have the id, if it was written before the delivery: this one takes its place.
-macro_rules! instead_of_a_record {
-    () => {
-        " ON CONFLICT (id) DO UPDATE SET row = excluded.row, settled_at = excluded.settled_at, state = excluded.state, \
-         attempts = excluded.attempts, reason = excluded.reason, status = excluded.status, \
-         duration_ms = excluded.duration_ms, details = excluded.details, head = excluded.head"
-    };
-}
-
 /// What attempts have come to, of deliveries that are still fresh: they get their row as settled ones, if anything of them
 /// stays, and are counted. Gives ids and routes of those that were there.
-pub const SETTLE: &str = concat!(
-    "WITH ended AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], \
+pub const SETTLE: &str = "WITH ended AS (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::text[], \
     $5::boolean[], $6::bytea[], $7::boolean[], $8::bytea[], $9::bigint[], $10::text[], $11::integer[], $12::text[], \
     $13::bigint[], $14::bytea[], $15::bytea[]) AS t (id, session, state, reason, stays, new_head, is_whole, new_body, at, \
     result, status, error, duration_ms, response_head, response_body)), \
@@ -146,9 +133,8 @@ pub const SETTLE: &str = concat!(
     settled AS (INSERT INTO deliveries (row, id, received_at, settled_at, route, state, attempts, scheme, reason, status, \
     event_type, event_id, request_id, peer, method, path, request_bytes, duration_ms, gateway, details, head) \
     OVERRIDING SYSTEM VALUE SELECT row, id, received_at, $16, route, state, 1, scheme, reason, status, event_type, event_id, \
-    request_id, peer, method, path, request_bytes, duration_ms, gateway, details, head FROM taken WHERE stays ORDER BY row",
-    instead_of_a_record!(),
-    "), \
+    request_id, peer, method, path, request_bytes, duration_ms, gateway, details, head FROM taken WHERE stays ORDER BY row \
+    ON CONFLICT (id) DO NOTHING), \
     with_body AS (INSERT INTO bodies (row, body) SELECT row, body FROM taken WHERE stays AND body IS NOT NULL), \
     attempted AS (INSERT INTO attempts (row, destination, number, at, result, status, error, duration_ms, replay, gateway, \
     response_head, response_body) SELECT row, 0, 1, at, result, status, error, duration_ms, false, $17, response_head, \
@@ -156,8 +142,7 @@ pub const SETTLE: &str = concat!(
     counted AS (INSERT INTO counts (part, route, kind, n) SELECT $18, route, kind, sum(n) FROM (\
     SELECT route, 0 AS kind, -1 AS n FROM taken UNION ALL SELECT route, state, 1 FROM taken WHERE stays) AS c \
     GROUP BY route, kind ORDER BY route, kind ON CONFLICT (part, route, kind) DO UPDATE SET n = counts.n + excluded.n) \
-    SELECT id, route FROM taken"
-);
+    SELECT id, route FROM taken";
 
 /// Gives deliveries that are fresh their rows as ones that wait, with the claims that they have.
 macro_rules! queue_fresh {
@@ -169,9 +154,7 @@ macro_rules! queue_fresh {
              waiting AS (INSERT INTO deliveries (row, id, received_at, route, state, attempts, scheme, event_type, event_id, \
              request_id, peer, method, path, request_bytes, gateway, details, head) OVERRIDING SYSTEM VALUE \
              SELECT row, id, received_at, route, 0, 0, scheme, event_type, event_id, request_id, peer, method, path, \
-             request_bytes, gateway, details, head FROM taken ORDER BY row",
-            instead_of_a_record!(),
-            " RETURNING row), \
+             request_bytes, gateway, details, head FROM taken ORDER BY row ON CONFLICT (id) DO NOTHING RETURNING row), \
              with_body AS (INSERT INTO bodies (row, body) SELECT t.row, t.body FROM taken t JOIN waiting USING (row)), \
              queued AS (INSERT INTO queue (row, destination, route, due_at, attempts, counted, since, replay, once, owner, \
              fence) SELECT t.row, 0, t.route, t.due_at, 0, 0, t.received_at, false, false, t.session, 1 \

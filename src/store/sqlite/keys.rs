@@ -174,13 +174,17 @@ impl Keys {
 }
 
 impl Sqlite {
-    /// The delivery that has this key.
-    pub(super) fn known_key(&self, key: &DedupeKey, now: Millis) -> rusqlite::Result<Option<Uuid>> {
+    /// Notes a key; if it is known and its time is not over, gives the delivery that it belongs to.
+    pub(super) fn insert_new_key(&mut self, id: Uuid, key: &DedupeKey, now: Millis) -> rusqlite::Result<Option<Uuid>> {
         let new = || lock(&self.keys.new).find(&key.key);
-        match self.keys.batch.get(&key.key).copied().or_else(new) {
-            Some(known) => Ok(known.at(now)),
-            None => find_key(&self.connection, &key.key, now),
+        let known = match self.keys.batch.get(&key.key).copied().or_else(new) {
+            Some(known) => known.at(now),
+            None => find_key(&self.connection, &key.key, now)?,
+        };
+        if known.is_none() {
+            self.insert_key(id, key)?;
         }
+        Ok(known)
     }
 
     /// Notes a key, whoever it belonged to.

@@ -96,17 +96,13 @@ impl Sqlite {
         match write {
             Write::Accept { delivery, key, destinations, claim } => {
                 if let Some(key) = key
-                    && let Some(id) = self.known_key(key, now)?
+                    && let Some(id) = self.insert_new_key(delivery.id, key, now)?
                 {
                     return Ok(Answer::Duplicate(id));
                 }
                 let Some(row) = self.insert(delivery, 0, now, deltas)? else {
                     return Ok(Answer::Duplicate(delivery.id));
                 };
-                // Only now: a key whose delivery is not stored would make a duplicate of the provider's retry.
-                if let Some(key) = key {
-                    self.insert_key(delivery.id, key)?;
-                }
                 let route = self.route_number(&delivery.route)?;
                 let at = delivery.received_at;
                 for destination in 0..*destinations {

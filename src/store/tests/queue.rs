@@ -12,7 +12,6 @@ on_each_store! {
     a_key_is_free_again_when_its_time_is_over
     an_id_that_is_stored_already_is_stored_once
     a_retry_is_due_at_its_time_and_counts_the_attempt
-    a_delivery_whose_refusal_is_recorded_already_is_not_stored_and_leaves_no_key
     a_settled_delivery_does_not_wait_and_has_its_attempts
     what_stays_of_a_settled_delivery_is_what_the_outcome_says
     a_secret_of_a_waiting_delivery_stays_until_it_is_settled
@@ -103,15 +102,6 @@ fn an_id_that_is_stored_already_is_stored_once(mut store: Fixture) {
     store.record(delivery(0, State::Failed));
     assert_eq!(store.due_at(NOW).len(), 1);
     assert_eq!(store.counts(), [(Shown::Pending, 1)]);
-}
-
-/// Its sender was refused, and gave up waiting before it was stored: the provider sends it again.
-fn a_delivery_whose_refusal_is_recorded_already_is_not_stored_and_leaves_no_key(mut store: Fixture) {
-    store.record(delivery(0, State::Refused));
-    assert_eq!(store.one(accept(0, Some(key(1)))), Answer::Duplicate(id(0)));
-    assert_eq!(store.due_at(NOW).len(), 0);
-    assert!(matches!(store.one(accept(1, Some(key(1)))), Answer::Stored(_)));
-    assert_eq!(store.one(accept(2, Some(key(1)))), Answer::Duplicate(id(1)));
 }
 
 fn a_retry_is_due_at_its_time_and_counts_the_attempt(mut store: Fixture) {

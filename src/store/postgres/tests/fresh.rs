@@ -123,35 +123,6 @@ fn what_fails_at_once_waits_as_any_other() {
     assert_eq!((one.count(Shown::Pending), one.count(Shown::Settled(State::Delivered))), (2, 2));
 }
 
-/// A sender who waits too long is refused, with a record; what is stored all the same has the id of that.
-#[test]
-fn a_record_of_a_refusal_does_not_take_the_place_of_what_was_stored_all_the_same() {
-    for record_is_first in [false, true] {
-        let Some(target) = target() else { return };
-        let [mut one, mut two] = two(&target);
-        let refused = |number| Write::Record(Arc::new(delivery(number, State::Refused).into()));
-        if record_is_first {
-            one.backend.commit(&[refused(0), refused(1), refused(2)], NOW, &mut |_| ()).unwrap();
-        }
-        let tickets = [0, 1, 2].map(|number| one.take(number));
-        if !record_is_first {
-            one.backend.commit(&[refused(0), refused(1), refused(2)], NOW, &mut |_| ()).unwrap();
-            assert_eq!(rows(&target), "3|0|0");
-            assert_eq!(one.count(Shown::Settled(State::Refused)), 0);
-        }
-        let ended = [outcome(0, tickets[0], Next::Retry(NOW), None), outcome(1, tickets[1], DELIVERED, None)];
-        one.backend.commit(&ended, NOW, &mut |_| ()).unwrap();
-        let_leases_end(&target, "one");
-        while two.backend.maintain(NOW).unwrap() {}
-        let mut claimed: Vec<Uuid> = two.claim(9).iter().map(|claimed| claimed.id).collect();
-        claimed.sort_unstable();
-        assert_eq!(claimed, [id(0), id(2)], "record first: {record_is_first}");
-        assert_eq!(two.shown(0), (Shown::Retrying, 1));
-        assert_eq!(two.shown(1), (Shown::Settled(State::Delivered), 1));
-        assert_eq!(two.shown(2), (Shown::Pending, 0));
-    }
-}
-
 #[test]
 fn what_a_gateway_that_died_was_attempting_is_due_at_the_others() {
     let Some(target) = target() else { return };
