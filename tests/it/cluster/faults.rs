@@ -83,6 +83,13 @@ fn what_is_stored_after_its_sender_was_refused_is_delivered_though_its_first_att
     let retried = cluster.send(0, 1);
     assert_eq!((retried.status, retried.header("hooklatch-duplicate")), (200, Some("true")), "{retried:?}");
     cluster.settles(0);
+    // The refusal has a record of its own, which the same request id finds.
+    let all = cluster.list(0);
+    let mut states: Vec<&str> = all.iter().map(|one| one["state"].as_str().unwrap()).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["delivered", "duplicate", "refused"], "{all:?}");
+    let of = |state: &str| all.iter().find(|one| one["state"] == state).unwrap();
+    assert_eq!(of("delivered")["request_id"], of("refused")["request_id"]);
 }
 
 #[test]
