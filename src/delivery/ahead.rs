@@ -39,7 +39,7 @@ struct State {
     is_full: bool,
     /// Woken when there is something to take.
     taker: Option<Waker>,
-    /// Woken when there is room again, or nobody to read for.
+    /// Woken when there is room again, or the response is not wanted any more.
     reader: Option<Waker>,
 }
 
@@ -143,7 +143,7 @@ impl State {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
-    /// The handler is done, or nobody wants what it sends.
+    /// The handler is done, or the response is not wanted any more.
     fn end(&mut self) {
         self.body = None;
         self.permit = None;

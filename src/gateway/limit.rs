@@ -24,7 +24,7 @@ where
             return Err(refuse(&next.context, &info, &route, body, reject).await);
         }
     };
-    // Without a window of HTTP/2, nobody else would find out that the upstream has sent all.
+    // hyper polls no response whose HTTP/2 window is used up. Reading ahead sees the end of the upstream's response all the same.
     let ahead = (routed.info.head.version == Version::HTTP_2).then(|| routed.route.clone());
     let Completed { response, outcome } = next.run(routed).await?;
     let response = response.map(|body| body.with_permit(permit));

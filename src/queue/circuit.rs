@@ -254,7 +254,7 @@ impl Circuit {
     pub fn phase(&self) -> Phase {
         match self.state {
             State::Closed { .. } => Phase::Closed,
-            // Whoever has a delivery makes a probe that is allowed.
+            // The next dispatcher that has a delivery makes the probe.
             State::Open { probe: Probe::Waits | Probe::Allowed, .. } => Phase::Open,
             State::Open { probe: Probe::UnderWay | Probe::Elsewhere, .. } => Phase::Probing,
         }

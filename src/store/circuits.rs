@@ -59,7 +59,7 @@ pub struct SharedOpen {
 /// Who probes an upstream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Prober {
-    /// Nobody does.
+    /// No gateway does.
     Nobody,
     /// This gateway may: it has just asked.
     Granted,

@@ -276,7 +276,7 @@ impl Store {
         let Some(sharing) = self.sharing() else { return };
         let asked = sharing.circuits.ask(upstream);
         self.shared().wake();
-        // A store that is closed lets nobody probe.
+        // A closed store allows no probe.
         let _closed = asked.await;
     }
 

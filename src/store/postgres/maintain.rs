@@ -137,7 +137,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// Reads what other gateways may have changed; finds what is due, and what nobody has any more.
+    /// Reads what other gateways may have changed; finds what is due, and ends the claims of gateways that are gone.
     fn look_around(&mut self, now: Millis) -> Result<(), PgError> {
         self.read_routes(false)?;
         self.read_counts()?;

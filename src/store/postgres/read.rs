@@ -88,14 +88,10 @@ impl Reader for PostgresReader {
             )?;
             Ok(rows)
         });
-        if rows.is_err() {
-            self.leases.end_current(Role::Dispatch);
-        }
-        let rows = rows.map_err(|error| error.for_store())?;
         let claims: Result<Vec<(Claimed, i64)>, PgError> =
-            rows.iter().map(|row| claimed(row, query.destination, skew)).collect();
+            rows.and_then(|rows| rows.iter().map(|row| claimed(row, query.destination, skew)).collect());
         if claims.is_err() {
-            // They are claimed, and nobody knows.
+            // The session may have claims that this process does not know.
             self.leases.end_current(Role::Dispatch);
         }
         let claims = claims.map_err(|error| error.for_store())?;

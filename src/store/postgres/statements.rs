@@ -65,7 +65,7 @@ pub const FAIL_PROBE: &str = "UPDATE circuits SET prober = NULL, wait_ms = least
     probe_at = clock_timestamp() + least(wait_ms * 2, $3::bigint) * interval '1 millisecond', \
     changed_at = clock_timestamp() WHERE upstream = $1 AND prober = $2";
 pub const CANCEL_PROBE: &str = "UPDATE circuits SET prober = NULL WHERE upstream = $1 AND prober = $2";
-/// Of upstreams that nobody sends to any more.
+/// Forgets circuits that have not changed for a day.
 pub const FORGET_CIRCUITS: &str = "DELETE FROM circuits WHERE changed_at < clock_timestamp() - interval '1 day'";
 
 // --- New deliveries -----------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ impl Sqlite {
         Ok(known)
     }
 
-    /// Notes a key, whoever it belonged to.
+    /// Stores a key; it replaces one that another delivery had.
     pub(super) fn insert_key(&mut self, id: Uuid, key: &DedupeKey) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare_cached(statements::INSERT_NEW_KEY)?;
         let row = self.keys.next;

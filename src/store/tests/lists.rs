@@ -18,7 +18,7 @@ on_each_store! {
 
 fn a_request_id_is_kept_as_it_was_named(mut store: Fixture) {
     let [own, other] = [0, 1].map(|number| Some(id(number).to_smolstr()));
-    // Named by nobody, by another delivery's id, and as it is by default: by its own.
+    // No id, the id of another delivery, and the default: the delivery's own.
     for (number, request_id) in [None, own.clone(), Some(id(2).to_smolstr())].into_iter().enumerate() {
         let number = u64::try_from(number).unwrap();
         store.record(Delivery { request_id: request_id.clone(), ..delivery(number, State::Forwarded) });

@@ -32,7 +32,7 @@ fn a_dead_delivery_is_retried_afresh_and_its_numbers_go_on() {
     assert_eq!(done(queued.acts().replay(dead)), Ok(3));
     let seen = queued.fails("500 Internal Server Error");
     assert_eq!((seen.one("hooklatch-attempt"), seen.one("hooklatch-replay")), ("3".into(), "true".into()));
-    // Nobody has asked for this one.
+    // This attempt is a retry, not a replay.
     let seen = queued.fails("500 Internal Server Error");
     assert_eq!((seen.one("hooklatch-attempt"), seen.all("hooklatch-replay")), ("4".into(), Vec::new()));
     poll("it is replayed", || done(queued.acts().replay(dead)) == Ok(5));

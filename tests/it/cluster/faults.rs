@@ -64,7 +64,7 @@ fn a_database_that_does_not_answer_holds_up_no_answer_for_long() {
     assert!(cluster.handled().values().all(|times| *times == 1), "{:?}", cluster.handled());
 }
 
-/// The provider's retry is a duplicate then, so that nobody else brings it.
+/// The provider's retry is then a duplicate, so the stored delivery is the only one.
 #[test]
 fn what_is_stored_after_its_sender_was_refused_is_delivered_though_its_first_attempt_fails() {
     let Some(primary) = Server::start() else { return };

@@ -10,7 +10,7 @@ pub use curl::curl;
 pub use har::har;
 
 /// The request as HTTP/1.1 writes it, which `hooklatch explain --request` reads. Of a body that is cut, `Content-Length` says how
-/// long it was, so that nobody takes the message for a whole one.
+/// long it was, so that the message does not pass for a complete one.
 pub fn http(found: &Found, request: &RecordedRequest, body: &[u8]) -> Vec<u8> {
     let mut message = format!("{} {} HTTP/1.1\r\n", request.method, request.target).into_bytes();
     let mut line = |name: &str, value: &[u8]| {

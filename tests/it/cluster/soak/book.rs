@@ -67,8 +67,7 @@ impl Book {
     }
 
     pub fn has_delivered(&self, numbers: &BTreeSet<u64>) -> bool {
-        let taken = self.taken.lock().unwrap();
-        numbers.iter().all(|number| taken.contains_key(number))
+        self.missing(numbers).0.is_empty()
     }
 
     /// Which of these were not delivered, and how many deliveries were begun.
