@@ -186,7 +186,6 @@ fn send(load: &mut Load, gateway: SocketAddr, case: &Case, deliveries: u64, proc
         connections: 1,
         time: PATIENCE,
         rate: None,
-        shares_core: false,
     };
     if load::closes(&requests[0]) {
         // Otherwise it would be up to chance whether the gateway sees a new connection with its request or without, and the last

@@ -81,7 +81,7 @@ fn prepare(load: &mut Load, setting: &Setting<'_>, backlog: u64, body: usize) ->
     let paused = format!("{QUEUE}    paused: true\n");
     let gateway = hooklatch_with(setting, &paused, STORE)?;
     let connections = Connections::open(gateway.address, 1, &HTTP)?;
-    connections.run(load, &HTTP, &numbered(body, 0..1), false, PATIENCE, false)?;
+    connections.run(load, &HTTP, &numbered(body, 0..1), false, PATIENCE)?;
     drop(gateway);
     copy(&setting.folder.join("store/hooklatch.db"), backlog).map_err(io::Error::other)
 }

@@ -14,7 +14,7 @@ use crate::programs;
 use crate::requests::never_used;
 use crate::stores::{BODY, HEAD, HTTP, postgres};
 use crate::table::median;
-use crate::{BOTH, CONNECTIONS, Effort, LOAD, pin};
+use crate::{BOTH, CONNECTIONS, Effort, LOAD, pin, place};
 
 /// pgbench takes whole seconds.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub fn run(load: &mut Load, effort: &Effort, files: &Path, number: &mut usize) -
             std::fs::remove_dir_all(&folder)?;
         }
     }
-    pin(LOAD)?;
+    place(load, LOAD)?;
     println!(
         "| 3 KB, 64 connections, one PostgreSQL, both cores | delivered/s | of pgbench | CPU each: gateways | \
          PostgreSQL | load |"
@@ -115,12 +115,12 @@ fn gateways(
     for gateway in &gateways[1..] {
         connections = connections.and(Connections::open(gateway.address, CONNECTIONS / count, &HTTP)?);
     }
-    pin(BOTH)?;
+    place(load, BOTH)?;
     let cpu =
         || -> io::Result<[Duration; 3]> { Ok([gateways.iter().map(Gateway::cpu).sum(), server.0.cpu(), own_cpu()?]) };
     let (served, begun, before) = (load.answered, Instant::now(), cpu()?);
-    let exchanged = connections.run(load, &HTTP, &requests, false, effort.slice, true)?;
-    load.serve_until(served + exchanged.answers, true)?;
+    let exchanged = connections.run(load, &HTTP, &requests, false, effort.slice)?;
+    load.serve_until(served + exchanged.answers)?;
     let (elapsed, after, count) = (begun.elapsed(), cpu()?, exchanged.answers as f64);
     let used = |at: usize| after[at].saturating_sub(before[at]).as_secs_f64() * 1e6 / count;
     Ok((count / elapsed.as_secs_f64(), [used(0), used(1), used(2)]))

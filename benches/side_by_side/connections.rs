@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::capacity::{self, Costs};
 use crate::certificate::{Certificate, ECDSA_P256, RSA_2048};
 use crate::load::wire::Secure;
-use crate::load::{CLOSING, Load, Plan, Senders, closes};
+use crate::load::{CLOSING, Load, Plan, closes};
 use crate::memory;
 use crate::peers::{ALL, Gateway, SECURE, Setting, Start};
 use crate::requests::{signed, signed_with};
@@ -110,7 +110,7 @@ fn row(
     let sample = |gateway: &Gateway| {
         let at = gateways.iter().position(|other| other.address == gateway.address).unwrap();
         let plan = Plan { secure: senders[at].as_ref(), ..plan(gateway, request, 200, effort.slice) };
-        let mut senders = Senders::connect(&plan)?;
+        let mut senders = load.connect(&plan)?;
         if is_kept || case.resumes {
             // Handshakes are no part of what kept connections cost, and the first ones can resume nothing.
             load.run_over(Plan { time: WARM_UP, ..plan }, &mut senders, CONNECTIONS)?;

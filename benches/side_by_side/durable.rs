@@ -13,7 +13,7 @@ use crate::peers::{Gateway, Setting, hooklatch, queue};
 use crate::requests::never_used;
 use crate::stores::{HTTP, POSTGRES, REDIS, append, postgres, postgres_request, redis, redis_request};
 use crate::table::median;
-use crate::{BOTH, CONNECTIONS, Effort, GATEWAY, LOAD, pin};
+use crate::{BOTH, CONNECTIONS, Effort, GATEWAY, LOAD, pin, place};
 use crate::{backlog, cluster};
 
 /// Deliveries that a bare file gets at once.
@@ -26,9 +26,16 @@ struct Figures {
     accepted: Vec<f64>,
     delivered: Vec<f64>,
     cpu: Vec<f64>,
+    answers: Answers,
+    on_both: Vec<f64>,
+    answers_on_both: Answers,
+}
+
+/// How long answers took, in milliseconds.
+#[derive(Default)]
+struct Answers {
     median: Vec<f64>,
     tail: Vec<f64>,
-    on_both: Vec<f64>,
 }
 
 /// A system that takes deliveries.
@@ -76,10 +83,10 @@ pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
         all.push(bare);
     }
     println!(
-        "| {:<30} | accepted/s | delivered/s | CPU each | answer p50 | answer p99 | both cores/s |",
+        "| {:<30} | accepted/s | delivered/s | CPU each | answer p50 | p99 | both cores/s | answer p50 | p99 |",
         "3 KB, 64 connections"
     );
-    println!("| {} | --- | --- | --- | --- | --- | --- |", "-".repeat(30));
+    println!("| {} | --- | --- | --- | --- | --- | --- | --- | --- |", "-".repeat(30));
     for figures in all {
         figures.print();
     }
@@ -125,27 +132,28 @@ fn measure(
         };
         let gateway = (system.start)(&setting)?;
         let connections = Connections::open(gateway.address, CONNECTIONS, &system.protocol)?;
-        pin(if both { BOTH } else { LOAD })?;
+        place(load, if both { BOTH } else { LOAD })?;
         let (cpu, served, begun) = (gateway.cpu(), load.answered, Instant::now());
         let repeats = system.request.is_some();
-        let exchanged = connections.run(load, &system.protocol, &requests, repeats, effort.slice, both)?;
+        let exchanged = connections.run(load, &system.protocol, &requests, repeats, effort.slice)?;
         if system.delivers {
-            load.serve_until(served + exchanged.answers, both)?;
+            load.serve_until(served + exchanged.answers)?;
         }
         // A process of the system may have ended meanwhile.
         let (all, cpu) = (begun.elapsed(), gateway.cpu().saturating_sub(cpu));
-        pin(LOAD)?;
+        place(load, LOAD)?;
         let count = exchanged.answers as f64;
         let rate = count / if system.delivers { all } else { exchanged.elapsed }.as_secs_f64();
         if both {
             figures.on_both.push(rate);
+            figures.answers_on_both.add(exchanged.latencies);
         } else {
             figures.accepted.push(count / exchanged.elapsed.as_secs_f64());
             if system.delivers {
                 figures.delivered.push(rate);
             }
             figures.cpu.push(cpu.as_secs_f64() * 1e6 / count);
-            figures.answers(exchanged.latencies);
+            figures.answers.add(exchanged.latencies);
         }
         drop(gateway);
         std::fs::remove_dir_all(&folder)?;
@@ -164,31 +172,35 @@ fn append_bare(effort: &Effort, files: &Path, figures: &mut Figures) -> io::Resu
     let count = (took.len() * TOGETHER) as f64;
     figures.accepted.push(count / elapsed.as_secs_f64());
     figures.cpu.push(cpu.as_secs_f64() * 1e6 / count);
-    figures.answers(took);
+    figures.answers.add(took);
     std::fs::remove_dir_all(&folder)
 }
 
-impl Figures {
-    fn answers(&mut self, mut latencies: Vec<Duration>) {
+impl Answers {
+    fn add(&mut self, mut latencies: Vec<Duration>) {
         latencies.sort_unstable();
         let at = |percent: usize| latencies.get(latencies.len() * percent / 100).map_or(0.0, Duration::as_secs_f64);
         self.median.push(at(50) * 1e3);
         self.tail.push(at(99) * 1e3);
     }
+}
 
+impl Figures {
     fn print(&self) {
         let rate = |values: &[f64]| median(values).map_or("–".to_owned(), |value| format!("{value:.0}"));
         let time =
             |values: &[f64], unit: &str| median(values).map_or("–".to_owned(), |value| format!("{value:.2} {unit}"));
         println!(
-            "| {:<30} | {} | {} | {} | {} | {} | {} |",
+            "| {:<30} | {} | {} | {} | {} | {} | {} | {} | {} |",
             self.name,
             rate(&self.accepted),
             rate(&self.delivered),
             time(&self.cpu, "µs"),
-            time(&self.median, "ms"),
-            time(&self.tail, "ms"),
+            time(&self.answers.median, "ms"),
+            time(&self.answers.tail, "ms"),
             rate(&self.on_both),
+            time(&self.answers_on_both.median, "ms"),
+            time(&self.answers_on_both.tail, "ms"),
         );
     }
 }

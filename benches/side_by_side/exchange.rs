@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
+use crate::load::sockets::{Place, Sockets};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +32,7 @@ pub struct Exchanged {
 /// One connection.
 struct Exchange<'a> {
     stream: TcpStream,
+    place: Place,
     /// What is left to write.
     left: &'a [u8],
     /// When it was begun; `None` while it is idle.
@@ -62,8 +64,7 @@ impl Connections {
     }
 
     /// Sends for this long, until the requests are used up if they are not to be repeated, and then until each answer is
-    /// there. `load` is the upstream meanwhile. With `shares_core` the system may run on this thread's core: it is left
-    /// to it when there is nothing to do.
+    /// there. `load` is the upstream meanwhile.
     pub fn run(
         self,
         load: &mut Load,
@@ -71,11 +72,13 @@ impl Connections {
         requests: &[Vec<u8>],
         repeats: bool,
         time: Duration,
-        shares_core: bool,
     ) -> io::Result<Exchanged> {
         let start = Instant::now();
-        let idle = |stream| Exchange { stream, left: &[], begun: None, answer: Vec::new() };
-        let mut exchanges: Vec<Exchange<'_>> = self.0.into_iter().map(idle).collect();
+        let idle = |stream| {
+            let place = load.sockets.add(&stream)?;
+            Ok(Exchange { stream, place, left: &[], begun: None, answer: Vec::new() })
+        };
+        let mut exchanges = self.0.into_iter().map(idle).collect::<io::Result<Vec<Exchange<'_>>>>()?;
         let (mut buffer, mut exchanged) = (vec![0; 64 << 10], Exchanged::default());
         let mut next = 0;
         loop {
@@ -88,7 +91,7 @@ impl Connections {
                     exchange.begun = Some(Instant::now());
                     next += 1;
                 }
-                if let Some(took) = exchange.step(protocol, &mut buffer)? {
+                if let Some(took) = exchange.step(protocol, &mut buffer, &mut load.sockets)? {
                     exchanged.answers += 1;
                     exchanged.latencies.push(took);
                 }
@@ -100,9 +103,7 @@ impl Connections {
             if now.duration_since(start) > time + PATIENCE {
                 return Err(io::Error::new(ErrorKind::TimedOut, "answers are missing"));
             }
-            if shares_core && !served && exchanged.answers == before {
-                std::thread::yield_now();
-            }
+            load.sockets.look(!served && exchanged.answers == before)?;
         }
         exchanged.elapsed = start.elapsed();
         Ok(exchanged)
@@ -111,7 +112,7 @@ impl Connections {
 
 impl Exchange<'_> {
     /// How long the exchange took, if it has just come to its end.
-    fn step(&mut self, protocol: &Protocol, buffer: &mut [u8]) -> io::Result<Option<Duration>> {
+    fn step(&mut self, protocol: &Protocol, buffer: &mut [u8], sockets: &mut Sockets) -> io::Result<Option<Duration>> {
         let Some(begun) = self.begun else { return Ok(None) };
         if !self.left.is_empty() {
             match self.stream.write(self.left) {
@@ -119,6 +120,9 @@ impl Exchange<'_> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
+        }
+        if !sockets.take(self.place) {
+            return Ok(None);
         }
         let read = match self.stream.read(buffer) {
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "closed without an answer")),

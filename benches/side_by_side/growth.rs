@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::load::{Load, Plan, Senders};
+use crate::load::{Load, Plan};
 use crate::peers::{Gateway, Setting, hooklatch_with};
 use crate::plot::{self, Point};
 use crate::requests::{signed, signed_with_lines};
@@ -140,7 +140,7 @@ fn start(load: &Load, work: &Work) -> io::Result<(Gateway, tempfile::TempDir)> {
 /// CPU for each delivery in microseconds, once each connection has had one.
 fn sample(load: &mut Load, effort: &Effort, gateway: &Gateway, work: &Work) -> io::Result<f64> {
     let plan = Plan { connections: work.connections, ..plan(gateway, &work.request, 200, effort.slice) };
-    let mut senders = Senders::connect(&plan)?;
+    let mut senders = load.connect(&plan)?;
     let first = Plan { time: WARM_UP * work.connections as u32, ..plan };
     load.run_over(first, &mut senders, CONNECTIONS)?;
     let before = gateway.cpu();

@@ -1,10 +1,13 @@
-//! The load: senders and upstream in one thread that never sleeps.
+//! The load: senders and upstream in one thread.
 //!
-//! With a load generator that sleeps, its wake-ups are charged to the gateway. Sockets are polled in turn instead,
-//! which costs this thread's core and no other.
+//! On a core of its own it never sleeps: the wake-ups of a load generator that sleeps are charged to the gateway. Sockets are
+//! polled in turn instead, which costs this thread's core and no other. Where it shares the gateway's cores, it sleeps, since
+//! it would otherwise take from the gateway what it spins away.
 
 #[path = "http2.rs"]
 mod http2;
+#[path = "sockets.rs"]
+pub mod sockets;
 #[path = "wire.rs"]
 pub mod wire;
 
@@ -13,6 +16,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use http2::Http2;
+use sockets::{Place, Sockets};
 use wire::{Secure, Wire};
 
 /// How long responses may take that are not measured.
@@ -25,8 +29,11 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-L
 /// An upstream, and senders that come and go.
 pub struct Load {
     listener: TcpListener,
+    listening: Place,
     upstream: Vec<Served>,
     buffer: Vec<u8>,
+    /// The sockets of upstream and senders.
+    pub sockets: Sockets,
     /// Requests that the upstream has answered.
     pub answered: u64,
     /// What else has its turn.
@@ -53,8 +60,6 @@ pub struct Plan<'a> {
     pub time: Duration,
     /// Requests a second in all, evenly spaced; `None`: each connection sends as soon as it has its response.
     pub rate: Option<f64>,
-    /// Whether the gateway may run on this thread's core: it is then left to it when there is nothing to do.
-    pub shares_core: bool,
 }
 
 /// Gives a delivery a connection of its own.
@@ -82,6 +87,7 @@ pub struct Count {
 /// A connection that the upstream serves.
 struct Served {
     stream: TcpStream,
+    place: Place,
     head: Vec<u8>,
     body_left: usize,
 }
@@ -89,6 +95,7 @@ struct Served {
 /// A sender's connection.
 struct Sender {
     wire: Wire,
+    place: Place,
     /// `None` with HTTP/1.1.
     http2: Option<Http2>,
     written: Option<usize>,
@@ -102,7 +109,25 @@ impl Load {
     pub fn new() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, upstream: Vec::new(), buffer: vec![0; 1 << 20], answered: 0, others: Vec::new() })
+        Ok(Self {
+            listener,
+            listening: Place::default(),
+            upstream: Vec::new(),
+            buffer: vec![0; 1 << 20],
+            sockets: Sockets::default(),
+            answered: 0,
+            others: Vec::new(),
+        })
+    }
+
+    /// Whether to sleep when there is nothing to do. Senders that are connected must not be used any more.
+    pub fn sleeps(&mut self, sleeps: bool) -> io::Result<()> {
+        self.sockets = if sleeps { Sockets::watched()? } else { Sockets::default() };
+        self.listening = self.sockets.add(&self.listener)?;
+        for served in &mut self.upstream {
+            served.place = self.sockets.add(&served.stream)?;
+        }
+        Ok(())
     }
 
     /// Where the upstream is.
@@ -112,7 +137,7 @@ impl Load {
 
     /// Sends until the time is over and every response is there.
     pub fn run(&mut self, plan: Plan<'_>) -> io::Result<Count> {
-        let mut senders = Senders::connect(&plan)?;
+        let mut senders = self.connect(&plan)?;
         self.run_over(plan, &mut senders, plan.connections)
     }
 
@@ -143,7 +168,7 @@ impl Load {
             let mut at = 0;
             while at < busy.len() {
                 let sender = &mut senders[busy[at]];
-                if !sender.step(&plan, &mut self.buffer)? {
+                if !sender.step(&plan, &mut self.buffer, &mut self.sockets)? {
                     at += 1;
                     continue;
                 }
@@ -154,13 +179,11 @@ impl Load {
                     count.latencies.push(Instant::now().duration_since(sender.due));
                 }
                 if sender.closed {
-                    *sender = Sender::connect(&plan, now)?;
+                    *sender = Sender::connect(&plan, now, &mut self.sockets)?;
                 }
             }
             let served = self.serve()?;
-            if plan.shares_core && !served && count.responses == before {
-                std::thread::yield_now();
-            }
+            self.sockets.look(!served && count.responses == before)?;
         }
         count.elapsed = start.elapsed();
         Ok(count)
@@ -178,13 +201,13 @@ impl Load {
         rests: impl Fn() -> bool,
     ) -> io::Result<()> {
         let deadline = Instant::now() + plan.time;
-        let mut sender = Sender::connect(&plan, Instant::now())?;
+        let mut sender = Sender::connect(&plan, Instant::now(), &mut self.sockets)?;
         let mut answered = self.answered;
         for request in requests {
             let plan = Plan { request, ..plan };
             sender.start(Instant::now());
             answered += delivered;
-            while !sender.step(&plan, &mut self.buffer)? {
+            while !sender.step(&plan, &mut self.buffer, &mut self.sockets)? {
                 self.serve()?;
                 turn()?;
                 late(deadline)?;
@@ -195,7 +218,7 @@ impl Load {
                 late(deadline)?;
             }
             if sender.closed {
-                sender = Sender::connect(&plan, Instant::now())?;
+                sender = Sender::connect(&plan, Instant::now(), &mut self.sockets)?;
             }
         }
         Ok(())
@@ -205,9 +228,9 @@ impl Load {
     pub fn open_idle(&mut self, plan: Plan<'_>) -> io::Result<Vec<Wire>> {
         let mut idle = Vec::new();
         for _ in 0..plan.connections {
-            let mut sender = Sender::connect(&plan, Instant::now())?;
+            let mut sender = Sender::connect(&plan, Instant::now(), &mut self.sockets)?;
             sender.start(Instant::now());
-            while !sender.step(&plan, &mut self.buffer)? {
+            while !sender.step(&plan, &mut self.buffer, &mut self.sockets)? {
                 self.serve()?;
             }
             idle.push(sender.wire);
@@ -221,14 +244,14 @@ impl Load {
         let cut = Plan { request: &plan.request[..all], ..plan };
         let mut senders = Vec::new();
         for _ in 0..plan.connections {
-            let mut sender = Sender::connect(&plan, Instant::now())?;
+            let mut sender = Sender::connect(&plan, Instant::now(), &mut self.sockets)?;
             sender.start(Instant::now());
             senders.push(sender);
         }
         let deadline = Instant::now() + PATIENCE;
         while senders.iter().any(|sender| sender.written != Some(all)) {
             for sender in &mut senders {
-                if sender.step(&cut, &mut self.buffer)? {
+                if sender.step(&cut, &mut self.buffer, &mut self.sockets)? {
                     return Err(io::Error::other("a response before the request's end"));
                 }
             }
@@ -242,7 +265,7 @@ impl Load {
         let deadline = Instant::now() + PATIENCE;
         while senders.iter().any(Sender::is_busy) {
             for sender in &mut senders {
-                sender.step(&plan, &mut self.buffer)?;
+                sender.step(&plan, &mut self.buffer, &mut self.sockets)?;
             }
             self.serve()?;
             late(deadline)?;
@@ -250,14 +273,12 @@ impl Load {
         Ok(())
     }
 
-    /// Serves until so many requests have been answered in all, [`DELIVERED_WITHIN`] at most; if it shares its core, others
-    /// run meanwhile.
-    pub fn serve_until(&mut self, answered: u64, shares_core: bool) -> io::Result<()> {
+    /// Serves until so many requests have been answered in all, [`DELIVERED_WITHIN`] at most.
+    pub fn serve_until(&mut self, answered: u64) -> io::Result<()> {
         let deadline = Instant::now() + DELIVERED_WITHIN;
         while self.answered < answered {
-            if !self.serve()? && shares_core {
-                std::thread::yield_now();
-            }
+            let served = self.serve()?;
+            self.sockets.look(!served)?;
             if Instant::now() > deadline {
                 let missing = answered - self.answered;
                 return Err(io::Error::other(format!("{missing} deliveries were accepted and did not arrive")));
@@ -268,26 +289,29 @@ impl Load {
 
     /// Does what the upstream can do now, and says whether it answered anything.
     pub fn serve(&mut self) -> io::Result<bool> {
-        if let Some((stream, _)) = ready(self.listener.accept())? {
+        if self.sockets.take(self.listening)
+            && let Some((stream, _)) = ready(self.listener.accept())?
+        {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
-            self.upstream.push(Served { stream, head: Vec::new(), body_left: 0 });
+            let place = self.sockets.add(&stream)?;
+            self.upstream.push(Served { stream, place, head: Vec::new(), body_left: 0 });
         }
-        let buffer = &mut self.buffer;
+        let (buffer, sockets) = (&mut self.buffer, &mut self.sockets);
         for other in &mut self.others {
             other(buffer)?;
         }
         let before = self.answered;
         let answered = &mut self.answered;
-        self.upstream.retain_mut(|served| served.step(buffer, answered).unwrap_or(false));
+        self.upstream
+            .retain_mut(|served| !sockets.take(served.place) || served.step(buffer, answered).unwrap_or(false));
         Ok(self.answered > before)
     }
-}
 
-impl Senders {
-    /// As many as the plan says.
-    pub fn connect(plan: &Plan<'_>) -> io::Result<Self> {
-        (0..plan.connections).map(|_| Sender::connect(plan, Instant::now())).collect::<io::Result<_>>().map(Self)
+    /// As many senders as the plan says.
+    pub fn connect(&mut self, plan: &Plan<'_>) -> io::Result<Senders> {
+        let connect = |_| Sender::connect(plan, Instant::now(), &mut self.sockets);
+        (0..plan.connections).map(connect).collect::<io::Result<_>>().map(Senders)
     }
 }
 
@@ -321,10 +345,11 @@ impl Served {
 }
 
 impl Sender {
-    fn connect(plan: &Plan<'_>, now: Instant) -> io::Result<Self> {
+    fn connect(plan: &Plan<'_>, now: Instant, sockets: &mut Sockets) -> io::Result<Self> {
         let wire = Wire::connect(plan.gateway, plan.secure)?;
+        let place = wire.watch(sockets)?;
         let http2 = plan.secure.filter(|secure| secure.is_http2).map(|_| Http2::new());
-        Ok(Self { wire, http2, written: None, due: now, response: Vec::new(), closed: false })
+        Ok(Self { wire, place, http2, written: None, due: now, response: Vec::new(), closed: false })
     }
 
     fn is_busy(&self) -> bool {
@@ -337,7 +362,7 @@ impl Sender {
     }
 
     /// Whether a response has come to its end.
-    fn step(&mut self, plan: &Plan<'_>, buffer: &mut [u8]) -> io::Result<bool> {
+    fn step(&mut self, plan: &Plan<'_>, buffer: &mut [u8], sockets: &mut Sockets) -> io::Result<bool> {
         let Some(mut written) = self.written else { return Ok(false) };
         if let Some(http2) = &mut self.http2 {
             if written == 0 {
@@ -359,6 +384,9 @@ impl Sender {
                 Err(error) => return Err(error),
             }
             self.written = Some(written);
+        }
+        if !sockets.take(self.place) {
+            return Ok(false);
         }
         let Some(read) = ready(self.wire.read(buffer))? else { return Ok(false) };
         if read == 0 {

@@ -4,7 +4,8 @@
 //! headers. With `--growth`: how the cost grows with the sizes. `--only TEXT` measures only what has this in its name.
 //!
 //! Figures come from slices in turn (A B A B …), since machines flip between fast and slow phases; each is a median with
-//! its spread over the rounds. The gateway has core 0; the load and the upstream spin on core 1, in one thread.
+//! its spread over the rounds. The gateway has core 0; the load and the upstream spin on core 1, in one thread. Where a gateway
+//! has both cores, they sleep when they have nothing to do.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
@@ -103,6 +104,12 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the load share these cores with what is measured, or spin on [`LOAD`].
+fn place(load: &mut Load, cores: &str) -> io::Result<()> {
+    load.sleeps(cores != LOAD)?;
+    pin(cores)
+}
+
 /// Binds the load's thread to these cores.
 fn pin(cores: &str) -> io::Result<()> {
     let id = std::process::id().to_string();
@@ -138,7 +145,7 @@ fn start_like(
 
 fn plan<'a>(gateway: &Gateway, request: &'a [u8], status: u16, time: Duration) -> Plan<'a> {
     let (connections, secure) = (CONNECTIONS, None);
-    Plan { gateway: gateway.address, secure, request, status, connections, time, rate: None, shares_core: false }
+    Plan { gateway: gateway.address, secure, request, status, connections, time, rate: None }
 }
 
 /// CPU time for each request in microseconds.

@@ -9,7 +9,7 @@ use crate::load::{Load, Plan};
 use crate::peers::{ALL, Gateway, PATH, Setting};
 use crate::requests::{refused, signed};
 use crate::table::{Samples, Table, Unit};
-use crate::{BOTH, Effort, LOAD, cpu_each, pin, plan, start};
+use crate::{BOTH, Effort, LOAD, cpu_each, place, plan, start};
 
 /// Requests a second where latency is measured.
 const RATE: f64 = 3000.0;
@@ -107,7 +107,7 @@ pub fn throughput(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Re
     }
     let folder = tempfile::tempdir()?;
     let request = signed(3 * 1024);
-    pin(BOTH)?;
+    place(load, BOTH)?;
     let mut gateways = Vec::new();
     // Node has one thread.
     for (name, start) in ALL.iter().filter(|(name, _)| *name != "node") {
@@ -119,11 +119,10 @@ pub fn throughput(load: &mut Load, effort: &Effort, table: &mut Table) -> io::Re
         gateways.push(start(&setting)?);
     }
     let samples = in_turn(effort, &gateways, |gateway| {
-        let plan = Plan { shares_core: true, ..plan(gateway, &request, 200, effort.slice) };
-        let count = load.run(plan)?;
+        let count = load.run(plan(gateway, &request, 200, effort.slice))?;
         Ok(count.responses as f64 / count.elapsed.as_secs_f64() / 1e3)
     })?;
-    pin(LOAD)?;
+    place(load, LOAD)?;
     table.row(measure, Unit::ThousandsASecond, &samples);
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::sockets::{Place, Sockets};
 use hooklatch::crypto;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
@@ -58,6 +59,14 @@ impl Wire {
         let Some(Secure { config, name, .. }) = secure else { return Ok(Self::Clear(stream)) };
         let tls = ClientConnection::new(config.clone(), name.clone()).map_err(io::Error::other)?;
         Ok(Self::Tls(Box::new(StreamOwned::new(tls, stream))))
+    }
+
+    /// Has the system watch it. TLS may hold bytes that the socket no longer has, so it is always tried.
+    pub fn watch(&self, sockets: &mut Sockets) -> io::Result<Place> {
+        match self {
+            Self::Clear(stream) => sockets.add(stream),
+            Self::Tls(_) => Ok(Place::default()),
+        }
     }
 
     /// Whether its handshake resumed an earlier session.

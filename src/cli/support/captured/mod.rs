@@ -185,6 +185,8 @@ struct Keys {
     models: Option<IgnoredAny>,
     data: Option<Box<RawValue>>,
     per_page: Option<IgnoredAny>,
+    team_id: Option<IgnoredAny>,
+    source_id: Option<IgnoredAny>,
 }
 
 /// The keys below those, without which the others are in a body of JSON, too.
@@ -243,6 +245,8 @@ fn detect_json(file: &[u8]) -> Result<Format, String> {
         Keys { models: Some(_), .. } => Ok(Format::Hookdeck),
         Keys { token_id: Some(_), .. } | Keys { per_page: Some(_), data: Some(_), .. } => Ok(Format::WebhookSite),
         _ if inner(&keys.data).headers.is_some() => Ok(Format::Hookdeck),
+        // Without `data`, of which its reader speaks.
+        Keys { team_id: Some(_), source_id: Some(_), .. } => Ok(Format::Hookdeck),
         Keys { requests: Some(_), .. } => Ok(Format::Ngrok),
         _ if inner(&keys.request).raw.is_some() => Ok(Format::Ngrok),
         _ => Err(UNKNOWN_JSON.to_owned()),

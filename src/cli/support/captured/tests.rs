@@ -192,6 +192,7 @@ fn what_is_no_request_is_told_without_its_content() {
         ("{\"log\":{\"entries\":[]}}", "has no request"),
         ("{\"requests\":[{\"request\":{\"raw\":\"canary!\"}}]}", "not base64"),
         ("{\"models\":[{\"data\":null}]}", "include=data"),
+        ("{\"id\":\"evt_a\",\"team_id\":\"tm_a\",\"source_id\":\"src_a\",\"status\":\"FAILED\"}", "include=data"),
         ("{\"token_id\":\"canary\",\"content\":\"a\"}", "no HTTP request"),
         ("\0\u{1}canary", "raw HTTP (POST /path HTTP/1.1"),
     ] {
