@@ -13,7 +13,9 @@ use super::key::{Key, signature_len};
 use super::options::{PUBLIC_URL, SchemeOptions};
 use super::secret::{self, Secret};
 use super::signature::Reader;
-use super::spec::{Algorithm, ClaimValue, Form, Jwt, Part, Spec, Way};
+use super::spec::{
+    Algorithm, ClaimValue, Form, Jwt, ListField, ListOfNames, ListedHeaders, Part, Signature, Spec, Way,
+};
 use super::url::PublicUrl;
 use super::verifier::Verifier;
 
@@ -204,7 +206,7 @@ impl Way {
             _ => Vec::new(),
         };
         let has_time = Part::any(&form.content, &|part| matches!(part, Part::Timestamp));
-        let content = filled(&form.content, options);
+        let content = filled(&form.content, options, &self.signature);
         CompiledForm {
             form: Form { content, ..form.clone() },
             urls,
@@ -215,12 +217,17 @@ impl Way {
     }
 }
 
-/// The parts with the route's parameters and bounds in their places.
-fn filled(parts: &[Part], options: &SchemeOptions) -> Vec<Part> {
+/// The parts with the route's parameters and bounds in their places, and with the list that has their fields.
+fn filled(parts: &[Part], options: &SchemeOptions, signature: &Signature) -> Vec<Part> {
+    let of_list = |field: &ListField| field.of(signature).unwrap_or_else(|| field.clone());
     let fill = |part: &Part| match part {
+        Part::Field(field) => Part::Field(of_list(field)),
+        Part::ListedHeaders(listed @ ListedHeaders { list: ListOfNames::Field(field), .. }) => {
+            Part::ListedHeaders(ListedHeaders { list: ListOfNames::Field(of_list(field)), ..listed.clone() })
+        }
         Part::Parameter(name) => Part::Text(options.parameters.get(name).cloned().unwrap_or_default()),
         Part::UncompressedBody => Part::UncompressedUpTo(options.max_uncompressed.unwrap_or(UNCOMPRESSED)),
-        Part::Optional(parts) => Part::Optional(filled(parts, options)),
+        Part::Optional(parts) => Part::Optional(filled(parts, options, signature)),
         part => part.clone(),
     };
     parts.iter().map(fill).collect()

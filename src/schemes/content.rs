@@ -16,11 +16,11 @@ use super::codec;
 use super::fields::{self, Found};
 use super::gzip;
 use super::hash::hash;
-use super::header::sole;
+use super::header::{self, sole};
 use super::multipart;
 use super::payload::{self, Kind};
 use super::request::RequestHead;
-use super::spec::{DigestOf, Encoding, ListedHeaders, Part, Pointer, SortedForm};
+use super::spec::{DigestOf, Encoding, ListOfNames, ListedHeaders, Part, Pointer, SortedForm};
 use super::url::Base;
 
 /// The signed content: pieces in order, with nothing between them.
@@ -141,6 +141,7 @@ impl<'a> Filling<'a, '_> {
             // Filled in when the route was loaded.
             Part::Parameter(_) | Part::UncompressedBody => return None,
             Part::Header(name) => sole(headers, name)?.into(),
+            Part::Field(field) => header::field(field, headers)?.into(),
             Part::ListedHeaders(listed) => listed_headers(listed, headers)?.into(),
             Part::Method => method.as_str().as_bytes().into(),
             Part::Url => self.url?.with_query(path, query).into_bytes().into(),
@@ -154,6 +155,7 @@ impl<'a> Filling<'a, '_> {
                 None => path.as_bytes().into(),
             },
             Part::SortedQuery => sorted_query(query.unwrap_or_default()).into_bytes().into(),
+            Part::EscapedQuery(plus) => escaped_query(query.unwrap_or_default(), plus).into(),
             Part::Query(name) => self.chosen(fields::find(query?.as_bytes(), name))?,
             Part::QueryLower(name) => self.chosen(fields::find(query?.as_bytes(), name))?.to_ascii_lowercase().into(),
             Part::Form(name) => self.chosen(fields::find(self.given.body.bytes(), name))?,
@@ -232,7 +234,11 @@ impl<'a> Body<'a> {
 const MOST_LISTED: usize = 64;
 
 fn listed_headers(listed: &ListedHeaders, headers: &HeaderMap) -> Option<Vec<u8>> {
-    let list = std::str::from_utf8(sole(headers, &listed.list)?).ok()?;
+    let list = match &listed.list {
+        ListOfNames::Header(name) => sole(headers, name)?,
+        ListOfNames::Field(field) => header::field(field, headers)?,
+    };
+    let list = std::str::from_utf8(list).ok()?;
     let names: Vec<HeaderName> = list
         .split(listed.split.as_str())
         .take(MOST_LISTED + 1)
@@ -260,6 +266,31 @@ fn sorted_query(query: &str) -> String {
     let mut fields: Vec<&str> = query.split('&').filter(|field| !field.is_empty()).collect();
     fields.sort_unstable();
     fields.join("&")
+}
+
+fn escaped_query(query: &str, plus: &[String]) -> Vec<u8> {
+    let mut fields: Vec<_> = fields::pairs(query.as_bytes())
+        .map(|(name, value)| {
+            let is_plus = plus.iter().any(|plus| *name == *plus.as_bytes());
+            let value = if is_plus {
+                value.iter().map(|byte| if *byte == b' ' { b'+' } else { *byte }).collect()
+            } else {
+                value
+            };
+            (name, value)
+        })
+        .collect();
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut out = Vec::with_capacity(query.len());
+    for (name, value) in &fields {
+        if !out.is_empty() {
+            out.push(b'&');
+        }
+        fields::escape(name, &mut out);
+        out.push(b'=');
+        fields::escape(value, &mut out);
+    }
+    out
 }
 
 fn sorted_form(order: SortedForm, form: &[u8]) -> Vec<u8> {

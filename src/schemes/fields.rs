@@ -57,9 +57,19 @@ pub(super) fn with(form: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
 }
 
 fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    escape_but(bytes, b"-._*", out);
+}
+
+/// Escapes as `encodeURIComponent` does (ECMA-262).
+pub(super) fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    escape_but(bytes, b"-_.!~*'()", out);
+}
+
+/// Escapes all but letters, digits and these.
+fn escape_but(bytes: &[u8], plain: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => out.push(*byte),
+            byte if byte.is_ascii_alphanumeric() || plain.contains(byte) => out.push(*byte),
             byte => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
         }
     }

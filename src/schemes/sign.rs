@@ -19,7 +19,9 @@ use super::content::{self, Body, Content, Filled, Given};
 use super::hash::hash;
 use super::key::Key;
 use super::request::RequestHead;
-use super::spec::{Algorithm, Location, MultipartField, Part, Pointer, Requirement, TimeLocation, Token};
+use super::spec::{
+    Algorithm, ListOfNames, ListedHeaders, Location, MultipartField, Part, Pointer, Requirement, TimeLocation, Token,
+};
 use super::verifier::Verifier;
 use super::{codec, fields, jwt, multipart, signature, time};
 
@@ -122,6 +124,7 @@ impl Verifier {
         for name in way.forms.iter().flat_map(|form| signed_headers(&form.form.content)) {
             draft.set_from(&name, &self.sample);
         }
+        let lists = draft.set_lists(way, &self.sample)?;
         for form in &way.forms {
             for requirement in &form.form.requires {
                 match requirement {
@@ -148,14 +151,16 @@ impl Verifier {
         let head = RequestHead { method, path, query: draft.query.as_deref(), headers: &draft.headers };
         let given = Given { head, body: &body, timestamp: way.timestamp.as_ref().map(|_| written.as_bytes()) };
         let value = match &way.algorithm {
-            Algorithm::Token => key.sign(&Content::new()).map(|token| way.reader.write(token.as_bytes(), &written)),
+            Algorithm::Token => {
+                key.sign(&Content::new()).map(|token| way.reader.write(token.as_bytes(), &written, &lists))
+            }
             Algorithm::Jwt(rules) => {
                 let token = jwt::write(rules, key, given, &way.urls, now);
-                token.map(|token| way.reader.write(&token, &written))
+                token.map(|token| way.reader.write(&token, &written, &lists))
             }
             _ => {
                 let digest = self.first_form(way, key, given)?;
-                digest.map(|digest| way.reader.write(&digest, &written))
+                digest.map(|digest| way.reader.write(&digest, &written, &lists))
             }
         };
         let value = value.ok_or(SignError::NeedsPrivateKey)?;
@@ -241,8 +246,31 @@ impl Draft {
         }
     }
 
+    /// Chooses the headers that the signature's list names: those that must be in it, or else those of the sample. The list
+    /// must exist while the form is checked. Gives its fields.
+    fn set_lists<'a>(&mut self, way: &'a Compiled, sample: &HeaderMap) -> Result<Vec<(&'a str, String)>, SignError> {
+        let mut lists = Vec::new();
+        for part in way.forms.iter().flat_map(|form| &form.form.content) {
+            let Part::ListedHeaders(ListedHeaders { list: ListOfNames::Field(field), split, require, .. }) = part
+            else {
+                continue;
+            };
+            let own: Vec<HeaderName> = sample.keys().cloned().collect();
+            let names = if require.is_empty() { &own } else { require };
+            names.iter().for_each(|name| self.set_from(name, sample));
+            let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+            let value = names.join(split);
+            if let Some(at) = field.headers.first() {
+                let list = HeaderValue::from_str(&format!("{}{}{value}", field.key, field.assign));
+                self.headers.insert(at.clone(), list.map_err(|_| SignError::Unwritable)?);
+            }
+            lists.push((field.key.as_str(), value));
+        }
+        Ok(lists)
+    }
+
     fn set_query(&mut self, name: &str, value: &[u8]) -> Result<(), SignError> {
-        let query = without_field(self.query.take().unwrap_or_default().as_bytes(), name);
+        let query = fields::without(self.query.take().unwrap_or_default().as_bytes(), name);
         let query = String::from_utf8(fields::with(&query, name, value)).map_err(|_| SignError::Unwritable)?;
         self.query = Some(query.clone());
         self.signed.query = Some(query);
@@ -250,7 +278,7 @@ impl Draft {
     }
 
     fn set_form(&mut self, name: &str, value: &[u8]) {
-        self.body = fields::with(&without_field(&self.body, name), name, value);
+        self.body = fields::with(&fields::without(&self.body, name), name, value);
         self.signed.body = Some(self.body.clone());
     }
 
@@ -298,17 +326,13 @@ fn put(json: &mut Value, path: &[Token], text: &str) -> Option<()> {
     }
 }
 
-/// A form without one of its fields.
-fn without_field(form: &[u8], name: &str) -> Vec<u8> {
-    let is_other = |field: &&[u8]| fields::pairs(field).all(|(found, _)| *found != *name.as_bytes());
-    form.split(|byte| *byte == b'&').filter(is_other).collect::<Vec<_>>().join(&b'&')
-}
-
 /// The headers that are part of the content.
 fn signed_headers(parts: &[Part]) -> Vec<HeaderName> {
     let names = |part: &Part| match part {
         Part::Header(name) => vec![name.clone()],
-        Part::ListedHeaders(listed) => [std::slice::from_ref(&listed.list), &listed.require].concat(),
+        Part::ListedHeaders(ListedHeaders { list: ListOfNames::Header(list), require, .. }) => {
+            [std::slice::from_ref(list), require].concat()
+        }
         Part::Optional(parts) => signed_headers(parts),
         _ => Vec::new(),
     };

@@ -101,8 +101,12 @@ impl Reader {
         match &self.signature.at {
             Location::Header(name) => self.parse(sole(head.headers, name)?, &mut claimed)?,
             Location::HeaderLines(name) => {
-                let lines = head.headers.get_all(name).iter();
-                self.parse_any(lines.take(MOST_LINES + 1).map(HeaderValue::as_bytes), MOST_LINES, &mut claimed)?;
+                let lines = head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+                // Lists are split further on.
+                let is_list = matches!(self.signature.grammar, Grammar::List { .. } | Grammar::Positional { .. });
+                let separator = if !is_list && self.has_no_comma() { "," } else { "" };
+                let values = lines.flat_map(|line| split(line, separator));
+                self.parse_any(values.take(MOST_LINES + 1), MOST_LINES, &mut claimed)?;
             }
             Location::Headers(_) => {
                 let mut values: SmallVec<[&[u8]; 4]> = SmallVec::new();
@@ -146,6 +150,11 @@ impl Reader {
         Ok(claimed)
     }
 
+    /// Whether no digest has a comma, as it stands between header lines that were joined on the way (RFC 9110 section 5.3).
+    fn has_no_comma(&self) -> bool {
+        !self.signature.encoding.contains(&Encoding::Text)
+    }
+
     /// Parses several values. Empty values are ignored, and malformed values too if another one is well formed.
     fn parse_any<'v>(
         &self,
@@ -185,9 +194,7 @@ impl Reader {
                 }
             }
             Grammar::List { separator, assign, key, at_most, strict, .. } => {
-                // Header lines that were joined on the way have a comma between them (RFC 9110 section 5.3), which no
-                // digest has.
-                let joined = !self.signature.encoding.contains(&Encoding::Text) && !separator.contains(',');
+                let joined = self.has_no_comma() && !separator.contains(',');
                 let entries = split(value, separator).flat_map(|entry| Joined { rest: Some(entry), assign, joined });
                 let entries = entries.map(|entry| self.keyed(entry, assign, key));
                 self.parse_entries(entries, *at_most, *strict, claimed)?;
@@ -251,8 +258,8 @@ impl Reader {
         }
     }
 
-    /// The value that claims a digest made at this time.
-    pub(super) fn write(&self, digest: &[u8], time: &str) -> Vec<u8> {
+    /// The value that claims a digest made at this time. A list has these fields beside it.
+    pub(super) fn write(&self, digest: &[u8], time: &str, fields: &[(&str, String)]) -> Vec<u8> {
         let encoding = self.signature.encoding.first().copied().unwrap_or(Encoding::Hex);
         let digest = codec::encode(encoding, digest);
         let first = |text: &OneOrMany<String>| text.first().cloned().unwrap_or_default();
@@ -267,8 +274,10 @@ impl Reader {
                     Some(TimeLocation::Field(name)) => format!("{name}{assign}{time}{separator}"),
                     _ => String::new(),
                 };
+                let fields: String =
+                    fields.iter().map(|(key, value)| format!("{key}{assign}{value}{separator}")).collect();
                 let key = first(key);
-                with(format!("{time}{}{assign}", if key == "*" { "key" } else { &key }))
+                with(format!("{time}{fields}{}{assign}", if key == "*" { "key" } else { &key }))
             }
             Grammar::Positional { separator, signature, .. } => {
                 let separator = separator.chars().next().unwrap_or(',');

@@ -52,13 +52,13 @@ pub use algorithm::{
 pub(super) use challenge::LONGEST_SIGNED;
 pub use challenge::{Answer, AnswerPart, Challenge, Condition, Echo, Expected, Letters};
 pub use content::{
-    Form, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm, TimeFormat,
-    TimeLocation, Timestamp,
+    Form, ListOfNames, ListedHeaders, Part, Payload, PayloadEncoding, PayloadEquals, Requirement, SortedForm,
+    TimeFormat, TimeLocation, Timestamp,
 };
 pub use facts::{Checked, Confidence, Fact, Headers, Place, Sample, SecretFrom, Vector};
 pub use faults::{SpecError, SpecFault};
 pub use scheme::{Parameter, Spec};
-pub use signature::{Encoding, Grammar, Location, Signature};
+pub use signature::{Encoding, Grammar, ListField, Location, Signature};
 pub use words::{MultipartField, OneOrMany, Pointer, Token};
 
 pub(super) use way::Way;

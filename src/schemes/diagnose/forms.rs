@@ -12,7 +12,7 @@ use crate::schemes::fields::Found;
 use crate::schemes::header::sole;
 use crate::schemes::payload::{self, Kind};
 use crate::schemes::request::{RequestHead, SignedRequest};
-use crate::schemes::spec::{Algorithm, DigestOf, Encoding, Form, Hash, OneOrMany, Part, Way};
+use crate::schemes::spec::{Algorithm, DigestOf, Encoding, Form, Hash, ListOfNames, OneOrMany, Part, Way};
 use crate::schemes::url::{self, Base, PublicUrl};
 
 /// Something that can be signed.
@@ -136,13 +136,18 @@ fn in_words(parts: &[Part]) -> String {
             Part::Secret => "secret".to_owned(),
             Part::Parameter(name) => format!("parameter {name}"),
             Part::Header(name) => format!("header {name}"),
-            Part::ListedHeaders(listed) => format!("headers listed in {}", listed.list),
+            Part::Field(field) => format!("{} of the signature", field.key),
+            Part::ListedHeaders(listed) => match &listed.list {
+                ListOfNames::Header(name) => format!("headers listed in {name}"),
+                ListOfNames::Field(field) => format!("headers listed in {} of the signature", field.key),
+            },
             Part::Method => "method".to_owned(),
             Part::Url | Part::UrlUnescaped(_) => "public URL".to_owned(),
             Part::UrlWithoutQuery => "public URL without query".to_owned(),
             Part::Path => "path".to_owned(),
             Part::PathAndQuery => "path and query".to_owned(),
             Part::SortedQuery => "sorted query".to_owned(),
+            Part::EscapedQuery(_) => "sorted query, escaped anew".to_owned(),
             Part::Query(name) | Part::QueryLower(name) => format!("query parameter {name}"),
             Part::Form(name) => format!("form field {name}"),
             Part::Multipart(field) => format!("multipart field {field}"),

@@ -203,7 +203,7 @@ fn a_list_that_is_not_strict_passes_over_malformed_entries_beside_a_good_one() {
 fn what_is_written_is_read_back() {
     for grammar in [Grammar::Bare, prefix(true), prefix(false), list(true), list(false)] {
         let digest = base16ct::lower::decode_vec(A).unwrap();
-        let value = reader(grammar.clone()).write(&digest, "");
+        let value = reader(grammar.clone()).write(&digest, "", &[]);
         assert_eq!(one(grammar, &value), Ok(vec![A.to_owned()]));
     }
 }

@@ -1,10 +1,10 @@
 //! The words about the content that a signature covers.
 
 use http::HeaderName;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::algorithm::{DigestOf, Hash};
-use super::signature::Encoding;
+use super::signature::{Encoding, ListField};
 use super::words::{MultipartField, OneOrMany, Pointer, header_name, header_names};
 
 /// One form of signed content.
@@ -73,7 +73,9 @@ pub enum Part {
     Parameter(String),
     /// `{ header: NAME }`: a header's value, which must be there exactly once.
     Header(#[serde(deserialize_with = "header_name")] HeaderName),
-    /// `{ listed_headers: … }`: the headers that a header of the request lists.
+    /// `{ field: h }`: another field of the signature's list, as it was sent.
+    Field(ListField),
+    /// `{ listed_headers: … }`: the headers that the request lists.
     ListedHeaders(ListedHeaders),
     /// `method`: the request's method.
     Method,
@@ -90,6 +92,10 @@ pub enum Part {
     PathAndQuery,
     /// `sorted_query`: the parameters of the request's query, raw, sorted and joined by `&`.
     SortedQuery,
+    /// `{ escaped_query: [NAME, …] }`: the parameters of the request's query, decoded, sorted by name, escaped as
+    /// `encodeURIComponent` does (ECMA-262) and joined by `&`. A `+` means itself in the parameters of these names, a space in the
+    /// others.
+    EscapedQuery(Vec<String>),
     /// `{ query: NAME }`: a parameter of the query, decoded.
     Query(String),
     /// `{ query_lower: NAME }`: the same in lower case (ASCII).
@@ -115,21 +121,61 @@ pub enum Part {
 
 /// Headers that the request itself lists.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "ListedHeadersWords")]
 pub struct ListedHeaders {
-    /// The header with the list of names.
-    #[serde(rename = "in", deserialize_with = "header_name")]
-    pub list: HeaderName,
+    /// Where the list of names stands.
+    pub list: ListOfNames,
     /// What stands between two names.
     pub split: String,
     /// What stands between a name, in lower case, and its value in the content. Without it, values alone are signed.
-    #[serde(default)]
     pub pair: Option<String>,
     /// What stands between two headers in the content.
     pub join: String,
     /// Headers that the list must name.
-    #[serde(deserialize_with = "header_names")]
     pub require: Vec<HeaderName>,
+}
+
+/// Where a list of names of headers stands.
+#[derive(Clone, Debug)]
+pub enum ListOfNames {
+    /// In a header.
+    Header(HeaderName),
+    /// In another field of the signature's list.
+    Field(ListField),
+}
+
+/// Listed headers as written in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListedHeadersWords {
+    #[serde(default, rename = "in", deserialize_with = "some_header_name")]
+    header: Option<HeaderName>,
+    #[serde(default)]
+    field: Option<ListField>,
+    split: String,
+    #[serde(default)]
+    pair: Option<String>,
+    join: String,
+    #[serde(deserialize_with = "header_names")]
+    require: Vec<HeaderName>,
+}
+
+impl TryFrom<ListedHeadersWords> for ListedHeaders {
+    type Error = &'static str;
+
+    fn try_from(words: ListedHeadersWords) -> Result<Self, Self::Error> {
+        let ListedHeadersWords { header, field, split, pair, join, require } = words;
+        let list = match (header, field) {
+            (Some(name), None) => ListOfNames::Header(name),
+            (None, Some(field)) => ListOfNames::Field(field),
+            _ => return Err("listed_headers needs either `in` or `field`"),
+        };
+        Ok(Self { list, split, pair, join, require })
+    }
+}
+
+fn some_header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HeaderName>, D::Error> {
+    header_name(deserializer).map(Some)
 }
 
 /// How a form's fields are put in order.

@@ -2,7 +2,7 @@
 
 use super::algorithm::{Algorithm, Hash};
 use super::challenge::Challenge;
-use super::content::{Form, Part, Requirement};
+use super::content::{Form, ListOfNames, Part, Requirement};
 use super::facts::{Fact, Place};
 use super::scheme::Spec;
 use super::signature::Location;
@@ -101,13 +101,17 @@ impl Part {
             Self::Timestamp => "the signed time".to_owned(),
             Self::Parameter(name) => format!("`{name}` of the route"),
             Self::Header(name) => format!("header `{name}`"),
-            Self::ListedHeaders(listed) => format!("the headers that `{}` lists", listed.list),
+            Self::Field(field) => format!("`{}` of the signature", field.key),
+            Self::ListedHeaders(listed) => match &listed.list {
+                ListOfNames::Header(name) => format!("the headers that `{name}` lists"),
+                ListOfNames::Field(field) => format!("the headers that `{}` of the signature lists", field.key),
+            },
             Self::Method => "the method".to_owned(),
             Self::Url | Self::UrlUnescaped(_) => "the public URL with its query".to_owned(),
             Self::UrlWithoutQuery => "the public URL".to_owned(),
             Self::Path => "the path".to_owned(),
             Self::PathAndQuery => "path and query".to_owned(),
-            Self::SortedQuery => "the query".to_owned(),
+            Self::SortedQuery | Self::EscapedQuery(_) => "the query".to_owned(),
             Self::Query(name) | Self::QueryLower(name) => format!("query `{name}`"),
             Self::Form(name) => format!("form `{name}`"),
             Self::Multipart(field) => format!("multipart `{field}`"),

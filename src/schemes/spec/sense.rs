@@ -10,8 +10,8 @@
 //! 7. a plain hash that does not end in the secret, unless the body must be JSON or empty: the content of such a hash
 //!    can be lengthened without the secret, but not to anything that is JSON;
 //! 8. challenges that make no sense: see [`challenges::check`];
-//! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a vector that does not
-//!    say what must come out of it.
+//! 9. in a file of the catalogue: no title, no documentation, no word on how well it is founded, a status for refusals that
+//!    ends deliveries for good, a vector that does not say what must come out of it.
 
 mod challenges;
 
@@ -31,6 +31,11 @@ const RESERVED: [&str; 5] = ["name", "signed_content", "match_payload", "public_
 
 /// The most signatures that one value may have.
 const MOST: usize = 64;
+
+/// Statuses after which some providers never send a delivery again, or remove the webhook.
+const FINAL: [u16; 2] = [406, 410];
+
+const NO_LIST: &str = "a field of the signature's list, and the signature is no list in a header";
 
 /// The faults of a scheme, in the catalogue or in a configuration.
 pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
@@ -62,6 +67,9 @@ pub(super) fn catalogue_faults(spec: &Spec) -> Vec<SpecFault> {
     faults.when(spec.title.is_empty(), "title", "is missing");
     faults.when(spec.documentation.is_empty(), "documentation", "at least one address");
     faults.when(spec.confidence.is_none(), "confidence", "is missing");
+    // A wrong secret is the operator's mistake, and is to cost no delivery for good.
+    let is_final = spec.reject_status.is_some_and(|status| FINAL.contains(&status));
+    faults.when(is_final, "reject_status", "providers take it as the end of the delivery, or of the webhook");
     let is_day = |text: &str| text.len() == 10 && parse_time(&format!("{text}T00:00:00Z")).is_some();
     let wrong = spec.checked.as_ref().is_some_and(|checked| !is_day(&checked.on) || checked.against.is_empty());
     faults.when(wrong, "checked", "a day, such as 2026-01-31, and what the scheme was compared with");
@@ -269,6 +277,8 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         let own = way.is_in_body() && Part::any(&form.content, &whole);
         faults.when(own, path("content"), "the body holds the signature");
         check_declared(spec, &form.content, &path("content"), faults);
+        let is_lost = |part: &Part| part.list_field().is_some_and(|field| field.of(&way.signature).is_none());
+        faults.when(Part::any(&form.content, &is_lost), path("content"), NO_LIST);
     }
 }
 

@@ -100,6 +100,39 @@ pub enum Grammar {
     },
 }
 
+/// A field of the list that is the signature's value.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
+pub struct ListField {
+    /// Its key.
+    pub key: String,
+    /// The headers that may have the list; none until the scheme is compiled.
+    pub headers: Vec<HeaderName>,
+    /// The characters that end an entry of the list.
+    pub separator: String,
+    /// What stands between a key and its value.
+    pub assign: String,
+}
+
+impl From<String> for ListField {
+    fn from(key: String) -> Self {
+        Self { key, headers: Vec::new(), separator: String::new(), assign: String::new() }
+    }
+}
+
+impl ListField {
+    /// The field with the list of this signature; `None` if that is no list in a header.
+    pub fn of(&self, signature: &Signature) -> Option<Self> {
+        let Grammar::List { separator, assign, .. } = &signature.grammar else { return None };
+        let headers = match &signature.at {
+            Location::Header(name) => vec![name.clone()],
+            Location::Headers(names) => names.clone(),
+            _ => return None,
+        };
+        Some(Self { key: self.key.clone(), headers, separator: separator.clone(), assign: assign.clone() })
+    }
+}
+
 /// How the bytes of a digest are written as text. None of them takes line breaks or white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

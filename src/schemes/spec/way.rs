@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::algorithm::{Algorithm, ClaimValue, SecretStep};
-use super::content::{Form, Part, Requirement, TimeLocation, Timestamp};
+use super::content::{Form, ListOfNames, ListedHeaders, Part, Requirement, TimeLocation, Timestamp};
 use super::facts::Place;
 use super::faults::{SpecError, SpecFault};
-use super::signature::{Location, Signature};
+use super::signature::{ListField, Location, Signature};
 use super::words::OneOrMany;
 
 /// One complete way to sign.
@@ -105,6 +105,16 @@ impl Part {
     /// Whether all of the query is in it.
     pub(super) fn has_query(&self) -> bool {
         matches!(self, Self::Url | Self::UrlUnescaped(_) | Self::PathAndQuery | Self::SortedQuery)
+    }
+
+    /// The field of the signature's list that this part reads.
+    pub(super) fn list_field(&self) -> Option<&ListField> {
+        match self {
+            Self::Field(field) | Self::ListedHeaders(ListedHeaders { list: ListOfNames::Field(field), .. }) => {
+                Some(field)
+            }
+            _ => None,
+        }
     }
 
     /// Whether any part here, or within one, is such.

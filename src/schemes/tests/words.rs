@@ -121,6 +121,12 @@ fn every_part_puts_into_the_content_what_it_says() {
         (json!("path_and_query"), "{}", Some("q=1"), "/in?q=1"),
         (json!("path_and_query"), "{}", None, "/in"),
         (json!("sorted_query"), "{}", Some("b=2&a=%31&&a=0"), "a=%31&a=0&b=2"),
+        (
+            json!({ "escaped_query": ["p"] }),
+            "{}",
+            Some("p=1+2&b=%c3%A9&a=(x)&a=%26+y"),
+            "a=(x)&a=%26%20y&b=%C3%A9&p=1%2B2",
+        ),
         (json!({ "query": "q" }), "{}", Some("a=1&q=A%2Bb+c"), "A+b c"),
         (json!({ "query_lower": "q" }), "{}", Some("q=ABC"), "abc"),
         (json!({ "header": "x-a" }), "{}", None, "value"),
@@ -272,6 +278,26 @@ fn listed_headers_are_signed_as_the_list_has_them() {
 }
 
 #[test]
+fn a_field_of_the_signatures_list_names_headers_that_are_signed() {
+    let listed = json!({ "listed_headers": { "field": "h", "split": " ", "join": ".", "require": [] } });
+    let content = json!([{ "field": "h" }, { "text": "." }, listed, { "text": "." }, "body"]);
+    let list = json!({ "list": { "separator": ",", "assign": "=", "key": "v1" } });
+    let signature = json!({ "at": { "header": "sig" }, "grammar": list, "encoding": "hex" });
+    let words = json!({ "signature": signature, "forms": [{ "name": "f", "content": content }] });
+    let verifier = compiled(words);
+    let verdict = |fields: &str, signed: &str| {
+        let value = format!("{fields},v1={}", hex_mac(signed));
+        Sent::new("{}").with("x-a", "1").with("x-b", "2").with("sig", &value).verdict(&verifier)
+    };
+    assert_eq!(verdict("h=x-b X-A", "x-b X-A.2.1.{}"), None);
+    assert_eq!(verdict("h=x-b X-A", "x-b X-A.2.2.{}"), Some(SignatureMismatch));
+    assert_eq!(verdict("h=x-a", "x-b.2.{}"), Some(SignatureMismatch), "another list");
+    assert_eq!(verdict("h=x-a x-c", "x-a x-c.1..{}"), Some(SignatureMismatch), "a header that is not there");
+    assert_eq!(verdict("a=1", "..{}"), Some(SignatureMismatch), "no list");
+    assert_eq!(verdict("h=x-a,h=x-a", "x-a.1.{}"), Some(SignatureMismatch), "two lists");
+}
+
+#[test]
 fn a_lengthened_body_of_a_plain_hash_is_no_json() {
     let words = json!({
         "algorithm": { "hash": "sha256" },
@@ -359,6 +385,9 @@ fn a_signature_is_found_wherever_the_scheme_has_it() {
     let repeated = |times: usize| (1..times).fold(Sent::new("{}").with("s", &good), |sent, _| sent.with("s", &bad));
     assert_eq!(repeated(8).verdict(&lines), None);
     assert_eq!(repeated(9).verdict(&lines), Some(AmbiguousSignature));
+    let joined = |times: usize| Sent::new("{}").with("s", [vec![&*good], vec![&*bad; times - 1]].concat().join(", "));
+    assert_eq!(joined(8).verdict(&lines), None);
+    assert_eq!(joined(9).verdict(&lines), Some(AmbiguousSignature));
 
     let query = compiled(at(json!({ "query": "s" })));
     assert_eq!(Sent::new("{}").query(&format!("a=1&s={good}")).verdict(&query), None);
