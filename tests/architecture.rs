@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("app", "acts admin clock config gateway http1 metrics net observe queue record routing server store upstream"),
     ("admin", "acts clock config lock metrics net priority queue record reject routing schemes search store text"),
     ("acts", "clock config delivery gateway http1 lock metrics queue record reject routing schemes store upstream"),
-    ("server", "clock config delivery gateway http1 metrics net observe record reject"),
+    ("server", "clock config delivery gateway http1 lock metrics net observe record reject"),
     ("gateway", "clock config delivery http1 metrics observe queue record reject routing schemes store upstream"),
     ("search", "config record schemes store"),
     ("queue", "clock config http1 lock metrics observe record routing store upstream"),

@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError, LoadError, Place};
 use crate::metrics::Metrics;
 use crate::queue::lane::Queue;
+use crate::server::untaken::UntakenBytes;
 use crate::store::sqlite;
 use generation::Generation;
 pub use listeners::{Listeners, PassedSocket, StartError, bind, bind_with};
@@ -205,6 +206,7 @@ impl Gateway {
             clock: clock.clone(),
             queue: queue.clone(),
             unmatched_records: Arc::default(),
+            untaken: UntakenBytes::default(),
             phases,
             generations: current,
             ended,

@@ -39,6 +39,7 @@ use crate::server::current::{Current, Serving};
 use crate::server::h1::Http1Context;
 use crate::server::listener::{ListenContext, accept};
 use crate::server::refuse::RefuseContext;
+use crate::server::untaken::UntakenBytes;
 use crate::upstream::pool::Pool;
 
 /// The values that a worker thread gets from the rest of the gateway.
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) queue: Arc<Queue>,
     /// Holds the records of requests that match no route to their rate.
     pub(super) unmatched_records: Arc<RecordLimit>,
+    /// What senders of HTTP/2 have not taken.
+    pub(super) untaken: UntakenBytes,
     pub(super) phases: watch::Receiver<Phase>,
     /// The configuration that runs.
     pub(super) generations: watch::Receiver<Arc<Generation>>,
@@ -127,8 +130,17 @@ fn finish(runtime: LocalRuntime, work: impl Future<Output = ()>) {
 
 /// A worker thread's life.
 async fn work(sockets: Vec<Listener>, share: Share, shared: Shared) {
-    let Shared { metrics, unmatched, clock, queue, unmatched_records, mut phases, mut generations, ended: _ended } =
-        shared;
+    let Shared {
+        metrics,
+        unmatched,
+        clock,
+        queue,
+        unmatched_records,
+        untaken,
+        mut phases,
+        mut generations,
+        ended: _ended,
+    } = shared;
     let (alive, mut all_gone) = mpsc::channel(1);
     let recorder = Recorder::new(queue.store.clone(), unmatched_records, metrics.records.over_rate.clone());
     let mut worker = Worker {
@@ -150,7 +162,7 @@ async fn work(sockets: Vec<Listener>, share: Share, shared: Shared) {
     let current = Current::new(worker.serving(&generation));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
-    let context = Rc::new(worker.listen_context(current.clone(), draining_connections, alive));
+    let context = Rc::new(worker.listen_context(current.clone(), untaken, draining_connections, alive));
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, context.clone()));
     }
@@ -186,6 +198,7 @@ impl Worker {
     fn listen_context(
         &self,
         current: Current<Serving>,
+        untaken: UntakenBytes,
         drain: watch::Receiver<bool>,
         alive: mpsc::Sender<Infallible>,
     ) -> ListenContext {
@@ -198,7 +211,7 @@ impl Worker {
             log_limit: self.refused.clone(),
         };
         let connections = self.metrics.connections.clone();
-        ListenContext { connections, http1: Http1Context { refuse, drain }, shedding: Rc::default(), alive }
+        ListenContext { connections, http1: Http1Context { refuse, drain }, untaken, shedding: Rc::default(), alive }
     }
 
     /// The context of the stages for a configuration. Connections to upstreams that it still has are kept; the others are closed

@@ -7,7 +7,8 @@
 //! - bytes and lines of a header section, over any number of CONTINUATION frames;
 //! - streams that the sender opens and resets at once (CVE-2023-44487), before and after the stack has accepted them;
 //! - streams that the gateway resets because of the sender's errors;
-//! - bytes of a response that the sender does not read, and the time for which it does not read, for each response;
+//! - bytes of responses that the sender does not take, of each response and of all connections together, and the time for which it
+//!   takes nothing of one: its connection is then ended (see [`untaken`](super::untaken));
 //! - the time until the first request, between requests, and until a ping is answered.
 //!
 //! SETTINGS and PING frames are answered one at a time, so a flood of them waits in the sender's system.
@@ -43,6 +44,7 @@ use crate::http1::server::request::MAX_REQUEST_LINE;
 use crate::net::socket::Socket;
 use crate::reject::Reject;
 use crate::server::refuse::RefuseContext;
+use crate::server::untaken::Untaken;
 
 /// Concurrent streams of a connection; RFC 9113 section 6.5.2 advises no fewer.
 const MAX_STREAMS: u32 = 100;
@@ -93,7 +95,6 @@ pub struct Http2Limits {
 struct Local;
 
 /// The state of a connection's requests.
-#[derive(Default)]
 struct Activity {
     /// Requests whose responses have not ended.
     open: Cell<usize>,
@@ -108,12 +109,14 @@ struct Activity {
     flooded: Notify,
     /// The responses that have not ended.
     responses: RefCell<Vec<Weak<dyn Stalling>>>,
+    /// What hyper and h2 have of responses.
+    untaken: Untaken,
 }
 
 /// A response that its sender may stop taking.
 trait Stalling {
-    /// Called at each look. Gives the response up after [`IDLE_LOOKS`] of them in which the sender has taken nothing.
-    fn look(&self);
+    /// Called at each look. Gives the response up, and says so, after [`IDLE_LOOKS`] of them in which the sender has taken nothing.
+    fn look(&self) -> bool;
 }
 
 /// A request until its response has ended.
@@ -153,10 +156,11 @@ pub async fn serve(
     socket: Socket,
     peer: Rc<Peer>,
     limits: Http2Limits,
+    untaken: Untaken,
     refuse: RefuseContext,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
-    let activity = Rc::new(Activity::default());
+    let activity = Rc::new(Activity::new(untaken));
     let address = peer.address;
     let service = service_fn({
         let activity = activity.clone();
@@ -198,25 +202,22 @@ pub async fn serve(
         .auto_date_header(true) // RFC 9110 section 6.6.1
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
-    let looks = activity.look(limits.idle_timeout / IDLE_LOOKS);
-    let mut looks = pin!(looks);
-    tokio::select! {
+    let patience = tokio::select! {
         biased;
         result = connection.as_mut() => return result,
-        () = looks.as_mut() => return Ok(()),
+        () = activity.stalled(limits.idle_timeout / IDLE_LOOKS) => CLOSE,
         () = activity.flooded.notified() => return Ok(()),
-        _ = draining.wait_for(|draining| *draining) => {}
-        () = activity.idle(limits) => {}
-    }
+        _ = draining.wait_for(|draining| *draining) => STALLED,
+        () = activity.idle(limits) => STALLED,
+    };
     // GOAWAY (RFC 9113 section 6.8): open requests are answered, then the connection ends, even if the sender ignores the frame.
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         result = connection.as_mut() => result,
-        () = looks => Ok(()),
         () = activity.flooded.notified() => Ok(()),
         () = activity.empty_for(CLOSE) => Ok(()),
-        () = activity.quiet_for(STALLED, 1) => Ok(()),
+        () = activity.quiet_for(patience, 1) => Ok(()),
     }
 }
 
@@ -262,6 +263,18 @@ impl<F: Future + 'static> Executor<F> for Local {
 }
 
 impl Activity {
+    fn new(untaken: Untaken) -> Self {
+        Self {
+            open: Cell::default(),
+            working: Cell::default(),
+            events: Cell::default(),
+            given_up: Cell::default(),
+            flooded: Notify::default(),
+            responses: RefCell::default(),
+            untaken,
+        }
+    }
+
     fn event(&self) {
         self.events.set(self.events.get().wrapping_add(1));
     }
@@ -275,16 +288,19 @@ impl Activity {
         }
     }
 
-    /// Looks at each response, `pause` apart, so that the one that its sender does not take is given up whatever else happens on the
-    /// connection. Never ready.
-    async fn look(&self, pause: Duration) {
+    /// Ready when the sender takes a response no longer, whatever else happens on the connection. Looks at each response, `pause`
+    /// apart.
+    async fn stalled(&self, pause: Duration) {
         loop {
             tokio::time::sleep(pause).await;
             let mut responses = self.responses.borrow_mut();
             responses.retain(|response| response.strong_count() > 0);
             let open: Vec<_> = responses.iter().filter_map(Weak::upgrade).collect();
             drop(responses);
-            open.iter().for_each(|response| response.look());
+            let given_up = open.iter().filter(|response| response.look()).count();
+            if self.untaken.look(IDLE_LOOKS) || given_up > 0 {
+                return;
+            }
         }
     }
 
@@ -350,13 +366,15 @@ impl Drop for Exchange {
 }
 
 impl<B> Stalling for Taken<B> {
-    fn look(&self) {
+    fn look(&self) -> bool {
         let looks = if self.waits.get() { 0 } else { self.looks.get() + 1 };
         self.looks.set(looks);
         // One more than that, since the first one may come right after the sender has taken something.
-        if looks > IDLE_LOOKS {
+        let is_given_up = looks > IDLE_LOOKS;
+        if is_given_up {
             drop(self.body.take());
         }
+        is_given_up
     }
 }
 
@@ -371,6 +389,25 @@ impl<B: HttpBody + 'static> ObservedBody<B> {
             exchange.activity.responses.borrow_mut().push(Rc::downgrade(&response));
         }
         Self { taken, exchange, error: None }
+    }
+}
+
+impl<B> ObservedBody<B> {
+    /// The frame, if there is room for it until the sender has taken it.
+    fn hand_out(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => Some(Frame::data(data)),
+            Ok(data) => self.exchange.activity.untaken.hand_out(data).map(Frame::data),
+            Err(other) => Some(other),
+        }
+    }
+
+    /// Pending; the next poll returns the error.
+    fn fail_next<T>(&mut self, cx: &Context<'_>, error: BoxError) -> Poll<T> {
+        self.exchange.answered = true;
+        self.error = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -392,12 +429,14 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
         self.exchange.activity.event();
         // An error of the body comes from the upstream, so the sender has not cancelled the request.
         self.exchange.answered |= matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && is_end);
-        if let Poll::Ready(Some(Err(error))) = frame {
-            self.error = Some(error);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => match self.hand_out(frame) {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => self.fail_next(cx, "too much waits for senders that do not take it".into()),
+            },
+            Poll::Ready(Some(Err(error))) => self.fail_next(cx, error),
+            Poll::Ready(None) | Poll::Pending => frame,
         }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {

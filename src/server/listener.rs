@@ -24,6 +24,7 @@ use crate::server::current::Serving;
 use crate::server::h1::{self, Http1Context};
 use crate::server::h2;
 use crate::server::handshake::{Accepted, Protocol};
+use crate::server::untaken::{Untaken, UntakenBytes};
 
 /// Connections over the limit that a thread answers at the same time; it closes further ones without a response.
 const MAX_SHEDDING: usize = 64;
@@ -36,6 +37,8 @@ pub struct ListenContext {
     pub connections: IntGauge,
     /// Serves connections with the current configuration.
     pub http1: Http1Context,
+    /// What senders of HTTP/2 have not taken, over all threads.
+    pub untaken: UntakenBytes,
     /// Connections over the limit that are being answered and closed.
     pub shedding: Rc<Cell<usize>>,
     /// Dropped with the last connection, so that the thread can wait for it.
@@ -90,7 +93,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 /// What it awaits is boxed, so that its own future is small: to spawn it copies it several times.
 async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: Rc<ListenContext>, _open: GaugeGuard) {
     let http1 = &context.http1;
-    let limits = serving.limits;
+    let (limits, buffered_bytes) = (serving.limits, serving.buffered_bytes);
     let accepted = match serving.handshake.enter_at_once(stream, address) {
         Ok(accepted) => {
             // Here as below, so that the connection does not keep a configuration that a reload replaces.
@@ -120,8 +123,9 @@ async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: 
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            let serve = Box::pin(h2::serve(socket, peer, limits, http1.refuse.clone(), http1.drain.clone()));
-            if let Err(error) = serve.await {
+            let untaken = Untaken::new(context.untaken.clone(), buffered_bytes);
+            let serve = h2::serve(socket, peer, limits, untaken, http1.refuse.clone(), http1.drain.clone());
+            if let Err(error) = Box::pin(serve).await {
                 tracing::debug!(%error, peer = %address, "connection ended");
             }
         }

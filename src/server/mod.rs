@@ -4,6 +4,7 @@
 //! - [`handshake`] reads the PROXY protocol's header and performs the TLS handshake.
 //! - [`h1`] serves HTTP/1.1 on a connection.
 //! - [`h2`] serves HTTP/2 on a connection.
+//! - [`untaken`] bounds what senders of HTTP/2 do not take.
 //! - [`refuse`] answers connections that carry no request the stages could handle.
 //! - [`current`] holds the configuration that a reload replaces.
 
@@ -13,3 +14,4 @@ pub mod h2;
 pub mod handshake;
 pub mod listener;
 pub mod refuse;
+pub mod untaken;

@@ -8,8 +8,8 @@ use crate::support::certificates::Files;
 use crate::support::gateway::SECRET;
 use crate::support::http::Connection;
 use crate::support::http2::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-    block, encode,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, encode,
 };
 use crate::support::process::poll;
 use crate::support::rig::Rig;
@@ -294,15 +294,37 @@ fn responses_that_are_never_taken_keep_no_place_whatever_else_happens_on_their_c
         target.rig.peer().answer();
     }
     target.rig.wait_for_gauge("hooklatch_in_flight_requests", 50.0);
-    // Another request on the connection all the time: it does not keep responses that are not taken.
-    poll("that the responses are given up", || {
-        let cheap = streams.next().unwrap();
-        attack.write(HEADERS, END_HEADERS | END_STREAM, cheap, &sign("/elsewhere")).unwrap();
-        // Its window is open, so that it is taken.
-        attack.write(WINDOW_UPDATE, 0, cheap, &code(10_000)).unwrap();
-        let answered = attack.until(|frame| frame.stream == cheap && frame.flags & END_STREAM != 0);
-        answered.is_some() && target.rig.gateway.metrics().get("hooklatch_in_flight_requests", &[]) < 10.0
+    use_until_its_end(&mut attack, streams, || sign("/elsewhere"));
+    target.serves_others();
+}
+
+/// Sends one request after another on other streams, and takes their responses, until the gateway ends the connection.
+fn use_until_its_end(attack: &mut Frames, mut streams: impl Iterator<Item = u32>, request: impl Fn() -> Vec<u8>) {
+    poll("that the connection ends", || {
+        let stream = streams.next().unwrap();
+        let is_sent = attack.write(HEADERS, END_HEADERS | END_STREAM, stream, &request()).is_ok()
+            && attack.write(WINDOW_UPDATE, 0, stream, &code(10_000)).is_ok();
+        let seen =
+            attack.until(|frame| frame.kind == GOAWAY || (frame.stream == stream && frame.flags & END_STREAM != 0));
+        !is_sent || seen.is_none_or(|frame| frame.kind == GOAWAY)
     });
+}
+
+#[test]
+fn responses_of_which_a_byte_is_taken_do_not_keep_a_connection_whatever_else_happens_on_it() {
+    let mut target = Target::with_server("idle_timeout: 400ms, ", "");
+    let mut attack = target.attack();
+    // So that HTTP/2 has each response as a whole.
+    attack.write(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]).unwrap();
+    let mut streams = streams();
+    let unsigned = || block(&[(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/hook")]);
+    for stream in streams.by_ref().take(50) {
+        attack.write(HEADERS, END_HEADERS | END_STREAM, stream, &unsigned()).unwrap();
+        attack.until(|frame| frame.kind == DATA && frame.stream == stream).expect("its first byte");
+    }
+    target.rig.wait_for_gauge("hooklatch_in_flight_requests", 0.0);
+    use_until_its_end(&mut attack, streams, unsigned);
+    target.rig.wait_for_gauge("hooklatch_connections", 0.0);
     target.serves_others();
 }
 

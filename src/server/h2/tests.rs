@@ -3,9 +3,14 @@
 use http_body_util::{BodyExt as _, Empty};
 
 use super::*;
+use crate::server::untaken::UntakenBytes;
 
 const LIMITS: Http2Limits =
     Http2Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
+
+fn new_activity() -> Rc<Activity> {
+    Rc::new(Activity::new(Untaken::new(UntakenBytes::default(), u64::MAX)))
+}
 
 /// The seconds until a connection is idle, while `use_it` runs on it.
 #[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
@@ -17,12 +22,12 @@ async fn idle_after(activity: &Rc<Activity>, use_it: impl Future<Output = ()>) -
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_first_request_has_the_time_of_a_head() {
-    assert_eq!(idle_after(&Rc::default(), async {}).await, 10);
+    assert_eq!(idle_after(&new_activity(), async {}).await, 10);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_idle_when_its_last_response_has_ended_for_a_while() {
-    let activity = Rc::<Activity>::default();
+    let activity = new_activity();
     let use_it = async {
         let exchange = Exchange::new(activity.clone());
         tokio::time::sleep(Duration::from_secs(300)).await;
@@ -34,14 +39,14 @@ async fn a_connection_is_idle_when_its_last_response_has_ended_for_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_that_does_not_take_its_response_is_idle_and_one_whose_upstream_is_slow_is_not() {
-    let activity = Rc::<Activity>::default();
+    let activity = new_activity();
     let reply =
         ObservedBody::new(Empty::<Bytes>::new().map_err(|never| match never {}), Exchange::new(activity.clone()));
     let idle = idle_after(&activity, async {}).await;
     assert!((90..=100).contains(&idle), "{idle}");
     drop(reply);
 
-    let activity = Rc::<Activity>::default();
+    let activity = new_activity();
     let mut reply = ObservedBody::new(Never, Exchange::new(activity.clone()));
     let pending = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut reply).poll_frame(cx).is_pending())).await;
     assert!(pending);
@@ -67,7 +72,7 @@ impl HttpBody for Never {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_has_said_goodbye_ends_when_nothing_is_open() {
-    let activity = Rc::<Activity>::default();
+    let activity = new_activity();
     let exchange = Exchange::new(activity.clone());
     let closes = || tokio::time::timeout(Duration::from_secs(60), activity.empty_for(CLOSE));
     assert!(closes().await.is_err());
@@ -77,7 +82,7 @@ async fn a_connection_that_has_said_goodbye_ends_when_nothing_is_open() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_of_too_many_requests_given_up_is_noticed() {
-    let activity = Rc::<Activity>::default();
+    let activity = new_activity();
     for _ in 0..MAX_GIVEN_UP {
         drop(Exchange::new(activity.clone()));
     }
