@@ -320,6 +320,15 @@ fn the_table_of_schemes_and_that_of_challenges_are_those_of_the_catalogue() {
 }
 
 #[test]
+fn each_scheme_says_when_it_was_compared_or_stands_among_those_that_were_not() {
+    let rows = Document::read("docs/checking-schemes.md").table("Why");
+    let listed: BTreeSet<&str> = rows.iter().flat_map(|row| row[1].split(", ")).collect();
+    let schemes = schemes::names().filter_map(schemes::find);
+    let not_compared = schemes.filter(|spec| spec.checked.is_none()).map(|spec| spec.name.as_str());
+    assert_eq!(listed, not_compared.collect());
+}
+
+#[test]
 fn the_table_of_headers_is_what_the_upstream_gets() {
     let documented: BTreeSet<String> =
         Document::read("docs/handlers.md").table("Header").iter().map(|row| spans(&row[0]).concat()).collect();
