@@ -83,7 +83,7 @@ pub fn run(load: &mut Load, effort: &Effort, quick: bool) -> io::Result<()> {
         all.push(bare);
     }
     println!(
-        "| {:<30} | accepted/s | delivered/s | CPU each | answer p50 | p99 | both cores/s | answer p50 | p99 |",
+        "| {:<30} | accepted/s | delivered/s | CPU each | answer p50 | p99 | both cores/s | p50 on both | p99 on both |",
         "3 KB, 64 connections"
     );
     println!("| {} | --- | --- | --- | --- | --- | --- | --- | --- |", "-".repeat(30));

@@ -120,7 +120,8 @@ impl Load {
         })
     }
 
-    /// Whether to sleep when there is nothing to do. Senders that are connected must not be used any more.
+    /// Whether to sleep when there is nothing to do, as [`run`](Self::run), [`run_over`](Self::run_over) without a rate and
+    /// [`serve_until`](Self::serve_until) can. Senders that are connected must not be used any more.
     pub fn sleeps(&mut self, sleeps: bool) -> io::Result<()> {
         self.sockets = if sleeps { Sockets::watched()? } else { Sockets::default() };
         self.listening = self.sockets.add(&self.listener)?;
@@ -144,6 +145,7 @@ impl Load {
     /// The same over connections that are there, of which this many at most wait for a response at the same time. All have
     /// their turn.
     pub fn run_over(&mut self, plan: Plan<'_>, Senders(senders): &mut Senders, in_flight: usize) -> io::Result<Count> {
+        assert!(plan.rate.is_none() || !self.sockets.are_watched());
         let start = Instant::now();
         let in_flight = in_flight.min(senders.len());
         let interval = plan.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
@@ -200,6 +202,7 @@ impl Load {
         turn: impl Fn() -> io::Result<()>,
         rests: impl Fn() -> bool,
     ) -> io::Result<()> {
+        assert!(!self.sockets.are_watched());
         let deadline = Instant::now() + plan.time;
         let mut sender = Sender::connect(&plan, Instant::now(), &mut self.sockets)?;
         let mut answered = self.answered;
@@ -226,6 +229,7 @@ impl Load {
 
     /// Opens connections, sends one request on each, and leaves them open.
     pub fn open_idle(&mut self, plan: Plan<'_>) -> io::Result<Vec<Wire>> {
+        assert!(!self.sockets.are_watched());
         let mut idle = Vec::new();
         for _ in 0..plan.connections {
             let mut sender = Sender::connect(&plan, Instant::now(), &mut self.sockets)?;
@@ -240,6 +244,7 @@ impl Load {
 
     /// Sends one request on each connection, all but its last byte.
     pub fn hold(&mut self, plan: Plan<'_>) -> io::Result<Held> {
+        assert!(!self.sockets.are_watched());
         let all = plan.request.len() - 1;
         let cut = Plan { request: &plan.request[..all], ..plan };
         let mut senders = Vec::new();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
 
 /// How long the load sleeps at most: a write that would have blocked is then tried again.
 const AT_MOST: Duration = Duration::from_millis(1);
@@ -32,6 +33,11 @@ impl Sockets {
         Ok(Self(Some(Watched { epoll, events: Vec::with_capacity(AT_ONCE), readable: Vec::new() })))
     }
 
+    /// Whether the load sleeps.
+    pub fn are_watched(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// One more socket. The system forgets it when it is closed.
     pub fn add(&mut self, socket: &impl AsFd) -> io::Result<Place> {
         let Some(watched) = &mut self.0 else { return Ok(Place(None)) };
@@ -54,11 +60,11 @@ impl Sockets {
         let Some(Watched { epoll, events, readable }) = &mut self.0 else { return Ok(()) };
         let timeout = if waits { AT_MOST } else { Duration::ZERO };
         events.clear();
-        epoll::wait(
-            epoll,
-            rustix::buffer::spare_capacity(events),
-            Some(&timeout.try_into().map_err(io::Error::other)?),
-        )?;
+        let timeout = timeout.try_into().map_err(io::Error::other)?;
+        match epoll::wait(epoll, rustix::buffer::spare_capacity(events), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         for event in events {
             readable[event.data.u64() as usize] = true;
         }

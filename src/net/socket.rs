@@ -63,9 +63,13 @@ impl Socket {
         }
     }
 
-    /// Whether it is TCP without TLS.
-    pub fn is_tcp_alone(&self) -> bool {
-        matches!(self, Self::Plain(_))
+    /// Whether the connection may be closed at once, as far as what has arrived is concerned: it is TCP alone, and nothing has
+    /// arrived that was not read, so the system sends no reset. To find out, it may read a byte.
+    pub fn is_drained(&mut self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_drained(),
+            Self::Tls(_) | Self::Unix(_) => false,
+        }
     }
 
     /// Writes at least one byte of `bytes`, which must not be empty.

@@ -130,6 +130,21 @@ impl Tcp {
         }
     }
 
+    /// Whether no byte has arrived that was not read. To find out, it may read one, so the connection must be of no further use.
+    /// A connection that was read once, and had less than there was room for, is not asked again: it serves the one request that
+    /// came with it.
+    pub fn is_drained(&mut self) -> bool {
+        let mut byte = [0];
+        let read = match &mut self.0 {
+            State::Fresh { is_read: true, .. } => return true,
+            State::Fresh { stream, .. } => stream.read(&mut byte),
+            // tokio's own read would not ask the system before the poller has told of new bytes.
+            State::Registered(stream) => (&*SockRef::from(&*stream)).read(&mut byte),
+            State::Lost => return false,
+        };
+        !matches!(read, Ok(1..))
+    }
+
     /// The options of the socket.
     ///
     /// # Errors
@@ -229,6 +244,7 @@ mod tests {
         assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
         accepted.write_all(b"answer").await.unwrap();
         assert!(!accepted.is_registered());
+        assert!(accepted.is_drained());
         drop(accepted);
         let mut answer = String::new();
         sender.read_to_string(&mut answer).await.unwrap();
@@ -269,5 +285,27 @@ mod tests {
         let mut received = Vec::new();
         let ((), received) = tokio::join!(write, sender.read_to_end(&mut received));
         assert_eq!(received.unwrap(), long.len());
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_not_read_are_noticed_and_the_peers_end_is_none_of_them() {
+        for is_registered in [false, true] {
+            let (mut accepted, mut sender) = accepted().await;
+            sender.write_all(b"1").await.unwrap();
+            assert_eq!(accepted.read_u8().await.unwrap(), b'1', "a read that fills its buffer");
+            if is_registered {
+                accepted.registered().unwrap();
+            }
+            assert!(accepted.is_drained());
+            sender.write_all(b"more").await.unwrap();
+            assert!(!accepted.is_drained());
+
+            let (mut accepted, mut sender) = self::accepted().await;
+            sender.shutdown().await.unwrap();
+            if is_registered {
+                accepted.registered().unwrap();
+            }
+            assert!(accepted.is_drained());
+        }
     }
 }

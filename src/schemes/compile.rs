@@ -217,7 +217,7 @@ impl Way {
     }
 }
 
-/// The parts with the route's parameters and bounds in their places, and with the list that has their fields.
+/// The parts with the route's parameters and bounds in their places, and with the signature's list for each `field`.
 fn filled(parts: &[Part], options: &SchemeOptions, signature: &Signature) -> Vec<Part> {
     let of_list = |field: &ListField| field.of(signature).unwrap_or_else(|| field.clone());
     let fill = |part: &Part| match part {

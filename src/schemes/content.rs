@@ -269,17 +269,13 @@ fn sorted_query(query: &str) -> String {
 }
 
 fn escaped_query(query: &str, plus: &[String]) -> Vec<u8> {
-    let mut fields: Vec<_> = fields::pairs(query.as_bytes())
-        .map(|(name, value)| {
-            let is_plus = plus.iter().any(|plus| *name == *plus.as_bytes());
-            let value = if is_plus {
-                value.iter().map(|byte| if *byte == b' ' { b'+' } else { *byte }).collect()
-            } else {
-                value
-            };
-            (name, value)
-        })
-        .collect();
+    // A `+` that is to stand for itself is escaped before the parameters are decoded.
+    let fields = query.split('&').map(|field| match field.split_once('=') {
+        Some((name, _)) if plus.iter().any(|plus| plus == name) => Cow::Owned(field.replace('+', "%2B")),
+        _ => Cow::Borrowed(field),
+    });
+    let query = fields.collect::<Vec<_>>().join("&");
+    let mut fields: Vec<_> = fields::pairs(query.as_bytes()).collect();
     fields.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut out = Vec::with_capacity(query.len());
     for (name, value) in &fields {

@@ -12,7 +12,7 @@ pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     if values.next().is_some() { None } else { Some(value.as_bytes().trim_ascii()) }
 }
 
-/// A field of a signature's list: of the first header that has it, where it must stand once.
+/// A field of a signature's list, in the first header in which it stands exactly once.
 pub(super) fn field<'a>(field: &ListField, headers: &'a HeaderMap) -> Option<&'a [u8]> {
     field.headers.iter().find_map(|name| {
         let entries = sole(headers, name)?.split(|byte| field.separator.as_bytes().contains(byte));

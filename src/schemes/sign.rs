@@ -128,7 +128,9 @@ impl Verifier {
         for form in &way.forms {
             for requirement in &form.form.requires {
                 match requirement {
-                    Requirement::Header { name, .. } => draft.set_from(name, &self.sample),
+                    Requirement::Header { name, value } if !draft.headers.contains_key(name) => {
+                        draft.set(name, HeaderValue::from_str(value).map_err(|_| SignError::Unwritable)?);
+                    }
                     Requirement::Form => draft.set_from(&CONTENT_TYPE, &self.sample),
                     Requirement::QueryDigest { name, hash: function, encoding }
                         if !is_form(&draft.headers) && !draft.body.is_empty() =>
@@ -246,15 +248,18 @@ impl Draft {
         }
     }
 
-    /// Chooses the headers that the signature's list names: those that must be in it, or else those of the sample. The list
-    /// must exist while the form is checked. Gives its fields.
+    /// Chooses the headers that the signature's list names: those that must be in it, or else those of the sample. Returns the
+    /// fields of the list, and puts them into the draft, which needs them while the form is checked.
     fn set_lists<'a>(&mut self, way: &'a Compiled, sample: &HeaderMap) -> Result<Vec<(&'a str, String)>, SignError> {
-        let mut lists = Vec::new();
+        let mut lists: Vec<(&str, String)> = Vec::new();
         for part in way.forms.iter().flat_map(|form| &form.form.content) {
             let Part::ListedHeaders(ListedHeaders { list: ListOfNames::Field(field), split, require, .. }) = part
             else {
                 continue;
             };
+            if lists.iter().any(|(key, _)| *key == field.key) {
+                continue;
+            }
             let own: Vec<HeaderName> = sample.keys().cloned().collect();
             let names = if require.is_empty() { &own } else { require };
             names.iter().for_each(|name| self.set_from(name, sample));

@@ -102,9 +102,13 @@ impl Reader {
             Location::Header(name) => self.parse(sole(head.headers, name)?, &mut claimed)?,
             Location::HeaderLines(name) => {
                 let lines = head.headers.get_all(name).iter().map(HeaderValue::as_bytes);
-                // Lists are split further on.
-                let is_list = matches!(self.signature.grammar, Grammar::List { .. } | Grammar::Positional { .. });
-                let separator = if !is_list && self.has_no_comma() { "," } else { "" };
+                let is_alone = match &self.signature.grammar {
+                    Grammar::Bare => self.has_no_comma(),
+                    Grammar::Prefix { text, .. } => self.has_no_comma() && !text.iter().any(|text| text.contains(',')),
+                    // Split further on.
+                    Grammar::List { .. } | Grammar::Positional { .. } => false,
+                };
+                let separator = if is_alone { "," } else { "" };
                 let values = lines.flat_map(|line| split(line, separator));
                 self.parse_any(values.take(MOST_LINES + 1), MOST_LINES, &mut claimed)?;
             }

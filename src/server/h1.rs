@@ -5,7 +5,7 @@
 //!
 //! A connection is closed in stages (RFC 9112 section 9.6): if its client is still sending, the client's system may otherwise
 //! discard the response before the client has read it. Without TLS, it is closed at once if the client sends nothing more
-//! (`Connection: close`, HTTP/1.0, or its side is shut down).
+//! (`Connection: close`, HTTP/1.0, or its side is shut down), and nothing that has arrived is unread.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -68,7 +68,7 @@ pub async fn serve(socket: Socket, peer: Rc<Peer>, limits: ConnectionLimits, con
         | ConnectionEnd::ResponseAborted(_) => None,
     };
     tracing::debug!(?end, peer = %address, "connection ended");
-    if matches!(end, ConnectionEnd::Finished) && connection.borrow().is_drained() {
+    if matches!(end, ConnectionEnd::Finished) && connection.borrow_mut().is_drained() {
         return;
     }
     // A body that a task still holds drops the connection when the task ends.

@@ -8,7 +8,7 @@
 //! - streams that the sender opens and resets at once (CVE-2023-44487), before and after the stack has accepted them;
 //! - streams that the gateway resets because of the sender's errors;
 //! - bytes of responses that the sender does not take, of each response and of all connections together, and the time for which it
-//!   takes nothing of one: its connection is then ended (see [`untaken`](super::untaken));
+//!   takes no part of one: its connection is then ended (see [`untaken`](super::untaken));
 //! - the time until the first request, between requests, and until a ping is answered.
 //!
 //! SETTINGS and PING frames are answered one at a time, so a flood of them waits in the sender's system.
@@ -115,7 +115,8 @@ struct Activity {
 
 /// A response that its sender may stop taking.
 trait Stalling {
-    /// Called at each look. Gives the response up, and says so, after [`IDLE_LOOKS`] of them in which the sender has taken nothing.
+    /// Called at each look. Gives the response up after [`IDLE_LOOKS`] of them in which the sender has taken nothing, and returns
+    /// whether it did.
     fn look(&self) -> bool;
 }
 
@@ -202,22 +203,27 @@ pub async fn serve(
         .auto_date_header(true) // RFC 9110 section 6.6.1
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
-    let patience = tokio::select! {
+    let pause = limits.idle_timeout / IDLE_LOOKS;
+    let is_stalled = tokio::select! {
         biased;
         result = connection.as_mut() => return result,
-        () = activity.stalled(limits.idle_timeout / IDLE_LOOKS) => CLOSE,
+        () = activity.stalled(pause) => true,
         () = activity.flooded.notified() => return Ok(()),
-        _ = draining.wait_for(|draining| *draining) => STALLED,
-        () = activity.idle(limits) => STALLED,
+        _ = draining.wait_for(|draining| *draining) => false,
+        () = activity.idle(limits) => false,
     };
+    // What the others of its responses may take, whatever the sender goes on to ask for.
+    let last = if is_stalled { STALLED.min(limits.idle_timeout) } else { Duration::MAX };
     // GOAWAY (RFC 9113 section 6.8): open requests are answered, then the connection ends, even if the sender ignores the frame.
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         result = connection.as_mut() => result,
+        () = tokio::time::sleep(last) => Ok(()),
+        () = activity.stalled(pause), if !is_stalled => Ok(()),
         () = activity.flooded.notified() => Ok(()),
         () = activity.empty_for(CLOSE) => Ok(()),
-        () = activity.quiet_for(patience, 1) => Ok(()),
+        () = activity.quiet_for(STALLED, 1) => Ok(()),
     }
 }
 
@@ -279,6 +285,21 @@ impl Activity {
         self.events.set(self.events.get().wrapping_add(1));
     }
 
+    /// Has a response looked at until it has ended.
+    fn watch(&self, response: Weak<dyn Stalling>) {
+        let mut responses = self.responses.borrow_mut();
+        // Those that have ended take memory until they are taken out.
+        if responses.len() >= 2 * MAX_STREAMS as usize {
+            responses.retain(|response| response.strong_count() > 0);
+        }
+        responses.push(response);
+    }
+
+    /// Differs from what it was if anything has happened since: also if a part of a response has been taken.
+    fn happened(&self) -> (u64, u64) {
+        (self.events.get(), self.untaken.count().1)
+    }
+
     /// Ready when the connection has had no request for too long.
     async fn idle(&self, limits: Http2Limits) {
         tokio::time::sleep(limits.header_timeout).await;
@@ -293,10 +314,7 @@ impl Activity {
     async fn stalled(&self, pause: Duration) {
         loop {
             tokio::time::sleep(pause).await;
-            let mut responses = self.responses.borrow_mut();
-            responses.retain(|response| response.strong_count() > 0);
-            let open: Vec<_> = responses.iter().filter_map(Weak::upgrade).collect();
-            drop(responses);
+            let open: Vec<_> = self.responses.borrow().iter().filter_map(Weak::upgrade).collect();
             let given_up = open.iter().filter(|response| response.look()).count();
             if self.untaken.look(IDLE_LOOKS) || given_up > 0 {
                 return;
@@ -304,11 +322,11 @@ impl Activity {
         }
     }
 
-    /// Ready when no request has been open for a time between `pause` and twice as long.
+    /// Ready when no request has been open, and no part of a response has waited, for a time between `pause` and twice as long.
     async fn empty_for(&self, pause: Duration) {
         let mut seen = None;
         loop {
-            let now = (self.events.get(), self.open.get());
+            let now = (self.happened(), self.open.get() + self.untaken.count().0);
             if now.1 == 0 && seen == Some(now) {
                 return;
             }
@@ -320,12 +338,12 @@ impl Activity {
     /// Ready when `looks` consecutive checks, `pause` apart, have found no activity: no request waits for the gateway or the
     /// upstream, and the sender has read nothing.
     async fn quiet_for(&self, pause: Duration, looks: u32) {
-        let (mut seen, mut quiet) = (self.events.get(), 0);
+        let (mut seen, mut quiet) = (self.happened(), 0);
         while quiet < looks {
             tokio::time::sleep(pause).await;
-            let events = self.events.get();
-            quiet = if events == seen && self.working.get() == 0 { quiet + 1 } else { 0 };
-            seen = events;
+            let now = self.happened();
+            quiet = if now == seen && self.working.get() == 0 { quiet + 1 } else { 0 };
+            seen = now;
         }
     }
 }
@@ -386,28 +404,9 @@ impl<B: HttpBody + 'static> ObservedBody<B> {
         let taken = Rc::new(Taken { body: RefCell::new(Some(body)), waits: Cell::new(false), looks: Cell::new(0) });
         if !exchange.answered {
             let response: Rc<dyn Stalling> = taken.clone();
-            exchange.activity.responses.borrow_mut().push(Rc::downgrade(&response));
+            exchange.activity.watch(Rc::downgrade(&response));
         }
         Self { taken, exchange, error: None }
-    }
-}
-
-impl<B> ObservedBody<B> {
-    /// The frame, if there is room for it until the sender has taken it.
-    fn hand_out(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        match frame.into_data() {
-            Ok(data) if data.is_empty() => Some(Frame::data(data)),
-            Ok(data) => self.exchange.activity.untaken.hand_out(data).map(Frame::data),
-            Err(other) => Some(other),
-        }
-    }
-
-    /// Pending; the next poll returns the error.
-    fn fail_next<T>(&mut self, cx: &Context<'_>, error: BoxError) -> Poll<T> {
-        self.exchange.answered = true;
-        self.error = Some(error);
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 
@@ -419,6 +418,10 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
         if let Some(error) = self.error.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        if !self.exchange.activity.untaken.has_room(cx) {
+            self.taken.waits.set(false);
+            return Poll::Pending;
+        }
         let (frame, is_end) = match &mut *self.taken.body.borrow_mut() {
             Some(body) => (Pin::new(&mut *body).poll_frame(cx), body.is_end_stream()),
             None => (Poll::Ready(Some(Err("the sender has not taken the response".into()))), true),
@@ -429,14 +432,13 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
         self.exchange.activity.event();
         // An error of the body comes from the upstream, so the sender has not cancelled the request.
         self.exchange.answered |= matches!(frame, Poll::Ready(None | Some(Err(_)))) || (frame.is_ready() && is_end);
-        match frame {
-            Poll::Ready(Some(Ok(frame))) => match self.hand_out(frame) {
-                Some(frame) => Poll::Ready(Some(Ok(frame))),
-                None => self.fail_next(cx, "too much waits for senders that do not take it".into()),
-            },
-            Poll::Ready(Some(Err(error))) => self.fail_next(cx, error),
-            Poll::Ready(None) | Poll::Pending => frame,
+        if let Poll::Ready(Some(Err(error))) = frame {
+            self.error = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        let untaken = &self.exchange.activity.untaken;
+        frame.map_ok(|frame| frame.map_data(|data| if data.is_empty() { data } else { untaken.hand_out(data) }))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -123,7 +123,8 @@ async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: 
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            let untaken = Untaken::new(context.untaken.clone(), buffered_bytes);
+            context.untaken.limit_to(buffered_bytes);
+            let untaken = Untaken::new(context.untaken.clone());
             let serve = h2::serve(socket, peer, limits, untaken, http1.refuse.clone(), http1.drain.clone());
             if let Err(error) = Box::pin(serve).await {
                 tracing::debug!(%error, peer = %address, "connection ended");

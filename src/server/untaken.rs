@@ -2,12 +2,13 @@
 //!
 //! HTTP/2 holds such a part until it has been written, or until its stream or its connection has ended. The sender decides when
 //! that is, by its windows (RFC 9113 section 5.2), and it needs no signature. So the parts of all connections together have a
-//! bound. While it is reached, a connection may have one part that waits. A connection with a part that has waited for too long
+//! bound. While it is reached, a connection hands out one part at a time. A connection with a part that has waited for too long
 //! is ended.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 
@@ -18,13 +19,28 @@ const OVERHEAD: u64 = 1024;
 
 /// The bytes that wait, over all connections and threads. Clones share the account.
 #[derive(Clone, Debug, Default)]
-pub struct UntakenBytes(Arc<AtomicU64>);
+pub struct UntakenBytes(Arc<Account>);
+
+#[derive(Debug, Default)]
+struct Account {
+    held: AtomicU64,
+    limit: AtomicU64,
+}
+
+impl UntakenBytes {
+    /// Sets the bound to `bytes`.
+    pub fn limit_to(&self, bytes: u64) {
+        self.0.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    fn is_at_the_limit(&self) -> bool {
+        self.0.held.load(Ordering::Relaxed) >= self.0.limit.load(Ordering::Relaxed)
+    }
+}
 
 /// The parts of one connection that wait.
 pub struct Untaken {
     all: UntakenBytes,
-    /// How many bytes may wait, over all connections.
-    limit: u64,
     parts: Arc<Mutex<Parts>>,
 }
 
@@ -36,6 +52,10 @@ struct Parts {
     next: u64,
     /// By number, so that the oldest comes first: the value of `looks` when it was handed out.
     waiting: BTreeMap<u64, u32>,
+    /// How many parts do not wait any more.
+    taken: u64,
+    /// Woken when a part does not wait any more.
+    wakers: Vec<Waker>,
 }
 
 /// A part that waits.
@@ -47,33 +67,45 @@ struct Part {
 }
 
 impl Untaken {
-    /// A connection of which nothing waits yet. `limit` is the bound of `all`, in bytes.
-    pub fn new(all: UntakenBytes, limit: u64) -> Self {
-        Self { all, limit, parts: Arc::default() }
+    /// A connection of which nothing waits yet.
+    pub fn new(all: UntakenBytes) -> Self {
+        Self { all, parts: Arc::default() }
     }
 
-    /// The part in a form that tells when HTTP/2 has let go of it; `None` if there is no room.
-    pub fn hand_out(&self, bytes: Bytes) -> Option<Bytes> {
+    /// Whether a part may be handed out now. If not, the task is woken when another part of the connection has been taken.
+    pub fn has_room(&self, cx: &Context<'_>) -> bool {
         let mut parts = lock(&self.parts);
-        let weight = weight(&bytes);
-        if self.all.0.fetch_add(weight, Ordering::Relaxed) + weight > self.limit && !parts.waiting.is_empty() {
-            self.all.0.fetch_sub(weight, Ordering::Relaxed);
-            return None;
+        let has_room = parts.waiting.is_empty() || !self.all.is_at_the_limit();
+        if !has_room && !parts.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            parts.wakers.push(cx.waker().clone());
         }
+        has_room
+    }
+
+    /// The part in a form that tells when HTTP/2 has let go of it.
+    pub fn hand_out(&self, bytes: Bytes) -> Bytes {
+        let mut parts = lock(&self.parts);
+        self.all.0.held.fetch_add(weight(&bytes), Ordering::Relaxed);
         let (number, looks) = (parts.next, parts.looks);
         parts.next += 1;
         parts.waiting.insert(number, looks);
-        Some(Bytes::from_owner(Part { bytes, number, all: self.all.clone(), parts: self.parts.clone() }))
+        Bytes::from_owner(Part { bytes, number, all: self.all.clone(), parts: self.parts.clone() })
     }
 
-    /// Called at intervals. Whether a part has waited for more than `patience` of them, or for more than one of them while the
+    /// Called at intervals. Returns whether a part has waited for more than `patience` intervals, or for more than one while the
     /// bound is reached.
     pub fn look(&self, patience: u32) -> bool {
         let mut parts = lock(&self.parts);
         parts.looks = parts.looks.wrapping_add(1);
-        let patience = if self.all.0.load(Ordering::Relaxed) > self.limit { 1 } else { patience };
+        let patience = if self.all.is_at_the_limit() { 1 } else { patience };
         let oldest = parts.waiting.first_key_value();
         oldest.is_some_and(|(_, since)| parts.looks.wrapping_sub(*since) > patience)
+    }
+
+    /// How many parts wait, and how many do not any more.
+    pub fn count(&self) -> (usize, u64) {
+        let parts = lock(&self.parts);
+        (parts.waiting.len(), parts.taken)
     }
 }
 
@@ -85,8 +117,14 @@ impl AsRef<[u8]> for Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        lock(&self.parts).waiting.remove(&self.number);
-        self.all.0.fetch_sub(weight(&self.bytes), Ordering::Relaxed);
+        self.all.0.held.fetch_sub(weight(&self.bytes), Ordering::Relaxed);
+        let wakers = {
+            let mut parts = lock(&self.parts);
+            parts.waiting.remove(&self.number);
+            parts.taken += 1;
+            std::mem::take(&mut parts.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -96,40 +134,67 @@ fn weight(bytes: &Bytes) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
     use super::*;
 
     const PART: Bytes = Bytes::from_static(b"part");
 
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn limited_to(bytes: u64) -> UntakenBytes {
+        let all = UntakenBytes::default();
+        all.limit_to(bytes);
+        all
+    }
+
     #[test]
     fn a_part_that_is_not_taken_is_noticed_and_one_that_is_taken_is_forgotten() {
-        let untaken = Untaken::new(UntakenBytes::default(), u64::MAX);
-        let first = untaken.hand_out(PART).unwrap();
+        let untaken = Untaken::new(limited_to(u64::MAX));
+        let first = untaken.hand_out(PART);
         assert_eq!(first, PART);
         assert!(!untaken.look(2) && !untaken.look(2));
         // A later part does not make the first one younger; a copy of it keeps it.
-        let (later, copy) = (untaken.hand_out(PART).unwrap(), first.clone());
+        let (later, copy) = (untaken.hand_out(PART), first.clone());
         drop(first);
         assert!(untaken.look(2));
+        assert_eq!(untaken.count(), (2, 0));
         drop(copy);
         assert!(!untaken.look(2) && untaken.look(1));
         drop(later);
         assert!(!untaken.look(0));
+        assert_eq!(untaken.count(), (0, 2));
     }
 
     #[test]
-    fn over_the_bound_each_connection_has_one_part_and_less_time() {
-        let all = UntakenBytes::default();
-        let connection = || Untaken::new(all.clone(), 2 * (OVERHEAD + 4));
-        let (one, two) = (connection(), connection());
-        let [first, second] = [(); 2].map(|()| one.hand_out(PART).unwrap());
-        assert!(one.hand_out(PART).is_none());
-        let other = two.hand_out(PART).unwrap();
-        assert!(two.hand_out(PART).is_none());
+    fn at_the_bound_each_connection_has_one_part_at_a_time_and_less_patience() {
+        let all = limited_to(2 * (OVERHEAD + 4));
+        let (one, two) = (Untaken::new(all.clone()), Untaken::new(all.clone()));
+        let woken = Arc::<Woken>::default();
+        let waker = woken.clone().into();
+        let cx = Context::from_waker(&waker);
+        let first = one.hand_out(PART);
+        assert!(one.has_room(&cx), "the bound is not reached");
+        let second = one.hand_out(PART);
+        assert!(!one.has_room(&cx) && !one.has_room(&cx));
+        assert!(two.has_room(&cx), "it has no part that waits");
+        let other = two.hand_out(PART);
+        assert!(!two.has_room(&cx));
         assert!(!one.look(8) && one.look(8));
-        drop((first, other));
-        assert!(two.hand_out(PART).is_some());
+        drop(first);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "once, and not for the other connection");
+        drop(other);
+        assert!(one.has_room(&cx) && two.has_room(&cx));
         assert!(!one.look(8), "the bound is not reached any more");
         drop(second);
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        assert_eq!(all.0.held.load(Ordering::Relaxed), 0);
     }
 }

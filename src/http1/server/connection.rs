@@ -222,11 +222,10 @@ impl ServerConnection {
         self.socket.poll_reset(cx)
     }
 
-    /// Whether nothing has been read behind the last request, so that closing the connection at once destroys no response on its
-    /// way: a client that has said `Connection: close` sends no more (RFC 9112 section 9.6). Never so with TLS, which has an end
-    /// of its own.
-    pub fn is_drained(&self) -> bool {
-        self.reader.buffer.is_empty() && self.socket.is_tcp_alone()
+    /// Whether all that has arrived was read, so that closing the connection at once destroys no response on its way (RFC 9112
+    /// section 9.6). The connection must be of no further use. Never so with TLS, which has an end of its own.
+    pub fn is_drained(&mut self) -> bool {
+        self.reader.buffer.is_empty() && self.socket.is_drained()
     }
 
     /// The response to the current request is ready to be written, as of `now`.

@@ -93,8 +93,8 @@ pub enum Part {
     /// `sorted_query`: the parameters of the request's query, raw, sorted and joined by `&`.
     SortedQuery,
     /// `{ escaped_query: [NAME, …] }`: the parameters of the request's query, decoded, sorted by name, escaped as
-    /// `encodeURIComponent` does (ECMA-262) and joined by `&`. A `+` means itself in the parameters of these names, a space in the
-    /// others.
+    /// `encodeURIComponent` does (ECMA-262) and joined by `&`. A `+` in the parameters of these names means itself, elsewhere a
+    /// space.
     EscapedQuery(Vec<String>),
     /// `{ query: NAME }`: a parameter of the query, decoded.
     Query(String),

@@ -22,7 +22,7 @@ use super::challenge::Challenge;
 use super::content::{Form, Part, Requirement, TimeLocation, Timestamp};
 use super::faults::{Faults, SpecFault};
 use super::scheme::Spec;
-use super::signature::{Encoding, Grammar, Location};
+use super::signature::{Encoding, Grammar, ListField, Location, Signature};
 use super::way::Way;
 use crate::schemes::time::parse_time;
 
@@ -35,7 +35,8 @@ const MOST: usize = 64;
 /// Statuses after which some providers never send a delivery again, or remove the webhook.
 const FINAL: [u16; 2] = [406, 410];
 
-const NO_LIST: &str = "a field of the signature's list, and the signature is no list in a header";
+const NO_LIST: &str =
+    "a field needs a plain key, which is not the signature's own, and a signature that is a list in a header";
 
 /// The faults of a scheme, in the catalogue or in a configuration.
 pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
@@ -51,6 +52,15 @@ pub(super) fn faults(spec: &Spec) -> Vec<SpecFault> {
         check_forms(spec, way, &at, &mut faults);
     }
     faults.0
+}
+
+/// Whether this can be a field of the signature's list that is no signature.
+fn is_other_field(field: &ListField, signature: &Signature) -> bool {
+    let Grammar::List { separator, assign, key, .. } = &signature.grammar else { return false };
+    let own = key.iter().any(|key| key == "*" || *key == field.key);
+    let is_plain =
+        !field.key.is_empty() && !field.key.contains(assign) && !field.key.contains(|c| separator.contains(c));
+    is_plain && !own && field.of(signature).is_some()
 }
 
 /// The faults of a scheme's name.
@@ -277,7 +287,7 @@ fn check_forms(spec: &Spec, way: &Way, at: &str, faults: &mut Faults) {
         let own = way.is_in_body() && Part::any(&form.content, &whole);
         faults.when(own, path("content"), "the body holds the signature");
         check_declared(spec, &form.content, &path("content"), faults);
-        let is_lost = |part: &Part| part.list_field().is_some_and(|field| field.of(&way.signature).is_none());
+        let is_lost = |part: &Part| part.list_field().is_some_and(|field| !is_other_field(field, &way.signature));
         faults.when(Part::any(&form.content, &is_lost), path("content"), NO_LIST);
     }
 }

@@ -114,7 +114,7 @@ fn a_scheme_that_makes_no_sense_is_refused_with_the_place() {
         ("content: [body]", "content: [body, secret]", "forms[0].content: the secret"),
         ("content: [body]", "content: [body, timestamp]", "timestamp: is missing"),
         ("content: [body]", "content: [body, { parameter: p }]", "forms[0].content: a parameter"),
-        ("content: [body]", "content: [body, { field: h }]", "forms[0].content: a field"),
+        ("content: [body]", "content: [body, { field: h }]", "forms[0].content: a field needs"),
         ("secret: utf8", "secret: utf8\nreject_status: 410", "reject_status:"),
         (
             "content: [body]",

@@ -104,7 +104,10 @@ impl Part {
 
     /// Whether all of the query is in it.
     pub(super) fn has_query(&self) -> bool {
-        matches!(self, Self::Url | Self::UrlUnescaped(_) | Self::PathAndQuery | Self::SortedQuery)
+        matches!(
+            self,
+            Self::Url | Self::UrlUnescaped(_) | Self::PathAndQuery | Self::SortedQuery | Self::EscapedQuery(_)
+        )
     }
 
     /// The field of the signature's list that this part reads.

@@ -124,8 +124,8 @@ fn every_part_puts_into_the_content_what_it_says() {
         (
             json!({ "escaped_query": ["p"] }),
             "{}",
-            Some("p=1+2&b=%c3%A9&a=(x)&a=%26+y"),
-            "a=(x)&a=%26%20y&b=%C3%A9&p=1%2B2",
+            Some("p=1+2%20&b=%c3%A9&a=(x)&a=%26+y"),
+            "a=(x)&a=%26%20y&b=%C3%A9&p=1%2B2%20",
         ),
         (json!({ "query": "q" }), "{}", Some("a=1&q=A%2Bb+c"), "A+b c"),
         (json!({ "query_lower": "q" }), "{}", Some("q=ABC"), "abc"),

@@ -9,7 +9,9 @@ const LIMITS: Http2Limits =
     Http2Limits { header_bytes: 1, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(80) };
 
 fn new_activity() -> Rc<Activity> {
-    Rc::new(Activity::new(Untaken::new(UntakenBytes::default(), u64::MAX)))
+    let all = UntakenBytes::default();
+    all.limit_to(u64::MAX);
+    Rc::new(Activity::new(Untaken::new(all)))
 }
 
 /// The seconds until a connection is idle, while `use_it` runs on it.

@@ -245,7 +245,7 @@ fn detect_json(file: &[u8]) -> Result<Format, String> {
         Keys { models: Some(_), .. } => Ok(Format::Hookdeck),
         Keys { token_id: Some(_), .. } | Keys { per_page: Some(_), data: Some(_), .. } => Ok(Format::WebhookSite),
         _ if inner(&keys.data).headers.is_some() => Ok(Format::Hookdeck),
-        // Without `data`, of which its reader speaks.
+        // An export without `data`: the reader says how to get it.
         Keys { team_id: Some(_), source_id: Some(_), .. } => Ok(Format::Hookdeck),
         Keys { requests: Some(_), .. } => Ok(Format::Ngrok),
         _ if inner(&keys.request).raw.is_some() => Ok(Format::Ngrok),

@@ -264,6 +264,6 @@ async fn a_connection_is_drained_unless_bytes_have_come_with_the_request() {
         stream.write_all(&[REQUEST, rest].concat()).await.unwrap();
         request(&connection).await.unwrap();
         answer(&connection, &mut stream).await;
-        assert_eq!(connection.borrow().is_drained(), is_drained, "{rest:?}");
+        assert_eq!(connection.borrow_mut().is_drained(), is_drained, "{rest:?}");
     }
 }
