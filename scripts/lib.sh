@@ -41,6 +41,7 @@ packages_of() { # COMMAND… → the packages of those that are not there
             cc) packages+=(gcc libc6-dev) ;;
             c++) packages+=(g++) ;;
             chromedriver) packages+=(chromium-driver) ;;
+            nghttp) packages+=(nghttp2-client) ;;
             node) packages+=(nodejs ca-certificates) ;; # npm reads the system's certificates
             taskset | setpriv) packages+=(util-linux) ;;
             systemd-analyze) packages+=(systemd) ;;

@@ -1,0 +1,23 @@
+// Sends a request with Node's client of HTTP/2, and prints the status of the answer, whether the whole body was sent, and the
+// code of the stream's reset.
+//
+// node client.mjs URL CA PATH BODY NAME VALUE: the files of the authority and of the body, the name and value of a header.
+
+import { createReadStream, readFileSync } from "node:fs";
+import { connect } from "node:http2";
+
+const [url, ca, path, body, name, value] = process.argv.slice(2);
+const session = connect(url, { ca: readFileSync(ca), servername: "gateway.example" });
+const signal = AbortSignal.timeout(30_000);
+const request = session.request({ ":method": "POST", ":path": path, [name]: value }, { signal });
+let status = "none";
+request.on("response", (headers) => {
+  status = headers[":status"];
+});
+request.on("close", () => {
+  console.log(`status ${status}, sent ${request.writableFinished}, reset with ${request.rstCode}`);
+  session.close();
+});
+request.resume();
+// Piece by piece: of a body that was handed over whole, Node itself drops the rest once the response has ended.
+createReadStream(body).pipe(request);
