@@ -134,6 +134,8 @@ struct Operator {
     drains: bool,
     /// Runs from the moment at which the watching thread begins to read files until it has read them.
     reading: Option<Pin<Box<Sleep>>>,
+    /// Whether reading has taken longer than [`RELOAD_TIMEOUT`], and has not ended.
+    hangs: bool,
     /// Asks the watching thread to load the configuration. The channel holds one request: a second one would be the same.
     requests: SyncSender<()>,
     progress: mpsc::Receiver<Progress>,
@@ -169,7 +171,25 @@ impl Operator {
         let watch = move || reload::watch(watched, &requested, |progress| publish.blocking_send(progress).is_ok());
         std::thread::Builder::new().name("reload".to_owned()).spawn(watch)?;
         let hangup = signal(SignalKind::hangup())?;
-        Ok(Self { ending: Ending::new()?, hangup, drains: false, reading: None, requests, progress, path })
+        Ok(Self {
+            ending: Ending::new()?,
+            hangup,
+            drains: false,
+            reading: None,
+            hangs: false,
+            requests,
+            progress,
+            path,
+        })
+    }
+
+    /// Asks for a load.
+    fn request(&self) {
+        // If the channel is full, the load that is already requested will see the same files.
+        let is_full = self.requests.try_send(()).is_err();
+        if self.hangs || (is_full && self.reading.is_some()) {
+            tracing::warn!("the reload before this one still runs: the files are read again when it has ended");
+        }
     }
 
     async fn order(&mut self) -> Order {
@@ -179,20 +199,17 @@ impl Operator {
                 () = self.ending.signal() => {
                     return if std::mem::replace(&mut self.drains, true) { Order::Stop } else { Order::Drain };
                 }
-                _ = self.hangup.recv() => {
-                    // If the channel is full, the load that is already requested will see the same files.
-                    let _ = self.requests.try_send(());
-                }
+                _ = self.hangup.recv() => self.request(),
                 Some(progress) = self.progress.recv() => match progress {
                     Progress::Reading => self.reading = Some(Box::pin(sleep(RELOAD_TIMEOUT))),
-                    Progress::Unchanged => self.reading = None,
+                    Progress::Unchanged => (self.reading, self.hangs) = (None, false),
                     Progress::Loaded(loaded) => {
-                        self.reading = None;
+                        (self.reading, self.hangs) = (None, false);
                         return Order::Reload(loaded);
                     }
                 },
                 () = late(self.reading.as_mut()) => {
-                    self.reading = None;
+                    (self.reading, self.hangs) = (None, true);
                     let why = format!("the file system has not answered for {} seconds", RELOAD_TIMEOUT.as_secs());
                     let source = io::Error::new(io::ErrorKind::TimedOut, why);
                     return Order::Reload(Box::new(Err(LoadError::Unreadable { path: self.path.clone(), source })));
@@ -204,16 +221,88 @@ impl Operator {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::subscriber::DefaultGuard;
+
     use super::*;
+
+    fn operator(requests: SyncSender<()>, progress: mpsc::Receiver<Progress>) -> Operator {
+        let ending = Ending::new().unwrap();
+        let hangup = signal(SignalKind::hangup()).unwrap();
+        let path = PathBuf::from("gateway.yaml");
+        Operator { ending, hangup, drains: false, reading: None, hangs: false, requests, progress, path }
+    }
+
+    /// What is logged.
+    #[derive(Default)]
+    struct Log(Mutex<Vec<u8>>);
+
+    impl Log {
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    impl Write for &Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What this thread logs as long as the guard lives.
+    fn logged() -> (Arc<Log>, DefaultGuard) {
+        let log = Arc::<Log>::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_that_is_asked_for_while_another_one_hangs_has_a_line_in_the_log() {
+        let (log, _guard) = logged();
+        let (requests, requested) = sync_channel(1);
+        let (publish, progress) = mpsc::channel(1);
+        let mut operator = operator(requests, progress);
+        // The second one waits together with the first, whose load sees the same files.
+        operator.request();
+        operator.request();
+        assert_eq!(log.lines().len(), 0);
+        requested.recv().unwrap();
+        publish.send(Progress::Reading).await.unwrap();
+        tokio::select! {
+            biased;
+            order = operator.order() => panic!("{order:?}"),
+            () = sleep(RELOAD_TIMEOUT / 2) => {}
+        }
+        operator.request();
+        assert_eq!(log.lines().len(), 0, "it is loaded next");
+        operator.request();
+        assert_eq!(log.lines().len(), 1);
+
+        assert!(matches!(operator.order().await, Order::Reload(_)), "it hangs");
+        requested.recv().unwrap();
+        operator.request();
+        assert_eq!(log.lines().len(), 2);
+        let expected = "the reload before this one still runs: the files are read again when it has ended";
+        let lines = log.lines();
+        assert!(lines.iter().all(|line| line.contains("WARN") && line.ends_with(expected)), "{lines:?}");
+
+        publish.send(Progress::Loaded(Box::new(Err(LoadError::Invalid { errors: Vec::new() })))).await.unwrap();
+        operator.order().await;
+        operator.request();
+        assert_eq!(log.lines().len(), 2, "it has ended");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn files_that_cannot_be_read_in_time_are_a_failed_reload_and_are_taken_up_later() {
         let (requests, _requested) = sync_channel(1);
         let (publish, progress) = mpsc::channel(1);
-        let ending = Ending::new().unwrap();
-        let hangup = signal(SignalKind::hangup()).unwrap();
-        let path = PathBuf::from("gateway.yaml");
-        let mut operator = Operator { ending, hangup, drains: false, reading: None, requests, progress, path };
+        let mut operator = operator(requests, progress);
         publish.send(Progress::Reading).await.unwrap();
         let Order::Reload(late) = operator.order().await else { panic!() };
         let error = late.unwrap_err().to_string();
