@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hooklatch::clock::Clock;
 use http::{Request, Version};
 use rustls::ClientConfig;
+use serde_json::Value;
 
 use crate::support::certificates::{Authority, Files, Identity};
 use crate::support::gateway::{Gateway, SECRET};
-use crate::support::http::Connection;
+use crate::support::http::{Connection, get, send};
 use crate::support::http2::{Client, Pending};
-use crate::support::process::poll;
+use crate::support::process::{Stream as Output, poll};
 use crate::support::rig::{Rig, is_problem};
 use crate::support::sender::{Delivery, sha256};
+use crate::support::served::{Served, route};
 use crate::support::stream::Stream;
 use crate::support::upstream::Seen;
 
@@ -181,20 +184,48 @@ fn http_2_is_preferred_where_a_sender_offers_both() {
 #[test]
 fn what_is_not_tls_or_agrees_on_nothing_is_closed_and_counted() {
     let secure = Secure::start();
-    let mut plain = secure.rig.connect();
-    plain.write(&Delivery::circleci("{}").bytes());
-    is_problem(&plain.receive(), 400, "bad_request");
-    plain.expect_end();
-    secure.has_failed(1.0);
+    let http_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for (failed, bytes) in [(1.0, Delivery::circleci("{}").bytes()), (2.0, http_2.to_vec())] {
+        let mut plain = secure.rig.connect();
+        plain.write(&bytes);
+        is_problem(&plain.receive(), 400, "bad_request");
+        plain.expect_end();
+        secure.has_failed(failed);
+    }
 
     let mut gopher = secure.connect(secure.client(&["gopher"]));
     assert!(gopher.stream().handshake().is_err());
-    secure.has_failed(2.0);
+    secure.has_failed(3.0);
 
     let stranger = Authority::new();
     let mut stranger = secure.connect(stranger.client(&["http/1.1"]));
     assert!(stranger.stream().handshake().is_err(), "the certificate is not of its authority");
     secure.rig.upstream.expect_nothing();
+}
+
+#[test]
+fn what_speaks_http_to_a_port_with_tls_has_a_line_in_the_log_and_a_flood_of_it_few() {
+    const SENT: u64 = 200;
+    let files = Files::new();
+    let server = format!("listen: 127.0.0.1:0, threads: 1, {}", files.server(""));
+    let mut served = Served::start_with(&server, &route("hook", "[{ file: s }]", ""), &[("s", SECRET)]);
+    let clock = Clock::system();
+    let begin = clock.now();
+    for _ in 0..SENT {
+        assert_eq!(send(served.gateway.server, &get("/hook")).status, 400);
+    }
+    let seconds = begin.elapsed().as_secs();
+    assert!(served.gateway.process.terminate().success());
+    let printed = served.gateway.process.printed(Output::Stderr);
+    let lines = printed.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["fields"].clone());
+    let lines: Vec<Value> = lines.filter(|fields| fields["message"] == "delivery").collect();
+    for line in &lines {
+        assert_eq!((&line["reason"], &line["route"]), (&"bad_request".into(), &"none".into()));
+        assert!(line["hint"].as_str().unwrap().contains("speaks TLS and the other does not"), "{line}");
+    }
+    let told: u64 = lines.iter().map(|line| 1 + line["suppressed"].as_u64().unwrap_or(0)).sum();
+    assert!((20..=20 * (seconds + 2)).contains(&(lines.len() as u64)), "{} lines in {seconds} s", lines.len());
+    assert!(told <= SENT, "{told}");
 }
 
 #[test]
