@@ -180,7 +180,7 @@ pub async fn serve(
                     None => stack.call(request).await?,
                 };
                 if !body.has_ended() {
-                    tokio::task::spawn_local(discard(body));
+                    tokio::task::spawn_local(discard(move |cx| body.poll_next(cx)));
                 }
                 Ok::<_, Infallible>(answer.map(|body| ObservedBody::new(body, exchange)))
             }
@@ -243,13 +243,13 @@ fn wrong<B>(request: &Request<B>) -> Option<Reject> {
     }
 }
 
-/// Reads the rest of a body whose request has been answered, within [`MAX_DISCARDED`] bytes and [`DISCARD_TIMEOUT`]. Without it,
-/// h2 would reset the stream, and curl and others would report an error of HTTP/2 in place of the response (RFC 9113 section 8.1
-/// allows both).
-async fn discard(body: Http2Body) {
+/// Reads the rest of a body whose request has been answered, by `next`, within [`MAX_DISCARDED`] bytes and [`DISCARD_TIMEOUT`].
+/// Without it, h2 would reset the stream, and curl and others would report an error of HTTP/2 in place of the response (RFC 9113
+/// section 8.1 allows both).
+async fn discard<E>(mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>>) {
     let mut read = 0;
     let rest = async {
-        while let Some(Ok(frame)) = poll_fn(|cx| body.poll_next(cx)).await {
+        while let Some(Ok(frame)) = poll_fn(&mut next).await {
             read += frame.data_ref().map_or(0, Bytes::len);
             if read > MAX_DISCARDED {
                 return;

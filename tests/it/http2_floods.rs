@@ -15,6 +15,7 @@ use crate::support::process::poll;
 use crate::support::rig::Rig;
 use crate::support::sender::{Delivery, sha256};
 
+const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
@@ -373,6 +374,54 @@ fn a_refusal_before_the_body_was_read_resets_no_stream() {
     sender.write(PING, 0, 0, &[7; 8]).unwrap();
     let seen = sender.until(|frame| frame.kind == RST_STREAM || (frame.kind == PING && frame.flags == ACK));
     assert_eq!(seen.map(|frame| frame.kind), Some(PING));
+}
+
+#[test]
+fn a_refused_body_of_more_than_sixteen_mebibytes_resets_its_stream_and_no_other() {
+    const FRAME: usize = 16 << 10;
+    let mut target = Target::start();
+    let mut sender = target.attack();
+    let unsigned = block(&[(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/hook")]);
+    sender.write(HEADERS, END_HEADERS, 1, &unsigned).unwrap();
+    assert!(sender.until(|frame| frame.kind == DATA && frame.flags & END_STREAM != 0).is_some(), "an answer");
+    // Half a window each time, which opens again as it is read.
+    let half = encode(DATA, 0, 1, &[0; FRAME]).repeat(8);
+    let mut sent = 0;
+    let reset = loop {
+        assert!(sent <= 17 << 20, "a body without an end is read");
+        sender.write_all(&half).unwrap();
+        sent += 8 * FRAME;
+        let next = sender.until(|frame| frame.stream == 1 && [WINDOW_UPDATE, RST_STREAM].contains(&frame.kind));
+        let next = next.expect("the connection goes on");
+        if next.kind == RST_STREAM {
+            break next;
+        }
+    };
+    assert!(sent > 16 << 20, "{sent}");
+    // The answer is whole, and the rest of the request is not needed (RFC 9113 section 8.1).
+    assert_eq!(reset.payload, code(NO_ERROR));
+    sender.write(HEADERS, END_HEADERS | END_STREAM, 3, &unsigned).unwrap();
+    assert!(sender.until(|frame| frame.kind == DATA && frame.stream == 3).is_some(), "another request");
+    target.serves_others();
+}
+
+#[test]
+fn the_fragment_of_a_target_is_left_out() {
+    let mut target = Target::start();
+    let signature = format!("v1={}", sha256(SECRET, b""));
+    let mut sender = target.attack();
+    for (stream, (path, line)) in streams().zip([
+        ("/hook?a=b#c?d", "POST /in?a=b HTTP/1.1"),
+        ("/hook#", "POST /in HTTP/1.1"),
+        ("/hook#/../x", "POST /in HTTP/1.1"),
+    ]) {
+        let lines = [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", path)];
+        let signed = block(&[&lines[..], &[("circleci-signature", &signature)]].concat());
+        sender.write(HEADERS, END_HEADERS | END_STREAM, stream, &signed).unwrap();
+        assert_eq!(target.rig.request().line(), line, "{path}");
+        target.rig.peer().answer();
+        assert!(sender.until(|frame| frame.kind == DATA && frame.stream == stream).is_some(), "{path}");
+    }
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! When a connection is idle, and what it bounds.
+//! When a connection is idle, what it bounds, and what is read of a body that nobody needs.
+
+use std::task::ready;
 
 use http_body_util::{BodyExt as _, Empty};
 
@@ -96,4 +98,28 @@ async fn the_last_of_too_many_requests_given_up_is_noticed() {
     drop(Exchange::new(activity.clone()));
     assert!(flooded().await.is_ok());
     assert_eq!(activity.open.get(), 0);
+}
+
+/// The time for which the rest of a body is read whose parts come one by one, a second apart.
+#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
+async fn discarded_for(parts: usize, part: Vec<u8>) -> Duration {
+    let started = tokio::time::Instant::now();
+    let part = Bytes::from(part);
+    let mut left = parts;
+    let mut pause = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
+    discard(|cx| {
+        ready!(pause.as_mut().poll(cx));
+        pause = Box::pin(tokio::time::sleep(Duration::from_secs(1)));
+        left = left.saturating_sub(1);
+        Poll::Ready((left > 0).then(|| Ok::<_, Infallible>(Frame::data(part.clone()))))
+    })
+    .await;
+    started.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_body_is_read_until_its_end_for_ten_seconds_and_sixteen_mebibytes() {
+    assert_eq!(discarded_for(9, vec![0]).await, Duration::from_secs(9));
+    assert_eq!(discarded_for(100, vec![0]).await, Duration::from_secs(10));
+    assert_eq!(discarded_for(9, vec![0; 8 << 20]).await, Duration::from_secs(3));
 }
