@@ -76,6 +76,8 @@ struct Then {
 struct Behind {
     listen: Option<IpAddr>,
     answer: Option<String>,
+    #[serde(default)]
+    closes: bool,
     silent: Option<IpAddr>,
 }
 
@@ -150,10 +152,8 @@ impl Case {
         let listen = self.upstream.listen.unwrap_or_else(|| IpAddr::from([127, 0, 0, 1]));
         let upstream = Upstream::bind_at(SocketAddr::new(listen, 0), 128);
         let port = upstream.address.port();
-        let seen = record(
-            &upstream,
-            self.upstream.answer.as_ref().map(|answer| self.filled(answer, &upstream, folder.path())),
-        );
+        let answer = self.upstream.answer.as_ref().map(|answer| self.filled(answer, &upstream, folder.path()));
+        let seen = record(&upstream, answer, self.upstream.closes);
         // With a full backlog, the kernel answers no other connection.
         let silent = self.upstream.silent.map(|address| Upstream::bind_at(SocketAddr::new(address, port), 0));
         let _waiting = silent.as_ref().map(|full| TcpStream::connect(full.address).unwrap());
@@ -325,18 +325,23 @@ impl Case {
     }
 }
 
-/// From now on answers each request, with 200 and `ok` unless the case has another answer, and keeps it.
-fn record(upstream: &Upstream, answer: Option<String>) -> Arc<Mutex<Vec<Seen>>> {
+/// From now on answers each request, with 200 and `ok` unless the case has another answer, and keeps it. With `closes`, the
+/// connection ends after the answer.
+fn record(upstream: &Upstream, answer: Option<String>, closes: bool) -> Arc<Mutex<Vec<Seen>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let answer = answer.unwrap_or_else(|| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned());
     // A few bytes for each case, which live as long as the test's process.
     let answer: &'static str = answer.leak();
     let all = seen.clone();
-    upstream.answer_by(move |request| {
+    let take = move |request: &Seen| {
         let copy = Seen { head: request.head.clone(), body: request.body.clone() };
         all.lock().unwrap().push(copy);
         answer
-    });
+    };
+    match closes {
+        true => upstream.answer_by_and_close(take),
+        false => upstream.answer_by(take),
+    }
     seen
 }
 

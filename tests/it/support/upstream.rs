@@ -94,6 +94,16 @@ impl Upstream {
 
     /// From now on a thread answers each request with these bytes, and does not mind connections that break off.
     pub fn answer_by(&self, answer: impl Fn(&Seen) -> &'static str + Send + Sync + 'static) {
+        self.answer_each(usize::MAX, answer);
+    }
+
+    /// The same, and each connection ends after one answer.
+    pub fn answer_by_and_close(&self, answer: impl Fn(&Seen) -> &'static str + Send + Sync + 'static) {
+        self.answer_each(1, answer);
+    }
+
+    /// Answers `requests` on each connection.
+    fn answer_each(&self, requests: usize, answer: impl Fn(&Seen) -> &'static str + Send + Sync + 'static) {
         self.is_unattended.set(true);
         let (listener, answer) = (self.listener.try_clone().unwrap(), Arc::new(answer));
         thread::spawn(move || {
@@ -101,7 +111,7 @@ impl Upstream {
                 // Otherwise none waits, or what is wrong passes.
                 if let Ok((stream, _)) = listener.accept() {
                     let answer = answer.clone();
-                    thread::spawn(move || Peer::from(stream).answer_until_closed(&*answer));
+                    thread::spawn(move || Peer::from(stream).answer_requests(requests, &*answer));
                 }
             }
         });
@@ -197,10 +207,10 @@ impl Peer {
         self.write("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
     }
 
-    /// Answers each request until the connection ends.
-    fn answer_until_closed(mut self, answer: &impl Fn(&Seen) -> &'static str) -> Option<()> {
+    /// Answers so many requests, or fewer if the connection ends.
+    fn answer_requests(mut self, requests: usize, answer: &impl Fn(&Seen) -> &'static str) -> Option<()> {
         self.careless = true;
-        loop {
+        for _ in 0..requests {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 self.stream.read_until(b'\n', &mut head).ok().filter(|read| *read > 0)?;
@@ -210,6 +220,7 @@ impl Peer {
             self.stream.read_exact(&mut seen.body).ok()?;
             self.stream.get_mut().write_all(answer(&seen).as_bytes()).ok()?;
         }
+        Some(())
     }
 
     /// That the gateway ends this connection without another byte.
