@@ -1,6 +1,9 @@
 //! What the sender gets when the upstream does not answer.
 
 use std::net::TcpStream;
+use std::time::Duration;
+
+use hooklatch::clock::Clock;
 
 use crate::support::rig::{Rig, route};
 use crate::support::sender::Delivery;
@@ -152,7 +155,12 @@ fn an_upstream_that_has_answered_and_does_not_read_the_body_is_given_up_soon() {
     peer.head();
     peer.answer();
     assert_eq!(sender.receive().status, 200);
+    // The rest is being written, as long as the upstream reads.
+    peer.body_part(1 << 20);
+    assert_eq!(rig.gateway.metrics().get("hooklatch_buffered_bytes", &[]), body.len() as f64);
+    let stopped = Clock::system().now();
     rig.wait_for_gauge("hooklatch_buffered_bytes", 0.0);
+    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}", stopped.elapsed());
     // The connection with a part of a request on it is not used again.
     sender.write(&Delivery::circleci("{}").bytes());
     let mut next = rig.upstream.accept();

@@ -174,6 +174,13 @@ impl Peer {
         head
     }
 
+    /// So many bytes of a body.
+    pub fn body_part(&mut self, length: usize) -> Vec<u8> {
+        let mut part = vec![0; length];
+        self.stream.read_exact(&mut part).unwrap();
+        part
+    }
+
     /// The next request's head. Its body must have a length and no transfer coding.
     #[track_caller]
     pub fn head(&mut self) -> Seen {
