@@ -77,6 +77,12 @@ const REFUSED: &[(&str, u16, &str)] = &[
         400,
         "POST /hook/x HTTP/1.0\r\nHost: a\r\nSIG\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ),
+    // The host (RFC 9112 section 3.2).
+    ("no host", 400, "POST /hook/x HTTP/1.1\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),
+    ("no host and no body", 400, "POST /hook/x HTTP/1.1\r\nSIG\r\n\r\n"),
+    ("two hosts", 400, "HEADHost: b\r\nContent-Length: 5\r\n\r\nhello"),
+    ("the same host twice", 400, "HEADHost: a\r\nContent-Length: 5\r\n\r\nhello"),
+    ("a host with a space", 400, "POST /hook/x HTTP/1.1\r\nHost: a b\r\nSIG\r\nContent-Length: 5\r\n\r\nhello"),
     // Lines (RFC 9112 sections 2.2, 5.1, 5.2).
     ("obs-fold", 400, "HEADX-A: b\r\n c\r\nContent-Length: 5\r\n\r\nhello"),
     ("obs-fold of a length", 400, "HEADContent-Length:\r\n 5\r\n\r\nhello"),
