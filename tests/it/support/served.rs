@@ -92,8 +92,8 @@ impl Served {
             let fields = fields(stream, line)?;
             match fields["message"].as_str()? {
                 "error in the configuration" => {
-                    // An error of the file as a whole has none.
-                    let at = fields["at"].as_str().unwrap_or_default();
+                    // An error of the file as a whole has none, and no empty one either.
+                    let at = fields.get("at").map_or("", |at| at.as_str().filter(|at| !at.is_empty()).expect(line));
                     errors.push(format!("{at}: {}", fields["error"].as_str()?));
                     None
                 }
