@@ -107,6 +107,23 @@ fn what_a_sender_calls_its_event_cannot_garble_the_log() {
     assert!(lines[1].get("event_type").is_none(), "{}", lines[1]);
 }
 
+#[test]
+fn the_line_of_a_body_that_differs_from_what_was_signed_says_that_the_signature_is_right() {
+    let icr = "  - { name: icr, path: /icr, scheme: icr, secrets: [{ file: s }], upstream: UPSTREAM }\n";
+    let mut served = Served::start(icr, &[("s", SECRET)]);
+    let signed = "eyJldmVudCI6Imluc3RhbGxlZCJ9"; // {"event":"installed"}
+    let signature = format!("sha256={}", sha256(SECRET, signed.as_bytes()));
+    let body = format!(r#"{{"event":"removed","signedData":"{signed}"}}"#);
+    let delivery = http::post("/icr", [("x-icr-signature-256", &*signature)], body.as_bytes());
+    assert_eq!(http::send(served.gateway.server, &delivery).status, 401);
+    assert!(served.gateway.process.terminate().success());
+    let lines = lines(&served);
+    assert_eq!((lines.len(), &lines[0]["reason"]), (1, &"payload_mismatch".into()));
+    let hint = lines[0]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("the signature is right, but fields outside of what it covers differ"), "{hint}");
+    assert!(hint.contains("`hooklatch explain ROUTE --request FILE`"), "{hint}");
+}
+
 /// One that is let in and one that is not, with request ids of their own.
 fn send_two(address: SocketAddr) {
     for (id, secret, status) in [("id-let-in", SECRET, 200), ("id-refused", "another-secret", 401)] {

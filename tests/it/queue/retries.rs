@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use hooklatch::clock::Clock;
 use hooklatch::store::{Shown, State};
+use serde_json::Value;
 
 use super::ATTEMPTS;
-use crate::support::process::poll;
+use crate::support::process::{Stream, poll};
 use crate::support::queued::Queued;
 use crate::support::sender::Delivery;
-use crate::support::upstream::Nobody;
+use crate::support::served::Served;
+use crate::support::upstream::{Nobody, Upstream};
 
 const SOON: &str = "retry: { schedule: [20ms], jitter: 0% }, circuit: false";
 
@@ -42,6 +44,39 @@ fn an_answer_other_than_2xx_is_followed_by_another_attempt() {
         assert_eq!(first.one("hooklatch-attempt"), "1");
         is_repeated(&mut queued, result);
     }
+}
+
+#[test]
+fn the_line_of_an_attempt_that_is_redirected_says_what_to_do_and_that_of_another_failure_does_not() {
+    let (upstream, store) = (Upstream::bind(), tempfile::tempdir().unwrap());
+    let hook = format!(
+        "  - {{ name: hook, path: /hook, scheme: circleci, secrets: [{{ file: one }}], \
+         upstream: \"http://{}/in\", delivery: queue, {SOON} }}\n\
+         store: {{ path: {:?}, min_free: 0MiB }}\n",
+        upstream.address,
+        store.path()
+    );
+    let mut served = Served::start(&hook, &[("one", "secret-one")]);
+    assert_eq!(served.deliver("/hook", "secret-one"), 200);
+    // Any of the gateway's threads may attempt it, each on a connection of its own.
+    let mut failed = |answer: &str| {
+        let mut peer = upstream.accept();
+        peer.request();
+        peer.write(format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+        served.gateway.process.wait_for("that an attempt failed", |stream, line| {
+            let entry: Value = serde_json::from_str(line).ok().filter(|_| stream == Stream::Stderr)?;
+            (entry["fields"]["message"] == "an attempt failed").then(|| entry["fields"].clone())
+        })
+    };
+    let redirected = failed("302 Found\r\nLocation: /elsewhere");
+    assert_eq!(redirected["status"], 302, "{redirected}");
+    let hint = "senders do not follow redirects: set the route's upstream to the URL that the handler answers at";
+    assert_eq!(redirected["hint"], hint);
+    let refused = failed("500 Internal Server Error");
+    assert_eq!((&refused["status"], refused.get("hint")), (&500.into(), None), "{refused}");
+    let mut peer = upstream.accept();
+    peer.request();
+    peer.answer();
 }
 
 #[test]
