@@ -250,6 +250,28 @@ fn a_body_is_served_as_an_attachment_byte_for_byte() {
 }
 
 #[test]
+fn the_first_token_of_notion_can_be_read_until_its_record_is_erased() {
+    const TOKEN: &str = r#"{"verification_token":"secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}"#;
+    let queued = Queued::of("notion", "delivery: proxy, record: full");
+    assert_eq!(queued.send(&Delivery::unsigned(TOKEN).header("Content-Type", "application/json")).status, 200);
+    poll("a record", || list(&queued, "").len() == 1);
+    let id = list(&queued, "")[0]["id"].as_str().unwrap().to_owned();
+    let body = || Call::get(&format!("/api/v1/deliveries/{id}/body")).send(queued.admin());
+    assert_eq!((body().status, body().body.as_slice()), (200, TOKEN.as_bytes()));
+    let is_in_a_file = || {
+        std::fs::read_dir(queued.store()).unwrap().any(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap_or_default();
+            memchr::memmem::find(&bytes, b"secret_tMrlL1qK5vuQ").is_some()
+        })
+    };
+    assert!(is_in_a_file());
+    let erased = Call::post(&format!("/api/v1/deliveries/{id}/erase"), &json!({})).send(queued.admin());
+    assert_eq!(erased.status, 200, "{erased:?}");
+    assert_eq!(body().status, 410);
+    poll("the token has left every file", || !is_in_a_file());
+}
+
+#[test]
 fn what_is_not_kept_is_not_found_and_what_was_erased_is_gone() {
     let mut queued = Queued::start("");
     let id = delivered(&mut queued, &Delivery::circleci("{}"));
