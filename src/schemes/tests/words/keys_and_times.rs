@@ -220,6 +220,43 @@ fn a_json_web_token_that_we_write_verifies() {
     assert_eq!(sent.at(NOW.as_secs() + 66).verdict(&verifier), Some(StaleTimestamp));
 }
 
+/// The claims of a token that a built-in scheme signs for a POST of this body.
+fn claims(verifier: &Verifier, header: &str, body: &str) -> serde_json::Value {
+    let headers = signed(verifier, 0, body.as_bytes());
+    let token = headers[header].to_str().unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    assert!(check(verifier, &headers, &[body.as_bytes()]).is_ok(), "{token}");
+    serde_json::from_slice(&claims).unwrap()
+}
+
+#[test]
+fn a_token_for_messagebird_has_an_id_that_differs_by_delivery() {
+    let options = SchemeOptions { public_url: Some("https://example.com/path".to_owned()), ..SchemeOptions::default() };
+    let verifier = with_options("messagebird", &options, &["a-secret-of-a-test-0123456789"]);
+    let id = |body: &str| claims(&verifier, "messagebird-signature-jwt", body)["jti"].as_str().unwrap().to_owned();
+    assert!(!id("{}").is_empty());
+    assert_ne!(id("{}"), id("[]"));
+}
+
+#[test]
+fn a_token_for_livekit_names_the_api_key_as_its_issuer_if_the_route_has_it() {
+    let key = |name: &str| BTreeMap::from([("api_key".to_owned(), name.to_owned())]);
+    for (parameters, issuer) in [(key("APIkey"), json!("APIkey")), (BTreeMap::new(), serde_json::Value::Null)] {
+        let options = SchemeOptions { parameters, ..SchemeOptions::default() };
+        let verifier = with_options("livekit", &options, &["a-secret-of-a-test-0123456789"]);
+        assert_eq!(claims(&verifier, "authorization", "{}")["iss"], issuer);
+    }
+}
+
+#[test]
+fn a_signature_for_workos_has_a_space_behind_its_comma() {
+    let verifier = verifier("workos", "key");
+    let headers = signed(&verifier, 0, b"{}");
+    let expected = format!("t=1700000000000, v1={}", hex_mac("1700000000000.{}"));
+    assert_eq!(headers["workos-signature"], expected);
+    assert!(check(&verifier, &headers, &[b"{}"]).is_ok());
+}
+
 #[test]
 fn a_body_that_is_a_token_is_its_payload() {
     let words = json!({
