@@ -26,12 +26,12 @@ const SECRETS: [&str; 5] = [
 ];
 
 /// Each scheme with each way of taking its content.
-static VERIFIERS: LazyLock<Vec<(&str, Verifier)>> = LazyLock::new(|| {
-    let mut verifiers = Vec::new();
+static VERIFIERS: LazyLock<Vec<(&str, Vec<Verifier>)>> = LazyLock::new(|| {
+    let mut all = Vec::new();
     let mut without = Vec::new();
     for name in schemes::names() {
         let spec = schemes::find(name).unwrap();
-        let before = verifiers.len();
+        let mut verifiers = Vec::new();
         let contents = spec.signed_content_values().into_iter().map(|value| Some(value.to_owned()));
         for signed_content in contents.chain([None]) {
             for match_payload in [None, Some(false)] {
@@ -48,19 +48,21 @@ static VERIFIERS: LazyLock<Vec<(&str, Verifier)>> = LazyLock::new(|| {
                     .into_iter()
                     .chain(own)
                     .filter_map(|secret| spec.compile(&options, &[Secret::from(secret.as_bytes().to_vec())]).ok());
-                verifiers.extend(compiled.next().map(|verifier| (name, verifier)));
+                verifiers.extend(compiled.next());
             }
         }
-        if verifiers.len() == before && spec.unsupported.is_none() {
+        if !verifiers.is_empty() {
+            all.push((name, verifiers));
+        } else if spec.unsupported.is_none() {
             without.push(name);
         }
     }
     assert!(without.is_empty(), "no secret fits {without:?}");
-    assert!(verifiers.len() <= 256, "a byte chooses one of them");
-    verifiers
+    assert!(all.len() <= 256, "a byte chooses one of them");
+    all
 });
 
-/// The first byte of `data` chooses the verifier, the second how the body is cut. Lines follow, up to an empty one: a
+/// The first byte of `data` chooses the scheme, the second how the body is cut. Lines follow, up to an empty one: a
 /// query (`?…`), a header (`name: value`), or else the value of the next header that carries a signature. What remains
 /// is the body.
 ///
@@ -68,14 +70,18 @@ static VERIFIERS: LazyLock<Vec<(&str, Verifier)>> = LazyLock::new(|| {
 /// When something passes that was not signed, or something does not that was.
 pub fn check(data: &[u8]) {
     let [which, cut, rest @ ..] = data else { return };
-    let (scheme, verifier) = &VERIFIERS[usize::from(*which) % VERIFIERS.len()];
+    let (scheme, verifiers) = &VERIFIERS[usize::from(*which) % VERIFIERS.len()];
+    let size = usize::from(*cut) + 1;
+    verifiers.iter().for_each(|verifier| check_one(scheme, verifier, size, rest));
+}
+
+fn check_one(scheme: &str, verifier: &Verifier, size: usize, rest: &[u8]) {
     let (head, body) = match rest.windows(2).position(|two| two == b"\n\n") {
         Some(at) => (&rest[..at], &rest[at + 2..]),
         None => (rest, &b""[..]),
     };
     let (headers, query) = read_head(head, &verifier.signature_headers());
     let head = RequestHead { method: &Method::POST, path: "/in", query: query.as_deref(), headers: &headers };
-    let size = usize::from(*cut) + 1;
     match accepts(verifier, head, body, size) {
         Ok((_, content)) => panic!("{scheme}: nobody has signed this: {content:?}"),
         Err(refusal) => assert!(verifier.possible_errors().contains(&refusal), "{scheme}: {refusal:?}"),

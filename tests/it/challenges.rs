@@ -148,6 +148,14 @@ fn a_ping_that_nobody_signs_is_answered_and_goes_no_further() {
 }
 
 #[test]
+fn a_ping_by_a_header_is_answered_and_goes_no_further() {
+    let rig = rig("scrapfly");
+    let sent = |resource: &str| Delivery::unsigned("{}").header("X-Scrapfly-Webhook-Resource-Type", resource);
+    assert_eq!(answers(&rig, "scrapfly", &sent("ping").bytes()).body, b"");
+    rig.refuses(&sent("scrape").bytes(), 401, "missing_signature");
+}
+
+#[test]
 fn head_is_answered_where_a_provider_asks_by_it() {
     for scheme in BY_HEAD {
         let rig = rig(scheme);
@@ -168,7 +176,7 @@ fn every_provider_that_asks_something_is_among_those_above() {
     let tested: BTreeSet<&str> = asked
         .chain(IN_HEADERS.map(|(scheme, ..)| scheme))
         .chain(BY_HEAD)
-        .chain(["notion", "woocommerce"])
+        .chain(["notion", "scrapfly", "woocommerce"])
         .filter(|scheme| *scheme != "event-grid")
         .collect();
     let catalogue = schemes::names().filter(|name| schemes::find(name).unwrap().has_challenge());
