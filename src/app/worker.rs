@@ -159,10 +159,11 @@ async fn work(sockets: Vec<Listener>, share: Share, shared: Shared) {
         dispatchers: Rc::default(),
     };
     let generation = generations.borrow_and_update().clone();
+    untaken.limit_to(generation.server.buffered_bytes);
     let current = Current::new(worker.serving(&generation));
     drop(generation);
     let (drain, draining_connections) = watch::channel(false);
-    let context = Rc::new(worker.listen_context(current.clone(), untaken, draining_connections, alive));
+    let context = Rc::new(worker.listen_context(current.clone(), untaken.clone(), draining_connections, alive));
     for socket in sockets {
         tokio::task::spawn_local(accept(socket, context.clone()));
     }
@@ -174,6 +175,7 @@ async fn work(sockets: Vec<Listener>, share: Share, shared: Shared) {
             _ = phases.wait_for(|phase| *phase >= Phase::Draining) => break,
             Ok(()) = generations.changed() => {
                 let generation = generations.borrow_and_update().clone();
+                untaken.limit_to(generation.server.buffered_bytes);
                 current.replace(worker.serving(&generation));
                 generation.take_up();
             }

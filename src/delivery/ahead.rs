@@ -1,8 +1,8 @@
 //! Reads an upstream's response before the sender takes it, so that a delivery gives its place in `max_in_flight` back when the
 //! handler is done.
 //!
-//! Over HTTP/1.1 the system's buffers do that. Over HTTP/2 nothing is read while the sender's window is closed (RFC 9113 section
-//! 5.2), and the window may never open.
+//! Over HTTP/1.1 the system's buffers do that. Over HTTP/2 no more than one part is read while the sender's window is closed (RFC
+//! 9113 section 5.2), and the window may never open.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ use crate::upstream::pool::ResponseBody;
 
 /// Bytes of one response that wait for its sender. They count in `buffered_bytes`, too.
 const MOST: usize = 64 << 10;
+/// Parts of one response that wait. Each takes memory beside its bytes.
+const MOST_PARTS: usize = 64;
 
 /// The body of a response that a task of its own reads.
 pub struct Ahead(Rc<RefCell<State>>);
@@ -33,6 +35,8 @@ struct State {
     error: Option<BoxError>,
     /// What the sender has not taken.
     parts: VecDeque<Bytes>,
+    /// The bytes of `parts`.
+    waiting: u64,
     /// For the bytes of `parts`; it has fewer if the budget has no room.
     held: Reservation,
     /// Whether no more is read until the sender takes something.
@@ -51,6 +55,7 @@ impl Ahead {
             permit,
             error: None,
             parts: VecDeque::new(),
+            waiting: 0,
             held,
             is_full: false,
             taker: None,
@@ -66,7 +71,8 @@ impl Ahead {
     pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut state = self.0.borrow_mut();
         if let Some(part) = state.parts.pop_front() {
-            let left = state.waiting();
+            state.waiting -= part.len() as u64;
+            let left = state.waiting;
             state.held.shrink_to(left);
             state.is_full = false;
             wake(&mut state.reader);
@@ -88,7 +94,7 @@ impl Ahead {
     /// The bytes that have not been taken.
     pub fn size_hint(&self) -> SizeHint {
         let state = self.0.borrow();
-        let waiting = state.waiting();
+        let waiting = state.waiting;
         match (&state.body, &state.error) {
             (None, None) => SizeHint::with_exact(waiting),
             (None, Some(_)) => SizeHint::default(),
@@ -118,11 +124,13 @@ impl State {
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let is_end = body.is_end_stream();
-                    self.parts.extend(frame.into_data().ok());
-                    let total = self.waiting();
+                    if let Ok(data) = frame.into_data() {
+                        self.waiting += data.len() as u64;
+                        self.parts.push_back(data);
+                    }
                     // What has been read stays, even if the budget has no room for it: that is one part at most.
-                    let is_over = self.held.grow_to(total).is_err();
-                    self.is_full = is_over || total >= MOST as u64;
+                    let is_over = self.held.grow_to(self.waiting).is_err();
+                    self.is_full = is_over || self.waiting >= MOST as u64 || self.parts.len() >= MOST_PARTS;
                     if is_end {
                         self.end();
                     }
@@ -136,11 +144,6 @@ impl State {
             wake(&mut self.taker);
         }
         Poll::Ready(())
-    }
-
-    /// The bytes of `parts`.
-    fn waiting(&self) -> u64 {
-        self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
     /// The handler is done, or the response is not wanted any more.

@@ -29,7 +29,7 @@ enum Source {
     Upstream(ResponseBody),
     /// The upstream's, read before the sender takes it.
     Ahead(Ahead),
-    /// A text from the gateway; `None` once it has been sent.
+    /// A text from the gateway; `None` if it is empty, and once it has been sent.
     Text(Option<Bytes>),
 }
 
@@ -73,7 +73,7 @@ impl Body {
 
     /// A text from the gateway.
     pub fn text(text: Bytes) -> Self {
-        Self { source: Source::Text(Some(text)), permit: None, _in_flight: None }
+        Self { source: Source::Text((!text.is_empty()).then_some(text)), permit: None, _in_flight: None }
     }
 
     /// The same body; it holds `permit`, the delivery's place in `max_in_flight`, as long as the upstream sends. A text gives it

@@ -24,8 +24,6 @@ pub struct Serving {
     pub limits: ConnectionLimits,
     /// The most connections that may be open, over all threads.
     pub max_connections: u32,
-    /// `server.buffered_bytes`: as much may wait for senders that do not take their responses.
-    pub buffered_bytes: u64,
     /// `server.access_log`: the deliveries that get a line.
     pub access_log: AccessLog,
 }
@@ -63,14 +61,7 @@ impl Serving {
             idle_timeout: server.idle_timeout,
             max_header_bytes: usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX),
         };
-        Self {
-            stack,
-            handshake,
-            limits,
-            max_connections: server.max_connections,
-            buffered_bytes: server.buffered_bytes,
-            access_log: server.access_log,
-        }
+        Self { stack, handshake, limits, max_connections: server.max_connections, access_log: server.access_log }
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! A connection is closed in stages (RFC 9112 section 9.6): if its client is still sending, the client's system may otherwise
 //! discard the response before the client has read it. Without TLS, it is closed at once if the client sends nothing more
-//! (`Connection: close`, HTTP/1.0, or its side is shut down), and nothing that has arrived is unread.
+//! (`Connection: close`, HTTP/1.0, or its side is shut down), and nothing was unread when it was last read.
 
 use std::convert::Infallible;
 use std::future::poll_fn;

@@ -25,8 +25,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
+use http::{Method, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -38,6 +39,7 @@ use tower::{BoxError, Service};
 
 use crate::delivery::peer::Peer;
 use crate::delivery::request::{Http2Body, Inbound, RequestBody};
+use crate::delivery::response::Body;
 use crate::http1::as_sent::SentHead;
 use crate::http1::field::{MAX_LINES, is_target};
 use crate::http1::server::request::MAX_REQUEST_LINE;
@@ -133,7 +135,7 @@ struct Exchange {
 struct Taken<B> {
     /// `None` once it is given up: what it holds, such as a connection to an upstream, is free then, although the stream is open.
     body: RefCell<Option<B>>,
-    /// Whether the body waits for the upstream, not for the sender.
+    /// Whether the body waits for the upstream or for room, not for the sender to take what it has.
     waits: Cell<bool>,
     /// Looks since the sender has last taken something.
     looks: Cell<u32>,
@@ -167,6 +169,7 @@ pub async fn serve(
         let activity = activity.clone();
         move |request: Request<Incoming>| {
             let exchange = Exchange::new(activity.clone());
+            let is_head = request.method() == Method::HEAD;
             let refusal = wrong(&request).map(|reject| refuse.refuse(reject, address));
             let (head, body) = request.into_parts();
             let body = Http2Body::new(body);
@@ -182,6 +185,7 @@ pub async fn serve(
                 if !body.has_ended() {
                     tokio::task::spawn_local(discard(move |cx| body.poll_next(cx)));
                 }
+                let answer = if is_head { without_content(answer) } else { answer };
                 Ok::<_, Infallible>(answer.map(|body| ObservedBody::new(body, exchange)))
             }
         }
@@ -212,19 +216,25 @@ pub async fn serve(
         _ = draining.wait_for(|draining| *draining) => false,
         () = activity.idle(limits) => false,
     };
-    // What the others of its responses may take, whatever the sender goes on to ask for.
-    let last = if is_stalled { STALLED.min(limits.idle_timeout) } else { Duration::MAX };
     // GOAWAY (RFC 9113 section 6.8): open requests are answered, then the connection ends, even if the sender ignores the frame.
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         result = connection.as_mut() => result,
-        () = tokio::time::sleep(last) => Ok(()),
-        () = activity.stalled(pause), if !is_stalled => Ok(()),
+        () = activity.end_of_stalled(limits.idle_timeout, is_stalled) => Ok(()),
         () = activity.flooded.notified() => Ok(()),
         () = activity.empty_for(CLOSE) => Ok(()),
         () = activity.quiet_for(STALLED, 1) => Ok(()),
     }
+}
+
+/// The response to HEAD (RFC 9110 section 9.3.2), which hyper leaves as it is.
+fn without_content(answer: Response<Body>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(head, Body::text(Bytes::new()))
 }
 
 /// What is wrong with a request that hyper has let through, and that `http1` refuses: hyper neither limits the number of field
@@ -287,12 +297,15 @@ impl Activity {
 
     /// Has a response looked at until it has ended.
     fn watch(&self, response: Weak<dyn Stalling>) {
-        let mut responses = self.responses.borrow_mut();
         // Those that have ended take memory until they are taken out.
-        if responses.len() >= 2 * MAX_STREAMS as usize {
-            responses.retain(|response| response.strong_count() > 0);
+        if self.responses.borrow().len() >= 2 * MAX_STREAMS as usize {
+            self.forget_ended();
         }
-        responses.push(response);
+        self.responses.borrow_mut().push(response);
+    }
+
+    fn forget_ended(&self) {
+        self.responses.borrow_mut().retain(|response| response.strong_count() > 0);
     }
 
     /// Differs from what it was if anything has happened since: also if a part of a response has been taken.
@@ -314,11 +327,27 @@ impl Activity {
     async fn stalled(&self, pause: Duration) {
         loop {
             tokio::time::sleep(pause).await;
+            self.forget_ended();
             let open: Vec<_> = self.responses.borrow().iter().filter_map(Weak::upgrade).collect();
             let given_up = open.iter().filter(|response| response.look()).count();
             if self.untaken.look(IDLE_LOOKS) || given_up > 0 {
                 return;
             }
+        }
+    }
+
+    /// Ready when the other responses of a connection that has, or will have, [`stalled`](Self::stalled) have had their time, whatever
+    /// its sender goes on to ask for: [`STALLED`], and if their handlers need it, `idle_timeout`.
+    async fn end_of_stalled(&self, idle_timeout: Duration, is_stalled: bool) {
+        let pause = idle_timeout / IDLE_LOOKS;
+        if !is_stalled {
+            self.stalled(pause).await;
+        }
+        tokio::time::sleep(STALLED.min(idle_timeout)).await;
+        let mut looks = 0;
+        while self.working.get() > 0 && looks < IDLE_LOOKS {
+            tokio::time::sleep(pause).await;
+            looks += 1;
         }
     }
 
@@ -419,7 +448,9 @@ impl<B: HttpBody<Data = Bytes, Error = BoxError> + Unpin> HttpBody for ObservedB
             return Poll::Ready(Some(Err(error)));
         }
         if !self.exchange.activity.untaken.has_room(cx) {
-            self.taken.waits.set(false);
+            // It waits for others, which are looked at.
+            self.taken.waits.set(true);
+            self.exchange.is_working(false);
             return Poll::Pending;
         }
         let (frame, is_end) = match &mut *self.taken.body.borrow_mut() {

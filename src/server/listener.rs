@@ -93,7 +93,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 /// What it awaits is boxed, so that its own future is small: to spawn it copies it several times.
 async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: Rc<ListenContext>, _open: GaugeGuard) {
     let http1 = &context.http1;
-    let (limits, buffered_bytes) = (serving.limits, serving.buffered_bytes);
+    let limits = serving.limits;
     let accepted = match serving.handshake.enter_at_once(stream, address) {
         Ok(accepted) => {
             // Here as below, so that the connection does not keep a configuration that a reload replaces.
@@ -123,7 +123,6 @@ async fn serve(stream: Tcp, address: SocketAddr, serving: Rc<Serving>, context: 
                 header_timeout: limits.header_timeout,
                 idle_timeout: limits.idle_timeout,
             };
-            context.untaken.limit_to(buffered_bytes);
             let untaken = Untaken::new(context.untaken.clone());
             let serve = h2::serve(socket, peer, limits, untaken, http1.refuse.clone(), http1.drain.clone());
             if let Err(error) = Box::pin(serve).await {

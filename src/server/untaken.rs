@@ -16,6 +16,8 @@ use crate::lock::lock;
 
 /// What a part takes beside its bytes, about.
 const OVERHEAD: u64 = 1024;
+/// Intervals that a part may wait while the bound is reached.
+const AT_THE_BOUND: u32 = 2;
 
 /// The bytes that wait, over all connections and threads. Clones share the account.
 #[derive(Clone, Debug, Default)]
@@ -92,14 +94,20 @@ impl Untaken {
         Bytes::from_owner(Part { bytes, number, all: self.all.clone(), parts: self.parts.clone() })
     }
 
-    /// Called at intervals. Returns whether a part has waited for more than `patience` intervals, or for more than one while the
-    /// bound is reached.
+    /// Called at intervals. Returns whether a part has waited for more than `patience` intervals, or for more than
+    /// [`AT_THE_BOUND`] of them while the bound is reached.
     pub fn look(&self, patience: u32) -> bool {
         let mut parts = lock(&self.parts);
         parts.looks = parts.looks.wrapping_add(1);
-        let patience = if self.all.is_at_the_limit() { 1 } else { patience };
+        let is_at_the_limit = self.all.is_at_the_limit();
+        // There may be room again, by what has been taken on other connections.
+        let wakers = if is_at_the_limit { Vec::new() } else { std::mem::take(&mut parts.wakers) };
+        let patience = if is_at_the_limit { AT_THE_BOUND.min(patience) } else { patience };
         let oldest = parts.waiting.first_key_value();
-        oldest.is_some_and(|(_, since)| parts.looks.wrapping_sub(*since) > patience)
+        let is_stalled = oldest.is_some_and(|(_, since)| parts.looks.wrapping_sub(*since) > patience);
+        drop(parts);
+        wakers.into_iter().for_each(Waker::wake);
+        is_stalled
     }
 
     /// How many parts wait, and how many do not any more.
@@ -188,12 +196,15 @@ mod tests {
         assert!(two.has_room(&cx), "it has no part that waits");
         let other = two.hand_out(PART);
         assert!(!two.has_room(&cx));
-        assert!(!one.look(8) && one.look(8));
+        assert!(!one.look(8) && !one.look(8) && one.look(8));
         drop(first);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1, "once, and not for the other connection");
+        assert!(!one.has_room(&cx));
         drop(other);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2, "the other one's waker");
         assert!(one.has_room(&cx) && two.has_room(&cx));
         assert!(!one.look(8), "the bound is not reached any more");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 3, "by the look: others have made room");
         drop(second);
         assert_eq!(all.0.held.load(Ordering::Relaxed), 0);
     }

@@ -359,6 +359,16 @@ fn a_text_of_the_gateway_that_is_never_taken_keeps_no_place() {
 }
 
 #[test]
+fn a_response_to_head_has_a_length_and_no_content() {
+    let target = Target::start();
+    let mut sender = target.attack();
+    let head = block(&[(":method", "HEAD"), (":scheme", "https"), (":authority", "a"), (":path", "/nowhere")]);
+    sender.write(HEADERS, END_HEADERS | END_STREAM, 1, &head).unwrap();
+    let answer = sender.until(|frame| frame.stream == 1).expect("an answer");
+    assert_eq!((answer.kind, answer.flags & END_STREAM), (HEADERS, END_STREAM));
+}
+
+#[test]
 fn a_refusal_before_the_body_was_read_resets_no_stream() {
     let target = Target::start();
     let mut sender = target.attack();

@@ -123,3 +123,58 @@ async fn the_rest_of_a_body_is_read_until_its_end_for_ten_seconds_and_sixteen_me
     assert_eq!(discarded_for(100, vec![0]).await, Duration::from_secs(10));
     assert_eq!(discarded_for(9, vec![0; 8 << 20]).await, Duration::from_secs(3));
 }
+
+/// A body of these parts.
+struct InParts(Vec<Bytes>);
+
+impl HttpBody for InParts {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Ready((!self.0.is_empty()).then(|| Ok(Frame::data(self.0.remove(0)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_bound_a_response_waits_until_its_part_is_taken_and_is_whole() {
+    // A bound of 0 is always reached.
+    let activity = Rc::new(Activity::new(Untaken::new(UntakenBytes::default())));
+    let parts = [b"one", b"two"].map(|part| Bytes::from_static(part));
+    let mut reply = ObservedBody::new(InParts(parts.to_vec()), Exchange::new(activity.clone()));
+    let first = reply.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "one");
+    let mut next = pin!(reply.frame());
+    assert!(poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);
+    let taken = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(first);
+    };
+    let (second, ()) = tokio::join!(next, taken);
+    assert_eq!(second.unwrap().unwrap().into_data().unwrap(), "two");
+    assert!(reply.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the runtime's own clock, which is paused")]
+async fn a_response_that_waits_for_room_is_not_given_up_and_one_whose_part_waits_ends_the_connection() {
+    let activity = Rc::new(Activity::new(Untaken::new(UntakenBytes::default())));
+    let parts = [b"one", b"two"].map(|part| Bytes::from_static(part));
+    let mut reply = ObservedBody::new(InParts(parts.to_vec()), Exchange::new(activity.clone()));
+    let first = reply.frame().await.unwrap().unwrap();
+    let started = tokio::time::Instant::now();
+    {
+        let mut next = pin!(reply.frame());
+        assert!(poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);
+        // Two intervals and the rest of one, as long as the bound is reached.
+        activity.stalled(Duration::from_secs(10)).await;
+    }
+    assert_eq!(started.elapsed().as_secs(), 30);
+    assert!(reply.taken.body.borrow().is_some(), "it is the part that has waited for too long");
+    drop(first);
+    assert!(reply.frame().await.is_some());
+}
