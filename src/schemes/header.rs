@@ -15,12 +15,27 @@ pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 /// A field of a signature's list, in the first header in which it stands exactly once.
 pub(super) fn field<'a>(field: &ListField, headers: &'a HeaderMap) -> Option<&'a [u8]> {
     field.headers.iter().find_map(|name| {
-        let entries = sole(headers, name)?.split(|byte| field.separator.as_bytes().contains(byte));
-        let value = |entry: &'a [u8]| {
-            entry.trim_ascii().strip_prefix(field.key.as_bytes())?.strip_prefix(field.assign.as_bytes())
-        };
+        let entries = split(sole(headers, name)?, &field.separator);
+        let value = |entry: &'a [u8]| entry.strip_prefix(field.key.as_bytes())?.strip_prefix(field.assign.as_bytes());
         let mut values = entries.filter_map(value);
         values.next().filter(|_| values.next().is_none())
+    })
+}
+
+/// The entries of a value, which one of these characters ends; none: the value is one entry.
+pub(super) fn split<'v>(value: &'v [u8], separator: &str) -> impl Iterator<Item = &'v [u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let value = rest.take()?;
+        let end = match separator.as_bytes() {
+            [one] => memchr::memchr(*one, value),
+            any => value.iter().position(|byte| any.contains(byte)),
+        };
+        let entry = end.and_then(|end| value.split_at_checked(end)).map_or(value, |(entry, after)| {
+            rest = after.get(1..);
+            entry
+        });
+        Some(entry.trim_ascii())
     })
 }
 

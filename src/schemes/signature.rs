@@ -25,6 +25,7 @@ use super::codec::{self, Digest};
 use super::content::Body;
 use super::error::VerifyError;
 use super::fields::{self, Found};
+use super::header::split;
 use super::multipart;
 use super::payload::{self, Kind};
 use super::request::RequestHead;
@@ -327,22 +328,6 @@ fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Verif
         [] => Err(MissingSignature),
         value => Ok(value),
     }
-}
-
-fn split<'v>(value: &'v [u8], separator: &str) -> impl Iterator<Item = &'v [u8]> {
-    let mut rest = Some(value);
-    std::iter::from_fn(move || {
-        let value = rest.take()?;
-        let end = match separator.as_bytes() {
-            [one] => memchr::memchr(*one, value),
-            any => value.iter().position(|byte| any.contains(byte)),
-        };
-        let entry = end.and_then(|end| value.split_at_checked(end)).map_or(value, |(entry, after)| {
-            rest = after.get(1..);
-            entry
-        });
-        Some(entry.trim_ascii())
-    })
 }
 
 /// The entries of one entry: several, each with its key, if commas joined them.

@@ -54,8 +54,6 @@ struct Parts {
     next: u64,
     /// By number, so that the oldest comes first: the value of `looks` when it was handed out.
     waiting: BTreeMap<u64, u32>,
-    /// How many parts do not wait any more.
-    taken: u64,
     /// Woken when a part does not wait any more.
     wakers: Vec<Waker>,
 }
@@ -113,7 +111,8 @@ impl Untaken {
     /// How many parts wait, and how many do not any more.
     pub fn count(&self) -> (usize, u64) {
         let parts = lock(&self.parts);
-        (parts.waiting.len(), parts.taken)
+        let waiting = parts.waiting.len();
+        (waiting, parts.next - waiting as u64)
     }
 }
 
@@ -129,7 +128,6 @@ impl Drop for Part {
         let wakers = {
             let mut parts = lock(&self.parts);
             parts.waiting.remove(&self.number);
-            parts.taken += 1;
             std::mem::take(&mut parts.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);

@@ -359,7 +359,7 @@ fn a_text_of_the_gateway_that_is_never_taken_keeps_no_place() {
 }
 
 #[test]
-fn a_response_to_head_has_a_length_and_no_content() {
+fn a_response_to_head_has_no_content() {
     let target = Target::start();
     let mut sender = target.attack();
     let head = block(&[(":method", "HEAD"), (":scheme", "https"), (":authority", "a"), (":path", "/nowhere")]);
