@@ -14,7 +14,7 @@ use hooklatch::clock::Clock;
 use hooklatch::search::Query;
 use hooklatch::store::backend::{Backend, Reader, Write};
 use hooklatch::store::sqlite::Sqlite;
-use hooklatch::store::{Delivery, Keep, State};
+use hooklatch::store::{Delivery, Keep, RequestId, State};
 use uuid::{Builder, Uuid};
 
 /// When the first record was received: 2026-01-01.
@@ -132,7 +132,7 @@ fn write(number: u64) -> Write {
         status: Some(if rare { 500 } else { 200 }),
         event_type: Some(if rare { "invoice.paid" } else { "charge.succeeded" }.into()),
         event_id: Some(format!("evt_{number}").into()),
-        request_id: Some(format!("req_{number}").into()),
+        request_id: RequestId::Named(format!("req_{number}").into()),
         peer: if rare { "10.1.2.3" } else { "192.0.2.1" }.into(),
         method: "POST".into(),
         path: "/webhooks/stripe".into(),
@@ -140,7 +140,7 @@ fn write(number: u64) -> Write {
         duration_ms: Some(12),
         head: Bytes::new(),
         body: (number % 10 == 7).then(|| Bytes::from(if rare { "a needle" } else { "hay" }.repeat(100))),
-        details: Bytes::from_static(&[0; 60]),
+        details: Bytes::from_static(&[0; 60]).into(),
     };
     Write::Record(Arc::new(delivery.into()))
 }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use hooklatch::clock::Clock;
 use hooklatch::store::sqlite::Sqlite;
 use hooklatch::store::{
-    Accepted, Attempt, AttemptOutcome, DedupeKey, Delivery, Keep, KeptBody, Limits, Next, Settled, State, Store,
+    Accepted, Attempt, AttemptOutcome, DedupeKey, Delivery, Keep, KeptBody, Limits, Next, RequestId, Settled, State,
+    Store,
 };
 use uuid::Uuid;
 
@@ -119,7 +120,7 @@ fn delivery(id: Uuid, body: &Bytes) -> Delivery {
         event_type: Some("push".into()),
         event_id: Some(Uuid::new_v4().to_string().into()),
         // As the gateway gives one if the sender names none.
-        request_id: Some(id.to_string().into()),
+        request_id: RequestId::Own,
         peer: "192.0.2.1".into(),
         method: "POST".into(),
         path: "/github".into(),
@@ -127,7 +128,7 @@ fn delivery(id: Uuid, body: &Bytes) -> Delivery {
         duration_ms: None,
         head: Bytes::from_static(&[b'h'; 400]),
         body: Some(body.clone()),
-        details: Bytes::from_static(b"{}"),
+        details: Bytes::from_static(b"{}").into(),
     }
 }
 

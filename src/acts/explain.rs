@@ -15,7 +15,6 @@ use super::why::{Question, Why, is_of_signature};
 use super::{Acts, Refused};
 use crate::config::NO_ROUTE;
 use crate::gateway::recorded::{Verdict, judge};
-use crate::record::details::Details;
 use crate::reject::Reject;
 use crate::routing::table::RouteShared;
 use crate::schemes::diagnose::Effort;
@@ -85,7 +84,7 @@ impl Acts {
             return Ok(without_route(&stored.delivery.path));
         }
         let route = self.route(&stored.delivery.route)?;
-        let details = Details::decode(&stored.delivery.details).map_err(|_| Refused::NoBody)?;
+        let details = stored.delivery.details.decode().map_err(|_| Refused::NoBody)?;
         let recorded = Recorded::new(stored.delivery, details, body).ok_or(Refused::NoBody)?;
         let (routes, now) = ((self.routes)(), self.clock.now());
         let one_at_a_time = self.explaining.clone().lock_owned().await;

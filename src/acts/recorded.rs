@@ -17,9 +17,9 @@ use crate::gateway::forwarded::X_FORWARDED_FOR;
 use crate::http1::as_sent::SentHead;
 use crate::http1::payload::Payload;
 use crate::queue::stored;
-use crate::record::details::{Details, RequestRecord};
 use crate::record::shown::is_as_it_came;
 use crate::routing::table::RouteShared;
+use crate::store::details::{Details, RequestRecord};
 use crate::store::{Delivery, Shown, received_at};
 
 /// In an answer with a recorded body, says that it is only the first part of what came.
@@ -84,9 +84,7 @@ impl Recorded {
 
     /// The facts that the gateway knew.
     pub fn info(&self, now: Instant) -> RequestInfo {
-        let client: Option<IpAddr> =
-            [self.details.client.as_str(), &self.delivery.peer].iter().find_map(|text| text.parse().ok());
-        let client = client.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let client: IpAddr = self.delivery.peer.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let proxy = self.details.proxy.as_deref().and_then(|proxy| proxy.parse().ok());
         let mut peer = Peer::new(SocketAddr::new(proxy.unwrap_or(client), 0), self.details.tls);
         if proxy.is_some() {
@@ -96,7 +94,7 @@ impl Recorded {
                 false => ForwardedBy::Forwarded { proto: None, host: None },
             };
         }
-        let request_id = self.delivery.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        let request_id = self.delivery.request_id().and_then(|id| HeaderValue::from_str(&id).ok());
         RequestInfo {
             head: self.head.clone(),
             sent: self.sent.clone(),

@@ -27,7 +27,6 @@ use crate::gateway::prepare::prepare;
 use crate::gateway::recorded::{Verdict, judge};
 use crate::queue::state::{Event, Follows, REPLAYED_AFRESH_FROM, REPLAYED_ONCE_FROM, follows};
 use crate::queue::stored;
-use crate::record::details::Details;
 use crate::routing::table::RouteShared;
 use crate::store::{Change, Changed, Delivery, State, StoreError};
 
@@ -79,7 +78,7 @@ impl Acts {
     /// blocking work.
     async fn verified_again(&self, route: &Arc<RouteShared>, delivery: Delivery) -> Result<Bytes, Refused> {
         let body = self.queue.store.body(delivery.id).await?;
-        let details = Details::decode(&delivery.details).map_err(|_| Refused::NoBody)?;
+        let details = delivery.details.decode().map_err(|_| Refused::NoBody)?;
         let recorded = Recorded::new(delivery, details, body).ok_or(Refused::NoBody)?;
         let (route, now) = (route.clone(), self.clock.now());
         let judged = tokio::task::spawn_blocking(move || message(&route, &recorded, now)).await;
@@ -117,6 +116,6 @@ fn message(route: &RouteShared, recorded: &Recorded, now: Instant) -> Result<Byt
 
 /// Whether a secret was taken out of the body or the query, so that what is kept is not what came.
 pub fn lacks_a_part(delivery: &Delivery) -> bool {
-    let details = Details::decode(&delivery.details).unwrap_or_default();
+    let details = delivery.details.decode().unwrap_or_default();
     details.had_secret_in_body() || details.redacted.iter().any(|what| what.starts_with("query "))
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
-use smol_str::SmolStrBuilder;
+use smol_str::{SmolStr, SmolStrBuilder};
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The peer's address without the port, as an element of `X-Forwarded-For`.
     pub forwarded_for: HeaderValue,
+    /// The same as text.
+    pub text: SmolStr,
     /// Whether the connection uses TLS.
     pub tls: bool,
     /// The address of the client that sent the request: the peer itself, or, if the peer is a trusted proxy, the client that it
@@ -55,7 +57,13 @@ impl Peer {
             }
             IpAddr::V6(ip) => text.push_str(&ip.to_string()),
         }
-        let forwarded_for = HeaderValue::from_str(&text.finish()).expect("an address is visible ASCII");
-        Self { address, forwarded_for, tls, client: address.ip(), forwarded_by: ForwardedBy::Direct }
+        let text = text.finish();
+        let forwarded_for = HeaderValue::from_str(&text).expect("an address is visible ASCII");
+        Self { address, forwarded_for, text, tls, client: address.ip(), forwarded_by: ForwardedBy::Direct }
+    }
+
+    /// Whether the peer forwards the request for another client.
+    pub fn is_proxy(&self) -> bool {
+        !matches!(self.forwarded_by, ForwardedBy::Direct) && self.client != self.address.ip()
     }
 }

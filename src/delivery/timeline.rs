@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::delivery::trace_context::TraceContext;
+use crate::http1::field::first;
 use crate::http1::payload::Payload;
 use crate::schemes::Spec;
 use crate::schemes::spec::{Fact, Place};
@@ -55,8 +55,8 @@ pub struct Timeline {
 pub struct Period {
     /// The beginning.
     pub start: Instant,
-    /// The end.
-    pub end: Instant,
+    /// How long it is.
+    pub length: Duration,
 }
 
 /// The event that a delivery is about, in a form that is safe to log.
@@ -173,7 +173,7 @@ impl Timeline {
         let frames = searched.map_or(&[][..], Payload::frames);
         let find = |fact: &Option<Fact>| match &fact.as_ref()?.place {
             Place::Header(name) => {
-                head.headers.get(name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
+                first(&head.headers, name).filter(|value| !value.is_sensitive()).map(|value| told(value.as_bytes()))
             }
             place => place.first_in_query_or_body(head.uri.query(), frames, told),
         };
@@ -182,17 +182,26 @@ impl Timeline {
 }
 
 impl Period {
-    /// The length of the period.
-    pub fn length(self) -> Duration {
-        self.end.saturating_duration_since(self.start)
+    /// The time from one moment to another.
+    pub fn between(start: Instant, end: Instant) -> Self {
+        Self { start, length: end.saturating_duration_since(start) }
+    }
+
+    /// The end.
+    pub fn end(self) -> Instant {
+        self.start + self.length
     }
 }
 
 /// A value as it is logged: short, and of visible ASCII.
 fn told(value: &[u8]) -> SmolStr {
-    let visible = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { *byte } else { b'?' };
-    let told: SmallVec<[u8; 64]> = value.iter().take(MAX_VALUE).map(visible).collect();
-    std::str::from_utf8(&told).map(SmolStr::new).unwrap_or_default()
+    let is_visible = |byte: &u8| matches!(byte, b' '..=b'~');
+    let value = value.get(..MAX_VALUE).unwrap_or(value);
+    // Without a branch for each byte.
+    if value.iter().fold(true, |all, byte| all & is_visible(byte)) {
+        return std::str::from_utf8(value).map(SmolStr::new).unwrap_or_default();
+    }
+    value.iter().map(|byte| if is_visible(byte) { char::from(*byte) } else { '?' }).collect()
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ mod tests {
             panic!("{recorded:?}")
         };
         assert_eq!(
-            (delivery.reason.as_deref(), delivery.request_id.as_deref()),
+            (delivery.reason.as_deref(), delivery.request_id().as_deref()),
             (Some("internal_error"), Some("id-1"))
         );
     }

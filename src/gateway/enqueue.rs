@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smol_str::SmolStr;
 use tower::Service;
 
 use super::accepted::{duplicate, not_stored, success};
@@ -75,29 +74,30 @@ async fn store_and_answer<S>(
 
 /// What is stored of a delivery.
 fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: Bytes) -> store::Delivery {
-    let (route, info, payload) = (verified.route(), verified.info(), verified.payload());
+    let (own, info, payload) = (verified.own_route(), verified.info(), verified.payload());
+    let route = &*own.shared;
     let event = info.event(Some(route));
     store::Delivery {
         id: info.delivery_id,
         received_at: context.queue.millis(info.received),
-        route: Arc::from(route.config.name.as_str()),
-        scheme: Arc::from(route.config.scheme.name.as_str()),
+        route: own.name.clone(),
+        scheme: own.scheme.clone(),
         state: State::Pending,
         reason: None,
         status: None,
         event_type: event.kind,
         event_id: event.id,
-        request_id: info.shown_id(Some(route)).map(SmolStr::new),
+        request_id: recorder::request_id(info, Some(route), info.delivery_id),
         peer: recorder::client(info),
-        method: SmolStr::new(info.head.method.as_str()),
-        path: SmolStr::new(info.head.uri.path()),
+        method: recorder::method(info),
+        path: recorder::path(info, Some(own)),
         request_bytes: payload.len(),
         duration_ms: None,
         head,
         body: Some(body),
         details: recorder::details(
             info,
-            Some(route),
+            Some(own),
             (route.config.record == config::Record::Full).then_some(route.config.record_body),
             Came::Queued,
         ),

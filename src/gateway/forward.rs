@@ -50,7 +50,7 @@ pub async fn forward(context: ForwardContext, verified: Verified) -> StageResult
         info.timeline.message(stored::encode(redacted.as_ref().unwrap_or(&message)));
     }
     let sent = send(&route.shared.endpoint, &route.pools, message, &Head::default(), &context.clock, started).await;
-    let period = Period { start: started, end: sent.ended };
+    let period = Period { start: started, length: sent.took };
     info.timeline.upstream(period, sent.url, sent.result.as_ref().ok().map(Response::status));
     match sent.result {
         Ok(mut response) => {

@@ -128,10 +128,10 @@ impl<'a> XForwarded<'a> {
             ForwardedBy::Direct => return Self { client: Cow::Borrowed(&peer.forwarded_for), proto, host: own_host },
             ForwardedBy::XForwarded => (added_to(headers, &peer.forwarded_for), (None, None)),
             ForwardedBy::Forwarded { proto, host } => {
-                let client = if peer.client == peer.address.ip() {
-                    peer.forwarded_for.clone()
-                } else {
+                let client = if peer.is_proxy() {
                     join([peer.client.to_string().as_bytes(), peer.forwarded_for.as_bytes()], b", ")
+                } else {
+                    peer.forwarded_for.clone()
                 };
                 (client, (proto.clone(), host.clone()))
             }

@@ -54,14 +54,15 @@ where
         info.timeline.trace_by(tracer.begin(&info.head.headers, &info.peer));
     }
     let answer = next.run(received).await?;
-    let period = Period { start: info.received, end: context.clock.now() };
+    let ended = context.clock.now();
+    let period = Period::between(info.received, ended);
     let metrics = answer.route.as_ref().map_or(&*context.unmatched, |route| &route.shared.metrics.observe);
-    metrics.delivery(answer.outcome, period.length().as_secs_f64());
+    metrics.delivery(answer.outcome, period.length.as_secs_f64());
     if let Some(reject) = answer.rejected {
         metrics.rejection(reject);
     }
     context.recorder.delivery(&info, &answer, period);
-    if let Some(suppressed) = admit(context, answer.outcome, period.end) {
+    if let Some(suppressed) = admit(context, answer.outcome, ended) {
         log(&info, &answer, period, suppressed);
     }
     if let Some(tracer) = &context.tracer {

@@ -51,6 +51,11 @@ impl Verified {
         &self.route.shared
     }
 
+    /// Its route as this thread holds it.
+    pub fn own_route(&self) -> &Route {
+        &self.route
+    }
+
     /// The bytes of its body.
     pub fn payload(&self) -> &Payload {
         &self.payload
@@ -209,8 +214,9 @@ fn check(clock: &Clock, buffered: &Buffered) -> (Result<Authentic, VerifyError>,
     let signed = SignedRequest { head: RequestHead::of(&info.head), body: payload.frames() };
     let result = route.shared.config.verifier.verify(claim, &signed, info.received_unix);
     let ended = clock.now();
-    info.timeline.verification(Period { start: started, end: ended });
-    route.shared.metrics.verification_duration.observe((ended - started).as_secs_f64());
+    let period = Period::between(started, ended);
+    info.timeline.verification(period);
+    route.shared.metrics.verification_duration.observe(period.length.as_secs_f64());
     if let Ok(authentic) = &result {
         info.timeline.verified_by(authentic.secret);
         if let Some(last_match) = route.shared.metrics.last_match.get(authentic.secret) {

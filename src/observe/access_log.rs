@@ -20,7 +20,7 @@ pub fn log(info: &RequestInfo, answer: &FinalResponse, period: Period, suppresse
     let RequestInfo { head, peer, timeline, .. } = info;
     let route = answer.route.as_deref();
     let event = info.event(route.map(|route| &*route.shared));
-    let seconds = |period: Option<Period>| period.map(|period| period.length().as_secs_f64());
+    let seconds = |period: Option<Period>| period.map(|period| period.length.as_secs_f64());
     tracing::info!(
         route = route.map_or(NO_ROUTE, |route| &route.shared.config.name),
         scheme = route.map_or(NO_ROUTE, |route| &route.shared.config.scheme.name),
@@ -37,7 +37,7 @@ pub fn log(info: &RequestInfo, answer: &FinalResponse, period: Period, suppresse
         client = forwarded_client(peer).map(tracing::field::display),
         request_bytes = timeline.body_bytes(),
         response_bytes = answer.response.body().size_hint().exact(),
-        seconds = period.length().as_secs_f64(),
+        seconds = period.length.as_secs_f64(),
         verification_seconds = seconds(timeline.verified()),
         upstream_seconds = seconds(timeline.sent()),
         upstream_status = timeline.upstream_status().map(|status| status.as_u16()),
@@ -65,5 +65,5 @@ pub fn log_without_request<B>(reject: Reject, response: &Response<B>, peer: Sock
 
 /// The client; `None` if the peer itself is the client.
 fn forwarded_client(peer: &Peer) -> Option<IpAddr> {
-    (peer.client != peer.address.ip()).then_some(peer.client)
+    peer.is_proxy().then_some(peer.client)
 }

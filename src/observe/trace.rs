@@ -149,7 +149,7 @@ impl EndedDelivery {
 
     /// Converts a moment of the delivery to nanoseconds since 1970-01-01T00:00:00Z.
     pub fn nanos(&self, moment: Instant) -> u64 {
-        let before_end = self.period.end.saturating_duration_since(moment);
+        let before_end = self.period.end().saturating_duration_since(moment);
         u64::try_from(self.at.saturating_sub(before_end).as_nanos()).unwrap_or(u64::MAX)
     }
 }
@@ -167,7 +167,7 @@ mod tests {
 
     fn ended(tracer: &Tracer) -> EndedDelivery {
         let now = Clock::system().now();
-        let period = Period { start: now, end: now + Duration::from_millis(5) };
+        let period = Period { start: now, length: Duration::from_millis(5) };
         EndedDelivery {
             context: TraceContext::begin(&tracer.sampling, None, false, rand::random()),
             route: None,
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_moments_of_a_delivery_are_told_by_the_time_of_its_end() {
         let ended = ended(&tracer());
-        assert_eq!(ended.nanos(ended.period.end), 1_000_000_000_000);
+        assert_eq!(ended.nanos(ended.period.end()), 1_000_000_000_000);
         assert_eq!(ended.nanos(ended.period.start), 999_995_000_000);
     }
 }

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use super::details::Details;
 use super::redact::Secrets;
 use crate::config::Record;
 use crate::http1::payload::Payload;
 use crate::routing::copies::DeliveryCopy;
 use crate::routing::table::RouteShared;
 use crate::schemes::Redacted;
-use crate::store::{KeptBody, Settled};
+use crate::store::{KeptBody, Settled, StoredDetails};
 use crate::upstream::message::Message;
 
 /// What is kept of a body where bodies are, up to `most` bytes; `redacted` is the body without secrets.
@@ -58,6 +57,7 @@ pub fn copy(
         Redacted::Gone => return,
     };
     let Origin { scheme, event_type, details } = origin.clone();
+    let details = details.encoded().into_owned().into();
     route.limits.copies().keep(DeliveryCopy { id, scheme, event_type, details, head: head(), body });
 }
 
@@ -68,8 +68,8 @@ pub struct Origin {
     pub scheme: Arc<str>,
     /// The provider's name for the kind of event, if it is known.
     pub event_type: Option<SmolStr>,
-    /// The encoded [`Details`].
-    pub details: Bytes,
+    /// What is kept of it beside.
+    pub details: StoredDetails,
 }
 
 /// What stays of a queued delivery once it is delivered, by the `record` of its route: of `none` nothing, of `metadata` no
@@ -85,7 +85,7 @@ pub fn after_delivery(
     encode: impl Fn(&Message) -> Bytes,
 ) -> Settled {
     // Only another program can have written what cannot be read.
-    let details = Details::decode(&origin.details).unwrap_or_default();
+    let details = origin.details.decode().unwrap_or_default();
     let secrets = Secrets::of(Some(route), &origin.scheme, &details);
     let without = secrets.message(message);
     let payload = secrets.body(&message.payload);

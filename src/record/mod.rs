@@ -1,12 +1,10 @@
 //! What is kept of a delivery for people to look at.
 //!
 //! - [`recorder`] makes the record of a delivery that has ended.
-//! - [`details`] is what the store keeps of it beside its summary, its head and its body.
 //! - [`kept`] says what stays of bodies, and of queued deliveries.
 //! - [`shown`] says what people may see of a stored body.
 //! - [`redact`] takes secrets out of all of it.
 
-pub mod details;
 pub mod kept;
 pub mod recorder;
 pub mod redact;

@@ -16,13 +16,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use prometheus::IntCounter;
 use smol_str::{SmolStr, ToSmolStr as _};
 use uuid::Uuid;
 
-use super::details::{BODY, Brief, Details, Written};
 use super::kept::{self, Origin};
 use super::redact;
 use crate::config::{self, NO_ROUTE};
@@ -31,12 +30,14 @@ use crate::delivery::response::FinalResponse;
 use crate::delivery::timeline::{Event, Period};
 use crate::delivery::trace_context::TraceContext;
 use crate::http1::client::request::Head;
+use crate::http1::field::first;
 use crate::metrics::UpstreamResult;
 use crate::reject::{Outcome, Reject};
 use crate::routing::limits::RecordLimit;
 use crate::routing::table::{Route, RouteShared};
 use crate::schemes::Redacted;
-use crate::store::{Attempt, Delivery, KeptBody, Record, State, Store, received_at};
+use crate::store::details::{BODY, Brief, Details};
+use crate::store::{Attempt, Delivery, KeptBody, Record, RequestId, State, Store, StoredDetails, received_at};
 
 /// Refused deliveries of a route that are recorded in a second.
 pub use crate::routing::limits::RECORDS_PER_SECOND as PER_SECOND;
@@ -75,9 +76,9 @@ impl Recorder {
         let route = answer.route.as_deref();
         let record = route.map_or(config::Record::Metadata, |route| route.shared.config.record);
         let Some(state) = state(answer.outcome) else { return };
-        let is_captured = state == State::Refused && route.is_some_and(|route| is_captured(info, route, period.end));
+        let is_captured = state == State::Refused && route.is_some_and(|route| is_captured(info, route, period.end()));
         if !is_captured
-            && (record == config::Record::None || !self.admits(state, route.map(|route| &*route.shared), period.end))
+            && (record == config::Record::None || !self.admits(state, route.map(|route| &*route.shared), period.end()))
         {
             return;
         }
@@ -86,10 +87,8 @@ impl Recorder {
             Some(route) if record == config::Record::Full => Some((route, route.shared.config.record_body)),
             _ => None,
         };
-        let record = Record {
-            attempt: self.attempt(info, answer, state, full.is_some()),
-            delivery: self.record(info, answer, state, period, full),
-        };
+        let attempt = self.attempt(info, answer, state, full.is_some());
+        let record = Record::new(self.record(info, answer, state, period, full), attempt);
         // What finds no room is counted by the store.
         self.store.record(record);
     }
@@ -110,7 +109,7 @@ impl Recorder {
             status: Some(response.status().as_u16()),
             event_type: None,
             event_id: None,
-            request_id: request_id.and_then(text),
+            request_id: request_id.and_then(text).map_or(RequestId::Unknown, RequestId::Named),
             peer: peer.ip().to_canonical().to_smolstr(),
             method: SmolStr::default(),
             path: SmolStr::default(),
@@ -118,7 +117,7 @@ impl Recorder {
             duration_ms: None,
             head: Bytes::new(),
             body: None,
-            details: Bytes::new(),
+            details: StoredDetails::default(),
         });
     }
 
@@ -145,16 +144,8 @@ impl Recorder {
     ) -> Delivery {
         let route = answer.route.as_deref();
         let Event { kind, id: event_id } = info.event(route.map(|route| &*route.shared));
-        let payload = info.timeline.payload();
-        let head = full.filter(|_| matches!(state, State::Forwarded | State::Failed)).and(info.timeline.sent_message());
-        let body = full.zip(payload).map(|((route, most), payload)| {
-            let redacted = redact::body(&route.shared.credentials, payload);
-            if let Some(head) = head {
-                let origin = Origin { scheme: route.scheme.clone(), event_type: kind.clone(), details: Bytes::new() };
-                kept::copy(&route.shared, (info.delivery_id, &origin), &redacted, payload, || head.clone());
-            }
-            (kept::body(redacted, payload, most), payload)
-        });
+        let (head, body) = full
+            .map_or_else(Default::default, |(route, most)| head_and_body(info, route, (state, kind.as_ref()), most));
         let id = if matches!(answer.rejected, Some(Reject::StorageSlow | Reject::StorageFailed)) {
             beside(info.delivery_id)
         } else {
@@ -170,24 +161,15 @@ impl Recorder {
             status: Some(answer.response.status().as_u16()),
             event_type: kind,
             event_id,
-            request_id: info.shown_id(route.map(|route| &*route.shared)).map(SmolStr::new),
+            request_id: request_id(info, route.map(|route| &*route.shared), id),
             peer: client(info),
-            method: SmolStr::new(info.head.method.as_str()),
-            path: SmolStr::new(info.head.uri.path()),
+            method: method(info),
+            path: path(info, route),
             request_bytes: info.timeline.body_bytes().unwrap_or_default(),
-            duration_ms: Some(u32::try_from(period.length().as_millis()).unwrap_or(u32::MAX)),
-            head: head.cloned().unwrap_or_default(),
-            body: body.and_then(|(body, payload)| match body {
-                KeptBody::AsItIs => Some(kept::first(payload, usize::MAX)),
-                KeptBody::Only(body) => Some(body),
-                KeptBody::Nothing => None,
-            }),
-            details: details(
-                info,
-                route.map(|route| &*route.shared),
-                full.map(|(_, most)| most),
-                Came::Answered(answer.rejected),
-            ),
+            duration_ms: Some(u32::try_from(period.length.as_millis()).unwrap_or(u32::MAX)),
+            head,
+            body,
+            details: details(info, route, full.map(|(_, most)| most), Came::Answered(answer.rejected)),
         }
     }
 
@@ -210,7 +192,7 @@ impl Recorder {
             result: self.texts.results.get(result.index()).map_or_else(|| Arc::from(result.label()), Arc::clone),
             status: status.map(|status: StatusCode| status.as_u16()),
             error: info.timeline.upstream_error().map(str::to_owned),
-            duration_ms: u32::try_from(sent.length().as_millis()).unwrap_or(u32::MAX),
+            duration_ms: u32::try_from(sent.length.as_millis()).unwrap_or(u32::MAX),
             replay: false,
             gateway: None,
             response_head: if full && status.is_some() {
@@ -250,31 +232,41 @@ pub enum Came {
     Answered(Option<Reject>),
 }
 
+/// What is kept of a request where requests are: its message, if it was sent, and up to `most` bytes of its body.
+fn head_and_body(
+    info: &RequestInfo,
+    route: &Route,
+    (state, event_type): (State, Option<&SmolStr>),
+    most: u64,
+) -> (Bytes, Option<Bytes>) {
+    let was_sent = matches!(state, State::Forwarded | State::Failed);
+    let head = info.timeline.sent_message().filter(|_| was_sent);
+    let body = info.timeline.payload().and_then(|payload| {
+        let redacted = redact::body(&route.shared.credentials, payload);
+        if let Some(head) = head {
+            let (scheme, event_type) = (route.scheme.clone(), event_type.cloned());
+            let origin = Origin { scheme, event_type, details: StoredDetails::default() };
+            kept::copy(&route.shared, (info.delivery_id, &origin), &redacted, payload, || head.clone());
+        }
+        match kept::body(redacted, payload, most) {
+            KeptBody::AsItIs => Some(kept::first(payload, usize::MAX)),
+            KeptBody::Only(body) => Some(body),
+            KeptBody::Nothing => None,
+        }
+    });
+    (head.cloned().unwrap_or_default(), body)
+}
+
 /// What is kept of a delivery beside its summary; with `full` the head of its request too, where so many bytes of its body are
 /// kept. Of a delivery that is queued, where its secrets stand is kept whatever the route records: the store has them.
-pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64>, came: Came) -> Bytes {
-    let (timeline, peer) = (&info.timeline, &info.peer);
-    let micros = |period: Period| u64::try_from(period.length().as_micros()).unwrap_or(u64::MAX);
-    let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.config.secret_ids.get(secret));
-    let host = info.head.uri.authority().map(Authority::as_str);
-    let host = host.or_else(|| info.head.headers.get(http::header::HOST)?.to_str().ok());
-    let is_client = peer.client == peer.address.ip();
-    let named = (!is_client).then(|| peer.client.to_string());
-    let address = peer.forwarded_for.to_str().unwrap_or_default();
-    let brief = Brief {
-        host,
-        tls: peer.tls,
-        client: named.as_deref().unwrap_or(address),
-        secret_id: secret_id.map(String::as_str),
-        verified: secret_id.is_some(),
-        // The check begins when the body is there.
-        body_done_us: timeline.verified().map(|verified| micros(Period { start: info.received, end: verified.start })),
-        verification_us: timeline.verified().map(micros),
-        upstream_us: timeline.sent().map(micros),
-    };
-    let mut bytes = Written::new();
-    brief.write(&mut bytes);
-    let trace_id = timeline.trace().map(TraceContext::trace_id);
+pub fn details(info: &RequestInfo, route: Option<&Route>, full: Option<u64>, came: Came) -> StoredDetails {
+    let brief = brief(info, route);
+    let (is_traced, is_proxied) = (info.timeline.trace().is_some(), info.peer.is_proxy());
+    if full.is_none() && came == Came::Answered(None) && !is_traced && !is_proxied {
+        return StoredDetails::Brief(brief);
+    }
+    let route = route.map(|route| &*route.shared);
+    let trace_id = info.timeline.trace().map(TraceContext::trace_id);
     let has_secrets = came == Came::Queued || full.is_some();
     let redacted = route.filter(|_| has_secrets).map(|route| secrets(info, route)).unwrap_or_default();
     let full = route.zip(full).map(|(route, most)| request(info, route, most));
@@ -282,12 +274,25 @@ pub fn details(info: &RequestInfo, route: Option<&RouteShared>, full: Option<u64
         Came::Answered(Some(reject)) => Some(reject.reason().to_owned()),
         Came::Answered(None) | Came::Queued => None,
     };
-    if full.is_some() || !redacted.is_empty() || trace_id.is_some() || refused.is_some() || !is_client {
-        let proxy = (!is_client).then(|| address.to_owned());
-        let more = Details { trace_id, proxy, redacted, refused, ..full.unwrap_or_default() };
-        bytes.extend_from_slice(&more.encode());
+    let proxy = is_proxied.then(|| info.peer.text.to_string());
+    let Details { request, body_cut, .. } = full.unwrap_or_default();
+    (&Details { request, body_cut, redacted, trace_id, proxy, refused, ..brief.into() }).into()
+}
+
+/// What is kept of every delivery.
+fn brief(info: &RequestInfo, route: Option<&Route>) -> Brief {
+    let timeline = &info.timeline;
+    let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.secret_ids.get(secret));
+    Brief {
+        host: host(info, route),
+        tls: info.peer.tls,
+        secret_id: secret_id.cloned(),
+        verified: secret_id.is_some(),
+        // The check begins when the body is there.
+        body_done: timeline.verified().map(|check| check.start.saturating_duration_since(info.received)),
+        verification: timeline.verified().map(|check| check.length),
+        upstream: timeline.sent().map(|sent| sent.length),
     }
-    Bytes::copy_from_slice(&bytes)
 }
 
 /// The request's head without secrets.
@@ -312,11 +317,34 @@ fn secrets(info: &RequestInfo, route: &RouteShared) -> Vec<String> {
 
 /// The client's address as text.
 pub fn client(info: &RequestInfo) -> SmolStr {
-    let peer = &info.peer;
-    match peer.forwarded_for.to_str() {
-        Ok(address) if peer.client == peer.address.ip() => SmolStr::new(address),
-        _ => peer.client.to_smolstr(),
+    if info.peer.is_proxy() { info.peer.client.to_smolstr() } else { info.peer.text.clone() }
+}
+
+/// The method of the request.
+pub fn method(info: &RequestInfo) -> SmolStr {
+    // The one that nearly all have.
+    if info.head.method == Method::POST { SmolStr::new_static("POST") } else { info.head.method.as_str().into() }
+}
+
+/// The path of the request, without the query.
+pub fn path(info: &RequestInfo, route: Option<&Route>) -> SmolStr {
+    let path = info.head.uri.path();
+    route.and_then(|route| route.last_path.of(path.as_bytes())).unwrap_or_else(|| path.into())
+}
+
+/// The host that the request was for.
+fn host(info: &RequestInfo, route: Option<&Route>) -> Option<SmolStr> {
+    let host = info.head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| Some(first(&info.head.headers, &HOST)?.as_bytes()))?;
+    route.map_or_else(|| str::from_utf8(host).ok().map(SmolStr::new), |route| route.last_host.of(host))
+}
+
+/// What is kept of the request id in the record with this id.
+pub fn request_id(info: &RequestInfo, route: Option<&RouteShared>, id: Uuid) -> RequestId {
+    if !info.has_senders_id && id == info.delivery_id {
+        return RequestId::Own;
     }
+    info.shown_id(route).map_or(RequestId::Unknown, |text| RequestId::Named(text.into()))
 }
 
 /// The id for the record of a refusal beside a delivery that may be stored all the same, under its own id: its sender has waited

@@ -18,12 +18,12 @@ use http::request::Parts;
 use http::{HeaderName, Uri, Version};
 use memchr::memchr;
 
-use super::details::{Details, FieldLine, RequestRecord};
 use crate::http1::as_sent::SentHead;
 use crate::http1::client::request::Head;
 use crate::http1::payload::Payload;
 use crate::routing::table::RouteShared;
 use crate::schemes::{self, Credentials, REDACTED, Redacted};
+use crate::store::details::{Details, FieldLine, RequestRecord};
 use crate::upstream::message::{Message, Target};
 
 /// The secrets of a stored delivery.
@@ -94,7 +94,7 @@ fn hides(credentials: &Credentials, name: &[u8]) -> bool {
     is_never_recorded(name) || credentials.has_header(name)
 }
 
-/// What is taken out of a request with this head, in the words of [`Details::redacted`](super::details::Details::redacted).
+/// What is taken out of a request with this head, in the words of [`Details::redacted`](crate::store::details::Details::redacted).
 pub fn taken_out(credentials: &Credentials, head: &Parts) -> Vec<String> {
     let has_secret =
         |name: &&HeaderName| head.headers.get_all(*name).iter().any(|value| credentials.are_in(value.as_bytes()));

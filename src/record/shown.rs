@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 
-use super::details::Details;
 use super::redact::Secrets;
 use crate::http1::payload::Payload;
 use crate::schemes::Redacted;
+use crate::store::details::Details;
 use crate::store::{Shown, State};
 
 /// Whether the body of a delivery in this state is stored as it came.
@@ -35,7 +35,7 @@ pub fn body(shown: Shown, secrets: &Secrets<'_>, body: Bytes) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::details::BODY;
+    use crate::store::details::BODY;
 
     #[test]
     fn a_body_with_a_secret_is_shown_without_it_or_not_at_all() {

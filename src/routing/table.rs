@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use smol_str::SmolStr;
 
 use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteKind, RouteLabels, RouteMetrics};
 use crate::reject::Reject;
 use crate::routing::diagnose_limit::DiagnoseLimit;
+use crate::routing::last_text::LastText;
 use crate::routing::limits::{LimitStates, RouteLimits};
 use crate::routing::route_headers::RouteHeaders;
 use crate::schemes::Credentials;
@@ -26,13 +28,22 @@ pub struct Route {
     pub name: Arc<str>,
     /// The name of its scheme, for records.
     pub scheme: Arc<str>,
+    /// The ids of its secrets, for records.
+    pub secret_ids: Box<[SmolStr]>,
+    /// The path of the last delivery, for records.
+    pub last_path: LastText,
+    /// The host that the last delivery was for, for records.
+    pub last_host: LastText,
 }
 
 impl Route {
     /// A route for one thread, with a pool for each URL of its upstream.
     pub fn new(shared: Arc<RouteShared>, pools: impl Into<Box<[Rc<Pool>]>>) -> Self {
-        let (name, scheme) = (Arc::from(&*shared.config.name), Arc::from(&*shared.config.scheme.name));
-        Self { shared, pools: pools.into(), name, scheme }
+        let config = &shared.config;
+        let (name, scheme) = (Arc::from(&*config.name), Arc::from(&*config.scheme.name));
+        let secret_ids = config.secret_ids.iter().map(SmolStr::new).collect();
+        let (last_path, last_host) = Default::default();
+        Self { shared, pools: pools.into(), name, scheme, secret_ids, last_path, last_host }
     }
 }
 

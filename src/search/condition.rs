@@ -8,7 +8,6 @@ use memchr::memmem::Finder;
 use smol_str::SmolStr;
 
 use super::pattern::Pattern;
-use crate::record::details::Details;
 use crate::record::shown::has_secret;
 use crate::store::{Condition, Filter, Millis, Needs, Parts, Shown, Stored, received_at};
 
@@ -168,9 +167,7 @@ impl Test {
     fn may_see(&self, parts: &Parts<'_>) -> bool {
         let stored = parts.stored;
         match self {
-            Self::Body(_) => {
-                Details::decode(&stored.delivery.details).is_ok_and(|details| !has_secret(stored.shown, &details))
-            }
+            Self::Body(_) => stored.delivery.details.decode().is_ok_and(|details| !has_secret(stored.shown, &details)),
             _ => true,
         }
     }
@@ -179,18 +176,20 @@ impl Test {
         let stored = parts.stored;
         let delivery = &stored.delivery;
         let some = |text: &Option<SmolStr>, pattern: &Pattern| text.as_deref().is_some_and(|text| pattern.fits(text));
+        let request_id = |pattern: &Pattern| delivery.request_id().is_some_and(|text| pattern.fits(&text));
         let own = |pattern: &Pattern| pattern.fits(&delivery.id.to_string());
         match self {
             Self::Text(Attribute::Route, pattern) => pattern.fits(&delivery.route),
             Self::Text(Attribute::Reason, pattern) => delivery.reason.as_deref().is_some_and(|text| pattern.fits(text)),
             Self::Text(Attribute::EventType, pattern) => some(&delivery.event_type, pattern),
             Self::Text(Attribute::EventId, pattern) => some(&delivery.event_id, pattern),
-            Self::Text(Attribute::RequestId, pattern) => some(&delivery.request_id, pattern),
+            Self::Text(Attribute::RequestId, pattern) => request_id(pattern),
             Self::Text(Attribute::SomeId, pattern) => {
-                some(&delivery.event_id, pattern) || some(&delivery.request_id, pattern) || own(pattern)
+                some(&delivery.event_id, pattern) || request_id(pattern) || own(pattern)
             }
             Self::Word(pattern) => {
-                [&delivery.event_id, &delivery.event_type, &delivery.request_id].iter().any(|text| some(text, pattern))
+                [&delivery.event_id, &delivery.event_type].iter().any(|text| some(text, pattern))
+                    || request_id(pattern)
                     || pattern.fits(&delivery.path)
                     || pattern.is_whole(&delivery.id.to_string())
             }
@@ -213,7 +212,7 @@ impl Test {
 /// Whether the recorded head has a line of this name, with a value as the pattern says. A value that was taken out is no
 /// value.
 fn has_header(stored: &Stored, name: &str, value: Option<&Pattern>) -> bool {
-    let details = Details::decode(&stored.delivery.details).unwrap_or_default();
+    let details = stored.delivery.details.decode().unwrap_or_default();
     let fields = details.request.into_iter().flat_map(|request| request.fields);
     fields
         .filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::query::{MAX_LEN, MAX_TERMS};
 use super::*;
-use crate::record::details::{Details, FieldLine, RequestRecord};
+use crate::store::details::{Details, FieldLine, RequestRecord};
 use crate::store::list::matches;
-use crate::store::{Delivery, Millis, Shown, State, Stored};
+use crate::store::{Delivery, Millis, RequestId, Shown, State, Stored, StoredDetails};
 
 /// 2026-01-31T12:00:00Z
 const NOW: Millis = 1_769_860_800_000;
@@ -25,7 +25,7 @@ fn stored(change: impl FnOnce(&mut Stored)) -> Stored {
         status: Some(401),
         event_type: Some("invoice.paid".into()),
         event_id: Some("evt_1".into()),
-        request_id: Some("req-Ünique".into()),
+        request_id: RequestId::Named("req-Ünique".into()),
         peer: "192.0.2.7".into(),
         method: "POST".into(),
         path: "/webhooks/Stripe".into(),
@@ -33,7 +33,7 @@ fn stored(change: impl FnOnce(&mut Stored)) -> Stored {
         duration_ms: Some(1_000),
         head: Bytes::from_static(b"head"),
         body: Some(Bytes::from_static(b"{\"id\": \"pi_123 *\"}")),
-        details: Bytes::from_static(b""),
+        details: StoredDetails::default(),
     };
     let mut stored = Stored {
         shown: Shown::of(delivery.state, 0, false),
@@ -135,7 +135,7 @@ fn what_a_delivery_does_not_have_is_found_by_negation_alone() {
     let bare = stored(|stored| {
         let delivery = &mut stored.delivery;
         (delivery.reason, delivery.status, delivery.event_type) = (None, None, None);
-        (delivery.event_id, delivery.request_id, delivery.duration_ms) = (None, None, None);
+        (delivery.event_id, delivery.request_id, delivery.duration_ms) = Default::default();
         delivery.peer = "".into();
         delivery.body = None;
     });
@@ -157,7 +157,7 @@ fn a_header_is_looked_for_in_the_recorded_head() {
     let fields = vec![line("x-foo", "bar"), line("x-foo", "a=b c"), line("authorization", "redacted")];
     let request = RequestRecord { fields, ..RequestRecord::default() };
     let recorded = stored(|stored| {
-        stored.delivery.details = Details { request: Some(request), ..Details::default() }.encode();
+        stored.delivery.details = Details { request: Some(request), ..Details::default() }.encode().into();
     });
     for text in
         ["header:x-foo", "header:X-Foo=bar", "header:x-foo=b*", "header:x-foo=\"a=b c\"", "header:authorization"]
@@ -169,7 +169,7 @@ fn a_header_is_looked_for_in_the_recorded_head() {
     for text in ["header:x-fo", "header:x-foo=BAR", "header:x-foo=", "header:authorization=redacted"] {
         assert!(!finds(text, &recorded), "{text}");
     }
-    let garbage = stored(|stored| stored.delivery.details = Bytes::from_static(b"\xff"));
+    let garbage = stored(|stored| stored.delivery.details = Bytes::from_static(b"\xff").into());
     assert!(!finds("header:x-foo", &garbage) && finds("-header:x-foo", &garbage));
 }
 
@@ -200,7 +200,7 @@ fn no_search_looks_at_a_body_that_has_a_secret() {
     let with_secret = |shown| {
         stored(|stored| {
             stored.shown = shown;
-            stored.delivery.details = details.encode();
+            stored.delivery.details = details.encode().into();
         })
     };
     for shown in Shown::ALL {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use super::details::StoredDetails;
 use super::types::{Millis, State, Stored};
 use super::waiting::Waiting;
 
@@ -98,8 +99,8 @@ pub struct Claimed {
     pub waiting: Waiting,
     /// The route's scheme when it came.
     pub scheme: Arc<str>,
-    /// What else is known of it, as the caller encoded it.
-    pub details: Bytes,
+    /// What else is known of it.
+    pub details: StoredDetails,
     /// The request's head, as the caller encoded it.
     pub head: Bytes,
     /// The request's body.

@@ -233,7 +233,9 @@ pub struct Tally {
 impl Tally {
     /// So many more deliveries of a route have this state.
     pub fn count(&mut self, route: &Arc<str>, shown: Shown, delta: i64) {
-        let same = |(other, state, _): &&mut (Arc<str>, Shown, i64)| *state == shown && other == route;
+        let same = |(other, state, _): &&mut (Arc<str>, Shown, i64)| {
+            *state == shown && (Arc::ptr_eq(other, route) || other == route)
+        };
         match self.counts.iter_mut().find(same) {
             Some((.., sum)) => *sum += delta,
             None => self.counts.push((Arc::clone(route), shown, delta)),

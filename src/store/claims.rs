@@ -80,6 +80,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::store::details::StoredDetails;
     use crate::store::waiting::Waiting;
 
     const ONE: Ticket = Ticket { row: 1, destination: 0 };
@@ -91,7 +92,7 @@ mod tests {
             received_at: 0,
             waiting: Waiting::received(0),
             scheme: "none".into(),
-            details: Bytes::new(),
+            details: StoredDetails::default(),
             head: Bytes::new(),
             body: Bytes::new(),
         }

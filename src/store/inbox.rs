@@ -142,6 +142,8 @@ pub struct Shared {
     pub failed: OnceLock<Arc<str>>,
     /// Why the database cannot be reached, as long as it cannot.
     unreachable: Mutex<Option<Arc<str>>>,
+    /// Whether it cannot: without a lock for each write while it can.
+    is_unreachable: AtomicBool,
     /// There is no room for deliveries.
     pub full: AtomicBool,
     /// Records that were dropped.
@@ -183,6 +185,7 @@ impl Shared {
             keep: Mutex::default(),
             failed: OnceLock::new(),
             unreachable: Mutex::default(),
+            is_unreachable: AtomicBool::new(false),
             full: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -228,6 +231,7 @@ impl Shared {
 
     /// The database cannot be reached now.
     pub fn cannot_reach(&self, why: &Arc<str>) {
+        self.is_unreachable.store(true, Ordering::Relaxed);
         if lock(&self.unreachable).replace(Arc::clone(why)).is_none() {
             tracing::error!(error = %why, "the database cannot be reached; it is tried again");
         }
@@ -235,12 +239,12 @@ impl Shared {
 
     /// Why the database cannot be reached, as long as it cannot.
     pub fn unreachable(&self) -> Option<Arc<str>> {
-        lock(&self.unreachable).clone()
+        self.is_unreachable.load(Ordering::Relaxed).then(|| lock(&self.unreachable).clone()).flatten()
     }
 
     /// The database can be reached.
     pub fn is_reached(&self) {
-        if lock(&self.unreachable).take().is_some() {
+        if self.is_unreachable.swap(false, Ordering::Relaxed) && lock(&self.unreachable).take().is_some() {
             tracing::info!("the database can be reached again");
         }
     }

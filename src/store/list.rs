@@ -156,14 +156,15 @@ pub fn summary_matches(filter: &Filter, stored: &Stored) -> bool {
     let is =
         |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|wanted| value == Some(wanted));
     let has_id = |wanted: &str| {
-        [&delivery.event_id, &delivery.request_id].into_iter().any(|id| id.as_deref() == Some(wanted))
+        delivery.event_id.as_deref() == Some(wanted)
+            || delivery.request_id().as_deref() == Some(wanted)
             || Uuid::try_parse(wanted) == Ok(delivery.id)
     };
     one_of(&filter.routes, Some(&*delivery.route))
         && filter.states.as_ref().is_none_or(|states| states.contains(&stored.shown))
         && one_of(&filter.reasons, delivery.reason.as_deref())
         && is(&filter.event_id, delivery.event_id.as_deref())
-        && is(&filter.request_id, delivery.request_id.as_deref())
+        && is(&filter.request_id, delivery.request_id().as_deref())
         && filter.some_id.as_deref().is_none_or(has_id)
         && filter.since.is_none_or(|since| received_at(delivery.id) >= since)
         && filter.until.is_none_or(|until| received_at(delivery.id) < until)

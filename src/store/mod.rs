@@ -10,6 +10,7 @@
 //!
 //! - [`backend`] is the trait that each kind of store has.
 //! - [`circuits`] are those of upstreams that gateways share.
+//! - [`details`] is what a delivery has beside the columns that every list shows.
 //! - [`list`] says which deliveries to list.
 //! - [`sqlite`] is one database in a folder.
 //! - [`postgres`] is a database that several gateways share.
@@ -22,6 +23,7 @@ mod attempt;
 pub mod backend;
 pub mod circuits;
 mod claims;
+pub mod details;
 mod feed;
 mod inbox;
 pub mod list;
@@ -50,6 +52,7 @@ pub use attempt::*;
 use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
 use bytes::Bytes;
 use circuits::KnownCircuits;
+pub use details::StoredDetails;
 use feed::Feed;
 pub use feed::News;
 pub use inbox::Limits;

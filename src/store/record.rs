@@ -10,12 +10,20 @@ pub struct Record {
     pub delivery: Delivery,
     /// The attempt to hand it to the upstream at once, if there was one.
     pub attempt: Option<Attempt>,
+    /// About how much memory it took when it was made.
+    weight: usize,
 }
 
 impl Record {
-    /// About how much memory it takes.
+    /// A record.
+    pub fn new(delivery: Delivery, attempt: Option<Attempt>) -> Self {
+        let weight = delivery.weight() + attempt.as_ref().map_or(0, Attempt::weight);
+        Self { delivery, attempt, weight }
+    }
+
+    /// About how much memory it took when it was made.
     pub fn weight(&self) -> usize {
-        self.delivery.weight() + self.attempt.as_ref().map_or(0, Attempt::weight)
+        self.weight
     }
 
     /// Whether it has the budget of refused deliveries: such a record needs no secret.
@@ -26,6 +34,6 @@ impl Record {
 
 impl From<Delivery> for Record {
     fn from(delivery: Delivery) -> Self {
-        Self { delivery, attempt: None }
+        Self::new(delivery, None)
     }
 }

@@ -3,6 +3,7 @@
 //! Times are milliseconds since 1970-01-01T00:00:00Z. The store does not read the request's head: it keeps the bytes that
 //! the caller encoded, and gives them back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,8 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use thiserror::Error;
 use uuid::Uuid;
+
+use super::details::StoredDetails;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
@@ -237,8 +240,8 @@ pub struct Delivery {
     pub event_type: Option<SmolStr>,
     /// The provider's id of the event.
     pub event_id: Option<SmolStr>,
-    /// `X-Request-Id`.
-    pub request_id: Option<SmolStr>,
+    /// Its `X-Request-Id`; [`Delivery::request_id`] is the text.
+    pub request_id: RequestId,
     /// The client's address.
     pub peer: SmolStr,
     /// The request's method.
@@ -253,17 +256,39 @@ pub struct Delivery {
     pub head: Bytes,
     /// The request's body, or the part of it that is kept. `None` where none is kept.
     pub body: Option<Bytes>,
-    /// What the caller keeps beside: verification and timing, as the caller encodes them.
-    pub details: Bytes,
+    /// What is kept beside: verification and timing.
+    pub details: StoredDetails,
+}
+
+/// What the store keeps of a delivery's `X-Request-Id`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum RequestId {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// That it is the delivery's id, as for all whose senders gave none: it needs no room.
+    Own,
+    /// The text.
+    Named(SmolStr),
 }
 
 impl Delivery {
     /// About how much memory it takes.
     pub fn weight(&self) -> usize {
-        let texts = [self.event_type.as_ref(), self.event_id.as_ref(), self.request_id.as_ref()];
+        let request_id = if let RequestId::Named(text) = &self.request_id { Some(text) } else { None };
+        let texts = [self.event_type.as_ref(), self.event_id.as_ref(), request_id];
         let texts: usize = texts.into_iter().flatten().map(SmolStr::len).sum();
         let body = self.body.as_ref().map_or(0, Bytes::len);
-        512 + texts + self.peer.len() + self.path.len() + self.head.len() + self.details.len() + body
+        512 + texts + self.peer.len() + self.path.len() + self.head.len() + self.details.weight() + body
+    }
+
+    /// The `X-Request-Id`, if it is known.
+    pub fn request_id(&self) -> Option<Cow<'_, str>> {
+        match &self.request_id {
+            RequestId::Unknown => None,
+            RequestId::Own => Some(self.id.to_string().into()),
+            RequestId::Named(text) => Some(text.as_str().into()),
+        }
     }
 }
 
@@ -285,7 +310,8 @@ pub struct Stored {
 impl Stored {
     /// A delivery as lists show it, of a route that is not held, in a store that is not shared.
     pub fn new(delivery: &Delivery, attempts: u32, next_attempt_at: Option<Millis>) -> Self {
-        let delivery = Delivery { head: Bytes::new(), body: None, details: Bytes::new(), ..delivery.clone() };
+        let (head, details) = Default::default();
+        let delivery = Delivery { head, body: None, details, ..delivery.clone() };
         Self { shown: Shown::of(delivery.state, attempts, false), delivery, attempts, next_attempt_at, gateway: None }
     }
 }

@@ -250,12 +250,12 @@ impl Writer {
         let is_short = sizes.free.is_some_and(|free| free < limits.min_free.saturating_add(coming));
         let used = sizes.used.saturating_add(coming);
         self.shared.full.store(is_short || used > limits.max_size, Ordering::Relaxed);
-        let (now, patience) = (self.clock.now(), limits.patience);
+        let oldest = self.clock.now().checked_sub(limits.patience);
         self.refuse(batch, false, |entry| {
             if is_short || used > limits.room(&entry.write) {
                 Some(StoreError::Full)
             } else {
-                (now.saturating_duration_since(entry.since) > patience).then_some(StoreError::Slow)
+                oldest.is_some_and(|oldest| entry.since < oldest).then_some(StoreError::Slow)
             }
         })
     }

@@ -59,8 +59,8 @@ struct EndpointUrl {
 pub struct Sent {
     /// The response, or the failure.
     pub result: Result<Response<ResponseBody>, SendError>,
-    /// When the head of the response had arrived, or sending failed.
-    pub ended: Instant,
+    /// How long it took until the head of the response had arrived, or sending failed.
+    pub took: Duration,
     /// The position of the URL that it was sent to last.
     pub url: usize,
 }
@@ -159,8 +159,8 @@ pub async fn send(
         None => (sending.send_once(pools, turn, request).await.map_err(|unanswered| unanswered.error), turn.url),
         Some(rotation) => sending.send_in_turn(pools, rotation, turn, request).await,
     };
-    let ended = clock.now();
-    endpoint.metrics.duration.observe(ended.saturating_duration_since(started).as_secs_f64());
+    let took = clock.now().saturating_duration_since(started);
+    endpoint.metrics.duration.observe(took.as_secs_f64());
     let result = match sent {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(SendError::Failed(io::Error::other("the upstream switches protocols without being asked to")))
@@ -173,7 +173,7 @@ pub async fn send(
         Err(SendError::Failed(_)) => UpstreamResult::Failed,
         Err(SendError::Late) => UpstreamResult::Timeout,
     });
-    Sent { result, ended, url }
+    Sent { result, took, url }
 }
 
 impl Sending<'_> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hooklatch::acts::Refused;
 use hooklatch::acts::bulk::{MAX_RUNNING, Progress, RunState};
-use hooklatch::record::details::{Details, FieldLine, RequestRecord};
-use hooklatch::store::{self, Filter, Shown, State};
+use hooklatch::store::details::{Details, FieldLine, RequestRecord};
+use hooklatch::store::{self, Filter, RequestId, Shown, State, StoredDetails};
 use uuid::Uuid;
 
 use crate::support::process::poll;
@@ -63,7 +63,7 @@ fn record(state: State, body: &str) -> store::Delivery {
         status: None,
         event_type: None,
         event_id: None,
-        request_id: Some("id-1".into()),
+        request_id: RequestId::Named("id-1".into()),
         peer: "192.0.2.1".into(),
         method: "POST".into(),
         path: "/hook".into(),
@@ -71,7 +71,7 @@ fn record(state: State, body: &str) -> store::Delivery {
         duration_ms: None,
         head: Bytes::new(),
         body: Some(Bytes::copy_from_slice(body.as_bytes())),
-        details: Bytes::new(),
+        details: StoredDetails::default(),
     }
 }
 
@@ -93,14 +93,14 @@ fn request(lines: &[(&'static str, &str)]) -> Details {
         version: "HTTP/1.1".to_owned(),
         fields: fields.collect(),
     };
-    Details { request: Some(request), client: "192.0.2.1".to_owned(), tls: true, ..Details::default() }
+    Details { request: Some(request), tls: true, ..Details::default() }
 }
 
 /// The refused delivery of this body and these details, in a gateway with these keys of the route.
 fn refused(keys: &str, details: &Details, body: &str) -> (Queued, Uuid) {
     let mut queued = Queued::of("circleci", keys);
     queued.stop();
-    let kept = store::Delivery { details: details.encode(), ..record(State::Refused, body) };
+    let kept = store::Delivery { details: details.into(), ..record(State::Refused, body) };
     let id = kept.id;
     queued.record(kept);
     queued.restart_of("circleci", keys);

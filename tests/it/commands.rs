@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use hooklatch::store::{self, State};
+use hooklatch::store::{self, RequestId, State, StoredDetails};
 use serde_json::Value;
 
 use crate::support::gateway::{Gateway, SECRET};
@@ -240,7 +240,7 @@ fn what_senders_chose_cannot_act_on_a_terminal() {
         status: Some(200),
         event_type: Some("\u{1b}]0;x\u{7}\u{202e}\n".into()),
         event_id: Some("\u{9b}".into()),
-        request_id: None,
+        request_id: RequestId::Unknown,
         peer: "192.0.2.1".into(),
         method: "POST".into(),
         path: "/\u{2066}".into(),
@@ -248,7 +248,7 @@ fn what_senders_chose_cannot_act_on_a_terminal() {
         duration_ms: None,
         head: bytes::Bytes::new(),
         body: None,
-        details: bytes::Bytes::new(),
+        details: StoredDetails::default(),
     };
     let id = delivery.id.to_string();
     queued.record(delivery);

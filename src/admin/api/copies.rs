@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::detail::Found;
 use crate::admin::AdminContext;
-use crate::record::details::Details;
 use crate::routing::copies::DeliveryCopy;
 use crate::routing::table::RouteShared;
-use crate::store::{Delivery, Shown, State, Stored, received_at};
+use crate::store::details::Details;
+use crate::store::{Delivery, RequestId, Shown, State, Stored, received_at};
 
 /// The delivery of a copy, without head and body. It had been let in, and its handler has taken it.
 pub fn stored(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
@@ -24,7 +24,7 @@ pub fn stored(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
         status: None,
         event_type: copy.event_type.clone(),
         event_id: None,
-        request_id: None,
+        request_id: RequestId::Unknown,
         peer: SmolStr::default(),
         method: SmolStr::default(),
         path: SmolStr::default(),
@@ -32,7 +32,7 @@ pub fn stored(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
         duration_ms: None,
         head: Bytes::new(),
         body: None,
-        details: copy.details.clone(),
+        details: copy.details.clone().into(),
     };
     Stored { delivery, shown: Shown::Settled(State::Delivered), attempts: 1, next_attempt_at: None, gateway: None }
 }

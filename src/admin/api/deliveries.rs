@@ -21,7 +21,6 @@ use crate::admin::AdminContext;
 use crate::admin::problem::Problem;
 use crate::queue::stored;
 use crate::record;
-use crate::record::details::Details;
 use crate::record::redact::Secrets;
 use crate::routing::table::RouteShared;
 use crate::search;
@@ -216,7 +215,7 @@ pub async fn find(context: &AdminContext, Id(id): Id) -> Result<Found, Problem> 
 /// # Errors
 /// 500 for a record that cannot be read.
 pub async fn shown(context: &AdminContext, Kept { stored, attempts, body }: Kept) -> Result<Found, Problem> {
-    let details = Details::decode(&stored.delivery.details).map_err(|error| {
+    let details = stored.delivery.details.decode().map_err(|error| {
         tracing::error!(id = %stored.delivery.id, %error, "a record cannot be read");
         Problem::internal()
     })?;

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::recorded::{self, RecordedRequest};
 use super::summary::Summary;
 use crate::queue::attempt::rfc3339;
-use crate::record::details::Details;
 use crate::record::shown::is_as_it_came;
+use crate::store::details::Details;
 use crate::store::{Attempt, Shown, State, Stored};
 
 /// A delivery as the store has it.
@@ -53,7 +53,7 @@ pub fn detail(found: &Found, request: Option<&RecordedRequest>) -> Value {
         ("version", json!(request.map(|request| &request.version))),
         ("host", json!(details.host)),
         ("tls", json!(details.tls)),
-        ("client", json!(Some(&details.client).filter(|client| !client.is_empty()))),
+        ("client", json!(Some(stored.delivery.peer.as_str()).filter(|client| !client.is_empty()))),
         ("trace_id", json!(details.trace_id)),
         ("request_headers", json!(request.map(headers))),
         ("redacted", json!(details.redacted)),

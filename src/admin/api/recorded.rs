@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::HeaderName;
 
-use crate::record::details::{Details, RequestRecord};
 use crate::routing::table::RouteShared;
 use crate::schemes::{self, REDACTED, Verifier};
+use crate::store::details::{Details, RequestRecord};
 
 /// What stands in the place of a signature that is not shown.
 pub const HIDDEN: &str = "hidden";
@@ -214,7 +214,7 @@ pub fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::details::FieldLine;
+    use crate::store::details::FieldLine;
 
     fn signatures(guess: bool) -> Signatures {
         Signatures { headers: vec![HeaderName::from_static("x-proof")], parameters: vec!["p".to_owned()], guess }

@@ -1,5 +1,7 @@
 //! What a list shows of a delivery.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::queue::attempt::rfc3339;
@@ -19,7 +21,7 @@ pub struct Summary<'a> {
     status: Option<u16>,
     event_type: Option<&'a str>,
     event_id: Option<&'a str>,
-    request_id: Option<&'a str>,
+    request_id: Option<Cow<'a, str>>,
     peer: Option<&'a str>,
     method: Option<&'a str>,
     path: Option<&'a str>,
@@ -46,7 +48,7 @@ impl<'a> From<&'a Stored> for Summary<'a> {
             status: delivery.status,
             event_type: delivery.event_type.as_deref(),
             event_id: delivery.event_id.as_deref(),
-            request_id: delivery.request_id.as_deref(),
+            request_id: delivery.request_id(),
             peer: some(&delivery.peer),
             method: some(&delivery.method),
             path: some(&delivery.path),

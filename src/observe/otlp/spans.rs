@@ -69,7 +69,7 @@ fn spans(ended: &EndedDelivery) -> Vec<Span> {
     let mut spans = vec![receive(ended)];
     if let Some(check) = ended.verification {
         // The check begins as soon as the body has arrived.
-        let body = Period { start: ended.period.start, end: check.start };
+        let body = Period::between(ended.period.start, check.start);
         spans.push(child(ended, "read body", SpanKind::Internal, rand::random(), body));
         spans.push(verify(ended, check));
     }
@@ -188,7 +188,7 @@ fn child(ended: &EndedDelivery, name: &str, kind: SpanKind, id: SpanId, period: 
         name: name.to_owned(),
         kind: kind.into(),
         start_time_unix_nano: ended.nanos(period.start),
-        end_time_unix_nano: ended.nanos(period.end),
+        end_time_unix_nano: ended.nanos(period.end()),
         ..Span::default()
     }
 }

@@ -17,7 +17,7 @@ use crate::net::connect::Connector;
 use crate::routing::limits::LimitStates;
 use crate::routing::table::RouteShared;
 use crate::store::memory::{Bounds, Memory};
-use crate::store::{Keep, Limits, Millis};
+use crate::store::{Keep, Limits, Millis, RequestId, StoredDetails};
 use crate::upstream::pool::Pool;
 
 const ROUTES: &str = "
@@ -74,7 +74,7 @@ fn delivery(received_at: Millis) -> Delivery {
         status: None,
         event_type: None,
         event_id: None,
-        request_id: None,
+        request_id: RequestId::Unknown,
         peer: "".into(),
         method: "POST".into(),
         path: "/hook".into(),
@@ -82,7 +82,7 @@ fn delivery(received_at: Millis) -> Delivery {
         duration_ms: None,
         head: Bytes::new(),
         body: Some(Bytes::new()),
-        details: Bytes::new(),
+        details: StoredDetails::default(),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::clock::Clock;
 use crate::store::backend::{Answer, Backend, Due, Reader, Write};
 use crate::store::memory::{Bounds, Memory};
 use crate::store::sqlite::Sqlite;
-use crate::store::{Attempt, AttemptOutcome, Change, Changed, Claimed, Delivery, Keep, Shown, Ticket, Waiting};
+use crate::store::{
+    Attempt, AttemptOutcome, Change, Changed, Claimed, Delivery, Keep, RequestId, Shown, StoredDetails, Ticket, Waiting,
+};
 
 const NOW: Millis = 1_700_000_000_000;
 const KEEP: Keep = Keep { delivered: Millis::MAX, dead: Millis::MAX, refused: Millis::MAX };
@@ -310,7 +312,7 @@ fn delivery(number: usize) -> Delivery {
         status: None,
         event_type: None,
         event_id: None,
-        request_id: None,
+        request_id: RequestId::Unknown,
         peer: "".into(),
         method: "POST".into(),
         path: "/".into(),
@@ -318,7 +320,7 @@ fn delivery(number: usize) -> Delivery {
         duration_ms: None,
         head: Bytes::new(),
         body: Some(Bytes::from_static(b"body")),
-        details: Bytes::new(),
+        details: StoredDetails::default(),
     }
 }
 

@@ -9,7 +9,6 @@ mod read;
 mod rows;
 mod sorted;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use read::MemoryReader;
@@ -72,7 +71,7 @@ impl Memory {
                 if let Some(id) = key.and_then(|key| inner.key(&key.key, now)) {
                     return Answer::Duplicate(id);
                 }
-                let record = Record { delivery: Delivery::clone(delivery), attempt: None };
+                let record = Record::from(Delivery::clone(delivery));
                 let Some(row) = self.insert(inner, Arc::new(record), *key, now) else {
                     return Answer::Duplicate(delivery.id);
                 };
@@ -110,7 +109,7 @@ impl Memory {
     fn insert(&mut self, inner: &mut Inner, record: Arc<Record>, key: Option<DedupeKey>, now: Millis) -> Option<i64> {
         let id = record.delivery.id;
         let row = inner.last_row + 1;
-        if !inner.ids.insert(id, row) {
+        if !inner.ids.insert(id.as_u128(), row) {
             return None;
         }
         inner.last_row = row;
@@ -118,9 +117,8 @@ impl Memory {
             self.add_key(inner, id, key);
         }
         let (attempts, is_of_refused) = (u32::from(record.attempt.is_some()), record.is_of_refused());
-        let delivery = Kept::new(record);
-        let waits = BTreeMap::new();
-        inner.push(row, Row { delivery, is_of_refused, made: Vec::new(), attempts, settled_at: now, waits });
+        let (weight, delivery) = (record.weight(), Kept::new(record));
+        inner.push(row, Row { delivery, is_of_refused, weight, attempts, settled_at: now, queued: None });
         Some(row)
     }
 
@@ -186,7 +184,7 @@ impl Memory {
 }
 
 fn by_id(inner: &mut Inner, id: Uuid, change: impl FnOnce(&mut DueOrder, i64, &mut Row) -> Changed) -> Changed {
-    let Some(number) = inner.ids.get(id).copied() else { return Changed::Unknown };
+    let Some(number) = inner.ids.get(id.as_u128()).copied() else { return Changed::Unknown };
     inner.update(number, |due, row| change(due, number, row)).unwrap_or(Changed::Unknown)
 }
 
@@ -219,7 +217,7 @@ impl Backend for Memory {
         let mut inner = lock(&shared);
         let over = |row: &Row| {
             let class = row.delivery.state.class();
-            row.waits.is_empty() && class.is_some_and(|class| row.settled_at <= now.saturating_sub(self.keep.of(class)))
+            !row.is_waiting() && class.is_some_and(|class| row.settled_at <= now.saturating_sub(self.keep.of(class)))
         };
         let gone: Vec<i64> =
             inner.rows.iter().filter(|(_, row)| over(row)).map(|(number, _)| number).take(STEP).collect();

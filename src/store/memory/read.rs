@@ -43,8 +43,8 @@ impl MemoryReader {
         while below > least {
             let rows: Vec<(Uuid, Seen)> = {
                 let inner = lock(&self.inner);
-                let newest = inner.ids.range(least..below).rev().take(ROWS);
-                newest.filter_map(|(id, number)| Some((id, inner.rows.get(*number)?.seen()))).collect()
+                let newest = inner.ids.range(least.as_u128()..below.as_u128()).rev().take(ROWS);
+                newest.filter_map(|(id, number)| Some((Uuid::from_u128(id), inner.rows.get(*number)?.seen()))).collect()
             };
             if rows.is_empty() {
                 break;
@@ -78,7 +78,7 @@ impl Reader for MemoryReader {
         for (_, destination, _, number) in inner.due.range(range) {
             let ticket = Ticket { row: *number, destination: *destination };
             let Some(row) = inner.rows.get(*number) else { continue };
-            let Some(waiting) = row.waits.get(destination) else { continue };
+            let Some(waiting) = row.wait(*destination) else { continue };
             if query.claimed.contains(&ticket) {
                 continue;
             }
@@ -120,7 +120,7 @@ impl Reader for MemoryReader {
 
     fn get(&mut self, id: Uuid) -> Result<Option<(Stored, Vec<Attempt>)>, StoreError> {
         let inner = lock(&self.inner);
-        let row = inner.ids.get(id).and_then(|number| inner.rows.get(*number));
+        let row = inner.ids.get(id.as_u128()).and_then(|number| inner.rows.get(*number));
         Ok(row.map(|row| {
             let stored = row.stored(self.held(&row.delivery.route));
             (row.detailed(stored), row.made().cloned().collect())
@@ -129,17 +129,17 @@ impl Reader for MemoryReader {
 
     fn body(&mut self, id: Uuid) -> Result<Option<Bytes>, StoreError> {
         let inner = lock(&self.inner);
-        let row = inner.ids.get(id).and_then(|number| inner.rows.get(*number));
+        let row = inner.ids.get(id.as_u128()).and_then(|number| inner.rows.get(*number));
         Ok(row.and_then(|row| row.delivery.body.clone()))
     }
 
     fn row(&mut self, id: Uuid) -> Result<Option<i64>, StoreError> {
-        Ok(lock(&self.inner).ids.get(id).copied())
+        Ok(lock(&self.inner).ids.get(id.as_u128()).copied())
     }
 
     fn summaries(&mut self, of: &[Uuid]) -> Result<Vec<Stored>, StoreError> {
         let inner = lock(&self.inner);
-        let rows = of.iter().filter_map(|id| inner.rows.get(*inner.ids.get(*id)?));
+        let rows = of.iter().filter_map(|id| inner.rows.get(*inner.ids.get(id.as_u128())?));
         Ok(rows.map(|row| row.stored(self.held(&row.delivery.route))).collect())
     }
 

@@ -1,6 +1,6 @@
 //! The deliveries in memory, their places in the queue, and what changes them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -57,7 +57,8 @@ pub struct Inner {
     pub orders: [VecDeque<i64>; 2],
     /// How many rows have the budget of refused deliveries, and their bytes.
     pub refused: (usize, usize),
-    pub ids: Sorted<Uuid, i64>,
+    /// The rows by their ids, as numbers: these are compared faster than bytes.
+    pub ids: Sorted<u128, i64>,
     pub due: DueOrder,
     pub keys: HashMap<[u8; 16], (Millis, Uuid)>,
     pub key_order: VecDeque<([u8; 16], Millis)>,
@@ -72,11 +73,20 @@ pub struct Row {
     pub delivery: Kept,
     /// It has the budget of refused deliveries.
     pub is_of_refused: bool,
-    /// The attempts that were made after it was stored.
-    pub made: Vec<Attempt>,
+    /// About how much memory it takes, as [`Row::weigh`] says.
+    pub weight: usize,
     pub attempts: u32,
     pub settled_at: Millis,
-    pub waits: BTreeMap<u16, Waiting>,
+    /// What a delivery has that is or was queued, if it is one: records, of which there are far more, have a pointer.
+    pub queued: Option<Box<QueuedRow>>,
+}
+
+#[derive(Debug, Default)]
+pub struct QueuedRow {
+    /// The attempts that were made after it was stored.
+    made: Vec<Attempt>,
+    /// Its places in the queue, by destination.
+    waits: Sorted<u16, Waiting>,
 }
 
 /// A row as it was: it shares head, details and body with the row.
@@ -92,13 +102,32 @@ impl Row {
         Shown::of(self.delivery.state, self.attempts, false)
     }
 
-    pub fn weight(&self) -> usize {
+    pub fn weigh(&self) -> usize {
         self.delivery.weight() + self.made().map(Attempt::weight).sum::<usize>()
+    }
+
+    /// Its places in the queue, by destination.
+    pub fn waits(&self) -> impl Iterator<Item = (u16, &Waiting)> {
+        self.queued.iter().flat_map(|queued| queued.waits.iter())
+    }
+
+    /// Its place in the queue for a destination.
+    pub fn wait(&self, destination: u16) -> Option<&Waiting> {
+        self.queued.as_ref()?.waits.get(destination)
+    }
+
+    /// Whether it is in the queue.
+    pub fn is_waiting(&self) -> bool {
+        self.queued.as_ref().is_some_and(|queued| !queued.waits.is_empty())
+    }
+
+    fn queued(&mut self) -> &mut QueuedRow {
+        self.queued.get_or_insert_default()
     }
 
     /// All attempts that were made.
     pub fn made(&self) -> impl Iterator<Item = &Attempt> {
-        self.delivery.attempt().into_iter().chain(&self.made)
+        self.delivery.attempt().into_iter().chain(self.queued.iter().flat_map(|queued| &queued.made))
     }
 
     pub fn stored(&self, held: bool) -> Stored {
@@ -112,7 +141,7 @@ impl Row {
 
     /// The row as it is now, to look at later.
     pub fn seen(&self) -> Seen {
-        let next_attempt_at = self.waits.values().map(|waiting| waiting.due_at).min();
+        let next_attempt_at = self.waits().map(|(_, waiting)| waiting.due_at).min();
         Seen { record: Arc::clone(&self.delivery.0), attempts: self.attempts, next_attempt_at }
     }
 }
@@ -148,35 +177,37 @@ impl Seen {
 impl Row {
     /// Takes a delivery out of the queue.
     pub fn dequeue(&mut self, due: &mut DueOrder, number: i64) {
-        for (destination, waiting) in std::mem::take(&mut self.waits) {
+        let Some(queued) = &mut self.queued else { return };
+        while let Some((destination, waiting)) = queued.waits.pop_first() {
             due.remove(&(Arc::clone(&self.delivery.route), destination, waiting.due_at, number));
         }
     }
 
     /// Changes a delivery's place in the queue.
     fn reschedule(&mut self, due: &mut DueOrder, number: i64, change: impl Fn(&mut Waiting)) {
-        for (destination, waiting) in &mut self.waits {
-            due.remove(&(Arc::clone(&self.delivery.route), *destination, waiting.due_at, number));
+        for (destination, waiting) in self.queued.iter_mut().flat_map(|queued| queued.waits.iter_mut()) {
+            due.remove(&(Arc::clone(&self.delivery.route), destination, waiting.due_at, number));
             change(waiting);
-            due.insert((Arc::clone(&self.delivery.route), *destination, waiting.due_at, number));
+            due.insert((Arc::clone(&self.delivery.route), destination, waiting.due_at, number));
         }
     }
 
     pub fn erase(&mut self, now: Millis) {
         let delivery = &mut *self.delivery;
-        (delivery.head, delivery.details, delivery.body) = (Bytes::new(), Bytes::new(), None);
-        (delivery.event_type, delivery.event_id, delivery.request_id) = (None, None, None);
+        (delivery.head, delivery.details, delivery.body) = Default::default();
+        (delivery.event_type, delivery.event_id, delivery.request_id) = Default::default();
         (delivery.peer, delivery.method, delivery.path) = Default::default();
         delivery.state = State::Erased;
         self.settled_at = now;
-        self.delivery.attempt_mut().into_iter().chain(&mut self.made).for_each(Attempt::redact);
+        self.delivery.attempt_mut().into_iter().for_each(Attempt::redact);
+        self.queued.iter_mut().flat_map(|queued| &mut queued.made).for_each(Attempt::redact);
     }
 }
 
 impl Inner {
     /// Adds a row.
     pub fn push(&mut self, number: i64, row: Row) {
-        let weight = row.weight();
+        let weight = row.weight;
         self.bytes += weight;
         if row.is_of_refused {
             self.refused = (self.refused.0 + 1, self.refused.1 + weight);
@@ -191,9 +222,10 @@ impl Inner {
     /// Changes a row, and the numbers with it.
     pub fn update<T>(&mut self, number: i64, change: impl FnOnce(&mut DueOrder, &mut Row) -> T) -> Option<T> {
         let row = self.rows.get_mut(number)?;
-        let (before, shown) = (row.weight(), row.shown());
+        let (before, shown) = (row.weight, row.shown());
         let result = change(&mut self.due, row);
-        let after = row.weight();
+        row.weight = row.weigh();
+        let after = row.weight;
         self.bytes = self.bytes - before + after;
         if row.is_of_refused {
             self.refused.1 = self.refused.1 - before + after;
@@ -207,8 +239,13 @@ impl Inner {
     pub fn remove(&mut self, number: i64) {
         let Some(mut row) = self.rows.remove(number) else { return };
         row.dequeue(&mut self.due, number);
-        self.ids.remove(row.delivery.id);
-        let weight = row.weight();
+        self.ids.remove(row.delivery.id.as_u128());
+        if let Some(order) = self.orders.get_mut(usize::from(!row.is_of_refused))
+            && order.front() == Some(&number)
+        {
+            order.pop_front();
+        }
+        let weight = row.weight;
         self.bytes -= weight;
         if row.is_of_refused {
             self.refused = (self.refused.0 - 1, self.refused.1 - weight);
@@ -221,13 +258,17 @@ impl Inner {
     pub fn oldest(&mut self, is_of_refused: bool) -> Option<i64> {
         let Self { orders, rows, .. } = self;
         let order = orders.get_mut(usize::from(!is_of_refused))?;
-        while order.front().is_some_and(|number| !rows.has(*number)) {
-            order.pop_front();
+        while let Some(number) = order.front() {
+            match rows.get(*number) {
+                None => drop(order.pop_front()),
+                Some(row) if !row.is_waiting() => return Some(*number),
+                Some(_) => break,
+            }
         }
         if order.len() > 2 * rows.len() + 64 {
             order.retain(|number| rows.has(*number));
         }
-        order.iter().copied().find(|number| rows.get(*number).is_some_and(|row| row.waits.is_empty()))
+        order.iter().copied().find(|number| rows.get(*number).is_some_and(|row| !row.is_waiting()))
     }
 
     pub fn key(&self, key: &[u8; 16], now: Millis) -> Option<Uuid> {
@@ -237,7 +278,7 @@ impl Inner {
     pub fn enqueue(&mut self, number: i64, destination: u16, waiting: Waiting) {
         if let Some(row) = self.rows.get_mut(number) {
             self.due.insert((Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
-            row.waits.insert(destination, waiting);
+            row.queued().waits.insert(destination, waiting);
         }
     }
 
@@ -248,7 +289,7 @@ impl Inner {
         for late in late {
             let (destination, number) = (late.1, late.3);
             self.due.remove(&late);
-            if let Some(waiting) = self.rows.get_mut(number).and_then(|row| row.waits.get_mut(&destination)) {
+            if let Some(waiting) = self.rows.get_mut(number).and_then(|row| row.queued().waits.get_mut(destination)) {
                 waiting.due_at = latest;
                 self.due.insert((Arc::clone(route), destination, latest, number));
                 cut += 1;
@@ -268,31 +309,31 @@ pub fn complete(due: &mut DueOrder, row: &mut Row, outcome: &AttemptOutcome, now
     }
     row.delivery.status = attempt.status;
     row.delivery.duration_ms = Some(attempt.duration_ms);
-    row.made.push(attempt);
+    row.queued().made.push(attempt);
     row.attempts += 1;
-    if let Some(replay) = row.waits.get_mut(&destination).filter(|waiting| waiting.since != outcome.since) {
+    if let Some(replay) = row.queued().waits.get_mut(destination).filter(|waiting| waiting.since != outcome.since) {
         replay.count_from(outcome.attempt.number);
         return true;
     }
-    let waiting = row.waits.remove(&destination);
+    let waiting = row.queued().waits.remove(destination);
     if let Some(waiting) = waiting {
         due.remove(&(Arc::clone(&row.delivery.route), destination, waiting.due_at, number));
     }
     if let (Next::Retry(at), Some(mut waiting)) = (&outcome.next, waiting) {
         waiting.retry(*at);
-        row.waits.insert(destination, waiting);
+        row.queued().waits.insert(destination, waiting);
         due.insert((Arc::clone(&row.delivery.route), destination, *at, number));
     }
     if let Some(state) = outcome.next.settles(waiting.is_some())
         && !erased
-        && row.waits.is_empty()
+        && !row.is_waiting()
     {
         (row.delivery.state, row.settled_at) = (state, now);
         row.delivery.reason.clone_from(&outcome.reason);
     }
     if let Some(settled) = &outcome.settled
         && !erased
-        && row.waits.is_empty()
+        && !row.is_waiting()
     {
         if !settled.is_kept {
             return false;
@@ -318,8 +359,8 @@ pub fn requeue(
     (at, once, head): (Millis, bool, Option<&Bytes>),
 ) -> Changed {
     let state = row.delivery.state;
-    let queued = !row.waits.is_empty();
-    let is_replayed = row.waits.values().any(|waiting| waiting.is_replayed(at));
+    let queued = row.is_waiting();
+    let is_replayed = row.waits().any(|(_, waiting)| waiting.is_replayed(at));
     if !from.contains(&state) || (queued && state != State::Pending) || is_replayed {
         return Changed::Not(state);
     }
@@ -337,7 +378,7 @@ pub fn requeue(
     for destination in 0..destinations {
         let made = row.made().filter(|attempt| attempt.destination == destination);
         let attempts = made.map(|attempt| attempt.number).max().unwrap_or(0);
-        row.waits.insert(destination, Waiting::replayed(attempts, at, at, once));
+        row.queued().waits.insert(destination, Waiting::replayed(attempts, at, at, once));
         due.insert((Arc::clone(&row.delivery.route), destination, at, number));
     }
     if !once {

@@ -58,6 +58,21 @@ impl<K: Copy + Ord, V> Sorted<K, V> {
         gone.map(|(_, value)| value)
     }
 
+    /// Takes out the value of the lowest key.
+    pub fn pop_first(&mut self) -> Option<(K, V)> {
+        self.0.pop_front()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, in order, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut V)> {
+        self.0.iter_mut().map(|(key, value)| (*key, value))
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.0.iter().map(|(key, value)| (*key, value))

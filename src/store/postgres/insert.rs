@@ -41,8 +41,16 @@ struct Columns<'a> {
     methods: Vec<Cow<'a, str>>,
     paths: Vec<Cow<'a, str>>,
     lengths: Vec<i64>,
-    details: Vec<&'a [u8]>,
+    details: Vec<Cow<'a, [u8]>>,
     heads: Vec<&'a [u8]>,
+}
+
+/// As [`clean`]; a text that is made for it is an id, and has nothing to clean.
+fn clean_id(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => clean(text),
+        id => id,
+    }
 }
 
 impl<'a> Columns<'a> {
@@ -54,12 +62,12 @@ impl<'a> Columns<'a> {
             schemes: each().map(|delivery| clean(&delivery.scheme)).collect(),
             types: each().map(|delivery| delivery.event_type.as_deref().map(clean)).collect(),
             events: each().map(|delivery| delivery.event_id.as_deref().map(clean)).collect(),
-            requests: each().map(|delivery| delivery.request_id.as_deref().map(clean)).collect(),
+            requests: each().map(|delivery| delivery.request_id().map(clean_id)).collect(),
             peers: each().map(|delivery| clean(&delivery.peer)).collect(),
             methods: each().map(|delivery| clean(&delivery.method)).collect(),
             paths: each().map(|delivery| clean(&delivery.path)).collect(),
             lengths: each().map(|delivery| i64::try_from(delivery.request_bytes).unwrap_or(i64::MAX)).collect(),
-            details: each().map(|delivery| &*delivery.details).collect(),
+            details: each().map(|delivery| delivery.details.encoded()).collect(),
             heads: each().map(|delivery| &*delivery.head).collect(),
         }
     }

@@ -152,7 +152,7 @@ impl<'a> Looks<'a> {
             return Ok(false);
         };
         let mut detailed = stored.clone();
-        (detailed.delivery.head, detailed.delivery.details) = (bytes(head, 1)?, bytes(head, 2)?);
+        (detailed.delivery.head, detailed.delivery.details) = (bytes(head, 1)?, bytes(head, 2)?.into());
         let kept = head.try_get::<_, Option<i32>>(3)?.map_or(0, |kept| u64::from(kept.unsigned_abs()));
         let parts = Parts { stored: &detailed, kept, body: None };
         if !self.filter.all_hold(Needs::Details, &parts) {

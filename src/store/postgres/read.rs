@@ -126,7 +126,7 @@ impl Reader for PostgresReader {
             let Some(found) = found.first() else { return Ok(None) };
             let mut stored = stored(found, |route| held.contains(route), skew)?;
             stored.delivery.head = bytes(found, 19)?;
-            stored.delivery.details = bytes(found, 20)?;
+            stored.delivery.details = bytes(found, 20)?.into();
             let row: i64 = found.try_get(18)?;
             let attempts = connection.query(statements::ATTEMPTS, &[&row]).await?;
             let attempts = attempts.iter().map(attempt).collect::<Result<_, PgError>>()?;
@@ -188,7 +188,7 @@ fn claimed(row: &Row, destination: u16, skew: Millis) -> Result<(Claimed, i64), 
         id: row.try_get(8)?,
         received_at: row.try_get(9)?,
         scheme: Arc::from(row.try_get::<_, &str>(10)?),
-        details: bytes(row, 11)?,
+        details: bytes(row, 11)?.into(),
         head: bytes(row, 12)?,
         body: body.map(Bytes::copy_from_slice).unwrap_or_default(),
     };

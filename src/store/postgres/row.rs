@@ -9,7 +9,8 @@ use tokio_postgres::Row;
 
 use super::error::PgError;
 use crate::store::attempt::Attempt;
-use crate::store::types::{Delivery, Millis, Shown, State, Stored};
+use crate::store::details::StoredDetails;
+use crate::store::types::{Delivery, Millis, RequestId, Shown, State, Stored};
 use crate::store::waiting::Waiting;
 
 /// A text as the database can keep it: it takes no NUL.
@@ -67,7 +68,7 @@ pub fn stored(row: &Row, held: impl FnOnce(&str) -> bool, skew: Millis) -> Resul
         status: optional(row.try_get::<_, Option<i32>>(7)?),
         event_type: row.try_get::<_, Option<&str>>(8)?.map(SmolStr::new),
         event_id: row.try_get::<_, Option<&str>>(9)?.map(SmolStr::new),
-        request_id: row.try_get::<_, Option<&str>>(10)?.map(SmolStr::new),
+        request_id: row.try_get::<_, Option<&str>>(10)?.map_or(RequestId::Unknown, |id| RequestId::Named(id.into())),
         peer: SmolStr::new(row.try_get::<_, &str>(11)?),
         method: SmolStr::new(row.try_get::<_, &str>(12)?),
         path: SmolStr::new(row.try_get::<_, &str>(13)?),
@@ -75,7 +76,7 @@ pub fn stored(row: &Row, held: impl FnOnce(&str) -> bool, skew: Millis) -> Resul
         duration_ms: optional(row.try_get::<_, Option<i64>>(15)?),
         head: Bytes::new(),
         body: None,
-        details: Bytes::new(),
+        details: StoredDetails::default(),
     };
     let shown = Shown::of(state, attempts, held(route));
     let due: Option<i64> = row.try_get(17)?;

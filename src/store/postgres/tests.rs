@@ -16,8 +16,8 @@ use crate::store::backend::Due;
 use crate::store::tests::server::{ask, let_leases_end, open, settings, target};
 use crate::store::tests::{NOW, accept, attempt, clock, delivery, id};
 use crate::store::{
-    Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Filter, Health, Limits, Next, Shown, State, Store,
-    StoreError,
+    Accepted, AttemptOutcome, Claimed, DedupeKey, Delivery, Filter, Health, Limits, Next, RequestId, Shown, State,
+    Store, StoreError,
 };
 
 mod circuits;
@@ -231,7 +231,7 @@ fn texts_that_the_database_cannot_keep_or_index_as_they_are_are_stored_and_found
     let long = "x".repeat(100_000);
     let odd = Delivery {
         event_id: Some("a\0b".into()),
-        request_id: Some(long.as_str().into()),
+        request_id: RequestId::Named(long.as_str().into()),
         ..delivery(0, State::Failed)
     };
     one.one(Write::Record(Arc::new(odd.into())));

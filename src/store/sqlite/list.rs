@@ -119,7 +119,7 @@ impl<'a> Look<'a> {
             let kept: Option<i64>;
             (detailed.delivery.head, detailed.delivery.details, kept) = self
                 .details
-                .query_row([row], |found| Ok((row::bytes(found, 0)?, row::bytes(found, 1)?, found.get(2)?)))?;
+                .query_row([row], |found| Ok((row::bytes(found, 0)?, row::bytes(found, 1)?.into(), found.get(2)?)))?;
             let parts = Parts { stored: &detailed, kept: kept.map_or(0, i64::unsigned_abs), body: None };
             if !filter.all_hold(Needs::Details, &parts) {
                 return Ok(None);

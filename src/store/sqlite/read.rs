@@ -113,7 +113,7 @@ impl Reader for SqliteReader {
                 .query_row([id.as_bytes()], |found| {
                     let mut stored = row::stored(found, |number| routes.get(&number).cloned())?;
                     stored.delivery.head = row::bytes(found, 17)?;
-                    stored.delivery.details = row::bytes(found, 18)?;
+                    stored.delivery.details = row::bytes(found, 18)?.into();
                     Ok((stored, found.get::<_, i64>(19)?))
                 })
                 .optional()?;
@@ -193,7 +193,7 @@ fn read_claimed(connection: &Connection, ticket: Ticket, due_at: Millis) -> rusq
             head: row::bytes(found, 7)?,
             body: found.get::<_, Option<Vec<u8>>>(8)?.unwrap_or_default().into(),
             scheme: found.get(9)?,
-            details: row::bytes(found, 10)?,
+            details: row::bytes(found, 10)?.into(),
         })
     };
     statement.query_row((ticket.row, ticket.destination), claimed).optional()

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Row, params};
-use smol_str::{SmolStr, ToSmolStr as _};
+use smol_str::SmolStr;
 use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
 use crate::store::attempt::Attempt;
-use crate::store::types::{Delivery, Millis, Shown, State, Stored};
+use crate::store::details::StoredDetails;
+use crate::store::types::{Delivery, Millis, RequestId, Shown, State, Stored};
 
 /// Stores a delivery of which so many attempts were made under a row and a route's number; says whether its id is new.
 pub fn insert_delivery(
@@ -39,7 +39,7 @@ pub fn insert_delivery(
         delivery.path.as_str(),
         i64::try_from(delivery.request_bytes).unwrap_or(i64::MAX),
         delivery.duration_ms,
-        &*delivery.details,
+        &*delivery.details.encoded(),
         &*delivery.head,
         attempts,
     ])?;
@@ -49,10 +49,11 @@ pub fn insert_delivery(
 /// What stands for the request id: nothing for the delivery's own id, which most have, so that it takes no room in the row and in
 /// the index; an empty text for none.
 fn request_id(delivery: &Delivery) -> Option<&str> {
-    let mut own = [0; Hyphenated::LENGTH];
-    let own = delivery.id.hyphenated().encode_lower(&mut own);
-    let named = delivery.request_id.as_deref().unwrap_or_default();
-    (named != own).then_some(named)
+    match &delivery.request_id {
+        RequestId::Own => None,
+        RequestId::Named(text) => Some(text),
+        RequestId::Unknown => Some(""),
+    }
 }
 
 /// A delivery as the statement of summaries gives it; head and details are the caller's.
@@ -72,8 +73,8 @@ pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>
         event_type: optional_text(row, 8)?,
         event_id: optional_text(row, 9)?,
         request_id: match optional_text(row, 10)? {
-            None if state != State::Erased => Some(id.to_smolstr()),
-            named => named.filter(|named| !named.is_empty()),
+            None if state != State::Erased => RequestId::Own,
+            named => named.filter(|named| !named.is_empty()).map_or(RequestId::Unknown, RequestId::Named),
         },
         peer: text(row, 11)?,
         method: text(row, 12)?,
@@ -82,7 +83,7 @@ pub fn stored(row: &Row<'_>, route: impl FnOnce(i64) -> Option<(Arc<str>, bool)>
         duration_ms: row.get(15)?,
         head: Bytes::new(),
         body: None,
-        details: Bytes::new(),
+        details: StoredDetails::default(),
     };
     let shown = Shown::of(state, attempts, held);
     Ok(Stored { delivery, shown, attempts, next_attempt_at: row.get(16)?, gateway: None })

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::attempt::{AttemptOutcome, KeptBody, Next, Settled};
 use crate::store::tests::{Fixture, KEEP, NOW, accept, clock, delivery, id, open_sqlite, outcome, settled};
-use crate::store::types::{Change, DedupeKey, Delivery, Shown, State};
+use crate::store::types::{Change, DedupeKey, Delivery, RequestId, Shown, State};
 
 fn plan(store: &Sqlite, sql: &str) -> Vec<String> {
     let mut statement = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -392,7 +392,7 @@ fn a_database_of_the_second_version_keeps_its_keys_and_request_ids() {
     assert_eq!(store.commit(&[accept(2, Some(key))], NOW, &mut |_| ()), Ok(vec![Answer::Duplicate(id(0))]));
     let mut reader = store.reader().unwrap();
     let mut request_id = |number| reader.get(id(number)).unwrap().unwrap().0.delivery.request_id;
-    assert_eq!((request_id(0).as_deref(), request_id(1)), (Some("req_0"), None));
+    assert_eq!((request_id(0), request_id(1)), (RequestId::Named("req_0".into()), RequestId::Unknown));
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn what_is_new_is_told_as_lists_show_it(mut store: Fixture) {
     let channel = Feed::channel();
     let (feed, mut follower) = (Feed::new(channel.clone()), channel.subscribe());
     let attempt = Attempt { destination: 0, number: 1, ..attempt(1) };
-    let recorded = Record { attempt: Some(attempt), delivery: delivery(1, State::Forwarded) };
+    let recorded = Record::new(delivery(1, State::Forwarded), Some(attempt));
     let writes = [
         accept(0, None),
         Write::Record(Arc::new(recorded)),

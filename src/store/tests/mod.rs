@@ -239,7 +239,7 @@ pub fn delivery(number: u64, state: State) -> Delivery {
         status: None,
         event_type: Some("push".into()),
         event_id: Some(format_smolstr!("evt_{number}")),
-        request_id: Some(format_smolstr!("req_{number}")),
+        request_id: RequestId::Named(format_smolstr!("req_{number}")),
         peer: "192.0.2.1".into(),
         method: "POST".into(),
         path: "/github".into(),
@@ -247,7 +247,7 @@ pub fn delivery(number: u64, state: State) -> Delivery {
         duration_ms: None,
         head: Bytes::from_static(b"head"),
         body: Some(Bytes::from(format!("body {number}"))),
-        details: Bytes::from_static(b"details"),
+        details: Bytes::from_static(b"details").into(),
     }
 }
 

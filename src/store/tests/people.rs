@@ -43,7 +43,10 @@ fn an_erased_delivery_keeps_its_id_and_its_times_alone(mut store: Fixture) {
     assert_eq!((stored.delivery.id, stored.delivery.received_at), (id(0), NOW));
     assert!(stored.delivery.head.is_empty() && stored.delivery.details.is_empty() && stored.delivery.peer.is_empty());
     let Delivery { event_type, event_id, request_id, method, path, .. } = &stored.delivery;
-    assert_eq!((event_type, event_id, request_id, method.as_str(), path.as_str()), (&None, &None, &None, "", ""));
+    assert_eq!(
+        (event_type, event_id, request_id, method.as_str(), path.as_str()),
+        (&None, &None, &RequestId::Unknown, "", "")
+    );
     assert!(
         attempts[0].response_head.is_empty() && attempts[0].response_body.is_empty() && attempts[0].error.is_none()
     );

@@ -166,7 +166,7 @@ fn a_delivery_of_which_nothing_stays_is_forgotten_with_its_attempts(mut store: F
 }
 
 fn a_record_has_the_attempt_that_was_made_at_once(mut store: Fixture) {
-    let record = Record { delivery: delivery(0, State::Failed), attempt: Some(attempt(1)) };
+    let record = Record::new(delivery(0, State::Failed), Some(attempt(1)));
     store.one(Write::Record(Arc::new(record)));
     let (stored, attempts) = store.get(0);
     assert_eq!((stored.shown, stored.attempts), (Shown::Settled(State::Failed), 1));

@@ -101,7 +101,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::store::{Delivery, State, Stored};
+    use crate::store::{Delivery, RequestId, State, Stored, StoredDetails};
 
     fn told(number: u64) -> Arc<Told> {
         let none: Arc<str> = Arc::from("none");
@@ -115,7 +115,7 @@ mod tests {
             status: None,
             event_type: None,
             event_id: None,
-            request_id: None,
+            request_id: RequestId::Unknown,
             peer: "".into(),
             method: "".into(),
             path: "".into(),
@@ -123,7 +123,7 @@ mod tests {
             duration_ms: None,
             head: Bytes::new(),
             body: None,
-            details: Bytes::new(),
+            details: StoredDetails::default(),
         };
         Arc::new(Told::new(Stored::new(&delivery, 0, None)))
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::lock::lock;
 use crate::store::memory::{Bounds, Memory};
-use crate::store::{Condition, Delivery, Keep, Limits, Parts, Record, State as Stage};
+use crate::store::{Condition, Delivery, Keep, Limits, Parts, Record, RequestId, State as Stage, StoredDetails};
 
 /// A store in memory with this many records.
 async fn filled(count: u64) -> Store {
@@ -34,7 +34,7 @@ fn delivery(number: u64) -> Delivery {
         status: None,
         event_type: None,
         event_id: None,
-        request_id: None,
+        request_id: RequestId::Unknown,
         peer: Default::default(),
         method: Default::default(),
         path: Default::default(),
@@ -42,7 +42,7 @@ fn delivery(number: u64) -> Delivery {
         duration_ms: None,
         head: Bytes::new(),
         body: Some(Bytes::from_static(b"{}")),
-        details: Bytes::new(),
+        details: StoredDetails::default(),
     }
 }
 

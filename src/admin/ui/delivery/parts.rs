@@ -9,9 +9,9 @@ use crate::admin::api::recorded::{self, RecordedRequest};
 use crate::admin::ui::content::{Content, View, content};
 use crate::admin::ui::view::{self, Time, counted, shown};
 use crate::config::{Delivery, Record};
-use crate::record::details::BODY;
 use crate::reject::Reject;
 use crate::routing::table::RouteShared;
+use crate::store::details::BODY;
 use crate::store::{self, Shown, State};
 use crate::text;
 
@@ -103,11 +103,10 @@ pub fn facts(found: &Found) -> Vec<Fact> {
     add("Scheme", Some(&delivery.scheme));
     add("Event", delivery.event_type.as_deref());
     add("Event id", delivery.event_id.as_deref());
-    add("Request id", delivery.request_id.as_deref());
-    let client = if details.client.is_empty() { &*delivery.peer } else { details.client.as_str() };
+    add("Request id", delivery.request_id().as_deref());
     match &details.proxy {
-        Some(proxy) => add("From", Some(&format!("{client} via {proxy}"))),
-        None => add("From", Some(client)),
+        Some(proxy) => add("From", Some(&format!("{} via {proxy}", delivery.peer))),
+        None => add("From", Some(&delivery.peer)),
     }
     add("Host", details.host.as_deref());
     add("Request", Some(&format!("{} {}", delivery.method, delivery.path)));

@@ -11,7 +11,7 @@ use crate::store::backend::{Backend, Write};
 use crate::store::list::Condition;
 use crate::store::sqlite::Sqlite;
 use crate::store::tests::{NOW, delivery, id, on, open_sqlite};
-use crate::store::types::{Delivery, Shown};
+use crate::store::types::{Delivery, RequestId, Shown};
 
 /// A store with so many records, made as `change` says.
 fn records(count: u64, change: impl Fn(u64, Delivery) -> Delivery) -> (TempDir, Sqlite) {
@@ -110,8 +110,8 @@ fn what_has_an_index_is_not_looked_for_one_by_one() {
 #[test]
 fn a_delivery_whose_event_and_request_have_one_id_comes_once() {
     let (_folder, store) = records(3, |_, delivery| {
-        let id = Some(SmolStr::new_static("same"));
-        Delivery { event_id: id.clone(), request_id: id, ..delivery }
+        let id = SmolStr::new_static("same");
+        Delivery { event_id: Some(id.clone()), request_id: RequestId::Named(id), ..delivery }
     });
     let filter = Filter { some_id: Some("same".to_owned()), ..Filter::default() };
     let page = list(&store.connection, &filter, 10, || false).unwrap();

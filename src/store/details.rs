@@ -1,14 +1,15 @@
 //! What a record has beside the columns that every list shows: the request's head, verification and timing.
 //!
-//! In the Protocol Buffers encoding, which the store keeps as bytes: a later version can add fields, and read what an earlier
-//! one wrote.
+//! A database has it in the Protocol Buffers encoding: a later version can add fields, and read what an earlier one wrote.
+
+use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use smallvec::SmallVec;
+use smol_str::SmolStr;
 
-/// What is kept of a delivery in [`store::Delivery::details`](crate::store::Delivery::details). A value that is not known is
-/// `None` or empty.
+/// What is kept of a delivery in [`Delivery::details`](super::Delivery::details). A value that is not known is `None` or empty.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Details {
     /// The request's head as it came: on a route with `record: full`, and of a refused request that was captured.
@@ -28,9 +29,7 @@ pub struct Details {
     /// Whether the connection used TLS.
     #[prost(bool, tag = "5")]
     pub tls: bool,
-    /// The address of the client: the connection's, or the one that trusted proxies have named.
-    #[prost(string, tag = "6")]
-    pub client: String,
+    // Tag 6 was the address of the client, which is `Delivery::peer`.
     /// The trace that the delivery belongs to, in hexadecimal.
     #[prost(string, optional, tag = "7")]
     pub trace_id: Option<String>,
@@ -58,26 +57,33 @@ pub struct Details {
     pub refused: Option<String>,
 }
 
-/// Those of the [`Details`] that every record has, borrowed: written without a copy of each, since this is done for every
-/// delivery.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Brief<'a> {
+/// Those of the [`Details`] that every record has. It is made for each delivery, and costs no allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brief {
     /// [`Details::host`]
-    pub host: Option<&'a str>,
+    pub host: Option<SmolStr>,
     /// [`Details::tls`]
     pub tls: bool,
-    /// [`Details::client`]
-    pub client: &'a str,
     /// [`Details::secret_id`]
-    pub secret_id: Option<&'a str>,
+    pub secret_id: Option<SmolStr>,
     /// [`Details::verified`]
     pub verified: bool,
     /// [`Details::body_done_us`]
-    pub body_done_us: Option<u64>,
+    pub body_done: Option<Duration>,
     /// [`Details::verification_us`]
-    pub verification_us: Option<u64>,
+    pub verification: Option<Duration>,
     /// [`Details::upstream_us`]
-    pub upstream_us: Option<u64>,
+    pub upstream: Option<Duration>,
+}
+
+/// [`Details`] as a delivery carries them. They are encoded when a database stores them, and decoded when somebody reads them: of
+/// a record in memory, mostly neither ever happens.
+#[derive(Clone, Debug)]
+pub enum StoredDetails {
+    /// All of them, encoded; no bytes are a delivery without details.
+    Encoded(Bytes),
+    /// Those that every record has; there are no others.
+    Brief(Brief),
 }
 
 /// The head of a request as it came, without secrets.
@@ -139,47 +145,73 @@ impl Details {
     }
 }
 
-impl Brief<'_> {
-    /// Appends the bytes for the store. Those of [`Details`] without these values can follow: fields of a message may stand in
-    /// any order.
-    pub fn write(&self, out: &mut Written) {
-        let Self { host, tls, client, secret_id, verified, body_done_us, verification_us, upstream_us } = *self;
-        write_text(out, 4, host);
-        write_number(out, 5, tls.then_some(1));
-        write_text(out, 6, (!client.is_empty()).then_some(client));
-        write_text(out, 8, secret_id);
-        write_number(out, 9, verified.then_some(1));
-        write_number(out, 10, body_done_us);
-        write_number(out, 11, verification_us);
-        write_number(out, 12, upstream_us);
+impl From<Brief> for Details {
+    fn from(brief: Brief) -> Self {
+        let Brief { host, tls, secret_id, verified, body_done, verification, upstream } = brief;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            host: host.map(String::from),
+            tls,
+            secret_id: secret_id.map(String::from),
+            verified,
+            body_done_us: body_done.map(micros),
+            verification_us: verification.map(micros),
+            upstream_us: upstream.map(micros),
+            ..Self::default()
+        }
     }
 }
 
-/// What is being written: usually without an allocation.
-pub type Written = SmallVec<[u8; 192]>;
-
-/// A field of variable length (type 2 of the encoding), if there is one. `tag` is less than 16: its key has one byte.
-fn write_text(out: &mut Written, tag: u8, text: Option<&str>) {
-    let Some(text) = text else { return };
-    out.push(tag << 3 | 2);
-    write_varint(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// A number (type 0 of the encoding), if there is one. `tag` is less than 16: its key has one byte.
-fn write_number(out: &mut Written, tag: u8, number: Option<u64>) {
-    let Some(number) = number else { return };
-    out.push(tag << 3);
-    write_varint(out, number);
-}
-
-/// Seven bits in each byte, the lowest first; all bytes but the last have the highest bit.
-fn write_varint(out: &mut Written, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
+impl StoredDetails {
+    /// The bytes for a database.
+    pub fn encoded(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Encoded(bytes) => Cow::Borrowed(bytes),
+            Self::Brief(brief) => Cow::Owned(Details::from(brief.clone()).encode_to_vec()),
+        }
     }
-    out.push(number as u8);
+
+    /// What they are.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn decode(&self) -> Result<Details, Unreadable> {
+        match self {
+            Self::Encoded(bytes) => Details::decode(bytes),
+            Self::Brief(brief) => Ok(brief.clone().into()),
+        }
+    }
+
+    /// About how much memory they take, in bytes, beside the delivery that carries them.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Encoded(bytes) => bytes.len(),
+            Self::Brief(brief) => brief.host.as_ref().map_or(0, SmolStr::len),
+        }
+    }
+
+    /// Whether the delivery has none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Encoded(bytes) if bytes.is_empty())
+    }
+}
+
+impl Default for StoredDetails {
+    fn default() -> Self {
+        Self::Encoded(Bytes::new())
+    }
+}
+
+impl From<Bytes> for StoredDetails {
+    fn from(encoded: Bytes) -> Self {
+        Self::Encoded(encoded)
+    }
+}
+
+impl From<&Details> for StoredDetails {
+    fn from(details: &Details) -> Self {
+        Self::Encoded(details.encode())
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +240,6 @@ mod tests {
             body_cut: true,
             host: Some("hooks.example.com".to_owned()),
             tls: true,
-            client: "192.0.2.1".to_owned(),
             trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
             secret_id: Some("0".to_owned()),
             verified: true,
@@ -221,28 +252,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_brief_is_read_as_the_same() {
-        let whole = details();
+    fn brief_ones_are_the_same_with_and_without_a_database() {
         let brief = Brief {
-            host: whole.host.as_deref(),
-            tls: whole.tls,
-            client: &whole.client,
-            secret_id: whole.secret_id.as_deref(),
-            verified: whole.verified,
-            body_done_us: whole.body_done_us,
-            verification_us: whole.verification_us,
-            upstream_us: whole.upstream_us,
+            host: Some("hooks.example.com".into()),
+            tls: true,
+            secret_id: Some("0".into()),
+            verified: true,
+            body_done: Some(Duration::ZERO),
+            verification: Some(Duration::from_micros(21)),
+            upstream: Some(Duration::MAX),
         };
-        let mut bytes = Written::new();
-        brief.write(&mut bytes);
-        let rest = Details { request: whole.request.clone(), redacted: whole.redacted.clone(), ..Details::default() };
-        let rest = Details { body_cut: true, trace_id: whole.trace_id.clone(), proxy: whole.proxy.clone(), ..rest };
-        let rest = Details { refused: whole.refused.clone(), ..rest };
-        bytes.extend_from_slice(&rest.encode());
-        assert_eq!(Details::decode(&bytes), Ok(whole));
-        bytes.clear();
-        Brief::default().write(&mut bytes);
-        assert_eq!(Details::decode(&bytes), Ok(Details::default()));
+        for brief in [brief, Brief::default()] {
+            let stored = StoredDetails::Brief(brief.clone());
+            assert_eq!(stored.decode(), Ok(Details::from(brief)));
+            assert_eq!(StoredDetails::from(Bytes::from(stored.encoded().into_owned())).decode(), stored.decode());
+        }
     }
 
     #[test]
