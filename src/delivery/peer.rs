@@ -12,7 +12,7 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The peer's address without the port, as an element of `X-Forwarded-For`.
     pub forwarded_for: HeaderValue,
-    /// The same as text.
+    /// The text of `forwarded_for`.
     pub text: SmolStr,
     /// Whether the connection uses TLS.
     pub tls: bool,
@@ -64,6 +64,6 @@ impl Peer {
 
     /// Whether the peer forwards the request for another client.
     pub fn is_proxy(&self) -> bool {
-        !matches!(self.forwarded_by, ForwardedBy::Direct) && self.client != self.address.ip()
+        self.client != self.address.ip()
     }
 }

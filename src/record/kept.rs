@@ -57,7 +57,7 @@ pub fn copy(
         Redacted::Gone => return,
     };
     let Origin { scheme, event_type, details } = origin.clone();
-    let details = details.encoded().into_owned().into();
+    let details = details.into_bytes();
     route.limits.copies().keep(DeliveryCopy { id, scheme, event_type, details, head: head(), body });
 }
 
@@ -68,7 +68,7 @@ pub struct Origin {
     pub scheme: Arc<str>,
     /// The provider's name for the kind of event, if it is known.
     pub event_type: Option<SmolStr>,
-    /// What is kept of it beside.
+    /// Its details.
     pub details: StoredDetails,
 }
 

@@ -33,6 +33,7 @@ use crate::http1::client::request::Head;
 use crate::http1::field::first;
 use crate::metrics::UpstreamResult;
 use crate::reject::{Outcome, Reject};
+use crate::routing::last_text::ascii;
 use crate::routing::limits::RecordLimit;
 use crate::routing::table::{Route, RouteShared};
 use crate::schemes::Redacted;
@@ -76,9 +77,10 @@ impl Recorder {
         let route = answer.route.as_deref();
         let record = route.map_or(config::Record::Metadata, |route| route.shared.config.record);
         let Some(state) = state(answer.outcome) else { return };
-        let is_captured = state == State::Refused && route.is_some_and(|route| is_captured(info, route, period.end()));
+        let now = period.end();
+        let is_captured = state == State::Refused && route.is_some_and(|route| is_captured(info, route, now));
         if !is_captured
-            && (record == config::Record::None || !self.admits(state, route.map(|route| &*route.shared), period.end()))
+            && (record == config::Record::None || !self.admits(state, route.map(|route| &*route.shared), now))
         {
             return;
         }
@@ -90,7 +92,7 @@ impl Recorder {
         let attempt = self.attempt(info, answer, state, full.is_some());
         let record = Record::new(self.record(info, answer, state, period, full), attempt);
         // What finds no room is counted by the store.
-        self.store.record(record);
+        self.store.record(record, now);
     }
 
     /// Records a refusal of bytes that form no request, or of a connection.
@@ -99,7 +101,7 @@ impl Recorder {
             return;
         }
         let request_id = response.headers().get("x-request-id");
-        self.store.record(Delivery {
+        let record = Delivery {
             id,
             received_at: received_at(id),
             route: self.texts.none.clone(),
@@ -118,7 +120,8 @@ impl Recorder {
             head: Bytes::new(),
             body: None,
             details: StoredDetails::default(),
-        });
+        };
+        self.store.record(record, now);
     }
 
     /// Whether a delivery of this state is recorded now.
@@ -269,17 +272,18 @@ pub fn details(info: &RequestInfo, route: Option<&Route>, full: Option<u64>, cam
     let trace_id = info.timeline.trace().map(TraceContext::trace_id);
     let has_secrets = came == Came::Queued || full.is_some();
     let redacted = route.filter(|_| has_secrets).map(|route| secrets(info, route)).unwrap_or_default();
-    let full = route.zip(full).map(|(route, most)| request(info, route, most));
+    let request =
+        route.filter(|_| full.is_some()).map(|route| redact::request(&route.credentials, &info.head, &info.sent));
+    let body_cut = full.is_some_and(|most| info.timeline.payload().is_some_and(|payload| payload.len() > most));
     let refused = match came {
         Came::Answered(Some(reject)) => Some(reject.reason().to_owned()),
         Came::Answered(None) | Came::Queued => None,
     };
     let proxy = is_proxied.then(|| info.peer.text.to_string());
-    let Details { request, body_cut, .. } = full.unwrap_or_default();
     (&Details { request, body_cut, redacted, trace_id, proxy, refused, ..brief.into() }).into()
 }
 
-/// What is kept of every delivery.
+/// What is kept of every delivery that came as a request.
 fn brief(info: &RequestInfo, route: Option<&Route>) -> Brief {
     let timeline = &info.timeline;
     let secret_id = route.zip(timeline.secret()).and_then(|(route, secret)| route.secret_ids.get(secret));
@@ -292,15 +296,6 @@ fn brief(info: &RequestInfo, route: Option<&Route>) -> Brief {
         body_done: timeline.verified().map(|check| check.start.saturating_duration_since(info.received)),
         verification: timeline.verified().map(|check| check.length),
         upstream: timeline.sent().map(|sent| sent.length),
-    }
-}
-
-/// The request's head without secrets.
-fn request(info: &RequestInfo, route: &RouteShared, most: u64) -> Details {
-    Details {
-        request: Some(redact::request(&route.credentials, &info.head, &info.sent)),
-        body_cut: info.timeline.payload().is_some_and(|payload| payload.len() > most),
-        ..Details::default()
     }
 }
 
@@ -322,21 +317,21 @@ pub fn client(info: &RequestInfo) -> SmolStr {
 
 /// The method of the request.
 pub fn method(info: &RequestInfo) -> SmolStr {
-    // The one that nearly all have.
+    // Nearly all requests are POST.
     if info.head.method == Method::POST { SmolStr::new_static("POST") } else { info.head.method.as_str().into() }
 }
 
 /// The path of the request, without the query.
 pub fn path(info: &RequestInfo, route: Option<&Route>) -> SmolStr {
-    let path = info.head.uri.path();
-    route.and_then(|route| route.last_path.of(path.as_bytes())).unwrap_or_else(|| path.into())
+    let exact = route.and_then(|route| route.exact_path.clone());
+    exact.unwrap_or_else(|| info.head.uri.path().into())
 }
 
 /// The host that the request was for.
 fn host(info: &RequestInfo, route: Option<&Route>) -> Option<SmolStr> {
     let host = info.head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| Some(first(&info.head.headers, &HOST)?.as_bytes()))?;
-    route.map_or_else(|| str::from_utf8(host).ok().map(SmolStr::new), |route| route.last_host.of(host))
+    route.map_or_else(|| ascii(host), |route| route.last_host.of(host))
 }
 
 /// What is kept of the request id in the record with this id.

@@ -35,7 +35,7 @@ pub struct DeliveryCopy {
     pub scheme: Arc<str>,
     /// The provider's name for the kind of event, if it is known still.
     pub event_type: Option<SmolStr>,
-    /// What is known beside, as the store keeps it.
+    /// What is known beside, as a database has it.
     pub details: Bytes,
     /// Its head, as the store keeps it.
     pub head: Bytes,

@@ -30,8 +30,8 @@ pub struct Route {
     pub scheme: Arc<str>,
     /// The ids of its secrets, for records.
     pub secret_ids: Box<[SmolStr]>,
-    /// The path of the last delivery, for records.
-    pub last_path: LastText,
+    /// The path of all its deliveries, if its path is exact, for records.
+    pub exact_path: Option<SmolStr>,
     /// The host that the last delivery was for, for records.
     pub last_host: LastText,
 }
@@ -42,8 +42,12 @@ impl Route {
         let config = &shared.config;
         let (name, scheme) = (Arc::from(&*config.name), Arc::from(&*config.scheme.name));
         let secret_ids = config.secret_ids.iter().map(SmolStr::new).collect();
-        let (last_path, last_host) = Default::default();
-        Self { shared, pools: pools.into(), name, scheme, secret_ids, last_path, last_host }
+        let exact_path = match &config.path {
+            PathPattern::Exact(path) => Some(path.into()),
+            PathPattern::Prefix(_) => None,
+        };
+        let last_host = LastText::default();
+        Self { shared, pools: pools.into(), name, scheme, secret_ids, exact_path, last_host }
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::attempt::{Attempt, AttemptOutcome, Claimed, Notice, Ticket};
@@ -226,7 +225,7 @@ impl Book {
 /// What a commit changes of a [`Book`], summed up: of what comes and goes in equal numbers nothing is left to do.
 #[derive(Debug, Default)]
 pub struct Tally {
-    counts: SmallVec<[(Arc<str>, Shown, i64); 4]>,
+    counts: Vec<(Arc<str>, Shown, i64)>,
     removed: Vec<Uuid>,
 }
 

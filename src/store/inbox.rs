@@ -142,7 +142,7 @@ pub struct Shared {
     pub failed: OnceLock<Arc<str>>,
     /// Why the database cannot be reached, as long as it cannot.
     unreachable: Mutex<Option<Arc<str>>>,
-    /// Whether it cannot: without a lock for each write while it can.
+    /// Whether there is such a reason: callers read this without the lock. Both are changed by the writer's thread alone.
     is_unreachable: AtomicBool,
     /// There is no room for deliveries.
     pub full: AtomicBool,
@@ -244,7 +244,9 @@ impl Shared {
 
     /// The database can be reached.
     pub fn is_reached(&self) {
-        if self.is_unreachable.swap(false, Ordering::Relaxed) && lock(&self.unreachable).take().is_some() {
+        if self.is_unreachable.load(Ordering::Relaxed) {
+            self.is_unreachable.store(false, Ordering::Relaxed);
+            lock(&self.unreachable).take();
             tracing::info!("the database can be reached again");
         }
     }

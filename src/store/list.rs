@@ -128,18 +128,19 @@ impl Filter {
     }
 }
 
-/// Whether a filter lets a delivery through, its bound by id aside. Of a delivery without head, details and body, as a list
-/// has it, no more is known: a condition that has to see more lets it not through, not even a negated one.
-pub fn matches(filter: &Filter, stored: &Stored) -> bool {
-    let delivery = &stored.delivery;
-    let body = delivery.body.as_deref();
-    let all_known = body.is_some() || !delivery.head.is_empty() || !delivery.details.is_empty();
-    let parts = Parts { stored, kept: length(body), body };
+/// Whether a filter lets through a delivery as a list has it, without head, details and body, its bound by id aside. A condition
+/// that has to see more lets it not through, not even a negated one.
+pub fn matches_summary(filter: &Filter, stored: &Stored) -> bool {
+    let parts = Parts { stored, kept: 0, body: None };
     summary_matches(filter, stored)
-        && filter
-            .conditions
-            .iter()
-            .all(|condition| (all_known || condition.needs == Needs::Summary) && (condition.holds)(&parts))
+        && filter.conditions.iter().all(|condition| condition.needs == Needs::Summary && (condition.holds)(&parts))
+}
+
+/// Whether a filter lets through a delivery with head, details and body, its bound by id aside.
+pub fn matches(filter: &Filter, stored: &Stored) -> bool {
+    let body = stored.delivery.body.as_deref();
+    let parts = Parts { stored, kept: length(body), body };
+    summary_matches(filter, stored) && filter.conditions.iter().all(|condition| (condition.holds)(&parts))
 }
 
 /// How many bytes of a body are kept.
@@ -157,14 +158,14 @@ pub fn summary_matches(filter: &Filter, stored: &Stored) -> bool {
         |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|wanted| value == Some(wanted));
     let has_id = |wanted: &str| {
         delivery.event_id.as_deref() == Some(wanted)
-            || delivery.request_id().as_deref() == Some(wanted)
+            || delivery.has_request_id(wanted)
             || Uuid::try_parse(wanted) == Ok(delivery.id)
     };
     one_of(&filter.routes, Some(&*delivery.route))
         && filter.states.as_ref().is_none_or(|states| states.contains(&stored.shown))
         && one_of(&filter.reasons, delivery.reason.as_deref())
         && is(&filter.event_id, delivery.event_id.as_deref())
-        && is(&filter.request_id, delivery.request_id().as_deref())
+        && filter.request_id.as_deref().is_none_or(|wanted| delivery.has_request_id(wanted))
         && filter.some_id.as_deref().is_none_or(has_id)
         && filter.since.is_none_or(|since| received_at(delivery.id) >= since)
         && filter.until.is_none_or(|until| received_at(delivery.id) < until)

@@ -46,7 +46,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use attempt::*;
 use backend::{Answer, Backend, Due, Heard, Others, Sharing, Write};
@@ -178,11 +178,11 @@ impl Store {
         self.shared().limits().patience
     }
 
-    /// Records a delivery that does not wait. It never waits, and says whether the record was taken: what finds no room is
-    /// dropped and counted.
-    pub fn record(&self, record: impl Into<Record>) -> bool {
+    /// Records a delivery that does not wait, at the time `now`. It never waits, and says whether the record was taken: what finds
+    /// no room is dropped and counted.
+    pub fn record(&self, record: impl Into<Record>, now: Instant) -> bool {
         let write = Write::Record(Arc::new(record.into()));
-        let taken = self.shared().post(write, self.clock.now()).is_ok();
+        let taken = self.shared().post(write, now).is_ok();
         if !taken {
             self.shared().dropped.fetch_add(1, Ordering::Relaxed);
         }

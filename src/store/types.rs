@@ -12,6 +12,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use thiserror::Error;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::details::StoredDetails;
 
@@ -218,6 +219,9 @@ pub fn received_at(id: Uuid) -> Millis {
     i64::try_from(id.as_u128() >> 80).unwrap_or_default()
 }
 
+/// About how much memory a delivery takes in itself, with an attempt and its row, in bytes.
+const ITSELF: usize = 768;
+
 /// One delivery, as it is stored.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -263,12 +267,12 @@ pub struct Delivery {
 /// What the store keeps of a delivery's `X-Request-Id`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum RequestId {
-    /// Nothing.
+    /// It is not known.
     #[default]
     Unknown,
-    /// That it is the delivery's id, as for all whose senders gave none: it needs no room.
+    /// It is the delivery's id, and needs no room of its own. A store may give it back as [`RequestId::Named`].
     Own,
-    /// The text.
+    /// This text.
     Named(SmolStr),
 }
 
@@ -279,7 +283,17 @@ impl Delivery {
         let texts = [self.event_type.as_ref(), self.event_id.as_ref(), request_id];
         let texts: usize = texts.into_iter().flatten().map(SmolStr::len).sum();
         let body = self.body.as_ref().map_or(0, Bytes::len);
-        512 + texts + self.peer.len() + self.path.len() + self.head.len() + self.details.weight() + body
+        ITSELF + texts + self.peer.len() + self.path.len() + self.head.len() + self.details.weight() + body
+    }
+
+    /// Whether this is its `X-Request-Id`.
+    pub fn has_request_id(&self, text: &str) -> bool {
+        let mut own = [0; Hyphenated::LENGTH];
+        match &self.request_id {
+            RequestId::Unknown => false,
+            RequestId::Own => self.id.hyphenated().encode_lower(&mut own) == text,
+            RequestId::Named(named) => named == text,
+        }
     }
 
     /// The `X-Request-Id`, if it is known.

@@ -57,7 +57,7 @@ pub struct Inner {
     pub orders: [VecDeque<i64>; 2],
     /// How many rows have the budget of refused deliveries, and their bytes.
     pub refused: (usize, usize),
-    /// The rows by their ids, as numbers: these are compared faster than bytes.
+    /// The row of each delivery, by its id. Numbers are compared faster than bytes.
     pub ids: Sorted<u128, i64>,
     pub due: DueOrder,
     pub keys: HashMap<[u8; 16], (Millis, Uuid)>,
@@ -77,7 +77,7 @@ pub struct Row {
     pub weight: usize,
     pub attempts: u32,
     pub settled_at: Millis,
-    /// What a delivery has that is or was queued, if it is one: records, of which there are far more, have a pointer.
+    /// What the queue knows of it. Records have none, so that their rows are small.
     pub queued: Option<Box<QueuedRow>>,
 }
 
@@ -258,15 +258,15 @@ impl Inner {
     pub fn oldest(&mut self, is_of_refused: bool) -> Option<i64> {
         let Self { orders, rows, .. } = self;
         let order = orders.get_mut(usize::from(!is_of_refused))?;
+        if order.len() > 2 * rows.len() + 64 {
+            order.retain(|number| rows.has(*number));
+        }
         while let Some(number) = order.front() {
             match rows.get(*number) {
                 None => drop(order.pop_front()),
                 Some(row) if !row.is_waiting() => return Some(*number),
                 Some(_) => break,
             }
-        }
-        if order.len() > 2 * rows.len() + 64 {
-            order.retain(|number| rows.has(*number));
         }
         order.iter().copied().find(|number| rows.get(*number).is_some_and(|row| !row.is_waiting()))
     }
@@ -289,7 +289,9 @@ impl Inner {
         for late in late {
             let (destination, number) = (late.1, late.3);
             self.due.remove(&late);
-            if let Some(waiting) = self.rows.get_mut(number).and_then(|row| row.queued().waits.get_mut(destination)) {
+            if let Some(waiting) =
+                self.rows.get_mut(number).and_then(|row| row.queued.as_mut()?.waits.get_mut(destination))
+            {
                 waiting.due_at = latest;
                 self.due.insert((Arc::clone(route), destination, latest, number));
                 cut += 1;

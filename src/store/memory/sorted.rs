@@ -54,7 +54,10 @@ impl<K: Copy + Ord, V> Sorted<K, V> {
     /// Takes a value out.
     pub fn remove(&mut self, key: K) -> Option<V> {
         let place = self.place(key).ok()?;
-        let gone = if place == 0 { self.0.pop_front() } else { self.0.remove(place) };
+        if place == 0 {
+            return self.pop_first().map(|(_, value)| value);
+        }
+        let gone = self.0.remove(place);
         gone.map(|(_, value)| value)
     }
 
@@ -117,6 +120,11 @@ mod tests {
                     *value += 1;
                 }
                 map.entry(other).and_modify(|value| *value += 1);
+                if key == other {
+                    prop_assert_eq!(sorted.pop_first(), map.pop_first());
+                    sorted.iter_mut().chain(map.iter_mut().map(|(key, value)| (*key, value))).for_each(|(_, value)| *value ^= 1);
+                }
+                prop_assert_eq!(sorted.is_empty(), map.is_empty());
                 prop_assert_eq!((sorted.len(), sorted.has(key), sorted.get(key)), (map.len(), map.contains_key(&key), map.get(&key)));
                 prop_assert!(sorted.iter().eq(map.iter().map(|(key, value)| (*key, value))));
                 let (least, below) = (key.min(other), key.max(other));

@@ -45,7 +45,7 @@ struct Columns<'a> {
     heads: Vec<&'a [u8]>,
 }
 
-/// As [`clean`]; a text that is made for it is an id, and has nothing to clean.
+/// A request id without what PostgreSQL does not take. An owned one is the delivery's id: it has nothing of that kind.
 fn clean_id(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => clean(text),

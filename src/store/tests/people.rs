@@ -1,10 +1,12 @@
 //! What people ask for: discard, erase, replay, pause, hold.
 
 use super::*;
+use crate::store::details::{Brief, Details};
 
 on_each_store! {
     a_discarded_delivery_does_not_wait_and_only_what_waits_or_is_dead_can_be
     an_erased_delivery_keeps_its_id_and_its_times_alone
+    an_erased_record_of_which_little_is_kept_has_nothing_left
     an_erased_delivery_stays_erased_whatever_its_attempt_comes_to
     a_replay_of_a_dead_delivery_waits_afresh_and_goes_on_with_the_numbers
     a_replay_of_a_delivered_one_is_one_attempt_that_changes_the_state_only_by_success
@@ -41,7 +43,11 @@ fn an_erased_delivery_keeps_its_id_and_its_times_alone(mut store: Fixture) {
     let (stored, attempts) = store.get(0);
     assert_eq!(stored.shown, Shown::Settled(State::Erased));
     assert_eq!((stored.delivery.id, stored.delivery.received_at), (id(0), NOW));
-    assert!(stored.delivery.head.is_empty() && stored.delivery.details.is_empty() && stored.delivery.peer.is_empty());
+    assert!(
+        stored.delivery.head.is_empty()
+            && stored.delivery.details.encoded().is_empty()
+            && stored.delivery.peer.is_empty()
+    );
     let Delivery { event_type, event_id, request_id, method, path, .. } = &stored.delivery;
     assert_eq!(
         (event_type, event_id, request_id, method.as_str(), path.as_str()),
@@ -53,6 +59,21 @@ fn an_erased_delivery_keeps_its_id_and_its_times_alone(mut store: Fixture) {
     assert_eq!((attempts[0].at, attempts[0].status), (NOW, Some(500)));
     assert_eq!(store.reader.body(id(0)).unwrap(), None);
     assert_eq!(store.due_at(Millis::MAX).len(), 0);
+}
+
+fn an_erased_record_of_which_little_is_kept_has_nothing_left(mut store: Fixture) {
+    let brief = Brief { host: Some("hooks.example.com".into()), verified: true, ..Brief::default() };
+    let details = Details::from(brief.clone());
+    let record = delivery(0, State::Forwarded);
+    store.record(Delivery { request_id: RequestId::Own, details: StoredDetails::Brief(brief), body: None, ..record });
+    let kept = store.get(0).0.delivery;
+    assert_eq!((kept.details.decode(), kept.request_id().as_deref()), (Ok(details), Some(&*id(0).to_string())));
+    let named = Filter { request_id: Some(id(0).to_string()), ..Filter::default() };
+    assert_eq!(store.ids(&named), [0]);
+    assert_eq!(store.change(Change::Erase { id: id(0) }), Changed::Done(0));
+    let erased = store.get(0).0.delivery;
+    assert_eq!((erased.details.decode(), erased.request_id()), (Ok(Details::default()), None));
+    assert!(store.ids(&named).is_empty());
 }
 
 fn an_erased_delivery_stays_erased_whatever_its_attempt_comes_to(mut store: Fixture) {

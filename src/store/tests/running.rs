@@ -256,7 +256,7 @@ async fn a_delivery_of_any_size_is_stored_and_records_take_no_room_from_deliveri
     let mut first = Box::pin(accept(&store, 0, None, false));
     assert!(futures_poll(&mut first).await);
     for number in 1..9 {
-        store.record(sized(number, State::Forwarded));
+        store.record(sized(number, State::Forwarded), clock().now());
     }
     assert!(store.dropped() > 0, "records have half of the bytes");
     let mut second = Box::pin(store.accept(sized(10, State::Pending), None, 1, false));
@@ -342,12 +342,12 @@ async fn of_the_keys_that_wait_for_room_the_oldest_are_forgotten_and_counted() {
 async fn records_leave_the_last_room_to_deliveries_to_queue_and_refused_ones_get_half() {
     let max_size = 100_000;
     let store = start(Box::new(Memory::new(Bounds::default(), KEEP)), Limits { max_size, ..limits() });
-    let sized = |number, state| Delivery { body: Some(vec![0; 9_000].into()), ..delivery(number, state) };
+    let sized = |number, state| Delivery { body: Some(vec![0; 8_700].into()), ..delivery(number, state) };
     let mut taken = [0; 2];
     for number in 0..20 {
         let (place, state) = if number < 10 { (0, State::Refused) } else { (1, State::Forwarded) };
         let before = store.dropped();
-        store.record(sized(number, state));
+        store.record(sized(number, state), clock().now());
         // A change is answered after what was handed in before it.
         store.change(Change::Pause { route: "other".into(), paused: true }).await.unwrap();
         taken[place] += u64::from(store.dropped() == before);
@@ -369,7 +369,7 @@ async fn records_that_wait_do_not_delay_a_delivery_to_queue() {
         async move { accept(&store, 10_000, None, false).await }
     });
     for number in 0..2_000 {
-        store.record(delivery(number, State::Forwarded));
+        store.record(delivery(number, State::Forwarded), clock().now());
     }
     let mut second = Box::pin(accept(&store, 10_001, None, false));
     assert!(futures_poll(&mut second).await);
@@ -395,7 +395,7 @@ async fn another_error_is_final() {
     broken.store(false, Ordering::SeqCst);
     assert_eq!(accept(&store, 1, None, false).await, failed, "it is not tried again");
     assert_eq!(store.health(), Health::Failed("the disk is gone".into()));
-    assert!(!store.record(delivery(2, State::Forwarded)));
+    assert!(!store.record(delivery(2, State::Forwarded), clock().now()));
     assert_eq!(store.dropped(), 1);
 }
 
@@ -405,7 +405,7 @@ async fn over_its_size_or_under_the_free_room_it_takes_no_deliveries_but_outcome
         let folder = TempDir::new().unwrap();
         let store = start(Box::new(open_sqlite(&folder)), limits);
         assert_eq!(accept(&store, 0, None, false).await, Err(StoreError::Full));
-        store.record(delivery(1, State::Forwarded));
+        store.record(delivery(1, State::Forwarded), clock().now());
         let paused = Change::Pause { route: "github".into(), paused: true };
         assert_eq!(store.change(paused).await, Ok(Changed::Done(0)));
         assert_eq!(store.dropped(), 1);
@@ -435,7 +435,7 @@ async fn more_than_may_wait_is_refused_as_slow_and_records_are_dropped() {
         }
     }
     assert_eq!(refused, 6, "two wait beside the batch that has begun");
-    let recorded = (10..20).filter(|number| store.record(delivery(*number, State::Forwarded))).count();
+    let recorded = (10..20).filter(|number| store.record(delivery(*number, State::Forwarded), clock().now())).count();
     assert_eq!((recorded, store.dropped()), (2, 8));
     drop(say);
     // The writer's thread panics for want of a word: what waits is answered all the same.
@@ -464,7 +464,7 @@ async fn a_reserved_key_turns_into_a_duplicate_at_once_and_over_a_restart() {
 async fn closing_writes_what_was_taken() {
     let folder = TempDir::new().unwrap();
     let store = start(Box::new(open_sqlite(&folder)), limits());
-    assert!(store.record(delivery(0, State::Forwarded)));
+    assert!(store.record(delivery(0, State::Forwarded), clock().now()));
     store.close();
     assert_eq!(accept(&store, 1, None, false).await, Err(StoreError::Closed));
     drop(store);

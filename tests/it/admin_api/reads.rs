@@ -7,6 +7,7 @@ use super::delivered;
 use crate::support::api::{Call, json, problem};
 use crate::support::gateway::Gateway;
 use crate::support::http::Connection;
+use crate::support::page::Page;
 use crate::support::process::poll;
 use crate::support::queued::Queued;
 use crate::support::rig::{Rig, route};
@@ -34,6 +35,46 @@ const SUMMARY: [&str; 17] = [
 
 fn list(queued: &Queued, query: &str) -> Vec<Value> {
     json(queued.admin(), &format!("/api/v1/deliveries?{query}"))["deliveries"].as_array().unwrap().clone()
+}
+
+/// The newest delivery in a gateway with a route in proxy mode, once it is recorded.
+fn newest(rig: &Rig) -> Value {
+    let list = || json(rig.gateway.admin, "/api/v1/deliveries?limit=1")["deliveries"].clone();
+    poll("it is recorded", || list()[0].is_object());
+    json(rig.gateway.admin, &format!("/api/v1/deliveries/{}", list()[0]["id"].as_str().unwrap()))
+}
+
+#[test]
+fn a_delivery_has_its_client_its_proxy_its_host_and_its_trace_in_memory_and_in_a_database() {
+    let telemetry = "telemetry: { otlp: { endpoint: 'http://127.0.0.1:1/v1/traces' } }\n";
+    for (server, client) in [("trusted_proxies: [127.0.0.1]", "192.0.2.1"), ("", "127.0.0.1")] {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let database = |folder: usize| format!("store: {{ path: {:?}, min_free: 0MiB }}\n", folders[folder].path());
+        for sections in [String::new(), database(0), telemetry.to_owned(), database(1) + telemetry] {
+            let mut rig = Rig::with_server_and_routes(server, |upstream| {
+                format!("{}{sections}", route("circleci", &format!("upstream: \"http://{upstream}\"")))
+            });
+            rig.forwards(&Delivery::circleci("{}").header("X-Forwarded-For", "192.0.2.1"));
+            let found = newest(&rig);
+            assert_eq!([&found["client"], &found["peer"]], [client; 2], "{server} {sections}");
+            assert_eq!(found["host"], "gateway.example");
+            assert_eq!(found["verification"], json!({ "verified": true, "secret_id": "0" }));
+            assert_eq!(found["trace_id"].is_string(), sections.contains("telemetry"), "{server} {sections}");
+            assert_eq!(found["request_id"], found["id"]);
+            let page = Page::get(rig.gateway.admin, &format!("/ui/deliveries/{}", found["id"].as_str().unwrap()));
+            let from = if server.is_empty() { client.to_owned() } else { format!("{client} via 127.0.0.1") };
+            assert!(page.html.contains(&format!(">{from}<")), "{from} in {}", page.html);
+        }
+    }
+}
+
+#[test]
+fn a_host_that_is_not_ascii_is_not_recorded() {
+    let rig = Rig::start();
+    let response = rig.send("POST /hook HTTP/1.1\r\nHost: \u{202e}example.com\r\nContent-Length: 0\r\n\r\n".as_bytes());
+    assert_eq!(response.status, 400);
+    let found = newest(&rig);
+    assert_eq!((&found["state"], &found["host"]), (&json!("refused"), &Value::Null));
 }
 
 #[test]

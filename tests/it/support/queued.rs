@@ -128,7 +128,7 @@ impl Queued {
 
     /// Adds a record to the store. The gateway must have stopped.
     pub fn record(&self, delivery: store::Delivery) {
-        assert!(self.open().record(delivery));
+        assert!(self.open().record(delivery, Clock::system().now()));
     }
 
     /// Where deliveries come in.

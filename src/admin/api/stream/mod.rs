@@ -261,7 +261,7 @@ impl Streaming {
     /// Whether the filter lets a delivery through. What it has to know of head and body is read for it alone.
     async fn lets_through(&self, stored: &Stored) -> Result<bool, StoreError> {
         if self.filter.conditions.iter().all(|condition| condition.needs == Needs::Summary) {
-            return Ok(list::matches(&self.filter, stored));
+            return Ok(list::matches_summary(&self.filter, stored));
         }
         let id = stored.delivery.id;
         // It may have made room meanwhile.

@@ -13,9 +13,9 @@ async fn filled(count: u64) -> Store {
     let bounds = Bounds { deliveries: 10_000, ..Bounds::default() };
     let clock = Clock::system();
     let backend = Box::new(Memory::new(bounds, keep));
-    let store = Store::start(backend, Limits::default(), clock, Box::new(|_| ())).unwrap();
+    let store = Store::start(backend, Limits::default(), clock.clone(), Box::new(|_| ())).unwrap();
     for number in 1..=count {
-        while !store.record(Record::from(delivery(number))) {
+        while !store.record(Record::from(delivery(number)), clock.now()) {
             tokio::task::yield_now().await;
         }
     }
