@@ -89,10 +89,8 @@ impl Recorder {
             Some(route) if record == config::Record::Full => Some((route, route.shared.config.record_body)),
             _ => None,
         };
-        let attempt = self.attempt(info, answer, state, full.is_some());
-        let record = Record::new(self.record(info, answer, state, period, full), attempt);
         // What finds no room is counted by the store.
-        self.store.record(record, now);
+        self.store.record(self.record(info, answer, state, period, full), now);
     }
 
     /// Records a refusal of bytes that form no request, or of a connection.
@@ -144,7 +142,7 @@ impl Recorder {
         state: State,
         period: Period,
         full: Option<(&Route, u64)>,
-    ) -> Delivery {
+    ) -> Record {
         let route = answer.route.as_deref();
         let Event { kind, id: event_id } = info.event(route.map(|route| &*route.shared));
         let (head, body) = full
@@ -154,7 +152,7 @@ impl Recorder {
         } else {
             info.delivery_id
         };
-        Delivery {
+        let delivery = Delivery {
             id,
             received_at: received_at(id),
             route: route.map_or(&self.texts.none, |route| &route.name).clone(),
@@ -173,7 +171,8 @@ impl Recorder {
             head,
             body,
             details: details(info, route, full.map(|(_, most)| most), Came::Answered(answer.rejected)),
-        }
+        };
+        Record::new(delivery, self.attempt(info, answer, state, full.is_some()))
     }
 
     /// The attempt to hand a delivery to the upstream at once; none if it did not come so far. What the upstream answered goes

@@ -23,7 +23,7 @@ use crate::lock::lock;
 /// How long a write that is not urgent may collect others.
 const LINGER: Duration = Duration::from_millis(20);
 /// Writes of one batch at most.
-const BATCH: usize = 512;
+pub const BATCH: usize = 512;
 /// Records of one batch at most in which there is an urgent write.
 const RECORDS_BESIDE: usize = 128;
 /// Bytes of one batch at most, unless a single write has more.

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::lock::lock;
 use crate::store::attempt::Ticket;
 use crate::store::backend::{Answer, Backend, Book, Reader, Write};
+use crate::store::inbox::BATCH;
 use crate::store::record::Record;
 use crate::store::types::{Change, Changed, DedupeKey, Delivery, Keep, Millis, Sizes, StoreError};
 use crate::store::waiting::Waiting;
@@ -62,7 +63,15 @@ pub struct Memory {
 impl Memory {
     /// An empty store.
     pub fn new(bounds: Bounds, keep: Keep) -> Self {
-        Self { inner: Arc::default(), book: Arc::default(), bounds, keep, evicted: 0, next_step: Millis::MIN }
+        let inner = Inner::with_room(bounds.deliveries + BATCH);
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            book: Arc::default(),
+            bounds,
+            keep,
+            evicted: 0,
+            next_step: Millis::MIN,
+        }
     }
 
     fn apply(&mut self, inner: &mut Inner, write: &Write, now: Millis, claimed: &mut dyn FnMut(Ticket)) -> Answer {

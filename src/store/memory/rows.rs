@@ -205,6 +205,11 @@ impl Row {
 }
 
 impl Inner {
+    /// Nothing yet, with room for this many deliveries: it is not moved while they come.
+    pub fn with_room(many: usize) -> Self {
+        Self { rows: Sorted::with_room(many), ids: Sorted::with_room(many), ..Self::default() }
+    }
+
     /// Adds a row.
     pub fn push(&mut self, number: i64, row: Row) {
         let weight = row.weight;

@@ -17,6 +17,11 @@ impl<K, V> Default for Sorted<K, V> {
 }
 
 impl<K: Copy + Ord, V> Sorted<K, V> {
+    /// An empty one with room for this many.
+    pub fn with_room(many: usize) -> Self {
+        Self(VecDeque::with_capacity(many))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
