@@ -1,4 +1,4 @@
-//! Instructions per delivery, counted by callgrind: the same on every machine and in every mood of it.
+//! Instructions per delivery, counted by callgrind: nearly the same on every machine, however busy it is.
 //!
 //! The release binary runs under `valgrind --tool=callgrind` twice, with few and with many deliveries on one
 //! connection; the difference is what a delivery costs, the start excluded. Nothing is recorded, except in the case whose
@@ -7,7 +7,7 @@
 //! one comes when all threads have come to rest, since what comes together is stored together. User code only: system calls are
 //! the kernel's. Valgrind has no SHA instructions, so that hashing in software would drown the rest: each case has two
 //! figures, all of it and all but the hashes' compression. `cargo bench --bench instructions` prints them and fails if
-//! one is more than 3 % over `benches/instructions.budget` (15 % where figures vary by themselves), or if a record adds more than
+//! one is more than 3 % over `benches/instructions.budget` (15 % where figures vary by themselves), or if a record adds much more than
 //! 2 % to all that a proxied delivery costs; with `-- --record` it writes
 //! them there instead, with `-- --only TEXT` it runs only the cases that have this in their names. Once it is built, that takes a
 //! minute; a run that hangs is ended after two.
@@ -42,8 +42,13 @@ const BUDGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.
 const SECRET: &str = "benchmark-secret-of-32-bytes-len";
 /// The crates whose functions are compression, everything else in them being inlined elsewhere.
 const HASHES: [&str; 2] = ["sha1::", "sha2::"];
-/// What a record may add to a proxied delivery.
-const RECORD: f64 = 1.02;
+/// What a record may add to a proxied delivery: 2 %, and 0.25 % for a slow machine, on which fewer of those come within 20 ms that are
+/// written together.
+const RECORD: f64 = 1.0225;
+
+/// The cases with and without a record that are compared.
+const RECORDED: &str = "circleci_3k_verified_recorded";
+const NOT_RECORDED: &str = "circleci_3k_verified";
 
 /// What is delivered, and how.
 struct Case {
@@ -61,14 +66,14 @@ struct Case {
     tolerance: f64,
     /// The deliveries of the shorter run.
     few: u64,
-    /// Those that the longer run has more. What start and end cost varies by some 50,000 instructions.
+    /// How many more deliveries the longer run has. Start and end vary by some 50,000 instructions; many deliveries make that small.
     more: u64,
 }
 
 const CASES: [Case; 7] = [
-    Case { name: "circleci_3k_verified", requests: |count| repeated(circleci("", 1), count), ..CIRCLECI },
+    Case { name: NOT_RECORDED, requests: |count| repeated(circleci("", 1), count), ..CIRCLECI },
     Case {
-        name: "circleci_3k_verified_recorded",
+        name: RECORDED,
         keys: "    record: metadata\n",
         requests: |count| repeated(circleci("", 1), count),
         // The store in memory has 1,000 records: from then on, each makes another one go.
@@ -140,6 +145,18 @@ fn main() -> io::Result<()> {
         figures.insert(case.name.to_owned(), figure(many.all, few.all));
         figures.insert(format!("{}_but_hashing", case.name), figure(many.but_hashing, few.but_hashing));
     }
+    let all = |name: &str| figures.get(name).map(|(figure, _)| *figure as f64);
+    let adds = match (all(RECORDED), all(NOT_RECORDED)) {
+        (Some(with), Some(without)) => with / without,
+        _ if only.is_some() => 1.0,
+        _ => return Err(io::Error::other("no case with a record, or none without")),
+    };
+    if adds > 1.0 {
+        println!("a record adds {:.2} % to a proxied delivery", (adds - 1.0) * 100.0);
+    }
+    if adds > RECORD {
+        return Err(io::Error::other("a record costs too much"));
+    }
     if record {
         let text: String = figures.iter().map(|(name, (figure, _))| format!("{name} {figure}\n")).collect();
         return fs::write(BUDGET, text);
@@ -147,11 +164,6 @@ fn main() -> io::Result<()> {
     let budget = fs::read_to_string(BUDGET)?;
     let budget: BTreeMap<&str, &str> = budget.lines().filter_map(|line| line.split_once(' ')).collect();
     let mut over = false;
-    let all = |name: &str| figures.get(name).map(|(figure, _)| *figure as f64);
-    if let (Some(with), Some(without)) = (all("circleci_3k_verified_recorded"), all("circleci_3k_verified")) {
-        over |= with > without * RECORD;
-        println!("a record adds {:.2} % to a proxied delivery", (with / without - 1.0) * 100.0);
-    }
     for (name, (figure, tolerance)) in figures {
         let allowed = budget.get(name.as_str()).ok_or_else(|| io::Error::other(format!("no budget for {name}")))?;
         let ratio = figure as f64 / allowed.parse::<f64>().map_err(io::Error::other)?;

@@ -197,7 +197,7 @@ impl Period {
 fn told(value: &[u8]) -> SmolStr {
     let is_visible = |byte: &u8| matches!(byte, b' '..=b'~');
     let value = value.get(..MAX_VALUE).unwrap_or(value);
-    // Without a branch for each byte.
+    // It looks at all bytes, so that the compiler can compare many at once.
     if value.iter().fold(true, |all, byte| all & is_visible(byte)) {
         return std::str::from_utf8(value).map(SmolStr::new).unwrap_or_default();
     }

@@ -24,7 +24,7 @@ use crate::queue::lane::Queue;
 use crate::queue::stored;
 use crate::record::recorder::{self, Came};
 use crate::reject::{Outcome, Refusal, Reject};
-use crate::store::{self, Accepted, State};
+use crate::store::{self, Accepted};
 
 /// What the stage needs of its thread.
 #[derive(Clone)]
@@ -74,32 +74,15 @@ async fn store_and_answer<S>(
 
 /// What is stored of a delivery.
 fn delivery(context: &EnqueueContext, verified: &Verified, head: Bytes, body: Bytes) -> store::Delivery {
-    let (own, info, payload) = (verified.own_route(), verified.info(), verified.payload());
-    let route = &*own.shared;
-    let event = info.event(Some(route));
+    let (route, info) = (verified.own_route(), verified.info());
+    let config = &route.shared.config;
+    let full = (config.record == config::Record::Full).then_some(config.record_body);
+    let details = recorder::details(info, Some(route), full, Came::Queued);
+    let event = info.event(Some(&route.shared));
     store::Delivery {
-        id: info.delivery_id,
         received_at: context.queue.millis(info.received),
-        route: own.name.clone(),
-        scheme: own.scheme.clone(),
-        state: State::Pending,
-        reason: None,
-        status: None,
-        event_type: event.kind,
-        event_id: event.id,
-        request_id: recorder::request_id(info, Some(route), info.delivery_id),
-        peer: recorder::client(info),
-        method: recorder::method(info),
-        path: recorder::path(info, Some(own)),
-        request_bytes: payload.len(),
-        duration_ms: None,
         head,
         body: Some(body),
-        details: recorder::details(
-            info,
-            Some(own),
-            (route.config.record == config::Record::Full).then_some(route.config.record_body),
-            Came::Queued,
-        ),
+        ..recorder::received(info, Some(route), info.delivery_id, event, details)
     }
 }

@@ -33,7 +33,6 @@ use crate::http1::client::request::Head;
 use crate::http1::field::first;
 use crate::metrics::UpstreamResult;
 use crate::reject::{Outcome, Reject};
-use crate::routing::last_text::ascii;
 use crate::routing::limits::RecordLimit;
 use crate::routing::table::{Route, RouteShared};
 use crate::schemes::Redacted;
@@ -51,25 +50,14 @@ pub struct Recorder {
     unmatched: Arc<RecordLimit>,
     /// Counts what that, and its like on each route, drops.
     over_rate: IntCounter,
-    /// Texts that many records have: each thread has its own, so that threads do not count references on one place.
-    texts: Rc<Texts>,
-}
-
-struct Texts {
-    none: Arc<str>,
-    no_scheme: Arc<str>,
-    results: [Arc<str>; UpstreamResult::LABELS.len()],
+    /// The names of what became of an attempt: each thread has its own, so that threads do not count references on one place.
+    results: Rc<[Arc<str>; UpstreamResult::LABELS.len()]>,
 }
 
 impl Recorder {
     /// A recorder for one thread. `unmatched` is shared by all threads; `over_rate` counts what is dropped for its rate.
     pub fn new(store: Store, unmatched: Arc<RecordLimit>, over_rate: IntCounter) -> Self {
-        let texts = Texts {
-            none: Arc::from(NO_ROUTE),
-            no_scheme: Arc::from(""),
-            results: UpstreamResult::LABELS.map(Arc::from),
-        };
-        Self { store, unmatched, over_rate, texts: Rc::new(texts) }
+        Self { store, unmatched, over_rate, results: Rc::new(UpstreamResult::LABELS.map(Arc::from)) }
     }
 
     /// Records a delivery that has ended with this answer.
@@ -102,8 +90,8 @@ impl Recorder {
         let record = Delivery {
             id,
             received_at: received_at(id),
-            route: self.texts.none.clone(),
-            scheme: self.texts.no_scheme.clone(),
+            route: NO_ROUTE.into(),
+            scheme: "".into(),
             state: State::Refused,
             reason: Some(Arc::from(reject.reason())),
             status: Some(response.status().as_u16()),
@@ -144,34 +132,22 @@ impl Recorder {
         full: Option<(&Route, u64)>,
     ) -> Record {
         let route = answer.route.as_deref();
-        let Event { kind, id: event_id } = info.event(route.map(|route| &*route.shared));
-        let (head, body) = full
-            .map_or_else(Default::default, |(route, most)| head_and_body(info, route, (state, kind.as_ref()), most));
+        let event = info.event(route.map(|route| &*route.shared));
+        let kept = full.map(|(route, most)| head_and_body(info, route, (state, event.kind.as_ref()), most));
         let id = if matches!(answer.rejected, Some(Reject::StorageSlow | Reject::StorageFailed)) {
             beside(info.delivery_id)
         } else {
             info.delivery_id
         };
-        let delivery = Delivery {
-            id,
-            received_at: received_at(id),
-            route: route.map_or(&self.texts.none, |route| &route.name).clone(),
-            scheme: route.map_or(&self.texts.no_scheme, |route| &route.scheme).clone(),
-            state,
-            reason: answer.rejected.map(|reject| Arc::from(reject.reason())),
-            status: Some(answer.response.status().as_u16()),
-            event_type: kind,
-            event_id,
-            request_id: request_id(info, route.map(|route| &*route.shared), id),
-            peer: client(info),
-            method: method(info),
-            path: path(info, route),
-            request_bytes: info.timeline.body_bytes().unwrap_or_default(),
-            duration_ms: Some(u32::try_from(period.length.as_millis()).unwrap_or(u32::MAX)),
-            head,
-            body,
-            details: details(info, route, full.map(|(_, most)| most), Came::Answered(answer.rejected)),
-        };
+        let details = details(info, route, full.map(|(_, most)| most), Came::Answered(answer.rejected));
+        let mut delivery = received(info, route, id, event, details);
+        delivery.state = state;
+        delivery.reason = answer.rejected.map(|reject| Arc::from(reject.reason()));
+        delivery.status = Some(answer.response.status().as_u16());
+        delivery.duration_ms = Some(u32::try_from(period.length.as_millis()).unwrap_or(u32::MAX));
+        if let Some((head, body)) = kept {
+            (delivery.head, delivery.body) = (head, body);
+        }
         Record::new(delivery, self.attempt(info, answer, state, full.is_some()))
     }
 
@@ -191,7 +167,7 @@ impl Recorder {
             destination: 0,
             number: 1,
             at: received_at(info.delivery_id).saturating_add(crate::store::millis(waited)),
-            result: self.texts.results.get(result.index()).map_or_else(|| Arc::from(result.label()), Arc::clone),
+            result: self.results.get(result.index()).map_or_else(|| Arc::from(result.label()), Arc::clone),
             status: status.map(|status: StatusCode| status.as_u16()),
             error: info.timeline.upstream_error().map(str::to_owned),
             duration_ms: u32::try_from(sent.length.as_millis()).unwrap_or(u32::MAX),
@@ -234,6 +210,31 @@ pub enum Came {
     Answered(Option<Reject>),
 }
 
+/// What is stored of a delivery by its request alone: it is pending, without head and body.
+#[inline]
+pub fn received(info: &RequestInfo, route: Option<&Route>, id: Uuid, event: Event, details: StoredDetails) -> Delivery {
+    Delivery {
+        id,
+        received_at: received_at(id),
+        route: route.map_or_else(|| NO_ROUTE.into(), |route| route.name.clone()),
+        scheme: route.map_or_else(|| "".into(), |route| route.scheme.clone()),
+        state: State::Pending,
+        reason: None,
+        status: None,
+        event_type: event.kind,
+        event_id: event.id,
+        request_id: request_id(info, route, id),
+        peer: client(info),
+        method: method(info),
+        path: path(info, route),
+        request_bytes: info.timeline.body_bytes().unwrap_or_default(),
+        duration_ms: None,
+        head: Bytes::new(),
+        body: None,
+        details,
+    }
+}
+
 /// What is kept of a request where requests are: its message, if it was sent, and up to `most` bytes of its body.
 fn head_and_body(
     info: &RequestInfo,
@@ -263,8 +264,7 @@ fn head_and_body(
 /// kept. Of a delivery that is queued, where its secrets stand is kept whatever the route records: the store has them.
 pub fn details(info: &RequestInfo, route: Option<&Route>, full: Option<u64>, came: Came) -> StoredDetails {
     let brief = brief(info, route);
-    let (is_traced, is_proxied) = (info.timeline.trace().is_some(), info.peer.is_proxy());
-    if full.is_none() && came == Came::Answered(None) && !is_traced && !is_proxied {
+    if full.is_none() && came == Came::Answered(None) && info.timeline.trace().is_none() {
         return StoredDetails::Brief(brief);
     }
     let route = route.map(|route| &*route.shared);
@@ -278,8 +278,7 @@ pub fn details(info: &RequestInfo, route: Option<&Route>, full: Option<u64>, cam
         Came::Answered(Some(reject)) => Some(reject.reason().to_owned()),
         Came::Answered(None) | Came::Queued => None,
     };
-    let proxy = is_proxied.then(|| info.peer.text.to_string());
-    (&Details { request, body_cut, redacted, trace_id, proxy, refused, ..brief.into() }).into()
+    Details { request, body_cut, redacted, trace_id, refused, ..brief.into() }.into()
 }
 
 /// What is kept of every delivery that came as a request.
@@ -289,6 +288,7 @@ fn brief(info: &RequestInfo, route: Option<&Route>) -> Brief {
     Brief {
         host: host(info, route),
         tls: info.peer.tls,
+        proxy: info.peer.is_proxy().then(|| info.peer.text.clone()),
         secret_id: secret_id.cloned(),
         verified: secret_id.is_some(),
         // The check begins when the body is there.
@@ -310,18 +310,18 @@ fn secrets(info: &RequestInfo, route: &RouteShared) -> Vec<String> {
 }
 
 /// The client's address as text.
-pub fn client(info: &RequestInfo) -> SmolStr {
+fn client(info: &RequestInfo) -> SmolStr {
     if info.peer.is_proxy() { info.peer.client.to_smolstr() } else { info.peer.text.clone() }
 }
 
 /// The method of the request.
-pub fn method(info: &RequestInfo) -> SmolStr {
+fn method(info: &RequestInfo) -> SmolStr {
     // Nearly all requests are POST.
     if info.head.method == Method::POST { SmolStr::new_static("POST") } else { info.head.method.as_str().into() }
 }
 
 /// The path of the request, without the query.
-pub fn path(info: &RequestInfo, route: Option<&Route>) -> SmolStr {
+fn path(info: &RequestInfo, route: Option<&Route>) -> SmolStr {
     let exact = route.and_then(|route| route.exact_path.clone());
     exact.unwrap_or_else(|| info.head.uri.path().into())
 }
@@ -330,15 +330,19 @@ pub fn path(info: &RequestInfo, route: Option<&Route>) -> SmolStr {
 fn host(info: &RequestInfo, route: Option<&Route>) -> Option<SmolStr> {
     let host = info.head.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = host.or_else(|| Some(first(&info.head.headers, &HOST)?.as_bytes()))?;
-    route.map_or_else(|| ascii(host), |route| route.last_host.of(host))
+    match route {
+        Some(route) => route.last_host.of(host),
+        // No route has looked at it.
+        None => host.is_ascii().then(|| str::from_utf8(host).ok().map(SmolStr::new)).flatten(),
+    }
 }
 
 /// What is kept of the request id in the record with this id.
-pub fn request_id(info: &RequestInfo, route: Option<&RouteShared>, id: Uuid) -> RequestId {
+fn request_id(info: &RequestInfo, route: Option<&Route>, id: Uuid) -> RequestId {
     if !info.has_senders_id && id == info.delivery_id {
         return RequestId::Own;
     }
-    info.shown_id(route).map_or(RequestId::Unknown, |text| RequestId::Named(text.into()))
+    info.shown_id(route.map(|route| &*route.shared)).map_or(RequestId::Unknown, |text| RequestId::Named(text.into()))
 }
 
 /// The id for the record of a refusal beside a delivery that may be stored all the same, under its own id: its sender has waited

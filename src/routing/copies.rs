@@ -35,7 +35,7 @@ pub struct DeliveryCopy {
     pub scheme: Arc<str>,
     /// The provider's name for the kind of event, if it is known still.
     pub event_type: Option<SmolStr>,
-    /// What is known beside, as a database has it.
+    /// Its details, encoded as a database has them.
     pub details: Bytes,
     /// Its head, as the store keeps it.
     pub head: Bytes,

@@ -11,7 +11,7 @@ use crate::config::{self, PathPattern};
 use crate::metrics::{Metrics, RouteKind, RouteLabels, RouteMetrics};
 use crate::reject::Reject;
 use crate::routing::diagnose_limit::DiagnoseLimit;
-use crate::routing::last_text::LastText;
+use crate::routing::last_host::LastHost;
 use crate::routing::limits::{LimitStates, RouteLimits};
 use crate::routing::route_headers::RouteHeaders;
 use crate::schemes::Credentials;
@@ -33,7 +33,7 @@ pub struct Route {
     /// The path of all its deliveries, if its path is exact, for records.
     pub exact_path: Option<SmolStr>,
     /// The host that the last delivery was for, for records.
-    pub last_host: LastText,
+    pub last_host: LastHost,
 }
 
 impl Route {
@@ -46,7 +46,7 @@ impl Route {
             PathPattern::Exact(path) => Some(path.into()),
             PathPattern::Prefix(_) => None,
         };
-        let last_host = LastText::default();
+        let last_host = LastHost::default();
         Self { shared, pools: pools.into(), name, scheme, secret_ids, exact_path, last_host }
     }
 }

@@ -157,7 +157,7 @@ fn a_header_is_looked_for_in_the_recorded_head() {
     let fields = vec![line("x-foo", "bar"), line("x-foo", "a=b c"), line("authorization", "redacted")];
     let request = RequestRecord { fields, ..RequestRecord::default() };
     let recorded = stored(|stored| {
-        stored.delivery.details = (&Details { request: Some(request), ..Details::default() }).into();
+        stored.delivery.details = Details { request: Some(request), ..Details::default() }.into();
     });
     for text in
         ["header:x-foo", "header:X-Foo=bar", "header:x-foo=b*", "header:x-foo=\"a=b c\"", "header:authorization"]
@@ -200,7 +200,7 @@ fn no_search_looks_at_a_body_that_has_a_secret() {
     let with_secret = |shown| {
         stored(|stored| {
             stored.shown = shown;
-            stored.delivery.details = (&details).into();
+            stored.delivery.details = details.clone().into();
         })
     };
     for shown in Shown::ALL {

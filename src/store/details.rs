@@ -57,13 +57,15 @@ pub struct Details {
     pub refused: Option<String>,
 }
 
-/// Those of the [`Details`] that every delivery has which came as a request.
+/// What is kept of every delivery that came as a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Brief {
     /// The host that the request was for, as the sender wrote it.
     pub host: Option<SmolStr>,
     /// Whether the connection used TLS.
     pub tls: bool,
+    /// The address of the connection's other end, if that is a trusted proxy and not the client.
+    pub proxy: Option<SmolStr>,
     /// The id of the secret that verified it, as the configuration names it.
     pub secret_id: Option<SmolStr>,
     /// Whether the signature verified.
@@ -76,13 +78,13 @@ pub struct Brief {
     pub upstream: Option<Duration>,
 }
 
-/// [`Details`] as a delivery carries them. A database encodes them when it stores them. Most records in memory are neither encoded
-/// nor read.
+/// [`Details`] as a delivery carries them. Most records in memory are never read: of them the values themselves are kept, which costs
+/// less than to encode them.
 #[derive(Clone, Debug)]
 pub enum StoredDetails {
-    /// All of them, encoded; no bytes are a delivery without details.
+    /// All of them, encoded. Empty if the delivery has no details.
     Encoded(Bytes),
-    /// Those of [`Brief`]; there are no others.
+    /// All of them, if there are no others than these.
     Brief(Brief),
 }
 
@@ -147,11 +149,12 @@ impl Details {
 
 impl From<Brief> for Details {
     fn from(brief: Brief) -> Self {
-        let Brief { host, tls, secret_id, verified, body_done, verification, upstream } = brief;
+        let Brief { host, tls, proxy, secret_id, verified, body_done, verification, upstream } = brief;
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
             host: host.map(String::from),
             tls,
+            proxy: proxy.map(String::from),
             secret_id: secret_id.map(String::from),
             verified,
             body_done_us: body_done.map(micros),
@@ -186,7 +189,7 @@ impl StoredDetails {
     pub fn into_bytes(self) -> Bytes {
         match self {
             Self::Encoded(bytes) => bytes,
-            Self::Brief(brief) => Details::from(brief).encode(),
+            Self::Brief(_) => self.encoded().into_owned().into(),
         }
     }
 
@@ -211,8 +214,8 @@ impl From<Bytes> for StoredDetails {
     }
 }
 
-impl From<&Details> for StoredDetails {
-    fn from(details: &Details) -> Self {
+impl From<Details> for StoredDetails {
+    fn from(details: Details) -> Self {
         Self::Encoded(details.encode())
     }
 }
@@ -259,6 +262,7 @@ mod tests {
         let brief = Brief {
             host: Some("hooks.example.com".into()),
             tls: true,
+            proxy: Some("10.0.0.1".into()),
             secret_id: Some("0".into()),
             verified: true,
             body_done: Some(Duration::ZERO),
@@ -268,6 +272,7 @@ mod tests {
         let details = Details {
             host: Some("hooks.example.com".to_owned()),
             tls: true,
+            proxy: Some("10.0.0.1".to_owned()),
             secret_id: Some("0".to_owned()),
             verified: true,
             body_done_us: Some(0),

@@ -142,7 +142,7 @@ pub struct Shared {
     pub failed: OnceLock<Arc<str>>,
     /// Why the database cannot be reached, as long as it cannot.
     unreachable: Mutex<Option<Arc<str>>>,
-    /// Whether there is such a reason: callers read this without the lock. Both are changed by the writer's thread alone.
+    /// Whether `unreachable` has a reason. Callers read this first, so that they need no lock. The writer's thread alone changes both.
     is_unreachable: AtomicBool,
     /// There is no room for deliveries.
     pub full: AtomicBool,

@@ -128,15 +128,16 @@ impl Filter {
     }
 }
 
-/// Whether a filter lets through a delivery as a list has it, without head, details and body, its bound by id aside. A condition
-/// that has to see more lets it not through, not even a negated one.
+/// Whether a filter lets through a delivery as a list has it, without head, details and body. The filter's bound by id is left out. A
+/// condition on what a list does not have does not hold, even if it is negated.
 pub fn matches_summary(filter: &Filter, stored: &Stored) -> bool {
     let parts = Parts { stored, kept: 0, body: None };
     summary_matches(filter, stored)
         && filter.conditions.iter().all(|condition| condition.needs == Needs::Summary && (condition.holds)(&parts))
 }
 
-/// Whether a filter lets through a delivery with head, details and body, its bound by id aside.
+/// Whether a filter lets through a delivery. The caller has filled in head, details and body, as far as they are kept. The filter's
+/// bound by id is left out.
 pub fn matches(filter: &Filter, stored: &Stored) -> bool {
     let body = stored.delivery.body.as_deref();
     let parts = Parts { stored, kept: length(body), body };

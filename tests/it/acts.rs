@@ -100,7 +100,7 @@ fn request(lines: &[(&'static str, &str)]) -> Details {
 fn refused(keys: &str, details: &Details, body: &str) -> (Queued, Uuid) {
     let mut queued = Queued::of("circleci", keys);
     queued.stop();
-    let kept = store::Delivery { details: details.into(), ..record(State::Refused, body) };
+    let kept = store::Delivery { details: details.clone().into(), ..record(State::Refused, body) };
     let id = kept.id;
     queued.record(kept);
     queued.restart_of("circleci", keys);

@@ -37,6 +37,13 @@ pub fn stored(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
     Stored { delivery, shown: Shown::Settled(State::Delivered), attempts: 1, next_attempt_at: None, gateway: None }
 }
 
+/// The same with head and body.
+pub fn whole(route: &RouteShared, copy: &DeliveryCopy) -> Stored {
+    let mut whole = stored(route, copy);
+    (whole.delivery.head, whole.delivery.body) = (copy.head.clone(), Some(copy.body.clone()));
+    whole
+}
+
 /// All of the copy of this delivery, if a route has one.
 pub fn find(context: &AdminContext, id: Uuid) -> Option<Found> {
     let running = (context.running)();

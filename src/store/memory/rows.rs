@@ -205,7 +205,7 @@ impl Row {
 }
 
 impl Inner {
-    /// Nothing yet, with room for this many deliveries: it is not moved while they come.
+    /// An empty store. It allocates room for this many rows and ids now, so that they are not copied as it grows.
     pub fn with_room(many: usize) -> Self {
         Self { rows: Sorted::with_room(many), ids: Sorted::with_room(many), ..Self::default() }
     }

@@ -13,7 +13,7 @@ use super::statements;
 use super::work::Times;
 use crate::store::attempt::Attempt;
 use crate::store::backend::Write;
-use crate::store::types::{DedupeKey, Delivery, Millis, Shown, State};
+use crate::store::types::{DedupeKey, Delivery, Millis, RequestId, Shown, State};
 
 /// The deliveries that a batch stores.
 #[derive(Debug, Default)]
@@ -45,14 +45,6 @@ struct Columns<'a> {
     heads: Vec<&'a [u8]>,
 }
 
-/// A request id without what PostgreSQL does not take. An owned one is the delivery's id: it has nothing of that kind.
-fn clean_id(text: Cow<'_, str>) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => clean(text),
-        id => id,
-    }
-}
-
 impl<'a> Columns<'a> {
     fn of(deliveries: &[&'a Delivery]) -> Self {
         let each = || deliveries.iter().copied();
@@ -62,7 +54,13 @@ impl<'a> Columns<'a> {
             schemes: each().map(|delivery| clean(&delivery.scheme)).collect(),
             types: each().map(|delivery| delivery.event_type.as_deref().map(clean)).collect(),
             events: each().map(|delivery| delivery.event_id.as_deref().map(clean)).collect(),
-            requests: each().map(|delivery| delivery.request_id().map(clean_id)).collect(),
+            requests: each()
+                .map(|delivery| match &delivery.request_id {
+                    RequestId::Unknown => None,
+                    RequestId::Own => Some(delivery.id.to_string().into()),
+                    RequestId::Named(text) => Some(clean(text)),
+                })
+                .collect(),
             peers: each().map(|delivery| clean(&delivery.peer)).collect(),
             methods: each().map(|delivery| clean(&delivery.method)).collect(),
             paths: each().map(|delivery| clean(&delivery.path)).collect(),

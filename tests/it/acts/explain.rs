@@ -33,7 +33,7 @@ fn a_wrong_body_and_a_wrong_secret_are_told() {
 #[test]
 fn what_the_head_decides_needs_no_body() {
     let kept =
-        store::Delivery { details: (&request(&[])).into(), body: None, request_bytes: 9, ..record(State::Refused, "") };
+        store::Delivery { details: request(&[]).into(), body: None, request_bytes: 9, ..record(State::Refused, "") };
     let mut queued = Queued::of("circleci", "delivery: proxy");
     queued.stop();
     let id = kept.id;

@@ -166,7 +166,7 @@ fn a_refused_delivery_without_its_head_its_body_or_its_token_is_not_sent() {
     }
     let (mut queued, _) = refused("delivery: queue", &signed, "{}");
     queued.stop();
-    let cut = store::Delivery { details: (&signed).into(), request_bytes: 3, ..record(State::Refused, "{}") };
+    let cut = store::Delivery { details: signed.into(), request_bytes: 3, ..record(State::Refused, "{}") };
     let cut = store::Delivery { id: Uuid::from_u128(cut.id.as_u128() + 1), ..cut };
     let id = cut.id;
     queued.record(cut);

@@ -76,6 +76,25 @@ fn after_the_last_event_id_come_the_newer_ones_first() {
 }
 
 #[test]
+fn a_search_sees_the_body_of_a_delivery_that_is_kept_for_those_who_listen_alone() {
+    let mut queued = Queued::start("record: none");
+    let listening = format!("{STREAM}?copies_of=hook");
+    let _listening = Events::open(queued.admin(), &Call::get(&listening));
+    let mut ids = Vec::new();
+    for body in ["{}", r#"{"a":"a-word"}"#, "{}"] {
+        queued.accepts(&Delivery::circleci(body));
+        ids.push(id_of(&queued.takes()));
+    }
+    poll("none is stored", || json(queued.admin(), LIST)["deliveries"].as_array().unwrap().is_empty());
+    for (search, found) in [("body:a-word", 1), ("-body:a-word", 2)] {
+        let resumed = Call::get(&format!("{listening}&q={search}")).line(&format!("Last-Event-ID: {}", ids[0]));
+        let event = Events::open(queued.admin(), &resumed).next().unwrap();
+        let sent: Vec<_> = event.deliveries().iter().map(|delivery| delivery["id"].clone()).collect();
+        assert_eq!(sent, [ids[found].as_str()], "{search}");
+    }
+}
+
+#[test]
 fn many_come_together_in_few_events() {
     let queued = Queued::start("max_concurrent: 4");
     queued.upstream.answer_always();

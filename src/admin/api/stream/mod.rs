@@ -194,8 +194,9 @@ impl Copies {
         let copies = self.route.limits.copies().after(last);
         let there = store.summaries(copies.iter().map(|copy| copy.id).collect()).await?;
         let there: HashSet<Uuid> = there.iter().map(|stored| stored.delivery.id).collect();
-        let gone = copies.iter().filter(|copy| !there.contains(&copy.id)).map(|copy| copies::stored(&self.route, copy));
-        resumed.deliveries.extend(gone.filter(|stored| list::matches(filter, stored)));
+        let gone = copies.iter().filter(|copy| !there.contains(&copy.id));
+        let found = gone.filter(|copy| list::matches(filter, &copies::whole(&self.route, copy)));
+        resumed.deliveries.extend(found.map(|copy| copies::stored(&self.route, copy)));
         resumed.deliveries.sort_by_key(|stored| stored.delivery.id);
         Ok(())
     }
