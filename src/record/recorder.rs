@@ -211,7 +211,6 @@ pub enum Came {
 }
 
 /// What is stored of a delivery by its request alone: it is pending, without head and body.
-#[inline]
 pub fn received(info: &RequestInfo, route: Option<&Route>, id: Uuid, event: Event, details: StoredDetails) -> Delivery {
     Delivery {
         id,

@@ -115,7 +115,10 @@ impl Writer {
     /// Writes a batch while others of an earlier one wait for room, and these too if it is their time or the batch has found
     /// room; gives back what has to be tried again.
     fn write_beside(&mut self, mut kept: Vec<Entry>, batch: Vec<Entry>, due: bool) -> Vec<Entry> {
-        if kept.is_empty() || due {
+        if kept.is_empty() {
+            return self.write(batch);
+        }
+        if due {
             kept.extend(batch);
             return self.write(kept);
         }
