@@ -7,8 +7,8 @@
 //! one comes when all threads have come to rest, since what comes together is stored together. User code only: system calls are
 //! the kernel's. Valgrind has no SHA instructions, so that hashing in software would drown the rest: each case has two
 //! figures, all of it and all but the hashes' compression. `cargo bench --bench instructions` prints them and fails if
-//! one is more than 3 % over `benches/instructions.budget` (15 % where figures vary by themselves), or if a record adds much more than
-//! 2 % to all that a proxied delivery costs; with `-- --record` it writes
+//! one is more than 3 % over `benches/instructions.budget` (15 % where figures vary by themselves), or if a record adds more than
+//! 2.25 % to all that a proxied delivery costs; with `-- --record` it writes
 //! them there instead, with `-- --only TEXT` it runs only the cases that have this in their names. Once it is built, that takes a
 //! minute; a run that hangs is ended after two.
 
@@ -42,8 +42,8 @@ const BUDGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.
 const SECRET: &str = "benchmark-secret-of-32-bytes-len";
 /// The crates whose functions are compression, everything else in them being inlined elsewhere.
 const HASHES: [&str; 2] = ["sha1::", "sha2::"];
-/// What a record may add to a proxied delivery: 2 %, and 0.25 % for a slow machine, on which fewer of those come within 20 ms that are
-/// written together.
+/// What a record may add to a proxied delivery: 2 %, and 0.25 % for slow machines. There, fewer records come within the 20 ms of a
+/// batch, so each costs more.
 const RECORD: f64 = 1.0225;
 
 /// The cases with and without a record that are compared.
@@ -154,16 +154,13 @@ fn main() -> io::Result<()> {
     if adds > 1.0 {
         println!("a record adds {:.2} % to a proxied delivery", (adds - 1.0) * 100.0);
     }
-    if adds > RECORD {
-        return Err(io::Error::other("a record costs too much"));
-    }
     if record {
         let text: String = figures.iter().map(|(name, (figure, _))| format!("{name} {figure}\n")).collect();
         return fs::write(BUDGET, text);
     }
     let budget = fs::read_to_string(BUDGET)?;
     let budget: BTreeMap<&str, &str> = budget.lines().filter_map(|line| line.split_once(' ')).collect();
-    let mut over = false;
+    let mut over = adds > RECORD;
     for (name, (figure, tolerance)) in figures {
         let allowed = budget.get(name.as_str()).ok_or_else(|| io::Error::other(format!("no budget for {name}")))?;
         let ratio = figure as f64 / allowed.parse::<f64>().map_err(io::Error::other)?;

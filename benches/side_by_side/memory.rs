@@ -13,8 +13,8 @@ use crate::{CONNECTIONS, Effort, plan, start, start_like};
 
 /// Connections that wait.
 const IDLE: usize = 2000;
-/// Deliveries before memory is looked at. hooklatch keeps 1,000 records in memory, however many connections there are: they are
-/// there by then.
+/// Deliveries before memory is looked at. hooklatch keeps up to 1,000 records in memory: these fill them, so that they do not count as
+/// memory of connections.
 const BEFORE: usize = 1_200;
 /// How long these may take.
 const BEFORE_TIME: Duration = Duration::from_secs(60);

@@ -331,7 +331,7 @@ fn host(info: &RequestInfo, route: Option<&Route>) -> Option<SmolStr> {
     let host = host.or_else(|| Some(first(&info.head.headers, &HOST)?.as_bytes()))?;
     match route {
         Some(route) => route.last_host.of(host),
-        // No route has looked at it.
+        // Nothing has checked it, so it may be any bytes.
         None => host.is_ascii().then(|| str::from_utf8(host).ok().map(SmolStr::new)).flatten(),
     }
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use smol_str::SmolStr;
 
-/// The host that a delivery was for last. Most deliveries of a route are for the same one, so that a long one is shared by their
-/// records, and is not copied for each. It stays in memory until another one comes; nothing shows it.
+/// The host of the last delivery. Most deliveries of a route have the same host, so their records share one text. It stays in memory
+/// until another one comes; nothing shows it.
 #[derive(Debug, Default)]
 pub struct LastHost(RefCell<SmolStr>);
 

@@ -78,8 +78,8 @@ pub struct Brief {
     pub upstream: Option<Duration>,
 }
 
-/// [`Details`] as a delivery carries them. Most records in memory are never read: of them the values themselves are kept, which costs
-/// less than to encode them.
+/// [`Details`] as a delivery carries them. Most records in memory are never read, and to keep the values costs less than to encode
+/// them: so a delivery that has only [`Brief`] is not encoded.
 #[derive(Clone, Debug)]
 pub enum StoredDetails {
     /// All of them, encoded. Empty if the delivery has no details.
@@ -197,7 +197,7 @@ impl StoredDetails {
     pub fn weight(&self) -> usize {
         match self {
             Self::Encoded(bytes) => bytes.len(),
-            Self::Brief(brief) => brief.host.as_ref().map_or(0, SmolStr::len),
+            Self::Brief(brief) => [&brief.host, &brief.proxy].into_iter().flatten().map(SmolStr::len).sum(),
         }
     }
 }
