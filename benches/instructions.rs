@@ -146,13 +146,11 @@ fn main() -> io::Result<()> {
         figures.insert(format!("{}_but_hashing", case.name), figure(many.but_hashing, few.but_hashing));
     }
     let all = |name: &str| figures.get(name).map(|(figure, _)| *figure as f64);
-    let adds = match (all(RECORDED), all(NOT_RECORDED)) {
-        (Some(with), Some(without)) => with / without,
-        _ if only.is_some() => 1.0,
-        _ => return Err(io::Error::other("no case with a record, or none without")),
-    };
-    if adds > 1.0 {
-        println!("a record adds {:.2} % to a proxied delivery", (adds - 1.0) * 100.0);
+    let ratio = all(RECORDED).zip(all(NOT_RECORDED)).map(|(with, without)| with / without);
+    match ratio {
+        Some(ratio) => println!("a record adds {:.2} % to a proxied delivery", (ratio - 1.0) * 100.0),
+        None if only.is_some() => {}
+        None => return Err(io::Error::other("no case with a record, or none without")),
     }
     if record {
         let text: String = figures.iter().map(|(name, (figure, _))| format!("{name} {figure}\n")).collect();
@@ -160,7 +158,7 @@ fn main() -> io::Result<()> {
     }
     let budget = fs::read_to_string(BUDGET)?;
     let budget: BTreeMap<&str, &str> = budget.lines().filter_map(|line| line.split_once(' ')).collect();
-    let mut over = adds > RECORD;
+    let mut over = ratio.is_some_and(|ratio| ratio > RECORD);
     for (name, (figure, tolerance)) in figures {
         let allowed = budget.get(name.as_str()).ok_or_else(|| io::Error::other(format!("no budget for {name}")))?;
         let ratio = figure as f64 / allowed.parse::<f64>().map_err(io::Error::other)?;

@@ -145,8 +145,8 @@ impl Recorder {
         delivery.reason = answer.rejected.map(|reject| Arc::from(reject.reason()));
         delivery.status = Some(answer.response.status().as_u16());
         delivery.duration_ms = Some(u32::try_from(period.length.as_millis()).unwrap_or(u32::MAX));
-        if let Some((head, body)) = kept {
-            (delivery.head, delivery.body) = (head, body);
+        if let Some(kept) = kept {
+            (delivery.head, delivery.body) = kept;
         }
         Record::new(delivery, self.attempt(info, answer, state, full.is_some()))
     }

@@ -59,10 +59,7 @@ impl<K: Copy + Ord, V> Sorted<K, V> {
     /// Takes a value out.
     pub fn remove(&mut self, key: K) -> Option<V> {
         let place = self.place(key).ok()?;
-        if place == 0 {
-            return self.pop_first().map(|(_, value)| value);
-        }
-        let gone = self.0.remove(place);
+        let gone = if place == 0 { self.0.pop_front() } else { self.0.remove(place) };
         gone.map(|(_, value)| value)
     }
 
